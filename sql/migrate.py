@@ -1,0 +1,166 @@
+"""Brings a database to this version: roles, numbered migrations once each, then the routines whose text changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+import psycopg
+from psycopg import sql
+
+GROUP_ROLES = ("zmesh_owner", "zmesh_project")
+LOGIN_ROLES = ("zmesh_api", "zmesh_listener")
+OLDEST_SERVER = 150000
+
+
+class MigrationError(Exception):
+    """The database cannot be brought to this version; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One SQL file of the package; `checksum` is the SHA-256 of its text."""
+
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def scripts(folder: str) -> list[Script]:
+    """The SQL files of `sql/<folder>/` in the order of their names."""
+    files: list[Traversable] = [f for f in (resources.files("sql") / folder).iterdir() if f.name.endswith(".sql")]
+    return [Script(f"{folder}/{f.name}", f.read_text("utf-8")) for f in sorted(files, key=lambda f: f.name)]
+
+
+def migrate(
+    admin_url: str,
+    *,
+    passwords: dict[str, str] | None = None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> list[str]:
+    """Apply what is missing in one transaction and return the names of the applied scripts.
+
+    `admin_url` needs a role that may create roles and schemas in the database. `passwords` sets the
+    passwords of the login roles (zmesh_api, zmesh_listener) it names. Raises MigrationError.
+    """
+    with psycopg.connect(admin_url, application_name="zmesh migrate") as connection:
+        if connection.info.server_version < OLDEST_SERVER:
+            raise MigrationError(
+                f"PostgreSQL {connection.info.server_version // 10000} is too old: zMesh needs 15 or newer."
+            )
+        _prepare(connection, passwords or {})
+        applied = _apply(connection, on_step)
+        # As the caller, not as the owner of the schema: only the caller may schedule for another role.
+        connection.execute("select zmesh.use_pg_cron()")
+    return applied
+
+
+def _prepare(connection: psycopg.Connection, passwords: dict[str, str]) -> None:
+    for role in GROUP_ROLES + LOGIN_ROLES:
+        _create_role(connection, role, login=role in LOGIN_ROLES)
+    for role, password in passwords.items():
+        # Hashed here, so that the password itself never reaches a server log.
+        verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+        connection.execute(
+            sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier))
+        )
+    database = sql.Identifier(connection.info.dbname)
+    connection.execute(sql.SQL("revoke all on database {} from public").format(database))
+    connection.execute(
+        sql.SQL("grant connect on database {} to zmesh_owner, zmesh_api, zmesh_listener").format(database)
+    )
+    _become_member_of_owner(connection)
+    connection.execute("create schema if not exists zmesh authorization zmesh_owner")
+    _try_to_install_pg_cron(connection)
+
+
+def _create_role(connection: psycopg.Connection, role: str, *, login: bool) -> None:
+    exists = connection.execute("select from pg_roles where rolname = %s", (role,)).fetchone()
+    if exists is None:
+        kind = sql.SQL("login" if login else "nologin")
+        connection.execute(sql.SQL("create role {} {}").format(sql.Identifier(role), kind))
+
+
+def _become_member_of_owner(connection: psycopg.Connection) -> None:
+    member = connection.execute("select pg_has_role(current_user, 'zmesh_owner', 'set')" if
+                                connection.info.server_version >= 160000
+                                else "select pg_has_role(current_user, 'zmesh_owner', 'member')").fetchone()
+    if member != (True,):
+        connection.execute("grant zmesh_owner to current_user")
+
+
+def _try_to_install_pg_cron(connection: psycopg.Connection) -> None:
+    """Install the extension where this is the database pg_cron works in and we may; else the listeners are the clock."""
+    here = connection.execute(
+        "select from pg_available_extensions where name = 'pg_cron' and installed_version is null"
+        " and current_setting('cron.database_name', true) = current_database()"
+        " and (select rolsuper from pg_roles where rolname = current_user)"
+    ).fetchone()
+    if here is not None:
+        connection.execute("create extension pg_cron")
+
+
+def _apply(connection: psycopg.Connection, on_step: Callable[[str], None]) -> list[str]:
+    connection.execute("set local role zmesh_owner")
+    connection.execute(
+        "create table if not exists zmesh.migrations (name text primary key, checksum text not null,"
+        " applied_at timestamptz not null default now())"
+    )
+    connection.execute("comment on table zmesh.migrations is 'Which SQL files this database has had, and their SHA-256.'")
+    # Two migrations at once: the second waits here, then finds nothing to do.
+    connection.execute("lock table zmesh.migrations in exclusive mode")
+    known: dict[str, str] = dict(connection.execute("select name, checksum from zmesh.migrations").fetchall())
+    applied = _apply_migrations(connection, known, on_step) + _apply_routines(connection, known, on_step)
+    connection.execute("reset role")
+    return applied
+
+
+def _apply_migrations(
+    connection: psycopg.Connection, known: dict[str, str], on_step: Callable[[str], None]
+) -> list[str]:
+    ours = scripts("migrations")
+    unknown = {name for name in known if name.startswith("migrations/")} - {s.name for s in ours}
+    if unknown:
+        raise MigrationError(
+            f"This database has migrations this version does not know ({', '.join(sorted(unknown))}): "
+            "it was migrated by a newer zMesh. Install that version or newer."
+        )
+    changed = [s.name for s in ours if known.get(s.name, s.checksum) != s.checksum]
+    if changed:
+        raise MigrationError(
+            f"{', '.join(changed)} was changed after this database had it. Restore the file, or start with a new database."
+        )
+    missing = [s for s in ours if s.name not in known]
+    for script in missing:
+        _run(connection, script, on_step)
+    return [s.name for s in missing]
+
+
+def _apply_routines(
+    connection: psycopg.Connection, known: dict[str, str], on_step: Callable[[str], None]
+) -> list[str]:
+    routines = scripts("routines")
+    if all(known.get(s.name) == s.checksum for s in routines):
+        return []
+    for script in routines:  # all of them: the grants at the end depend on every one
+        _run(connection, script, on_step)
+    return [s.name for s in routines]
+
+
+def _run(connection: psycopg.Connection, script: Script, on_step: Callable[[str], None]) -> None:
+    on_step(script.name)
+    try:
+        connection.execute(script.text.encode())
+    except psycopg.Error as error:
+        raise MigrationError(f"{script.name} failed: {error}") from error
+    connection.execute(
+        "insert into zmesh.migrations (name, checksum) values (%s, %s)"
+        " on conflict (name) do update set checksum = excluded.checksum, applied_at = now()",
+        (script.name, script.checksum),
+    )

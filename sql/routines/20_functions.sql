@@ -1,0 +1,77 @@
+create or replace function zmesh.prepare_function() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+    new.slug := coalesce(new.slug, zmesh.slug_of(new.name));
+    if new.slug = '' then
+        perform zmesh.fail('ZM422', format('name %L gives no slug', new.name),
+                           'Use at least one of the letters a to z or a digit in the name.');
+    end if;
+    new.version := 1;
+    new.created_at := zmesh.now();
+    new.updated_at := new.created_at;
+    return new;
+end $$;
+comment on function zmesh.prepare_function() is 'Gives a new function its slug, version 1 and times.';
+
+create or replace trigger functions_prepare before insert on zmesh.functions
+    for each row execute function zmesh.prepare_function();
+
+create or replace function zmesh.snapshot_function() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+    new.id := old.id;
+    new.project_id := old.project_id;
+    new.created_at := old.created_at;
+    new.version := old.version;
+    if (new.code, new.entry_point, new.language) is distinct from (old.code, old.entry_point, old.language) then
+        insert into zmesh.function_versions (function_id, version, language, entry_point, code, created_at)
+        values (old.id, old.version, old.language, old.entry_point, old.code, zmesh.now());
+        new.version := old.version + 1;
+    end if;
+    new.updated_at := zmesh.now();
+    return new;
+end $$;
+comment on function zmesh.snapshot_function() is 'Saves what a function was, and counts its version up, whenever its code changes.';
+
+create or replace trigger functions_snapshot before update on zmesh.functions
+    for each row execute function zmesh.snapshot_function();
+
+create or replace function zmesh.cancel_jobs_of_function() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+    perform zmesh.cancel(array(select id from zmesh.queue where function_id = old.id order by id),
+                         format('function "%s" was deleted', old.slug));
+    return old;
+end $$;
+comment on function zmesh.cancel_jobs_of_function() is 'Cancels what is queued or running when a function is deleted.';
+
+create or replace trigger functions_cancel_jobs before delete on zmesh.functions
+    for each row execute function zmesh.cancel_jobs_of_function();
+
+create or replace function zmesh.rollback(p_function_id uuid, p_version integer) returns zmesh.functions
+language plpgsql as $$
+declare
+    v_function zmesh.functions;
+    v_saved    zmesh.function_versions;
+begin
+    select * into v_function from zmesh.functions where id = p_function_id for update;
+    if not found then
+        perform zmesh.fail('ZM404', 'function does not exist');
+    end if;
+    select * into v_saved from zmesh.function_versions where function_id = p_function_id and version = p_version;
+    if not found then
+        if p_version = v_function.version then
+            perform zmesh.fail('ZM409', format('version %s is the current version', p_version),
+                               'Choose one of the earlier versions.');
+        end if;
+        perform zmesh.fail('ZM404', format('version %s does not exist', p_version),
+                           'List the versions to see which can be restored.');
+    end if;
+    update zmesh.functions
+       set language = v_saved.language, entry_point = v_saved.entry_point, code = v_saved.code
+     where id = p_function_id
+    returning * into v_function;
+    return v_function;
+end $$;
+comment on function zmesh.rollback(uuid, integer) is
+    'Restores a saved version; the trigger saves the current state first, so a rollback can be rolled back.';

@@ -1,0 +1,51 @@
+-- Who may do what. Nothing is granted to public; the project roles see their own rows only.
+
+revoke all on all functions in schema zmesh from public;
+revoke all on all tables in schema zmesh from public, zmesh_api, zmesh_listener, zmesh_project;
+grant usage on schema zmesh to zmesh_api, zmesh_listener, zmesh_project;
+
+grant execute on function zmesh.now(), zmesh.new_id(), zmesh.project_of(name) to zmesh_project, zmesh_api, zmesh_listener;
+
+grant insert (function, payload, run_at, priority, max_attempts, reply_channel, parent_id, idempotency_key),
+      select on zmesh.invocations to zmesh_project;
+grant select on zmesh.logs to zmesh_project;
+
+grant select on zmesh.projects, zmesh.users, zmesh.memberships, zmesh.api_keys, zmesh.functions,
+      zmesh.function_versions, zmesh.invocations, zmesh.queue, zmesh.logs, zmesh.schedules, zmesh.schedule_runs,
+      zmesh.webhooks, zmesh.webhook_deliveries, zmesh.listeners, zmesh.clock, zmesh.migrations to zmesh_api;
+grant insert (project_id, name, slug, language, entry_point, code, timeout_ms, memory_mb, env_vars, enabled),
+      update (name, language, entry_point, code, timeout_ms, memory_mb, env_vars, enabled),
+      delete on zmesh.functions to zmesh_api;
+grant insert (id, project_id, function, payload, request, source, run_at, priority, max_attempts, reply_channel,
+              idempotency_key) on zmesh.invocations to zmesh_api;
+grant insert, delete, update (name, function_id, cron, timezone, payload, overlap, missed, enabled)
+      on zmesh.schedules to zmesh_api;
+grant insert, delete, update (name, function_id, preset, sealed_secret, enabled) on zmesh.webhooks to zmesh_api;
+grant insert on zmesh.webhook_deliveries, zmesh.api_keys to zmesh_api;
+grant update (last_used_at, revoked_at, name) on zmesh.api_keys to zmesh_api;
+grant update (password_hash) on zmesh.users to zmesh_api;
+grant execute on function zmesh.rollback(uuid, integer), zmesh.cancel(uuid[], text), zmesh.slug_of(text),
+      zmesh.fail(text, text, text), zmesh.cron_next(text, text, timestamptz),
+      zmesh.cron_field(text, integer, integer, text), zmesh.is_weekday(date, integer[]) to zmesh_api;
+
+grant select on zmesh.projects, zmesh.project_databases, zmesh.migrations to zmesh_listener;
+grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
+      zmesh.claim(uuid, integer), zmesh.finish(uuid, zmesh.outcome[]), zmesh.reap(), zmesh.leave(uuid),
+      zmesh.tick(), zmesh.listener_tick() to zmesh_listener;
+grant usage on type zmesh.outcome to zmesh_listener;
+
+alter table zmesh.invocations enable row level security;
+alter table zmesh.logs enable row level security;
+drop policy if exists platform on zmesh.invocations;
+drop policy if exists own_project on zmesh.invocations;
+drop policy if exists platform on zmesh.logs;
+drop policy if exists own_project on zmesh.logs;
+create policy platform on zmesh.invocations to zmesh_api using (true) with check (true);
+create policy own_project on zmesh.invocations to zmesh_project
+    using (project_id = (select zmesh.project_of(current_user)))
+    with check (project_id = zmesh.project_of(current_user));
+create policy platform on zmesh.logs to zmesh_api using (true) with check (true);
+create policy own_project on zmesh.logs to zmesh_project
+    using (project_id = (select zmesh.project_of(current_user)));
+alter table zmesh.invocations alter column project_id set default zmesh.project_of(current_user);
+alter table zmesh.invocations alter column id set default zmesh.new_id();
