@@ -67,9 +67,7 @@ def _prepare(connection: psycopg.Connection, passwords: dict[str, str]) -> None:
     for role, password in passwords.items():
         # Hashed here, so that the password itself never reaches a server log.
         verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
-        connection.execute(
-            sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier))
-        )
+        connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier)))
     database = sql.Identifier(connection.info.dbname)
     connection.execute(sql.SQL("revoke all on database {} from public").format(database))
     connection.execute(
@@ -88,15 +86,17 @@ def _create_role(connection: psycopg.Connection, role: str, *, login: bool) -> N
 
 
 def _become_member_of_owner(connection: psycopg.Connection) -> None:
-    member = connection.execute("select pg_has_role(current_user, 'zmesh_owner', 'set')" if
-                                connection.info.server_version >= 160000
-                                else "select pg_has_role(current_user, 'zmesh_owner', 'member')").fetchone()
+    member = connection.execute(
+        "select pg_has_role(current_user, 'zmesh_owner', 'set')"
+        if connection.info.server_version >= 160000
+        else "select pg_has_role(current_user, 'zmesh_owner', 'member')"
+    ).fetchone()
     if member != (True,):
         connection.execute("grant zmesh_owner to current_user")
 
 
 def _try_to_install_pg_cron(connection: psycopg.Connection) -> None:
-    """Install the extension where this is the database pg_cron works in and we may; else the listeners are the clock."""
+    """Install the extension where pg_cron works in this database and we may; else listeners are the clock."""
     here = connection.execute(
         "select from pg_available_extensions where name = 'pg_cron' and installed_version is null"
         " and current_setting('cron.database_name', true) = current_database()"
@@ -112,7 +112,7 @@ def _apply(connection: psycopg.Connection, on_step: Callable[[str], None]) -> li
         "create table if not exists zmesh.migrations (name text primary key, checksum text not null,"
         " applied_at timestamptz not null default now())"
     )
-    connection.execute("comment on table zmesh.migrations is 'Which SQL files this database has had, and their SHA-256.'")
+    connection.execute("comment on table zmesh.migrations is 'SQL files this database has had, and their SHA-256.'")
     # Two migrations at once: the second waits here, then finds nothing to do.
     connection.execute("lock table zmesh.migrations in exclusive mode")
     known: dict[str, str] = dict(connection.execute("select name, checksum from zmesh.migrations").fetchall())
@@ -134,7 +134,8 @@ def _apply_migrations(
     changed = [s.name for s in ours if known.get(s.name, s.checksum) != s.checksum]
     if changed:
         raise MigrationError(
-            f"{', '.join(changed)} was changed after this database had it. Restore the file, or start with a new database."
+            f"{', '.join(changed)} was changed after this database had it. "
+            "Restore the file, or start with a new database."
         )
     missing = [s for s in ours if s.name not in known]
     for script in missing:
@@ -142,9 +143,7 @@ def _apply_migrations(
     return [s.name for s in missing]
 
 
-def _apply_routines(
-    connection: psycopg.Connection, known: dict[str, str], on_step: Callable[[str], None]
-) -> list[str]:
+def _apply_routines(connection: psycopg.Connection, known: dict[str, str], on_step: Callable[[str], None]) -> list[str]:
     routines = scripts("routines")
     if all(known.get(s.name) == s.checksum for s in routines):
         return []

@@ -1,0 +1,67 @@
+"""From a claimed job to what the sandbox runs, and from its outcome to what the database keeps."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from listener.endings import printable
+from sandbox import Language, Limits, Outcome, RunRequest
+from sql.jobs import Ending, Job
+
+SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
+MIB = 1024 * 1024
+
+
+def run_request(job: Job, database_url: str) -> RunRequest:
+    """What the sandbox shall run for this job."""
+    return RunRequest(
+        language=cast(Language, job.language),
+        code=job.code,
+        entry_point=job.entry_point,
+        filename=f"{job.slug}.{SUFFIXES[job.language]}",
+        payload_json=job.payload,
+        env=job.env_vars,
+        context={
+            "project_id": str(job.project_id),
+            "invocation_id": str(job.id),
+            "attempt": job.attempt,
+            "function": job.slug,
+            "version": job.version,
+            "database_url": database_url,
+            "request": None if job.request is None else json.loads(job.request),
+        },
+        limits=Limits(timeout_ms=job.timeout_ms, memory_mb=job.memory_mb),
+    )
+
+
+def ending_of(job: Job, outcome: Outcome) -> Ending:
+    """How the attempt ended; every text in it can be stored."""
+    error: dict[str, Any] | None = None
+    if outcome.error is not None:
+        error = {
+            "type": printable(outcome.error.type),
+            "message": printable(outcome.error.message),
+            "stack": None if outcome.error.stack is None else printable(outcome.error.stack),
+        }
+    return Ending(
+        id=job.id,
+        attempt=job.attempt,
+        status=outcome.status,
+        result=outcome.result_json,
+        response=outcome.response,
+        error=error,
+        logs=[
+            {"at": line.at.isoformat(), "level": line.level, "message": printable(line.message)}
+            for line in outcome.logs
+        ],
+        duration_ms=outcome.duration_ms,
+        cpu_ms=outcome.cpu_ms,
+        peak_memory_mb=-(-outcome.peak_memory_bytes // MIB),
+    )
+
+
+def failed_ending(job: Job, error_type: str, message: str) -> Ending:
+    """An attempt that the platform could not run."""
+    error = {"type": error_type, "message": printable(message), "stack": None}
+    return Ending(job.id, job.attempt, "error", None, None, error, [], 0, 0, 0)

@@ -1,0 +1,223 @@
+"""The listener: claims jobs, runs them in the sandbox, writes how they ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from listener.databases import ProjectDatabases
+from listener.endings import Endings
+from listener.runs import ending_of, failed_ending, run_request
+from listener.settings import Settings
+from listener.wakeups import Wakeups
+from sandbox import Sandbox
+from sql import jobs
+from sql.errors import DomainError, LeaseLost
+from sql.jobs import Ending, Job
+from sql.sealing import Sealer, SealingError
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 1.0
+REAP_SECONDS = 2.0
+RENEWALS_PER_LEASE = 5
+DATABASE_TROUBLE = (psycopg.Error, PoolTimeout, DomainError)
+
+
+class Listener:
+    """One listener process: a lease, `slots` runs at a time."""
+
+    def __init__(self, settings: Settings, sandbox: Sandbox, pool: AsyncConnectionPool) -> None:
+        self._settings = settings
+        self._sandbox = sandbox
+        self._pool = pool
+        self._wakeups = Wakeups(settings.database_url)
+        self._databases = ProjectDatabases(pool, Sealer(settings.secret_key), settings.database_url)
+        self._endings = Endings(pool, self._written)
+        self._lease: UUID | None = None
+        self._lease_ends = 0.0
+        self._running: dict[UUID, asyncio.Event] = {}  # invocation → set to stop its run
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()  # set while nothing runs
+        self._draining = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then let the runs end within `drain_seconds` and give the rest back."""
+        duties = [
+            asyncio.create_task(duty, name=name)
+            for name, duty in (
+                ("wake-ups", self._wakeups.run()),
+                ("endings", self._endings.run()),
+                ("lease", self._keep_lease()),
+                ("claims", self._claim_jobs()),
+                ("reaper", self._every(REAP_SECONDS, "reaping", self._reap)),
+                ("clock", self._every(POLL_SECONDS, "the clock", self._tick)),
+            )
+        ]
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait([stopped, *duties], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopped}:
+                task.result()  # a duty never returns: this raises what ended it
+            await self._drain()
+        finally:
+            for task in (stopped, *duties):
+                task.cancel()
+            await asyncio.gather(stopped, *duties, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        self._draining = True
+        log.info("stopping: %d runs left", len(self._running))
+        if self._running:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), self._settings.drain_seconds)
+        if self._lease is not None:
+            try:
+                async with asyncio.timeout(3), self._pool.connection() as connection:
+                    returned = await jobs.leave(connection, self._lease)
+                if returned:
+                    log.info("gave %d invocations back", returned)
+            except (*DATABASE_TROUBLE, TimeoutError) as error:
+                log.warning("leaving: %s; the lease will run out by itself", str(error).strip())
+        await self._stop_runs()
+
+    async def _stop_runs(self) -> None:
+        for cancel in self._running.values():
+            cancel.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # The lease
+
+    async def _keep_lease(self) -> None:
+        pause = self._settings.lease_seconds / RENEWALS_PER_LEASE
+        while True:
+            try:
+                await (self._register() if self._lease is None else self._renew())
+            except LeaseLost:
+                await self._lose_lease("the lease has run out")
+                continue
+            except DATABASE_TROUBLE as error:
+                log.warning("lease: %s", str(error).strip())
+                if self._lease is not None and time.monotonic() > self._lease_ends:
+                    await self._lose_lease("the database was away for longer than the lease")
+                await asyncio.sleep(min(1.0, pause))
+                continue
+            await self._pause(self._wakeups.cancels, pause)
+
+    async def _register(self) -> None:
+        asked = time.monotonic()
+        async with self._pool.connection() as connection:
+            self._lease = await jobs.register_listener(
+                connection, self._settings.name, self._settings.slots, self._settings.lease_seconds
+            )
+        self._lease_ends = asked + self._settings.lease_seconds
+        log.info("registered as %s with %d slots", self._lease, self._settings.slots)
+        self._wakeups.jobs.set()
+
+    async def _renew(self) -> None:
+        assert self._lease is not None
+        asked = time.monotonic()
+        async with self._pool.connection() as connection:
+            cancelled = await jobs.renew_lease(connection, self._lease, self._settings.lease_seconds)
+        self._lease_ends = asked + self._settings.lease_seconds
+        for invocation in cancelled:
+            if invocation in self._running:
+                self._running[invocation].set()
+
+    async def _lose_lease(self, why: str) -> None:
+        log.error("%s: stopping %d runs that belong to others now", why, len(self._running))
+        self._lease = None
+        await self._stop_runs()
+
+    # Claims and runs
+
+    async def _claim_jobs(self) -> None:
+        while True:
+            claimed: list[Job] = []
+            free = self._settings.slots - len(self._running)
+            if self._lease is not None and free > 0 and not self._draining:
+                self._wakeups.jobs.clear()
+                claimed = await self._claim(self._lease, free)
+            if not claimed:
+                await self._pause(self._wakeups.jobs, POLL_SECONDS)
+
+    async def _claim(self, lease: UUID, free: int) -> list[Job]:
+        try:
+            async with self._pool.connection() as connection:
+                claimed = await jobs.claim(connection, lease, free)
+        except LeaseLost:
+            self._wakeups.cancels.set()  # the lease's own task finds out, and stops the runs
+            await asyncio.sleep(0.1)
+            return []
+        except DATABASE_TROUBLE as error:
+            log.warning("claiming: %s", str(error).strip())
+            await asyncio.sleep(POLL_SECONDS)
+            return []
+        for job in claimed:
+            self._idle.clear()
+            self._running[job.id] = asyncio.Event()
+            self._start(self._run_job(lease, job))
+        return claimed
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_job(self, lease: UUID, job: Job) -> None:
+        try:
+            request = run_request(job, await self._databases.url(job.project_id))
+            outcome = await self._sandbox.run(request, cancel=self._running[job.id])
+            ending = ending_of(job, outcome)
+        except (*DATABASE_TROUBLE, LookupError, SealingError) as error:
+            ending = failed_ending(job, "platform_error", f"The project's database is not reachable: {error}")
+        except Exception as error:  # a fault of ours must not leave the job running for ever
+            log.exception("running %s", job.id)
+            ending = failed_ending(job, "platform_error", f"The platform failed to run this: {error!r}")
+        if self._lease == lease:
+            self._endings.put(lease, ending)
+        else:
+            self._written(ending, accepted=False)
+
+    def _written(self, ending: Ending, accepted: bool) -> None:
+        if not accepted:
+            log.warning("the result of %s, attempt %d, came after its lease", ending.id, ending.attempt)
+        self._running.pop(ending.id, None)
+        if not self._running:
+            self._idle.set()
+        self._wakeups.jobs.set()  # a slot is free
+
+    # Housekeeping
+
+    async def _reap(self) -> None:
+        async with self._pool.connection() as connection:
+            taken = await jobs.reap(connection)
+        if taken:
+            log.warning("took %d invocations from listeners that stopped", taken)
+            self._wakeups.jobs.set()
+
+    async def _tick(self) -> None:
+        async with self._pool.connection() as connection:
+            await jobs.listener_tick(connection)
+
+    async def _every(self, seconds: float, what: str, act: Any) -> None:
+        while True:
+            try:
+                await act()
+            except DATABASE_TROUBLE as error:
+                log.warning("%s: %s", what, str(error).strip())
+            await asyncio.sleep(seconds)
+
+    @staticmethod
+    async def _pause(event: asyncio.Event, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+        event.clear()

@@ -1,0 +1,44 @@
+"""Notifications as hints: they wake the listener earlier, and nothing is lost without them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import psycopg
+from psycopg import AsyncConnection, sql
+
+from sql.jobs import CANCEL_CHANNEL, JOBS_CHANNEL
+
+log = logging.getLogger(__name__)
+LONGEST_BACKOFF = 5.0
+
+
+class Wakeups:
+    """Sets `jobs` and `cancels` when the database says so. What a notification carries is never looked at:
+    everybody who may connect can send one."""
+
+    def __init__(self, database_url: str) -> None:
+        self.jobs = asyncio.Event()
+        self.cancels = asyncio.Event()
+        self._database_url = database_url
+
+    async def run(self) -> None:
+        """Listen for ever, over any number of lost connections."""
+        backoff = 0.1
+        while True:
+            try:
+                async with await AsyncConnection.connect(
+                    self._database_url, autocommit=True, application_name="zmesh listener wake-ups"
+                ) as connection:
+                    for channel in (JOBS_CHANNEL, CANCEL_CHANNEL):
+                        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+                    backoff = 0.1
+                    self.jobs.set()  # for what came while nobody listened
+                    self.cancels.set()
+                    async for notification in connection.notifies():
+                        (self.cancels if notification.channel == CANCEL_CHANNEL else self.jobs).set()
+            except (psycopg.Error, OSError) as error:
+                log.warning("wake-ups: %s; polling until the connection is back", str(error).strip())
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, LONGEST_BACKOFF)

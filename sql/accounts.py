@@ -1,0 +1,116 @@
+"""Projects, people and keys as an administrator makes them; needs a connection that may create roles."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from uuid import UUID
+
+import argon2
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import class_row
+
+from sql.errors import translated
+from sql.scram import verifier
+from sql.sealing import Sealer
+
+API_KEY_PREFIX_LENGTH = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project and the login role of its functions."""
+
+    id: UUID
+    name: str
+    slug: str
+    role_name: str
+    schema_name: str
+
+
+def password_purpose(role_name: str) -> str:
+    """What a project's password is sealed for."""
+    return f"project role {role_name}"
+
+
+def new_api_key() -> str:
+    """A fresh API key of 256 random bits."""
+    return f"zb_{secrets.token_urlsafe(32)}"
+
+
+def find_project(connection: psycopg.Connection, slug: str) -> Project | None:
+    """The project with this slug."""
+    with connection.cursor(row_factory=class_row(Project)) as cursor:
+        return cursor.execute(
+            "select id, name, slug, role_name, schema_name from zmesh.projects where slug = %s", (slug,)
+        ).fetchone()
+
+
+def create_project(connection: psycopg.Connection, sealer: Sealer, name: str) -> Project:
+    """Create a project with its role and schema. Raises Conflict where the slug is taken."""
+    password = secrets.token_urlsafe(32)
+    with translated(), connection.transaction(), connection.cursor(row_factory=class_row(Project)) as cursor:
+        project = cursor.execute(
+            "select id, name, slug, role_name, schema_name"
+            " from zmesh.create_project(%s, zmesh.slug_of(%s), %s, ''::bytea)",
+            (name, name, verifier(password)),
+        ).fetchone()
+        assert project is not None
+        # The role's name is part of what the seal is for, and only the database chooses it.
+        cursor.execute(
+            "update zmesh.project_databases set sealed_password = %s where project_id = %s",
+            (sealer.seal(password, password_purpose(project.role_name)), project.id),
+        )
+    return project
+
+
+def project_url(connection: psycopg.Connection, sealer: Sealer, project: Project, admin_url: str) -> str:
+    """Connection string of the project's own role, on the server `admin_url` names."""
+    row = connection.execute(
+        "select sealed_password from zmesh.project_databases where project_id = %s", (project.id,)
+    ).fetchone()
+    assert row is not None
+    password = sealer.open(bytes(row[0]), password_purpose(project.role_name))
+    return role_url(admin_url, project.role_name, password)
+
+
+def role_url(url: str, role: str, password: str) -> str:
+    """The same server and database as `url`, as another role: a libpq URL."""
+    parts = conninfo_to_dict(make_conninfo(url))
+    host, port = parts.get("host") or "127.0.0.1", parts.get("port") or "5432"
+    if str(host).startswith("/"):
+        host = "127.0.0.1"
+    return f"postgresql://{role}:{password}@{host}:{port}/{parts.get('dbname') or 'postgres'}"
+
+
+def ensure_user(connection: psycopg.Connection, email: str, password: str) -> UUID:
+    """The user with this address, created with this password where there is none; a changed password stays."""
+    with translated():
+        connection.execute(
+            "insert into zmesh.users (email, password_hash) values (%s, %s) on conflict (lower(email)) do nothing",
+            (email, argon2.PasswordHasher().hash(password)),
+        )
+        row = connection.execute("select id from zmesh.users where lower(email) = lower(%s)", (email,)).fetchone()
+    assert row is not None
+    return UUID(str(row[0]))
+
+
+def ensure_member(connection: psycopg.Connection, user_id: UUID, project_id: UUID, role: str) -> None:
+    """Give a user a role in a project, in place of any other."""
+    with translated():
+        connection.execute(
+            "insert into zmesh.memberships (user_id, project_id, role) values (%s, %s, %s)"
+            " on conflict (user_id, project_id) do update set role = excluded.role",
+            (user_id, project_id, role),
+        )
+
+
+def ensure_api_key(connection: psycopg.Connection, project_id: UUID, key: str, name: str) -> None:
+    """Store an API key's hash; a key that is known, revoked included, stays as it is."""
+    connection.execute(
+        "insert into zmesh.api_keys (project_id, name, prefix, hash) values (%s, %s, %s, %s)"
+        " on conflict (hash) do nothing",
+        (project_id, name, key[:API_KEY_PREFIX_LENGTH], hashlib.sha256(key.encode()).digest()),
+    )

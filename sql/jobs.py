@@ -1,0 +1,152 @@
+"""What a listener asks of the database: one function here for each function of sql/routines/30_queue.sql."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from sql.errors import translated
+
+JOBS_CHANNEL = "zmesh_jobs"
+CANCEL_CHANNEL = "zmesh_cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed invocation with all it takes to run it. `payload` and `request` are JSON texts."""
+
+    id: UUID
+    project_id: UUID
+    function_id: UUID
+    slug: str
+    version: int
+    language: str
+    entry_point: str
+    code: str
+    timeout_ms: int
+    memory_mb: int
+    env_vars: dict[str, str]
+    payload: str
+    request: str | None
+    attempt: int
+    max_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, ready for the database: `result` and `response` are JSON texts, times in ms."""
+
+    id: UUID
+    attempt: int
+    status: str
+    result: str | None
+    response: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+    logs: Sequence[Mapping[str, Any]]
+    duration_ms: int
+    cpu_ms: int
+    peak_memory_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectDatabase:
+    """Where the functions of a project connect to, the password still sealed."""
+
+    role_name: str
+    sealed_password: bytes
+
+
+async def register_listener(connection: AsyncConnection, name: str, slots: int, lease_seconds: float) -> UUID:
+    """Start a lease and return the listener's id."""
+    row = await _one(
+        connection,
+        "select zmesh.register_listener(%s, %s, make_interval(secs => %s))",
+        (name, slots, lease_seconds),
+    )
+    return UUID(str(row[0]))
+
+
+async def renew_lease(connection: AsyncConnection, listener: UUID, lease_seconds: float) -> list[UUID]:
+    """Prolong the lease; returns the invocations to cancel. Raises LeaseLost."""
+    with translated():
+        cursor = await connection.execute(
+            "select zmesh.renew_lease(%s, make_interval(secs => %s))", (listener, lease_seconds)
+        )
+        return [row[0] for row in await cursor.fetchall()]
+
+
+async def claim(connection: AsyncConnection, listener: UUID, slots: int) -> list[Job]:
+    """Claim up to `slots` invocations. Raises LeaseLost."""
+    with translated():
+        async with connection.cursor(row_factory=class_row(Job)) as cursor:
+            await cursor.execute("select * from zmesh.claim(%s, %s)", (listener, slots))
+            return await cursor.fetchall()
+
+
+_FINISH = """
+select zmesh.finish(%s, array(
+    select row(o.*)::zmesh.outcome
+      from unnest(%s::uuid[], %s::smallint[], %s::text[], %s::text[]::json[], %s::text[]::json[],
+                  %s::text[]::jsonb[], %s::text[]::json[], %s::integer[], %s::integer[], %s::integer[]) o))
+"""
+
+
+async def finish(connection: AsyncConnection, listener: UUID, endings: Sequence[Ending]) -> set[UUID]:
+    """Write the ends of attempts in one statement; returns those that were still this listener's."""
+    columns: tuple[list[Any], ...] = (
+        [e.id for e in endings],
+        [e.attempt for e in endings],
+        [e.status for e in endings],
+        [e.result for e in endings],
+        [_json(e.response) for e in endings],
+        [_json(e.error) for e in endings],
+        [_json(e.logs) if e.logs else None for e in endings],
+        [e.duration_ms for e in endings],
+        [e.cpu_ms for e in endings],
+        [e.peak_memory_mb for e in endings],
+    )
+    cursor = await connection.execute(_FINISH, (listener, *columns))
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def reap(connection: AsyncConnection) -> int:
+    """Take the invocations of listeners whose lease ran out; returns how many."""
+    return int((await _one(connection, "select zmesh.reap()"))[0])
+
+
+async def leave(connection: AsyncConnection, listener: UUID) -> int:
+    """End this listener's lease; returns how many of its invocations were still running."""
+    return int((await _one(connection, "select zmesh.leave(%s)", (listener,)))[0])
+
+
+async def listener_tick(connection: AsyncConnection) -> int:
+    """Fire the schedules that are due, where pg_cron does not; returns how many."""
+    return int((await _one(connection, "select zmesh.listener_tick()"))[0])
+
+
+async def project_database(connection: AsyncConnection, project_id: UUID) -> ProjectDatabase | None:
+    """The role and sealed password of a project."""
+    async with connection.cursor(row_factory=class_row(ProjectDatabase)) as cursor:
+        await cursor.execute(
+            "select p.role_name, d.sealed_password from zmesh.projects p"
+            " join zmesh.project_databases d on d.project_id = p.id where p.id = %s",
+            (project_id,),
+        )
+        return await cursor.fetchone()
+
+
+async def _one(connection: AsyncConnection, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+    with translated():
+        row = await (await connection.execute(query.encode(), values)).fetchone()
+    assert row is not None
+    return row
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)

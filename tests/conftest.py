@@ -1,0 +1,48 @@
+"""Real parts for every test: a PostgreSQL server, and a migrated database of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.databases import Database
+
+API_PASSWORD = secrets.token_urlsafe(16)
+LISTENER_PASSWORD = secrets.token_urlsafe(16)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Connection string of a superuser on the embedded PostgreSQL, or on the server ZMESH_TEST_SERVER names."""
+    given = os.environ.get("ZMESH_TEST_SERVER")
+    if given:
+        yield given
+        return
+    from cli.postgres import EmbeddedPostgres
+
+    postgres = EmbeddedPostgres(Path(tmp_path_factory.mktemp("postgres")))
+    postgres.start()
+    try:
+        yield postgres.admin_url
+    finally:
+        postgres.stop()
+
+
+@pytest.fixture
+def database(server: str) -> Iterator[Database]:
+    """A migrated database that only this test sees."""
+    name = f"zmesh_test_{secrets.token_hex(6)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+        database = Database.create(server, name, API_PASSWORD, LISTENER_PASSWORD)
+        try:
+            yield database
+        finally:
+            connection.execute(f"drop database {name} with (force)")
+            for role in database.roles:
+                connection.execute(f"drop role {role}")
