@@ -35,7 +35,7 @@ def values(text: str, low: int, high: int) -> set[int]:
 
 
 def matches(cron: str, at: datetime) -> bool:
-    minute, hour, day, month, weekday = cron.split()
+    _, _, day, _, weekday = cron.split()
     allowed = [values(text, *bounds) for text, bounds in zip(cron.split(), FIELDS, strict=True)]
     is_day, is_weekday = at.day in allowed[2], at.isoweekday() % 7 in allowed[4]
     both = not day.startswith("*") and not weekday.startswith("*")
@@ -56,7 +56,8 @@ def test_the_next_due_time_is_the_first_minute_that_matches(
     try:
         row = shared.execute("select zmesh.cron_next(%s, 'UTC', %s)", (cron, after)).fetchone()
     except psycopg.Error as error:
-        assert "never comes due" in str(error)  # such as 31 February
+        if "never comes due" not in str(error):  # as 31 February does not
+            raise
         row = None
     at = after.replace(second=0) + timedelta(minutes=1)
     for _ in range(60 * 24 * 45):
