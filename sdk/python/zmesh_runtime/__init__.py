@@ -1,0 +1,25 @@
+"""The Python runtime of a function: what loads the user's code and gives it the zmesh object.
+
+Functions may import the types for their editor: ``from zmesh_runtime import Zmesh``.
+"""
+
+from zmesh_runtime.database import Database, Row, TransactionError
+from zmesh_runtime.http import Request, Response
+from zmesh_runtime.invocations import InvocationError
+from zmesh_runtime.serving import serve
+from zmesh_runtime.warming import prepare
+from zmesh_runtime.zmesh import Env, Invocation, Zmesh
+
+__all__ = [
+    "Database",
+    "Env",
+    "Invocation",
+    "InvocationError",
+    "Request",
+    "Response",
+    "Row",
+    "TransactionError",
+    "Zmesh",
+    "prepare",
+    "serve",
+]

@@ -1,0 +1,58 @@
+"""The socket between a run and its sandbox: frames of one type byte, four bytes of length, and a body."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+
+_HEAD = struct.Struct(">cI")
+
+
+class Closed(Exception):
+    """The sandbox closed the channel before it sent a run."""
+
+
+class Channel:
+    """Receives the run and sends log lines and the one final frame."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_inheritable(fd, False)
+        self._fd = fd
+        self._lock = threading.Lock()
+
+    def receive(self) -> tuple[bytes, bytes]:
+        """The next frame: its type and its body."""
+        kind, length = _HEAD.unpack(self._read(_HEAD.size))
+        return kind, bytes(self._read(length))
+
+    def send(self, kind: bytes, body: bytes) -> None:
+        """Send one frame whole; when the sandbox is gone there is nobody left to tell."""
+        with self._lock:
+            try:
+                self._write(_HEAD.pack(kind, len(body)))
+                self._write(body)
+            except OSError:
+                pass
+
+    def leave_to_parent(self) -> None:
+        """In a process that user code forked: let go of the socket, which stays the parent's."""
+        self._lock = threading.Lock()  # the old one may be held by a thread that was not forked
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, self._fd, inheritable=False)
+        os.close(null)
+
+    def _read(self, length: int) -> bytearray:
+        data = bytearray(length)
+        view = memoryview(data)
+        while view:
+            count = os.readv(self._fd, [view])
+            if count == 0:
+                raise Closed
+            view = view[count:]
+        return data
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]

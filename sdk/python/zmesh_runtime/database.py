@@ -1,0 +1,207 @@
+"""zmesh.db: the project's own database over one connection that opens on first use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any
+
+import psycopg
+from psycopg.adapt import AdaptersMap
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb, JsonbDumper, set_json_dumps
+
+from zmesh_runtime import statements
+from zmesh_runtime.results import to_json
+from zmesh_runtime.statements import Params
+
+Row = dict[str, Any]
+Connection = psycopg.Connection[DictRow]
+
+
+def _adapters() -> AdaptersMap:
+    adapters = AdaptersMap(psycopg.adapters)
+    adapters.register_dumper(dict, JsonbDumper)
+    set_json_dumps(to_json, adapters)
+    return adapters
+
+
+_ADAPTERS = _adapters()
+
+
+class TransactionError(Exception):
+    """The transaction cannot do this."""
+
+
+def connect(url: str, application_name: str) -> Connection:
+    """A connection of the project's role: autocommit, rows as dicts, dict parameters as jsonb."""
+    return psycopg.connect(
+        url,
+        autocommit=True,
+        row_factory=dict_row,
+        context=_ADAPTERS,
+        application_name=application_name,
+    )
+
+
+class _Scope:
+    """One level of transactions. Its statements take turns, and a transaction within it is one long turn."""
+
+    def __init__(self, depth: int = 0) -> None:
+        self.depth = depth
+        self.ended = False
+        self._lock = threading.Lock()
+        self._inner_thread: int | None = None  # where the transaction within this scope was opened
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        if self._inner_thread == threading.get_ident():
+            raise TransactionError("another task of this thread has a transaction open: wait for its end first")
+        with self._lock:
+            if self.ended:
+                raise TransactionError("this transaction has ended")
+            yield
+
+    @contextmanager
+    def inner(self) -> Iterator[_Scope]:
+        with self.turn():
+            self._inner_thread = threading.get_ident()
+            try:
+                yield _Scope(self.depth + 1)
+            finally:
+                self._inner_thread = None
+
+    def end(self) -> None:
+        with self._lock:
+            self.ended = True
+
+
+class Session:
+    """The one connection of a run, and which transaction each task or thread is in."""
+
+    def __init__(self, url: str, application_name: str) -> None:
+        self.url = url
+        self.root = _Scope()
+        self.current: ContextVar[_Scope] = ContextVar("zmesh transaction", default=self.root)
+        self._application_name = application_name
+        self._connection: Connection | None = None
+
+    def run(self, scope: _Scope, sql: str, params: Params) -> list[Row]:
+        """Rows of the last statement in the text; none for statements that return no rows."""
+        with self.turn(scope) as connection, connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            while cursor.nextset():
+                pass
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def turn(self, scope: _Scope) -> Iterator[Connection]:
+        with scope.turn():
+            yield self._open(scope)
+
+    def _open(self, scope: _Scope) -> Connection:
+        lost = self._connection is None or self._connection.closed
+        if lost and scope is self.root:
+            self._connection = connect(self.url, self._application_name)
+        assert self._connection is not None
+        return self._connection
+
+    @contextmanager
+    def transaction(self, parent: _Scope) -> Iterator[_Scope]:
+        with parent.inner() as scope:
+            connection = self._open(parent)
+            name = f"zmesh_{parent.depth}"
+            connection.execute(f"savepoint {name}" if parent.depth else "begin")
+            self.current.set(scope)
+            try:
+                yield scope
+            except BaseException:
+                scope.end()
+                with suppress(psycopg.Error):
+                    _roll_back(connection, name if parent.depth else None)
+                raise
+            finally:
+                self.current.set(parent)
+            scope.end()
+            _commit(connection, name if parent.depth else None)
+
+
+def _roll_back(connection: Connection, savepoint: str | None) -> None:
+    if savepoint is None:
+        connection.execute("rollback")
+    else:
+        connection.execute(f"rollback to {savepoint}; release {savepoint}")
+
+
+def _commit(connection: Connection, savepoint: str | None) -> None:
+    failed = connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+    if failed:
+        _roll_back(connection, savepoint)
+        raise TransactionError("rolled back: a statement in this transaction had failed")
+    connection.execute("commit" if savepoint is None else f"release {savepoint}")
+
+
+class Database:
+    """Runs SQL in the project's database. Rows are dicts; placeholders are %s."""
+
+    def __init__(self, session: Session, scope: _Scope | None = None) -> None:
+        self._session = session
+        self._bound_scope = scope
+
+    @property
+    def url(self) -> str:
+        """Connection string of the project's role, for drivers of your own."""
+        return self._session.url
+
+    def query(self, sql: str, params: Params = None) -> list[Row]:
+        """Run any SQL and return its rows. Without params a % in the text means itself."""
+        return self._session.run(self._scope, sql, params)
+
+    def query_one(self, sql: str, params: Params = None) -> Row | None:
+        """The first row, or None."""
+        rows = self.query(sql, params)
+        return rows[0] if rows else None
+
+    def insert(self, table: str, data: Mapping[str, Any]) -> Row:
+        """Insert one row and return it; an empty dict when a rule or trigger kept it out."""
+        rows = self.query(*statements.insert(table, self._storable(table, data)))
+        return rows[0] if rows else {}
+
+    def select(self, table: str, where: str | None = None, params: Params = None) -> list[Row]:
+        """Rows that match a condition (order by and limit may follow it); without one, all rows."""
+        return self.query(*statements.select(table, where, params))
+
+    def update(self, table: str, data: Mapping[str, Any], where: str, params: Params = None) -> list[Row]:
+        """Update the matching rows and return them."""
+        return self.query(*statements.update(table, self._storable(table, data), where, params))
+
+    def remove(self, table: str, where: str, params: Params = None) -> list[Row]:
+        """Delete the matching rows and return them."""
+        return self.query(*statements.remove(table, where, params))
+
+    @contextmanager
+    def transaction(self) -> Iterator[Database]:
+        """All or nothing: commits at the end of the block, rolls back on an exception. Nested: a savepoint."""
+        with self._session.transaction(self._scope) as scope:
+            yield Database(self._session, scope)
+
+    @property
+    def _scope(self) -> _Scope:
+        return self._bound_scope or self._session.current.get()
+
+    def _storable(self, table: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Dicts and lists as jsonb, except lists for columns that are arrays."""
+        if not isinstance(data, Mapping):
+            raise TypeError(f"data must be a dict of column names and values, not {type(data).__name__}")
+        if not any(isinstance(value, (list, tuple)) for value in data.values()):
+            return dict(data)
+        rows = self.query(statements.ARRAY_COLUMNS, [statements.table_name(table)])
+        arrays = {row["attname"] for row in rows}
+        return {
+            name: Jsonb(value) if isinstance(value, (list, tuple)) and name not in arrays else value
+            for name, value in data.items()
+        }
+
+    queryOne = query_one  # the JavaScript spelling

@@ -1,0 +1,119 @@
+"""From an exception to the error that the caller sees: its type, its message and the user's own lines."""
+
+from __future__ import annotations
+
+import errno
+import json
+import traceback
+from types import TracebackType
+
+MAX_MESSAGE = 16 * 1024
+MAX_STACK = 64 * 1024
+_LIMIT_OF_ERRNO = {
+    errno.EFBIG: "file_size_limit",
+    errno.ENOSPC: "workspace_limit",
+    errno.EDQUOT: "workspace_limit",
+    errno.EMFILE: "open_files_limit",
+    errno.ENFILE: "open_files_limit",
+    errno.ENOMEM: "memory_limit",
+}
+
+
+class Failure(Exception):
+    """A run's end that is no result."""
+
+    def __init__(self, type: str, message: str, stack: str | None = None) -> None:
+        super().__init__(message)
+        self.type = type
+        self.message = message
+        self.stack = stack
+
+    def frame(self) -> bytes:
+        """The body of the frame that carries it to the sandbox."""
+        error = {
+            "type": self.type,
+            "message": _cut(self.message, MAX_MESSAGE),
+            "stack": None if self.stack is None else _cut(self.stack, MAX_STACK),
+        }
+        return json.dumps(error).encode()
+
+
+def failure_of(error: BaseException, filename: str) -> Failure:
+    """What the caller learns of an exception that left the user's code in this file."""
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, MemoryError):
+        return out_of_memory(error, filename)
+    kind = _limit_hit(error) or type(error).__name__
+    return Failure(kind, _message(error), user_stack(error, filename))
+
+
+def syntax_failure(error: Exception) -> Failure:
+    """Code that does not compile."""
+    return Failure("syntax_error", _message(error), "".join(traceback.format_exception_only(error)))
+
+
+def out_of_memory(error: MemoryError, filename: str) -> Failure:
+    """Name the lines first, then let go of what the frames hold, then describe: each step needs a little memory."""
+    places: list[str] = []
+    trace = error.__traceback__
+    while trace is not None and len(places) < 50:
+        code = trace.tb_frame.f_code
+        if code.co_filename == filename:
+            places.append(f'  File "{filename}", line {trace.tb_lineno}, in {code.co_name}')
+        trace = trace.tb_next
+    _release(error)
+    stack = "\n".join(["Traceback (most recent call last):", *places, "MemoryError"])
+    return Failure("memory_limit", "the function's memory limit is used up", stack)
+
+
+def user_stack(error: BaseException, filename: str) -> str:
+    """The traceback with the lines of this file only, causes included."""
+    described = traceback.TracebackException.from_exception(error, lookup_lines=False, compact=True)
+    _keep_user_frames(described, filename)
+    return "".join(described.format()).rstrip("\n")
+
+
+def _keep_user_frames(described: traceback.TracebackException, filename: str) -> None:
+    waiting = [described]
+    while waiting:
+        one = waiting.pop()
+        one.stack[:] = [frame for frame in one.stack if frame.filename == filename]
+        others = [one.__cause__, one.__context__, *(one.exceptions or [])]
+        waiting += [other for other in others if other is not None]
+
+
+def _release(error: BaseException) -> None:
+    trace: TracebackType | None = error.__traceback__
+    error.__traceback__ = None
+    error.__context__ = error.__cause__ = None
+    traceback.clear_frames(trace)
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"sys.exit({'' if error.code is None else error.code!r}) was called"
+    try:
+        return str(error)
+    except Exception:
+        return f"<{type(error).__name__} whose text could not be made>"
+
+
+def _limit_hit(error: BaseException) -> str | None:
+    if isinstance(error, OSError):
+        if error.errno == errno.EAGAIN and _came_from_fork(error):
+            return "process_limit"
+        return _LIMIT_OF_ERRNO.get(error.errno or 0)
+    if isinstance(error, RuntimeError) and "can't start new thread" in error.args:
+        return "process_limit"
+    return None
+
+
+def _came_from_fork(error: OSError) -> bool:
+    """EAGAIN is also what non-blocking sockets say, so look at the innermost line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and ("fork" in (frames[-1].line or "") or frames[-1].filename.endswith("subprocess.py"))
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]} … [cut: {len(text)} characters]"

@@ -1,0 +1,68 @@
+"""User code: compiled, executed in a module of its own, and its handler called."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import linecache
+import sys
+import types
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from zmesh_runtime.failures import Failure, syntax_failure
+from zmesh_runtime.zmesh import Zmesh
+
+MODULE_NAME = "zmesh_function"
+Handler = Callable[..., Any]
+
+
+def load(code: str, filename: str, entry_point: str) -> Handler:
+    """Execute the code and return the function named by the entry point."""
+    try:
+        compiled = compile(code, filename, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise syntax_failure(error) from None
+    linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
+    module = types.ModuleType(MODULE_NAME)
+    module.__file__ = filename
+    sys.modules[MODULE_NAME] = module
+    exec(compiled, module.__dict__)  # noqa: S102 - what this process is for
+    handler = module.__dict__.get(entry_point)
+    if not callable(handler):
+        raise Failure("entry_point_missing", _missing(module, entry_point, handler))
+    return handler  # type: ignore[no-any-return]
+
+
+def call(handler: Handler, payload: Any, zmesh: Zmesh) -> Any:
+    """The handler's result, awaited when it is awaitable."""
+    result = handler(*_arguments(handler, payload, zmesh))
+    if inspect.isawaitable(result):
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(_awaited(result))
+    return result
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+def _arguments(handler: Handler, payload: Any, zmesh: Zmesh) -> tuple[Any, ...]:
+    """As many of (payload, zmesh) as the handler takes."""
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):
+        return payload, zmesh
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return payload, zmesh
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return (payload, zmesh)[: len(positional)]
+
+
+def _missing(module: types.ModuleType, entry_point: str, found: Any) -> str:
+    if found is not None:
+        return f'"{entry_point}" is no function, but of type {type(found).__name__}'
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == MODULE_NAME]
+    others = f"; it defines {', '.join(own[:10])}" if own else ""
+    return f'the code defines no function "{entry_point}"{others}'

@@ -1,0 +1,91 @@
+"""The HTTP request that a run answers, and the raw response it may answer with."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from zmesh_runtime.results import to_json_bytes
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+class Request:
+    """The HTTP request behind this invocation."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        self.method: str = request["method"]
+        self.path: str = request["path"]
+        self.headers: dict[str, str] = {name.lower(): value for name, value in request["headers"].items()}
+        self.query_all: dict[str, list[str]] = dict(request["query"])
+        self.query: dict[str, str] = {name: values[0] for name, values in self.query_all.items() if values}
+        self._body_base64: str = request.get("body_base64") or ""
+
+    @cached_property
+    def body(self) -> bytes:
+        """The raw body, as the sender signed it."""
+        return base64.b64decode(self._body_base64)
+
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body parsed as JSON."""
+        return json.loads(self.body)
+
+    @property
+    def queryAll(self) -> dict[str, list[str]]:  # the JavaScript spelling
+        return self.query_all
+
+
+class Response:
+    """Returned by a handler, it is the HTTP answer as it stands."""
+
+    def __init__(self, body: Any = None, status: int = 200, headers: Mapping[str, Any] | None = None) -> None:
+        if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
+            raise ValueError(f"status must be a whole number from 200 to 599, not {status!r}")
+        self.status = status
+        self.body, content_type = _encoded(body)
+        self.headers = _checked_headers(headers or {})
+        if content_type and not any(name.lower() == "content-type" for name in self.headers):
+            self.headers["content-type"] = content_type
+
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body parsed as JSON."""
+        return json.loads(self.body)
+
+    def frame(self) -> bytes:
+        """The body of the frame that carries this response to the sandbox."""
+        body = base64.b64encode(self.body).decode()
+        return json.dumps({"status": self.status, "headers": self.headers, "body_base64": body}).encode()
+
+
+def _encoded(body: Any) -> tuple[bytes, str | None]:
+    if body is None:
+        return b"", None
+    if isinstance(body, str):
+        return body.encode("utf-8", "replace"), "text/plain; charset=utf-8"
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body), "application/octet-stream"
+    return to_json_bytes(body), "application/json"
+
+
+def _checked_headers(headers: Mapping[str, Any]) -> dict[str, str]:
+    checked = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no header name")
+        if not isinstance(value, (str, int, float)) or not _HEADER_VALUE.fullmatch(str(value)):
+            raise ValueError(f"the value of header {name} must be text of one line, in Latin-1, not {value!r}")
+        checked[name] = str(value)
+    return checked

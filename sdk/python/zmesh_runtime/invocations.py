@@ -1,0 +1,111 @@
+"""zmesh.enqueue and zmesh.invoke: functions that start other functions, by an insert into zmesh.invocations."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import time
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from zmesh_runtime import statements
+from zmesh_runtime.database import Connection, Database, Row, connect
+from zmesh_runtime.http import Response
+
+POLL_SECONDS = 1.0
+_ROW = "select status, result, response, error from zmesh.invocations where id = %s and finished_at is not null"
+_SAME_KEY = "select id from zmesh.invocations where function = %s and idempotency_key = %s"
+
+
+class InvocationError(Exception):
+    """The invoked function failed; type, message and stack are those of its error."""
+
+    def __init__(self, function: str, invocation_id: UUID, status: str, error: Row) -> None:
+        self.function = function
+        self.invocation_id = str(invocation_id)
+        self.status = status
+        self.type: str = error.get("type") or status
+        self.message: str = error.get("message") or ""
+        self.stack: str | None = error.get("stack")
+        super().__init__(self.message)
+        self.add_note(f'function "{function}" ended as {status}: {self.type}: {self.message}')
+        if self.stack:
+            self.add_note(self.stack)
+
+
+class Invocations:
+    """Starts other functions of the project on behalf of this run."""
+
+    def __init__(self, database: Database, parent_id: str | None, application_name: str) -> None:
+        self._database = database
+        self._parent_id = parent_id
+        self._application_name = application_name
+        self._idle: list[_Waiter] = []
+
+    def enqueue(
+        self,
+        function: str,
+        payload: Any,
+        run_at: datetime | str | None,
+        delay_seconds: float | None,
+        **options: Any,
+    ) -> str:
+        """Insert the invocation on the run's own connection: in a transaction it is part of it."""
+        if run_at is not None and delay_seconds is not None:
+            raise ValueError("give run_at or delay_seconds, not both")
+        columns = self._columns(function, payload, run_at=run_at, **options)
+        values = list(columns.values()) + ([] if delay_seconds is None else [delay_seconds])
+        rows = self._database.query(statements.insert_invocation(columns, delay_seconds is not None), values)
+        rows = rows or self._database.query(_SAME_KEY, [function, options.get("idempotency_key")])
+        return str(rows[0]["id"])
+
+    def invoke(self, function: str, payload: Any, timeout_ms: float | None) -> Any:
+        """Insert the invocation on a connection of its own and wait for its end."""
+        waiter = self._idle.pop() if self._idle else _Waiter(connect(self._database.url, self._application_name))
+        columns = self._columns(function, payload, reply_channel=waiter.channel, max_attempts=1)
+        id, ended = waiter.start_and_wait(columns, None if timeout_ms is None else timeout_ms / 1000)
+        self._idle.append(waiter)
+        if ended is None:
+            message = f"no answer within {timeout_ms} ms; the function may still be running"
+            raise InvocationError(function, id, "timeout", {"type": "timeout", "message": message})
+        if ended["status"] != "success":
+            raise InvocationError(function, id, ended["status"], ended["error"] or {})
+        if ended["response"] is not None:
+            return _response_of(ended["response"])
+        return ended["result"]
+
+    def _columns(self, function: str, payload: Any, **options: Any) -> dict[str, Any]:
+        columns = {"function": function, "payload": Jsonb(payload), "parent_id": self._parent_id, **options}
+        return {name: value for name, value in columns.items() if value is not None}
+
+
+class _Waiter:
+    """A connection that listens on a random channel of its own. The notification is a hint, the row is the truth."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.channel = f"zmesh_i_{secrets.token_hex(16)}"
+        self._connection = connection
+        connection.execute(f"listen {self.channel}")
+
+    def start_and_wait(self, columns: Row, seconds: float | None) -> tuple[UUID, Row | None]:
+        deadline = None if seconds is None else time.monotonic() + seconds
+        [inserted] = self._connection.execute(
+            statements.insert_invocation(columns, delayed=False),
+            list(columns.values()),
+        )
+        id: UUID = inserted["id"]
+        while True:
+            left = POLL_SECONDS if deadline is None else min(POLL_SECONDS, deadline - time.monotonic())
+            for _ in self._connection.notifies(timeout=max(left, 0), stop_after=1):
+                pass
+            ended = self._connection.execute(_ROW, [id]).fetchone()
+            if ended is not None or (deadline is not None and time.monotonic() >= deadline):
+                return id, ended
+
+
+def _response_of(stored: Row) -> Response:
+    body = base64.b64decode(stored.get("body_base64") or "")
+    return Response(body, stored["status"], stored["headers"])

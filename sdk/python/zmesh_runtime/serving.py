@@ -1,0 +1,98 @@
+"""One run from start to end: receive it, execute it, answer, and end the process."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+import time
+from typing import Any, NoReturn
+
+from zmesh_runtime import functions
+from zmesh_runtime.channel import Channel, Closed
+from zmesh_runtime.failures import Failure, failure_of, out_of_memory
+from zmesh_runtime.http import Response
+from zmesh_runtime.output import Output
+from zmesh_runtime.results import NotJson, to_json_bytes
+from zmesh_runtime.zmesh import Zmesh
+
+Frame = tuple[bytes, bytes]
+RESERVE_BYTES = 512 * 1024  # given back when memory runs out, so that the end can be reported
+
+
+def serve(channel_fd: int) -> NoReturn:
+    """Wait for a run on the channel, execute it, and end this process."""
+    channel = Channel(channel_fd)
+    try:
+        _, header = channel.receive()
+        _, payload = channel.receive()
+    except Closed:
+        os._exit(0)
+    pid = os.getpid()
+    reserve = [bytearray(RESERVE_BYTES)]
+    random.seed()  # a fork server's children would all draw the same numbers
+    tempfile.tempdir = None
+    output = Output(channel)
+    output.capture()
+    os.register_at_fork(after_in_child=lambda: _leave_to_parent(channel, output))
+    kind, body = _final_frame(json.loads(header), payload, reserve)
+    if os.getpid() != pid:
+        os._exit(0 if kind != b"E" else 1)  # a child that user code forked came all the way back
+    output.flush()
+    channel.send(kind, body)
+    os._exit(0)
+
+
+def _leave_to_parent(channel: Channel, output: Output) -> None:
+    channel.leave_to_parent()
+    output.leave_to_parent()
+
+
+def _final_frame(job: dict[str, Any], payload: bytes, reserve: list[bytearray]) -> Frame:
+    try:
+        return _result_frame(_run(job, payload), job["limits"].get("result_bytes"))
+    except MemoryError as error:
+        reserve.clear()
+        return b"E", out_of_memory(error, job["filename"]).frame()
+    except BaseException as error:
+        return b"E", failure_of(error, job["filename"]).frame()
+
+
+def _run(job: dict[str, Any], payload_text: bytes) -> Any:
+    try:
+        payload = json.loads(payload_text)
+    except (ValueError, RecursionError) as error:
+        raise Failure("invalid_payload", f"the payload cannot be read: {error}") from None
+    zmesh = Zmesh(job["context"], job["env"])
+    _set_environment(zmesh)
+    handler = functions.load(job["code"], job["filename"], job["entry_point"])
+    return functions.call(handler, payload, zmesh)
+
+
+def _set_environment(zmesh: Zmesh) -> None:
+    for name, value in zmesh.env.items():
+        try:
+            os.environ[name] = value
+        except ValueError:
+            continue  # no operating system takes a name with "=" or a NUL; zmesh.env has it
+    if "TZ" in zmesh.env:
+        time.tzset()
+
+
+def _result_frame(result: Any, limit: int | None) -> Frame:
+    if isinstance(result, Response):
+        _check_size(result.body, limit)
+        return b"H", result.frame()
+    try:
+        body = to_json_bytes(result)
+    except NotJson as error:
+        raise Failure("invalid_result", f"the result is not JSON: {error}") from None
+    _check_size(body, limit)
+    return b"R", body
+
+
+def _check_size(body: bytes, limit: int | None) -> None:
+    if limit is not None and len(body) > limit:
+        message = f"the result has {len(body)} bytes; at most {limit} are allowed"
+        raise Failure("result_too_large", message)

@@ -1,0 +1,30 @@
+"""What a template process does once, so that no run forked from it has to."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+
+from zmesh_runtime import results, statements
+
+# Standard modules that functions often use, and those that psycopg and asyncio load on first use.
+_MODULES = """
+    asyncio base64 calendar collections concurrent.futures contextlib copy csv dataclasses datetime decimal difflib
+    email.message email.mime.multipart email.mime.text email.utils encodings.idna enum functools gzip hashlib heapq
+    hmac html http.client inspect io itertools json logging math operator os pathlib pprint queue random re secrets
+    shutil smtplib sqlite3 ssl statistics string subprocess tempfile textwrap threading time traceback types typing
+    unicodedata urllib.parse urllib.request uuid xml.etree.ElementTree zipfile zlib zoneinfo
+"""
+
+
+def prepare() -> None:
+    """Load and warm everything a run may need. Opens no socket and starts no thread."""
+    for name in _MODULES.split():
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue  # a Python built without it
+    results.to_json({"warm": [1, 2.5, "ä", None, True]})
+    statements.update("t", {"a": 1}, "id = %s", [1])
+    gc.collect()
+    gc.freeze()  # what is loaded here is never collected, so children do not copy its pages

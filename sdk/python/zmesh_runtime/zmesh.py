@@ -1,0 +1,120 @@
+"""The zmesh object that a handler gets as its second argument."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from zmesh_runtime.database import Database, Session
+from zmesh_runtime.http import Request, Response
+from zmesh_runtime.invocations import Invocations
+
+
+class Env(Mapping[str, str]):
+    """The function's environment variables: env.KEY, env["KEY"], env.get("KEY")."""
+
+    def __init__(self, variables: Mapping[str, Any]) -> None:
+        self._variables = {
+            name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()
+        }
+
+    def __getattr__(self, name: str) -> str:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return self._variables[name]
+        except KeyError:
+            raise AttributeError(self._missing(name), name=name, obj=None) from None
+
+    def __getitem__(self, name: str) -> str:
+        return self._variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+    def __repr__(self) -> str:
+        return f"Env({', '.join(self._variables)})"  # the values may be secrets
+
+    def _missing(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self._variables, 1)
+        hint = f"did you mean {close[0]}?" if close else f'add it to env_vars, or use env.get("{name}")'
+        return f"this function has no environment variable {name}: {hint}"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """Which run this is."""
+
+    id: str | None
+    attempt: int
+    function: str
+    version: int | None
+
+
+class Zmesh:
+    """What a function has of its project."""
+
+    def __init__(self, context: Mapping[str, Any], env: Mapping[str, Any]) -> None:
+        self.project_id: str = str(context["project_id"])
+        self.env = Env(env)
+        self.invocation = Invocation(
+            context.get("invocation_id"), context.get("attempt") or 1, context["function"], context.get("version")
+        )
+        name = f"zmesh {self.invocation.function}"[:63]
+        self.db = Database(Session(context["database_url"], name))
+        request = context.get("request")
+        self.request: Request | None = None if request is None else Request(request)
+        self._invocations = Invocations(self.db, self.invocation.id, name)
+
+    @property
+    def projectId(self) -> str:  # the JavaScript spelling
+        """The project's id."""
+        return self.project_id
+
+    def invoke(self, slug: str, payload: Any = None, *, timeout_ms: float | None = None) -> Any:
+        """Run another function of the project and return its result; raises InvocationError when it fails."""
+        return self._invocations.invoke(slug, {} if payload is None else payload, timeout_ms)
+
+    def enqueue(
+        self,
+        slug: str,
+        payload: Any = None,
+        *,
+        run_at: datetime | str | None = None,
+        delay_seconds: float | None = None,
+        priority: int | None = None,
+        max_attempts: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Run another function later, without waiting; returns the invocation's id. Part of an open transaction."""
+        return self._invocations.enqueue(
+            slug,
+            {} if payload is None else payload,
+            run_at,
+            delay_seconds,
+            priority=priority,
+            max_attempts=max_attempts,
+            idempotency_key=idempotency_key,
+        )
+
+    def response(
+        self,
+        body: Any = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        status: int = 200,
+        headers: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """The HTTP answer as it stands: return it from the handler. Text, bytes, or anything JSON."""
+        given = {"status": status, "headers": headers, **(options or {})}
+        unknown = set(given) - {"status", "headers"}
+        if unknown:
+            raise TypeError(f"response has no option {', '.join(sorted(unknown))}; it has status and headers")
+        return Response(body, given["status"], given["headers"])
