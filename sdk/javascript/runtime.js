@@ -17,6 +17,7 @@ resolveBundledImports();
 /** Waits for a run on the channel, executes it, and ends this process. */
 function serve(fd) {
   const channel = new Channel(fd);
+  channel.send('B', ''); // booted: from here on the time counts as the function's
   const header = channel.receive();
   const payload = header && channel.receive();
   if (!payload) process.reallyExit(0);
