@@ -201,7 +201,8 @@ class Parts:
     def __init__(self, database: Database, folder: Path) -> None:
         self.database = database
         self.folder = folder
-        self._environment = {"ZMESH_SECRET_KEY": database.secret_key, "JWT_SECRET_KEY": secrets.token_urlsafe(32)}
+        self.jwt_key = secrets.token_urlsafe(32)
+        self._environment = {"ZMESH_SECRET_KEY": database.secret_key, "JWT_SECRET_KEY": self.jwt_key}
         self._processes: list[Process] = []
         self.platform = self._start_api()
 
