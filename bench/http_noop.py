@@ -101,11 +101,13 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=64)
     options = parser.parse_args()
     console = Console(width=100)
-    with tempfile.TemporaryDirectory(prefix="zmesh-bench-") as folder:
-        with zmesh_dev(Path(folder), "--no-examples") as platform:
-            for language, code in FUNCTIONS.items():
-                platform.deploy(f"noop-{language}", code, language)
-            asyncio.run(measure(platform, options.rounds, options.callers, console))
+    with (
+        tempfile.TemporaryDirectory(prefix="zmesh-bench-") as folder,
+        zmesh_dev(Path(folder), "--no-examples") as platform,
+    ):
+        for language, code in FUNCTIONS.items():
+            platform.deploy(f"noop-{language}", code, language)
+        asyncio.run(measure(platform, options.rounds, options.callers, console))
 
 
 if __name__ == "__main__":
