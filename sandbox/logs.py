@@ -1,0 +1,83 @@
+"""Keeps what a run prints, within bounds and with a visible notice where something is left out."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from sandbox.model import LogLine
+
+LEVELS = ("debug", "info", "warning", "error")
+LONGEST_LINE = 64 * 1024
+TAIL_BYTES = 16 * 1024
+
+
+class LogKeeper:
+    """Lines of one run. Everything it is fed comes from hostile code."""
+
+    def __init__(self, max_bytes: int, max_lines: int) -> None:
+        self.lines: list[LogLine] = []
+        self._bytes_left = max_bytes
+        self._lines_left = max_lines
+        self._full = False
+        self._partial = {"info": b"", "error": b""}
+        self.error_tail = b""
+
+    def add_frame(self, body: bytes) -> None:
+        """A line that the runtime sent with level and time; what is malformed is kept as text."""
+        try:
+            line = json.loads(body)
+            level = line["level"] if line["level"] in LEVELS else "info"
+            self._keep(self._time(line["at"]), level, str(line["message"]))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            self._keep(_now(), "info", body.decode("utf-8", "replace"))
+
+    def add_bytes(self, level: str, data: bytes) -> None:
+        """Raw bytes of standard output (info) or standard error (error)."""
+        if level == "error":
+            self.error_tail = (self.error_tail + data)[-TAIL_BYTES:]
+        if self._full:
+            return
+        *complete, rest = (self._partial[level] + data).split(b"\n")
+        while len(rest) > LONGEST_LINE:
+            complete.append(rest[:LONGEST_LINE])
+            rest = rest[LONGEST_LINE:]
+        self._partial[level] = rest
+        for line in complete:
+            self._keep(_now(), level, line.decode("utf-8", "replace"))
+
+    def flush(self) -> None:
+        """Keep the last lines that no newline ended."""
+        for level, rest in self._partial.items():
+            if rest:
+                self._keep(_now(), level, rest.decode("utf-8", "replace"))
+        self._partial = {"info": b"", "error": b""}
+
+    def _keep(self, at: datetime, level: str, message: str) -> None:
+        if self._full:
+            return
+        message = message[:LONGEST_LINE]
+        size = len(message.encode("utf-8", "replace")) + 16
+        if self._lines_left < 1 or size > self._bytes_left:
+            self._full = True
+            self.lines.append(LogLine(_now(), "warning", "[zmesh] output beyond the limit was dropped from here on"))
+            return
+        self._lines_left -= 1
+        self._bytes_left -= size
+        self.lines.append(LogLine(at, level, message))
+
+    @staticmethod
+    def _time(milliseconds: object) -> datetime:
+        """The run's own time of a line, if it can be true."""
+        now = _now()
+        if not isinstance(milliseconds, int | float):
+            return now
+        try:
+            at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+        except (ValueError, OverflowError, OSError):
+            return now
+        return at if abs((now - at).total_seconds()) < 3600 else now
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,115 @@
+"""What the sandbox is asked to run, and what it says of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Language = Literal["javascript", "python", "typescript"]
+Runtime = Literal["node", "python"]
+
+MIB = 1024 * 1024
+NO_CONTEXT: Mapping[str, Any] = {
+    "project_id": "",
+    "invocation_id": "",
+    "attempt": 1,
+    "function": "",
+    "version": 0,
+    "database_url": "",
+    "request": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use.
+
+    `cpu_seconds` is over all its processes, `memory_mb` beside what the runtime itself needs, `processes` counts
+    children and threads, `file_mb` one file, `workspace_mb` and `workspace_files` all files together,
+    `log_bytes` what is kept of its output; what goes beyond is dropped with a notice.
+    """
+
+    timeout_ms: int = 10_000
+    memory_mb: int = 256
+    processes: int = 50
+    open_files: int = 256
+    file_mb: int = 10
+    workspace_mb: int = 64
+    workspace_files: int = 16_384
+    result_bytes: int = 8 * MIB
+    log_bytes: int = MIB
+    log_lines: int = 10_000
+
+    @property
+    def cpu_seconds(self) -> int:
+        """CPU time: the wall-clock limit, rounded up, and two seconds."""
+        return -(-self.timeout_ms // 1000) + 2
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One run: user code, its payload as JSON text, and what its `zmesh` object knows."""
+
+    language: Language
+    code: str
+    entry_point: str
+    filename: str
+    payload_json: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=lambda: NO_CONTEXT)
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The template that runs this language."""
+        return "python" if self.language == "python" else "node"
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run did not succeed. `type` is a limit's or failure's stable name, or the user's exception class."""
+
+    type: str
+    message: str
+    stack: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that the run printed."""
+
+    at: datetime
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: `status` is success, error, timeout or cancelled.
+
+    `result_json` is set on success without a response; `response` is what zmesh.response(…) made.
+    """
+
+    status: Literal["success", "error", "timeout", "cancelled"]
+    result_json: str | None
+    response: Mapping[str, Any] | None
+    error: RunError | None
+    logs: Sequence[LogLine]
+    duration_ms: int
+    cpu_ms: int
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How well runs are isolated here, `level` being full or reduced, and what is missing."""
+
+    level: Literal["full", "reduced"]
+    mode: str
+    gaps: Sequence[str]
+
+
+class SandboxError(Exception):
+    """The sandbox cannot work on this machine; the message says why and what to do."""

@@ -1,0 +1,285 @@
+"""The sandbox: runs functions, each in a process of its own that was confined before its job was known."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections import OrderedDict, deque
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from sandbox import kernel
+from sandbox.child import Child
+from sandbox.model import MIB, Limits, Outcome, Report, RunError, RunRequest, SandboxError
+from sandbox.node import NodeRuntime
+from sandbox.orders import Mode, SpawnOrder, TemplateSettings
+from sandbox.template_process import TemplateProcess
+from sandbox.uids import UidRange
+
+log = logging.getLogger(__name__)
+Kind = tuple[str, int]  # runtime and, for Node.js, the memory its heap was sized for
+PYTHON: Kind = ("python", 0)
+PARKED = {"python": 4, "node": 2}
+PARKED_KINDS = 4
+RESPAWN_SECONDS = 0.2
+
+
+class Sandbox:
+    """Up to `slots` runs at a time; a few more processes are parked, confined and ready."""
+
+    def __init__(
+        self,
+        slots: int,
+        run_dir: Path | None = None,
+        *,
+        sdk: Path | None = None,
+        hidden: Sequence[Path] = (),
+    ) -> None:
+        """`run_dir` holds workspaces where there are no namespaces; `hidden` folders are empty for runs."""
+        self._slots = slots
+        self._run_dir = run_dir
+        self._own_run_dir = run_dir is None
+        self._sdk = (sdk or Path(__file__).resolve().parent.parent / "sdk").resolve()
+        self._hidden = [str(path) for path in hidden]
+        self._node = NodeRuntime(self._sdk)
+        self._free = asyncio.Semaphore(slots)
+        self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
+        self._filling: set[Kind] = set()
+        self._slot_of: dict[int, int] = {}  # run → slot, until nothing of the run is left
+        self._free_slots: deque[int] = deque()
+        self._slot_freed = asyncio.Event()
+        self._last_run = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._template: TemplateProcess | None = None
+        self._uids: UidRange | None = None
+        self._report = Report("reduced", "process", ())
+        self._closing = False
+
+    async def start(self) -> None:
+        """Find the best isolation that works here and get ready. Raises SandboxError."""
+        if self._run_dir is None:
+            self._run_dir = Path(tempfile.mkdtemp(prefix="zmesh-run-"))
+        self._run_dir.mkdir(parents=True, exist_ok=True)
+        os.chmod(self._run_dir, 0o711)
+        (self._run_dir / "root").mkdir(exist_ok=True)
+        self._sweep()
+        self._free_slots.extend(range(self._slots + PARKED_KINDS * max(PARKED.values())))
+        if os.geteuid() == 0:
+            self._uids = UidRange()
+        modes: list[Mode] = ["root", "process"] if self._uids else ["user_namespace", "process"]
+        why: list[str] = []
+        for mode in modes:
+            try:
+                await self._start_template(mode)
+                await self._try_out()
+            except SandboxError as error:
+                log.info("isolation by %s is not possible: %s", mode, error)
+                why.append(str(error))
+                await self._stop_template()
+                continue
+            self._report = _report(mode, why)
+            self._spawn_task(self._keep_template())
+            return
+        raise SandboxError("No isolation works on this machine: " + " | ".join(why))
+
+    def report(self) -> Report:
+        """How well runs are isolated."""
+        return self._report
+
+    async def close(self) -> None:
+        """End everything that runs; nothing is left afterwards."""
+        self._closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stop_template()
+        if self._uids is not None:
+            self._uids.close()
+        if self._run_dir is not None:
+            self._sweep()
+            if self._own_run_dir:
+                shutil.rmtree(self._run_dir, ignore_errors=True)
+
+    async def run(self, request: RunRequest, cancel: asyncio.Event | None = None) -> Outcome:
+        """Run one request; never raises for anything the code does."""
+        async with self._free:
+            try:
+                child = await self._take(request)
+            except SandboxError as error:
+                return _failed(str(error))
+            try:
+                return await child.run(request, cancel or asyncio.Event())
+            finally:
+                child.close()
+
+    # Children
+
+    async def _take(self, request: RunRequest) -> Child:
+        kind: Kind = PYTHON if request.runtime == "python" else ("node", request.limits.memory_mb)
+        parked = self._parked.setdefault(kind, deque())
+        self._parked.move_to_end(kind)
+        child: Child | None = None
+        while parked and child is None:
+            candidate = parked.popleft()
+            child = candidate if candidate.alive else None
+        self._refill(kind)
+        return child or await self._make(kind, request.limits)
+
+    def _refill(self, kind: Kind) -> None:
+        if kind not in self._filling and not self._closing:
+            self._filling.add(kind)
+            self._spawn_task(self._fill(kind))
+
+    async def _fill(self, kind: Kind) -> None:
+        try:
+            self._forget_old_kinds()
+            while len(parked := self._parked.setdefault(kind, deque())) < PARKED[kind[0]]:
+                parked.append(await self._make(kind, Limits(memory_mb=kind[1] or 256)))
+        except SandboxError as error:
+            log.warning("parking: %s", error)
+        finally:
+            self._filling.discard(kind)
+
+    def _forget_old_kinds(self) -> None:
+        """Park processes for the kinds used last only."""
+        for kind in list(self._parked)[:-PARKED_KINDS]:
+            for child in self._parked.pop(kind):
+                child.close()
+
+    async def _make(self, kind: Kind, limits: Limits) -> Child:
+        template = self._template
+        if template is None or template.gone.is_set():
+            raise SandboxError("The sandbox's template is starting again; try again.")
+        while not self._free_slots:
+            self._slot_freed.clear()
+            await self._slot_freed.wait()
+        self._last_run += 1
+        run = self._last_run
+        self._slot_of[run] = slot = self._free_slots.popleft()
+        child = Child(run, slot)
+        try:
+            await template.spawn(self._order(kind, run, slot, limits), child)
+        except SandboxError:
+            self._reaped(run)
+            child.close()
+            raise
+        return child
+
+    def _order(self, kind: Kind, run: int, slot: int, limits: Limits) -> SpawnOrder:
+        node = kind[0] == "node"
+        return SpawnOrder(
+            run=run,
+            slot=slot,
+            argv=self._node.command(limits.memory_mb) if node else [],
+            processes=limits.processes + (self._node.own_threads if node else 1),
+            open_files=limits.open_files,
+            file_bytes=limits.file_mb * MIB,
+            workspace_mb=limits.workspace_mb,
+            workspace_files=limits.workspace_files,
+            data_bytes=self._node.data_bytes(limits.memory_mb) if node else 0,
+        )
+
+    def _reaped(self, run: int) -> None:
+        slot = self._slot_of.pop(run, None)
+        if slot is None:
+            return
+        if self._report.mode == "process":
+            _remove(f"{self._run_dir}/slot-{slot}")
+        self._free_slots.append(slot)
+        self._slot_freed.set()
+
+    # The template
+
+    async def _start_template(self, mode: Mode) -> None:
+        settings = TemplateSettings(
+            mode=mode,
+            run_dir=str(self._run_dir),
+            sdk=str(self._sdk),
+            readable=sorted({sys.prefix, sys.base_prefix, self._node.prefix, str(self._sdk)}),
+            hidden=self._hidden,
+            base_uid=self._uids.base if self._uids else None,
+            slots=len(self._free_slots) + len(self._slot_of),
+        )
+        self._mode = mode
+        self._template = TemplateProcess(settings, self._reaped)
+        try:
+            await self._template.start()
+        except SandboxError:
+            self._template = None
+            raise
+
+    async def _stop_template(self) -> None:
+        for parked in self._parked.values():
+            for child in parked:
+                child.close()
+        self._parked.clear()
+        if self._template is not None:
+            await self._template.close()
+            self._template = None
+        for run in list(self._slot_of):
+            self._reaped(run)
+
+    async def _try_out(self) -> None:
+        """One run of each runtime through the real path. Raises SandboxError."""
+        samples = [("python", "def handler(payload, zmesh):\n    return 1"), ("javascript", "exports.handler = () => 1")]
+        for language, code in samples:
+            request = RunRequest(language, code, "handler", "sample", "{}")  # type: ignore[arg-type]
+            outcome = await self.run(request)
+            if outcome.status != "success":
+                said = "; ".join(line.message for line in outcome.logs[-20:])
+                raise SandboxError(f"a {language} sample did not run: {outcome.error} {said}")
+
+    async def _keep_template(self) -> None:
+        """Replace the template if it ever ends."""
+        while True:
+            assert self._template is not None
+            await self._template.gone.wait()
+            log.error("the sandbox's template ended; starting another")
+            await self._stop_template()
+            while self._template is None:
+                try:
+                    await self._start_template(self._mode)
+                except SandboxError as error:
+                    log.error("%s", error)
+                    await asyncio.sleep(RESPAWN_SECONDS)
+
+    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _sweep(self) -> None:
+        """Remove what an earlier sandbox that crashed has left."""
+        assert self._run_dir is not None
+        for left in self._run_dir.glob("slot-*"):
+            _remove(str(left))
+
+
+def _remove(folder: str) -> None:
+    """Remove a tree however deep it is and whatever modes its folders have."""
+    for current, folders, _ in os.walk(folder):
+        for name in folders:
+            with contextlib.suppress(OSError):
+                os.chmod(f"{current}/{name}", 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _failed(message: str) -> Outcome:
+    return Outcome("error", None, None, RunError("sandbox_failed", message), [], 0, 0, 0)
+
+
+def _report(mode: Mode, why: Sequence[str]) -> Report:
+    gaps = []
+    if mode == "process":
+        gaps.append("no namespaces: " + "; ".join(why))
+    if kernel.landlock_version() == 0:
+        gaps.append("no Landlock: files that others may read are readable for functions")
+    if kernel.MACHINE not in ("x86_64", "aarch64"):
+        gaps.append(f"no seccomp filter for {kernel.MACHINE}")
+    return Report("reduced" if mode == "process" or len(gaps) > 0 else "full", mode, tuple(gaps))

@@ -1,0 +1,98 @@
+"""The read-only file system that every run sees: the machine's programs and libraries, and nothing of the platform."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from sandbox import kernel
+
+WORKSPACE = "/workspace"
+SYSTEM_FOLDERS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
+SYSTEM_FILES = tuple(
+    f"/etc/{name}"
+    for name in (
+        "alternatives", "ca-certificates", "gai.conf", "host.conf", "hosts", "ld.so.cache", "ld.so.conf",
+        "ld.so.conf.d", "localtime", "mime.types", "nsswitch.conf", "os-release", "pki", "protocols",
+        "resolv.conf", "services", "ssl", "timezone",
+    )
+)  # fmt: skip
+DEVICES = ("null", "zero", "full", "random", "urandom")
+
+
+def enter(folder: str, readable: Iterable[str], hidden: Iterable[str], users: dict[int, str]) -> None:
+    """Build the root in `folder` and make it this process's own; needs a mount namespace of its own.
+
+    `readable` are further folders, found under the same path inside; what is `hidden` of them is empty there.
+    """
+    kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.mount("tmpfs", folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
+    bound: list[str] = []
+    for path in (*SYSTEM_FOLDERS, *SYSTEM_FILES, *sorted(readable)):
+        if not any(path == b or path.startswith(f"{b}/") for b in bound) and _bind(folder, path):
+            bound.append(path)
+    for path in hidden:
+        if os.path.isdir(folder + path):
+            kernel.mount("tmpfs", folder + path, "tmpfs", kernel.MS_RDONLY, "size=4k,mode=755")
+    _make_devices(folder)
+    _write_accounts(folder, users)
+    for name in ("proc", WORKSPACE[1:], "var", "run", "root"):
+        os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
+    os.symlink(f"{WORKSPACE}/tmp", f"{folder}/tmp")
+    os.symlink(f"{WORKSPACE}/tmp", f"{folder}/var/tmp")
+    kernel.pivot_root(folder)
+    flags = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
+    kernel.mount("none", "/", None, flags)
+
+
+def _bind(root: str, path: str) -> bool:
+    target = root + path
+    if os.path.islink(path) and not path.startswith("/etc"):
+        os.symlink(os.readlink(path), target)
+        return False
+    if os.path.isdir(path):
+        os.makedirs(target, 0o755, exist_ok=True)
+    elif os.path.exists(path):
+        os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+        Path(target).touch()
+    else:
+        return False
+    kernel.mount(path, target, None, kernel.MS_BIND | kernel.MS_REC)
+    kernel.make_read_only(target)
+    return True
+
+
+def _make_devices(root: str) -> None:
+    os.mkdir(f"{root}/dev", 0o755)
+    for name in DEVICES:
+        Path(f"{root}/dev/{name}").touch()
+        kernel.mount(f"/dev/{name}", f"{root}/dev/{name}", None, kernel.MS_BIND)
+    os.symlink("/proc/self/fd", f"{root}/dev/fd")
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        os.symlink(f"/proc/self/fd/{number}", f"{root}/dev/{name}")
+    os.symlink(f"{WORKSPACE}/.shm", f"{root}/dev/shm")
+
+
+def _write_accounts(root: str, users: dict[int, str]) -> None:
+    everybody = {0: "root", **users}
+    lines = [f"{name}:x:{number}:{number}::{WORKSPACE}:/bin/sh" for number, name in everybody.items()]
+    Path(f"{root}/etc/passwd").write_text("\n".join(lines) + "\n")
+    groups = [f"{name}:x:{number}:" for number, name in everybody.items()]
+    Path(f"{root}/etc/group").write_text("\n".join(groups) + "\n")
+
+
+def mount_own(megabytes: int, files: int) -> None:
+    """Inside a run's mount namespace: its process list, and its workspace of bounded size, gone with the namespace."""
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV
+    kernel.mount("proc", "/proc", "proc", flags | kernel.MS_NOEXEC)
+    kernel.mount("tmpfs", WORKSPACE, "tmpfs", flags, f"size={megabytes}m,nr_inodes={files},mode=1777")
+    prepare_workspace(WORKSPACE)
+
+
+def prepare_workspace(folder: str) -> None:
+    """The folders that a run expects in its workspace."""
+    for name in ("tmp", ".shm"):
+        path = f"{folder}/{name}"
+        os.mkdir(path)
+        os.chmod(path, 0o1777)

@@ -1,0 +1,213 @@
+"""The process beside each run: makes it, watches what it uses, ends all it started, tells how it ended.
+
+With namespaces it is process 1 of the run's own: when it exits, the kernel ends everything the run has left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from sandbox import kernel, root, usage
+from sandbox.confinement import confine
+from sandbox.orders import SpawnOrder, TemplateSettings
+
+WATCH_SECONDS = 0.05
+
+
+class Supervisor:
+    """Lives in the forked process only; `run()` never returns."""
+
+    def __init__(
+        self,
+        order: SpawnOrder,
+        settings: TemplateSettings,
+        channel: int,
+        output: int,
+        errors: int,
+        supervision: socket.socket,
+        become: Callable[[SpawnOrder], NoReturn],
+    ) -> None:
+        self._order = order
+        self._settings = settings
+        self._run_fds = (channel, output, errors)
+        self._supervision = supervision
+        self._become = become
+        self._child = 0
+        self._limits: dict[str, Any] | None = None
+        self._limit_hit: str | None = None
+        self._baseline = 0
+        self._peak = 0
+        self._cpu_of_dead = 0.0
+
+    def run(self) -> NoReturn:
+        """Make the run and stay until it has ended."""
+        try:
+            self._prepare_process()
+            workspace = self._prepare_workspace()
+            self._child = os.fork()
+            if self._child == 0:
+                self._run_user_code(workspace)
+            for fd in self._run_fds:
+                os.close(fd)
+            self._supervise()
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                detail = "".join(traceback.format_exception(error))
+                self._supervision.send(json.dumps({"failed": detail[-4000:]}).encode())
+        os._exit(0)
+
+    @property
+    def _has_namespace(self) -> bool:
+        return self._settings.mode != "process"
+
+    def _prepare_process(self) -> None:
+        kernel.set_name("zmesh-run")
+        kernel.set_dumpable(False)
+        self._wakeup = child_wakeup()
+        if self._has_namespace:
+            kernel.die_with_parent(signal.SIGKILL)
+        else:
+            kernel.adopt_orphans()
+            kernel.die_with_parent(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, lambda number, frame: self._end(report=False))
+
+    def _prepare_workspace(self) -> str:
+        order = self._order
+        if self._has_namespace:
+            kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
+            root.mount_own(order.workspace_mb, order.workspace_files)
+            return root.WORKSPACE
+        folder = f"{self._settings.run_dir}/slot-{order.slot}"
+        os.mkdir(folder, 0o700)
+        root.prepare_workspace(folder)
+        if self._settings.base_uid is not None:
+            uid = self._settings.base_uid + order.slot
+            for path in (folder, f"{folder}/tmp", f"{folder}/.shm"):
+                os.chown(path, uid, uid)
+        return folder
+
+    def _run_user_code(self, workspace: str) -> NoReturn:
+        try:
+            confine(self._order, self._settings, self._run_fds, workspace)
+            self._become(self._order)
+        except BaseException:
+            # By now 2 is the run's own standard error, or still the template's.
+            os.write(2, traceback.format_exc().encode())
+        os._exit(99)
+
+    # Watching
+
+    def _supervise(self) -> NoReturn:
+        while True:
+            watching = self._limits is not None
+            ready, _, _ = select.select([self._supervision, self._wakeup], [], [], WATCH_SECONDS if watching else None)
+            if self._wakeup in ready:
+                self._wakeup.recv(4096)
+                self._reap()
+            if self._supervision in ready:
+                self._obey(self._supervision.recv(4096))
+            if watching:
+                self._watch()
+
+    def _obey(self, message: bytes) -> None:
+        if not message or message == b"kill":
+            self._end(report=bool(message))
+        self._limits = json.loads(message)
+        self._baseline = usage.measure([self._child]).memory_bytes
+
+    def _processes(self) -> list[int]:
+        if self._has_namespace:
+            return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+        return usage.descendants_of(os.getpid())
+
+    def _watch(self) -> None:
+        assert self._limits is not None
+        pids = self._processes()
+        used = usage.measure(pids)
+        allowed = self._limits["memory_bytes"] + self._baseline
+        memory = used.memory_bytes
+        if len(pids) > 1 and memory > min(self._peak, allowed):
+            memory = usage.exact_memory(pids)
+        self._peak = max(self._peak, memory)
+        if memory > allowed:
+            self._limit_hit = "memory_limit"
+        elif used.cpu_seconds + self._cpu_of_dead > self._limits["cpu_seconds"]:
+            self._limit_hit = "cpu_limit"
+        if self._limit_hit:
+            self._end(report=True)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, used = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._child:
+                self._finish(status, used)
+            self._cpu_of_dead += used.ru_utime + used.ru_stime
+
+    # Ending
+
+    def _end(self, *, report: bool) -> NoReturn:
+        """Kill the run; with `report`, tell how it ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._child, signal.SIGKILL)
+        _, status, used = os.wait4(self._child, 0)
+        if report:
+            self._finish(status, used)
+        self._end_descendants()
+        os._exit(0)
+
+    def _finish(self, status: int, used: resource.struct_rusage) -> NoReturn:
+        self._end_descendants()
+        cpu = used.ru_utime + used.ru_stime + self._cpu_of_dead
+        message = {
+            "exit": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            "cpu_seconds": round(cpu, 6),
+            "peak_bytes": max(self._peak, used.ru_maxrss * 1024),
+            "limit": self._limit_hit,
+        }
+        with contextlib.suppress(OSError):
+            self._supervision.send(json.dumps(message).encode())
+        os._exit(0)
+
+    def _end_descendants(self) -> None:
+        if not self._has_namespace:
+            kill_children()
+
+
+def kill_children(spare: frozenset[int] = frozenset()) -> None:
+    """End all children but those to spare, and what becomes a child because its parent ended."""
+    while pids := [pid for pid in usage.children_of(os.getpid()) if pid not in spare]:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def child_wakeup() -> socket.socket:
+    """A socket that has something to read after a child ended."""
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    # Kept open for the life of the process: the signal machinery knows only its number.
+    writer.detach()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return reader
+

@@ -1,0 +1,141 @@
+"""From what was observed of a run to what its caller is told. A limit that was hit is always named."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sandbox import frames
+from sandbox.frames import FrameError
+from sandbox.model import Limits, Outcome, RunError, Runtime
+from sandbox.logs import LogKeeper
+
+OUT_OF_MEMORY_SIGNALS = (signal.SIGABRT, signal.SIGTRAP, signal.SIGSEGV, signal.SIGILL)
+OUT_OF_MEMORY_TEXTS = (b"heap out of memory", b"Fatal process out of memory", b"Fatal process OOM")
+LONGEST_MESSAGE = 16 * 1024
+LONGEST_STACK = 64 * 1024
+LARGEST_HEADERS = 100
+
+
+@dataclass(slots=True)
+class Observed:
+    """What the sandbox saw: the run's final frame, how its process ended, and why it was stopped, if it was."""
+
+    limits: Limits
+    runtime: Runtime
+    logs: LogKeeper
+    final: tuple[bytes, bytes] | None = None
+    stopped: Literal["timeout", "cancelled"] | None = None
+    violation: FrameError | None = None
+    report: Mapping[str, Any] = field(default_factory=dict)
+    duration_ms: int = 0
+
+
+def verdict(seen: Observed) -> Outcome:
+    """The outcome; a complete final frame stands, whatever happened to the process after it."""
+    result: str | None = None
+    response: Mapping[str, Any] | None = None
+    error: RunError | None = None
+    if seen.final is not None:
+        result, response, error = _of_final_frame(*seen.final)
+    else:
+        error = _of_silence(seen)
+    status: Literal["success", "error", "timeout", "cancelled"] = "error" if error else "success"
+    if seen.final is None and seen.stopped:
+        status = seen.stopped
+    return Outcome(
+        status=status,
+        result_json=result,
+        response=response,
+        error=error,
+        logs=seen.logs.lines,
+        duration_ms=seen.duration_ms,
+        cpu_ms=round(float(seen.report.get("cpu_seconds") or 0) * 1000),
+        peak_memory_bytes=int(seen.report.get("peak_bytes") or 0),
+    )
+
+
+def _of_final_frame(kind: bytes, body: bytes) -> tuple[str | None, Mapping[str, Any] | None, RunError | None]:
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(text, parse_constant=_refuse_constant)
+        if kind == frames.RESULT:
+            return text, None, None
+        if kind == frames.RESPONSE:
+            return None, _response(value), None
+        return None, None, _user_error(value)
+    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error) as error:
+        return None, None, RunError("invalid_result", f"What the function returned is not valid: {error}")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _response(value: Any) -> Mapping[str, Any]:
+    status, headers, body = value["status"], value["headers"], value["body_base64"]
+    base64.b64decode(body, validate=True)
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError("the status of a response is a number from 200 to 599")
+    if len(headers) > LARGEST_HEADERS or not all(isinstance(v, str) for pair in headers.items() for v in pair):
+        raise ValueError(f"the headers of a response are at most {LARGEST_HEADERS} texts")
+    return {"status": status, "headers": dict(headers), "body_base64": body}
+
+
+def _user_error(value: Any) -> RunError:
+    stack = value.get("stack")
+    return RunError(
+        type=str(value["type"])[:200],
+        message=str(value["message"])[:LONGEST_MESSAGE],
+        stack=None if stack is None else str(stack)[:LONGEST_STACK],
+    )
+
+
+def _of_silence(seen: Observed) -> RunError:
+    """Why a run ended without a final frame."""
+    limits = seen.limits
+    if seen.stopped == "timeout":
+        return RunError(
+            "timeout", f"The function did not finish within {limits.timeout_ms} ms. Raise timeout_ms, or do less."
+        )
+    if seen.stopped == "cancelled":
+        return RunError("cancelled", "The invocation was cancelled while it ran.")
+    if seen.violation is not None:
+        return RunError(seen.violation.kind, str(seen.violation))
+    named = seen.report.get("limit") or _limit_of_ending(seen)
+    if named == "memory_limit":
+        return RunError(named, f"The function used more than its {limits.memory_mb} MB of memory. Raise memory_mb.")
+    if named == "cpu_limit":
+        return RunError(named, f"The function used more than {limits.cpu_seconds} s of CPU time.")
+    if named == "file_size_limit":
+        return RunError(named, f"The function wrote a file larger than {limits.file_mb} MB.")
+    return _of_unknown_ending(seen)
+
+
+def _limit_of_ending(seen: Observed) -> str | None:
+    number = seen.report.get("signal")
+    if number == signal.SIGXCPU or float(seen.report.get("cpu_seconds") or 0) >= seen.limits.cpu_seconds:
+        return "cpu_limit"
+    if number == signal.SIGXFSZ:
+        return "file_size_limit"
+    tail = seen.logs.error_tail
+    if number in OUT_OF_MEMORY_SIGNALS and any(text in tail for text in OUT_OF_MEMORY_TEXTS):
+        return "memory_limit"
+    return None
+
+
+def _of_unknown_ending(seen: Observed) -> RunError:
+    report = seen.report
+    if report.get("signal") is not None:
+        name = signal.Signals(report["signal"]).name
+        return RunError("crashed", f"The function's process was ended by {name} before it returned a result.")
+    if report.get("exit") is not None:
+        return RunError(
+            "exited", f"The function ended its process (exit code {report['exit']}) before it returned a result."
+        )
+    return RunError("sandbox_failed", str(report.get("failed") or "The sandbox lost this run; it is not your code."))

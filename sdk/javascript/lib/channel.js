@@ -1,0 +1,47 @@
+'use strict';
+// The socket between a run and its sandbox: frames of one type byte, four bytes of length, and a body.
+
+const fs = require('node:fs');
+
+const HEAD_BYTES = 5;
+const { readSync, writeSync } = fs; // user code may replace the properties of fs
+
+class Channel {
+  constructor(fd) {
+    this.fd = fd;
+  }
+
+  /** The next frame, or null when the sandbox has closed the channel. */
+  receive() {
+    const head = this.#read(HEAD_BYTES);
+    const body = head && this.#read(head.readUInt32BE(1));
+    return body && { kind: String.fromCharCode(head[0]), body };
+  }
+
+  /** Sends one frame whole; when the sandbox is gone there is nobody left to tell. */
+  send(kind, body) {
+    const length = Buffer.byteLength(body);
+    const frame = Buffer.allocUnsafe(HEAD_BYTES + length);
+    frame.write(kind, 0, 'latin1');
+    frame.writeUInt32BE(length, 1);
+    if (typeof body === 'string') frame.write(body, HEAD_BYTES, 'utf8');
+    else frame.set(body, HEAD_BYTES);
+    try {
+      for (let sent = 0; sent < frame.length; ) sent += writeSync(this.fd, frame, sent);
+    } catch {
+      // EPIPE or a channel that user code closed
+    }
+  }
+
+  #read(length) {
+    const data = Buffer.allocUnsafe(length);
+    for (let got = 0; got < length; ) {
+      const count = readSync(this.fd, data, got, length - got, null);
+      if (count === 0) return null;
+      got += count;
+    }
+    return data;
+  }
+}
+
+module.exports = { Channel };

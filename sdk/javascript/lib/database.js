@@ -1,0 +1,201 @@
+'use strict';
+// zmesh.db: the project's own database over one connection that opens on first use.
+
+const { AsyncLocalStorage } = require('node:async_hooks');
+const pg = require('pg');
+const statements = require('./statements.js');
+const { types } = require('./types.js');
+
+class TransactionError extends Error {}
+TransactionError.prototype.name = 'TransactionError';
+
+/** A connection of the project's role. */
+async function connect(url, applicationName) {
+  const client = new pg.Client({ connectionString: url, application_name: applicationName, types });
+  client.on('error', () => {}); // a lost connection fails the next statement; without this it would end the process
+  await client.connect();
+  return client;
+}
+
+/** One level of transactions. Its statements take turns, and a transaction within it is one long turn. */
+class Scope {
+  #last = Promise.resolve();
+  #ended = false;
+
+  constructor(depth = 0) {
+    this.depth = depth;
+  }
+
+  async turn(work) {
+    const before = this.#last;
+    const { promise, resolve } = Promise.withResolvers();
+    this.#last = promise;
+    await before;
+    try {
+      if (this.#ended) throw new TransactionError('this transaction has ended: await everything inside of it');
+      return await work();
+    } finally {
+      resolve();
+    }
+  }
+
+  /** Statements that were already asked for still run; later ones are refused. */
+  async end() {
+    await this.#last;
+    this.#ended = true;
+  }
+}
+
+/** The one connection of a run, and which transaction each piece of asynchronous work is in. */
+class Session {
+  #client = null;
+  #applicationName;
+
+  constructor(url, applicationName) {
+    this.url = url;
+    this.root = new Scope();
+    this.current = new AsyncLocalStorage();
+    this.#applicationName = applicationName;
+  }
+
+  /** Rows of the last statement in the text; none for statements that return no rows. */
+  run(scope, text, values) {
+    return scope.turn(async () => {
+      const result = await this.#execute(scope, text, values);
+      return (Array.isArray(result) ? result.at(-1) : result).rows;
+    });
+  }
+
+  transaction(parent, work) {
+    return parent.turn(async () => {
+      const savepoint = parent.depth ? `zmesh_${parent.depth}` : null;
+      const scope = new Scope(parent.depth + 1);
+      await this.#execute(parent, savepoint ? `savepoint ${savepoint}` : 'begin');
+      let value;
+      try {
+        value = await this.current.run(scope, () => work(scope));
+      } catch (error) {
+        await scope.end();
+        await this.#rollBack(savepoint).catch(() => {}); // the connection may be what was lost
+        throw error;
+      }
+      await scope.end();
+      await this.#commit(savepoint);
+      return value;
+    });
+  }
+
+  async #commit(savepoint) {
+    if (this.#client.getTransactionStatus() === 'E') {
+      await this.#rollBack(savepoint);
+      throw new TransactionError('rolled back: a statement in this transaction had failed');
+    }
+    await this.#execute(null, savepoint ? `release ${savepoint}` : 'commit');
+  }
+
+  #rollBack(savepoint) {
+    return this.#execute(null, savepoint ? `rollback to ${savepoint}; release ${savepoint}` : 'rollback');
+  }
+
+  async #execute(scope, text, values) {
+    try {
+      const client = await this.#open(scope);
+      return await client.query(text, values);
+    } catch (error) {
+      Error.captureStackTrace(error); // the driver's stack ends at the socket; this one leads to the caller
+      throw error;
+    }
+  }
+
+  async #open(scope) {
+    const lost = this.#client === null || !this.#client.connection.stream.writable;
+    if (lost && scope === this.root) this.#client = await connect(this.url, this.#applicationName);
+    return this.#client;
+  }
+}
+
+/** Runs SQL in the project's database. Rows are objects; placeholders are $1, $2, … */
+class Database {
+  #session;
+  #boundScope;
+
+  constructor(session, scope = null) {
+    this.#session = session;
+    this.#boundScope = scope;
+  }
+
+  /** Connection string of the project's role, for drivers of your own. */
+  get url() {
+    return this.#session.url;
+  }
+
+  async query(sql, params) {
+    if (typeof sql !== 'string') throw new TypeError('sql must be a string');
+    return await this.#session.run(this.#scope(), sql, checkedParams(params));
+  }
+
+  async queryOne(sql, params) {
+    const [row] = await this.query(sql, params);
+    return row ?? null;
+  }
+
+  async insert(table, data) {
+    const [row] = await this.query(...statements.insert(table, await this.#storable(table, data)));
+    return row ?? {};
+  }
+
+  async select(table, where, params) {
+    return await this.query(...statements.select(table, where, params));
+  }
+
+  async update(table, data, where, params) {
+    const storable = await this.#storable(table, data);
+    return await this.query(...statements.update(table, storable, where, checkedParams(params)));
+  }
+
+  async remove(table, where, params) {
+    return await this.query(...statements.remove(table, where, params));
+  }
+
+  /** All or nothing: commits when the callback's promise resolves, rolls back when it rejects. Nested: a savepoint. */
+  async transaction(work) {
+    if (typeof work !== 'function') throw new TypeError('transaction needs a function: transaction(async (tx) => …)');
+    const session = this.#session;
+    return await session.transaction(this.#scope(), (scope) => work(new Database(session, scope)));
+  }
+
+  query_one(sql, params) {
+    return this.queryOne(sql, params);
+  }
+
+  #scope() {
+    return this.#boundScope ?? this.#session.current.getStore() ?? this.#session.root;
+  }
+
+  /** Objects and arrays as JSON, except arrays for columns that are arrays. */
+  async #storable(table, data) {
+    if (typeof data !== 'object' || data === null || Array.isArray(data)) {
+      throw new TypeError('data must be an object of column names and values');
+    }
+    const arrays = Object.values(data).some(Array.isArray) ? await this.#arrayColumns(table) : null;
+    return Object.fromEntries(
+      Object.entries(data).map(([name, value]) => [
+        name,
+        Array.isArray(value) && !arrays.has(name) ? JSON.stringify(value) : value,
+      ]),
+    );
+  }
+
+  async #arrayColumns(table) {
+    const rows = await this.query(statements.ARRAY_COLUMNS, [statements.tableName(table)]);
+    return new Set(rows.map((row) => row.attname));
+  }
+}
+
+function checkedParams(params) {
+  if (params === undefined || params === null) return [];
+  if (!Array.isArray(params)) throw new TypeError('params must be an array of values');
+  return params;
+}
+
+module.exports = { Database, Session, TransactionError, connect };

@@ -1,0 +1,111 @@
+'use strict';
+// From whatever user code throws to the error that the caller sees: type, message and the user's own lines.
+
+const util = require('node:util');
+
+const MAX_MESSAGE = 16 * 1024;
+const MAX_STACK = 64 * 1024;
+const MAX_CAUSES = 8;
+const LIMIT_OF_CODE = {
+  EFBIG: 'file_size_limit',
+  ENOSPC: 'workspace_limit',
+  EDQUOT: 'workspace_limit',
+  EMFILE: 'open_files_limit',
+  ENFILE: 'open_files_limit',
+  ENOMEM: 'memory_limit',
+  ERR_WORKER_INIT_FAILED: 'process_limit',
+  ERR_WORKER_OUT_OF_MEMORY: 'memory_limit',
+};
+const NO_MEMORY = /^(Array buffer allocation failed|WebAssembly\.Memory\(\): could not allocate memory)/;
+const { stringify } = JSON;
+
+/** An end of a run that is no result and has a type of the runtime's own. */
+class Failure extends Error {
+  constructor(type, message, stack = null) {
+    super(message);
+    this.type = type;
+    this.userStack = stack;
+  }
+}
+
+/** The body of the frame that tells the sandbox what user code in this file threw. */
+function failureFrame(thrown, filename) {
+  const { type, message, stack } =
+    thrown instanceof Failure
+      ? { type: thrown.type, message: thrown.message, stack: thrown.userStack }
+      : describe(thrown, filename);
+  return stringify({ type, message: short(message, MAX_MESSAGE), stack: stack && short(stack, MAX_STACK) });
+}
+
+function describe(thrown, filename) {
+  if (!isError(thrown)) return { type: 'Error', message: asText(thrown), stack: null };
+  return {
+    type: limitHit(thrown) ?? className(thrown),
+    message: messageOf(thrown),
+    stack: userStack(thrown, filename),
+  };
+}
+
+/** The stack with the lines of this file only, causes included. */
+function userStack(error, filename) {
+  const parts = [];
+  for (let one = error; one != null && parts.length < MAX_CAUSES; one = quietly(() => one.cause)) {
+    const text = isError(one) ? framesOf(one, filename) : asText(one);
+    parts.push(parts.length ? `caused by: ${text}` : text);
+    for (const inner of quietly(() => [...one.errors]) ?? []) {
+      if (parts.length < MAX_CAUSES && isError(inner)) parts.push(`one of them: ${framesOf(inner, filename)}`);
+    }
+  }
+  return parts.join('\n');
+}
+
+function framesOf(error, filename) {
+  const stack = String(quietly(() => error.stack) ?? '');
+  const own = stack.split('\n').filter((line) => /^\s+at /.test(line) && isUserLine(line, filename));
+  return [`${className(error)}: ${messageOf(error)}`, ...own].join('\n');
+}
+
+function isUserLine(line, filename) {
+  return line.includes(`(${filename}:`) || line.includes(` ${filename}:`);
+}
+
+function className(error) {
+  const name = quietly(() => String(error.name)) ?? '';
+  if (name && name.toLowerCase() !== 'error') return name;
+  return quietly(() => error.constructor.name) || 'Error';
+}
+
+function messageOf(error) {
+  return quietly(() => String(error.message)) ?? '<the message could not be read>';
+}
+
+function limitHit(error) {
+  const code = quietly(() => error.code);
+  if (code === 'EAGAIN' && /^(spawn|fork)/.test(quietly(() => error.syscall) ?? '')) return 'process_limit';
+  if (error instanceof RangeError && NO_MEMORY.test(messageOf(error))) return 'memory_limit';
+  return Object.hasOwn(LIMIT_OF_CODE, code) ? LIMIT_OF_CODE[code] : undefined;
+}
+
+function asText(thrown) {
+  if (typeof thrown === 'string') return thrown;
+  return quietly(() => util.inspect(thrown)) ?? '<a value that could not be shown>';
+}
+
+function isError(value) {
+  return quietly(() => util.types.isNativeError(value) || value instanceof Error) ?? false;
+}
+
+/** Reading a property may run user code, which may throw: then undefined. */
+function quietly(read) {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
+function short(text, length) {
+  return text.length <= length ? text : `${text.slice(0, length)} … [cut: ${text.length} characters]`;
+}
+
+module.exports = { Failure, failureFrame };

@@ -1,0 +1,107 @@
+'use strict';
+// The HTTP request that a run answers, and the raw response it may answer with.
+
+const { toJson } = require('./results.js');
+
+const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+class Request {
+  #bodyBase64;
+  #body = null;
+
+  constructor(request) {
+    this.method = request.method;
+    this.path = request.path;
+    this.headers = Object.fromEntries(
+      Object.entries(request.headers).map(([name, value]) => [name.toLowerCase(), value]),
+    );
+    this.queryAll = { ...request.query };
+    this.query = Object.fromEntries(Object.entries(request.query).map(([name, values]) => [name, values[0]]));
+    this.#bodyBase64 = request.body_base64 ?? '';
+  }
+
+  /** The raw body, as the sender signed it. */
+  get body() {
+    this.#body ??= Buffer.from(this.#bodyBase64, 'base64');
+    return this.#body;
+  }
+
+  text() {
+    return this.body.toString('utf8');
+  }
+
+  json() {
+    return JSON.parse(this.text());
+  }
+
+  get query_all() {
+    return this.queryAll;
+  }
+}
+
+/** Returned by a handler, it is the HTTP answer as it stands. */
+class RawResponse {
+  constructor(body, { status = 200, headers = {}, ...unknown } = {}) {
+    const extra = Object.keys(unknown);
+    if (extra.length) throw new TypeError(`response has no option ${extra.join(', ')}; it has status and headers`);
+    if (!Number.isInteger(status) || status < 200 || status > 599) {
+      throw new RangeError(`status must be a whole number from 200 to 599, not ${String(status)}`);
+    }
+    this.status = status;
+    const [bytes, contentType] = encoded(body);
+    this.body = bytes;
+    this.headers = checkedHeaders(headers);
+    const named = Object.keys(this.headers).some((name) => name.toLowerCase() === 'content-type');
+    if (contentType && !named) this.headers['content-type'] = contentType;
+  }
+
+  text() {
+    return this.body.toString('utf8');
+  }
+
+  json() {
+    return JSON.parse(this.text());
+  }
+
+  /** The body of the frame that carries this response to the sandbox. */
+  frame() {
+    return JSON.stringify({ status: this.status, headers: this.headers, body_base64: this.body.toString('base64') });
+  }
+}
+
+/** A response of the web standard (new Response(…)) as one of ours. Asks by name: touching the class loads fetch. */
+function isWebResponse(value) {
+  return value?.constructor?.name === 'Response' && typeof value.arrayBuffer === 'function';
+}
+
+async function fromWebResponse(response) {
+  return new RawResponse(Buffer.from(await response.arrayBuffer()), {
+    status: response.status,
+    headers: Object.fromEntries(response.headers),
+  });
+}
+
+function encoded(body) {
+  if (body === undefined || body === null) return [Buffer.alloc(0), null];
+  if (typeof body === 'string') return [Buffer.from(body), 'text/plain; charset=utf-8'];
+  if (body instanceof ArrayBuffer) return [Buffer.from(body), 'application/octet-stream'];
+  if (ArrayBuffer.isView(body)) {
+    return [Buffer.from(body.buffer, body.byteOffset, body.byteLength), 'application/octet-stream'];
+  }
+  return [Buffer.from(toJson(body)), 'application/json'];
+}
+
+function checkedHeaders(headers) {
+  const checked = {};
+  for (const [name, value] of typeof headers.entries === 'function' ? headers.entries() : Object.entries(headers)) {
+    if (!HEADER_NAME.test(name)) throw new TypeError(`${JSON.stringify(name)} is no header name`);
+    if (!['string', 'number', 'boolean'].includes(typeof value) || !HEADER_VALUE.test(String(value))) {
+      throw new TypeError(`the value of header ${name} must be text of one line, in Latin-1`);
+    }
+    checked[name] = String(value);
+  }
+  return checked;
+}
+
+module.exports = { Request, RawResponse, isWebResponse, fromWebResponse };

@@ -1,0 +1,157 @@
+'use strict';
+// zmesh.enqueue and zmesh.invoke: functions that start other functions, by an insert into zmesh.invocations.
+
+const { randomBytes } = require('node:crypto');
+const statements = require('./statements.js');
+const { connect } = require('./database.js');
+const { RawResponse } = require('./http.js');
+const { toJson } = require('./results.js');
+
+const POLL_MS = 1000;
+const ENDED = `select id, status, result, response, error from zmesh.invocations
+  where id = any($1) and finished_at is not null`;
+const SAME_KEY = 'select id from zmesh.invocations where function = $1 and idempotency_key = $2';
+const ENQUEUE_OPTIONS = {
+  runAt: 'run_at',
+  delaySeconds: 'delay_seconds',
+  priority: 'priority',
+  maxAttempts: 'max_attempts',
+  idempotencyKey: 'idempotency_key',
+};
+const INVOKE_OPTIONS = { timeoutMs: 'timeout_ms' };
+
+/** The invoked function failed; type, message and cause are those of its error. */
+class InvocationError extends Error {
+  constructor(name, invocationId, status, error) {
+    super(error?.message ?? '', { cause: cause(name, status, error) });
+    this.type = error?.type ?? status;
+    this.function = name;
+    this.invocationId = invocationId;
+    this.status = status;
+  }
+}
+InvocationError.prototype.name = 'InvocationError';
+
+class Invocations {
+  #database;
+  #parentId;
+  #applicationName;
+  #waiter = null;
+
+  constructor(database, parentId, applicationName) {
+    this.#database = database;
+    this.#parentId = parentId;
+    this.#applicationName = applicationName;
+  }
+
+  /** Inserts the invocation on the run's own connection: in a transaction it is part of it. */
+  async enqueue(name, payload, options) {
+    const { delay_seconds: delay, ...given } = named(options, ENQUEUE_OPTIONS);
+    if (delay !== undefined && given.run_at !== undefined) throw new TypeError('give runAt or delaySeconds, not both');
+    const columns = this.#columns(name, payload, given);
+    const [row] = await this.#database.query(...statements.insertInvocation(columns, delay));
+    const { id } = row ?? (await this.#database.queryOne(SAME_KEY, [name, given.idempotency_key]));
+    return id;
+  }
+
+  /** Inserts the invocation on a connection of its own and waits for its end. */
+  async invoke(name, payload, options) {
+    const { timeout_ms: timeout } = named(options, INVOKE_OPTIONS);
+    this.#waiter ??= Waiter.open(this.#database.url, this.#applicationName);
+    const waiter = await this.#waiter;
+    const columns = this.#columns(name, payload, { reply_channel: waiter.channel, max_attempts: 1 });
+    const { id, ended } = await waiter.startAndWait(statements.insertInvocation(columns), timeout);
+    if (ended === null) {
+      const message = `no answer within ${timeout} ms; the function may still be running`;
+      throw new InvocationError(name, id, 'timeout', { type: 'timeout', message });
+    }
+    if (ended.status !== 'success') throw new InvocationError(name, id, ended.status, ended.error);
+    return ended.response === null ? ended.result : storedResponse(ended.response);
+  }
+
+  #columns(name, payload = {}, options) {
+    const columns = { function: name, payload: toJson(payload), parent_id: this.#parentId, ...options };
+    return Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined && value !== null));
+  }
+}
+
+/** A connection that listens on a random channel of its own. The notification is a hint, the row is the truth. */
+class Waiter {
+  #client;
+  #waiting = new Map(); // invocation id → what takes its row
+  #timer = null;
+  #queries = Promise.resolve();
+
+  static async open(url, applicationName) {
+    const waiter = new Waiter();
+    waiter.channel = `zmesh_i_${randomBytes(16).toString('hex')}`;
+    waiter.#client = await connect(url, applicationName);
+    waiter.#client.on('notification', () => waiter.#look());
+    await waiter.#query(`listen ${waiter.channel}`);
+    return waiter;
+  }
+
+  async startAndWait([text, values], timeoutMs) {
+    const started = await this.#query(text, values);
+    const { id } = started.rows[0];
+    return { id, ended: await this.#ended(id, timeoutMs) };
+  }
+
+  async #ended(id, timeoutMs) {
+    const { promise, resolve, reject } = Promise.withResolvers();
+    this.#waiting.set(id, { resolve, reject });
+    this.#timer ??= setInterval(() => this.#look(), POLL_MS);
+    const deadline = timeoutMs === undefined ? null : setTimeout(() => this.#settle(id, 'resolve', null), timeoutMs);
+    try {
+      this.#look(); // it may have ended before anybody waited for it
+      return await promise;
+    } finally {
+      clearTimeout(deadline);
+      if (this.#waiting.size === 0) this.#timer = clearInterval(this.#timer) ?? null;
+    }
+  }
+
+  async #look() {
+    try {
+      const { rows } = await this.#query(ENDED, [[...this.#waiting.keys()]]);
+      for (const row of rows) this.#settle(row.id, 'resolve', row);
+    } catch (error) {
+      for (const id of [...this.#waiting.keys()]) this.#settle(id, 'reject', error);
+    }
+  }
+
+  #settle(id, how, value) {
+    this.#waiting.get(id)?.[how](value);
+    this.#waiting.delete(id);
+  }
+
+  /** The driver takes one statement at a time. */
+  #query(text, values) {
+    const query = this.#queries.then(() => this.#client.query(text, values));
+    this.#queries = query.catch(() => {});
+    return query;
+  }
+}
+
+function named(options, known) {
+  const columns = Object.values(known);
+  const entries = Object.entries(options ?? {}).map(([name, value]) => [known[name] ?? name, value]);
+  for (const [name] of entries) {
+    if (!columns.includes(name)) throw new TypeError(`there is no option ${name}; known: ${columns.join(', ')}`);
+  }
+  return Object.fromEntries(entries);
+}
+
+/** The callee's error, in the shape of an error, so that it shows in stacks. */
+function cause(name, status, error) {
+  const callee = new Error(error?.message ?? '');
+  callee.name = error?.type ?? status;
+  callee.stack = error?.stack ?? `${callee.name}: ${callee.message}`;
+  return callee;
+}
+
+function storedResponse({ status, headers, body_base64: body }) {
+  return new RawResponse(Buffer.from(body ?? '', 'base64'), { status, headers });
+}
+
+module.exports = { Invocations, InvocationError };

@@ -1,0 +1,117 @@
+'use strict';
+// SQL text for the helpers of zmesh.db; every identifier is quoted.
+
+const ARRAY_COLUMNS = `
+select a.attname from pg_attribute a join pg_type t on t.oid = a.atttypid
+where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped and t.typcategory = 'A'`;
+
+// What may contain a $1 that is no placeholder, and placeholders themselves, in the order of a left-to-right scan.
+const TOKENS = new RegExp(
+  [
+    String.raw`[eE]'(?:[^'\\]|\\[\s\S]|'')*'`, // E'…' with backslash escapes
+    `'(?:[^']|'')*'`,
+    `"(?:[^"]|"")*"`,
+    String.raw`--[^\n]*`,
+    String.raw`/\*`, // block comments nest, so their end is looked for by hand
+    String.raw`\$([A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$[\s\S]*?\$\1\$`, // $$…$$ and $tag$…$tag$
+    String.raw`[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*`, // identifiers may contain $
+    String.raw`\$(\d+)`,
+  ].join('|'),
+  'g',
+);
+
+/** One identifier, exactly as written. */
+function quoted(name) {
+  if (typeof name !== 'string' || name === '' || name.includes('\0')) {
+    throw new TypeError(`${JSON.stringify(name)} is no name of a table or column`);
+  }
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** A table, or schema.table: the dot separates, each part is quoted. */
+function tableName(table) {
+  if (typeof table !== 'string') throw new TypeError(`${JSON.stringify(table)} is no name of a table`);
+  return table.split('.').map(quoted).join('.');
+}
+
+function insert(table, data) {
+  const columns = Object.keys(data);
+  if (columns.length === 0) return [`insert into ${tableName(table)} default values returning *`, []];
+  const marks = columns.map((_, position) => `$${position + 1}`);
+  const text = `insert into ${tableName(table)} (${columns.map(quoted).join(', ')}) values (${marks.join(', ')})`;
+  return [`${text} returning *`, Object.values(data)];
+}
+
+function select(table, where, params) {
+  if (where === undefined || where === null || isBlank(where)) return [`select * from ${tableName(table)}`, []];
+  return [`select * from ${tableName(table)} where ${condition(where, 'select')}`, params];
+}
+
+/** The condition keeps its own numbers; the values to set are numbered after its parameters. */
+function update(table, data, where, params = []) {
+  const columns = Object.keys(data);
+  if (columns.length === 0) throw new TypeError('update needs at least one column to set');
+  const text = condition(where, 'update');
+  const highest = highestPlaceholder(text);
+  if (highest > params.length) {
+    throw new RangeError(`the condition uses $${highest}, but got ${params.length} parameter(s)`);
+  }
+  const settings = columns.map((name, position) => `${quoted(name)} = $${params.length + position + 1}`);
+  return [
+    `update ${tableName(table)} set ${settings.join(', ')} where ${text}\nreturning *`,
+    [...params, ...Object.values(data)],
+  ];
+}
+
+function remove(table, where, params) {
+  return [`delete from ${tableName(table)} where ${condition(where, 'remove')}\nreturning *`, params];
+}
+
+/** A new invocation, or nothing when its idempotency key was used before. */
+function insertInvocation(columns, delaySeconds) {
+  const names = Object.keys(columns);
+  const values = Object.values(columns);
+  const marks = names.map((_, position) => `$${position + 1}`);
+  if (delaySeconds !== undefined) {
+    names.push('run_at');
+    values.push(delaySeconds);
+    marks.push(`zmesh.now() + make_interval(secs => $${values.length})`);
+  }
+  const text = `insert into zmesh.invocations (${names.join(', ')}) values (${marks.join(', ')})`;
+  return [`${text} on conflict do nothing returning id`, values];
+}
+
+/** The highest n of the $n in a text, those in literals, quoted names and comments left aside. */
+function highestPlaceholder(text) {
+  let highest = 0;
+  TOKENS.lastIndex = 0;
+  for (let token; (token = TOKENS.exec(text)) !== null; ) {
+    const [found, , number] = token;
+    if (found === '/*') TOKENS.lastIndex = endOfComment(text, TOKENS.lastIndex);
+    if (number !== undefined) highest = Math.max(highest, Number(number));
+  }
+  return highest;
+}
+
+function endOfComment(text, from) {
+  const marks = /\/\*|\*\//g;
+  marks.lastIndex = from;
+  for (let depth = 1, mark; depth > 0; depth += mark[0] === '/*' ? 1 : -1) {
+    mark = marks.exec(text);
+    if (mark === null) return text.length;
+  }
+  return marks.lastIndex;
+}
+
+function condition(where, what) {
+  if (typeof where !== 'string' || isBlank(where)) {
+    throw new TypeError(`${what} needs a condition as text; for all rows say so: "true"`);
+  }
+  return where;
+}
+
+function isBlank(where) {
+  return typeof where === 'string' && where.trim() === '';
+}
+
+module.exports = { ARRAY_COLUMNS, tableName, insert, select, update, remove, insertInvocation, highestPlaceholder };

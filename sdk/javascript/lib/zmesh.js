@@ -1,0 +1,54 @@
+'use strict';
+// The zmesh object that a handler gets as its second argument.
+
+const { Database, Session } = require('./database.js');
+const { RawResponse, Request } = require('./http.js');
+const { Invocations } = require('./invocations.js');
+
+const MAX_NAME = 63; // bytes of an application_name
+
+class Zmesh {
+  #invocations;
+
+  constructor(context, env) {
+    this.projectId = context.project_id;
+    this.env = environment(env);
+    this.invocation = Object.freeze({
+      id: context.invocation_id ?? null,
+      attempt: context.attempt ?? 1,
+      function: context.function,
+      version: context.version ?? null,
+    });
+    const name = `zmesh ${context.function}`.slice(0, MAX_NAME);
+    this.db = new Database(new Session(context.database_url, name));
+    this.request = context.request ? new Request(context.request) : null;
+    this.#invocations = new Invocations(this.db, this.invocation.id, name);
+    for (const method of ['invoke', 'enqueue', 'response']) this[method] = this[method].bind(this);
+  }
+
+  get project_id() {
+    return this.projectId;
+  }
+
+  async invoke(slug, payload, options) {
+    return await this.#invocations.invoke(slug, payload, options);
+  }
+
+  async enqueue(slug, payload, options) {
+    return await this.#invocations.enqueue(slug, payload, options);
+  }
+
+  response(body, options) {
+    return new RawResponse(body, options ?? {});
+  }
+}
+
+function environment(variables) {
+  const env = Object.create(null);
+  for (const [name, value] of Object.entries(variables)) {
+    env[name] = typeof value === 'string' ? value : JSON.stringify(value);
+  }
+  return Object.freeze(env);
+}
+
+module.exports = { Zmesh };

@@ -1,0 +1,82 @@
+'use strict';
+// The JavaScript runtime of a function. Started as `node runtime.js` it serves one run on descriptor 3;
+// a template process requires it, calls prepare(), forks, and calls serve() in each child.
+
+const { Channel } = require('./lib/channel.js');
+const { Failure, failureFrame } = require('./lib/failures.js');
+const { load, resolveBundledImports } = require('./lib/functions.js');
+const { RawResponse, fromWebResponse, isWebResponse } = require('./lib/http.js');
+const { Output } = require('./lib/output.js');
+const { NotJson, toJson } = require('./lib/results.js');
+const { Zmesh } = require('./lib/zmesh.js');
+
+const STACK_FRAMES = 50;
+const NEVER_SETTLED = 'the promise that the handler returned can never settle: nothing is left to wait for';
+resolveBundledImports();
+
+/** Waits for a run on the channel, executes it, and ends this process. */
+function serve(fd) {
+  const channel = new Channel(fd);
+  channel.send('B', ''); // booted: from here on the time counts as the function's
+  const header = channel.receive();
+  const payload = header && channel.receive();
+  if (!payload) process.reallyExit(0);
+  const job = JSON.parse(header.body.toString('utf8'));
+  const end = endOnce(channel);
+  const fail = (thrown) => end('E', failureFrame(thrown, job.filename));
+  process.on('uncaughtException', fail);
+  process.on('unhandledRejection', fail);
+  process.on('beforeExit', () => fail(new Failure('no_result', NEVER_SETTLED)));
+  Error.stackTraceLimit = STACK_FRAMES;
+  new Output(channel).capture();
+  answer(job, payload.body)
+    .then(({ kind, body }) => end(kind, body))
+    .catch(fail);
+}
+
+/** Sends the first final frame and ends the process; whatever user code has left running ends with it. */
+function endOnce(channel) {
+  const exit = process.reallyExit;
+  return (kind, body) => {
+    channel.send(kind, body);
+    exit.call(process, 0);
+  };
+}
+
+async function answer(job, payloadText) {
+  const payload = JSON.parse(payloadText.toString('utf8'));
+  const zmesh = new Zmesh(job.context, job.env);
+  Object.assign(process.env, zmesh.env);
+  const handler = load(job);
+  const result = await handler(payload, zmesh);
+  return frameOf(isWebResponse(result) ? await fromWebResponse(result) : result, job.limits.result_bytes);
+}
+
+function frameOf(result, limit) {
+  if (result instanceof RawResponse) {
+    checkSize(result.body.length, limit);
+    return { kind: 'H', body: result.frame() };
+  }
+  const body = jsonResult(result);
+  checkSize(Buffer.byteLength(body), limit);
+  return { kind: 'R', body };
+}
+
+function jsonResult(result) {
+  try {
+    return toJson(result);
+  } catch (error) {
+    if (!(error instanceof NotJson)) throw error;
+    throw new Failure('invalid_result', `the result is not JSON: ${error.message}`);
+  }
+}
+
+function checkSize(bytes, limit) {
+  if (limit && bytes > limit) {
+    throw new Failure('result_too_large', `the result has ${bytes} bytes; at most ${limit} are allowed`);
+  }
+}
+
+module.exports = { serve };
+
+if (require.main === module) serve(Number(process.argv[2] ?? 3));

@@ -1,0 +1,30 @@
+"""What the health endpoint asks of the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection
+
+from sql.rows import fetch_one
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How many listeners live, and how many invocations they may run at once."""
+
+    listeners: int
+    slots: int
+
+
+async def health(connection: AsyncConnection) -> Health:
+    """Raises psycopg.Error where the database is not reachable or not migrated."""
+    found = await fetch_one(
+        connection,
+        Health,
+        "select count(*)::integer as listeners, coalesce(sum(slots), 0)::integer as slots"
+        "  from zmesh.listeners where lease_expires_at > zmesh.now()",
+        (),
+    )
+    assert found is not None
+    return found

@@ -1,0 +1,294 @@
+"""Invocations from the caller's side: inserted many at once, awaited, read and cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from sql.rows import fetch_all, fetch_one
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvocation:
+    """An invocation to insert. `payload` and `request` are JSON texts; the id is the caller's own."""
+
+    id: UUID
+    project_id: UUID
+    function: str
+    payload: str
+    source: str
+    max_attempts: int
+    request: str | None = None
+    reply_channel: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook's message, named by its sender so that a second delivery is invoked no second time."""
+
+    webhook_id: UUID
+    message_id: str | None
+    invocation: NewInvocation
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where an invocation stands and how it ended; `result`, `error` and `response` are JSON texts."""
+
+    id: UUID
+    status: str
+    version: int | None
+    duration_ms: int | None
+    result: str | None
+    error: str | None
+    response: str | None
+
+    @property
+    def final(self) -> bool:
+        return self.status not in ("queued", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An invocation as history shows it; JSON columns as texts."""
+
+    id: UUID
+    function_id: UUID
+    function: str
+    status: str
+    source: str
+    version: int | None
+    attempt: int
+    max_attempts: int
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_ms: int | None
+    cpu_ms: int | None
+    peak_memory_mb: int | None
+    idempotency_key: str | None
+    payload: str
+    result: str | None
+    error: str | None
+    response: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that an attempt printed."""
+
+    invocation_id: UUID
+    attempt: int
+    line: int
+    at: datetime
+    level: str
+    message: str
+
+
+_ANSWER = "id, status, version, duration_ms, result::text, error::text, response::text"
+_RECORDED = """id, function_id, function, status, source, version, attempt, max_attempts, created_at, run_at,
+               started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, idempotency_key, payload::text,
+               result::text, error::text, response::text"""
+_WANTED = """
+    unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::integer[], %b::text[],
+           %b::text[]{extra}) with ordinality
+        as w (id, project_id, function, payload, request, source, max_attempts, reply_channel, idempotency_key{names},
+              n)
+"""
+_INSERT = """
+    insert into zmesh.invocations (id, project_id, function, payload, request, source, max_attempts, reply_channel,
+                                   idempotency_key)
+    select w.id, w.project_id, w.function, w.payload::jsonb, w.request::json, w.source, w.max_attempts,
+           w.reply_channel, w.idempotency_key
+"""
+# What cannot be inserted (no such function, a key that is taken) is left out, so that it fails nobody else.
+_ENABLED = "join zmesh.functions f on f.project_id = w.project_id and f.slug = w.function and f.enabled"
+INSERT = f"{_INSERT} from {_WANTED.format(extra='', names='')} {_ENABLED} order by w.n on conflict do nothing returning id"
+INSERT_DELIVERIES = f"""
+    with w as materialized (
+        select * from {_WANTED.format(extra=", %b::uuid[], %b::text[]", names=", webhook_id, message_id")}
+    ), accepted as (
+        insert into zmesh.webhook_deliveries (webhook_id, message_id, invocation_id, received_at)
+        select w.webhook_id, w.message_id, w.id, zmesh.now() from w {_ENABLED}
+         where w.message_id is not null
+         order by w.n
+            on conflict do nothing
+        returning invocation_id
+    )
+    {_INSERT} from w {_ENABLED}
+     where w.message_id is null or exists (select from accepted a where a.invocation_id = w.id)
+     order by w.n
+        on conflict do nothing
+    returning id
+"""
+
+
+def _columns(invocations: Sequence[NewInvocation]) -> tuple[list[Any], ...]:
+    return (
+        [i.id for i in invocations],
+        [i.project_id for i in invocations],
+        [i.function for i in invocations],
+        [i.payload for i in invocations],
+        [i.request for i in invocations],
+        [i.source for i in invocations],
+        [i.max_attempts for i in invocations],
+        [i.reply_channel for i in invocations],
+        [i.idempotency_key for i in invocations],
+    )
+
+
+async def insert(connection: AsyncConnection, invocations: Sequence[NewInvocation]) -> set[UUID]:
+    """Insert in one statement; returns the ids that are new. The others have no enabled function, a taken
+    idempotency key, or were inserted before."""
+    # One order for everybody: two statements with the same idempotency keys must not wait for each other.
+    ordered = sorted(invocations, key=lambda i: (i.project_id, i.function, i.idempotency_key or ""))
+    cursor = await connection.execute(INSERT.encode(), _columns(ordered))
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def insert_deliveries(connection: AsyncConnection, deliveries: Sequence[Delivery]) -> set[UUID]:
+    """The same for webhooks' messages; those of a message id that is known are left out."""
+    ordered = sorted(deliveries, key=lambda d: (d.webhook_id, d.message_id or ""))
+    columns = (
+        *_columns([d.invocation for d in ordered]),
+        [d.webhook_id for d in ordered],
+        [d.message_id for d in ordered],
+    )
+    cursor = await connection.execute(INSERT_DELIVERIES.encode(), columns)
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def delivered_before(connection: AsyncConnection, webhook_id: UUID, message_id: str) -> UUID | None:
+    """The invocation of a message that came before."""
+    cursor = await connection.execute(
+        "select invocation_id from zmesh.webhook_deliveries where webhook_id = %s and message_id = %s",
+        (webhook_id, message_id),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The invocation that an idempotency key stands for, and whether it was asked for in the same way."""
+
+    id: UUID
+    same: bool
+
+
+async def known_by_key(connection: AsyncConnection, invocation: NewInvocation) -> Known | None:
+    """The invocation that has this one's function and idempotency key."""
+    return await fetch_one(
+        connection,
+        Known,
+        """
+        select i.id, i.payload = %(payload)s::jsonb
+               and (i.request ->> 'method', i.request ->> 'path', (i.request -> 'query')::text)
+                   is not distinct from (r.value ->> 'method', r.value ->> 'path', (r.value -> 'query')::text)
+               -- A body that is no JSON has no payload; then it is the body that has to be the same.
+               and (i.payload <> 'null' or i.request ->> 'body_base64' is not distinct from r.value ->> 'body_base64')
+               as same
+          from zmesh.functions f
+          join zmesh.invocations i on i.function_id = f.id
+          cross join (select %(request)s::json as value) r
+         where f.project_id = %(project_id)s and f.slug = %(function)s and i.idempotency_key = %(key)s
+        """,
+        {
+            "payload": invocation.payload,
+            "request": invocation.request,
+            "project_id": invocation.project_id,
+            "function": invocation.function,
+            "key": invocation.idempotency_key,
+        },
+    )
+
+
+async def answers(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Answer]:
+    """Where these invocations stand."""
+    return await fetch_all(
+        connection, Answer, f"select {_ANSWER} from zmesh.invocations where id = any (%s)", (list(ids),)
+    )
+
+
+async def ended(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Answer]:
+    """Those of these invocations that have ended, and how."""
+    return await fetch_all(
+        connection,
+        Answer,
+        f"select {_ANSWER} from zmesh.invocations where id = any (%s) and finished_at is not null",
+        (list(ids),),
+    )
+
+
+async def find_invocation(connection: AsyncConnection, project_id: UUID, id: UUID) -> Recorded | None:
+    """One invocation of a project."""
+    return await fetch_one(
+        connection,
+        Recorded,
+        f"select {_RECORDED} from zmesh.invocations where id = %s and project_id = %s",
+        (id, project_id),
+    )
+
+
+async def history(
+    connection: AsyncConnection, function_id: UUID, status: str | None, before: UUID | None, limit: int
+) -> list[Recorded]:
+    """Invocations of a function, newest first."""
+    return await fetch_all(
+        connection,
+        Recorded,
+        f"""
+        select {_RECORDED} from zmesh.invocations
+         where function_id = %(function_id)s
+           and (%(status)s::text is null or status = %(status)s)
+           and (%(before)s::uuid is null or id < %(before)s)
+         order by id desc
+         limit %(limit)s
+        """,
+        {"function_id": function_id, "status": status, "before": before, "limit": limit},
+    )
+
+
+async def last_lines(connection: AsyncConnection, ids: Sequence[UUID], limit: int) -> list[LogLine]:
+    """The last lines of each of these invocations, in the order they were printed."""
+    return await fetch_all(
+        connection,
+        LogLine,
+        """
+        select l.* from unnest(%s::uuid[]) i (id)
+          cross join lateral (
+              select invocation_id, attempt, line, at, level, message from zmesh.logs
+               where invocation_id = i.id order by attempt desc, line desc limit %s) l
+         order by l.invocation_id, l.attempt, l.line
+        """,
+        (list(ids), limit),
+    )
+
+
+async def lines_after(
+    connection: AsyncConnection, invocation_id: UUID, attempt: int, line: int, limit: int
+) -> list[LogLine]:
+    """The lines of an invocation after this one."""
+    return await fetch_all(
+        connection,
+        LogLine,
+        """
+        select invocation_id, attempt, line, at, level, message from zmesh.logs
+         where invocation_id = %s and (attempt, line) > (%s, %s)
+         order by attempt, line limit %s
+        """,
+        (invocation_id, attempt, line, limit),
+    )
+
+
+async def cancel(connection: AsyncConnection, id: UUID) -> bool:
+    """Cancel an invocation; False where it has ended already."""
+    row = await (await connection.execute("select zmesh.cancel(array[%s::uuid])", (id,))).fetchone()
+    return row is not None and row[0] > 0

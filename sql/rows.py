@@ -1,0 +1,26 @@
+"""The two shapes in which named queries answer: rows as objects of a class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+Row = TypeVar("Row")
+Values = Sequence[Any] | Mapping[str, Any]
+
+
+async def fetch_all(connection: AsyncConnection, row: type[Row], query: str, values: Values) -> list[Row]:
+    """Every row of a query."""
+    async with connection.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(query.encode(), values)
+        return await cursor.fetchall()
+
+
+async def fetch_one(connection: AsyncConnection, row: type[Row], query: str, values: Values) -> Row | None:
+    """The first row of a query, or None."""
+    async with connection.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(query.encode(), values)
+        return await cursor.fetchone()
