@@ -1,8 +1,8 @@
 """Runs code in one isolated process each. Knows no database and no HTTP.
 
-    sandbox = Sandbox(slots=8)
-    await sandbox.start()
-    outcome = await sandbox.run(RunRequest("python", code, "handler", "hello.py", '{"name": "Ada"}'))
+sandbox = Sandbox(slots=8)
+await sandbox.start()
+outcome = await sandbox.run(RunRequest("python", code, "handler", "hello.py", '{"name": "Ada"}'))
 """
 
 from sandbox.model import Language, Limits, LogLine, Outcome, Report, RunError, RunRequest, SandboxError

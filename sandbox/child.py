@@ -14,7 +14,7 @@ from sandbox import frames
 from sandbox.frames import FrameError, FrameParser
 from sandbox.logs import LogKeeper
 from sandbox.model import MIB, Outcome, RunRequest
-from sandbox.verdict import Observed, verdict
+from sandbox.verdict import Observed, StopReason, verdict
 
 _PARAMETERS = struct.Struct("!QQ")
 READ_BYTES = 256 * 1024
@@ -116,7 +116,7 @@ class Child:
                 self._channel, message + frames.encode(b"P", request.payload_json.encode("utf-8", "surrogatepass"))
             )
 
-    async def _wait_until_settled(self, seconds: float, cancel: asyncio.Event) -> None | str:
+    async def _wait_until_settled(self, seconds: float, cancel: asyncio.Event) -> StopReason | None:
         settled = asyncio.create_task(self._settled.wait())
         cancelled = asyncio.create_task(cancel.wait())
         try:

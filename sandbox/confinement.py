@@ -27,6 +27,7 @@ def confine(order: SpawnOrder, settings: TemplateSettings, fds: tuple[int, int, 
     _keep_only(fds)
     _reset_signals()
     _set_environment(workspace)
+    kernel.set_dumpable(True)  # what the template hides is behind us; without it /proc/self is not ours
     if settings.mode == "user_namespace":
         # A nested namespace: processes are counted in it, so the limit is this run's alone.
         uid, gid = os.getuid(), os.getgid()
@@ -37,13 +38,14 @@ def confine(order: SpawnOrder, settings: TemplateSettings, fds: tuple[int, int, 
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
+        kernel.set_dumpable(True)  # the change of user took it away
     kernel.die_with_parent(signal.SIGKILL)
     _limit_resources(order)
     kernel.no_new_privileges()
     if settings.mode == "user_namespace":
         kernel.drop_capabilities()
     # With namespaces the whole root was made for runs; without, only parts of the machine's are for them.
-    parts = [*SYSTEM_FOLDERS, *SYSTEM_FILES, *settings.readable, settings.sdk]
+    parts = [*SYSTEM_FOLDERS, *SYSTEM_FILES, *settings.readable, settings.sdk, "/proc/self"]
     readable = parts if settings.mode == "process" else ["/"]
     landlock.restrict(readable, [workspace], [f"/dev/{name}" for name in DEVICES])
     if _FILTER:

@@ -1,4 +1,4 @@
-"""Frames between the sandbox and a run: a type byte, a big-endian 32-bit length, a body. What a run sends is hostile."""
+"""Frames between the sandbox and a run: a type byte, a big-endian length, a body. What a run sends is hostile."""
 
 from __future__ import annotations
 

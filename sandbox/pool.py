@@ -10,13 +10,13 @@ import shutil
 import sys
 import tempfile
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sandbox import kernel
 from sandbox.child import Child
-from sandbox.model import MIB, Limits, Outcome, Report, RunError, RunRequest, SandboxError
+from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, SandboxError
 from sandbox.node import NodeRuntime
 from sandbox.orders import Mode, SpawnOrder, TemplateSettings
 from sandbox.template_process import TemplateProcess
@@ -28,6 +28,10 @@ PYTHON: Kind = ("python", 0)
 PARKED = {"python": 4, "node": 2}
 PARKED_KINDS = 4
 RESPAWN_SECONDS = 0.2
+SAMPLES: Mapping[Language, str] = {
+    "python": "def handler(payload, zmesh):\n    return 1",
+    "javascript": "exports.handler = () => 1",
+}
 
 
 class Sandbox:
@@ -40,8 +44,13 @@ class Sandbox:
         *,
         sdk: Path | None = None,
         hidden: Sequence[Path] = (),
+        modes: Sequence[Mode] | None = None,
     ) -> None:
-        """`run_dir` holds workspaces where there are no namespaces; `hidden` folders are empty for runs."""
+        """`run_dir` holds workspaces where there are no namespaces; `hidden` folders are empty for runs.
+
+        `modes` are the kinds of isolation to try, best first; without it, all that fit the user we are.
+        """
+        self._modes = modes or (("root", "process") if os.geteuid() == 0 else ("user_namespace", "process"))
         self._slots = slots
         self._run_dir = run_dir
         self._own_run_dir = run_dir is None
@@ -72,9 +81,8 @@ class Sandbox:
         self._free_slots.extend(range(self._slots + PARKED_KINDS * max(PARKED.values())))
         if os.geteuid() == 0:
             self._uids = UidRange()
-        modes: list[Mode] = ["root", "process"] if self._uids else ["user_namespace", "process"]
         why: list[str] = []
-        for mode in modes:
+        for mode in self._modes:
             try:
                 await self._start_template(mode)
                 await self._try_out()
@@ -227,7 +235,10 @@ class Sandbox:
 
     async def _try_out(self) -> None:
         """One run of each runtime through the real path. Raises SandboxError."""
-        samples = [("python", "def handler(payload, zmesh):\n    return 1"), ("javascript", "exports.handler = () => 1")]
+        samples = [
+            ("python", "def handler(payload, zmesh):\n    return 1"),
+            ("javascript", "exports.handler = () => 1"),
+        ]
         for language, code in samples:
             request = RunRequest(language, code, "handler", "sample", "{}")  # type: ignore[arg-type]
             outcome = await self.run(request)

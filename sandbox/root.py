@@ -39,8 +39,11 @@ def enter(folder: str, readable: Iterable[str], hidden: Iterable[str], users: di
     _write_accounts(folder, users)
     for name in ("proc", WORKSPACE[1:], "var", "run", "root"):
         os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
-    os.symlink(f"{WORKSPACE}/tmp", f"{folder}/tmp")
-    os.symlink(f"{WORKSPACE}/tmp", f"{folder}/var/tmp")
+    for name in ("tmp", "var/tmp"):
+        if not os.path.exists(f"{folder}/{name}"):  # else a readable folder is below it; TMPDIR works anyway
+            os.symlink(f"{WORKSPACE}/tmp", f"{folder}/{name}")
+    # In a user namespace the kernel lets runs mount their own /proc only where one is in full sight already.
+    kernel.mount("proc", f"{folder}/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
     kernel.pivot_root(folder)
     flags = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
     kernel.mount("none", "/", None, flags)

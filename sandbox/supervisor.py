@@ -210,4 +210,3 @@ def child_wakeup() -> socket.socket:
     writer.detach()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return reader
-

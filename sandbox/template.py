@@ -32,7 +32,7 @@ class Template:
         self._settings = TemplateSettings.decode(control.recv(65536))
         self._supervisors: dict[int, int] = {}  # pid → run
         self._runtime: Any = None
-        self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._own_pid_namespace = -1
 
     def serve(self) -> None:
         """Prepare, then work until the control socket closes."""
@@ -56,14 +56,27 @@ class Template:
             return
         if settings.mode == "user_namespace":
             uid, gid = os.getuid(), os.getgid()
-            kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+            # The pid namespace too, since only one of our own can be returned to after each fork.
+            kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID)
             kernel.map_current_user(0, uid, gid)
+            self._continue_in_child()
             users = {1000: "function"}
         else:
             kernel.unshare(kernel.CLONE_NEWNS)
             base = settings.base_uid or 0
             users = {base + slot: f"function{slot}" for slot in range(settings.slots)}
+        self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         root.enter(f"{settings.run_dir}/root", [*settings.readable, settings.sdk], settings.hidden, users)
+
+    def _continue_in_child(self) -> None:
+        """Only a child is in the new pid namespace: it goes on as the template, this process waits for its end."""
+        pid = os.fork()
+        if pid == 0:
+            kernel.die_with_parent(signal.SIGKILL)
+            return
+        self._control.close()
+        os.waitpid(pid, 0)
+        os._exit(0)
 
     def _obey_one(self) -> bool:
         ready, _, _ = select.select([self._control, self._wakeup], [], [])
@@ -114,7 +127,8 @@ class Template:
         if pid == 0:
             self._control.close()
             self._wakeup.close()
-            os.close(self._own_pid_namespace)
+            if namespaces:
+                os.close(self._own_pid_namespace)
             Supervisor(
                 order, self._settings, channel, output, errors, socket.socket(fileno=supervision), self._become
             ).run()
@@ -122,7 +136,7 @@ class Template:
 
     def _become(self, order: SpawnOrder) -> NoReturn:
         if order.argv:
-            os.execve(order.argv[0], order.argv, os.environ)  # noqa: S606
+            os.execve(order.argv[0], order.argv, os.environ)
         memory, cpu_seconds = _PARAMETERS.unpack(_read_exactly(CHANNEL, _PARAMETERS.size))
         lower(resource.RLIMIT_AS, _address_space() + memory)
         lower(resource.RLIMIT_CPU, cpu_seconds, extra=1)

@@ -12,14 +12,15 @@ from typing import Any, Literal
 
 from sandbox import frames
 from sandbox.frames import FrameError
-from sandbox.model import Limits, Outcome, RunError, Runtime
 from sandbox.logs import LogKeeper
+from sandbox.model import Limits, Outcome, RunError, Runtime
 
 OUT_OF_MEMORY_SIGNALS = (signal.SIGABRT, signal.SIGTRAP, signal.SIGSEGV, signal.SIGILL)
 OUT_OF_MEMORY_TEXTS = (b"heap out of memory", b"Fatal process out of memory", b"Fatal process OOM")
 LONGEST_MESSAGE = 16 * 1024
 LONGEST_STACK = 64 * 1024
 LARGEST_HEADERS = 100
+StopReason = Literal["timeout", "cancelled"]
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class Observed:
     runtime: Runtime
     logs: LogKeeper
     final: tuple[bytes, bytes] | None = None
-    stopped: Literal["timeout", "cancelled"] | None = None
+    stopped: StopReason | None = None
     violation: FrameError | None = None
     report: Mapping[str, Any] = field(default_factory=dict)
     duration_ms: int = 0

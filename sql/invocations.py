@@ -110,7 +110,9 @@ _INSERT = """
 """
 # What cannot be inserted (no such function, a key that is taken) is left out, so that it fails nobody else.
 _ENABLED = "join zmesh.functions f on f.project_id = w.project_id and f.slug = w.function and f.enabled"
-INSERT = f"{_INSERT} from {_WANTED.format(extra='', names='')} {_ENABLED} order by w.n on conflict do nothing returning id"
+INSERT = (
+    f"{_INSERT} from {_WANTED.format(extra='', names='')} {_ENABLED} order by w.n on conflict do nothing returning id"
+)
 INSERT_DELIVERIES = f"""
     with w as materialized (
         select * from {_WANTED.format(extra=", %b::uuid[], %b::text[]", names=", webhook_id, message_id")}

@@ -52,9 +52,7 @@ async def insert_schedule(connection: AsyncConnection, project_id: UUID, values:
     return UUID(str(row[0]))
 
 
-async def list_schedules(
-    connection: AsyncConnection, project_id: UUID, after_name: str, limit: int
-) -> list[Schedule]:
+async def list_schedules(connection: AsyncConnection, project_id: UUID, after_name: str, limit: int) -> list[Schedule]:
     """The schedules after this name, in the order of their names."""
     return await fetch_all(
         connection,
@@ -100,7 +98,5 @@ async def update_schedule(connection: AsyncConnection, id: UUID, changes: Mappin
 
 async def delete_schedule(connection: AsyncConnection, project_id: UUID, id: UUID) -> bool:
     """Whether there was one."""
-    cursor = await connection.execute(
-        "delete from zmesh.schedules where project_id = %s and id = %s", (project_id, id)
-    )
+    cursor = await connection.execute("delete from zmesh.schedules where project_id = %s and id = %s", (project_id, id))
     return cursor.rowcount > 0

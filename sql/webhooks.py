@@ -66,9 +66,7 @@ async def insert_webhook(connection: AsyncConnection, webhook: NewWebhook) -> No
     )
 
 
-async def list_webhooks(
-    connection: AsyncConnection, project_id: UUID, after_name: str, limit: int
-) -> list[Webhook]:
+async def list_webhooks(connection: AsyncConnection, project_id: UUID, after_name: str, limit: int) -> list[Webhook]:
     """The webhooks after this name, in the order of their names."""
     return await fetch_all(
         connection,
@@ -111,34 +109,33 @@ async def update_webhook(
 
 async def delete_webhook(connection: AsyncConnection, project_id: UUID, id: UUID) -> bool:
     """Whether there was one."""
-    cursor = await connection.execute(
-        "delete from zmesh.webhooks where project_id = %s and id = %s", (project_id, id)
-    )
+    cursor = await connection.execute("delete from zmesh.webhooks where project_id = %s and id = %s", (project_id, id))
     return cursor.rowcount > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """The webhook a sender's token stands for. Fields of what does not exist are None."""
+    """The webhook a sender's token stands for; `enabled` only with its function."""
 
-    id: UUID | None
-    project_id: UUID | None
-    function: str | None
-    preset: str | None
+    token: str
+    id: UUID
+    project_id: UUID
+    function: str
+    preset: str
     sealed_secret: bytes | None
-    enabled: bool | None
+    enabled: bool
 
 
 async def by_token(connection: AsyncConnection, tokens: Sequence[str]) -> list[Addressed]:
-    """The webhook of each token, in this order."""
+    """The webhooks of these tokens, as far as they exist."""
     return await fetch_all(
         connection,
         Addressed,
         """
-        select w.id, w.project_id, f.slug as function, w.preset, w.sealed_secret, w.enabled and f.enabled as enabled
-          from unnest(%s::text[]) with ordinality as t (token, n)
-          left join (zmesh.webhooks w join zmesh.functions f on f.id = w.function_id) on w.token = t.token
-         order by t.n
+        select w.token, w.id, w.project_id, f.slug as function, w.preset, w.sealed_secret,
+               w.enabled and f.enabled as enabled
+          from zmesh.webhooks w join zmesh.functions f on f.id = w.function_id
+         where w.token = any (%s)
         """,
         (list(tokens),),
     )

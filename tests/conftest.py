@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.databases import Database
+from tests.platform import Platform, zmesh_dev
 
 API_PASSWORD = secrets.token_urlsafe(16)
 LISTENER_PASSWORD = secrets.token_urlsafe(16)
@@ -46,3 +47,10 @@ def database(server: str) -> Iterator[Database]:
             connection.execute(f"drop database {name} with (force)")
             for role in database.roles:
                 connection.execute(f"drop role {role}")
+
+
+@pytest.fixture(scope="session")
+def running_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """`zmesh dev` with the examples deployed, shared by every test that leaves it as it was."""
+    with zmesh_dev(Path(tmp_path_factory.mktemp("platform"))) as platform:
+        yield platform

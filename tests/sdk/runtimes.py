@@ -34,6 +34,7 @@ class Ending:
 
     logs: list[dict[str, Any]] = field(default_factory=list)
     finals: list[tuple[str, bytes]] = field(default_factory=list)
+    booted: bool = False
     exit_code: int | None = None
     stdout: str = ""
     stderr: str = ""
@@ -133,7 +134,9 @@ def _receive_all(channel: socket.socket) -> Ending:
         kind, length = HEAD.unpack(head)
         body = stream.read(length)
         assert len(body) == length
-        if kind == b"L":
+        if kind == b"B":
+            ending.booted = True
+        elif kind == b"L":
             ending.logs.append(json.loads(body))
         else:
             ending.finals.append((kind.decode(), body))

@@ -49,6 +49,7 @@ class Scope {
 /** The one connection of a run, and which transaction each piece of asynchronous work is in. */
 class Session {
   #client = null;
+  #lost = true;
   #applicationName;
 
   constructor(url, applicationName) {
@@ -102,14 +103,18 @@ class Session {
       const client = await this.#open(scope);
       return await client.query(text, values);
     } catch (error) {
+      this.#lost ||= error.severity === 'FATAL';
       Error.captureStackTrace(error); // the driver's stack ends at the socket; this one leads to the caller
       throw error;
     }
   }
 
   async #open(scope) {
-    const lost = this.#client === null || !this.#client.connection.stream.writable;
-    if (lost && scope === this.root) this.#client = await connect(this.url, this.#applicationName);
+    if (this.#lost && scope === this.root) {
+      this.#client = await connect(this.url, this.#applicationName);
+      this.#lost = false;
+      this.#client.once('end', () => (this.#lost = true));
+    }
     return this.#client;
   }
 }

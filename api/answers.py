@@ -1,0 +1,136 @@
+"""From how an invocation ended to an HTTP response."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+import msgspec
+from litestar import Response
+from litestar.response.base import ASGIResponse
+
+from api.invoking import Invoked
+from api.models.base import raw
+from api.preferences import Preference
+from api.problems import Problem
+from sql.invocations import Answer
+
+STATUS_CODES = {"success": 200, "error": 500, "timeout": 504, "cancelled": 409, "queued": 202, "running": 202}
+ID_HEADER = "X-Zmesh-Invocation-Id"
+# Headers that belong to the connection or to the server, not to a function.
+NOT_FOR_FUNCTIONS = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+        *("content-length", "date", "server"),
+    }
+)
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+WITHOUT_BODY = (204, 304)
+
+
+class FunctionResponse(msgspec.Struct):
+    """What zmesh.response() gave."""
+
+    status: int
+    headers: dict[str, Any] = msgspec.field(default_factory=dict)
+    body_base64: str | None = None
+
+
+def envelope(invoked: Invoked, preference: Preference) -> Response[bytes]:
+    """The envelope, with the status code that its status has; 202 and Location while it has not ended."""
+    answer = invoked.answer
+    body = {
+        "status": answer.status,
+        "result": raw(answer.result),
+        "error": raw(answer.error),
+        "duration_ms": answer.duration_ms,
+        "invocation_id": str(answer.id),
+        "version": answer.version,
+    }
+    if answer.response is not None:
+        body["response"] = raw(answer.response)
+        body["result"] = _result_of(answer.response)
+    return Response(
+        msgspec.json.encode(body),
+        status_code=STATUS_CODES[answer.status],
+        media_type="application/json",
+        headers=_headers(invoked, preference),
+    )
+
+
+def public_answer(invoked: Invoked, preference: Preference) -> Response[bytes] | ASGIResponse:
+    """The function's own response where it gave one, else the envelope."""
+    answer = invoked.answer
+    if answer.status == "success" and answer.response is not None:
+        return _passed_on(answer, _headers(invoked, preference))
+    return envelope(invoked, preference)
+
+
+def _headers(invoked: Invoked, preference: Preference) -> dict[str, str]:
+    answer = invoked.answer
+    headers = {ID_HEADER: str(answer.id)}
+    if not answer.final:
+        headers["Location"] = f"/invocations/{answer.id}"
+        headers["Retry-After"] = "1"
+    if preference.wait is not None:
+        headers["Preference-Applied"] = f"wait={preference.wait}"
+    elif preference.respond_async:
+        headers["Preference-Applied"] = "respond-async"
+    if invoked.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return headers
+
+
+def _decoded(response: str) -> tuple[FunctionResponse, bytes]:
+    try:
+        decoded = msgspec.json.decode(response, type=FunctionResponse)
+        body = base64.b64decode(decoded.body_base64 or "", validate=True)
+    except (msgspec.DecodeError, binascii.Error, ValueError) as error:
+        raise Problem(502, "invalid_response", "The function's zmesh.response() is malformed.") from error
+    if not 200 <= decoded.status <= 599:
+        raise Problem(502, "invalid_response", f"The function answered with the status {decoded.status}.")
+    return decoded, body
+
+
+def _passed_on(answer: Answer, ours: dict[str, str]) -> ASGIResponse:
+    assert answer.response is not None
+    decoded, body = _decoded(answer.response)
+    headers = [*_safe_headers(decoded.headers), *ours.items()]
+    content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
+    return ASGIResponse(
+        body=b"" if decoded.status in WITHOUT_BODY else body,
+        status_code=decoded.status,
+        headers=[(name, value) for name, value in headers if name.lower() != "content-type"],
+        media_type=content_type or "application/octet-stream",
+    )
+
+
+def _safe_headers(given: dict[str, Any]) -> list[tuple[str, str]]:
+    """The headers a function may set. One that HTTP cannot carry is left out rather than failing the answer."""
+    safe = []
+    for name, value in given.items():
+        lower = name.lower()
+        if not TOKEN.fullmatch(name) or lower in NOT_FOR_FUNCTIONS or lower.startswith("x-zmesh-"):
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            text = str(one).strip()
+            if not UNSAFE.search(text) and text.isascii():
+                safe.append((lower, text))
+    return safe
+
+
+def _result_of(response: str) -> Any:
+    """The body of a function's response as the result of an envelope: JSON, text, or null."""
+    decoded, body = _decoded(response)
+    content_type = next((str(v) for k, v in decoded.headers.items() if k.lower() == "content-type"), "").lower()
+    try:
+        if "json" in content_type:
+            msgspec.json.decode(body)
+            return msgspec.Raw(body)
+        return body.decode() if content_type.startswith("text/") else None
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,142 @@
+"""The application: its parts are made here, handed to the endpoints, and closed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar, get
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.response import Redirect
+from litestar.static_files import create_static_files_router
+from litestar.types import ControllerRouterHandler
+from pydantic import BaseModel
+
+from api.auth import Access, Tokens
+from api.database import Database
+from api.errors import HANDLERS
+from api.hooks import Hooks
+from api.invoking import Invoker
+from api.json_bodies import JsonRequest
+from api.logins import Logins
+from api.routes import functions, health, hooks, invocations, invoke, login, schedules, webhooks
+from api.settings import Settings
+from api.waiting import Replies
+from sql.sealing import Sealer
+
+CONSOLE = Path(__file__).parent / "static" / "console"
+LARGEST_BODY = 1024 * 1024
+ROUTERS = [
+    functions.router,
+    invoke.router,
+    invocations.router,
+    schedules.router,
+    webhooks.router,
+    hooks.router,
+    login.router,
+    health.router,
+]
+
+OPENAPI = OpenAPIConfig(
+    title="zMesh Edge Functions",
+    version="1",
+    description="Functions, their versions and invocations. Failures are RFC 9457 problem details with stable codes.",
+    path="/schema",
+    render_plugins=[JsonRenderPlugin()],
+    use_handler_docstrings=True,
+    components=Components(
+        security_schemes={
+            "bearer": SecurityScheme(
+                type="http", scheme="bearer", bearer_format="JWT", description="A token of POST /auth/login."
+            ),
+            "apiKey": SecurityScheme(type="apiKey", name="x-api-key", security_scheme_in="header"),
+            "bearerKey": SecurityScheme(
+                type="http", scheme="bearer", description="An API key (zb_…) in the Authorization header."
+            ),
+        }
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What lives as long as the process."""
+
+    database: Database
+    replies: Replies
+    access: Access
+    invoker: Invoker
+    hooks: Hooks
+    logins: Logins
+    sealer: Sealer
+
+    @classmethod
+    def of(cls, settings: Settings) -> Parts:
+        """Nothing is connected yet. Raises SealingError for a malformed secret key."""
+        sealer = Sealer(settings.secret_key)
+        database = Database(settings.database_url)
+        replies = Replies(settings.database_url, database)
+        invoker = Invoker(database, replies)
+        return cls(
+            database=database,
+            replies=replies,
+            access=Access(database, Tokens(settings.jwt_secret_key)),
+            invoker=invoker,
+            hooks=Hooks(database, invoker, sealer),
+            logins=Logins(database),
+            sealer=sealer,
+        )
+
+
+def create_app(parts: Parts) -> Litestar:
+    """The application around these parts; it starts while the database is down, too."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        await parts.database.open()
+        parts.replies.start()
+        try:
+            yield
+        finally:
+            await parts.replies.close()
+            await parts.database.close()
+
+    def provider(part: Any) -> Provide:
+        return Provide(lambda: part, use_cache=True, sync_to_thread=False)
+
+    return Litestar(
+        [*ROUTERS, *_console()],
+        lifespan=[lifespan],
+        state=State({"access": parts.access}),
+        dependencies={
+            name: provider(getattr(parts, name))
+            for name in ("database", "invoker", "access", "hooks", "logins", "sealer")
+        },
+        exception_handlers=HANDLERS,
+        request_class=JsonRequest,
+        request_max_body_size=LARGEST_BODY,
+        # Python values, not JSON ones: texts that are JSON already go out as they are.
+        type_encoders={BaseModel: lambda model: model.model_dump()},
+        openapi_config=OPENAPI,
+        logging_config=None,
+    )
+
+
+def _console() -> list[ControllerRouterHandler]:
+    """The web console, where it was built into the package."""
+    if not CONSOLE.is_dir():
+        return []
+
+    @get("/", include_in_schema=False)
+    async def root() -> Redirect:
+        return Redirect("/console/")
+
+    files = create_static_files_router(path="/console", directories=[CONSOLE], html_mode=True, include_in_schema=False)
+    return [root, files]

@@ -1,0 +1,53 @@
+"""Natural batching: what callers ask for while a round trip is under way goes together in the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Batcher(Generic[Item, Answer]):
+    """Calls `flush` with one item when nothing is under way, else with all that came meanwhile. No timer."""
+
+    def __init__(
+        self, flush: Callable[[list[Item]], Awaitable[Sequence[Answer | BaseException]]], largest: int = 100
+    ) -> None:
+        """`flush` returns an answer, or the exception to raise, for each item in order."""
+        self._flush = flush
+        self._largest = largest
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def ask(self, item: Item) -> Answer:
+        """The answer for one item. A caller that goes away does not take its batch along."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        return await future
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
+                await self._answer(batch)
+        finally:
+            self._worker = None
+
+    async def _answer(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        answers: Sequence[Answer | BaseException]
+        try:
+            answers = await self._flush([item for item, _ in batch])
+        except Exception as error:
+            answers = [error] * len(batch)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)

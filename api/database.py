@@ -1,0 +1,98 @@
+"""The API's connections: a pool that outlives its server, and one meaning for each of its errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from sql.errors import Unavailable, domain_error
+
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+POOL_SIZE = 8
+WAIT_SECONDS = 3.0
+# A server that vanished without a word is noticed within half a minute, and no statement runs for ever.
+CONNECTION: dict[str, Any] = {
+    "autocommit": True,
+    "options": "-c timezone=UTC -c statement_timeout=20s -c idle_in_transaction_session_timeout=20s",
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20000,
+}
+
+
+class Database:
+    """Every query of the API goes through here. Raises DomainError in place of psycopg's errors."""
+
+    def __init__(self, url: str) -> None:
+        # Attempts end soon, so that the next request makes a fresh one instead of waiting out a long backoff.
+        self._pool = AsyncConnectionPool(
+            url,
+            min_size=2,
+            max_size=POOL_SIZE,
+            open=False,
+            timeout=WAIT_SECONDS,
+            reconnect_timeout=WAIT_SECONDS,
+            kwargs={**CONNECTION, "application_name": "zmesh api"},
+        )
+
+    async def open(self) -> None:
+        """Begin to connect; does not wait for the server."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=2)
+
+    async def read(self, query: Callable[[AsyncConnection], Awaitable[Answer]]) -> Answer:
+        """Run something that may safely run twice: it does when the connection turns out to be dead."""
+        try:
+            async with self._pool.connection() as connection:
+                try:
+                    return await query(connection)
+                except psycopg.Error as error:
+                    if not _connection_was_lost(connection, error):
+                        raise _meant(error) from error
+        except psycopg.OperationalError as error:
+            raise _meant(error) from error
+        await self._pool.check()  # the others are likely dead as well
+        async with self.checked() as connection:
+            return await query(connection)
+
+    @asynccontextmanager
+    async def checked(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that has just answered, for what must not run twice."""
+        try:
+            async with self._pool.connection() as connection:
+                try:
+                    await connection.execute("")
+                except psycopg.OperationalError:
+                    await self._pool.check()
+                else:
+                    yield connection
+                    return
+            async with self._pool.connection() as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise _meant(error) from error
+
+
+def _connection_was_lost(connection: AsyncConnection, error: psycopg.Error) -> bool:
+    return connection.broken or connection.closed or (error.sqlstate or "").startswith("57P")
+
+
+def _meant(error: psycopg.Error) -> Exception:
+    if isinstance(error, (psycopg.InterfaceError, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)):
+        log.error("database: %s", str(error).strip())
+        return Unavailable("The database is not ready.")
+    meant = domain_error(error)
+    if isinstance(meant, Unavailable):
+        log.warning("database: %s", str(error).strip())
+    return meant or error

@@ -1,0 +1,74 @@
+"""Every exception that can leave an endpoint, as problem details."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from api.problems import Problem, of_domain_error
+from sql.errors import DomainError
+
+log = logging.getLogger(__name__)
+AnyRequest = Request[Any, Any, Any]
+
+
+def _problem(_: AnyRequest, problem: Problem) -> Response[bytes]:
+    return problem.response()
+
+
+def _domain_error(_: AnyRequest, error: DomainError) -> Response[bytes]:
+    return of_domain_error(error).response()
+
+
+def _validation(_: AnyRequest, error: ValidationException) -> Response[bytes]:
+    """What Litestar and pydantic found: one entry for each field."""
+    found: list[Any] = error.extra if isinstance(error.extra, list) else []
+    errors = [
+        {"field": _field(str(one.get("key", ""))), "message": _message(str(one.get("message", "")))}
+        for one in found
+        if isinstance(one, dict)
+    ]
+    if any(e["field"] == "data" for e in errors) or not errors:
+        return Problem(400, "malformed_json", "The body is empty; this endpoint takes a JSON object.").response()
+    detail = "; ".join(f"{e['field']}: {e['message']}" if e["field"] else e["message"] for e in errors)
+    return Problem(422, "invalid_input", detail, errors=errors).response()
+
+
+def _field(key: str) -> str:
+    return key.removeprefix("data.").removesuffix(".[key]")
+
+
+def _message(message: str) -> str:
+    if message.startswith("Input should be a valid dictionary or instance of"):
+        return "Input should be a JSON object"
+    return "Unknown field" if message == "Extra inputs are not permitted" else message.removeprefix("Value error, ")
+
+
+def _http(_: AnyRequest, error: HTTPException) -> Response[bytes]:
+    status = HTTPStatus(error.status_code)
+    code, detail = {
+        400: ("bad_request", error.detail),
+        404: ("not_found", "There is no such endpoint."),
+        405: ("method_not_allowed", "This endpoint does not take this method."),
+        413: ("payload_too_large", "The body is too large; a payload may have 8 MiB."),
+    }.get(status, (status.phrase.lower().replace(" ", "_"), error.detail))
+    return Problem(status, code, detail, headers=error.headers).response()
+
+
+def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
+    log.error("unexpected error in %s", request.method, exc_info=error)
+    return Problem(500, "internal_error", "Something is wrong with this server.", "Its log says what.").response()
+
+
+HANDLERS: ExceptionHandlersMap = {
+    Problem: _problem,
+    DomainError: _domain_error,
+    ValidationException: _validation,
+    HTTPException: _http,
+    Exception: _unexpected,
+}

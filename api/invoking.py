@@ -1,0 +1,159 @@
+"""Invocations: inserted together with those of other callers, then awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+
+from api.auth import function_disabled
+from api.batching import Batcher
+from api.database import Database
+from api.ids import new_id
+from api.preferences import NO_PREFERENCE, Preference
+from api.problems import Problem, not_found
+from api.waiting import Future, Replies
+from sql import catalog, invocations
+from sql.catalog import FunctionName
+from sql.errors import DomainError, Unavailable
+from sql.invocations import Answer, Delivery, NewInvocation
+
+ATTEMPTS_IN_BACKGROUND = 3
+QUEUE_ALLOWANCE = 20.0
+LONGEST_WAIT_BY_ITSELF = 60.0
+LARGEST_INSERT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function and what to invoke it with; `payload` and `request` are JSON texts."""
+
+    project_id: UUID
+    function: str
+    timeout_ms: int
+    payload: str
+    request: str | None = None
+    idempotency_key: str | None = None
+    preference: Preference = NO_PREFERENCE
+
+    @property
+    def wait_seconds(self) -> float:
+        if self.preference.wait is not None:
+            return self.preference.wait
+        if self.preference.respond_async:
+            return 0
+        return min(self.timeout_ms / 1000 + QUEUE_ALLOWANCE, LONGEST_WAIT_BY_ITSELF)
+
+
+@dataclass(frozen=True, slots=True)
+class Invoked:
+    """Where the invocation stands; `replayed` when an earlier call with the same idempotency key made it."""
+
+    answer: Answer
+    replayed: bool
+
+
+class Invoker:
+    """Turns calls into rows and waits for their ends; it never runs anything."""
+
+    def __init__(self, database: Database, replies: Replies) -> None:
+        self._database = database
+        self._replies = replies
+        self._inserts: Batcher[NewInvocation, bool] = Batcher(self._insert, LARGEST_INSERT)
+        self._deliveries: Batcher[Delivery, bool] = Batcher(self._insert_deliveries, LARGEST_INSERT)
+
+    async def invoke(self, call: Call) -> Invoked:
+        """Accept a call durably, then wait as long as its caller wants to. Raises Problem or DomainError."""
+        waits = call.wait_seconds > 0
+        invocation = NewInvocation(
+            id=new_id(),
+            project_id=call.project_id,
+            function=call.function,
+            payload=call.payload,
+            request=call.request,
+            source="api",
+            max_attempts=ATTEMPTS_IN_BACKGROUND if call.preference.respond_async else 1,
+            reply_channel=self._replies.channel if waits else None,
+            idempotency_key=call.idempotency_key,
+        )
+        with self._replies.expecting(invocation.id) as future:
+            id = await self._accept(invocation)
+            if id == invocation.id:
+                answer = await self._wait(future, call.wait_seconds)
+                return Invoked(answer or await self._standing(id), replayed=False)
+        with self._replies.expecting(id) as future:
+            self._replies.look(id)
+            answer = await self._wait(future, call.wait_seconds)
+            return Invoked(answer or await self._standing(id), replayed=True)
+
+    async def deliver(self, delivery: Delivery) -> tuple[UUID, bool]:
+        """Accept a webhook's message durably; returns its invocation, and whether the message is new."""
+        id = delivery.invocation.id
+        if await self._deliveries.ask(delivery):
+            return id, True
+        if delivery.message_id is not None:
+            message = (delivery.webhook_id, delivery.message_id)
+            before = await self._database.read(lambda c: invocations.delivered_before(c, *message))
+            if before is not None:
+                return before, before == id
+        await self._explain(delivery.invocation)
+        return id, True
+
+    async def _accept(self, invocation: NewInvocation) -> UUID:
+        """The id of the invocation: this one's, or the one its idempotency key stands for."""
+        if await self._inserts.ask(invocation):
+            return invocation.id
+        if invocation.idempotency_key is not None:
+            known = await self._database.read(lambda c: invocations.known_by_key(c, invocation))
+            if known is not None and not known.same:
+                raise Problem(
+                    422,
+                    "idempotency_key_reused",
+                    "This Idempotency-Key was used for another request to this function.",
+                    "Send a fresh key with each new request; repeat one only with the same request.",
+                )
+            if known is not None:
+                return known.id
+        await self._explain(invocation)
+        return invocation.id
+
+    async def _explain(self, invocation: NewInvocation) -> None:
+        """Why an invocation was left out; returns when it is there after all, from an earlier try of ours."""
+        if await self._database.read(lambda c: invocations.answers(c, [invocation.id])):
+            return
+        name = FunctionName(invocation.project_id, invocation.function)
+        function = await self._database.read(lambda c: catalog.find_function(c, name))
+        raise not_found("function") if function is None else function_disabled(function.slug)
+
+    @staticmethod
+    async def _wait(future: Future, seconds: float) -> Answer | None:
+        await asyncio.wait([future], timeout=seconds)
+        return future.result() if future.done() else None
+
+    async def _standing(self, id: UUID) -> Answer:
+        """Where an invocation stands that its caller waits for no longer."""
+        try:
+            found = await self._database.read(lambda c: invocations.answers(c, [id]))
+        except Unavailable:
+            found = []  # it was accepted, whatever the database is doing now
+        return found[0] if found else Answer(id, "queued", None, None, None, None, None)
+
+    async def _insert(self, batch: list[NewInvocation]) -> list[bool | BaseException]:
+        try:
+            new = await self._database.read(lambda c: invocations.insert(c, batch))
+        except (DomainError, psycopg.Error) as error:
+            if isinstance(error, Unavailable) or len(batch) == 1:
+                return [error] * len(batch)
+            return [(await self._insert([invocation]))[0] for invocation in batch]
+        return [invocation.id in new for invocation in batch]
+
+    async def _insert_deliveries(self, batch: list[Delivery]) -> list[bool | BaseException]:
+        try:
+            new = await self._database.read(lambda c: invocations.insert_deliveries(c, batch))
+        except (DomainError, psycopg.Error) as error:
+            if isinstance(error, Unavailable) or len(batch) == 1:
+                return [error] * len(batch)
+            return [(await self._insert_deliveries([delivery]))[0] for delivery in batch]
+        return [delivery.invocation.id in new for delivery in batch]

@@ -1,0 +1,79 @@
+"""Starts an API process from its environment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from asyncio import get_running_loop
+from socket import socket
+from types import FrameType
+
+import uvicorn
+
+from api.app import Parts, create_app
+from api.middleware import Edge
+from api.settings import Settings, SettingsError, read_settings
+from api.waiting import Replies
+from sql.sealing import SealingError
+
+GRACE_SECONDS = 5.0
+LAST_SECONDS = 3
+SHORT_KEY = 32
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for name, level in (("psycopg.pool", logging.ERROR), ("uvicorn.error", logging.WARNING)):
+        logging.getLogger(name).setLevel(level)  # what they tell, we log with its meaning
+    try:
+        settings = read_settings(os.environ)
+        parts = Parts.of(settings)
+    except (SettingsError, SealingError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if len(settings.jwt_secret_key) < SHORT_KEY:
+        logging.warning("JWT_SECRET_KEY has fewer than %d characters: it can be guessed", SHORT_KEY)
+    server = Server(_config(settings, parts), parts.replies)
+    server.run()
+    return 0 if server.started else 1
+
+
+def _config(settings: Settings, parts: Parts) -> uvicorn.Config:
+    return uvicorn.Config(
+        Edge(create_app(parts)),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=1024,
+        timeout_keep_alive=75,  # longer than the usual proxy's, so that the proxy is the one to close
+        timeout_graceful_shutdown=int(GRACE_SECONDS) + LAST_SECONDS,
+    )
+
+
+class Server(uvicorn.Server):
+    """Says when it answers. At its end it gives runs a moment, then sends who still waits away with 202."""
+
+    def __init__(self, config: uvicorn.Config, replies: Replies) -> None:
+        super().__init__(config)
+        self._replies = replies
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self.servers:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            print(f"listening http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        get_running_loop().call_later(GRACE_SECONDS, self._replies.release)
+        super().handle_exit(sig, frame)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Around the whole application: one log line per request, headers for every response, bodies read to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+log = logging.getLogger("api.access")
+PUBLIC = "/api/functions/"
+HOOKS = "/hooks/"
+DRAIN_BYTES = 64 * 1024 * 1024
+DRAIN_SECONDS = 10.0
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+SECURITY: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+# Whoever has an API key may call from any page; cookies play no part.
+CORS: tuple[Header, ...] = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"*"),
+)
+METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+class Edge:
+    """The outermost ASGI layer."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        try:
+            if scope["method"] == "OPTIONS" and scope["path"].startswith(PUBLIC):
+                await exchange.answer_preflight()
+            else:
+                await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.log()
+
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._started = time.perf_counter()
+        self._status = 0
+        self._body_ended = False
+        self._public = scope["path"].startswith(PUBLIC)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._body_ended = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._drain()
+            self._status = message["status"]
+            headers: list[Header] = list(message["headers"])
+            _add_missing(headers, SECURITY)
+            _add_missing(headers, CORS if self._public else ((b"cache-control", b"no-store"),))
+            message["headers"] = headers
+        await self._send(message)
+
+    async def _drain(self) -> None:
+        """Read what is left of the body: closing early would cut the client off before it sees the answer."""
+        read = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self._body_ended and read < DRAIN_BYTES:
+                    read += len((await self.receive()).get("body", b""))
+
+    async def answer_preflight(self) -> None:
+        asked = dict(self._scope["headers"]).get(b"access-control-request-headers", b"*")
+        allowed = asked if _is_plain(asked) else b"*"
+        headers = [
+            (b"access-control-allow-methods", METHODS),
+            (b"access-control-allow-headers", allowed),
+            (b"access-control-max-age", b"86400"),
+            (b"vary", b"access-control-request-headers"),
+        ]
+        await self.send({"type": "http.response.start", "status": 204, "headers": headers})
+        await self.send({"type": "http.response.body", "body": b""})
+
+    def log(self) -> None:
+        path = self._scope["path"]
+        if path.startswith(HOOKS):
+            path = f"{HOOKS}…"  # the token is a secret
+        milliseconds = (time.perf_counter() - self._started) * 1000
+        log.info("%s %s %d %.1fms", self._scope["method"], _printable(path), self._status, milliseconds)
+
+
+def _add_missing(headers: list[Header], defaults: Iterable[Header]) -> None:
+    present = {name.lower() for name, _ in headers}
+    headers.extend((name, value) for name, value in defaults if name not in present)
+
+
+def _is_plain(value: bytes) -> bool:
+    return len(value) < 2000 and all(chr(c).isalnum() or c in b"-_, " for c in value)
+
+
+def _printable(path: str) -> str:
+    """Nobody writes lines of their own, or spaces, into our log."""
+    return "".join(c if c.isascii() and c.isprintable() and c != " " else f"\\u{ord(c):04x}" for c in path[:200])

@@ -1,0 +1,88 @@
+"""What the models of requests and responses have in common."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, WithJsonSchema
+
+from api.json_bodies import NUL_MESSAGE
+from api.problems import invalid
+
+Item = TypeVar("Item")
+LARGEST_PAGE = 100
+
+
+def _without_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError(NUL_MESSAGE)
+    return text
+
+
+Text = Annotated[StrictStr, AfterValidator(_without_nul)]
+Name = Annotated[Text, Field(min_length=1, max_length=100, description="Unique in the project.")]
+Int = StrictInt
+Bool = StrictBool
+# A JSON text that goes from the database to the client as it is.
+RawJson = Annotated[Any, WithJsonSchema({"description": "Any JSON value."})]
+
+
+class Model(BaseModel):
+    """Unknown fields are errors, so that a misspelt one does not pass unnoticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Change(Model):
+    """A partial update: what is left out stays. Nothing can be null."""
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that were sent. Raises Problem 422 for null."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        for name, value in given.items():
+            if value is None:
+                raise invalid(name, "cannot be null", "Leave the field out to keep its value.")
+        return given
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page of a list; `next_cursor` is null on the last one."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+def raw(text: str | None) -> msgspec.Raw | None:
+    """A JSON text as a part of a response."""
+    return None if text is None else msgspec.Raw(text.encode())
+
+
+def page_cursor(key: Any) -> str:
+    """The opaque name of a place in a list."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+
+
+Key = TypeVar("Key")
+
+
+def read_cursor(cursor: str | None, kind: type[Key], start: Key) -> Key:
+    """The place a cursor names, or the start. Raises Problem 422."""
+    if cursor is None:
+        return start
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        key = msgspec.json.decode(text, type=kind)
+        _without_nul(str(key))
+        return key
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise invalid("cursor", "is not one that this list gave out") from error
+
+
+def check_limit(limit: int) -> int:
+    """Raises Problem 422 for a page size out of range."""
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise invalid("limit", f"must be from 1 to {LARGEST_PAGE}")
+    return limit

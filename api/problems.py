@@ -1,0 +1,107 @@
+"""Failures of the request or the platform, as RFC 9457 problem details with stable codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Response
+
+from sql.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 2
+
+
+class Problem(Exception):
+    """Answered as problem details; `code` is for programs, `detail` and `hint` are for people."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        hint: str = "",
+        *,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.hint = hint
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response[bytes]:
+        body: dict[str, Any] = {
+            "type": f"urn:zmesh:problem:{self.code}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+        }
+        if self.hint:
+            body["hint"] = self.hint
+        if self.errors:
+            body["errors"] = self.errors
+        return Response(msgspec.json.encode(body), status_code=self.status, media_type=MEDIA_TYPE, headers=self.headers)
+
+
+def unauthorized(code: str, detail: str, hint: str = "", *, scheme: str = "Bearer") -> Problem:
+    """401 with the challenge that the specification of HTTP asks for."""
+    challenge = f'{scheme} realm="zmesh"'
+    if scheme == "Bearer" and code != "missing_credentials":
+        challenge += f', error="invalid_token", error_description="{detail}"'
+    return Problem(401, code, detail, hint, headers={"WWW-Authenticate": challenge})
+
+
+def not_found(what: str) -> Problem:
+    """404 for something that does not exist in the caller's project."""
+    return Problem(404, f"{what}_not_found", f"There is no such {what} in this project.")
+
+
+def invalid(field: str, message: str, hint: str = "") -> Problem:
+    """422 for one field."""
+    detail = f"{field}: {message}" if field else message
+    return Problem(422, "invalid_input", detail, hint, errors=[{"field": field, "message": message}])
+
+
+def unavailable(detail: str = "The database is not reachable at the moment.") -> Problem:
+    """503 that asks to come again."""
+    return Problem(503, "unavailable", detail, "Try again in a moment.", headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+# Rules of the schema that a request may break although its model accepted it, and the field they are about.
+_FIELDS = {
+    "functions_name_is_short": "name",
+    "functions_slug_is_plain": "name",
+    "functions_entry_point_is_an_identifier": "entry_point",
+    "functions_code_is_at_most_1_mib": "code",
+    "invocations_payload_is_at_most_8_mib": "payload",
+}
+_NAMES_TAKEN = {
+    "functions_name_is_unique": "A function of this name exists already.",
+    "functions_slug_is_unique": "A function whose name gives the same slug exists already.",
+    "schedules_name_is_unique": "A schedule of this name exists already.",
+    "webhooks_name_is_unique": "A webhook of this name exists already.",
+}
+
+
+def of_domain_error(error: DomainError) -> Problem:
+    """What a refusal of the database is to an HTTP client."""
+    match error:
+        case Conflict() if error.constraint in _NAMES_TAKEN:
+            message = _NAMES_TAKEN[error.constraint]
+            return Problem(
+                409, "name_taken", message, "Choose another name.", errors=[{"field": "name", "message": message}]
+            )
+        case Invalid():
+            return invalid(_FIELDS.get(error.constraint or "", ""), error.message, error.hint)
+        case Unavailable():
+            return unavailable()
+    status = {NotFound: 404, Forbidden: 403, Conflict: 409}.get(type(error), 409)
+    return Problem(status, error.code, error.message, error.hint)

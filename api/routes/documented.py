@@ -1,0 +1,81 @@
+"""OpenAPI operations whose bodies are read by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from litestar.openapi.spec import Operation, Parameter, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.openapi.spec.example import Example
+from litestar.openapi.spec.media_type import OpenAPIMediaType
+
+ANY_JSON = Schema(description="Any JSON value.")
+PREFER = Parameter(
+    name="Prefer",
+    param_in="header",
+    description="respond-async: answer 202 at once. wait=n: answer 202 after n seconds at the latest.",
+    schema=Schema(type=OpenAPIType.STRING),
+    required=False,
+)
+IDEMPOTENCY_KEY = Parameter(
+    name="Idempotency-Key",
+    param_in="header",
+    description="Makes a retry safe: the same key with the same request gets the first one's answer.",
+    schema=Schema(type=OpenAPIType.STRING, min_length=1, max_length=255),
+    required=False,
+)
+
+
+@dataclass
+class Invoke(Operation):
+    """POST /functions/{id}/invoke."""
+
+    def __post_init__(self) -> None:
+        _add_headers(self)
+        example = {"payload": {"user_id": "abc123"}}
+        schema = Schema(
+            type=OpenAPIType.OBJECT,
+            properties={"payload": Schema(description="Any JSON value, at most 8 MiB; {} when left out.")},
+            additional_properties=False,
+        )
+        self.request_body = RequestBody(
+            required=False,
+            content={"application/json": OpenAPIMediaType(schema=schema, examples={"object": Example(value=example)})},
+        )
+
+
+@dataclass
+class PublicInvoke(Operation):
+    """POST /api/functions/{slug}."""
+
+    def __post_init__(self) -> None:
+        _add_headers(self)
+        binary = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        self.request_body = RequestBody(
+            required=False,
+            description="JSON, a form or text becomes the payload; the raw body is in zmesh.request.",
+            content={
+                "application/json": OpenAPIMediaType(
+                    schema=ANY_JSON, examples={"object": Example(value={"user_id": "abc123"})}
+                ),
+                "application/x-www-form-urlencoded": OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT)),
+                "text/plain": OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING)),
+                "application/octet-stream": OpenAPIMediaType(schema=binary),
+            },
+        )
+
+
+@dataclass
+class ReceiveHook(Operation):
+    """POST /hooks/{token}."""
+
+    def __post_init__(self) -> None:
+        self.request_body = RequestBody(
+            required=False,
+            description="What the sender sends, signed as the webhook's preset says.",
+            content={"application/json": OpenAPIMediaType(schema=ANY_JSON)},
+        )
+
+
+def _add_headers(operation: Operation) -> None:
+    operation.parameters = [*(operation.parameters or []), PREFER, IDEMPOTENCY_KEY]

@@ -1,0 +1,160 @@
+"""Invoking functions: from the dashboard, and publicly with an API key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Router, post, route
+from litestar.datastructures import State
+from litestar.enums import HttpMethod
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.response.base import ASGIResponse, Response
+
+from api.answers import envelope, public_answer
+from api.auth import PublicFunction, function_disabled, public_key, role
+from api.database import Database
+from api.invoking import Call, Invoker
+from api.json_bodies import LARGEST_PAYLOAD, decode_json
+from api.models.invocations import Envelope
+from api.payloads import EMPTY, payload_of, request_of
+from api.preferences import idempotency_key_of, preference_of
+from api.problems import invalid
+from api.routes.common import API_KEY, BEARER, CallerRequest, FunctionId, problems
+from api.routes.documented import Invoke, PublicInvoke
+from api.routes.functions import function_of
+
+METHODS = [HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE]
+FUNCTION_ANSWERS = {
+    202: ResponseSpec(
+        Envelope, description="Accepted and not ended yet: Location says where to look.", generate_examples=False
+    ),
+    500: ResponseSpec(Envelope, description="The function failed.", generate_examples=False),
+    504: ResponseSpec(Envelope, description="The function ran into its timeout.", generate_examples=False),
+}
+
+
+class _Parts(msgspec.Struct, forbid_unknown_fields=True):
+    payload: msgspec.Raw = msgspec.Raw(EMPTY.encode())
+
+
+def _payload(body: bytes) -> str:
+    """The text of `payload` as it was written, so that no number changes on the way."""
+    if not body:
+        return EMPTY
+    value = decode_json(body)
+    if not isinstance(value, dict):
+        raise invalid("", 'the body has to be an object: {"payload": …}')
+    for name in value.keys() - {"payload"}:
+        raise invalid(name, "is not known here", 'Put the arguments into "payload".')
+    return bytes(msgspec.json.decode(body, type=_Parts).payload).decode()
+
+
+@post(
+    "/functions/{id:str}/invoke",
+    operation_id="invokeFunction",
+    operation_class=Invoke,
+    summary="Invoke a function",
+    guards=[role("developer")],
+    status_code=200,
+    responses={
+        200: ResponseSpec(Envelope, description="The function's result.", generate_examples=False),
+        **problems(400, 403, 404, 409, 413, 422),
+        **FUNCTION_ANSWERS,
+    },
+    security=BEARER,
+)
+async def invoke(request: CallerRequest, database: Database, invoker: Invoker, id: FunctionId) -> Response[Any]:
+    """Waits for the end of the invocation, or answers 202 as `Prefer` says."""
+    function = await function_of(database, request, id)
+    if not function.enabled:
+        raise function_disabled(function.slug)
+    preference = preference_of(request)
+    call = Call(
+        project_id=function.project_id,
+        function=function.slug,
+        timeout_ms=function.timeout_ms,
+        payload=_payload(await request.body()),
+        idempotency_key=idempotency_key_of(request),
+        preference=preference,
+    )
+    return envelope(await invoker.invoke(call), preference)
+
+
+async def _invoke_publicly(
+    request: Request[PublicFunction, Any, State], invoker: Invoker, path: str
+) -> Response[Any] | ASGIResponse:
+    body = await request.body()
+    preference = preference_of(request)
+    call = Call(
+        project_id=request.user.project_id,
+        function=request.user.slug,
+        timeout_ms=request.user.timeout_ms,
+        payload=payload_of(body, request.headers.get("content-type", "")),
+        request=request_of(request, path, body),
+        idempotency_key=idempotency_key_of(request),
+        preference=preference,
+    )
+    return public_answer(await invoker.invoke(call), preference)
+
+
+PUBLIC_ANSWERS = {
+    200: ResponseSpec(
+        Envelope, description="The envelope, or the function's own zmesh.response().", generate_examples=False
+    ),
+    **problems(400, 404, 409, 413, 422),
+    **FUNCTION_ANSWERS,
+}
+
+
+@post(
+    "/api/functions/{slug:str}",
+    operation_id="invokePublicly",
+    operation_class=PublicInvoke,
+    summary="Invoke a function with an API key",
+    guards=[public_key],
+    status_code=200,
+    responses=PUBLIC_ANSWERS,
+    security=API_KEY,
+)
+async def invoke_publicly(
+    request: Request[PublicFunction, Any, State], invoker: Invoker, slug: str
+) -> Response[Any] | ASGIResponse:
+    """The whole body is the payload. A function that returns zmesh.response() answers by itself."""
+    return await _invoke_publicly(request, invoker, "/")
+
+
+@route(
+    "/api/functions/{slug:str}",
+    http_method=[method for method in METHODS if method is not HttpMethod.POST],
+    guards=[public_key],
+    status_code=200,
+    include_in_schema=False,
+)
+async def invoke_by_other_methods(
+    request: Request[PublicFunction, Any, State], invoker: Invoker, slug: str
+) -> Response[Any] | ASGIResponse:
+    """The method reaches the function in zmesh.request."""
+    return await _invoke_publicly(request, invoker, "/")
+
+
+@route(
+    "/api/functions/{slug:str}/{rest:path}",
+    http_method=METHODS,
+    guards=[public_key],
+    status_code=200,
+    include_in_schema=False,
+)
+async def invoke_below(
+    request: Request[PublicFunction, Any, State], invoker: Invoker, slug: str, rest: str
+) -> Response[Any] | ASGIResponse:
+    """The rest of the path reaches the function in zmesh.request."""
+    return await _invoke_publicly(request, invoker, rest)
+
+
+router = Router(
+    "/",
+    route_handlers=[invoke, invoke_publicly, invoke_by_other_methods, invoke_below],
+    tags=["invoking"],
+    request_max_body_size=LARGEST_PAYLOAD,
+)

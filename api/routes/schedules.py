@@ -1,0 +1,131 @@
+"""Schedules."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from litestar import Router, delete, get, patch, post
+from litestar.params import Parameter
+
+from api.auth import role
+from api.database import Database
+from api.json_bodies import LARGEST_PAYLOAD
+from api.models.base import Page, page_cursor, read_cursor
+from api.models.schedules import ScheduleChange, ScheduleDetails, ScheduleToCreate
+from api.problems import invalid, not_found
+from api.routes.common import BEARER, CallerRequest, Cursor, Limit, problems
+from api.routes.functions import function_of
+from sql import schedules
+from sql.errors import Invalid
+from sql.schedules import Schedule
+
+Id = Annotated[UUID, Parameter(description="Id of the schedule.")]
+
+
+async def _schedule(database: Database, request: CallerRequest, id: UUID) -> Schedule:
+    project_id = request.user.project_id
+    schedule = await database.read(lambda c: schedules.find_schedule(c, project_id, id))
+    if schedule is None:
+        raise not_found("schedule")
+    return schedule
+
+
+def _at_its_field(error: Invalid) -> Exception:
+    """The trigger names what it does not understand; the client wants to know which field that was."""
+    for start, field in (("cron", "cron"), ("time zone", "timezone")):
+        if error.message.startswith(start):
+            return invalid(field, error.message, error.hint)
+    return error
+
+
+@get("/schedules", operation_id="listSchedules", summary="List schedules", responses=problems(422))
+async def list_schedules(
+    request: CallerRequest, database: Database, limit: Limit = 50, cursor: Cursor = None
+) -> Page[ScheduleDetails]:
+    """In the order of their names."""
+    after, project_id = read_cursor(cursor, str, ""), request.user.project_id
+    found = await database.read(lambda c: schedules.list_schedules(c, project_id, after, limit + 1))
+    items = [ScheduleDetails.of(schedule) for schedule in found[:limit]]
+    return Page[ScheduleDetails].model_construct(
+        items=items, next_cursor=page_cursor(items[-1].name) if len(found) > limit else None
+    )
+
+
+@post(
+    "/schedules",
+    operation_id="createSchedule",
+    summary="Create a schedule",
+    guards=[role("developer")],
+    responses=problems(400, 403, 404, 409, 422),
+)
+async def create_schedule(request: CallerRequest, database: Database, data: ScheduleToCreate) -> ScheduleDetails:
+    """The clock is pg_cron where it is installed, else the listeners."""
+    function = await function_of(database, request, data.function_id)
+    values = data.model_dump() | {
+        "function_id": function.id,
+        "name": data.name or f"{function.slug[:90]}-{secrets.token_hex(3)}",
+        "payload": msgspec.json.encode(data.payload).decode(),
+    }
+    try:
+        async with database.checked() as connection:
+            id = await schedules.insert_schedule(connection, function.project_id, values)
+    except Invalid as error:
+        raise _at_its_field(error) from error
+    return ScheduleDetails.of(await _schedule(database, request, id))
+
+
+@get("/schedules/{id:uuid}", operation_id="getSchedule", summary="Read a schedule", responses=problems(404))
+async def get_schedule(request: CallerRequest, database: Database, id: Id) -> ScheduleDetails:
+    """With the time when it is next due."""
+    return ScheduleDetails.of(await _schedule(database, request, id))
+
+
+@patch(
+    "/schedules/{id:uuid}",
+    operation_id="updateSchedule",
+    summary="Update a schedule",
+    guards=[role("developer")],
+    responses=problems(400, 403, 404, 409, 422),
+)
+async def update_schedule(request: CallerRequest, database: Database, id: Id, data: ScheduleChange) -> ScheduleDetails:
+    """Setting `enabled` to false pauses it; due times while it is paused are not made up for."""
+    schedule = await _schedule(database, request, id)
+    changes = data.changes()
+    if "function_id" in changes:
+        changes["function_id"] = (await function_of(database, request, changes["function_id"])).id
+    if "payload" in changes:
+        changes["payload"] = msgspec.json.encode(changes["payload"]).decode()
+    if changes:
+        try:
+            async with database.checked() as connection:
+                await schedules.update_schedule(connection, schedule.id, changes)
+        except Invalid as error:
+            raise _at_its_field(error) from error
+    return ScheduleDetails.of(await _schedule(database, request, id))
+
+
+@delete(
+    "/schedules/{id:uuid}",
+    operation_id="deleteSchedule",
+    summary="Delete a schedule",
+    guards=[role("developer")],
+    responses=problems(403, 404),
+)
+async def delete_schedule(request: CallerRequest, database: Database, id: Id) -> None:
+    """What it has fired stays in the history."""
+    async with database.checked() as connection:
+        if not await schedules.delete_schedule(connection, request.user.project_id, id):
+            raise not_found("schedule")
+
+
+router = Router(
+    "/",
+    route_handlers=[list_schedules, create_schedule, get_schedule, update_schedule, delete_schedule],
+    guards=[role("viewer")],
+    security=BEARER,
+    tags=["schedules"],
+    request_max_body_size=LARGEST_PAYLOAD,
+)

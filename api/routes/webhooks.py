@@ -1,0 +1,128 @@
+"""Webhooks as people manage them."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+from uuid import UUID, uuid4
+
+from litestar import Router, delete, get, patch, post
+from litestar.params import Parameter
+
+from api.auth import role
+from api.database import Database
+from api.models.base import Page, page_cursor, read_cursor
+from api.models.webhooks import NewWebhookDetails, WebhookChange, WebhookDetails, WebhookToCreate
+from api.problems import not_found
+from api.routes.common import BEARER, CallerRequest, Cursor, Limit, problems
+from api.routes.functions import function_of
+from api.signatures import check_secret, new_secret
+from sql import webhooks
+from sql.sealing import Sealer
+from sql.webhooks import NewWebhook, Webhook, secret_purpose
+
+Id = Annotated[UUID, Parameter(description="Id of the webhook.")]
+
+
+async def _webhook(database: Database, request: CallerRequest, id: UUID) -> Webhook:
+    project_id = request.user.project_id
+    webhook = await database.read(lambda c: webhooks.find_webhook(c, project_id, id))
+    if webhook is None:
+        raise not_found("webhook")
+    return webhook
+
+
+def _sealed(sealer: Sealer, id: UUID, secret: str | None) -> bytes | None:
+    return None if secret is None else sealer.seal(secret, secret_purpose(id))
+
+
+@get("/webhooks", operation_id="listWebhooks", summary="List webhooks", responses=problems(422))
+async def list_webhooks(
+    request: CallerRequest, database: Database, limit: Limit = 50, cursor: Cursor = None
+) -> Page[WebhookDetails]:
+    """In the order of their names; secrets are never shown again."""
+    after, project_id = read_cursor(cursor, str, ""), request.user.project_id
+    found = await database.read(lambda c: webhooks.list_webhooks(c, project_id, after, limit + 1))
+    items = [WebhookDetails.of(webhook) for webhook in found[:limit]]
+    return Page[WebhookDetails](items=items, next_cursor=page_cursor(items[-1].name) if len(found) > limit else None)
+
+
+@post(
+    "/webhooks",
+    operation_id="createWebhook",
+    summary="Create a webhook",
+    guards=[role("developer")],
+    responses=problems(400, 403, 404, 409, 422),
+)
+async def create_webhook(
+    request: CallerRequest, database: Database, sealer: Sealer, data: WebhookToCreate
+) -> NewWebhookDetails:
+    """Enter `path` and `secret` at the sender. Senders that choose the secret themselves: set it afterwards."""
+    function = await function_of(database, request, data.function_id)
+    if data.secret is not None:
+        check_secret(data.preset, data.secret)
+    secret, id = data.secret or new_secret(data.preset), uuid4()
+    webhook = NewWebhook(
+        id=id,
+        project_id=function.project_id,
+        function_id=function.id,
+        name=data.name or f"{function.slug[:90]}-{secrets.token_hex(3)}",
+        token=secrets.token_urlsafe(32),
+        preset=data.preset,
+        sealed_secret=_sealed(sealer, id, secret),
+    )
+    async with database.checked() as connection:
+        await webhooks.insert_webhook(connection, webhook)
+    return NewWebhookDetails.with_secret(await _webhook(database, request, id), secret)
+
+
+@get("/webhooks/{id:uuid}", operation_id="getWebhook", summary="Read a webhook", responses=problems(404))
+async def get_webhook(request: CallerRequest, database: Database, id: Id) -> WebhookDetails:
+    """Without its secret."""
+    return WebhookDetails.of(await _webhook(database, request, id))
+
+
+@patch(
+    "/webhooks/{id:uuid}",
+    operation_id="updateWebhook",
+    summary="Update a webhook",
+    guards=[role("developer")],
+    responses=problems(400, 403, 404, 409, 422),
+)
+async def update_webhook(
+    request: CallerRequest, database: Database, sealer: Sealer, id: Id, data: WebhookChange
+) -> WebhookDetails:
+    """`secret` replaces the secret, as senders need that choose it when the URL is entered."""
+    webhook = await _webhook(database, request, id)
+    changes = data.changes()
+    secret = changes.get("secret")
+    if secret is not None:
+        check_secret(webhook.preset, secret)
+    async with database.checked() as connection:
+        await webhooks.update_webhook(
+            connection, id, changes.get("name"), changes.get("enabled"), _sealed(sealer, id, secret)
+        )
+    return WebhookDetails.of(await _webhook(database, request, id))
+
+
+@delete(
+    "/webhooks/{id:uuid}",
+    operation_id="deleteWebhook",
+    summary="Delete a webhook",
+    guards=[role("developer")],
+    responses=problems(403, 404),
+)
+async def delete_webhook(request: CallerRequest, database: Database, id: Id) -> None:
+    """Its URL is unknown from then on."""
+    async with database.checked() as connection:
+        if not await webhooks.delete_webhook(connection, request.user.project_id, id):
+            raise not_found("webhook")
+
+
+router = Router(
+    "/",
+    route_handlers=[list_webhooks, create_webhook, get_webhook, update_webhook, delete_webhook],
+    guards=[role("viewer")],
+    security=BEARER,
+    tags=["webhooks"],
+)

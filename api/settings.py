@@ -1,0 +1,41 @@
+"""What the API reads from its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, Field, ValidationError
+
+
+class SettingsError(Exception):
+    """A variable of the environment is missing or malformed; the message names it."""
+
+
+class Settings(BaseModel):
+    """`port` 0 takes a free one."""
+
+    database_url: str = Field(min_length=1)
+    jwt_secret_key: str = Field(min_length=1)
+    secret_key: str = Field(min_length=1)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8700, ge=0, le=65535)
+
+
+VARIABLES = {
+    "DATABASE_URL": "database_url",
+    "JWT_SECRET_KEY": "jwt_secret_key",
+    "ZMESH_SECRET_KEY": "secret_key",
+    "ZMESH_HOST": "host",
+    "ZMESH_PORT": "port",
+}
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings of the variables above. Raises SettingsError."""
+    given = {field: environment[variable] for variable, field in VARIABLES.items() if environment.get(variable)}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        names = {field: variable for variable, field in VARIABLES.items()}
+        problems = [f"{names[str(e['loc'][0])]}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("The API cannot start. " + "; ".join(problems)) from error
