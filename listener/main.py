@@ -7,12 +7,13 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 
 from psycopg_pool import AsyncConnectionPool
 
 from listener.service import Listener
 from listener.settings import Settings, SettingsError, read_settings
-from sandbox import Sandbox
+from sandbox import Sandbox, SandboxError
 from sql.sealing import SealingError
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ def main() -> int:
     try:
         settings = read_settings(os.environ)
         asyncio.run(_serve(settings))
-    except (SettingsError, SealingError) as error:
+    except (SettingsError, SealingError, SandboxError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -37,9 +38,10 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sandbox = Sandbox(slots=settings.slots, run_dir=settings.run_dir)
+    sandbox = Sandbox(slots=settings.slots, run_dir=settings.run_dir, hidden=_platform_folders())
     await sandbox.start()
     try:
+        _require(settings.sandbox_required, sandbox)
         async with AsyncConnectionPool(
             settings.database_url,
             min_size=2,
@@ -49,8 +51,21 @@ async def _serve(settings: Settings) -> None:
             check=AsyncConnectionPool.check_connection,
             kwargs={"autocommit": True, "application_name": "zmesh listener"},
         ) as pool:
-            report = sandbox.report()
-            log.info("sandbox: %s%s", report.level, "".join(f"; {gap}" for gap in report.gaps))
             await Listener(settings, sandbox, pool).run(stop)
     finally:
         await sandbox.close()
+
+
+def _require(level: str | None, sandbox: Sandbox) -> None:
+    report = sandbox.report()
+    log.info("sandbox: %s (%s)%s", report.level, report.mode, "".join(f"; {gap}" for gap in report.gaps))
+    if level == "full" and report.level != "full":
+        raise SettingsError(
+            f"ZMESH_SANDBOX_REQUIRED is full, but here runs are isolated less: {'; '.join(report.gaps)}"
+        )
+
+
+def _platform_folders() -> list[Path]:
+    """Where the platform's own code is: nothing that a function needs to read."""
+    packages = Path(__file__).resolve().parent.parent
+    return [packages / name for name in ("api", "cli", "examples", "listener", "sandbox", "sql")]

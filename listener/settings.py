@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -23,6 +24,7 @@ class Settings(BaseModel):
     run_dir: Path | None = None
     drain_seconds: float = Field(default=25, ge=0, le=3600)
     lease_seconds: float = Field(default=20, ge=1, le=3600)
+    sandbox_required: Literal["full"] | None = None
     name: str = Field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
 
 
@@ -33,6 +35,7 @@ VARIABLES = {
     "ZMESH_RUN_DIR": "run_dir",
     "ZMESH_DRAIN_SECONDS": "drain_seconds",
     "ZMESH_LEASE_SECONDS": "lease_seconds",
+    "ZMESH_SANDBOX_REQUIRED": "sandbox_required",
     "ZMESH_LISTENER_NAME": "name",
 }
 

@@ -299,7 +299,9 @@ def test_all_of_a_run_shares_one_connection_that_opens_on_first_use(bench: Bench
     first, second, name = ending.result
     assert first == second
     assert name == "zmesh send-welcome"
-    unused = bench.run(javascript="return 1", python="return 1", context={"database_url": "postgresql://x@127.0.0.1:1/x"})
+    unused = bench.run(
+        javascript="return 1", python="return 1", context={"database_url": "postgresql://x@127.0.0.1:1/x"}
+    )
     assert unused.result == 1
 
 

@@ -142,12 +142,10 @@ function named(options, known) {
   return Object.fromEntries(entries);
 }
 
-/** The callee's error, in the shape of an error, so that it shows in stacks. */
+/** What stands in the stack below the caller's own lines. */
 function cause(name, status, error) {
-  const callee = new Error(error?.message ?? '');
-  callee.name = error?.type ?? status;
-  callee.stack = error?.stack ?? `${callee.name}: ${callee.message}`;
-  return callee;
+  const what = error?.stack ?? `${error?.type ?? status}: ${error?.message ?? ''}`;
+  return `function "${name}" ended as ${status}\n${what}`;
 }
 
 function storedResponse({ status, headers, body_base64: body }) {

@@ -92,7 +92,7 @@ def _release(error: BaseException) -> None:
 
 def _message(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return f"sys.exit({'' if error.code is None else error.code!r}) was called"
+        return "sys.exit() was called" if error.code is None else f"sys.exit({error.code!r}) was called"
     try:
         return str(error)
     except Exception:

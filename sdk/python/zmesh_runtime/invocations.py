@@ -31,9 +31,8 @@ class InvocationError(Exception):
         self.message: str = error.get("message") or ""
         self.stack: str | None = error.get("stack")
         super().__init__(self.message)
-        self.add_note(f'function "{function}" ended as {status}: {self.type}: {self.message}')
-        if self.stack:
-            self.add_note(self.stack)
+        what = self.stack or f"{self.type}: {self.message}"
+        self.add_note(f'caused by: function "{function}" ended as {status}\n{what}')
 
 
 class Invocations:

@@ -48,6 +48,10 @@ class Output:
             encoded = message.encode("utf-8", "backslashreplace")
             if len(encoded) > MAX_LINE_BYTES:
                 message = encoded[:MAX_LINE_BYTES].decode("utf-8", "ignore") + _cut_notice(len(encoded))
+        self.send(level, message)
+
+    def send(self, level: str, message: str) -> None:
+        """Send one line of any length."""
         line = {"at": _now() * 1000, "level": level, "message": message}
         self._channel.send(b"L", json.dumps(line).encode())
 
@@ -114,7 +118,7 @@ class _LineStream(io.RawIOBase):
             text += _cut_notice(self._length)
         self._kept.clear()
         self._length = 0
-        self._output.line(self._level, text)
+        self._output.send(self._level, text)
 
 
 class _LogHandler(logging.Handler):
@@ -126,7 +130,7 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            for line in self.format(record).split("\n"):
+            for line in self.format(record).rstrip("\n").split("\n"):
                 self._output.line(_level_name(record.levelno), line)
         except Exception:
             self.handleError(record)

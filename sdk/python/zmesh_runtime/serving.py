@@ -74,8 +74,8 @@ def _set_environment(zmesh: Zmesh) -> None:
     for name, value in zmesh.env.items():
         try:
             os.environ[name] = value
-        except ValueError:
-            continue  # no operating system takes a name with "=" or a NUL; zmesh.env has it
+        except (ValueError, OSError):
+            continue  # no operating system takes an empty name, one with "=", or a NUL; zmesh.env has it
     if "TZ" in zmesh.env:
         time.tzset()
 

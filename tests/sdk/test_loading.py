@@ -1,0 +1,138 @@
+"""How code is loaded, its handler found and called."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sdk.runtimes import run
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [
+        ("python", "def handler(payload, zmesh): return [payload, zmesh.project_id[:4]]"),
+        ("python", "async def handler(payload, zmesh): return [payload, zmesh.project_id[:4]]"),
+        ("python", "def handler(*both): return [both[0], both[1].project_id[:4]]"),
+        ("python", "class Job:\n  def __call__(self, p, z): return [p, z.project_id[:4]]\nhandler = Job()"),
+        ("python", "async def one(p, z): return [p, z.project_id[:4]]\ndef handler(p, z): return one(p, z)"),
+        ("javascript", "exports.handler = (payload, zmesh) => [payload, zmesh.projectId.slice(0, 4)]"),
+        ("javascript", "exports.handler = async (payload, zmesh) => [payload, zmesh.projectId.slice(0, 4)]"),
+        ("javascript", "module.exports = (payload, zmesh) => [payload, zmesh.projectId.slice(0, 4)]"),
+        ("javascript", "exports.default = (payload, zmesh) => [payload, zmesh.projectId.slice(0, 4)]"),
+        ("javascript", "module.exports = { default: { handler: (p, z) => [p, z.projectId.slice(0, 4)] } }"),
+        ("javascript", "exports.handler = (p, z) => ({ then: (ok) => ok([p, z.projectId.slice(0, 4)]) })"),
+        ("javascript", "exports.handler = function* () {}; exports.handler = (p, z) => [p, z.projectId.slice(0, 4)]"),
+        (
+            "typescript",
+            "type A = { n: number };\nexports.handler = async (p: A, z: any): Promise<unknown> => "
+            "[p, (z.projectId as string).slice(0, 4)];",
+        ),
+    ],
+)
+def test_a_handler_may_be_written_in_many_ways(language: str, code: str) -> None:
+    assert run(language, code, {"n": 1}).result == [{"n": 1}, "0190"]
+
+
+@pytest.mark.parametrize(
+    ("code", "result"),
+    [
+        ("def handler(payload): return payload", 7),
+        ("def handler(): return 'none'", "none"),
+        ("async def handler(): return 'none'", "none"),
+        ("handler = lambda payload, zmesh=None, extra=5: [payload, extra]", [7, 5]),
+    ],
+)
+def test_a_python_handler_may_take_less_than_both_arguments(code: str, result: object) -> None:
+    assert run("python", code, 7).result == result
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [("python", "def main(payload, zmesh): return 'main'"), ("javascript", "exports.main = () => 'main'")],
+)
+def test_the_entry_point_names_the_handler(language: str, code: str) -> None:
+    assert run(language, code, entry_point="main").result == "main"
+    error = run(language, code).error
+    assert error["type"] == "entry_point_missing"
+    assert '"handler"' in error["message"]
+    assert "main" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [("python", "handler = 5"), ("javascript", "exports.handler = 5"), ("javascript", ""), ("python", "")],
+)
+def test_a_missing_or_uncallable_handler_has_its_own_error(language: str, code: str) -> None:
+    assert run(language, code).error["type"] == "entry_point_missing"
+
+
+def test_python_code_runs_in_a_module_of_its_own() -> None:
+    code = """
+        import sys, pickle
+        from dataclasses import dataclass
+        @dataclass
+        class Point:
+            x: int
+        def handler(payload, zmesh):
+            return [__name__, sys.modules[__name__].Point is Point, pickle.loads(pickle.dumps(Point(3))).x, __file__]
+    """
+    assert run("python", code).result == ["zmesh_function", True, 3, "send-welcome.py"]
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "place", "message"),
+    [
+        ("python", "x = 1\ndef handler(:\n", 'File "send-welcome.py", line 2', "invalid syntax"),
+        ("python", "def handler(payload, zmesh):\nreturn 1", 'File "send-welcome.py", line 2', "expected an indented"),
+        ("python", "x = '\0'", "null bytes", "null bytes"),
+        ("javascript", "const x = 1;\nexports.handler = (;\n", "send-welcome.js:2", "Unexpected token ';'"),
+        ("javascript", "}); process.exit(0); (() => {", "send-welcome.js:1", "Unexpected token '}'"),
+        ("typescript", "\nconst x: = 5;", "send-welcome.ts:2", ""),
+        ("typescript", "\n\nenum Color { Red }", "send-welcome.ts:3", "enum is not supported"),
+        ("typescript", "class A { constructor(private x: number) {} }", "send-welcome.ts:1", "not supported"),
+    ],
+)
+def test_code_that_does_not_compile_is_a_syntax_error_with_its_place(
+    language: str, code: str, place: str, message: str
+) -> None:
+    error = run(language, code).error
+    assert error["type"] == "syntax_error"
+    assert place in error["stack"]
+    assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "type", "line"),
+    [
+        ("python", "\n\nraise KeyError('gone')", "KeyError", "line 3"),
+        ("python", "import nothing_of_that_name", "ModuleNotFoundError", "line 1"),
+        ("javascript", "\n\nthrow new TypeError('gone')", "TypeError", "send-welcome.js:3:7"),
+        ("typescript", "type A = {\n  a: 1 }\nthrow new TypeError('gone')", "TypeError", "send-welcome.ts:3:7"),
+    ],
+)
+def test_an_exception_while_loading_keeps_its_class_and_line(language: str, code: str, type: str, line: str) -> None:
+    error = run(language, code).error
+    assert error["type"] == type
+    assert line in error["stack"]
+
+
+def test_require_finds_nodes_own_modules_and_pg() -> None:
+    code = """
+        const { createHash } = require('node:crypto');
+        exports.handler = async () => {
+            const { gzipSync } = await import('node:zlib');
+            const { Client } = await import('pg');
+            return [typeof require('pg').Client, typeof createHash, typeof gzipSync, Client === require('pg').Client,
+                typeof require('fs').readFileSync, typeof require.resolve('pg')];
+        };
+    """
+    assert run("javascript", code).result == ["function", "function", "function", True, "function", "string"]
+
+
+@pytest.mark.parametrize("name", ["left-pad", "./other", "../runtime.js"])
+def test_requiring_what_is_not_there_says_what_is(name: str) -> None:
+    error = run("javascript", f"const x = require('{name}');").error
+    assert name in error["message"]
+    assert "Node.js's own modules" in error["message"]
+    assert "sdk" not in error["message"]
+    assert error["stack"].endswith("(send-welcome.js:1:11)")

@@ -1,0 +1,217 @@
+"""zmesh.invoke and zmesh.enqueue, in both languages, with a listener that answers from the queue."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.databases import Database, Row
+from tests.sdk.conftest import Bench
+
+Answer = dict[str, Any]
+
+
+@contextmanager
+def listener(database: Database, answer: Any) -> Iterator[list[Row]]:
+    """Ends every invocation as the given function of the job says, until the block ends."""
+    id, jobs, over = database.listener(), [], threading.Event()
+
+    def work() -> None:
+        with database.connect(database.listener_url) as connection:
+            connection.execute("listen zmesh_jobs")
+            while not over.is_set():
+                for job in database.claim(id):
+                    jobs.append(job)
+                    finish(database, id, job, answer(job))
+                for _ in connection.notifies(timeout=0.05, stop_after=1):
+                    pass
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield jobs
+    finally:
+        over.set()
+        thread.join()
+
+
+def finish(database: Database, listener: Any, job: Row, answer: Answer | None) -> None:
+    if answer is None:
+        return
+    columns = {"result": None, "response": None, "error": None, **answer}
+    database.rows(
+        "select zmesh.finish(%s, array[row(%s::uuid, %s::smallint, %s, %s::json, %s::json, %s::jsonb, null, 1, 1, 1)"
+        "::zmesh.outcome])",
+        listener,
+        job["id"],
+        job["attempt"],
+        columns.get("status", "success"),
+        *(None if columns[name] is None else json.dumps(columns[name]) for name in ("result", "response", "error")),
+        url=database.listener_url,
+    )
+
+
+def echo(job: Row) -> Answer:
+    return {"result": {"you sent": json.loads(job["payload"])}}
+
+
+def test_invoke_returns_the_result_of_the_other_function(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    parent = str(uuid4())
+    with listener(bench.database, echo) as jobs:
+        ending = bench.run(
+            javascript="return await zmesh.invoke('greet', { name: 'Ada' })",
+            python="return zmesh.invoke('greet', {'name': 'Ada'})",
+            context={"invocation_id": parent},
+        )
+    assert ending.result == {"you sent": {"name": "Ada"}}
+    [job] = jobs
+    assert job["max_attempts"] == 1
+    row = bench.database.invocation(job["id"])
+    assert (row["source"], str(row["parent_id"])) == ("function", parent)
+
+
+def test_a_payload_that_is_left_out_is_an_empty_object(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    with listener(bench.database, echo):
+        ending = bench.run(javascript="return await zmesh.invoke('greet')", python="return zmesh.invoke('greet')")
+    assert ending.result == {"you sent": {}}
+
+
+def test_several_invocations_run_at_once_and_get_their_own_results(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    with listener(bench.database, lambda job: {"result": json.loads(job["payload"])}):
+        ending = bench.run(
+            javascript="return await Promise.all([...Array(20).keys()].map((n) => zmesh.invoke('greet', n)))",
+            python="""
+                import asyncio
+                async def all_of_them():
+                    return await asyncio.gather(*[asyncio.to_thread(zmesh.invoke, 'greet', n) for n in range(20)])
+                return asyncio.run(all_of_them())
+            """,
+        )
+    assert ending.result == list(range(20))
+
+
+def test_a_failure_of_the_other_function_is_raised_with_its_type_and_message(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    error = {"type": "ValueError", "message": "no such name", "stack": "Traceback: greet.py, line 3"}
+    with listener(bench.database, lambda job: {"status": "error", "error": error}):
+        caught = bench.run(
+            javascript="""
+                return await zmesh.invoke('greet').catch((e) => [e.name, e.type, e.message, e.status, e.function])
+            """,
+            python="""
+                try:
+                    zmesh.invoke('greet')
+                except Exception as e:
+                    return [type(e).__name__, e.type, e.message, e.status, e.function]
+            """,
+        )
+        uncaught = bench.run(javascript="await zmesh.invoke('greet')", python="zmesh.invoke('greet')")
+    assert caught.result == ["InvocationError", "ValueError", "no such name", "error", "greet"]
+    assert (uncaught.error["type"], uncaught.error["message"]) == ("InvocationError", "no such name")
+    assert "Traceback: greet.py, line 3" in uncaught.error["stack"]
+    assert "send-welcome" in uncaught.error["stack"]
+
+
+def test_a_raw_response_of_the_other_function_is_a_response_again(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    response = {"status": 201, "headers": {"x-a": "b"}, "body_base64": "aGk="}
+    with listener(bench.database, lambda job: {"response": response}):
+        ending = bench.run(
+            javascript="return await zmesh.invoke('greet')",
+            python="return zmesh.invoke('greet')",
+        )
+    status, headers, body = ending.response
+    assert (status, headers["x-a"], body) == (201, "b", b"hi")
+
+
+def test_waiting_for_an_answer_ends_at_its_timeout(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    ending = bench.run(
+        javascript="await zmesh.invoke('greet', {}, { timeout_ms: 50 })",
+        python="zmesh.invoke('greet', {}, timeout_ms=50)",
+    )
+    assert ending.error["type"] == "InvocationError"
+    assert "no answer within 50 ms" in ending.error["message"]
+
+
+def test_an_answer_arrives_when_its_notification_is_lost(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    bench.database.rows("alter table zmesh.invocations disable trigger invocations_enqueue")
+    bench.database.rows(
+        """create function public.answer() returns trigger language plpgsql as $$ begin
+             new.status := 'success'; new.result := '"quiet"'; new.finished_at := now(); new.started_at := now();
+             return new;
+           end $$;
+           create trigger zz_answer before insert on zmesh.invocations for each row execute function public.answer()"""
+    )
+    ending = bench.run(javascript="return await zmesh.invoke('greet')", python="return zmesh.invoke('greet')")
+    assert ending.result == "quiet"
+
+
+@pytest.mark.parametrize("method", ["invoke", "enqueue"])
+def test_an_unknown_function_is_refused_at_once(bench: Bench, method: str) -> None:
+    ending = bench.run(javascript=f"await zmesh.{method}('nope')", python=f"zmesh.{method}('nope')")
+    assert 'function "nope" does not exist in this project' in ending.error["message"]
+
+
+def test_enqueue_returns_the_id_of_an_invocation_with_its_options(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    parent = str(uuid4())
+    ending = bench.run(
+        javascript="""
+            return [
+                await zmesh.enqueue('greet', { n: 1 }, { runAt: '2030-01-01T00:00:00Z', priority: 5, maxAttempts: 7 }),
+                await zmesh.enqueue('greet', [2], { delay_seconds: 3600, run_at: undefined }),
+            ]
+        """,
+        python="""
+            return [
+                zmesh.enqueue('greet', {'n': 1}, run_at='2030-01-01T00:00:00Z', priority=5, max_attempts=7),
+                zmesh.enqueue('greet', [2], delay_seconds=3600),
+            ]
+        """,
+        context={"invocation_id": parent},
+    )
+    first, second = [bench.database.invocation(id) for id in ending.result]
+    assert (first["payload"], first["priority"], first["max_attempts"]) == ({"n": 1}, 5, 7)
+    assert first["run_at"].isoformat() == "2030-01-01T00:00:00+00:00"
+    assert str(first["parent_id"]) == parent
+    assert (second["payload"], second["max_attempts"]) == ([2], 3)
+    assert abs((second["run_at"] - second["created_at"]).total_seconds() - 3600) < 5
+
+
+def test_enqueueing_twice_with_one_idempotency_key_gives_the_same_invocation(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    ending = bench.run(
+        javascript="""
+            const once = () => zmesh.enqueue('greet', {}, { idempotencyKey: 'order-7' });
+            return [await once(), await once()]
+        """,
+        python="""
+            once = lambda: zmesh.enqueue('greet', {}, idempotency_key='order-7')
+            return [once(), once()]
+        """,
+    )
+    first, second = ending.result
+    assert first == second
+    assert len(bench.rows("select id from zmesh.invocations")) == 1
+
+
+def test_a_misspelt_option_is_refused(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    ending = bench.run(
+        javascript="await zmesh.enqueue('greet', {}, { delay: 5 })",
+        python="zmesh.enqueue('greet', {}, delay=5)",
+    )
+    assert ending.error["type"] == "TypeError"
+    assert "delay" in ending.error["message"]
+    assert bench.rows("select id from zmesh.invocations") == []
