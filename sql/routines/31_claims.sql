@@ -157,6 +157,17 @@ end $$;
 comment on function zmesh.start_next(uuid, integer, timestamptz) is
     'Makes up to this many invocations a listener''s, those that somebody waits for before any other.';
 
+create or replace function zmesh.nothing_to_claim(p_listener uuid) returns boolean
+language plpgsql as $$
+begin
+    return not exists (select from zmesh.queue q where q.status = 'queued' and q.due)
+       and not exists (select from zmesh.queue q where q.status = 'queued' and not q.due and q.run_at <= zmesh.now())
+       and exists (select from zmesh.listeners l
+                    where l.id = p_listener and l.waiting and l.lease_expires_at > zmesh.now());
+end $$;
+comment on function zmesh.nothing_to_claim(uuid) is
+    'Whether a claim of this listener would find nothing and change nothing: an idle listener locks and writes nothing.';
+
 create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
@@ -171,6 +182,9 @@ declare
     v_wanted  integer;
     v_started uuid[];
 begin
+    if zmesh.nothing_to_claim(p_listener) then
+        return;
+    end if;
     -- One claim at a time: whoever holds this row sees every claim before it, so the limits are exact.
     select s.max_running into v_wanted from zmesh.settings s for update;
     v_now := zmesh.now();
@@ -183,7 +197,10 @@ begin
     v_started := zmesh.start_next(p_listener, v_wanted, v_now);
     update zmesh.listeners l set waiting = not l.waiting
      where l.id = p_listener and l.waiting <> (cardinality(v_started) < v_wanted);
-    perform zmesh.end_without_function(v_started);
+    if exists (select from zmesh.queue q where q.id = any (v_started)
+                and not exists (select from zmesh.functions f where f.id = q.function_id)) then
+        perform zmesh.end_without_function(v_started);
+    end if;
     return query
         select q.id, q.project_id, q.function_id, f.slug, f.version, f.language, f.entry_point, f.code,
                f.timeout_ms, f.memory_mb, f.env_vars, q.payload::text, q.request::text, q.attempt, q.max_attempts
