@@ -82,7 +82,8 @@ class Listener:
         log.info("stopping: %d runs left", len(self._running))
         if self._running:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), self._settings.drain_seconds)
+                async with asyncio.timeout(self._settings.drain_seconds):
+                    await self._idle.wait()
         if self._lease is not None:
             try:
                 async with asyncio.timeout(3), self._pool.connection() as connection:
@@ -240,5 +241,6 @@ class Listener:
     @staticmethod
     async def _pause(event: asyncio.Event, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
+                await event.wait()
         event.clear()

@@ -267,3 +267,19 @@ def test_cancelling_ends_what_is_queued_and_stops_what_runs(database: Database) 
     assert database.finish(listener, job, "cancelled")
     assert database.invocation(running)["status"] == "cancelled"
     assert database.value("select zmesh.cancel(%s)", [running, queued], url=database.api_url) == 0
+
+
+def test_an_insert_notifies_only_while_a_listener_waits(database: Database) -> None:
+    project = database.project()
+    database.function(project)
+    with psycopg.connect(database.listener_url, autocommit=True) as listening:
+        listening.execute("listen zmesh_jobs")
+        database.enqueue(project)  # no listener at all
+        listener = database.listener()
+        database.claim(listener, 1)
+        database.enqueue(project)  # the only one has all it can run
+        assert list(listening.notifies(timeout=0)) == []
+        database.claim(listener, 5)
+        database.enqueue(project, count=3)
+        assert len(list(listening.notifies(timeout=10, stop_after=1))) == 1
+        assert list(listening.notifies(timeout=0)) == []
