@@ -119,12 +119,14 @@ class Database:
             "attempt": job["attempt"],
             "status": status,
             "result": outcome.get("result", "null"),
+            "response": outcome.get("response"),
             "error": outcome.get("error"),
+            "logs": outcome.get("logs"),
             "duration_ms": outcome.get("duration_ms", 1),
         }
         accepted = self.rows(
-            "select zmesh.finish(%s, array[row(%s::uuid, %s::smallint, %s, %s::json, null, %s::jsonb, null, %s, 1, 1)"
-            "::zmesh.outcome])",
+            "select zmesh.finish(%s, array[row(%s::uuid, %s::smallint, %s, %s::json, %s::json, %s::jsonb, %s::json, %s,"
+            " 1, 1)::zmesh.outcome])",
             listener,
             *values.values(),
             url=self.listener_url,

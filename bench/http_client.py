@@ -1,0 +1,37 @@
+"""A bare HTTP/1.1 client: one keep-alive connection a caller, so that the client costs next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+
+class Caller:
+    """One connection; one request at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._host = host
+
+    @classmethod
+    async def connect(cls, url: str) -> Self:
+        """Connect to an http:// address."""
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        return cls(reader, writer, parts.netloc)
+
+    async def post(self, path: str, headers: dict[str, str], payload: Any) -> tuple[int, bytes]:
+        """Status and body of the answer, which must have a Content-Length."""
+        body = json.dumps(payload).encode()
+        lines = [f"POST {path} HTTP/1.1", f"Host: {self._host}", "Content-Type: application/json"]
+        lines += [f"Content-Length: {len(body)}", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        self._writer.write("\r\n".join(lines).encode() + body)
+        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+        return int(head.split(b" ", 2)[1]), await self._reader.readexactly(length)
+
+    def close(self) -> None:
+        self._writer.close()

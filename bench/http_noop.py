@@ -1,0 +1,114 @@
+"""A no-op function over HTTP, in both languages, beside the bare PostgreSQL round trip of the same minute.
+
+python -m bench.http_noop [--rounds N] [--callers N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.floor import Floor
+from bench.http_client import Caller
+from tests.platform import Platform, zmesh_dev
+
+BLOCKS = 5  # the sides take turns, so that a slow moment of the machine hits all of them
+FUNCTIONS = {
+    "python": "def handler(payload, zmesh):\n    return payload\n",
+    "javascript": "exports.handler = async (payload) => payload;\n",
+}
+
+
+def percentile(seconds: list[float], share: float) -> float:
+    """In milliseconds."""
+    return sorted(seconds)[min(len(seconds) - 1, int(len(seconds) * share))] * 1000
+
+
+async def sequential(platform: Platform, rounds: int) -> dict[str, list[float]]:
+    """One in flight: seconds of each call, by side."""
+    seen: dict[str, list[float]] = {"floor": [], **{language: [] for language in FUNCTIONS}}
+    caller = await Caller.connect(platform.url)
+    async with Floor(platform.database_url) as floor:
+        sides: dict[str, Callable[[], Awaitable[float]]] = {"floor": floor.round_trip}
+        for language in FUNCTIONS:
+            sides[language] = lambda language=language: call(caller, platform, language)  # type: ignore[misc]
+        for block in range(BLOCKS + 1):  # the first warms up and does not count
+            for side, act in sides.items():
+                timings = [await act() for _ in range(rounds // BLOCKS)]
+                if block:
+                    seen[side] += timings
+    caller.close()
+    return seen
+
+
+async def call(caller: Caller, platform: Platform, language: str) -> float:
+    """Seconds of one call that must succeed."""
+    started = time.perf_counter()
+    path = f"/api/functions/noop-{language}"
+    status, body = await caller.post(path, {"x-api-key": platform.api_key}, {"n": 1})
+    if status != 200:
+        raise RuntimeError(f"{status}: {body[:300]!r}")
+    return time.perf_counter() - started
+
+
+async def concurrent(platform: Platform, language: str, callers: int, calls: int) -> tuple[float, list[float]]:
+    """Calls per second with many callers, and the seconds of each."""
+    connections = [await Caller.connect(platform.url) for _ in range(callers)]
+
+    async def work(caller: Caller) -> list[float]:
+        return [await call(caller, platform, language) for _ in range(calls // callers)]
+
+    started = time.perf_counter()
+    seconds = [s for part in await asyncio.gather(*map(work, connections)) for s in part]
+    elapsed = time.perf_counter() - started
+    for connection in connections:
+        connection.close()
+    return len(seconds) / elapsed, seconds
+
+
+async def measure(platform: Platform, rounds: int, callers: int, console: Console) -> None:
+    one = await sequential(platform, rounds)
+    floor = statistics.median(one["floor"]) * 1000
+    table = Table(title=f"No-op over HTTP, one in flight, {rounds} calls each, in turns")
+    for column in ("side", "p50 ms", "p99 ms", "p50 against the floor"):
+        table.add_column(column, justify="left" if column == "side" else "right")
+    for side, seconds in one.items():
+        p50 = percentile(seconds, 0.5)
+        table.add_row(side, f"{p50:.2f}", f"{percentile(seconds, 0.99):.2f}", f"{p50 / floor:.2f} ×")
+    console.print(table)
+    table = Table(title=f"No-op over HTTP, {callers} callers")
+    for column in ("language", "per second", "p50 ms", "p99 ms"):
+        table.add_column(column, justify="left" if column == "language" else "right")
+    for language in FUNCTIONS:
+        await concurrent(platform, language, callers, callers * 2)
+        rate, seconds = await concurrent(platform, language, callers, max(rounds, callers * 5))
+        table.add_row(language, f"{rate:.0f}", f"{percentile(seconds, 0.5):.1f}", f"{percentile(seconds, 0.99):.1f}")
+    console.print(table)
+
+
+def main() -> None:
+    """Start a platform of its own and print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--callers", type=int, default=64)
+    options = parser.parse_args()
+    console = Console(width=100)
+    with (
+        tempfile.TemporaryDirectory(prefix="zmesh-bench-") as folder,
+        zmesh_dev(Path(folder), "--no-examples") as platform,
+    ):
+        for language, code in FUNCTIONS.items():
+            platform.deploy(f"noop-{language}", code, language)
+        asyncio.run(measure(platform, options.rounds, options.callers, console))
+
+
+if __name__ == "__main__":
+    main()
