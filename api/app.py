@@ -14,6 +14,7 @@ from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.plugins.pydantic import PydanticPlugin
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
@@ -124,6 +125,7 @@ def create_app(parts: Parts) -> Litestar:
         request_max_body_size=LARGEST_BODY,
         # Python values, not JSON ones: texts that are JSON already go out as they are.
         type_encoders={BaseModel: lambda model: model.model_dump()},
+        plugins=[PydanticPlugin(validate_strict=True)],  # "5" is no number and 1 is no boolean
         openapi_config=OPENAPI,
         logging_config=None,
     )

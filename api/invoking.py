@@ -125,7 +125,7 @@ class Invoker:
             return
         name = FunctionName(invocation.project_id, invocation.function)
         function = await self._database.read(lambda c: catalog.find_function(c, name))
-        raise not_found("function") if function is None else function_disabled(function.slug)
+        raise not_found("function", invocation.function) if function is None else function_disabled(function.slug)
 
     @staticmethod
     async def _wait(future: Future, seconds: float) -> Answer | None:

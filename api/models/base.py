@@ -7,25 +7,24 @@ import binascii
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from api.json_bodies import NUL_MESSAGE
+from api.json_bodies import NUL_MESSAGE, has_nul
 from api.problems import invalid
 
 Item = TypeVar("Item")
 LARGEST_PAGE = 100
 
 
-def _without_nul(text: str) -> str:
-    if "\x00" in text:
+def _without_nul(value: Any) -> Any:
+    if has_nul(value):
         raise ValueError(NUL_MESSAGE)
-    return text
+    return value
 
 
-Text = Annotated[StrictStr, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_without_nul)]
+JsonValue = Annotated[Any, AfterValidator(_without_nul)]
 Name = Annotated[Text, Field(min_length=1, max_length=100, description="Unique in the project.")]
-Int = StrictInt
-Bool = StrictBool
 # A JSON text that goes from the database to the client as it is.
 RawJson = Annotated[Any, WithJsonSchema({"description": "Any JSON value."})]
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.models.base import Bool, Change, Model, Name, Text
+from api.models.base import Change, Model, Name, Text
 from api.models.schedules import FunctionReference
 from sql.webhooks import Webhook
 
@@ -37,7 +37,7 @@ class WebhookChange(Change):
     model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": False}]})
 
     name: Name | None = None
-    enabled: Bool | None = None
+    enabled: bool | None = None
     secret: Secret | None = None
 
 

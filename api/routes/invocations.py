@@ -78,7 +78,7 @@ async def _recorded(database: Database, request: CallerRequest, id: UUID) -> Rec
     project_id = request.user.project_id
     recorded = await database.read(lambda c: invocations.find_invocation(c, project_id, id))
     if recorded is None:
-        raise not_found("invocation")
+        raise not_found("invocation", id)
     return recorded
 
 

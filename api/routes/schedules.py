@@ -29,7 +29,7 @@ async def _schedule(database: Database, request: CallerRequest, id: UUID) -> Sch
     project_id = request.user.project_id
     schedule = await database.read(lambda c: schedules.find_schedule(c, project_id, id))
     if schedule is None:
-        raise not_found("schedule")
+        raise not_found("schedule", id)
     return schedule
 
 
@@ -118,7 +118,7 @@ async def delete_schedule(request: CallerRequest, database: Database, id: Id) ->
     """What it has fired stays in the history."""
     async with database.checked() as connection:
         if not await schedules.delete_schedule(connection, request.user.project_id, id):
-            raise not_found("schedule")
+            raise not_found("schedule", id)
 
 
 router = Router(
