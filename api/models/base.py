@@ -35,16 +35,22 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+LEFT_OUT: Any = None  # no value of a Change: `changes` does not look at it
+
+
 class Change(Model):
-    """A partial update: what is left out stays. Nothing can be null."""
+    """A partial update: what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     def changes(self) -> dict[str, Any]:
-        """The fields that were sent. Raises Problem 422 for null."""
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        for name, value in given.items():
-            if value is None:
-                raise invalid(name, "cannot be null", "Leave the field out to keep its value.")
-        return given
+        """The fields that were sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
 
 
 class Page(BaseModel, Generic[Item]):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.models.base import Change, Model, Name, Text
+from api.models.base import LEFT_OUT, Change, Model, Name, Text
 
 LARGEST_CODE = 1024 * 1024
 LARGEST_ENVIRONMENT = 64 * 1024
@@ -61,16 +61,14 @@ class FunctionToCreate(Model):
 class FunctionChange(Change):
     """What to change of a function; `env_vars` replaces all variables."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"timeout_ms": 5000}, {"code": EXAMPLE_CODE}]})
-
-    name: Name | None = None
-    language: Language | None = None
-    code: Code | None = None
-    entry_point: EntryPoint | None = None
-    timeout_ms: Timeout | None = None
-    memory_mb: Memory | None = None
-    env_vars: Environment | None = None
-    enabled: bool | None = None
+    name: Name = LEFT_OUT
+    language: Language = LEFT_OUT
+    code: Code = LEFT_OUT
+    entry_point: EntryPoint = LEFT_OUT
+    timeout_ms: Timeout = LEFT_OUT
+    memory_mb: Memory = LEFT_OUT
+    env_vars: Environment = LEFT_OUT
+    enabled: bool = LEFT_OUT
 
 
 class FunctionDetails(BaseModel):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.models.base import Change, JsonValue, Model, Name, RawJson, Text, raw
+from api.models.base import LEFT_OUT, Change, JsonValue, Model, Name, RawJson, Text, raw
 from sql.schedules import Schedule
 
 Cron = Annotated[
@@ -51,16 +51,14 @@ class ScheduleToCreate(Model):
 class ScheduleChange(Change):
     """What to change of a schedule."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": False}]})
-
-    function_id: FunctionReference | None = None
-    cron: Cron | None = None
-    name: Name | None = None
-    timezone: Timezone | None = None
-    payload: JsonValue = None
-    overlap: Overlap | None = None
-    missed: Missed | None = None
-    enabled: bool | None = None
+    function_id: FunctionReference = LEFT_OUT
+    cron: Cron = LEFT_OUT
+    name: Name = LEFT_OUT
+    timezone: Timezone = LEFT_OUT
+    payload: JsonValue = LEFT_OUT
+    overlap: Overlap = LEFT_OUT
+    missed: Missed = LEFT_OUT
+    enabled: bool = LEFT_OUT
 
 
 class ScheduleDetails(BaseModel):

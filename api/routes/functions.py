@@ -50,7 +50,7 @@ async def list_functions(
     operation_id="createFunction",
     summary="Create a function",
     guards=[role("developer")],
-    responses=problems(400, 403, 409, 413, 422),
+    responses=problems(403, 409, 413, 422),
 )
 async def create_function(request: CallerRequest, database: Database, data: FunctionToCreate) -> FunctionDetails:
     """The slug is derived from the name. The code is kept as it is; whether it runs shows when it is invoked."""
@@ -70,7 +70,7 @@ async def get_function(request: CallerRequest, database: Database, id: FunctionI
     operation_id="updateFunction",
     summary="Update code or configuration",
     guards=[role("developer")],
-    responses=problems(400, 403, 404, 409, 413, 422),
+    responses=problems(403, 404, 409, 413, 422),
 )
 async def update_function(
     request: CallerRequest, database: Database, id: FunctionId, data: FunctionChange

@@ -58,7 +58,7 @@ def _payload(body: bytes) -> str:
     status_code=200,
     responses={
         200: ResponseSpec(Envelope, description="The function's result.", generate_examples=False),
-        **problems(400, 403, 404, 409, 413, 422),
+        **problems(403, 404, 409, 413, 422),
         **FUNCTION_ANSWERS,
     },
     security=BEARER,
@@ -99,7 +99,7 @@ PUBLIC_ANSWERS = {
     200: ResponseSpec(
         Envelope, description="The envelope, or the function's own zmesh.response().", generate_examples=False
     ),
-    **problems(400, 404, 409, 413, 422),
+    **problems(404, 409, 413, 422),
     **FUNCTION_ANSWERS,
 }
 

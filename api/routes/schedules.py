@@ -59,7 +59,7 @@ async def list_schedules(
     operation_id="createSchedule",
     summary="Create a schedule",
     guards=[role("developer")],
-    responses=problems(400, 403, 404, 409, 422),
+    responses=problems(403, 404, 409, 422),
 )
 async def create_schedule(request: CallerRequest, database: Database, data: ScheduleToCreate) -> ScheduleDetails:
     """The clock is pg_cron where it is installed, else the listeners."""
@@ -88,7 +88,7 @@ async def get_schedule(request: CallerRequest, database: Database, id: Id) -> Sc
     operation_id="updateSchedule",
     summary="Update a schedule",
     guards=[role("developer")],
-    responses=problems(400, 403, 404, 409, 422),
+    responses=problems(403, 404, 409, 422),
 )
 async def update_schedule(request: CallerRequest, database: Database, id: Id, data: ScheduleChange) -> ScheduleDetails:
     """Setting `enabled` to false pauses it; due times while it is paused are not made up for."""

@@ -52,7 +52,7 @@ async def list_webhooks(
     operation_id="createWebhook",
     summary="Create a webhook",
     guards=[role("developer")],
-    responses=problems(400, 403, 404, 409, 422),
+    responses=problems(403, 404, 409, 422),
 )
 async def create_webhook(
     request: CallerRequest, database: Database, sealer: Sealer, data: WebhookToCreate
@@ -87,7 +87,7 @@ async def get_webhook(request: CallerRequest, database: Database, id: Id) -> Web
     operation_id="updateWebhook",
     summary="Update a webhook",
     guards=[role("developer")],
-    responses=problems(400, 403, 404, 409, 422),
+    responses=problems(403, 404, 409, 422),
 )
 async def update_webhook(
     request: CallerRequest, database: Database, sealer: Sealer, id: Id, data: WebhookChange
