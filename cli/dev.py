@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -187,12 +188,12 @@ class Dev:
 
     def _announce(self, url: str, secrets: Secrets) -> None:
         print(f"ready {url}", flush=True)
-        say = self._console.print
+        say = partial(self._console.print, soft_wrap=True)
         say(f"\n[bold]zMesh runs at {url}[/]   API key {secrets.api_key}")
         say(f"Dashboard user {secrets.admin_email}, password in {self._home.facts_file}\n")
         say("Next, in another terminal:")
         say("  zmesh functions list")
-        say('  zmesh functions invoke send-welcome --data \'{"name": "Ada"}\'')
+        say("""  zmesh functions invoke send-welcome --data '{"user_id": "abc123", "name": "Ada"}'""")
         say("  zmesh functions deploy ./my-function.js")
         say(f"Logs are in {self._home.logs}. Ctrl+C stops everything.", style="dim")
 
