@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 
 from zmesh_runtime import results, statements
 
@@ -26,5 +27,7 @@ def prepare() -> None:
             continue  # a Python built without it
     results.to_json({"warm": [1, 2.5, "ä", None, True]})
     statements.update("t", {"a": 1}, "id = %s", [1])
+    logging.root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
     gc.collect()
     gc.freeze()  # what is loaded here is never collected, so children do not copy its pages
