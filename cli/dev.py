@@ -268,7 +268,8 @@ class Dev:
 
     def _stop(self) -> None:
         self._stopping = True
-        progress("stopping ...")
+        if self._services or self._postgres:
+            progress("Stopping ...")
         for service in self._services:
             service.ask_to_stop()
         deadline = time.monotonic() + STOP_SECONDS

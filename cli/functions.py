@@ -107,9 +107,9 @@ def _show_deployment(deployment: Deployment) -> None:
 @connected
 def list_functions(client: Client, output: str) -> None:
     """List the functions of the project."""
-    found = list(client.items("/functions", code="false" if output == "table" else "true"))
+    found = list(client.items("/functions", code="false"))
     if output == "json":
-        print_json(found)
+        print_json([{key: value for key, value in function.items() if key != "code"} for function in found])
         return
     rows = [
         [
