@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ import psycopg
 import pytest
 
 from tests.databases import Database, TestProject
+from tests.platform import eventually
 
-ROUNDS = 4
+ROUNDS = 3
 Action = Callable[["Side"], None]
 
 
@@ -125,6 +125,12 @@ insert into zmesh.invocations (project_id, function, expires_at)
 """
 
 
+HOLD = """
+select from zmesh.queue where id = (select id from zmesh.queue order by id offset 30 limit 1) for update;
+select from zmesh.history where id = (select id from zmesh.history order by id offset 4 limit 1) for update;
+"""
+
+
 @dataclass
 class Race:
     """Two sessions, and a third that prepares their rounds."""
@@ -139,11 +145,9 @@ class Race:
         preparing.execute(PREPARE.replace(":project", f"'{self.project.id}'").encode())
         ids = [id for (id,) in preparing.execute("select id from zmesh.invocations").fetchall()]
         [(listener,)] = preparing.execute("select id from zmesh.listeners where name = 'test'").fetchall()
-        start = threading.Barrier(2)
 
         def act(session: psycopg.Connection[tuple[Any, ...]], action: Action) -> str | None:
             side = Side(session, self.project, listener, random.sample(ids, len(ids)))
-            start.wait()
             try:
                 action(side)
             except psycopg.errors.RaiseException:
@@ -153,7 +157,22 @@ class Race:
             return None
 
         with ThreadPoolExecutor(2) as threads:
-            return [failure for failure in threads.map(act, racing, pair) if failure]
+            with preparing.transaction():
+                preparing.execute(HOLD)
+                futures = [threads.submit(act, *one) for one in zip(racing, pair, strict=True)]
+                # Each has then locked what it locks before the row that is held.
+                eventually(
+                    lambda: all(
+                        future.done() or self.waits(session) for future, session in zip(futures, racing, strict=True)
+                    ),
+                    "both sessions to wait or end",
+                )
+            return [failure for future in futures if (failure := future.result())]
+
+    def waits(self, session: psycopg.Connection[tuple[Any, ...]]) -> bool:
+        query = "select exists (select from pg_locks where pid = %s and not granted)"
+        [(waits,)] = self.sessions[-1].execute(query, (session.info.backend_pid,)).fetchall()
+        return bool(waits)
 
 
 @pytest.fixture
