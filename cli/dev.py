@@ -61,7 +61,7 @@ class Dev:
     def run(self) -> None:
         """Start everything, stay until SIGINT or SIGTERM, stop everything. Raises CliError."""
         self._home.open()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
             self._start()
