@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -24,6 +25,7 @@ ZONES = [
     *("Antarctica/Casey", "America/Sao_Paulo", "Africa/Cairo", "Asia/Beirut", "Africa/Casablanca", "Pacific/Apia"),
     *("America/Havana", "America/St_Johns", "Asia/Kathmandu", "Asia/Tehran", "Pacific/Chatham"),
 ]
+UNEVEN = ("Australia/Lord_Howe", "America/St_Johns")
 Next = Callable[[str, str, datetime], datetime]
 
 
@@ -65,10 +67,10 @@ def expected(cron: str, zone: str, after: datetime) -> datetime | None:
     """The first due time after this one; None where there is none in fifty years.
 
     cronsim may yield a time twice, or one of the first pass through a repeated hour when it starts in the second. Where
-    the clocks change by half an hour it misses times that go by the clock on the wall.
+    clocks change by half an hour or at a minute past, it misses times on the wall, or looks for them for ever.
     """
     minute, hour, *days = cron.split()
-    if zone == "Australia/Lord_Howe" and "*" in (minute[0], hour[0]):
+    if zone in UNEVEN and "*" in (minute[0], hour[0]):
         assume(days == ["*", "*", "*"])
         return minute_by_minute(cron, zone, after)
     try:
@@ -81,7 +83,8 @@ def expected(cron: str, zone: str, after: datetime) -> datetime | None:
 CRONS = st.tuples(*(fields(*bounds, names) for bounds, names in FIELDS.items())).map(" ".join)
 OFTEN = st.tuples(*(fields(*bounds, []) for bounds in list(FIELDS)[:2])).map(lambda p: f"{p[0]} {p[1]} * * *")
 SINCE = datetime(2000, 1, 1, tzinfo=UTC)
-TIMES = st.integers(0, 36 * 366 * 86400).map(lambda seconds: SINCE + timedelta(seconds=seconds))
+# Only the past: what is announced for later differs between releases of the time zone data.
+TIMES = st.integers(0, 23 * 366 * 86400).map(lambda seconds: SINCE + timedelta(seconds=seconds))
 PROPERTY = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -99,22 +102,26 @@ def test_any_expression_comes_due_when_the_oracle_says(cron_next: Next, cron: st
         cron_next(cron, zone, after)
 
 
-def changes(zone: str) -> list[datetime]:
-    """Hours in which the zone's offset changes, since 2000."""
-    info, found, day = ZoneInfo(zone), [], SINCE
-    while day.year < 2035:
-        hours = [day + timedelta(hours=h) for h in range(25)]
-        if hours[0].astimezone(info).utcoffset() != hours[-1].astimezone(info).utcoffset():
-            found += [a for a, b in itertools.pairwise(hours) if utc_offset(a, info) != utc_offset(b, info)]
-        day += timedelta(days=1)
-    return found
+@cache
+def changes() -> list[tuple[str, datetime]]:
+    """Zones, and hours since 2000 before which their offset from UTC changes."""
+    days = [SINCE + timedelta(days=n) for n in range(23 * 365)]
+    hour = timedelta(hours=1)
+    return [
+        (zone, day + n * hour)
+        for zone, info in ((zone, ZoneInfo(zone)) for zone in ZONES)
+        for day, morrow in itertools.pairwise(days)
+        if utc_offset(day, info) != utc_offset(morrow, info)
+        for n in range(24)
+        if utc_offset(day + n * hour, info) != utc_offset(day + (n + 1) * hour, info)
+    ]
 
 
 def utc_offset(at: datetime, zone: ZoneInfo) -> timedelta | None:
     return at.astimezone(zone).utcoffset()
 
 
-CHANGES = st.deferred(lambda: st.sampled_from([(zone, at) for zone in ZONES for at in changes(zone)]))
+CHANGES = st.deferred(lambda: st.sampled_from(changes()))
 
 
 @PROPERTY
