@@ -2,9 +2,14 @@
 
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /source
+COPY requirements requirements
+RUN python -m venv /opt/build \
+ && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt \
+ && python -m venv /opt/zmesh \
+ && /opt/zmesh/bin/pip install --no-cache-dir --require-hashes -r requirements/runtime.txt
 COPY . .
-RUN python -m venv /opt/zmesh \
- && /opt/zmesh/bin/pip install --no-cache-dir .
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/zmesh/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 
 FROM python:3.13-slim-bookworm
 # The API and the migration run as this user. A listener wants root: it gives each run a user of its own, and drops root

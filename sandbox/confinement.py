@@ -9,7 +9,7 @@ import signal
 
 from sandbox import kernel, landlock, seccomp
 from sandbox.orders import SpawnOrder, TemplateSettings
-from sandbox.root import DEVICES, SYSTEM_FILES, SYSTEM_FOLDERS, WORKSPACE
+from sandbox.root import DEVICES, STAND_INS, WORKSPACE
 
 CHANNEL = 3
 NAMESPACE_USER = 1000
@@ -45,9 +45,9 @@ def confine(order: SpawnOrder, settings: TemplateSettings, fds: tuple[int, int, 
     if settings.mode == "user_namespace":
         kernel.drop_capabilities()
     # With namespaces the whole root was made for runs; without, only parts of the machine's are for them.
-    parts = [*SYSTEM_FOLDERS, *SYSTEM_FILES, *settings.readable, settings.sdk, "/proc/self"]
-    readable = parts if settings.mode == "process" else ["/"]
-    landlock.restrict(readable, [workspace], [f"/dev/{name}" for name in DEVICES])
+    readable = [*settings.readable, "/proc/self"] if settings.mode == "process" else ["/"]
+    devices = [name for name in DEVICES if settings.mode != "process" or name not in STAND_INS]
+    landlock.restrict(readable, [workspace], [f"/dev/{name}" for name in devices])
     if _FILTER:
         kernel.install_seccomp(_FILTER)
 

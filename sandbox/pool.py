@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import shutil
@@ -14,7 +13,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sandbox import kernel
+from sandbox import kernel, root, workspaces
 from sandbox.child import Child
 from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, SandboxError
 from sandbox.node import NodeRuntime
@@ -28,6 +27,7 @@ PYTHON: Kind = ("python", 0)
 PARKED = {"python": 4, "node": 2}
 PARKED_KINDS = 4
 RESPAWN_SECONDS = 0.2
+PATIENCE_SECONDS = 10.0
 SAMPLES: Mapping[Language, str] = {
     "python": "def handler(payload, zmesh):\n    return 1",
     "javascript": "exports.handler = () => 1",
@@ -124,12 +124,16 @@ class Sandbox:
             try:
                 return await child.run(request, cancel or asyncio.Event())
             finally:
+                if child.alive and self._template is not None:
+                    self._template.kill(child.number)
                 child.close()
 
     # Children
 
     async def _take(self, request: RunRequest) -> Child:
         kind: Kind = PYTHON if request.runtime == "python" else ("node", request.limits.memory_mb)
+        if _spawn_limits(request.limits) != _spawn_limits(Limits()):
+            return await self._make(kind, request.limits)  # parked ones have other limits
         parked = self._parked.setdefault(kind, deque())
         self._parked.move_to_end(kind)
         child: Child | None = None
@@ -161,9 +165,24 @@ class Sandbox:
                 child.close()
 
     async def _make(self, kind: Kind, limits: Limits) -> Child:
-        template = self._template
-        if template is None or template.gone.is_set():
-            raise SandboxError("The sandbox's template is starting again; try again.")
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            template = await self._living_template(deadline)
+            try:
+                return await self._make_with(template, kind, limits)
+            except SandboxError:
+                if not template.gone.is_set():
+                    raise
+
+    async def _living_template(self, deadline: float) -> TemplateProcess:
+        """The template; one that ended is replaced in a moment."""
+        while self._template is None or not self._template.ready:
+            if asyncio.get_running_loop().time() > deadline:
+                raise SandboxError("The sandbox's template ended and does not start again.")
+            await asyncio.sleep(RESPAWN_SECONDS / 10)
+        return self._template
+
+    async def _make_with(self, template: TemplateProcess, kind: Kind, limits: Limits) -> Child:
         while not self._free_slots:
             self._slot_freed.clear()
             await self._slot_freed.wait()
@@ -171,13 +190,21 @@ class Sandbox:
         run = self._last_run
         self._slot_of[run] = slot = self._free_slots.popleft()
         child = Child(run, slot)
+        spawning = asyncio.ensure_future(self._spawn(template, self._order(kind, run, slot, limits), child))
         try:
-            await template.spawn(self._order(kind, run, slot, limits), child)
-        except SandboxError:
-            self._reaped(run)
-            child.close()
+            await asyncio.shield(spawning)  # an order that was given is carried out
+        except asyncio.CancelledError:
+            spawning.add_done_callback(lambda done: child.close())
             raise
         return child
+
+    async def _spawn(self, template: TemplateProcess, order: SpawnOrder, child: Child) -> None:
+        try:
+            await template.spawn(order, child)
+        except SandboxError:
+            self._reaped(order.run)
+            child.close()
+            raise
 
     def _order(self, kind: Kind, run: int, slot: int, limits: Limits) -> SpawnOrder:
         node = kind[0] == "node"
@@ -197,8 +224,6 @@ class Sandbox:
         slot = self._slot_of.pop(run, None)
         if slot is None:
             return
-        if self._report.mode == "process":
-            _remove(f"{self._run_dir}/slot-{slot}")
         self._free_slots.append(slot)
         self._slot_freed.set()
 
@@ -209,7 +234,7 @@ class Sandbox:
             mode=mode,
             run_dir=str(self._run_dir),
             sdk=str(self._sdk),
-            readable=sorted({sys.prefix, sys.base_prefix, self._node.prefix, str(self._sdk)}),
+            readable=self._readable(mode),
             hidden=self._hidden,
             base_uid=self._uids.base if self._uids else None,
             slots=len(self._free_slots) + len(self._slot_of),
@@ -221,6 +246,13 @@ class Sandbox:
         except SandboxError:
             self._template = None
             raise
+
+    def _readable(self, mode: Mode) -> list[str]:
+        """Folders beside the system's, or, where there is no root of runs' own, all there are."""
+        folders = sorted({sys.prefix, sys.base_prefix, self._node.prefix, str(self._sdk)})
+        if mode != "process":
+            return folders
+        return root.visible([*root.SYSTEM_FOLDERS, *root.SYSTEM_FILES, *folders], self._hidden)
 
     async def _stop_template(self) -> None:
         for parked in self._parked.values():
@@ -268,17 +300,13 @@ class Sandbox:
     def _sweep(self) -> None:
         """Remove what an earlier sandbox that crashed has left."""
         assert self._run_dir is not None
-        for left in self._run_dir.glob("slot-*"):
-            _remove(str(left))
+        for left in self._run_dir.glob("run-*"):
+            workspaces.remove(str(left))
 
 
-def _remove(folder: str) -> None:
-    """Remove a tree however deep it is and whatever modes its folders have."""
-    for current, folders, _ in os.walk(folder):
-        for name in folders:
-            with contextlib.suppress(OSError):
-                os.chmod(f"{current}/{name}", 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+def _spawn_limits(limits: Limits) -> tuple[int, ...]:
+    """Those that stand before a job is known."""
+    return (limits.processes, limits.open_files, limits.file_mb, limits.workspace_mb, limits.workspace_files)
 
 
 def _failed(message: str) -> Outcome:

@@ -15,7 +15,7 @@ import struct
 import sys
 from typing import Any, NoReturn
 
-from sandbox import kernel, root
+from sandbox import kernel, root, workspaces
 from sandbox.confinement import CHANNEL, lower
 from sandbox.orders import SpawnOrder, TemplateSettings
 from sandbox.supervisor import Supervisor, child_wakeup, kill_children
@@ -162,6 +162,7 @@ class Template:
     def _clean_up(self, run: int) -> None:
         if self._settings.mode == "process":
             kill_children(frozenset(self._supervisors))
+            workspaces.remove(f"{self._settings.run_dir}/run-{run}")  # in case its supervisor was killed
         self._control.send(f"reaped {run}".encode())
 
     def _kill(self, run: int) -> None:
