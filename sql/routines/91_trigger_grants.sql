@@ -9,6 +9,12 @@ grant insert (schedule_id) on zmesh.schedule_runs to zmesh_project, zmesh_api;
 grant execute on function zmesh.cron_next(text, text, timestamptz), zmesh.run_schedule(uuid),
       zmesh.cron_preview(text, text, integer, timestamptz) to zmesh_project, zmesh_api;
 
+grant select on zmesh.own_functions, zmesh.changes to zmesh_project;
+grant execute on function zmesh.path_of_caller(), zmesh.is_own_function(text), zmesh.owned_table(regclass),
+      zmesh.change_name(text, text), zmesh.change_function(regclass, text), zmesh.change_source(text, regclass),
+      zmesh.change_insert(text, regclass, text, text), zmesh.change_condition(regclass, text, text, text[]),
+      zmesh.on_change(regclass, text, text[], text, text[]), zmesh.off_change(regclass, text) to zmesh_project;
+
 alter table zmesh.schedules alter column project_id set default zmesh.project_of(current_user);
 alter table zmesh.schedules enable row level security;
 alter table zmesh.schedule_runs enable row level security;

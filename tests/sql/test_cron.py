@@ -85,7 +85,7 @@ OFTEN = st.tuples(*(fields(*bounds, []) for bounds in list(FIELDS)[:2])).map(lam
 SINCE = datetime(2000, 1, 1, tzinfo=UTC)
 # Only the past: what is announced for later differs between releases of the time zone data.
 TIMES = st.integers(0, 23 * 366 * 86400).map(lambda seconds: SINCE + timedelta(seconds=seconds))
-PROPERTY = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROPERTY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @PROPERTY
