@@ -14,6 +14,7 @@ import signal
 import socket
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from sandbox import kernel, root, usage, workspaces
@@ -95,12 +96,18 @@ class Supervisor:
 
     def _run_user_code(self, workspace: str) -> NoReturn:
         try:
-            confine(self._order, self._settings, self._run_fds, workspace)
+            confine(self._counting_others(), self._settings, self._run_fds, workspace)
             self._become(self._order)
         except BaseException:
             # By now 2 is the run's own standard error, or still the template's.
             os.write(2, traceback.format_exc().encode())
         os._exit(99)
+
+    def _counting_others(self) -> SpawnOrder:
+        """Where runs have no user of their own, the platform's processes count with theirs."""
+        if self._settings.mode != "process" or self._settings.base_uid is not None:
+            return self._order
+        return replace(self._order, processes=self._order.processes + usage.tasks_of(os.getuid()))
 
     # Watching
 
