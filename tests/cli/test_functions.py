@@ -81,7 +81,7 @@ def test_a_rollback_is_a_new_version_and_can_be_undone(platform: Platform) -> No
     assert json.loads(platform.zmesh("functions", "rollback", "greet-d", "2"))["version"] == 4
     assert platform.result("greet-d") == 2
     assert [v["version"] for v in json.loads(platform.zmesh("functions", "versions", "greet-d"))] == [4, 3, 2, 1]
-    assert "version 9 does not exist" in platform.zmesh("functions", "rollback", "greet-d", "9", status=1)
+    assert "greet-d has no version 9" in platform.zmesh("functions", "rollback", "greet-d", "9", status=1)
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest_one(platform: Platform) -> None:
