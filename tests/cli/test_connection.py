@@ -81,7 +81,7 @@ def test_an_api_key_is_enough_to_invoke_and_too_little_to_list(tmp_path: Path, r
 
 
 def test_a_functions_own_response_is_printed_as_it_is(tmp_path: Path, running_platform: Platform) -> None:
-    code = "def handler(p, z): return z.response('teapot', p['status'], {'content-type': 'text/plain'})"
+    code = "def handler(p, z): return z.response('teapot', status=p['status'], headers={'content-type': 'text/plain'})"
     running_platform.deploy("teapot", code)
     key = {"ZMESH_URL": running_platform.url, "ZMESH_API_KEY": running_platform.api_key}
     for status, ended in ((200, 0), (418, 1)):
