@@ -7,11 +7,15 @@ import struct
 from collections.abc import Iterable
 
 from sandbox import kernel
+from sandbox.plan import Plan, Result
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 3
+_PATH_BENEATH = 1
+_RULE = struct.Struct("=Qi")  # access, descriptor of the path
+_DESCRIPTOR_AT = 8
 
 
 def handled_access(version: int) -> int:
@@ -22,19 +26,31 @@ def handled_access(version: int) -> int:
     return access
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str], devices: Iterable[str]) -> None:
-    """Confine this process to these paths; from ABI 6 on, no signal and no abstract socket reaches outside."""
+def add_restriction(plan: Plan, readable: Iterable[str], writable: str, devices: Iterable[str]) -> None:
+    """Confine the process to these paths; from ABI 6 on, no signal and no abstract socket reaches outside.
+
+    `writable` is a folder that may not be there yet; of the others, those that are missing are left out.
+    """
     version = kernel.landlock_version()
     if version == 0:
         return
     handled = handled_access(version)
     words = (handled, 0, _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS)[: 3 if version >= 6 else 2 if version >= 4 else 1]
-    ruleset = kernel.landlock_create(struct.pack(f"{len(words)}Q", *words))
-    rules = [(path, _EXECUTE | _READ_FILE | _READ_DIR) for path in readable]
-    rules += [(path, handled) for path in writable]
-    rules += [(path, _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV) for path in devices]
-    for path, access in rules:
-        allowed = access if os.path.isdir(path) else access & _OF_FILES
-        kernel.landlock_allow(ruleset, allowed & handled, path)
-    kernel.landlock_restrict(ruleset)
-    os.close(ruleset)
+    attributes = struct.pack(f"{len(words)}Q", *words)
+    ruleset = plan.call("landlock_create_ruleset", attributes, len(attributes), 0)
+    rules = [(path, _EXECUTE | _READ_FILE | _READ_DIR) for path in readable if os.path.exists(path)]
+    rules += [(path, _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV) for path in devices if os.path.exists(path)]
+    for path, access in [(path, access if os.path.isdir(path) else access & _OF_FILES) for path, access in rules]:
+        _add_rule(plan, ruleset, path, access & handled)
+    _add_rule(plan, ruleset, writable, handled)
+    plan.call("landlock_restrict_self", ruleset, 0)
+    plan.call("close", ruleset)
+
+
+def _add_rule(plan: Plan, ruleset: Result, path: str, access: int) -> None:
+    rule = plan.put(_RULE.pack(access, 0))
+    beneath = plan.call(
+        "openat", kernel.AT_FDCWD, path, os.O_PATH | os.O_CLOEXEC, 0, into=rule + _DESCRIPTOR_AT
+    )
+    plan.call("landlock_add_rule", ruleset, _PATH_BENEATH, rule, 0)
+    plan.call("close", beneath)

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from sandbox.model import Runtime
+
 Mode = Literal["root", "user_namespace", "process"]
 
 
@@ -37,13 +39,16 @@ class TemplateSettings:
 class SpawnOrder:
     """One process to make, confined and waiting for its job.
 
-    Without `argv` it is a fork of the template that will run Python, else it becomes that program. `data_bytes` and
-    `cpu_seconds` are limits that must stand before the job is known; 0 is none.
+    A run of Python is a fork of the template itself. A run of Node.js is a fork of the `node_template` of that number
+    or, where that is 0, becomes the program of `argv`. `data_bytes` and `cpu_seconds` are limits that must stand
+    before the job is known; 0 is none.
     """
 
     run: int
     slot: int
+    runtime: Runtime
     argv: list[str]
+    node_template: int
     processes: int
     open_files: int
     file_bytes: int
@@ -58,3 +63,14 @@ class SpawnOrder:
     @classmethod
     def decode(cls, text: bytes) -> SpawnOrder:
         return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTemplateOrder:
+    """Start the process of a number that runs of Node.js are forked from; without `argv`, end it."""
+
+    node_template: int
+    argv: list[str]
+
+    def encode(self) -> bytes:
+        return json.dumps({"node": asdict(self)}).encode()
