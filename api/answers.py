@@ -32,6 +32,22 @@ UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 WITHOUT_BODY = (204, 304)
 
 
+class Verbatim(Response[bytes]):
+    """A response whose headers may repeat, as Set-Cookie does."""
+
+    def __init__(self, body: bytes, status: int, headers: list[tuple[str, str]]) -> None:
+        super().__init__(body, status_code=status)
+        self._lines = headers
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
+        return ASGIResponse(
+            body=self.content,
+            status_code=self.status_code,
+            headers=self._lines,
+            media_type="application/octet-stream",  # where no header says what it is
+        )
+
+
 class FunctionResponse(msgspec.Struct):
     """What zmesh.response() gave."""
 
@@ -62,7 +78,7 @@ def envelope(invoked: Invoked, preference: Preference) -> Response[bytes]:
     )
 
 
-def public_answer(invoked: Invoked, preference: Preference) -> Response[bytes] | ASGIResponse:
+def public_answer(invoked: Invoked, preference: Preference) -> Response[bytes]:
     """The function's own response where it gave one, else the envelope."""
     answer = invoked.answer
     if answer.status == "success" and answer.response is not None:
@@ -96,17 +112,11 @@ def _decoded(response: str) -> tuple[FunctionResponse, bytes]:
     return decoded, body
 
 
-def _passed_on(answer: Answer, ours: dict[str, str]) -> ASGIResponse:
+def _passed_on(answer: Answer, ours: dict[str, str]) -> Response[bytes]:
     assert answer.response is not None
     decoded, body = _decoded(answer.response)
     headers = [*_safe_headers(decoded.headers), *ours.items()]
-    content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
-    return ASGIResponse(
-        body=b"" if decoded.status in WITHOUT_BODY else body,
-        status_code=decoded.status,
-        headers=[(name, value) for name, value in headers if name.lower() != "content-type"],
-        media_type=content_type or "application/octet-stream",
-    )
+    return Verbatim(b"" if decoded.status in WITHOUT_BODY else body, decoded.status, headers)
 
 
 def _safe_headers(given: dict[str, Any]) -> list[tuple[str, str]]:

@@ -11,9 +11,7 @@ from typing import Any
 from litestar import Litestar, get
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.plugins.pydantic import PydanticPlugin
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
@@ -26,6 +24,7 @@ from api.hooks import Hooks
 from api.invoking import Invoker
 from api.json_bodies import JsonRequest
 from api.logins import Logins
+from api.openapi import OPENAPI
 from api.routes import functions, health, hooks, invocations, invoke, login, schedules, webhooks
 from api.settings import Settings
 from api.waiting import Replies
@@ -43,26 +42,6 @@ ROUTERS = [
     login.router,
     health.router,
 ]
-
-OPENAPI = OpenAPIConfig(
-    title="zMesh Edge Functions",
-    version="1",
-    description="Functions, their versions and invocations. Failures are RFC 9457 problem details with stable codes.",
-    path="/schema",
-    render_plugins=[JsonRenderPlugin()],
-    use_handler_docstrings=True,
-    components=Components(
-        security_schemes={
-            "bearer": SecurityScheme(
-                type="http", scheme="bearer", bearer_format="JWT", description="A token of POST /auth/login."
-            ),
-            "apiKey": SecurityScheme(type="apiKey", name="x-api-key", security_scheme_in="header"),
-            "bearerKey": SecurityScheme(
-                type="http", scheme="bearer", description="An API key (zb_…) in the Authorization header."
-            ),
-        }
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +103,7 @@ def create_app(parts: Parts) -> Litestar:
         request_max_body_size=LARGEST_BODY,
         # Python values, not JSON ones: texts that are JSON already go out as they are.
         type_encoders={BaseModel: lambda model: model.model_dump()},
+        plugins=[PydanticPlugin(validate_strict=True)],  # "5" is no number and 1 is no boolean
         openapi_config=OPENAPI,
         logging_config=None,
     )

@@ -108,7 +108,7 @@ class Access:
         """The function to invoke with a key. Raises Problem 401, 404 or 409."""
         found = await self._keyed(key, slug)
         if found.project_id is None or found.timeout_ms is None:
-            raise not_found("function")
+            raise not_found("function", slug)
         if not found.enabled:
             raise function_disabled(slug)
         return PublicFunction(found.project_id, slug, found.timeout_ms)
@@ -200,7 +200,7 @@ async def public_key(connection: Connection, _: BaseRouteHandler) -> None:
         )
     slug = connection.path_params["slug"]
     if not SLUG.fullmatch(slug):
-        raise not_found("function")
+        raise not_found("function", slug)
     connection.scope["user"] = await _access(connection).public_function(key, slug)
 
 

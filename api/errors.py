@@ -10,7 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from api.problems import Problem, of_domain_error
+from api.problems import Problem, of_domain_error, too_large
 from sql.errors import DomainError
 
 log = logging.getLogger(__name__)
@@ -51,11 +51,12 @@ def _message(message: str) -> str:
 
 def _http(_: AnyRequest, error: HTTPException) -> Response[bytes]:
     status = HTTPStatus(error.status_code)
+    if status == 413:
+        return too_large("body").response()
     code, detail = {
         400: ("bad_request", error.detail),
         404: ("not_found", "There is no such endpoint."),
         405: ("method_not_allowed", "This endpoint does not take this method."),
-        413: ("payload_too_large", "The body is too large; a payload may have 8 MiB."),
     }.get(status, (status.phrase.lower().replace(" ", "_"), error.detail))
     return Problem(status, code, detail, headers=error.headers).response()
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from api.batching import Batcher
 from api.database import Database
 from api.ids import new_id
-from api.invoking import ATTEMPTS_IN_BACKGROUND, Invoker
+from api.invoking import Invoker
 from api.payloads import Headers
 from api.problems import not_found
 from api.signatures import verified_message_id
@@ -49,7 +49,6 @@ class Hooks:
             payload=payload,
             request=request,
             source="webhook",
-            max_attempts=ATTEMPTS_IN_BACKGROUND,
         )
         return await self._invoker.deliver(Delivery(webhook.id, message_id, invocation))
 

@@ -20,7 +20,6 @@ from sql.catalog import FunctionName
 from sql.errors import DomainError, Unavailable
 from sql.invocations import Answer, Delivery, NewInvocation
 
-ATTEMPTS_IN_BACKGROUND = 3
 QUEUE_ALLOWANCE = 20.0
 LONGEST_WAIT_BY_ITSELF = 60.0
 LARGEST_INSERT = 100
@@ -74,7 +73,7 @@ class Invoker:
             payload=call.payload,
             request=call.request,
             source="api",
-            max_attempts=ATTEMPTS_IN_BACKGROUND if call.preference.respond_async else 1,
+            max_attempts=None if call.preference.respond_async else 1,
             reply_channel=self._replies.channel if waits else None,
             idempotency_key=call.idempotency_key,
         )
@@ -125,7 +124,13 @@ class Invoker:
             return
         name = FunctionName(invocation.project_id, invocation.function)
         function = await self._database.read(lambda c: catalog.find_function(c, name))
-        raise not_found("function") if function is None else function_disabled(function.slug)
+        if function is None:
+            raise not_found("function", invocation.function)
+        if not function.enabled:
+            raise function_disabled(function.slug)
+        raise Problem(
+            409, "conflict", "The function changed, or this key's first call is no longer kept.", "Try again."
+        )
 
     @staticmethod
     async def _wait(future: Future, seconds: float) -> Answer | None:

@@ -17,32 +17,22 @@ NUL_MESSAGE = "has a NUL character, which PostgreSQL cannot store"
 
 
 class JsonRequest(Request[Any, Any, State]):
-    """A request whose JSON body is decoded by our rules."""
+    """A request whose JSON body is decoded by our rules; NUL characters are left to its model, which names fields."""
 
     async def json(self) -> Any:
-        return decode_json(await self.body())
+        return _decoded(await self.body())[1]
 
 
 def decode_json(body: bytes) -> Any:
     """The value of a JSON text. Raises Problem 400 when it is none, 422 when it could not be stored."""
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _malformed(f"The body is not UTF-8 (byte {error.start}).") from error
-    try:
-        value = msgspec.json.decode(text)
-    except RecursionError as error:
-        raise _unstorable("The JSON is nested too deeply.") from error
-    except msgspec.DecodeError as error:
-        raise _problem_of(text, error) from error
-    except ValueError as error:
-        raise _unstorable("The JSON has a number that is too long.") from error
-    if "\\u0000" in text and _has_nul(value):
+    text, value = _decoded(body)
+    if "\\u0000" in text and has_nul(value):
         raise _unstorable(f"The JSON {NUL_MESSAGE}.", "Encode binary data, for example as base64.")
     return value
 
 
-def _has_nul(value: Any) -> bool:
+def has_nul(value: Any) -> bool:
+    """Whether any text in a JSON value has a NUL character."""
     waiting = [value]
     while waiting:
         match waiting.pop():
@@ -54,6 +44,21 @@ def _has_nul(value: Any) -> bool:
             case list() as items:
                 waiting += items
     return False
+
+
+def _decoded(body: bytes) -> tuple[str, Any]:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _malformed(f"The body is not UTF-8 (byte {error.start}).") from error
+    try:
+        return text, msgspec.json.decode(text)
+    except RecursionError as error:
+        raise _unstorable("The JSON is nested too deeply.") from error
+    except msgspec.DecodeError as error:
+        raise _problem_of(text, error) from error
+    except ValueError as error:
+        raise _unstorable("The JSON has a number that is too long.") from error
 
 
 def _problem_of(text: str, error: msgspec.DecodeError) -> Problem:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from asyncio import get_running_loop
+from asyncio import AbstractEventLoop, get_running_loop
+from signal import SIGINT
 from socket import socket
 from types import FrameType
 
@@ -35,9 +36,11 @@ def main() -> int:
         return 2
     if len(settings.jwt_secret_key) < SHORT_KEY:
         logging.warning("JWT_SECRET_KEY has fewer than %d characters: it can be guessed", SHORT_KEY)
-    server = Server(_config(settings, parts), parts.replies)
-    server.run()
-    return 0 if server.started else 1
+    try:
+        Server(_config(settings, parts), parts.replies).run()
+    except SystemExit:  # it could not start, and has said why
+        return 1
+    return 0
 
 
 def _config(settings: Settings, parts: Parts) -> uvicorn.Config:
@@ -63,16 +66,21 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, replies: Replies) -> None:
         super().__init__(config)
         self._replies = replies
+        self._loop: AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
+        self._loop = get_running_loop()
         await super().startup(sockets)
         if self.started and self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             print(f"listening http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        get_running_loop().call_later(GRACE_SECONDS, self._replies.release)
-        super().handle_exit(sig, frame)
+        """Not uvicorn's own: that one would end the process by the signal, as if nobody had listened to it."""
+        self.force_exit = self.should_exit and sig == SIGINT  # asked twice by a person
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.call_later, GRACE_SECONDS, self._replies.release)
 
 
 if __name__ == "__main__":

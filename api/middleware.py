@@ -105,7 +105,7 @@ class _Exchange:
     def log(self) -> None:
         path = self._scope["path"]
         if path.startswith(HOOKS):
-            path = f"{HOOKS}…"  # the token is a secret
+            path = f"{HOOKS}***"  # the token is a secret
         milliseconds = (time.perf_counter() - self._started) * 1000
         log.info("%s %s %d %.1fms", self._scope["method"], _printable(path), self._status, milliseconds)
 

@@ -59,15 +59,26 @@ def unauthorized(code: str, detail: str, hint: str = "", *, scheme: str = "Beare
     return Problem(401, code, detail, hint, headers={"WWW-Authenticate": challenge})
 
 
-def not_found(what: str) -> Problem:
+def not_found(what: str, name: object = "") -> Problem:
     """404 for something that does not exist in the caller's project."""
-    return Problem(404, f"{what}_not_found", f"There is no such {what} in this project.")
+    named = f' "{name}"' if name else ""
+    return Problem(404, f"{what}_not_found", f"The {what}{named} does not exist in this project.")
 
 
 def invalid(field: str, message: str, hint: str = "") -> Problem:
     """422 for one field."""
     detail = f"{field}: {message}" if field else message
     return Problem(422, "invalid_input", detail, hint, errors=[{"field": field, "message": message}])
+
+
+def too_large(what: str) -> Problem:
+    """413 for what may have 8 MiB."""
+    return Problem(
+        413,
+        "payload_too_large",
+        f"The {what} is larger than 8 MiB.",
+        "Store large data where the function can fetch it, and send a reference.",
+    )
 
 
 def unavailable(detail: str = "The database is not reachable at the moment.") -> Problem:
@@ -81,7 +92,6 @@ _FIELDS = {
     "functions_slug_is_plain": "name",
     "functions_entry_point_is_an_identifier": "entry_point",
     "functions_code_is_at_most_1_mib": "code",
-    "invocations_payload_is_at_most_8_mib": "payload",
 }
 _NAMES_TAKEN = {
     "functions_name_is_unique": "A function of this name exists already.",
@@ -99,6 +109,8 @@ def of_domain_error(error: DomainError) -> Problem:
             return Problem(
                 409, "name_taken", message, "Choose another name.", errors=[{"field": "name", "message": message}]
             )
+        case Invalid() if error.constraint == "invocations_payload_is_at_most_8_mib":
+            return too_large("payload")
         case Invalid():
             return invalid(_FIELDS.get(error.constraint or "", ""), error.message, error.hint)
         case Unavailable():

@@ -39,7 +39,9 @@ class Floor:
         await self._listener.close()
 
     async def _serve(self) -> None:
-        async for _ in self._listener.notifies():
+        while True:
+            async for _ in self._listener.notifies(stop_after=1):
+                pass
             async with self._listener.transaction():
                 await self._listener.execute(_CLAIM)
                 await self._listener.execute("notify bench_done")

@@ -1,6 +1,7 @@
 // Answers with a web page instead of JSON: the origins with the longest average delay.
 //
-// GET-like use: POST /api/functions/delay-board?limit=5 (any payload). Needs the tables "flights" and "airports".
+// GET /api/functions/delay-board?limit=5
+// Needs the tables "flights" and "airports", imported with import-table.
 
 const WORST = `
   select f.origin, a.name, a.city, count(*)::int as flights, round(avg(f.delay), 1)::float8 as delay

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -25,8 +26,12 @@ from sql.jobs import Ending, Job
 from sql.sealing import Sealer, SealingError
 
 log = logging.getLogger(__name__)
-POLL_SECONDS = 1.0
-REAP_SECONDS = 2.0
+CLOCK_SECONDS = 1.0
+UPKEEP_SECONDS = 2.0
+# While a listener waits, polls become rarer. The first are soon: an insert that began while all listeners were busy
+# notifies nobody, and may commit just after the last claim.
+POLLS_SECONDS = (0.02, 0.1, 0.5, 1.0)
+RETRY_SECONDS = 1.0
 RENEWALS_PER_LEASE = 5
 DATABASE_TROUBLE = (psycopg.Error, PoolTimeout, DomainError)
 
@@ -57,8 +62,8 @@ class Listener:
                 ("endings", self._endings.run()),
                 ("lease", self._keep_lease()),
                 ("claims", self._claim_jobs()),
-                ("reaper", self._every(REAP_SECONDS, "reaping", self._reap)),
-                ("clock", self._every(POLL_SECONDS, "the clock", self._tick)),
+                ("upkeep", self._every(UPKEEP_SECONDS, "upkeep", self._keep_up)),
+                ("clock", self._every(CLOCK_SECONDS, "the clock", self._tick)),
             )
         ]
         stopped = asyncio.create_task(stop.wait())
@@ -77,7 +82,8 @@ class Listener:
         log.info("stopping: %d runs left", len(self._running))
         if self._running:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), self._settings.drain_seconds)
+                async with asyncio.timeout(self._settings.drain_seconds):
+                    await self._idle.wait()
         if self._lease is not None:
             try:
                 async with asyncio.timeout(3), self._pool.connection() as connection:
@@ -140,14 +146,17 @@ class Listener:
     # Claims and runs
 
     async def _claim_jobs(self) -> None:
+        polls = 0
         while True:
-            claimed: list[Job] = []
-            free = self._settings.slots - len(self._running)
-            if self._lease is not None and free > 0 and not self._draining:
-                self._wakeups.jobs.clear()
-                claimed = await self._claim(self._lease, free)
-            if not claimed:
-                await self._pause(self._wakeups.jobs, POLL_SECONDS)
+            lease, free = self._lease, self._settings.slots - len(self._running)
+            if lease is None or free <= 0 or self._draining:
+                await self._pause(self._wakeups.jobs, POLLS_SECONDS[-1])  # a slot that gets free ends it
+                continue
+            self._wakeups.jobs.clear()
+            claimed = await self._claim(lease, free)
+            polls = 0 if claimed else min(polls + 1, len(POLLS_SECONDS) - 1)
+            if len(claimed) < free:  # that was all
+                await self._pause(self._wakeups.jobs, min(POLLS_SECONDS[polls], await self._seconds_to_next()))
 
     async def _claim(self, lease: UUID, free: int) -> list[Job]:
         try:
@@ -159,13 +168,22 @@ class Listener:
             return []
         except DATABASE_TROUBLE as error:
             log.warning("claiming: %s", str(error).strip())
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
             return []
         for job in claimed:
             self._idle.clear()
             self._running[job.id] = asyncio.Event()
             self._start(self._run_job(lease, job))
         return claimed
+
+    async def _seconds_to_next(self) -> float:
+        """How long until something delayed comes due: a timer, so that short delays are kept to."""
+        try:
+            async with self._pool.connection() as connection:
+                seconds = await jobs.seconds_to_next(connection)
+        except DATABASE_TROUBLE:
+            return RETRY_SECONDS
+        return math.inf if seconds is None else max(0.0, seconds)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -197,12 +215,16 @@ class Listener:
 
     # Housekeeping
 
-    async def _reap(self) -> None:
+    async def _keep_up(self) -> None:
         async with self._pool.connection() as connection:
             taken = await jobs.reap(connection)
+            expired = await jobs.end_expired(connection)
+            await jobs.maintain(connection)
         if taken:
             log.warning("took %d invocations from listeners that stopped", taken)
             self._wakeups.jobs.set()
+        if expired:
+            log.info("%d invocations were not started in time", expired)
 
     async def _tick(self) -> None:
         async with self._pool.connection() as connection:
@@ -219,5 +241,6 @@ class Listener:
     @staticmethod
     async def _pause(event: asyncio.Event, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
+                await event.wait()
         event.clear()

@@ -15,14 +15,15 @@ from sql.rows import fetch_all, fetch_one
 
 @dataclass(frozen=True, slots=True)
 class NewInvocation:
-    """An invocation to insert. `payload` and `request` are JSON texts; the id is the caller's own."""
+    """An invocation to insert. `payload` and `request` are JSON texts; the id is the caller's own.
+    `max_attempts` None is as many as the function allows."""
 
     id: UUID
     project_id: UUID
     function: str
     payload: str
     source: str
-    max_attempts: int
+    max_attempts: int | None = None
     request: str | None = None
     reply_channel: str | None = None
     idempotency_key: str | None = None
@@ -105,8 +106,8 @@ _WANTED = """
 _INSERT = """
     insert into zmesh.invocations (id, project_id, function, payload, request, source, max_attempts, reply_channel,
                                    idempotency_key)
-    select w.id, w.project_id, w.function, w.payload::jsonb, w.request::json, w.source, w.max_attempts,
-           w.reply_channel, w.idempotency_key
+    select w.id, w.project_id, w.function, w.payload::jsonb, w.request::json, w.source,
+           coalesce(w.max_attempts, f.max_attempts), w.reply_channel, w.idempotency_key
 """
 # What cannot be inserted (no such function, a key that is taken) is left out, so that it fails nobody else.
 _ENABLED = "join zmesh.functions f on f.project_id = w.project_id and f.slug = w.function and f.enabled"
@@ -198,9 +199,10 @@ async def known_by_key(connection: AsyncConnection, invocation: NewInvocation) -
                and (i.payload <> 'null' or i.request ->> 'body_base64' is not distinct from r.value ->> 'body_base64')
                as same
           from zmesh.functions f
-          join zmesh.invocations i on i.function_id = f.id
+          join zmesh.idempotency_keys k on k.function_id = f.id
+          join zmesh.invocations i on i.id = k.invocation_id
           cross join (select %(request)s::json as value) r
-         where f.project_id = %(project_id)s and f.slug = %(function)s and i.idempotency_key = %(key)s
+         where f.project_id = %(project_id)s and f.slug = %(function)s and k.key = %(key)s
         """,
         {
             "payload": invocation.payload,
@@ -240,21 +242,19 @@ async def find_invocation(connection: AsyncConnection, project_id: UUID, id: UUI
 
 
 async def history(
-    connection: AsyncConnection, function_id: UUID, status: str | None, before: UUID | None, limit: int
+    connection: AsyncConnection, function_id: UUID, statuses: Sequence[str], before: UUID, limit: int
 ) -> list[Recorded]:
-    """Invocations of a function, newest first."""
+    """Invocations of a function that have one of these statuses and an id below this one, newest first."""
     return await fetch_all(
         connection,
         Recorded,
         f"""
         select {_RECORDED} from zmesh.invocations
-         where function_id = %(function_id)s
-           and (%(status)s::text is null or status = %(status)s)
-           and (%(before)s::uuid is null or id < %(before)s)
+         where function_id = %(function_id)s and status = any (%(statuses)s) and id < %(before)s
          order by id desc
          limit %(limit)s
         """,
-        {"function_id": function_id, "status": status, "before": before, "limit": limit},
+        {"function_id": function_id, "statuses": list(statuses), "before": before, "limit": limit},
     )
 
 

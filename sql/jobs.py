@@ -89,6 +89,12 @@ async def claim(connection: AsyncConnection, listener: UUID, slots: int) -> list
             return await cursor.fetchall()
 
 
+async def seconds_to_next(connection: AsyncConnection) -> float | None:
+    """How long until the next delayed invocation or retry comes due, negative when it has; None: there is none."""
+    seconds = (await _one(connection, "select zmesh.seconds_to_next()"))[0]
+    return None if seconds is None else float(seconds)
+
+
 _FINISH = """
 select zmesh.finish(%s, array(
     select row(o.*)::zmesh.outcome
@@ -118,6 +124,16 @@ async def finish(connection: AsyncConnection, listener: UUID, endings: Sequence[
 async def reap(connection: AsyncConnection) -> int:
     """Take the invocations of listeners whose lease ran out; returns how many."""
     return int((await _one(connection, "select zmesh.reap()"))[0])
+
+
+async def end_expired(connection: AsyncConnection) -> int:
+    """End the invocations that were not started before their `expires_at`; returns how many."""
+    return int((await _one(connection, "select zmesh.end_expired()"))[0])
+
+
+async def maintain(connection: AsyncConnection) -> bool:
+    """Make and drop partitions, at most once a minute over all listeners; returns whether it was this call."""
+    return bool((await _one(connection, "select zmesh.maintain()"))[0])
 
 
 async def leave(connection: AsyncConnection, listener: UUID) -> int:

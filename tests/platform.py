@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,11 +51,23 @@ def clean_environment() -> dict[str, str]:
 class Process:
     """A part of the product as a process; its output goes to a file."""
 
-    def __init__(self, arguments: list[str], log: Path, environment: Mapping[str, str], cwd: Path) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        log: Path,
+        environment: Mapping[str, str],
+        cwd: Path,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        """`zmesh` with these arguments; `prefix` is a command that starts it in another way, such as setpriv."""
         self.log = log
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
-                [*ZMESH, *arguments], stdout=output, stderr=output, env={**clean_environment(), **environment}, cwd=cwd
+                [*prefix, *ZMESH, *arguments],
+                stdout=output,
+                stderr=output,
+                env={**clean_environment(), **environment},
+                cwd=cwd,
             )
         self.pid = self._popen.pid
 
@@ -75,6 +87,10 @@ class Process:
 
     def signal(self, number: int) -> None:
         self._popen.send_signal(number)
+
+    def wait(self) -> int:
+        """The exit status, once it has ended by itself."""
+        return self._popen.wait(START_SECONDS)
 
     def kill(self) -> None:
         """SIGKILL: no chance to say goodbye."""

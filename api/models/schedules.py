@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.models.base import Bool, Change, Model, Name, RawJson, Text, raw
+from api.models.base import LEFT_OUT, Change, JsonValue, Model, Name, RawJson, Text, raw
 from sql.schedules import Schedule
 
 Cron = Annotated[
@@ -42,25 +42,23 @@ class ScheduleToCreate(Model):
     cron: Cron
     name: Name | None = Field(default=None, description="Left out: the function's slug and a few random letters.")
     timezone: Timezone = "UTC"
-    payload: Any = Field(default_factory=dict, description="What the function is invoked with.")
+    payload: JsonValue = Field(default_factory=dict, description="What the function is invoked with.")
     overlap: Overlap = "skip"
     missed: Missed = "once"
-    enabled: Bool = True
+    enabled: bool = True
 
 
 class ScheduleChange(Change):
     """What to change of a schedule."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": False}]})
-
-    function_id: FunctionReference | None = None
-    cron: Cron | None = None
-    name: Name | None = None
-    timezone: Timezone | None = None
-    payload: Any = None
-    overlap: Overlap | None = None
-    missed: Missed | None = None
-    enabled: Bool | None = None
+    function_id: FunctionReference = LEFT_OUT
+    cron: Cron = LEFT_OUT
+    name: Name = LEFT_OUT
+    timezone: Timezone = LEFT_OUT
+    payload: JsonValue = LEFT_OUT
+    overlap: Overlap = LEFT_OUT
+    missed: Missed = LEFT_OUT
+    enabled: bool = LEFT_OUT
 
 
 class ScheduleDetails(BaseModel):

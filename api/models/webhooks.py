@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.models.base import Bool, Change, Model, Name, Text
+from api.models.base import LEFT_OUT, Change, Model, Name, Text
 from api.models.schedules import FunctionReference
 from sql.webhooks import Webhook
 
@@ -34,11 +34,9 @@ class WebhookToCreate(Model):
 class WebhookChange(Change):
     """What to change of a webhook."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": False}]})
-
-    name: Name | None = None
-    enabled: Bool | None = None
-    secret: Secret | None = None
+    name: Name = LEFT_OUT
+    enabled: bool = LEFT_OUT
+    secret: Secret = LEFT_OUT
 
 
 class WebhookDetails(BaseModel):

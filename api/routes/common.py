@@ -24,7 +24,7 @@ Cursor = Annotated[str | None, Parameter(max_length=500, description="next_curso
 FunctionId = Annotated[str, Parameter(description="Id or slug of the function.")]
 
 _MEANINGS = {
-    400: "The body is not JSON, or a header is malformed.",
+    400: "The body is not JSON, or something else of the request is malformed.",
     401: "Credentials are missing, wrong, expired or revoked.",
     403: "The role does not allow this.",
     404: "There is no such thing in this project.",
@@ -37,10 +37,10 @@ _MEANINGS = {
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """The failures an endpoint documents; 401 and 503 are on every one."""
+    """The failures an endpoint documents; 400, 401 and 503 are on every one."""
     return {
         status: ResponseSpec(
             ProblemDetails, description=_MEANINGS[status], media_type=MEDIA_TYPE, generate_examples=False
         )
-        for status in sorted({401, 503, *statuses})
+        for status in sorted({400, 401, 503, *statuses})
     }

@@ -25,7 +25,7 @@ async def function_of(database: Database, request: CallerRequest, id: str) -> Fu
     name = FunctionName(request.user.project_id, id)
     function = None if "\x00" in id else await database.read(lambda c: catalog.find_function(c, name))
     if function is None:
-        raise not_found("function")
+        raise not_found("function", id)
     return function
 
 
@@ -50,7 +50,7 @@ async def list_functions(
     operation_id="createFunction",
     summary="Create a function",
     guards=[role("developer")],
-    responses=problems(400, 403, 409, 413, 422),
+    responses=problems(403, 409, 413, 422),
 )
 async def create_function(request: CallerRequest, database: Database, data: FunctionToCreate) -> FunctionDetails:
     """The slug is derived from the name. The code is kept as it is; whether it runs shows when it is invoked."""
@@ -70,7 +70,7 @@ async def get_function(request: CallerRequest, database: Database, id: FunctionI
     operation_id="updateFunction",
     summary="Update code or configuration",
     guards=[role("developer")],
-    responses=problems(400, 403, 404, 409, 413, 422),
+    responses=problems(403, 404, 409, 413, 422),
 )
 async def update_function(
     request: CallerRequest, database: Database, id: FunctionId, data: FunctionChange
@@ -83,7 +83,7 @@ async def update_function(
         async with database.checked() as connection:
             changed = await catalog.update_function(connection, name, changes)
         if changed is None:
-            raise not_found("function")
+            raise not_found("function", id)
         function = changed
     return FunctionDetails.model_validate(function)
 
@@ -100,7 +100,7 @@ async def delete_function(request: CallerRequest, database: Database, id: Functi
     function = await function_of(database, request, id)
     async with database.checked() as connection:
         if not await catalog.delete_function(connection, FunctionName(function.project_id, str(function.id))):
-            raise not_found("function")
+            raise not_found("function", id)
 
 
 @get(
@@ -139,7 +139,7 @@ async def rollback(
     """Saves the current state as a version, then restores the older one: a rollback can be rolled back."""
     function = await function_of(database, request, id)
     if not 0 < version <= NEWEST:
-        raise not_found("version")
+        raise not_found("version", version)
     async with database.checked() as connection:
         return FunctionDetails.model_validate(await catalog.rollback(connection, function.id, version))
 

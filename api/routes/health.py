@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from litestar import Response, Router, get
 from litestar.openapi.datastructures import ResponseSpec
-from pydantic import BaseModel
 
 from api.database import Database
+from api.models.health import Health
 from sql import health as queries
 from sql.errors import DomainError
-
-
-class Health(BaseModel):
-    """Whether the API can work. Without a listener it accepts invocations that nobody runs."""
-
-    status: Literal["ok", "unavailable"]
-    database: Literal["ok", "unavailable"]
-    listeners: int
 
 
 @get(

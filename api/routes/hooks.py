@@ -27,7 +27,7 @@ from api.signatures import slack_challenge
     status_code=202,
     responses={
         200: ResponseSpec(dict[str, str], description="Slack's URL challenge, answered.", generate_examples=False),
-        **problems(400, 404, 413, 422),
+        **problems(404, 413, 422),
     },
 )
 async def receive(request: Request[Any, Any, State], hooks: Hooks, token: str) -> Response[Accepted]:

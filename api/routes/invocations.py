@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, get_args
 from uuid import UUID
 
 from litestar import Response, Router, delete, get, post
@@ -28,6 +28,7 @@ from api.routes.functions import function_of
 from sql import invocations
 from sql.invocations import LogLine, Recorded
 
+LAST_ID = UUID(int=2**128 - 1)
 LINES_IN_HISTORY = 100
 LINES_IN_DETAILS = 1000
 Id = Annotated[UUID, Parameter(description="Id of the invocation.")]
@@ -64,8 +65,9 @@ async def list_invocations(
 ) -> Page[InvocationSummary]:
     """Invocations of a function, newest first, each with its last 100 log lines."""
     function = await function_of(database, request, id)
-    before = read_cursor(cursor, UUID | None, None)  # type: ignore[arg-type]
-    found = await database.read(lambda c: invocations.history(c, function.id, status, before, limit + 1))
+    before = read_cursor(cursor, UUID, LAST_ID)
+    statuses = get_args(Status) if status is None else (status,)
+    found = await database.read(lambda c: invocations.history(c, function.id, statuses, before, limit + 1))
     shown = found[:limit]
     lines = await _last_lines(database, shown, LINES_IN_HISTORY)
     return Page[InvocationSummary].model_construct(
@@ -78,7 +80,7 @@ async def _recorded(database: Database, request: CallerRequest, id: UUID) -> Rec
     project_id = request.user.project_id
     recorded = await database.read(lambda c: invocations.find_invocation(c, project_id, id))
     if recorded is None:
-        raise not_found("invocation")
+        raise not_found("invocation", id)
     return recorded
 
 

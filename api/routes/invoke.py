@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Request, Router, post, route
+from litestar import Request, Response, Router, post, route
 from litestar.datastructures import State
 from litestar.enums import HttpMethod
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.response.base import ASGIResponse, Response
 
 from api.answers import envelope, public_answer
 from api.auth import PublicFunction, function_disabled, public_key, role
@@ -59,7 +58,7 @@ def _payload(body: bytes) -> str:
     status_code=200,
     responses={
         200: ResponseSpec(Envelope, description="The function's result.", generate_examples=False),
-        **problems(400, 403, 404, 409, 413, 422),
+        **problems(403, 404, 409, 413, 422),
         **FUNCTION_ANSWERS,
     },
     security=BEARER,
@@ -81,9 +80,7 @@ async def invoke(request: CallerRequest, database: Database, invoker: Invoker, i
     return envelope(await invoker.invoke(call), preference)
 
 
-async def _invoke_publicly(
-    request: Request[PublicFunction, Any, State], invoker: Invoker, path: str
-) -> Response[Any] | ASGIResponse:
+async def _invoke_publicly(request: Request[PublicFunction, Any, State], invoker: Invoker, path: str) -> Response[Any]:
     body = await request.body()
     preference = preference_of(request)
     call = Call(
@@ -102,7 +99,7 @@ PUBLIC_ANSWERS = {
     200: ResponseSpec(
         Envelope, description="The envelope, or the function's own zmesh.response().", generate_examples=False
     ),
-    **problems(400, 404, 409, 413, 422),
+    **problems(404, 409, 413, 422),
     **FUNCTION_ANSWERS,
 }
 
@@ -117,9 +114,7 @@ PUBLIC_ANSWERS = {
     responses=PUBLIC_ANSWERS,
     security=API_KEY,
 )
-async def invoke_publicly(
-    request: Request[PublicFunction, Any, State], invoker: Invoker, slug: str
-) -> Response[Any] | ASGIResponse:
+async def invoke_publicly(request: Request[PublicFunction, Any, State], invoker: Invoker, slug: str) -> Response[Any]:
     """The whole body is the payload. A function that returns zmesh.response() answers by itself."""
     return await _invoke_publicly(request, invoker, "/")
 
@@ -133,7 +128,7 @@ async def invoke_publicly(
 )
 async def invoke_by_other_methods(
     request: Request[PublicFunction, Any, State], invoker: Invoker, slug: str
-) -> Response[Any] | ASGIResponse:
+) -> Response[Any]:
     """The method reaches the function in zmesh.request."""
     return await _invoke_publicly(request, invoker, "/")
 
@@ -147,7 +142,7 @@ async def invoke_by_other_methods(
 )
 async def invoke_below(
     request: Request[PublicFunction, Any, State], invoker: Invoker, slug: str, rest: str
-) -> Response[Any] | ASGIResponse:
+) -> Response[Any]:
     """The rest of the path reaches the function in zmesh.request."""
     return await _invoke_publicly(request, invoker, rest)
 

@@ -21,7 +21,7 @@ from sql import access as queries
     operation_id="login",
     summary="Log in",
     status_code=200,
-    responses=problems(400, 403, 422, 429),
+    responses=problems(403, 422, 429),
 )
 async def login(
     request: Request[Any, Any, State], database: Database, logins: Logins, access: Access, data: Credentials

@@ -29,7 +29,7 @@ async def _schedule(database: Database, request: CallerRequest, id: UUID) -> Sch
     project_id = request.user.project_id
     schedule = await database.read(lambda c: schedules.find_schedule(c, project_id, id))
     if schedule is None:
-        raise not_found("schedule")
+        raise not_found("schedule", id)
     return schedule
 
 
@@ -59,7 +59,7 @@ async def list_schedules(
     operation_id="createSchedule",
     summary="Create a schedule",
     guards=[role("developer")],
-    responses=problems(400, 403, 404, 409, 422),
+    responses=problems(403, 404, 409, 422),
 )
 async def create_schedule(request: CallerRequest, database: Database, data: ScheduleToCreate) -> ScheduleDetails:
     """The clock is pg_cron where it is installed, else the listeners."""
@@ -88,7 +88,7 @@ async def get_schedule(request: CallerRequest, database: Database, id: Id) -> Sc
     operation_id="updateSchedule",
     summary="Update a schedule",
     guards=[role("developer")],
-    responses=problems(400, 403, 404, 409, 422),
+    responses=problems(403, 404, 409, 422),
 )
 async def update_schedule(request: CallerRequest, database: Database, id: Id, data: ScheduleChange) -> ScheduleDetails:
     """Setting `enabled` to false pauses it; due times while it is paused are not made up for."""
@@ -118,7 +118,7 @@ async def delete_schedule(request: CallerRequest, database: Database, id: Id) ->
     """What it has fired stays in the history."""
     async with database.checked() as connection:
         if not await schedules.delete_schedule(connection, request.user.project_id, id):
-            raise not_found("schedule")
+            raise not_found("schedule", id)
 
 
 router = Router(

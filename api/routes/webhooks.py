@@ -28,7 +28,7 @@ async def _webhook(database: Database, request: CallerRequest, id: UUID) -> Webh
     project_id = request.user.project_id
     webhook = await database.read(lambda c: webhooks.find_webhook(c, project_id, id))
     if webhook is None:
-        raise not_found("webhook")
+        raise not_found("webhook", id)
     return webhook
 
 
@@ -52,7 +52,7 @@ async def list_webhooks(
     operation_id="createWebhook",
     summary="Create a webhook",
     guards=[role("developer")],
-    responses=problems(400, 403, 404, 409, 422),
+    responses=problems(403, 404, 409, 422),
 )
 async def create_webhook(
     request: CallerRequest, database: Database, sealer: Sealer, data: WebhookToCreate
@@ -87,7 +87,7 @@ async def get_webhook(request: CallerRequest, database: Database, id: Id) -> Web
     operation_id="updateWebhook",
     summary="Update a webhook",
     guards=[role("developer")],
-    responses=problems(400, 403, 404, 409, 422),
+    responses=problems(403, 404, 409, 422),
 )
 async def update_webhook(
     request: CallerRequest, database: Database, sealer: Sealer, id: Id, data: WebhookChange
@@ -116,7 +116,7 @@ async def delete_webhook(request: CallerRequest, database: Database, id: Id) -> 
     """Its URL is unknown from then on."""
     async with database.checked() as connection:
         if not await webhooks.delete_webhook(connection, request.user.project_id, id):
-            raise not_found("webhook")
+            raise not_found("webhook", id)
 
 
 router = Router(

@@ -6,31 +6,38 @@ grant usage on schema zmesh to zmesh_api, zmesh_listener, zmesh_project;
 
 grant execute on function zmesh.now(), zmesh.new_id(), zmesh.project_of(name) to zmesh_project, zmesh_api, zmesh_listener;
 
-grant insert (function, payload, run_at, priority, max_attempts, reply_channel, parent_id, idempotency_key),
+grant insert (function, payload, run_at, expires_at, priority, max_attempts, retry_base_ms, retry_max_ms, reply_channel,
+              parent_id, idempotency_key, concurrency_key),
       select on zmesh.invocations to zmesh_project;
-grant select on zmesh.logs to zmesh_project;
+grant select on zmesh.logs, zmesh.dead_invocations to zmesh_project;
 
 grant select on zmesh.projects, zmesh.users, zmesh.memberships, zmesh.api_keys, zmesh.functions,
       zmesh.function_versions, zmesh.invocations, zmesh.queue, zmesh.logs, zmesh.schedules, zmesh.schedule_runs,
-      zmesh.webhooks, zmesh.webhook_deliveries, zmesh.listeners, zmesh.clock, zmesh.migrations to zmesh_api;
-grant insert (project_id, name, slug, language, entry_point, code, timeout_ms, memory_mb, env_vars, enabled),
-      update (name, language, entry_point, code, timeout_ms, memory_mb, env_vars, enabled),
+      zmesh.webhooks, zmesh.webhook_deliveries, zmesh.dead_invocations, zmesh.listeners, zmesh.clock, zmesh.settings,
+      zmesh.idempotency_keys, zmesh.migrations to zmesh_api;
+grant insert (project_id, name, slug, language, entry_point, code, timeout_ms, memory_mb, env_vars, enabled,
+              max_attempts, retry_base_ms, retry_max_ms, max_concurrency, max_concurrency_per_key),
+      update (name, language, entry_point, code, timeout_ms, memory_mb, env_vars, enabled,
+              max_attempts, retry_base_ms, retry_max_ms, max_concurrency, max_concurrency_per_key),
       delete on zmesh.functions to zmesh_api;
-grant insert (id, project_id, function, payload, request, source, run_at, priority, max_attempts, reply_channel,
-              idempotency_key) on zmesh.invocations to zmesh_api;
+grant insert (id, project_id, function, payload, request, source, run_at, expires_at, priority, max_attempts,
+              retry_base_ms, retry_max_ms, reply_channel, idempotency_key, concurrency_key)
+      on zmesh.invocations to zmesh_api;
 grant insert, delete, update (name, function_id, cron, timezone, payload, overlap, missed, enabled)
       on zmesh.schedules to zmesh_api;
 grant insert, delete, update (name, function_id, preset, sealed_secret, enabled) on zmesh.webhooks to zmesh_api;
 grant insert on zmesh.webhook_deliveries, zmesh.api_keys to zmesh_api;
 grant update (last_used_at, revoked_at, name) on zmesh.api_keys to zmesh_api;
 grant update (password_hash) on zmesh.users to zmesh_api;
-grant execute on function zmesh.rollback(uuid, integer), zmesh.cancel(uuid[], text), zmesh.slug_of(text),
+grant execute on function zmesh.rollback(uuid, integer), zmesh.cancel(uuid[], text), zmesh.retry(uuid[]),
+      zmesh.slug_of(text),
       zmesh.fail(text, text, text), zmesh.cron_next(text, text, timestamptz),
       zmesh.cron_field(text, integer, integer, text), zmesh.is_weekday(date, integer[]) to zmesh_api;
 
 grant select on zmesh.projects, zmesh.project_databases, zmesh.migrations to zmesh_listener;
 grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
       zmesh.claim(uuid, integer), zmesh.finish(uuid, zmesh.outcome[]), zmesh.reap(), zmesh.leave(uuid),
+      zmesh.seconds_to_next(), zmesh.end_expired(), zmesh.maintain(),
       zmesh.tick(), zmesh.listener_tick() to zmesh_listener;
 grant usage on type zmesh.outcome to zmesh_listener;
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +49,7 @@ def language(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def bench(language: str, database: Database) -> Iterator[Bench]:
+def bench(language: str, database: Database) -> Bench:
     project = database.project()
     database.rows(TABLES, url=project.url)
-    yield Bench(language, database, project)
+    return Bench(language, database, project)

@@ -81,7 +81,8 @@ def test_update_counts_the_parameters_of_its_condition_from_the_start(bench: Ben
 
 def test_remove_deletes_the_matching_rows_and_returns_them(bench: Bench) -> None:
     ending = bench.run(
-        javascript="return [await zmesh.db.remove('users', 'age < $1', [18]), await zmesh.db.remove('users', 'age > 80')]",
+        javascript="return [await zmesh.db.remove('users', 'age < $1', [18]),"
+        " await zmesh.db.remove('users', 'age > 80')]",
         python="return [zmesh.db.remove('users', 'age < %s', [18]), zmesh.db.remove('users', 'age > 80')]",
     )
     assert ending.result == [
@@ -116,7 +117,8 @@ def test_a_comment_or_a_literal_in_a_condition_does_no_harm(bench: Bench) -> Non
     ending = bench.run(
         javascript="""
             return [
-                (await zmesh.db.update('users', { age: 1 }, "name <> 'a$9%' and age > $1 -- more than $2", [80])).length,
+                (await zmesh.db.update('users', { age: 1 }, "name <> 'a$9%' and age > $1 -- more than $2",
+                    [80])).length,
                 (await zmesh.db.remove('users', "name like 'R%' -- all of them")).length,
             ]
         """,
@@ -165,7 +167,8 @@ def test_a_name_is_never_read_as_sql(bench: Bench, name: str) -> None:
             const outcomes = [];
             for (const work of [
                 () => zmesh.db.select(payload), () => zmesh.db.insert(payload, { name: 'x' }),
-                () => zmesh.db.insert('users', { [payload]: 'x' }), () => zmesh.db.update('users', { [payload]: 1 }, 'true'),
+                () => zmesh.db.insert('users', { [payload]: 'x' }),
+                () => zmesh.db.update('users', { [payload]: 1 }, 'true'),
                 () => zmesh.db.remove(payload, 'true'),
             ]) outcomes.push(await work().then(() => 'ran', () => 'refused'));
             return outcomes
@@ -174,7 +177,8 @@ def test_a_name_is_never_read_as_sql(bench: Bench, name: str) -> None:
             outcomes = []
             for work in [
                 lambda: zmesh.db.select(payload), lambda: zmesh.db.insert(payload, {'name': 'x'}),
-                lambda: zmesh.db.insert('users', {payload: 'x'}), lambda: zmesh.db.update('users', {payload: 1}, 'true'),
+                lambda: zmesh.db.insert('users', {payload: 'x'}),
+                lambda: zmesh.db.update('users', {payload: 1}, 'true'),
                 lambda: zmesh.db.remove(payload, 'true'),
             ]:
                 try:
@@ -234,7 +238,8 @@ def test_an_object_may_be_a_parameter_of_a_query(bench: Bench) -> None:
 
 
 def test_any_row_of_common_types_can_be_returned_as_it_is(bench: Bench) -> None:
-    sql = """select 1::smallint as small, 9007199254740991::bigint as big, 12.50::numeric as price, 0.5::float8 as ratio,
+    sql = """select 1::smallint as small, 9007199254740991::bigint as big, 12.50::numeric as price,
+             0.5::float8 as ratio,
         true as yes, null as nothing, 'ä'::text as word, date '2024-02-29' as day, uuid_nil as id,
         timestamptz '2024-02-29 12:30:00.5Z' as at, '{"a": [1]}'::jsonb as doc, array[1, 2]::bigint[] as numbers,
         array['2024-02-29']::date[] as days, array[0.1]::numeric[] as prices
@@ -319,7 +324,8 @@ def test_an_error_of_the_database_names_its_class_and_the_users_line(bench: Benc
 def test_after_a_lost_connection_the_next_statement_opens_a_new_one(bench: Bench) -> None:
     ending = bench.run(
         javascript="""
-            const lost = await zmesh.db.query('select pg_terminate_backend(pg_backend_pid())').then(() => false, () => true);
+            const lost = await zmesh.db.query('select pg_terminate_backend(pg_backend_pid())')
+                .then(() => false, () => true);
             return [lost, (await zmesh.db.queryOne('select 1 as n')).n]
         """,
         python="""

@@ -19,9 +19,11 @@ pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 @pytest.fixture(scope="module")
 def cron_database() -> Iterator[Database]:
-    with tempfile.TemporaryDirectory(prefix="zmesh-cron-") as folder:
-        with postgres_with_cron(Path(folder), "shop") as url:
-            yield Database.create(url, "shop", "api-password", "listener-password")
+    with (
+        tempfile.TemporaryDirectory(prefix="zmesh-cron-") as folder,
+        postgres_with_cron(Path(folder), "shop") as url,
+    ):
+        yield Database.create(url, "shop", "api-password", "listener-password")
 
 
 def test_migrating_makes_pg_cron_the_clock(cron_database: Database) -> None:

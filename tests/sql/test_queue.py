@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -231,10 +232,26 @@ def test_a_reply_channel_that_could_be_guessed_is_refused(database: Database) ->
 def test_the_same_idempotency_key_enqueues_once(database: Database) -> None:
     project = database.project()
     database.function(project)
-    database.enqueue(project, idempotency_key="order-1")
-    with pytest.raises(psycopg.errors.UniqueViolation):
-        database.enqueue(project, idempotency_key="order-1")
-    assert len(database.claim(database.listener())) == 1
+    [id] = database.enqueue(project, idempotency_key="order-1")
+    assert database.enqueue(project, idempotency_key="order-1") == []
+    listener = database.listener()
+    [job] = database.claim(listener)
+    database.finish(listener, job)
+    assert database.enqueue(project, idempotency_key="order-1") == []
+    assert database.value("select id from zmesh.invocations where idempotency_key = 'order-1'", url=project.url) == id
+
+
+def test_what_the_api_inserts_again_after_its_end_does_not_run_again(database: Database) -> None:
+    project = database.project()
+    database.function(project)
+    insert = "insert into zmesh.invocations (id, project_id, function, source) values (%s, %s, 'greet', 'api')"
+    values = (uuid4(), project.id)
+    database.rows(insert, *values, url=database.api_url)
+    listener = database.listener()
+    [job] = database.claim(listener)
+    database.finish(listener, job)
+    database.rows(insert, *values, url=database.api_url)
+    assert database.claim(listener) == []
 
 
 def test_cancelling_ends_what_is_queued_and_stops_what_runs(database: Database) -> None:
@@ -250,3 +267,19 @@ def test_cancelling_ends_what_is_queued_and_stops_what_runs(database: Database) 
     assert database.finish(listener, job, "cancelled")
     assert database.invocation(running)["status"] == "cancelled"
     assert database.value("select zmesh.cancel(%s)", [running, queued], url=database.api_url) == 0
+
+
+def test_an_insert_notifies_only_while_a_listener_waits(database: Database) -> None:
+    project = database.project()
+    database.function(project)
+    with psycopg.connect(database.listener_url, autocommit=True) as listening:
+        listening.execute("listen zmesh_jobs")
+        database.enqueue(project)  # no listener at all
+        listener = database.listener()
+        database.claim(listener, 1)
+        database.enqueue(project)  # the only one has all it can run
+        assert list(listening.notifies(timeout=0)) == []
+        database.claim(listener, 5)
+        database.enqueue(project, count=3)
+        assert len(list(listening.notifies(timeout=10, stop_after=1))) == 1
+        assert list(listening.notifies(timeout=0)) == []

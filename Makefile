@@ -1,0 +1,72 @@
+# make up      set up and run everything here: `zmesh dev`, with options in ARGS
+# make test    every check and test
+# make bench   the benchmarks
+# make lock    resolve the Python dependencies anew
+# make wheel   build dist/*.whl
+# make clean   remove what the commands above made, data of `zmesh dev` excepted
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := up
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+ifdef UV
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+else
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+PROJECT := pyproject.toml hatch_build.py sdk/javascript/package-lock.json
+LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header --no-annotate --upgrade
+
+.PHONY: up test lint bench lock wheel clean dev system-packages
+
+up: $(VENV)/.runtime
+	@exec $(BIN)/zmesh dev $(ARGS)
+
+test: dev system-packages lint
+	@$(BIN)/pytest $(ARGS)
+
+lint: dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+bench: dev
+	@$(BIN)/python -m bench $(ARGS)
+
+wheel: dev
+	@$(BIN)/python -m build --wheel --no-isolation
+
+lock:
+	@test -n "$(UV)" || { echo "make lock needs uv, a Python package manager: pip install uv" >&2; exit 1; }
+	@$(LOCKED) pyproject.toml --output-file requirements/runtime.txt
+	@$(LOCKED) requirements/build.in --constraint requirements/runtime.txt --output-file requirements/build.txt
+	@$(LOCKED) pyproject.toml --group dev --constraint requirements/runtime.txt --constraint requirements/build.txt \
+		--output-file requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) build dist sdk/javascript/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+
+dev: $(VENV)/.dev
+
+system-packages:
+	@requirements/system.sh
+
+$(VENV)/.runtime: $(PROJECT) requirements/build.txt requirements/runtime.txt
+	@requirements/venv.sh $(VENV)
+	@echo "Installing Python packages and Node.js, once ..." >&2
+	@$(INSTALL) --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
+	@echo "Installing what the tests need, once ..." >&2
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@

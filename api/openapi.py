@@ -1,0 +1,73 @@
+"""The OpenAPI document. Endpoints come from Litestar, schemas from pydantic, which knows every rule of our models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from api.models.auth import Credentials, Session
+from api.models.base import Page
+from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate, FunctionVersion
+from api.models.health import Health
+from api.models.invocations import Envelope, InvocationDetails, InvocationSummary, NumberedLine
+from api.models.problems import ProblemDetails
+from api.models.schedules import ScheduleChange, ScheduleDetails, ScheduleToCreate
+from api.models.webhooks import Accepted, NewWebhookDetails, WebhookChange, WebhookDetails, WebhookToCreate
+
+TAKEN: list[type[BaseModel]] = [
+    *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
+    Credentials,
+]
+GIVEN: list[type[BaseModel]] = [
+    *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
+    *(WebhookDetails, NewWebhookDetails, Envelope, Accepted, Session, Health, ProblemDetails),
+    *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
+    *(Page[ScheduleDetails], Page[WebhookDetails]),
+]
+
+
+class _Renderer(JsonRenderPlugin):
+    """Renders Litestar's document with pydantic's schemas in it."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        components = openapi_schema["components"]
+        schemas = {**components["schemas"], **_schemas()}
+        return super().render(request, {**openapi_schema, "components": {**components, "schemas": schemas}})
+
+
+def _schemas() -> dict[str, Any]:
+    def modes(models: list[type[BaseModel]], mode: JsonSchemaMode) -> list[tuple[type[BaseModel], JsonSchemaMode]]:
+        return [(model, mode) for model in models]
+
+    _, document = models_json_schema(
+        [*modes(TAKEN, "validation"), *modes(GIVEN, "serialization")], ref_template="#/components/schemas/{model}"
+    )
+    schemas: dict[str, Any] = document["$defs"]
+    return schemas
+
+
+OPENAPI = OpenAPIConfig(
+    title="zMesh Edge Functions",
+    version="1",
+    description="Functions, their versions and invocations. Failures are RFC 9457 problem details with stable codes.",
+    path="/schema",
+    render_plugins=[_Renderer()],
+    use_handler_docstrings=True,
+    components=Components(
+        security_schemes={
+            "bearer": SecurityScheme(
+                type="http", scheme="bearer", bearer_format="JWT", description="A token of POST /auth/login."
+            ),
+            "apiKey": SecurityScheme(type="apiKey", name="x-api-key", security_scheme_in="header"),
+            "bearerKey": SecurityScheme(
+                type="http", scheme="bearer", description="An API key (zb_…) in the Authorization header."
+            ),
+        }
+    ),
+)

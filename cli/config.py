@@ -1,0 +1,111 @@
+"""Which zMesh a command talks to, and as whom: options, then environment, then dev.json, then what `login` stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cli.errors import CliError
+
+DEFAULT_URL = "http://127.0.0.1:8700"
+HOME_NAME = ".zmesh"
+
+
+@dataclass(slots=True)
+class Connection:
+    """Where the API is and what we may show it. `file` is where a renewed token belongs."""
+
+    url: str
+    token: str | None = None
+    api_key: str | None = None
+    source: str = "default"
+    file: Path | None = None
+    credentials: dict[str, str] = field(default_factory=dict)
+
+
+def find_connection(url: str | None, token: str | None, api_key: str | None) -> Connection:
+    """The connection that options (given here with their environment variables applied) and files describe.
+
+    An address that was given is never sent what a file holds for another one.
+    """
+    stored = _from_dev_json() or _from_login()
+    if url is not None and (stored is None or stored.url.rstrip("/") != url.rstrip("/")):
+        return Connection(url.rstrip("/"), token, api_key, "options")
+    connection = stored or Connection(DEFAULT_URL)
+    if token or api_key:
+        return Connection(connection.url, token, api_key, "options")
+    return connection
+
+
+def store_login(session: dict[str, Any]) -> Path:
+    """Keep what a login gave, for this user only; returns where."""
+    path = _login_file()
+    write_private_json(path, session)
+    return path
+
+
+def write_private_json(path: Path, data: dict[str, Any]) -> None:
+    """Replace the file at once by this data, readable by its owner only."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(data, file, indent=2)
+        file.write("\n")
+    os.replace(name, path)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file, None where there is no file. Raises CliError where it cannot be read."""
+    try:
+        data = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CliError(
+            f"{path} cannot be read: {error}", code="unreadable_config", hint="Mend its permissions, or remove it."
+        ) from error
+    if not isinstance(data, dict):
+        raise CliError(f"{path} does not hold a JSON object.", code="unreadable_config", hint="Remove it.")
+    return data
+
+
+def dev_home() -> Path | None:
+    """ZMESH_HOME, else the nearest .zmesh with a dev.json here or in a folder above."""
+    if given := os.environ.get("ZMESH_HOME"):
+        return Path(given)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / HOME_NAME / "dev.json").is_file():
+            return folder / HOME_NAME
+    return None
+
+
+def _from_dev_json() -> Connection | None:
+    home = dev_home()
+    path = home / "dev.json" if home else None
+    data = read_json(path) if path else None
+    if data is None:
+        return None
+    return Connection(
+        data["url"],
+        data.get("token"),
+        data.get("api_key"),
+        str(path),
+        path,
+        {"email": data["admin_email"], "password": data["admin_password"], "project": data["project_id"]},
+    )
+
+
+def _from_login() -> Connection | None:
+    path = _login_file()
+    data = read_json(path)
+    return Connection(data["url"], data.get("token"), source=str(path), file=path) if data else None
+
+
+def _login_file() -> Path:
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "zmesh" / "login.json"

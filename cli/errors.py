@@ -1,0 +1,45 @@
+"""What the command line tells a person who cannot get what they asked for."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable
+from typing import IO, Any
+
+import rich_click as click
+
+from cli.output import style
+
+
+class CliError(click.ClickException):
+    """One line of what and why, a stable code, and how to go on. Ends the command with status 1."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        stream = file or sys.stderr
+        click.echo(f"{style('error', fg='red', bold=True)}: {self.message} [{self.code}]", file=stream)
+        if self.hint:
+            click.echo(f"{style(' hint', fg='cyan')}: {self.hint}", file=stream)
+
+
+class CommandFailed(click.ClickException):
+    """The command has said itself what went wrong; all that is left is the exit status 1."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Nothing more to say."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question with the nearest known word, or nothing."""
+    nearest = difflib.get_close_matches(word, list(known), 1, 0.6)
+    return f"Did you mean {nearest[0]}?" if nearest else ""

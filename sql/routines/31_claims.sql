@@ -1,0 +1,222 @@
+-- Which invocations start next. A claim holds the row lock of zmesh.settings, so each sees all claims before it and
+-- counts exactly. It looks at a bounded number of projects and lanes, from a random one on: its cost does not grow
+-- with the backlog, with history or with the number of projects.
+
+create or replace function zmesh.ready_projects(p_waited boolean, p_limit integer) returns uuid[]
+language plpgsql set search_path = pg_catalog as $$
+begin
+    return array(
+        with recursive ring as (   -- one index probe for each project, however long its backlog
+            select gen_random_uuid() as project_id, null::uuid as first, 0 as n
+            union all
+            select next.project_id, coalesce(r.first, next.project_id), r.n + 1
+              from ring r
+              cross join lateral (
+                   (select q.project_id from zmesh.queue q
+                     where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id > r.project_id
+                     order by q.project_id limit 1)
+                   union all
+                   (select q.project_id from zmesh.queue q
+                     where q.status = 'queued' and q.due and q.waited = p_waited
+                     order by q.project_id limit 1)
+                   limit 1) next
+             where r.n < p_limit and next.project_id is distinct from r.first)
+        select r.project_id from ring r where r.n > 0);
+end $$;
+comment on function zmesh.ready_projects(boolean, integer) is
+    'Projects that have something to run, from a random one on and round: each comes as often as the others.';
+
+create or replace function zmesh.ready_lanes(p_waited boolean, p_project_id uuid, p_limit integer)
+returns table (lane bigint, function_id uuid, keyed boolean)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+    return query
+        with recursive ring as (
+            select hashint8extended(0, (random() * 1e18)::bigint) as lane, null::uuid as function_id,
+                   null::boolean as keyed, null::bigint as first, 0 as n
+            union all
+            select next.lane, next.function_id, next.keyed, coalesce(r.first, next.lane), r.n + 1
+              from ring r
+              cross join lateral (
+                   (select q.lane, q.function_id, q.concurrency_key is not null as keyed from zmesh.queue q
+                     where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id = p_project_id
+                       and q.lane > r.lane
+                     order by q.lane limit 1)
+                   union all
+                   (select q.lane, q.function_id, q.concurrency_key is not null from zmesh.queue q
+                     where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id = p_project_id
+                     order by q.lane limit 1)
+                   limit 1) next
+             where r.n < p_limit and next.lane is distinct from r.first)
+        select r.lane, r.function_id, r.keyed from ring r where r.n > 0;
+end $$;
+comment on function zmesh.ready_lanes(boolean, uuid, integer) is
+    'Lanes of a project that have something to run, from a random one on and round.';
+
+create or replace function zmesh.next_of(p_waited boolean, p_wanted integer, p_now timestamptz) returns uuid[]
+language plpgsql as $$
+declare
+    v_running  integer;
+    v_projects uuid[];
+    v_each     integer;
+begin
+    -- Whatever is at a limit has something running, so beyond that many more there is enough to choose from.
+    select count(*) into v_running from zmesh.queue q where q.status = 'running';
+    v_projects := zmesh.ready_projects(p_waited, greatest(p_wanted, 64) + v_running);
+    v_each := case when cardinality(v_projects) <= 8 then p_wanted
+                   else ceil(8.0 * p_wanted / cardinality(v_projects)) end;
+    return array(
+        with running as materialized (
+            select q.project_id, q.function_id, q.lane, count(*)::integer as n
+              from zmesh.queue q where q.status = 'running' group by q.project_id, q.function_id, q.lane
+        ), projects as materialized (
+            select p.id, r.n as running, p.max_running - r.n as free
+              from unnest(v_projects) ready
+              join zmesh.projects p on p.id = ready
+              cross join lateral (select coalesce(sum(r.n), 0)::integer as n
+                                    from running r where r.project_id = p.id) r
+             where p.max_running > r.n
+        ), lanes as materialized (   -- null: no limit of its own
+            select p.id as project_id, p.running, p.free, l.lane, l.function_id,
+                   f.max_concurrency - (select coalesce(sum(r.n), 0) from running r
+                                         where r.function_id = l.function_id) as function_free,
+                   case when l.keyed then f.max_concurrency_per_key - (select coalesce(sum(r.n), 0) from running r
+                                                                        where r.lane = l.lane) end as lane_free
+              from projects p
+              cross join lateral zmesh.ready_lanes(p_waited, p.id, greatest(least(p.free, v_each), 16) + v_running) l
+              left join zmesh.functions f on f.id = l.function_id
+        ), candidates as (
+            select j.id, l.project_id, l.running, l.free, l.function_free, j.priority, j.run_at, row_number()
+                       over (partition by l.function_id order by j.priority desc, j.run_at) as turn_in_function
+              from lanes l
+              cross join lateral (
+                   select q.id, q.priority, q.run_at from zmesh.queue q
+                    where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id = l.project_id
+                      and q.lane = l.lane and (q.expires_at is null or q.expires_at > p_now)
+                    order by q.priority desc, q.run_at
+                    limit greatest(least(v_each, l.free, l.function_free, l.lane_free), 0)) j
+        ), turns as (
+            select c.id, c.free, c.running, row_number()
+                       over (partition by c.project_id order by c.priority desc, c.run_at) as turn
+              from candidates c
+             where c.function_free is null or c.turn_in_function <= c.function_free
+        )
+        select t.id from turns t where t.turn <= t.free order by t.running + t.turn, random() limit p_wanted);
+end $$;
+comment on function zmesh.next_of(boolean, integer, timestamptz) is
+    'What may start now within all limits, the projects in turn: those that have least running first.';
+
+create or replace function zmesh.start(p_listener uuid, p_ids uuid[], p_now timestamptz) returns uuid[]
+language plpgsql as $$
+declare
+    v_started uuid[];
+begin
+    with free as materialized (   -- a cancellation may hold a row: it is left to it
+        select q.id from zmesh.queue q where q.id = any (p_ids) and q.status = 'queued' for update skip locked
+    ), started as (
+        update zmesh.queue q
+           set status = 'running', listener_id = p_listener, attempt = q.attempt + 1, started_at = p_now,
+               version = (select f.version from zmesh.functions f where f.id = q.function_id)
+          from free where q.id = free.id
+        returning q.id
+    )
+    select coalesce(array_agg(s.id), '{}') into v_started from started s;
+    return v_started;
+end $$;
+comment on function zmesh.start(uuid, uuid[], timestamptz) is 'Makes these invocations a listener''s; returns which are.';
+
+create or replace function zmesh.make_due(p_now timestamptz) returns void
+language plpgsql as $$
+begin
+    update zmesh.queue q set due = true
+      from (select d.id from zmesh.queue d where d.status = 'queued' and not d.due and d.run_at <= p_now
+             order by d.run_at limit 1000 for update skip locked) come
+     where q.id = come.id;
+end $$;
+comment on function zmesh.make_due(timestamptz) is 'Puts what was delayed until now among what is ready.';
+
+create or replace function zmesh.start_next(p_listener uuid, p_wanted integer, p_now timestamptz) returns uuid[]
+language plpgsql as $$
+declare
+    v_started uuid[] := '{}';
+    v_round   uuid[];
+    v_waited  boolean;
+begin
+    foreach v_waited in array array[true, false] loop
+        while cardinality(v_started) < p_wanted
+            and exists (select from zmesh.queue q where q.status = 'queued' and q.due and q.waited = v_waited) loop
+            v_round := zmesh.next_of(v_waited, p_wanted - cardinality(v_started), p_now);
+            v_round := zmesh.start(p_listener, v_round, p_now);
+            exit when cardinality(v_round) = 0;
+            v_started := v_started || v_round;
+        end loop;
+    end loop;
+    return v_started;
+end $$;
+comment on function zmesh.start_next(uuid, integer, timestamptz) is
+    'Makes up to this many invocations a listener''s, those that somebody waits for before any other.';
+
+create or replace function zmesh.nothing_to_claim(p_listener uuid) returns boolean
+language plpgsql as $$
+begin
+    return not exists (select from zmesh.queue q where q.status = 'queued' and q.due)
+       and not exists (select from zmesh.queue q where q.status = 'queued' and not q.due and q.run_at <= zmesh.now())
+       and exists (select from zmesh.listeners l
+                    where l.id = p_listener and l.waiting and l.lease_expires_at > zmesh.now());
+end $$;
+comment on function zmesh.nothing_to_claim(uuid) is
+    'Whether a claim of this listener would find nothing and change nothing: an idle listener locks and writes nothing.';
+
+create or replace function zmesh.claim(p_listener uuid, p_slots integer)
+returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
+               entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
+               payload text, request text, attempt smallint, max_attempts smallint)
+language plpgsql security definer set search_path = pg_catalog
+-- The queue's size changes faster than its statistics: fix the plans that are right at any size.
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
+set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+    v_now     timestamptz;
+    v_wanted  integer;
+    v_started uuid[];
+begin
+    if zmesh.nothing_to_claim(p_listener) then
+        return;
+    end if;
+    -- One claim at a time: whoever holds this row sees every claim before it, so the limits are exact.
+    select s.max_running into v_wanted from zmesh.settings s for update;
+    v_now := zmesh.now();
+    perform from zmesh.listeners l where l.id = p_listener and l.lease_expires_at > v_now;
+    if not found then
+        perform zmesh.fail('ZM410', 'the lease of this listener has run out', 'Stop its runs and register again.');
+    end if;
+    perform zmesh.make_due(v_now);
+    v_wanted := least(p_slots, v_wanted - (select count(*) from zmesh.queue q where q.status = 'running'));
+    v_started := zmesh.start_next(p_listener, v_wanted, v_now);
+    update zmesh.listeners l set waiting = not l.waiting
+     where l.id = p_listener and l.waiting <> (cardinality(v_started) < v_wanted);
+    if exists (select from zmesh.queue q where q.id = any (v_started)
+                and not exists (select from zmesh.functions f where f.id = q.function_id)) then
+        perform zmesh.end_without_function(v_started);
+    end if;
+    return query
+        select q.id, q.project_id, q.function_id, f.slug, f.version, f.language, f.entry_point, f.code,
+               f.timeout_ms, f.memory_mb, f.env_vars, q.payload::text, q.request::text, q.attempt, q.max_attempts
+          from unnest(v_started) started
+          join zmesh.queue q on q.id = started
+          join zmesh.functions f on f.id = q.function_id
+         order by q.waited desc, q.priority desc, q.run_at;
+end $$;
+comment on function zmesh.claim(uuid, integer) is
+    'Claims up to p_slots due invocations for a listener: waited-for ones first, then the projects in turn, within all limits.';
+
+create or replace function zmesh.seconds_to_next() returns double precision
+language plpgsql security definer set search_path = pg_catalog set enable_seqscan = off as $$
+begin
+    return (select extract(epoch from q.run_at - zmesh.now()) from zmesh.queue q
+             where q.status = 'queued' and not q.due order by q.run_at limit 1);
+end $$;
+comment on function zmesh.seconds_to_next() is
+    'How long until the next delayed invocation or retry comes due, negative when it has; null: there is none.';

@@ -1,0 +1,190 @@
+-- How attempts end: for good, in zmesh.history, or back in the queue while attempts are left.
+
+create or replace function zmesh.retry_delay(p_attempt integer, p_base_ms integer, p_max_ms integer) returns interval
+language sql volatile parallel safe
+return least(p_max_ms, p_base_ms * power(2, least(p_attempt - 1, 40))) * (0.5 + random() / 2) * interval '1 millisecond';
+comment on function zmesh.retry_delay(integer, integer, integer) is
+    'Wait after a failed attempt: doubled with each one up to a maximum, less up to half of it at random, so that retries spread.';
+
+create or replace function zmesh.failure(p_id uuid, p_attempt smallint, p_status text, p_type text, p_message text)
+returns zmesh.outcome
+language sql immutable parallel safe
+return row(p_id, p_attempt, p_status, null, null,
+           jsonb_build_object('type', p_type, 'message', p_message, 'stack', null),
+           null, null, null, null)::zmesh.outcome;
+comment on function zmesh.failure(uuid, smallint, text, text, text) is 'An end that the platform, not the run, tells of.';
+
+create or replace function zmesh.end_for_good(p_outcomes zmesh.outcome[], p_now timestamptz) returns void
+language plpgsql as $$
+begin
+    with gone as (
+        delete from zmesh.queue q using unnest(p_outcomes) o
+         where q.id = o.id
+        returning q.*, o.status as ended, o.result as end_result, o.response as end_response, o.error as end_error,
+                  o.duration_ms as end_duration_ms, o.cpu_ms as end_cpu_ms, o.peak_memory_mb as end_peak_memory_mb
+    )
+    insert into zmesh.history (
+        id, project_id, function_id, parent_id, schedule_id, lane, created_at, run_at, expires_at, started_at,
+        finished_at, version, duration_ms, cpu_ms, peak_memory_mb, retry_base_ms, retry_max_ms, priority, max_attempts,
+        attempt, due, waited, cancel_requested, status, source, function, payload, request, idempotency_key,
+        concurrency_key, result, response, error)
+    select g.id, g.project_id, g.function_id, g.parent_id, g.schedule_id, g.lane, g.created_at, g.run_at, g.expires_at,
+           g.started_at, p_now, g.version, g.end_duration_ms, g.end_cpu_ms, g.end_peak_memory_mb, g.retry_base_ms,
+           g.retry_max_ms, g.priority, g.max_attempts, g.attempt, g.due, g.waited, g.cancel_requested, g.ended,
+           g.source, g.function, g.payload, g.request, g.idempotency_key, g.concurrency_key, g.end_result,
+           g.end_response, g.end_error
+      from gone g
+        on conflict do nothing;   -- an id that ended before keeps its first end
+    perform zmesh.tell(p_outcomes);
+end $$;
+comment on function zmesh.end_for_good(zmesh.outcome[], timestamptz) is 'Moves invocations to history, and tells who waits.';
+
+create or replace function zmesh.tell(p_outcomes zmesh.outcome[]) returns void
+language plpgsql as $$
+declare
+    v_waiter record;
+begin
+    for v_waiter in delete from zmesh.waiters w using unnest(p_outcomes) o where w.invocation_id = o.id
+                    returning w.channel, o.id loop
+        perform pg_notify(v_waiter.channel, v_waiter.id::text);
+    end loop;
+end $$;
+comment on function zmesh.tell(zmesh.outcome[]) is 'Notifies the callers that wait for these invocations, and nobody else.';
+
+create or replace function zmesh.put_back(p_outcomes zmesh.outcome[], p_now timestamptz) returns void
+language plpgsql as $$
+begin
+    update zmesh.queue q
+       set status = 'queued', due = false, listener_id = null, result = o.result, response = o.response,
+           error = o.error, duration_ms = o.duration_ms, cpu_ms = o.cpu_ms, peak_memory_mb = o.peak_memory_mb,
+           run_at = p_now + zmesh.retry_delay(q.attempt, coalesce(q.retry_base_ms, f.retry_base_ms),
+                                              coalesce(q.retry_max_ms, f.retry_max_ms))
+      from unnest(p_outcomes) o, zmesh.functions f
+     where q.id = o.id and f.id = q.function_id;
+end $$;
+comment on function zmesh.put_back(zmesh.outcome[], timestamptz) is 'Puts invocations back into the queue, to be tried again later.';
+
+create or replace function zmesh.end_attempts(p_outcomes zmesh.outcome[]) returns void
+language plpgsql security definer set search_path = pg_catalog
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
+set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    v_now   timestamptz := zmesh.now();
+    v_final zmesh.outcome[];
+    v_again zmesh.outcome[];
+begin
+    insert into zmesh.logs (invocation_id, attempt, line, project_id, at, level, message)
+    select q.id, q.attempt, l.line, q.project_id, l.at, l.level, l.message
+      from unnest(p_outcomes) o
+      join zmesh.queue q on q.id = o.id
+      cross join rows from (json_to_recordset(o.logs) as (at timestamptz, level text, message text))
+           with ordinality as l (at, level, message, line)
+     where o.logs is not null;
+    select array_agg(o) filter (where final), array_agg(o) filter (where not final) into v_final, v_again
+      from (select o, o.status in ('success', 'cancelled') or q.status = 'queued' or q.attempt >= q.max_attempts
+                      or q.cancel_requested or not exists (select from zmesh.functions f where f.id = q.function_id)
+                      as final
+              from unnest(p_outcomes) o join zmesh.queue q on q.id = o.id) judged;
+    if v_final is not null then
+        perform zmesh.end_for_good(v_final, v_now);
+    end if;
+    if v_again is not null then
+        perform zmesh.put_back(v_again, v_now);
+    end if;
+end $$;
+comment on function zmesh.end_attempts(zmesh.outcome[]) is
+    'Writes the end of attempts whose queue rows the caller has locked: final, or back to the queue while attempts are left.';
+
+create or replace function zmesh.finish(p_listener uuid, p_outcomes zmesh.outcome[]) returns setof uuid
+language plpgsql security definer set search_path = pg_catalog set enable_seqscan = off as $$
+declare
+    v_owned uuid[];
+begin
+    v_owned := array(
+        select q.id from zmesh.queue q join unnest(p_outcomes) o on o.id = q.id and o.attempt = q.attempt
+         where q.listener_id = p_listener order by q.id for update of q);
+    if cardinality(v_owned) > 0 then
+        perform zmesh.end_attempts(array(select o from unnest(p_outcomes) o where o.id = any (v_owned)));
+    end if;
+    return query select unnest(v_owned);
+end $$;
+comment on function zmesh.finish(uuid, zmesh.outcome[]) is
+    'Ends attempts that this listener still owns and returns their ids; an outcome from a lost lease is left out.';
+
+create or replace function zmesh.end_without_function(p_ids uuid[]) returns void
+language plpgsql as $$
+begin
+    perform zmesh.end_attempts(array(
+        select zmesh.failure(q.id, q.attempt, 'cancelled', 'cancelled', format('function "%s" was deleted', q.function))
+          from zmesh.queue q
+         where q.id = any (p_ids) and not exists (select from zmesh.functions f where f.id = q.function_id)));
+end $$;
+comment on function zmesh.end_without_function(uuid[]) is
+    'Cancels what was inserted while its function was being deleted.';
+
+create or replace function zmesh.end_expired() returns integer
+language plpgsql security definer set search_path = pg_catalog set enable_seqscan = off as $$
+declare
+    v_expired zmesh.outcome[];
+begin
+    v_expired := array(
+        select zmesh.failure(q.id, q.attempt, 'error', 'expired', 'It was not started before its expires_at.')
+          from zmesh.queue q where q.status = 'queued' and q.expires_at <= zmesh.now()
+         order by q.expires_at limit 1000 for update skip locked);
+    if cardinality(v_expired) > 0 then
+        perform zmesh.end_attempts(v_expired);
+    end if;
+    return cardinality(v_expired);
+end $$;
+comment on function zmesh.end_expired() is 'Ends what was not started in time; returns how many.';
+
+create or replace function zmesh.cancel(p_ids uuid[], p_why text default 'cancelled on request') returns integer
+language plpgsql security definer set search_path = pg_catalog set enable_seqscan = off as $$
+declare
+    v_queued  zmesh.outcome[];
+    v_running integer;
+begin
+    perform from zmesh.queue where id = any (p_ids) order by id for update;
+    update zmesh.queue set cancel_requested = true where id = any (p_ids) and status = 'running';
+    get diagnostics v_running = row_count;
+    if v_running > 0 then
+        notify zmesh_cancel;
+    end if;
+    v_queued := array(select zmesh.failure(q.id, q.attempt, 'cancelled', 'cancelled', p_why)
+                        from zmesh.queue q where q.id = any (p_ids) and q.status = 'queued');
+    if cardinality(v_queued) > 0 then
+        perform zmesh.end_attempts(v_queued);
+    end if;
+    return v_running + cardinality(v_queued);
+end $$;
+comment on function zmesh.cancel(uuid[], text) is
+    'Ends queued invocations as cancelled and asks for the end of running ones; returns how many. Ended ones are left alone.';
+
+create or replace function zmesh.retry(p_ids uuid[]) returns setof uuid
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+    return query
+        with dead as (
+            delete from zmesh.history h
+             where h.id = any (p_ids) and h.status in ('error', 'timeout', 'cancelled') and h.attempt < 100
+               and exists (select from zmesh.functions f where f.id = h.function_id)
+            returning h.*
+        )
+        insert into zmesh.queue (
+            id, project_id, function_id, parent_id, schedule_id, lane, created_at, run_at, retry_base_ms, retry_max_ms,
+            priority, max_attempts, attempt, due, source, function, payload, request, idempotency_key,
+            concurrency_key, error)
+        select d.id, d.project_id, d.function_id, d.parent_id, d.schedule_id, d.lane, d.created_at, zmesh.now(),
+               d.retry_base_ms, d.retry_max_ms, d.priority, d.attempt + 1, d.attempt, true, d.source,
+               d.function, d.payload, d.request, d.idempotency_key, d.concurrency_key, d.error
+          from dead d
+        returning id;
+    notify zmesh_jobs;
+end $$;
+comment on function zmesh.retry(uuid[]) is
+    'Gives ended invocations that did not succeed one attempt more; returns which. Their payload, id and history stay.';
+
+create or replace view zmesh.dead_invocations with (security_invoker) as
+    select * from zmesh.invocations where status in ('error', 'timeout');
+comment on view zmesh.dead_invocations is
+    'Invocations that failed and have no attempts left. zmesh.retry() gives them one more.';

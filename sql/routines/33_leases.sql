@@ -1,0 +1,68 @@
+create or replace function zmesh.register_listener(p_name text, p_slots integer, p_lease interval) returns uuid
+language sql security definer set search_path = pg_catalog
+begin atomic
+    insert into zmesh.listeners (name, slots, started_at, lease_expires_at)
+    values (p_name, p_slots, zmesh.now(), zmesh.now() + p_lease)
+    returning id;
+end;
+comment on function zmesh.register_listener(text, integer, interval) is 'Starts the lease of a listener.';
+
+create or replace function zmesh.renew_lease(p_listener uuid, p_lease interval) returns setof uuid
+language plpgsql security definer set search_path = pg_catalog set enable_seqscan = off as $$
+begin
+    update zmesh.listeners set lease_expires_at = zmesh.now() + p_lease
+     where id = p_listener and lease_expires_at > zmesh.now();
+    if not found then
+        perform zmesh.fail('ZM410', 'the lease of this listener has run out', 'Stop its runs and register again.');
+    end if;
+    return query select q.id from zmesh.queue q
+                  where q.status = 'running' and q.listener_id = p_listener and q.cancel_requested;
+end $$;
+comment on function zmesh.renew_lease(uuid, interval) is
+    'Prolongs the lease of a listener; returns those of its invocations that shall be cancelled.';
+
+create or replace function zmesh.take_from_listeners(p_listeners uuid[]) returns integer
+language plpgsql set enable_seqscan = off as $$
+declare
+    v_lost zmesh.outcome[];
+begin
+    v_lost := array(
+        select case when q.cancel_requested
+                   then zmesh.failure(q.id, q.attempt, 'cancelled', 'cancelled', 'cancelled on request')
+                   else zmesh.failure(
+                       q.id, q.attempt, 'error', 'listener_lost',
+                       format('The listener that ran attempt %s of %s stopped before the end. ', q.attempt, q.max_attempts)
+                       || 'Allow more attempts (max_attempts) to have it run again by itself.') end
+          from zmesh.queue q
+         where q.status = 'running' and q.listener_id = any (p_listeners) order by q.id for update);
+    perform zmesh.end_attempts(v_lost);
+    delete from zmesh.listeners where id = any (p_listeners);
+    if cardinality(v_lost) > 0 then
+        notify zmesh_jobs;   -- what they held back within the limits may start elsewhere
+    end if;
+    return cardinality(v_lost);
+end $$;
+comment on function zmesh.take_from_listeners(uuid[]) is
+    'Ends a lost attempt for everything these listeners ran, and forgets the listeners.';
+
+create or replace function zmesh.reap() returns integer
+language plpgsql security definer set search_path = pg_catalog as $$
+declare
+    v_expired uuid[];
+begin
+    if not exists (select from zmesh.listeners where lease_expires_at <= zmesh.now()) then
+        return 0;
+    end if;
+    perform from zmesh.settings for update;   -- no claim may slip in for a listener that is being removed
+    v_expired := array(select id from zmesh.listeners where lease_expires_at <= zmesh.now() order by id for update);
+    return zmesh.take_from_listeners(v_expired);
+end $$;
+comment on function zmesh.reap() is 'Takes the invocations of listeners whose lease ran out; returns how many.';
+
+create or replace function zmesh.leave(p_listener uuid) returns integer
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+    perform from zmesh.settings for update;
+    return zmesh.take_from_listeners(array[p_listener]);
+end $$;
+comment on function zmesh.leave(uuid) is 'A listener''s orderly end: its lease ends now, and what it still ran counts as lost.';

@@ -1,0 +1,50 @@
+"""One API process for all tests of this folder, and a project of its own for each test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+
+from tests.api.client import Api, ApiProcess
+from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
+from tests.databases import Database
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A database and the API over it."""
+
+    database: Database
+    process: ApiProcess
+
+
+@pytest.fixture(scope="session")
+def backend(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    name = f"zmesh_test_{secrets.token_hex(6)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+        database = Database.create(server, name, API_PASSWORD, LISTENER_PASSWORD)
+        process = ApiProcess(database, tmp_path_factory.mktemp("api") / "log")
+        try:
+            yield Backend(database, process)
+        finally:
+            process.stop()
+            connection.execute(f"drop database {name} with (force)")
+            for role in database.roles:
+                connection.execute(f"drop role {role}")
+
+
+@pytest.fixture
+def api(backend: Backend) -> Api:
+    """A new project with an owner and a key."""
+    return Api.create(backend.database, backend.process.url, f"p{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def stranger(backend: Backend) -> Api:
+    """Another project on the same platform."""
+    return Api.create(backend.database, backend.process.url, f"s{secrets.token_hex(4)}")

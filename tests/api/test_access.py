@@ -1,0 +1,193 @@
+"""Who may call what."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+
+from tests.api.client import JWT_KEY, Api, eventually, new_token, refused, standing_in
+from tests.api.conftest import Backend
+
+READS = [
+    ("GET", "/functions"),
+    ("GET", "/functions/greet"),
+    ("GET", "/functions/greet/versions"),
+    ("GET", "/functions/greet/invocations"),
+    ("GET", "/schedules"),
+    ("GET", "/webhooks"),
+]
+WRITES = [
+    ("POST", "/functions"),
+    ("PATCH", "/functions/greet"),
+    ("DELETE", "/functions/greet"),
+    ("POST", "/functions/greet/invoke"),
+    ("POST", "/functions/greet/versions/1/rollback"),
+    ("POST", "/schedules"),
+    ("PATCH", f"/schedules/{uuid4()}"),
+    ("DELETE", f"/schedules/{uuid4()}"),
+    ("POST", "/webhooks"),
+    ("PATCH", f"/webhooks/{uuid4()}"),
+    ("DELETE", f"/webhooks/{uuid4()}"),
+    ("POST", f"/invocations/{uuid4()}/cancel"),
+    ("DELETE", f"/invocations/{uuid4()}"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), [*READS, *WRITES, ("GET", f"/invocations/{uuid4()}")])
+def test_every_endpoint_asks_for_credentials_before_it_looks_at_anything(api: Api, method: str, path: str) -> None:
+    answer = api.client.request(method, api.url + path, content=b"{" if method in ("POST", "PATCH") else None)
+    refused(answer, 401, "missing_credentials")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_viewer_reads_and_changes_nothing(api: Api) -> None:
+    api.deploy()
+    api.change_role("viewer")
+    for method, path in READS:
+        assert api.call(method, path).status_code == 200, path
+    for method, path in WRITES:
+        refused(api.call(method, path, json={}), 403, "forbidden")
+
+
+def test_a_developer_manages_functions(api: Api) -> None:
+    api.change_role("developer")
+    api.deploy()
+    assert api.call("DELETE", "/functions/greet").status_code == 204
+
+
+def test_a_person_who_is_no_member_any_more_is_refused_at_once(api: Api) -> None:
+    assert api.call("GET", "/functions").status_code == 200
+    api.database.rows("delete from zmesh.memberships where user_id = %s", api.user_id)
+    refused(api.call("GET", "/functions"), 403, "not_a_member")
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [
+        (new_token(uuid4(), uuid4(), lifetime=-1), "token_expired"),
+        (new_token(uuid4(), uuid4(), key="another key that is long enough for HS256"), "token_untrusted"),
+        (jwt.encode({"sub": str(uuid4()), "exp": 2**31}, "", algorithm="none"), "token_untrusted"),
+        (jwt.encode({"sub": str(uuid4()), "exp": 2**31}, JWT_KEY, algorithm="HS512"), "token_untrusted"),
+        (jwt.encode({"sub": str(uuid4()), "exp": 2**31}, JWT_KEY), "token_malformed"),
+        (jwt.encode({"sub": str(uuid4()), "project": str(uuid4())}, JWT_KEY), "token_malformed"),
+        (jwt.encode({"sub": "ada", "project": str(uuid4()), "exp": 2**31}, JWT_KEY), "token_malformed"),
+        (jwt.encode({"sub": str(uuid4()), "project": 5, "exp": 2**31}, JWT_KEY), "token_malformed"),
+        ("x", "token_malformed"),
+        ("a.b.c", "token_malformed"),
+        ("é", "token_malformed"),
+        ("zb_key", "missing_credentials"),
+    ],
+)
+def test_a_bad_token_is_refused_with_its_reason(api: Api, token: str, code: str) -> None:
+    answer = api.call("GET", "/functions", headers={"authorization": f"Bearer {token}".encode("latin-1")})
+    refused(answer, 401, code)
+    assert "Bearer" in answer.headers["www-authenticate"]
+
+
+def test_another_projects_things_do_not_exist(api: Api, stranger: Api) -> None:
+    function = stranger.deploy()
+    [id] = stranger.database.enqueue(stranger.project)
+    hook = stranger.call("POST", "/webhooks", json={"function_id": "greet"}).json()
+    schedule = stranger.call("POST", "/schedules", json={"function_id": "greet", "cron": "@daily"}).json()
+    for method, path in (
+        ("GET", f"/functions/{function['id']}"),
+        ("PATCH", f"/functions/{function['id']}"),
+        ("DELETE", f"/functions/{function['id']}"),
+        ("POST", f"/functions/{function['id']}/invoke"),
+        ("POST", f"/functions/{function['id']}/versions/1/rollback"),
+        ("GET", f"/invocations/{id}"),
+        ("GET", f"/invocations/{id}/logs"),
+        ("POST", f"/invocations/{id}/cancel"),
+        ("GET", f"/webhooks/{hook['id']}"),
+        ("PATCH", f"/webhooks/{hook['id']}"),
+        ("DELETE", f"/webhooks/{hook['id']}"),
+        ("GET", f"/schedules/{schedule['id']}"),
+        ("PATCH", f"/schedules/{schedule['id']}"),
+        ("DELETE", f"/schedules/{schedule['id']}"),
+    ):
+        body = {"json": {}} if method == "PATCH" else {}
+        assert api.call(method, path, **body).status_code == 404, path
+    refused(api.call("POST", "/webhooks", json={"function_id": function["id"]}), 404, "function_not_found")
+    refused(api.invoke("greet"), 404, "function_not_found")
+    assert api.invoke("greet", headers={"x-api-key": stranger.key, "prefer": "respond-async"}).status_code == 202
+
+
+def test_an_api_key_works_in_either_header_and_stops_when_revoked(api: Api) -> None:
+    api.deploy()
+    with standing_in(api):
+        assert api.invoke().status_code == 200
+        bearer = {"authorization": f"Bearer {api.key}"}
+        assert api.client.post(f"{api.url}/api/functions/greet", headers=bearer).status_code == 200
+    api.database.rows("update zmesh.api_keys set revoked_at = now() where project_id = %s", api.project.id)
+    refused(api.invoke(), 401, "api_key_revoked")
+
+
+@pytest.mark.parametrize("key", ["zb_wrong", "x" * 5000, "é"])
+def test_an_unknown_api_key_is_refused(api: Api, key: str) -> None:
+    answer = api.invoke(headers={"x-api-key": key.encode("latin-1")})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("ApiKey")
+
+
+def test_the_public_route_asks_for_a_key(api: Api) -> None:
+    refused(api.client.post(f"{api.url}/api/functions/greet"), 401, "missing_credentials")
+    token = {"authorization": f"Bearer {api.token}"}
+    refused(api.client.post(f"{api.url}/api/functions/greet", headers=token), 401, "missing_credentials")
+
+
+def test_the_last_use_of_a_key_is_noted(api: Api) -> None:
+    api.deploy()
+    api.invoke(headers={"prefer": "respond-async"})
+    used = eventually(
+        lambda: api.database.value("select last_used_at from zmesh.api_keys where project_id = %s", api.project.id),
+        "the note of the key's use",
+    )
+    assert abs((datetime.now(UTC) - used).total_seconds()) < 60
+
+
+def test_logging_in_gives_a_token_of_the_project(api: Api) -> None:
+    email = f"{api.project.schema}@example.org"
+    email = api.database.value("select email from zmesh.users where id = %s", api.user_id)
+    answer = api.client.post(f"{api.url}/auth/login", json={"email": email.upper(), "password": "pw"})
+    assert answer.status_code == 200, answer.text
+    session = answer.json()
+    assert session["project_id"] == str(api.project.id)
+    assert datetime.fromisoformat(session["expires_at"]) > datetime.now(UTC)
+    api.token = session["token"]
+    assert api.call("GET", "/functions").status_code == 200
+    elsewhere = {"email": email, "password": "pw", "project": "nowhere"}
+    refused(api.client.post(f"{api.url}/auth/login", json=elsewhere), 403, "not_a_member")
+
+
+def test_a_wrong_password_and_an_unknown_person_look_and_last_the_same(api: Api) -> None:
+    email = api.database.value("select email from zmesh.users where id = %s", api.user_id)
+
+    def attempt(who: str) -> tuple[dict[str, object], float]:
+        started = time.perf_counter()
+        answer = api.client.post(f"{api.url}/auth/login", json={"email": who, "password": "wrong"})
+        return refused(answer, 401, "invalid_login"), time.perf_counter() - started
+
+    known, known_time = attempt(email)
+    unknown, unknown_time = attempt("nobody@example.org")
+    assert known == unknown
+    assert unknown_time > known_time / 4
+
+
+def test_guessing_passwords_is_throttled(backend: Backend, api: Api) -> None:
+    """Through another address than the other tests', which the throttle shall not hit."""
+    email = api.database.value("select email from zmesh.users where id = %s", api.user_id)
+    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.9"), timeout=30) as client:
+
+        def attempt(password: str) -> httpx.Response:
+            return client.post(f"{api.url}/auth/login", json={"email": email, "password": password})
+
+        answers = [attempt(f"guess {n}") for n in range(9)]
+        assert [answer.status_code for answer in answers] == [401] * 8 + [429]
+        refused(answers[-1], 429, "too_many_attempts")
+        assert int(answers[-1].headers["retry-after"]) > 0
+        assert attempt("pw").status_code == 429

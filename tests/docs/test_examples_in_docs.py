@@ -1,0 +1,96 @@
+"""The examples of the documentation, run from top to bottom as a reader would.
+
+A fence says what is done with its block: ``python greet.py`` writes a file, ``sh run`` and ``python run`` run it,
+``sql run`` runs it as the project's role, ``sql run until 3`` repeats it until it gives so many rows, and
+``text output`` must be part of what the block before it printed. Any other block is only to be read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.platform import REPOSITORY, ZMESH, Platform, clean_environment, eventually
+
+FENCE = re.compile(r"^```(.*)\n((?s:.*?))^```$", re.MULTILINE)
+PAGES = sorted((REPOSITORY / "docs").glob("**/*.md"))
+LINK = re.compile(r"\[[^]]*]\(([^)\s]+)\)")
+
+
+@dataclass
+class Reader:
+    """Does what a page says, in a folder of its own."""
+
+    platform: Platform
+    folder: Path
+    printed: str = field(default="", init=False)
+
+    def do(self, words: list[str], text: str) -> None:
+        match words:
+            case ["text", "output"]:
+                assert text.strip() in self.printed
+            case ["sh", "run"]:
+                self.run(["bash", "-euc", text])
+            case ["python", "run"]:
+                self.run([sys.executable, "-c", text])
+            case ["sql", "run"]:
+                self.platform.sql(text)
+            case ["sql", "run", "until", count]:
+                eventually(lambda: len(self.platform.sql(text)) == int(count), f"{count} rows of {text}")
+            case [_, name] if "." in name:
+                (self.folder / name).write_text(text)
+
+    def run(self, command: list[str]) -> None:
+        environment = {
+            **clean_environment(),
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "ZMESH_URL": self.platform.url,
+            "ZMESH_TOKEN": self.platform.token,
+            "ZMESH_API_KEY": self.platform.api_key,
+        }
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=90, check=False
+        )
+        assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
+        self.printed = done.stdout
+
+
+@pytest.fixture
+def reader(running_platform: Platform, tmp_path: Path) -> Reader:
+    """Somebody with the command `zmesh` and a running platform."""
+    command = tmp_path / "bin" / "zmesh"
+    command.parent.mkdir()
+    interpreter, option, code = ZMESH
+    command.write_text(f"#!/bin/sh\nexec {interpreter} {option} '{code}' \"$@\"\n")
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    return Reader(running_platform, tmp_path)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("page", sorted((REPOSITORY / "docs" / "triggers").glob("*.md")), ids=lambda page: page.stem)
+def test_the_example_runs(reader: Reader, page: Path) -> None:
+    blocks = FENCE.findall(page.read_text("utf-8"))
+    assert any("run" in info.split() for info, _ in blocks)
+    for info, text in blocks:
+        reader.do(info.split(), text)
+
+
+@pytest.mark.parametrize("page", [REPOSITORY / "README.md", REPOSITORY / "examples" / "README.md", *PAGES], ids=str)
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text("utf-8")):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{page}: {target}"

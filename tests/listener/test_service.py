@@ -1,0 +1,144 @@
+"""A listener's life: it wakes, claims what it can run, keeps its lease, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from tests.databases import Database
+from tests.listener.conftest import Running, ScriptedSandbox, eventually
+
+
+def ended(database: Database, ids: list[UUID]) -> bool:
+    query = "select count(*) from zmesh.invocations where id = any (%s) and finished_at is not null"
+    return bool(database.value(query, ids) == len(ids))
+
+
+def owners(database: Database) -> int:
+    return int(database.value("select count(*) from zmesh.listeners"))
+
+
+async def test_what_is_inserted_runs_and_its_result_is_kept(database: Database, running: Running) -> None:
+    project = database.project()
+    database.function(project)
+    async with running():
+        ids = database.enqueue(project, count=30, payload='{"n": 1}')
+        await eventually(lambda: ended(database, ids), "the ends")
+    results = database.rows("select status, result, attempt from zmesh.invocations")
+    assert results == [{"status": "success", "result": {"n": 1}, "attempt": 1}] * 30
+
+
+async def test_no_more_run_at_once_than_there_are_slots(
+    database: Database, running: Running, sandbox: ScriptedSandbox
+) -> None:
+    project = database.project()
+    database.function(project)
+    sandbox.allowed.clear()
+    async with running(slots=3):
+        ids = database.enqueue(project, count=20)
+        await eventually(lambda: len(sandbox.runs) == 3, "three runs")
+        assert database.value("select count(*) from zmesh.queue where status = 'running'") == 3
+        sandbox.allowed.set()
+        await eventually(lambda: ended(database, ids), "the ends")
+    assert sandbox.most_at_once == 3
+
+
+async def test_what_is_delayed_or_retried_runs_when_it_comes_due(database: Database, running: Running) -> None:
+    project = database.project()
+    database.function(project)
+    async with running():
+        await eventually(lambda: owners(database) == 1, "the listener")
+        later = "clock_timestamp() + interval '300 milliseconds'"
+        query = f"insert into zmesh.invocations (function, run_at) values ('greet', {later}) returning id"
+        id = database.value(query, url=project.url)
+        await eventually(lambda: ended(database, [id]), "the delayed invocation")
+    assert database.value("select started_at >= run_at from zmesh.invocations")
+
+
+async def test_a_lost_connection_loses_no_invocation(database: Database, running: Running) -> None:
+    project = database.project()
+    database.function(project)
+    async with running():
+        await eventually(lambda: owners(database) == 1, "the listener")
+        for _ in range(5):
+            database.rows("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'zmesh_listener'")
+            ids = database.enqueue(project, count=5)
+            await eventually(lambda ids=ids: ended(database, ids), "the ends")  # type: ignore[misc]
+    assert database.value("select max(attempt) from zmesh.invocations") == 1
+
+
+async def test_stopping_lets_runs_end_and_starts_no_more(
+    database: Database, running: Running, sandbox: ScriptedSandbox
+) -> None:
+    project = database.project()
+    database.function(project)
+    sandbox.allowed.clear()
+    async with running(slots=2):
+        database.enqueue(project, count=5)
+        await eventually(lambda: len(sandbox.runs) == 2, "two runs")
+        asyncio.get_running_loop().call_later(0.2, sandbox.allowed.set)
+    counts = database.rows("select status, count(*) from zmesh.invocations group by status order by status")
+    assert counts == [{"status": "queued", "count": 3}, {"status": "success", "count": 2}]
+    assert owners(database) == 0
+
+
+async def test_stopping_gives_back_what_does_not_end_in_time(
+    database: Database, running: Running, sandbox: ScriptedSandbox
+) -> None:
+    project = database.project()
+    database.function(project)
+    sandbox.allowed.clear()
+    async with running(drain_seconds=0):
+        [again] = database.enqueue(project)
+        [once] = database.enqueue(project, max_attempts=1)
+        await eventually(lambda: len(sandbox.runs) == 2, "two runs")
+    assert sandbox.cancelled == 2
+    assert database.invocation(again)["status"] == "queued"
+    assert database.invocation(once)["error"]["type"] == "listener_lost"
+
+
+async def test_a_listener_whose_lease_was_lost_stops_its_runs_and_starts_again(
+    database: Database, running: Running, sandbox: ScriptedSandbox
+) -> None:
+    project = database.project()
+    database.function(project)
+    sandbox.allowed.clear()
+    async with running(lease_seconds=2):
+        [id] = database.enqueue(project, retry_base_ms=1)
+        await eventually(lambda: len(sandbox.runs) == 1, "the run")
+        first = database.value("select id from zmesh.listeners")
+        database.rows("update zmesh.listeners set lease_expires_at = zmesh.now()")
+        database.rows("select zmesh.reap()")
+        await eventually(lambda: sandbox.cancelled == 1, "the end of the run that lost its lease")
+        sandbox.allowed.set()
+        await eventually(lambda: ended(database, [id]), "the second attempt")
+        assert database.value("select id from zmesh.listeners") != first
+    assert database.invocation(id)["attempt"] == 2
+
+
+async def test_a_running_invocation_is_stopped_when_it_is_cancelled(
+    database: Database, running: Running, sandbox: ScriptedSandbox
+) -> None:
+    project = database.project()
+    database.function(project)
+    sandbox.allowed.clear()
+    async with running():
+        [id] = database.enqueue(project)
+        await eventually(lambda: len(sandbox.runs) == 1, "the run")
+        database.rows("select zmesh.cancel(%s)", [id], url=database.api_url)
+        await eventually(lambda: ended(database, [id]), "the end")
+    assert database.invocation(id)["status"] == "cancelled"
+
+
+async def test_a_listener_does_the_upkeep(database: Database, running: Running) -> None:
+    project = database.project()
+    database.function(project)
+    expired = "clock_timestamp() + interval '200 milliseconds', clock_timestamp() + interval '1 hour'"
+    query = f"insert into zmesh.invocations (function, expires_at, run_at) values ('greet', {expired}) returning id"
+    id = database.value(query, url=project.url)
+    async with running():
+        await eventually(lambda: ended(database, [id]), "the end of what expired")
+        await eventually(
+            lambda: database.value("select last_run_at is not null from zmesh.upkeep"), "the maintenance of history"
+        )
+    assert database.invocation(id)["error"]["type"] == "expired"
