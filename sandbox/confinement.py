@@ -46,9 +46,15 @@ class Confinement:
     def __init__(self, settings: TemplateSettings) -> None:
         self._settings = settings
         self._uid, self._gid = os.getuid(), os.getgid()
-        self._hard = {kind: resource.getrlimit(kind)[1] for kind in range(resource.RLIM_NLIMITS)}
         self._plan = functools.lru_cache(maxsize=1024)(self._make)
         self._encoded = functools.lru_cache(maxsize=1024)(lambda *key: self._plan(*key).encode())
+
+    def prepare(self, order: SpawnOrder) -> None:
+        """Make what the run of this order will need."""
+        if order.node_template:
+            self.encoded(order)
+        else:
+            self.plan(order)
 
     def plan(self, order: SpawnOrder) -> Plan:
         """What the process of a run does to itself."""
@@ -104,9 +110,10 @@ class Confinement:
         plan.call("setresuid", uid, uid, uid)
         plan.call("prctl", kernel.PR_SET_DUMPABLE, 1)  # the change of user took it away
 
-    def _limit(self, plan: Plan, kind: int, value: int) -> None:
+    @staticmethod
+    def _limit(plan: Plan, kind: int, value: int) -> None:
         """Never above the hard limit that already stands."""
-        hard = self._hard[kind]
+        _, hard = resource.getrlimit(kind)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         plan.call("prlimit64", 0, kind, _RLIMIT.pack(value, value), 0)
 

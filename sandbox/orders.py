@@ -57,12 +57,12 @@ class SpawnOrder:
     data_bytes: int = 0
     cpu_seconds: int = 0
 
-    def encode(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
 
-    @classmethod
-    def decode(cls, text: bytes) -> SpawnOrder:
-        return cls(**json.loads(text))
+@dataclass(frozen=True, slots=True)
+class KillOrder:
+    """End a run whose supervisor does not answer."""
+
+    run: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +72,17 @@ class NodeTemplateOrder:
     node_template: int
     argv: list[str]
 
-    def encode(self) -> bytes:
-        return json.dumps({"node": asdict(self)}).encode()
+
+Order = SpawnOrder | KillOrder | NodeTemplateOrder
+_KINDS = {kind.__name__: kind for kind in (SpawnOrder, KillOrder, NodeTemplateOrder)}
+
+
+def encode_order(order: Order) -> bytes:
+    """One message to the template."""
+    return json.dumps([type(order).__name__, asdict(order)]).encode()
+
+
+def decode_order(message: bytes) -> Order:
+    """The order of such a message."""
+    kind, fields = json.loads(message)
+    return _KINDS[kind](**fields)  # type: ignore[no-any-return]

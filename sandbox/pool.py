@@ -11,27 +11,51 @@ import sys
 import tempfile
 from collections import OrderedDict, deque
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sandbox import kernel
 from sandbox.child import Child
-from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, SandboxError
-from sandbox.node import NodeRuntime
-from sandbox.orders import Mode, SpawnOrder, TemplateSettings
+from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, Runtime, SandboxError
+from sandbox.node import BOOT_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
+from sandbox.node_forks import NodeForks
+from sandbox.orders import Mode, NodeTemplateOrder, SpawnOrder, TemplateSettings
 from sandbox.template_process import TemplateProcess
 from sandbox.uids import UidRange
 
 log = logging.getLogger(__name__)
-Kind = tuple[str, int]  # runtime and, for Node.js, the memory its heap was sized for
-PYTHON: Kind = ("python", 0)
-PARKED = {"python": 4, "node": 2}
+PARKED: Mapping[Runtime, int] = {"python": 4, "node": 4}
 PARKED_KINDS = 4
 RESPAWN_SECONDS = 0.2
 SAMPLES: Mapping[Language, str] = {
     "python": "def handler(payload, zmesh):\n    return 1",
     "javascript": "exports.handler = () => 1",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is settled of a process before its job is known."""
+
+    runtime: Runtime
+    limits: Limits
+
+    @classmethod
+    def of(cls, request: RunRequest) -> Kind:
+        """The kind of process that a request needs."""
+        asked = request.limits
+        memory_mb = 0 if request.runtime == "python" else asked.memory_mb  # Python is limited when its job comes
+        defaults = Limits()
+        settled = replace(
+            asked,
+            memory_mb=memory_mb,
+            timeout_ms=defaults.timeout_ms,
+            result_bytes=defaults.result_bytes,
+            log_bytes=defaults.log_bytes,
+            log_lines=defaults.log_lines,
+        )
+        return cls(request.runtime, settled)
 
 
 class Sandbox:
@@ -57,6 +81,7 @@ class Sandbox:
         self._sdk = (sdk or Path(__file__).resolve().parent.parent / "sdk").resolve()
         self._hidden = [str(path) for path in hidden]
         self._node = NodeRuntime(self._sdk)
+        self._forks = NodeForks(self._node, self._order_node)
         self._free = asyncio.Semaphore(slots)
         self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
         self._filling: set[Kind] = set()
@@ -91,7 +116,7 @@ class Sandbox:
                 why.append(str(error))
                 await self._stop_template()
                 continue
-            self._report = _report(mode, why)
+            self._report = _report(mode, why, await self._try_forking(mode))
             self._spawn_task(self._keep_template())
             return
         raise SandboxError("No isolation works on this machine: " + " | ".join(why))
@@ -129,7 +154,7 @@ class Sandbox:
     # Children
 
     async def _take(self, request: RunRequest) -> Child:
-        kind: Kind = PYTHON if request.runtime == "python" else ("node", request.limits.memory_mb)
+        kind = Kind.of(request)
         parked = self._parked.setdefault(kind, deque())
         self._parked.move_to_end(kind)
         child: Child | None = None
@@ -137,7 +162,7 @@ class Sandbox:
             candidate = parked.popleft()
             child = candidate if candidate.alive else None
         self._refill(kind)
-        return child or await self._make(kind, request.limits)
+        return child or await self._make(kind)
 
     def _refill(self, kind: Kind) -> None:
         if kind not in self._filling and not self._closing:
@@ -147,8 +172,8 @@ class Sandbox:
     async def _fill(self, kind: Kind) -> None:
         try:
             self._forget_old_kinds()
-            while len(parked := self._parked.setdefault(kind, deque())) < PARKED[kind[0]]:
-                parked.append(await self._make(kind, Limits(memory_mb=kind[1] or 256)))
+            while len(parked := self._parked.setdefault(kind, deque())) < PARKED[kind.runtime]:
+                parked.append(await self._make(kind))
         except SandboxError as error:
             log.warning("parking: %s", error)
         finally:
@@ -160,7 +185,7 @@ class Sandbox:
             for child in self._parked.pop(kind):
                 child.close()
 
-    async def _make(self, kind: Kind, limits: Limits) -> Child:
+    async def _make(self, kind: Kind) -> Child:
         template = self._template
         if template is None or template.gone.is_set():
             raise SandboxError("The sandbox's template is starting again; try again.")
@@ -172,25 +197,36 @@ class Sandbox:
         self._slot_of[run] = slot = self._free_slots.popleft()
         child = Child(run, slot)
         try:
-            await template.spawn(self._order(kind, run, slot, limits), child)
+            await template.spawn(self._order(kind, run, slot), child)
         except SandboxError:
             self._reaped(run)
             child.close()
             raise
         return child
 
-    def _order(self, kind: Kind, run: int, slot: int, limits: Limits) -> SpawnOrder:
-        node = kind[0] == "node"
+    def _order(self, kind: Kind, run: int, slot: int) -> SpawnOrder:
+        limits = kind.limits
+        argv: list[str] = []
+        node_template, data_bytes, own_threads = 0, 0, 1
+        if kind.runtime == "node":
+            memory_mb = limits.memory_mb
+            if (fork := self._forks.template_for(memory_mb)) is not None:
+                node_template, own_data, own_threads = *fork, OWN_THREADS_FORKED
+            else:
+                argv, own_data, own_threads = self._node.command(memory_mb), BOOT_DATA_BYTES, OWN_THREADS
+            data_bytes = own_data + memory_mb * MIB
         return SpawnOrder(
             run=run,
             slot=slot,
-            argv=self._node.command(limits.memory_mb) if node else [],
-            processes=limits.processes + (self._node.own_threads if node else 1),
+            runtime=kind.runtime,
+            argv=argv,
+            node_template=node_template,
+            processes=limits.processes + own_threads,
             open_files=limits.open_files,
             file_bytes=limits.file_mb * MIB,
             workspace_mb=limits.workspace_mb,
             workspace_files=limits.workspace_files,
-            data_bytes=self._node.data_bytes(limits.memory_mb) if node else 0,
+            data_bytes=data_bytes,
         )
 
     def _reaped(self, run: int) -> None:
@@ -209,13 +245,13 @@ class Sandbox:
             mode=mode,
             run_dir=str(self._run_dir),
             sdk=str(self._sdk),
-            readable=sorted({sys.prefix, sys.base_prefix, self._node.prefix, str(self._sdk)}),
+            readable=sorted({sys.prefix, sys.base_prefix, *self._node.readable, str(self._sdk)}),
             hidden=self._hidden,
             base_uid=self._uids.base if self._uids else None,
             slots=len(self._free_slots) + len(self._slot_of),
         )
         self._mode = mode
-        self._template = TemplateProcess(settings, self._reaped)
+        self._template = TemplateProcess(settings, self._reaped, self._forks.ready, self._forks.gone)
         try:
             await self._template.start()
         except SandboxError:
@@ -223,28 +259,47 @@ class Sandbox:
             raise
 
     async def _stop_template(self) -> None:
-        for parked in self._parked.values():
-            for child in parked:
-                child.close()
-        self._parked.clear()
+        self._close_parked()
+        self._forks.all_gone()
         if self._template is not None:
             await self._template.close()
             self._template = None
         for run in list(self._slot_of):
             self._reaped(run)
 
+    def _close_parked(self) -> None:
+        for parked in self._parked.values():
+            for child in parked:
+                child.close()
+        self._parked.clear()
+
     async def _try_out(self) -> None:
         """One run of each runtime through the real path. Raises SandboxError."""
-        samples = [
-            ("python", "def handler(payload, zmesh):\n    return 1"),
-            ("javascript", "exports.handler = () => 1"),
-        ]
-        for language, code in samples:
-            request = RunRequest(language, code, "handler", "sample", "{}")  # type: ignore[arg-type]
-            outcome = await self.run(request)
-            if outcome.status != "success":
-                said = "; ".join(line.message for line in outcome.logs[-20:])
-                raise SandboxError(f"a {language} sample did not run: {outcome.error} {said}")
+        for language in SAMPLES:
+            await self._run_sample(language)
+
+    async def _run_sample(self, language: Language) -> None:
+        outcome = await self.run(RunRequest(language, SAMPLES[language], "handler", "sample", "{}"))
+        if outcome.status != "success":
+            said = "; ".join(line.message for line in outcome.logs[-20:])
+            raise SandboxError(f"a {language} sample did not run: {outcome.error} {said}")
+
+    async def _try_forking(self, mode: Mode) -> str | None:
+        """Have runs of JavaScript forked from now on; where that is not possible, why."""
+        if mode == "process":
+            return "there are no namespaces"
+        try:
+            await self._forks.start(Limits().memory_mb)
+            self._close_parked()
+            await self._run_sample("javascript")
+        except (SandboxError, TimeoutError) as error:
+            self._forks.on = False
+            return str(error) or "it does not answer"
+        return None
+
+    def _order_node(self, order: NodeTemplateOrder) -> None:
+        if self._template is not None:
+            self._template.order_node(order)
 
     async def _keep_template(self) -> None:
         """Replace the template if it ever ends."""
@@ -285,12 +340,13 @@ def _failed(message: str) -> Outcome:
     return Outcome("error", None, None, RunError("sandbox_failed", message), [], 0, 0, 0)
 
 
-def _report(mode: Mode, why: Sequence[str]) -> Report:
+def _report(mode: Mode, why: Sequence[str], no_forks: str | None) -> Report:
     gaps = []
     if mode == "process":
         gaps.append("no namespaces: " + "; ".join(why))
     if kernel.landlock_version() == 0:
         gaps.append("no Landlock: files that others may read are readable for functions")
-    if kernel.MACHINE not in ("x86_64", "aarch64"):
-        gaps.append(f"no seccomp filter for {kernel.MACHINE}")
-    return Report("reduced" if mode == "process" or len(gaps) > 0 else "full", mode, tuple(gaps))
+    level: Literal["full", "reduced"] = "reduced" if gaps else "full"
+    if no_forks is not None:  # slower, not less isolated
+        gaps.append(f"each run of JavaScript starts Node.js anew instead of forking one: {no_forks}")
+    return Report(level, mode, tuple(gaps))

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from sandbox import kernel, root, usage
-from sandbox.confinement import confine
+from sandbox.confinement import workspace_of
+from sandbox.newborn import RunFds
 from sandbox.orders import SpawnOrder, TemplateSettings
 
 WATCH_SECONDS = 0.05
@@ -30,17 +31,16 @@ class Supervisor:
         self,
         order: SpawnOrder,
         settings: TemplateSettings,
-        channel: int,
-        output: int,
-        errors: int,
+        run_fds: RunFds,
         supervision: socket.socket,
-        become: Callable[[SpawnOrder], NoReturn],
+        make: Callable[[], int],
     ) -> None:
+        """`make` makes the run, a child of this process, and returns its number."""
         self._order = order
         self._settings = settings
-        self._run_fds = (channel, output, errors)
+        self._run_fds = run_fds
         self._supervision = supervision
-        self._become = become
+        self._make = make
         self._child = 0
         self._limits: dict[str, Any] | None = None
         self._limit_hit: str | None = None
@@ -52,10 +52,8 @@ class Supervisor:
         """Make the run and stay until it has ended."""
         try:
             self._prepare_process()
-            workspace = self._prepare_workspace()
-            self._child = os.fork()
-            if self._child == 0:
-                self._run_user_code(workspace)
+            self._prepare_workspace()
+            self._child = self._make()
             for fd in self._run_fds:
                 os.close(fd)
             self._supervise()
@@ -80,29 +78,19 @@ class Supervisor:
             kernel.die_with_parent(signal.SIGTERM)
             signal.signal(signal.SIGTERM, lambda number, frame: self._end(report=False))
 
-    def _prepare_workspace(self) -> str:
+    def _prepare_workspace(self) -> None:
         order = self._order
         if self._has_namespace:
             kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
             root.mount_own(order.workspace_mb, order.workspace_files)
-            return root.WORKSPACE
-        folder = f"{self._settings.run_dir}/slot-{order.slot}"
+            return
+        folder = workspace_of(order, self._settings)
         os.mkdir(folder, 0o700)
         root.prepare_workspace(folder)
         if self._settings.base_uid is not None:
             uid = self._settings.base_uid + order.slot
             for path in (folder, f"{folder}/tmp", f"{folder}/.shm"):
                 os.chown(path, uid, uid)
-        return folder
-
-    def _run_user_code(self, workspace: str) -> NoReturn:
-        try:
-            confine(self._order, self._settings, self._run_fds, workspace)
-            self._become(self._order)
-        except BaseException:
-            # By now 2 is the run's own standard error, or still the template's.
-            os.write(2, traceback.format_exc().encode())
-        os._exit(99)
 
     # Watching
 

@@ -169,16 +169,16 @@ static napi_value serve(napi_env env, napi_callback_info info) {
   if (napi_get_value_int32(env, arguments[0], &control) || napi_get_uv_event_loop(env, &loop)) return NULL;
   struct call call = {env, arguments[1]};
   const char *why = find_inherited(call_draw, &call);
-  template.control = moved_up(control);
-  close(control);
-  template.pid_namespace = moved_up(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
-  survey_descriptors();
-  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (!why) why = make_memory_forkable();
   if (why) {
     napi_throw_error(env, NULL, why);
     return NULL;
   }
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  template.pid_namespace = moved_up(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+  template.control = moved_up(control);
+  close(control);
+  survey_descriptors();
   static const char ready[] = "ready";
   (void)!write(template.control, ready, sizeof ready - 1);
   while (!serve_one(loop)) {
@@ -187,9 +187,24 @@ static napi_value serve(napi_env env, napi_callback_info info) {
   return result;
 }
 
-NAPI_MODULE_INIT() {
+// reallyExit(code), as Node.js has it, but for a fork: it waits for no thread, since those of the template are not there.
+static napi_value really_exit(napi_env env, napi_callback_info info) {
+  napi_value code;
+  size_t count = 1;
+  int32_t number = 0;
+  napi_get_cb_info(env, info, &count, &code, NULL, NULL);
+  if (count > 0) napi_get_value_int32(env, code, &number);
+  _exit(number);
+}
+
+static void export(napi_env env, napi_value exports, const char *name, napi_callback implementation) {
   napi_value function;
-  napi_create_function(env, "serve", NAPI_AUTO_LENGTH, serve, NULL, &function);
-  napi_set_named_property(env, exports, "serve", function);
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, implementation, NULL, &function);
+  napi_set_named_property(env, exports, name, function);
+}
+
+NAPI_MODULE_INIT() {
+  export(env, exports, "serve", serve);
+  export(env, exports, "reallyExit", really_exit);
   return exports;
 }

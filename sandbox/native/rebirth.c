@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/uio.h>
@@ -64,10 +63,20 @@ static void find_milestones(const uint64_t *environment) {
   }
 }
 
-// The isolate points to its generator: the only such thing that steps on exactly when a number is drawn.
+// One step of xorshift128+, which is what the generator is.
+static struct generator next(struct generator of) {
+  uint64_t s1 = of.state[0], s0 = of.state[1];
+  s1 ^= s1 << 23;
+  s1 ^= s1 >> 17;
+  s1 ^= s0;
+  s1 ^= s0 >> 26;
+  return (struct generator){of.seed, {s0, s1}};
+}
+
+// The isolate points to its generator: what takes such a step exactly when a number is drawn.
 static void find_generator(const uint64_t *isolate, void (*draw)(void *), void *draw_argument) {
   static struct { struct generator *at, before; } candidates[CANDIDATES];
-  int count = 0, found = 0;
+  int count = 0;
   uint64_t word;
   struct generator now;
   for (int i = 0; i < ISOLATE_WORDS && count < CANDIDATES; i++)
@@ -76,14 +85,12 @@ static void find_generator(const uint64_t *isolate, void (*draw)(void *), void *
       candidates[count++].before = now;
     }
   draw(draw_argument);
-  for (int i = 0; i < count; i++) {
-    struct generator *before = &candidates[i].before;
-    if (!peek(candidates[i].at, &now, sizeof now) || now.seed != before->seed) continue;
-    if (now.state[0] != before->state[1] || now.state[1] == before->state[1] || !before->state[0]) continue;
-    if (candidates[i].at != generator) found++;
-    generator = candidates[i].at;
+  for (int i = 0; i < count && !generator; i++) {
+    struct generator expected = next(candidates[i].before);
+    if (memcmp(&expected, &candidates[i].before, sizeof expected) == 0) continue; // all zero
+    if (peek(candidates[i].at, &now, sizeof now) && memcmp(&now, &expected, sizeof now) == 0)
+      generator = candidates[i].at;
   }
-  if (found != 1) generator = NULL;
 }
 
 const char *find_inherited(void (*draw)(void *), void *draw_argument) {

@@ -1,0 +1,82 @@
+"""How a process that Python forked becomes a run: it lets go of all it inherited, is confined, and starts its runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import struct
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from sandbox.confinement import CHANNEL, environment
+from sandbox.orders import SpawnOrder
+from sandbox.plan import Plan
+
+_PARAMETERS = struct.Struct("!QQ")  # what a run of Python reads first: address space beside its own, CPU seconds
+RunFds = tuple[int, int, int]  # the channel, and the pipes of standard output and error
+
+
+def become_run(
+    order: SpawnOrder, plan: Plan, fds: RunFds, workspace: str, serve_python: Callable[[int], NoReturn]
+) -> NoReturn:
+    """Never returns, whatever happens."""
+    try:
+        _let_go(fds, workspace)
+        plan.carry_out()
+        if order.argv:
+            os.execve(order.argv[0], order.argv, os.environ)
+        _await_parameters()
+        for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
+            del sys.modules[name]
+        serve_python(CHANNEL)
+    except BaseException:
+        # By now 2 is the run's own standard error, or still the template's.
+        os.write(2, traceback.format_exc().encode())
+    os._exit(99)
+
+
+def _let_go(fds: RunFds, workspace: str) -> None:
+    channel, output, errors = fds
+    copies = [os.dup(fd) for fd in (output, errors, channel)]  # above 3, so that none overwrites another
+    for number, copy in enumerate(copies, start=1):
+        os.dup2(copy, number, inheritable=True)
+    os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails with EFBIG instead
+    os.environ.clear()
+    os.environ.update(environment(workspace))
+
+
+def _await_parameters() -> None:
+    memory, cpu_seconds = _PARAMETERS.unpack(_read_exactly(CHANNEL, _PARAMETERS.size))
+    _lower(resource.RLIMIT_AS, _address_space() + memory)
+    _lower(resource.RLIMIT_CPU, cpu_seconds, extra=1)
+
+
+def _lower(kind: int, value: int, extra: int = 0) -> None:
+    """Set a limit, never above the hard one that already stands; `extra` is how much higher the hard one is."""
+    _, hard = resource.getrlimit(kind)
+    ceiling = value + extra if hard == resource.RLIM_INFINITY else min(hard, value + extra)
+    with contextlib.suppress(ValueError):
+        resource.setrlimit(kind, (min(value, ceiling), ceiling))
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def _read_exactly(fd: int, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        part = os.read(fd, count - len(data))
+        if not part:
+            os._exit(0)  # the sandbox closed: this run was never needed
+        data += part
+    return data
