@@ -49,13 +49,6 @@ class Confinement:
         self._plan = functools.lru_cache(maxsize=1024)(self._make)
         self._encoded = functools.lru_cache(maxsize=1024)(lambda *key: self._plan(*key).encode())
 
-    def prepare(self, order: SpawnOrder) -> None:
-        """Make what the run of this order will need."""
-        if order.node_template:
-            self.encoded(order)
-        else:
-            self.plan(order)
-
     def plan(self, order: SpawnOrder) -> Plan:
         """What the process of a run does to itself."""
         return self._plan(order.slot, workspace_of(order, self._settings), self._limits(order))

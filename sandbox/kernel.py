@@ -97,7 +97,6 @@ def pivot_root(new_root: str) -> None:
     os.chdir("/")
 
 
-
 def die_with_parent(signal_number: int) -> None:
     """The signal to get when the parent's thread ends; a change of uid clears it."""
     _checked(_libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "pdeathsig")
@@ -119,7 +118,6 @@ def set_name(name: str) -> None:
     _checked(_libc.prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0), "name")
 
 
-
 def map_current_user(inside: int, outside_uid: int, outside_gid: int) -> None:
     """In a user namespace just made: `inside` is what the user outside is called here."""
     Path("/proc/self/setgroups").write_text("deny")
@@ -127,10 +125,10 @@ def map_current_user(inside: int, outside_uid: int, outside_gid: int) -> None:
     Path("/proc/self/gid_map").write_text(f"{inside} {outside_gid} 1")
 
 
-
 def landlock_version() -> int:
     """The kernel's Landlock ABI; 0 where there is none."""
-    return max(0, int(_libc.syscall(ctypes.c_long(SYSTEM_CALLS["landlock_create_ruleset"]), None, ctypes.c_long(0), ctypes.c_long(1))))
+    number = ctypes.c_long(SYSTEM_CALLS["landlock_create_ruleset"])
+    return max(0, int(_libc.syscall(number, None, ctypes.c_long(0), ctypes.c_long(1))))
 
 
 def capabilities() -> list[int]:

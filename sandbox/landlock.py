@@ -49,8 +49,6 @@ def add_restriction(plan: Plan, readable: Iterable[str], writable: str, devices:
 
 def _add_rule(plan: Plan, ruleset: Result, path: str, access: int) -> None:
     rule = plan.put(_RULE.pack(access, 0))
-    beneath = plan.call(
-        "openat", kernel.AT_FDCWD, path, os.O_PATH | os.O_CLOEXEC, 0, into=rule + _DESCRIPTOR_AT
-    )
+    beneath = plan.call("openat", kernel.AT_FDCWD, path, os.O_PATH | os.O_CLOEXEC, 0, into=rule + _DESCRIPTOR_AT)
     plan.call("landlock_add_rule", ruleset, _PATH_BENEATH, rule, 0)
     plan.call("close", beneath)

@@ -1,4 +1,4 @@
-"""How a process that Python forked becomes a run: it lets go of all it inherited, is confined, and starts its runtime."""
+"""How a process that Python forked becomes a run: it lets go of what it inherited, is confined, starts its runtime."""
 
 from __future__ import annotations
 
@@ -21,22 +21,30 @@ RunFds = tuple[int, int, int]  # the channel, and the pipes of standard output a
 
 
 def become_run(
-    order: SpawnOrder, plan: Plan, fds: RunFds, workspace: str, serve_python: Callable[[int], NoReturn]
+    order: SpawnOrder, plan: Plan, fds: RunFds, workspace: str, serve: Callable[[int], NoReturn] | None
 ) -> NoReturn:
-    """Never returns, whatever happens."""
+    """Never returns, whatever happens; `serve` is the Python runtime's, if this is to be a run of Python."""
     try:
         _let_go(fds, workspace)
         plan.carry_out()
-        if order.argv:
+        if serve is None:
             os.execve(order.argv[0], order.argv, os.environ)
-        _await_parameters()
         for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
             del sys.modules[name]
-        serve_python(CHANNEL)
+        serve_python(serve)
     except BaseException:
         # By now 2 is the run's own standard error, or still the template's.
         os.write(2, traceback.format_exc().encode())
     os._exit(99)
+
+
+def serve_python(serve: Callable[[int], NoReturn]) -> NoReturn:
+    """In a process that is confined: wait for the limits of the run, and run it."""
+    own_bytes = _address_space()
+    memory, cpu_seconds = _PARAMETERS.unpack(_read_exactly(CHANNEL, _PARAMETERS.size))
+    _lower(resource.RLIMIT_AS, own_bytes + memory)
+    _lower(resource.RLIMIT_CPU, cpu_seconds, extra=1)
+    serve(CHANNEL)
 
 
 def _let_go(fds: RunFds, workspace: str) -> None:
@@ -53,12 +61,6 @@ def _let_go(fds: RunFds, workspace: str) -> None:
     os.environ.update(environment(workspace))
 
 
-def _await_parameters() -> None:
-    memory, cpu_seconds = _PARAMETERS.unpack(_read_exactly(CHANNEL, _PARAMETERS.size))
-    _lower(resource.RLIMIT_AS, _address_space() + memory)
-    _lower(resource.RLIMIT_CPU, cpu_seconds, extra=1)
-
-
 def _lower(kind: int, value: int, extra: int = 0) -> None:
     """Set a limit, never above the hard one that already stands; `extra` is how much higher the hard one is."""
     _, hard = resource.getrlimit(kind)
@@ -68,8 +70,10 @@ def _lower(kind: int, value: int, extra: int = 0) -> None:
 
 
 def _address_space() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+    file = os.open("/proc/self/statm", os.O_RDONLY)
+    pages = os.read(file, 64).split()[0]
+    os.close(file)
+    return int(pages) * resource.getpagesize()
 
 
 def _read_exactly(fd: int, count: int) -> bytes:

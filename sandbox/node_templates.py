@@ -5,21 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import select
 import signal
 import socket
-import struct
 from dataclasses import dataclass
 
 from sandbox import kernel, seccomp
 from sandbox.confinement import CHANNEL, environment
-from sandbox.newborn import RunFds
 from sandbox.plan import Plan
 from sandbox.root import WORKSPACE
-
-_NAMESPACES = ("pid", "mnt", "ipc", "uts")  # in the order that native/fork.c expects
-_NUMBER = struct.Struct("=i")
-ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +81,6 @@ class NodeTemplates:
         if number not in self._by_number:
             raise ProcessLookupError(f"no Node.js template {number}")
         return self._by_number[number].orders
-
-
-def fork_node(orders: socket.socket, plan: bytes, fds: RunFds) -> int:
-    """Called by process 1 of a run's namespaces: have a run forked into them, as a child of ours. Raises OSError."""
-    answer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    namespaces = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in _NAMESPACES]
-    try:
-        socket.send_fds(orders, [plan], [*fds, theirs.fileno(), *namespaces])
-    finally:
-        theirs.close()
-        for fd in namespaces:
-            os.close(fd)
-    ready, _, _ = select.select([answer], [], [], ANSWER_SECONDS)
-    said = answer.recv(_NUMBER.size) if ready else b""
-    answer.close()
-    if not said:
-        raise OSError("the Node.js template did not answer")
-    (number,) = _NUMBER.unpack(said)
-    if number < 0:
-        raise OSError(-number, os.strerror(-number), "fork of the Node.js template")
-    return number
 
 
 def _become_node(argv: list[str], orders: int) -> None:

@@ -16,7 +16,7 @@ class TemplateSettings:
     """What is the same for every run of a template.
 
     In mode `process` there are no namespaces, and workspaces are folders below `run_dir`; `base_uid` is the
-    user of slot 0 when the template runs as root, else None.
+    user of slot 0 when the template runs as root, else None. With `native` runs are forked from booted runtimes.
     """
 
     mode: Mode
@@ -26,6 +26,7 @@ class TemplateSettings:
     hidden: list[str] = field(default_factory=list)
     base_uid: int | None = None
     slots: int = 1
+    native: bool = False
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -39,9 +40,8 @@ class TemplateSettings:
 class SpawnOrder:
     """One process to make, confined and waiting for its job.
 
-    A run of Python is a fork of the template itself. A run of Node.js is a fork of the `node_template` of that number
-    or, where that is 0, becomes the program of `argv`. `data_bytes` and `cpu_seconds` are limits that must stand
-    before the job is known; 0 is none.
+    A run of Node.js is a fork of the `node_template` of that number or, where that is 0, becomes the program of `argv`.
+    `data_bytes` and `cpu_seconds` are limits that must stand before the job is known; 0 is none.
     """
 
     run: int
@@ -85,4 +85,4 @@ def encode_order(order: Order) -> bytes:
 def decode_order(message: bytes) -> Order:
     """The order of such a message."""
     kind, fields = json.loads(message)
-    return _KINDS[kind](**fields)  # type: ignore[no-any-return]
+    return _KINDS[kind](**fields)

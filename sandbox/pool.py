@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox import kernel
+from sandbox import kernel, native
 from sandbox.child import Child
 from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, Runtime, SandboxError
 from sandbox.node import BOOT_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
@@ -107,19 +107,29 @@ class Sandbox:
         if os.geteuid() == 0:
             self._uids = UidRange()
         why: list[str] = []
-        for mode in self._modes:
+        for mode, with_native in self._ways():
             try:
-                await self._start_template(mode)
+                await self._start_template(mode, with_native)
                 await self._try_out()
             except SandboxError as error:
-                log.info("isolation by %s is not possible: %s", mode, error)
+                log.info("isolation by %s%s is not possible: %s", mode, " with forks" if with_native else "", error)
                 why.append(str(error))
                 await self._stop_template()
                 continue
-            self._report = _report(mode, why, await self._try_forking(mode))
+            self._report = _report(mode, with_native, why)
             self._spawn_task(self._keep_template())
             return
         raise SandboxError("No isolation works on this machine: " + " | ".join(why))
+
+    def _ways(self) -> list[tuple[Mode, bool]]:
+        """How to isolate and whether to fork booted runtimes, best first."""
+        built = os.path.exists(native.NODE_ADDON) and os.path.exists(native.PYTHON_LIBRARY)
+        return [
+            (mode, with_native)
+            for mode in self._modes
+            for with_native in (True, False)
+            if not with_native or (built and mode != "process")
+        ]
 
     def report(self) -> Report:
         """How well runs are isolated."""
@@ -233,14 +243,14 @@ class Sandbox:
         slot = self._slot_of.pop(run, None)
         if slot is None:
             return
-        if self._report.mode == "process":
+        if self._settings.mode == "process":
             _remove(f"{self._run_dir}/slot-{slot}")
         self._free_slots.append(slot)
         self._slot_freed.set()
 
     # The template
 
-    async def _start_template(self, mode: Mode) -> None:
+    async def _start_template(self, mode: Mode, with_native: bool) -> None:
         settings = TemplateSettings(
             mode=mode,
             run_dir=str(self._run_dir),
@@ -249,14 +259,16 @@ class Sandbox:
             hidden=self._hidden,
             base_uid=self._uids.base if self._uids else None,
             slots=len(self._free_slots) + len(self._slot_of),
+            native=with_native,
         )
-        self._mode = mode
+        self._settings = settings
         self._template = TemplateProcess(settings, self._reaped, self._forks.ready, self._forks.gone)
         try:
             await self._template.start()
         except SandboxError:
             self._template = None
             raise
+        self._forks.on = with_native
 
     async def _stop_template(self) -> None:
         self._close_parked()
@@ -275,27 +287,13 @@ class Sandbox:
 
     async def _try_out(self) -> None:
         """One run of each runtime through the real path. Raises SandboxError."""
-        for language in SAMPLES:
-            await self._run_sample(language)
-
-    async def _run_sample(self, language: Language) -> None:
-        outcome = await self.run(RunRequest(language, SAMPLES[language], "handler", "sample", "{}"))
-        if outcome.status != "success":
-            said = "; ".join(line.message for line in outcome.logs[-20:])
-            raise SandboxError(f"a {language} sample did not run: {outcome.error} {said}")
-
-    async def _try_forking(self, mode: Mode) -> str | None:
-        """Have runs of JavaScript forked from now on; where that is not possible, why."""
-        if mode == "process":
-            return "there are no namespaces"
-        try:
+        if self._settings.native:
             await self._forks.start(Limits().memory_mb)
-            self._close_parked()
-            await self._run_sample("javascript")
-        except (SandboxError, TimeoutError) as error:
-            self._forks.on = False
-            return str(error) or "it does not answer"
-        return None
+        for language, code in SAMPLES.items():
+            outcome = await self.run(RunRequest(language, code, "handler", "sample", "{}"))
+            if outcome.status != "success":
+                said = "; ".join(line.message for line in outcome.logs[-20:])
+                raise SandboxError(f"a {language} sample did not run: {outcome.error} {said}")
 
     def _order_node(self, order: NodeTemplateOrder) -> None:
         if self._template is not None:
@@ -310,7 +308,7 @@ class Sandbox:
             await self._stop_template()
             while self._template is None:
                 try:
-                    await self._start_template(self._mode)
+                    await self._start_template(self._settings.mode, self._settings.native)
                 except SandboxError as error:
                     log.error("%s", error)
                     await asyncio.sleep(RESPAWN_SECONDS)
@@ -340,13 +338,14 @@ def _failed(message: str) -> Outcome:
     return Outcome("error", None, None, RunError("sandbox_failed", message), [], 0, 0, 0)
 
 
-def _report(mode: Mode, why: Sequence[str], no_forks: str | None) -> Report:
+def _report(mode: Mode, with_native: bool, why: Sequence[str]) -> Report:
     gaps = []
     if mode == "process":
         gaps.append("no namespaces: " + "; ".join(why))
     if kernel.landlock_version() == 0:
         gaps.append("no Landlock: files that others may read are readable for functions")
     level: Literal["full", "reduced"] = "reduced" if gaps else "full"
-    if no_forks is not None:  # slower, not less isolated
-        gaps.append(f"each run of JavaScript starts Node.js anew instead of forking one: {no_forks}")
+    if not with_native:  # slower, not less isolated
+        reason = "there are no namespaces" if mode == "process" else why[-1] if why else "installed without native code"
+        gaps.append(f"each run of JavaScript starts Node.js anew instead of forking one: {reason}")
     return Report(level, mode, tuple(gaps))

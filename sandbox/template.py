@@ -4,19 +4,17 @@ memory what the platform knows. Descriptor 3 is the control socket."""
 from __future__ import annotations
 
 import contextlib
-import gc
-import importlib
 import os
 import select
 import signal
 import socket
-import sys
 from typing import Any
 
-from sandbox import kernel, root
+from sandbox import kernel, python_template, root
 from sandbox.confinement import Confinement, workspace_of
+from sandbox.forking import fork_from
 from sandbox.newborn import RunFds, become_run
-from sandbox.node_templates import NodeTemplates, fork_node
+from sandbox.node_templates import NodeTemplates
 from sandbox.orders import KillOrder, Order, SpawnOrder, TemplateSettings, decode_order
 from sandbox.supervisor import Supervisor, child_wakeup, kill_children
 
@@ -32,7 +30,8 @@ class Template:
         self._supervisors: dict[int, int] = {}  # pid → run
         self._nodes = NodeTemplates()
         self._confinement: Confinement
-        self._runtime: Any = None
+        self._python: tuple[int, socket.socket] | None = None  # process and where to order forks of it
+        self._runtime: Any = None  # of Python, where there is no such process
         self._own_pid_namespace = -1
 
     def serve(self) -> None:
@@ -40,12 +39,11 @@ class Template:
         kernel.set_name("zmesh-template")
         self._enter_namespaces()
         self._confinement = Confinement(self._settings)
-        sys.path.insert(0, f"{self._settings.sdk}/python")
-        self._runtime = importlib.import_module("zmesh_runtime")
-        self._runtime.prepare()
         kernel.set_dumpable(False)
-        gc.collect()
-        gc.freeze()  # so that a collection in a run does not copy every page of the template
+        if self._settings.native:
+            self._python = python_template.start(self._settings.sdk)
+        else:
+            self._runtime = python_template.load_runtime(self._settings.sdk)
         self._wakeup = child_wakeup()
         self._tell("ready")
         while self._obey_one():
@@ -130,7 +128,10 @@ class Template:
     def _fork(self, order: SpawnOrder, fds: list[int]) -> int:
         channel, output, errors, supervision = fds
         # Made here, since what is made in the supervisor is gone with it.
-        self._confinement.prepare(order)
+        if self._where_to_order(order) is None:
+            self._confinement.plan(order)
+        else:
+            self._confinement.encoded(order)
         namespaces = self._settings.mode != "process"
         if namespaces:
             kernel.unshare(kernel.CLONE_NEWPID)  # for the next child, not for this process
@@ -157,13 +158,20 @@ class Template:
 
     def _make_run(self, order: SpawnOrder, fds: RunFds) -> int:
         """In the supervisor: make its child."""
-        if order.node_template:
-            return fork_node(self._nodes.orders_to(order.node_template), self._confinement.encoded(order), fds)
+        if (orders := self._where_to_order(order)) is not None:
+            return fork_from(orders, self._confinement.encoded(order), fds)
         pid = os.fork()
         if pid == 0:
-            workspace = workspace_of(order, self._settings)
-            become_run(order, self._confinement.plan(order), fds, workspace, self._runtime.serve)
+            serve = None if order.argv else self._runtime.serve
+            become_run(order, self._confinement.plan(order), fds, workspace_of(order, self._settings), serve)
         return pid
+
+    def _where_to_order(self, order: SpawnOrder) -> socket.socket | None:
+        if order.node_template:
+            return self._nodes.orders_to(order.node_template)
+        if self._python is not None and not order.argv:
+            return self._python[1]
+        return None
 
     # Ends
 
@@ -175,6 +183,8 @@ class Template:
                 return
             if pid == 0:
                 return
+            if self._python is not None and pid == self._python[0]:
+                raise ChildProcessError("the Python template ended")
             run = self._supervisors.pop(pid, None)
             if run is not None:
                 self._clean_up(run)
@@ -195,6 +205,8 @@ class Template:
 
     def _end_all(self) -> None:
         self._nodes.end_all()
+        if self._python is not None:
+            os.kill(self._python[0], signal.SIGKILL)
         for run in list(self._supervisors.values()):
             self._kill(run)
         for pid in self._supervisors:

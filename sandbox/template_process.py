@@ -142,6 +142,9 @@ if fd != 3:
     os.dup2(fd, 3)
     os.close(fd)
 sys.path.insert(0, sys.argv[2])
+sandbox = type(sys)("sandbox")  # as a bare package: its own imports are the platform's, and every run would carry them
+sandbox.__path__ = [sys.argv[2] + "/sandbox"]
+sys.modules["sandbox"] = sandbox
 from sandbox.template import main
 del sys.path[0]
 main()

@@ -1,10 +1,8 @@
-// Makes runs out of a booted Node.js: serve(control) forks one process for each order that comes over the socket, and
-// returns in these processes only. The confinement itself comes with the order (plan.c).
 #define _GNU_SOURCE
-#include <dirent.h>
+#include "template.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <node_api.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,10 +15,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include "plan.h"
-#include "rebirth.h"
 
 enum { CHANNEL = 3, MAX_OWN = 64, LARGEST_ORDER = 65536 };
 
@@ -48,7 +44,7 @@ static int moved_up(int fd) {
 // Event loops of threads that are not forked leave descriptors behind, which no run may share with another.
 static void survey_descriptors(void) {
   char path[32], target[64];
-  template.end = CHANNEL;
+  template.end = CHANNEL + 1;
   for (int fd = CHANNEL; fd < MAX_OWN; fd++) {
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(path, target, sizeof target - 1);
@@ -61,8 +57,7 @@ static void survey_descriptors(void) {
     if (fcntl(fd, F_GETFD) < 0 && dup3(STDIN_FILENO, fd, O_CLOEXEC) < 0) give_up("dup");
 }
 
-// V8 keeps its heap out of forks. Returns NULL, or why this process cannot be forked into independent ones.
-static const char *make_memory_forkable(void) {
+const char *make_memory_forkable(void) {
   FILE *maps = fopen("/proc/self/maps", "re");
   char line[512], mode[8];
   unsigned long from, to;
@@ -96,7 +91,7 @@ static void enter(int fd, int kind) {
 }
 
 // In the run: hold what is its own, and nothing else.
-static void become_run(uv_loop_t *loop, const struct fds *fds) {
+static void become_run(const struct fds *fds, void (*begin)(void *), void *argument) {
   if (dup3(fds->channel, CHANNEL, O_CLOEXEC) < 0 || dup3(fds->output, STDOUT_FILENO, O_CLOEXEC) < 0 ||
       dup3(fds->errors, STDERR_FILENO, O_CLOEXEC) < 0)
     give_up("dup");
@@ -111,9 +106,8 @@ static void become_run(uv_loop_t *loop, const struct fds *fds) {
     if (dup3(own, fd, O_CLOEXEC) < 0) give_up("dup");
     close(own);
   }
-  if (uv_loop_fork(loop)) give_up("uv_loop_fork");
+  begin(argument);
   carry_out(template.order, template.order_bytes);
-  renew_inherited();
 }
 
 // Forks by way of a process that shares our memory and ends at once: the run is then a child of process 1 of its own
@@ -133,12 +127,12 @@ static pid_t __attribute__((noinline)) fork_below(int pid_namespace) {
   return template.run;
 }
 
-static int serve_one(uv_loop_t *loop) {
+static int serve_one(void (*begin)(void *), void *argument) {
   struct fds fds;
   if (!receive(&fds)) _exit(0);
   pid_t run = fork_below(fds.pid_namespace);
   if (run == 0) {
-    become_run(loop, &fds);
+    become_run(&fds, begin, argument);
     return 1;
   }
   int answer = run < 0 ? -errno : run;
@@ -147,33 +141,7 @@ static int serve_one(uv_loop_t *loop) {
   return 0;
 }
 
-struct call {
-  napi_env env;
-  napi_value function;
-};
-
-static void call_draw(void *argument) {
-  struct call *call = argument;
-  napi_value global, result;
-  napi_get_global(call->env, &global);
-  napi_call_function(call->env, global, call->function, 0, NULL, &result);
-}
-
-// serve(control, draw): `draw` makes V8 draw one random number. Returns the process number, in each run only.
-static napi_value serve(napi_env env, napi_callback_info info) {
-  napi_value arguments[2], result;
-  size_t count = 2;
-  int32_t control;
-  uv_loop_t *loop;
-  napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
-  if (napi_get_value_int32(env, arguments[0], &control) || napi_get_uv_event_loop(env, &loop)) return NULL;
-  struct call call = {env, arguments[1]};
-  const char *why = find_inherited(call_draw, &call);
-  if (!why) why = make_memory_forkable();
-  if (why) {
-    napi_throw_error(env, NULL, why);
-    return NULL;
-  }
+void serve_orders(int control, void (*begin)(void *), void *argument) {
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   template.pid_namespace = moved_up(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
   template.control = moved_up(control);
@@ -181,30 +149,6 @@ static napi_value serve(napi_env env, napi_callback_info info) {
   survey_descriptors();
   static const char ready[] = "ready";
   (void)!write(template.control, ready, sizeof ready - 1);
-  while (!serve_one(loop)) {
+  while (!serve_one(begin, argument)) {
   }
-  napi_create_int32(env, getpid(), &result);
-  return result;
-}
-
-// reallyExit(code), as Node.js has it, but for a fork: it waits for no thread, since those of the template are not there.
-static napi_value really_exit(napi_env env, napi_callback_info info) {
-  napi_value code;
-  size_t count = 1;
-  int32_t number = 0;
-  napi_get_cb_info(env, info, &count, &code, NULL, NULL);
-  if (count > 0) napi_get_value_int32(env, code, &number);
-  _exit(number);
-}
-
-static void export(napi_env env, napi_value exports, const char *name, napi_callback implementation) {
-  napi_value function;
-  napi_create_function(env, name, NAPI_AUTO_LENGTH, implementation, NULL, &function);
-  napi_set_named_property(env, exports, name, function);
-}
-
-NAPI_MODULE_INIT() {
-  export(env, exports, "serve", serve);
-  export(env, exports, "reallyExit", really_exit);
-  return exports;
 }
