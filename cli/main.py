@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import rich_click as click
 
 from cli.functions import functions
+from cli.login import login
 from cli.output import output_option
 
-INTERRUPTED = 130
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
-        {"name": "Functions", "commands": ["functions", "login"]},
-        {"name": "Run the platform", "commands": ["dev", "api", "listener", "migrate", "doctor"]},
+        {"name": "Work with functions", "commands": ["functions", "login"]},
+        {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate"]},
     ]
 }
 
@@ -25,10 +24,14 @@ click.rich_click.COMMAND_GROUPS = {
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="zmesh-functions", prog_name="zmesh")
 def zmesh() -> None:
-    """Self-hosted JavaScript and Python functions whose only server is PostgreSQL."""
+    """Self-hosted JavaScript and Python functions whose only server is PostgreSQL.
+
+    Start with [b]zmesh dev[/], then [b]zmesh functions list[/] in another terminal.
+    """
 
 
 zmesh.add_command(functions)
+zmesh.add_command(login)
 
 
 @zmesh.command()
@@ -38,41 +41,51 @@ zmesh.add_command(functions)
     default=".zmesh",
     show_default=True,
     envvar="ZMESH_HOME",
-    help="Folder of everything it keeps.",
+    help="Folder of the database, secrets and logs.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8700, show_default=True, help="0 takes a free one.")
-@click.option("--examples/--no-examples", default=True, help="Deploy the examples.")
-def dev(home: Path, port: int, examples: bool) -> None:
-    """Run the whole platform here: PostgreSQL, API and a listener."""
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8700,
+    show_default=True,
+    envvar="ZMESH_PORT",
+    help="Port of the API; 0 takes a free one.",
+)
+@click.option("--no-examples", is_flag=True, help="Do not deploy the examples.")
+@click.option("--verbose", is_flag=True, help="Print the logs of API and listener here too.")
+def dev(home: Path, port: int, no_examples: bool, verbose: bool) -> None:
+    """Run the whole platform here: PostgreSQL, API and a listener.
+
+    With DATABASE_URL set, that PostgreSQL is used instead of a private one.
+    """
     from cli.dev import Dev
 
-    Dev(home, port, examples=examples, database_url=os.environ.get("DATABASE_URL") or None).run()
-
-
-def _end_with(run: Callable[[], int]) -> None:
-    if status := run():
-        sys.exit(status)
+    database_url = os.environ.get("DATABASE_URL") or None
+    Dev(home, port, examples=not no_examples, database_url=database_url, verbose=verbose).run()
 
 
 @zmesh.command()
 def api() -> None:
-    """Run an API process, configured by its environment."""
+    """Run one API process, configured by its environment."""
     from api.main import main as run
 
-    _end_with(run)
+    sys.exit(run())
 
 
 @zmesh.command()
 def listener() -> None:
-    """Run a listener process, configured by its environment."""
+    """Run one listener process, configured by its environment."""
     from listener.main import main as run
 
-    _end_with(run)
+    sys.exit(run())
 
 
 @zmesh.command()
 def migrate() -> None:
-    """Bring the database of DATABASE_URL to this version, and make a first project where one is named."""
+    """Bring the database of DATABASE_URL to this version.
+
+    With ZMESH_PROJECT and its companions, also make a first project, its administrator and an API key.
+    """
     from cli.migrating import migrate_from_environment
 
     migrate_from_environment(os.environ)
@@ -81,44 +94,27 @@ def migrate() -> None:
 @zmesh.command()
 @output_option
 def doctor(output: str) -> None:
-    """Check what this machine offers: runtimes, PostgreSQL and how well runs are isolated."""
+    """Try out what this machine offers, and say what is missing."""
     from cli.doctor import examine
 
-    if not examine(output):
-        sys.exit(1)
-
-
-@zmesh.command()
-@click.option("--url", required=True, envvar="ZMESH_URL", help="Address of the platform.")
-@click.option("--email", prompt=True, help="Your address.")
-@click.option("--password", prompt=True, hide_input=True, envvar="ZMESH_PASSWORD", help="Asked for when missing.")
-@click.option("--project", help="Id or slug of the project, where you are a member of several.")
-def login(url: str, email: str, password: str, project: str | None) -> None:
-    """Sign in to a platform and remember it."""
-    from cli.client import Client
-    from cli.config import Connection, store_login
-    from cli.output import local_time, progress
-
-    client = Client(Connection(url.rstrip("/")))
-    asked = {"email": email, "password": password, **({"project": project} if project else {})}
-    session = client.log_in(asked)
-    store_login({"url": client.connection.url, "email": email, **session})
-    progress(f"Signed in to {client.connection.url} as {email} until {local_time(session['expires_at'])}.")
+    examine(output)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 failed, 2 misused, 130 interrupted."""
     try:
         zmesh.main(arguments, prog_name="zmesh", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return INTERRUPTED
+        return 130
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has seen enough
+        return 1
     return 0
 
 

@@ -33,13 +33,17 @@ def migrate_from_environment(environment: Mapping[str, str]) -> None:
         if environment.get("ZMESH_PROJECT"):
             _make_first_project(url, environment)
     except (psycopg.Error, MigrationError, DomainError, SealingError) as error:
-        raise CliError(f"The database cannot be migrated: {error}", code="migration_failed") from error
+        raise CliError(f"The database cannot be migrated: {str(error).strip()}", code="migration_failed") from error
 
 
 def _make_first_project(url: str, environment: Mapping[str, str]) -> None:
     missing = [name for name in FIRST_PROJECT if not environment.get(name)]
     if missing:
-        raise CliError(f"A first project needs {', '.join(missing)} too.", code="not_configured")
+        raise CliError(
+            f"A first project needs {', '.join(missing)} too.",
+            code="not_configured",
+            hint="Or leave ZMESH_PROJECT out.",
+        )
     made = bootstrap(
         url,
         Sealer(environment["ZMESH_SECRET_KEY"]),

@@ -63,9 +63,10 @@ def progress(message: str = "") -> None:
     click.echo(message, err=True)
 
 
-def style(text: str, **styles: Any) -> str:
+def style(text: str, fg: str | None = None, *, bold: bool = False, dim: bool = False) -> str:
     """Text in a colour, unless NO_COLOR asks for none."""
-    return text if os.environ.get("NO_COLOR") else click.style(text, **styles)
+    plain = os.environ.get("NO_COLOR") or not (fg or bold or dim)
+    return text if plain else click.style(text, fg=fg, bold=bold or None, dim=dim or None)
 
 
 def local_time(text: str) -> str:

@@ -3,112 +3,114 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
-from cli.errors import CliError
+from cli.output import progress, style
 from cli.processes import dying_with_parent
 
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONUNBUFFERED", "SSL_CERT_FILE", "VIRTUAL_ENV")
-START_SECONDS = 60
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
+COMMAND = (sys.executable, "-P", "-c", "import sys; from cli.main import main; sys.exit(main())")
+SHORTEST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
-LOG_BYTES_KEPT = 20_000_000
-_START = "import sys; from cli.main import main; sys.exit(main())"
+HEALTHY_SECONDS = 30.0
+LOG_BYTES_KEPT = 10_000_000
+MISCONFIGURED = 2
 
 
 class Service:
-    """One part of the platform as a child process; its log is a file."""
+    """One part of the platform as a child process in a group of its own; what it prints goes to a log file."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], log: Path, *, announces: bool) -> None:
-        """`announces`: it prints one line on standard output when it answers."""
+    def __init__(self, name: str, environment: Mapping[str, str], log: Path, *, verbose: bool) -> None:
+        """`verbose`: print on the terminal as well."""
         self.name = name
-        self._environment = environment
-        self._log = log
-        self._announces = announces
-        self._process: subprocess.Popen[str] | None = None
-        self._failures = 0
+        self.environment = dict(environment)
+        self.log = log
+        self._verbose = verbose
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader = threading.Thread()
+        self._last_lines: deque[str] = deque(maxlen=8)
+        self._started_at = 0.0
         self._next_start = 0.0
+        self._pause = SHORTEST_PAUSE
         self.announcement = ""
-
-    def start(self) -> None:
-        """Start it and, where it announces, wait until it answers. Raises CliError."""
-        kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        _shorten(self._log)
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, self.name],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if self._announces else log,
-                stderr=log,
-                env={**kept, **self._environment},
-                start_new_session=True,  # Ctrl+C is for us; we stop the others in order
-                preexec_fn=dying_with_parent(signal.SIGKILL),
-                text=True,
-            )
-        if self._announces:
-            self.announcement = self._read_line(self._process)
-
-    def _read_line(self, process: subprocess.Popen[str]) -> str:
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
-        line = process.stdout.readline().strip() if ready else ""
-        if not line:
-            process.kill()
-            process.wait()
-            raise CliError(
-                f"The {self.name} did not start: {self.last_words()}", code="start_failed", hint=f"See {self._log}."
-            )
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-        return line
-
-    def last_words(self) -> str:
-        """The last lines of its log."""
-        lines = self._log.read_text("utf-8", "replace").strip().splitlines()
-        return " | ".join(lines[-3:]) or "it said nothing"
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process and self._process.poll() is None else None
+        """The process, while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    def keep_alive(self) -> str | None:
-        """Start it again if it has ended, later and later; returns what a person should know."""
-        if self.pid is not None:
-            return None
+    def start(self) -> None:
+        """Start the process. Only the main thread may: the process ends with the thread that started it."""
+        kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        self._started_at = time.monotonic()
+        self._last_lines.clear()
+        self._process = subprocess.Popen(
+            [*COMMAND, self.name],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**kept, **self.environment},
+            start_new_session=True,  # Ctrl+C is for us: we stop the others in order
+            preexec_fn=dying_with_parent(signal.SIGKILL),
+        )
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        prefix = style(f"{self.name:>8} | ", fg="cyan")
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES_KEPT:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        with self.log.open("ab", buffering=0) as log:
+            for raw in process.stdout:
+                line = raw.decode(errors="replace").rstrip("\n")
+                if line.startswith("listening "):
+                    self.announcement = line
+                self._last_lines.append(line)
+                log.write(raw)
+                if self._verbose:
+                    progress(f"{prefix}{line}")
+
+    def last_words(self) -> str:
+        """The last lines that the process printed."""
+        self._reader.join(1)
+        return "\n".join(f"  {line}" for line in self._last_lines) or "  (nothing)"
+
+    def keep_alive(self) -> str:
+        """Start the process again if it has ended, each time later; returns what a person should know, or nothing."""
         now = time.monotonic()
+        if self.pid is not None:
+            if now - self._started_at > HEALTHY_SECONDS:
+                self._pause = SHORTEST_PAUSE
+            return ""
         if self._process is not None:
             status, self._process = self._process.returncode, None
-            self._failures += 1
-            self._next_start = now + min(0.25 * 2**self._failures, LONGEST_PAUSE)
-            return f"the {self.name} ended with status {status}; starting it again ({self.last_words()})"
+            self._next_start = now + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            return f"The {self.name} ended with status {status} and is started again:\n{self.last_words()}"
         if now >= self._next_start:
-            try:
-                self.start()
-            except CliError as error:
-                return error.message
-        return None
+            self.start()
+        return ""
 
     def ask_to_stop(self) -> None:
+        """Send SIGTERM."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
 
     def stop(self, seconds: float) -> None:
-        """Wait for its end, which was asked for; then insist."""
+        """Wait so long for the end that was asked for; then insist."""
         if self._process is None:
             return
         try:
-            self._process.wait(max(0.1, seconds))
+            self._process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-
-
-def _shorten(log: Path) -> None:
-    """Keep one old log beside the new one."""
-    if log.exists() and log.stat().st_size > LOG_BYTES_KEPT:
-        log.replace(log.with_suffix(".log.1"))
+        self._reader.join(1)

@@ -5,6 +5,7 @@
 // GitHub sends an event again when in doubt, so every write is an upsert.
 
 const TABLES = `
+  select pg_advisory_xact_lock(hashtext('github'));  -- "if not exists" alone can fail for two runs at once
   create table if not exists github_issues (
     repository text, number integer, title text, state text, author text, labels jsonb, updated_at timestamptz,
     primary key (repository, number)

@@ -23,6 +23,7 @@ SUMMARY = """
 def handler(payload, zmesh):
     day = payload.get("day") or datetime.datetime.now(datetime.UTC).date().isoformat()
     zmesh.db.query("""
+        select pg_advisory_xact_lock(hashtext('genre_report'));  -- "if not exists" alone can fail for two runs at once
         create table if not exists genre_report (
             day date, genre text, movies integer, gross bigint, rating double precision,
             primary key (day, genre)

@@ -9,6 +9,7 @@ class OutOfStock extends Error {
 
 exports.handler = async (payload, zmesh) => {
   await zmesh.db.query(`
+    select pg_advisory_xact_lock(hashtext('orders'));  -- "if not exists" alone can fail for two runs at once
     create table if not exists orders (
       id          bigint generated always as identity primary key,
       customer    text not null,

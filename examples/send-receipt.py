@@ -23,6 +23,7 @@ def handler(payload, zmesh):
     text = "\n".join([f"Order {order['id']}", *lines, f"Total {order['total_cents'] / 100:.2f}"])
 
     zmesh.db.query("""
+        select pg_advisory_xact_lock(hashtext('mails'));  -- "if not exists" alone can fail for two runs at once
         create table if not exists mails (
             id bigint generated always as identity primary key,
             recipient text, subject text not null, body text not null, reference text unique

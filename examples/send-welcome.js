@@ -24,6 +24,7 @@ exports.handler = async (payload, zmesh) => {
   });
 
   await zmesh.db.query(`
+    select pg_advisory_xact_lock(hashtext('mails'));  -- "if not exists" alone can fail for two runs at once
     create table if not exists mails (
       id        bigint generated always as identity primary key,
       recipient text,

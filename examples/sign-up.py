@@ -6,6 +6,7 @@ Payload: {"user_id": "abc123", "name": "Rahul", "email": "rahul@example.com"}
 
 def handler(payload, zmesh):
     zmesh.db.query("""
+        select pg_advisory_xact_lock(hashtext('users'));  -- "if not exists" alone can fail for two runs at once
         create table if not exists users (
             id text primary key, name text not null, email text not null, created_at timestamptz not null default now()
         )""")

@@ -9,6 +9,8 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Callable
+from functools import partial
 
 from sandbox import frames
 from sandbox.frames import FrameError, FrameParser
@@ -18,6 +20,9 @@ from sandbox.verdict import Observed, StopReason, verdict
 
 _PARAMETERS = struct.Struct("!QQ")
 READ_BYTES = 256 * 1024
+READS_AFTER_END = 64
+# A run that floods its outputs waits this much longer than reading it took, so it cannot take the listener's time.
+PATIENCE = 20
 EXIT_GRACE_SECONDS = 0.5
 KILL_GRACE_SECONDS = 3.0
 
@@ -38,6 +43,8 @@ class Child:
         self.booted = asyncio.Event()
         self._parser = FrameParser(0)
         self._seen: Observed | None = None
+        self._finished: set[socket.socket | int] = set()  # sources of which nothing more counts
+        self._given_away = False
         self._closed = False
 
     @property
@@ -52,16 +59,20 @@ class Child:
 
     def handed_over(self) -> None:
         """The template has its copies: close ours, and listen."""
-        self.channel_of_run.close()
-        self.supervision_of_run.close()
-        os.close(self.output_of_run)
-        os.close(self.errors_of_run)
+        self._close_ends_of_run()
         self._channel.setblocking(False)
         self._supervision.setblocking(False)
         os.set_blocking(self._output, False)
         os.set_blocking(self._errors, False)
         self._loop.add_reader(self._supervision, self._read_supervision)
         self._loop.add_reader(self._channel, self._read_channel)
+
+    def _close_ends_of_run(self) -> None:
+        self._given_away = True
+        self.channel_of_run.close()
+        self.supervision_of_run.close()
+        os.close(self.output_of_run)
+        os.close(self.errors_of_run)
 
     @property
     def alive(self) -> bool:
@@ -159,64 +170,91 @@ class Child:
             self._seen.report = json.loads(message)
         self._loop.remove_reader(self._supervision)
         if self._channel.fileno() >= 0:
-            self._read_everything_sent()
+            self._read_all_sent(self._read_channel)
         if not self._ended.done():
             self._ended.set_result(None)
         self._settled.set()
         self.booted.set()
 
-    def _read_everything_sent(self) -> None:
-        while self._read_channel():
-            pass
+    @staticmethod
+    def _read_all_sent(read: Callable[[], bool]) -> None:
+        """What was written before the end; bounded, since a process of the run may still be writing."""
+        for _ in range(READS_AFTER_END):
+            if not read():
+                break
+
+    def _pause(self, source: socket.socket | int, read: Callable[[], bool], seconds: float) -> None:
+        """Once no more lines are kept, read on slowly: what a run prints then only costs."""
+        if self._seen is None or not self._seen.logs.full:
+            return
+        self._loop.remove_reader(source)
+        self._loop.call_later(seconds * PATIENCE, self._resume, source, read)
+
+    def _resume(self, source: socket.socket | int, read: Callable[[], bool]) -> None:
+        if not self._closed and source not in self._finished:
+            self._loop.add_reader(source, read)
+
+    def _stop_reading(self, source: socket.socket | int) -> None:
+        self._loop.remove_reader(source)
+        self._finished.add(source)
 
     def _read_channel(self) -> bool:
+        """Read once; False when there is no more for now."""
+        if self._channel in self._finished:
+            return False
+        started = time.thread_time()
         try:
             data = self._channel.recv(READ_BYTES)
         except BlockingIOError:
             return False
         except OSError:
             data = b""
-        if not data:
-            self._loop.remove_reader(self._channel)
+        if not data or self._take_frames(data):
+            self._stop_reading(self._channel)
             return False
+        self._pause(self._channel, self._read_channel, time.thread_time() - started)
+        return True
+
+    def _take_frames(self, data: bytes) -> bool:
+        """Whether that was all that counts: only the first final frame does, and nothing after it."""
         seen = self._seen
         try:
             for kind, body in self._parser.feed(data):
                 if kind == frames.BOOTED:
                     self.booted.set()
-                elif seen is None or seen.final is not None:
-                    continue  # only the first final frame counts, and nothing after it
-                elif kind == frames.LOG:
+                elif seen is not None and kind == frames.LOG:
                     seen.logs.add_frame(body)
-                else:
+                elif seen is not None:
                     seen.final = (kind, body)
-                    self._settled.set()
+                    break
         except FrameError as error:
-            self._loop.remove_reader(self._channel)
-            if seen is not None and seen.final is None:
+            if seen is not None:
                 seen.violation = error
             self._settled.set()
+            return True
+        if seen is None or seen.final is None:
             return False
+        self._settled.set()
         return True
 
     def _read_pipe(self, pipe: int, level: str) -> bool:
+        """Read once; False when there is no more for now."""
+        started = time.thread_time()
         try:
             data = os.read(pipe, READ_BYTES)
         except BlockingIOError:
             return False
         if not data:
-            self._loop.remove_reader(pipe)
+            self._stop_reading(pipe)
             return False
         if self._seen is not None:
             self._seen.logs.add_bytes(level, data)
+            self._pause(pipe, partial(self._read_pipe, pipe, level), time.thread_time() - started)
         return True
 
     def _drain(self) -> None:
-        """What the run wrote before its end; bounded, since a process of it may still be writing."""
         for pipe, level in ((self._output, "info"), (self._errors, "error")):
-            for _ in range(64):
-                if not self._read_pipe(pipe, level):
-                    break
+            self._read_all_sent(partial(self._read_pipe, pipe, level))
 
     def close(self) -> None:
         """Let go of everything; closing the supervision ends the run."""
@@ -225,10 +263,11 @@ class Child:
         self._closed = True
         for reader in (self._supervision, self._channel, self._output, self._errors):
             self._loop.remove_reader(reader)
+        if not self._given_away:
+            self._close_ends_of_run()
         self._supervision.close()
         self._channel.close()
-        for pipe in (self._output, self._errors):
-            with contextlib.suppress(OSError):
-                os.close(pipe)
+        os.close(self._output)
+        os.close(self._errors)
         if not self._ended.done():
             self._ended.set_result(None)

@@ -15,7 +15,7 @@ import struct
 from sandbox import kernel, landlock, seccomp
 from sandbox.orders import SpawnOrder, TemplateSettings
 from sandbox.plan import Plan
-from sandbox.root import DEVICES, SYSTEM_FILES, SYSTEM_FOLDERS, WORKSPACE
+from sandbox.root import DEVICES, STAND_INS, WORKSPACE
 
 CHANNEL = 3
 NAMESPACE_USER = 1000
@@ -26,7 +26,7 @@ _CAPABILITIES = struct.Struct("=Ii")
 
 def workspace_of(order: SpawnOrder, settings: TemplateSettings) -> str:
     """The folder that a run may write to, as the run sees it."""
-    return WORKSPACE if settings.mode != "process" else f"{settings.run_dir}/slot-{order.slot}"
+    return WORKSPACE if settings.mode != "process" else f"{settings.run_dir}/run-{order.run}"
 
 
 def environment(workspace: str) -> dict[str, str]:
@@ -46,8 +46,8 @@ class Confinement:
     def __init__(self, settings: TemplateSettings) -> None:
         self._settings = settings
         self._uid, self._gid = os.getuid(), os.getgid()
-        self._plan = functools.lru_cache(maxsize=1024)(self._make)
-        self._encoded = functools.lru_cache(maxsize=1024)(lambda *key: self._plan(*key).encode())
+        self._plan = functools.lru_cache(maxsize=128)(self._make)
+        self._encoded = functools.lru_cache(maxsize=128)(lambda *key: self._plan(*key).encode())
 
     def plan(self, order: SpawnOrder) -> Plan:
         """What the process of a run does to itself."""
@@ -78,9 +78,9 @@ class Confinement:
         if settings.mode == "user_namespace":
             self._drop_capabilities(plan)
         # With namespaces the whole root was made for runs; without, only parts of the machine's are for them.
-        parts = [*SYSTEM_FOLDERS, *SYSTEM_FILES, *settings.readable, settings.sdk, "/proc/self"]
-        readable = parts if settings.mode == "process" else ["/"]
-        landlock.add_restriction(plan, readable, workspace, [f"/dev/{name}" for name in DEVICES])
+        readable = [*settings.readable, "/proc/self"] if settings.mode == "process" else ["/"]
+        devices = [name for name in DEVICES if settings.mode != "process" or name not in STAND_INS]
+        landlock.add_restriction(plan, readable, workspace, [f"/dev/{name}" for name in devices])
         seccomp.add_filter(plan, seccomp.deny_list(kernel.MACHINE))
         return plan
 

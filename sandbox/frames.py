@@ -36,6 +36,7 @@ class FrameParser:
             ERROR: LARGEST_ERROR,
             BOOTED: 0,
         }
+        self._booted = False
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -57,9 +58,10 @@ class FrameParser:
 
     def _check(self, kind: bytes, length: int) -> None:
         largest = self._largest.get(kind)
-        if largest is None:
+        if largest is None or (kind == BOOTED and self._booted):
             raise FrameError("protocol_error", "The function wrote to the platform's own channel (descriptor 3).")
         if length > largest:
             if kind in (RESULT, RESPONSE):
                 raise FrameError("result_too_large", f"The result has {length} bytes; {largest} are allowed.")
             raise FrameError("protocol_error", f"The function sent a frame of {length} bytes; {largest} are allowed.")
+        self._booted = self._booted or kind == BOOTED

@@ -19,12 +19,14 @@ class LogKeeper:
         self.lines: list[LogLine] = []
         self._bytes_left = max_bytes
         self._lines_left = max_lines
-        self._full = False
+        self.full = False
         self._partial = {"info": b"", "error": b""}
         self.error_tail = b""
 
     def add_frame(self, body: bytes) -> None:
         """A line that the runtime sent with level and time; what is malformed is kept as text."""
+        if self.full:
+            return
         try:
             line = json.loads(body)
             level = line["level"] if line["level"] in LEVELS else "info"
@@ -36,7 +38,7 @@ class LogKeeper:
         """Raw bytes of standard output (info) or standard error (error)."""
         if level == "error":
             self.error_tail = (self.error_tail + data)[-TAIL_BYTES:]
-        if self._full:
+        if self.full:
             return
         *complete, rest = (self._partial[level] + data).split(b"\n")
         while len(rest) > LONGEST_LINE:
@@ -44,6 +46,8 @@ class LogKeeper:
             rest = rest[LONGEST_LINE:]
         self._partial[level] = rest
         for line in complete:
+            if self.full:
+                break
             self._keep(_now(), level, line.decode("utf-8", "replace"))
 
     def flush(self) -> None:
@@ -54,12 +58,12 @@ class LogKeeper:
         self._partial = {"info": b"", "error": b""}
 
     def _keep(self, at: datetime, level: str, message: str) -> None:
-        if self._full:
+        if self.full:
             return
         message = message[:LONGEST_LINE]
         size = len(message.encode("utf-8", "replace")) + 16
         if self._lines_left < 1 or size > self._bytes_left:
-            self._full = True
+            self.full = True
             self.lines.append(LogLine(_now(), "warning", "[zmesh] output beyond the limit was dropped from here on"))
             return
         self._lines_left -= 1

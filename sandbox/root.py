@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from sandbox import kernel
+from sandbox import kernel, workspaces
 
 WORKSPACE = "/workspace"
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
@@ -19,6 +19,8 @@ SYSTEM_FILES = tuple(
     )
 )  # fmt: skip
 DEVICES = ("null", "zero", "full", "random", "urandom")
+# A shared mapping of /dev/zero is memory that no process need hold; /dev/full reads the same and cannot be mapped.
+STAND_INS = {"zero": "full"}
 
 
 def enter(folder: str, readable: Iterable[str], hidden: Iterable[str], users: dict[int, str]) -> None:
@@ -49,6 +51,22 @@ def enter(folder: str, readable: Iterable[str], hidden: Iterable[str], users: di
     kernel.mount("none", "/", None, flags)
 
 
+def visible(paths: Iterable[str], hidden: Iterable[str]) -> list[str]:
+    """The paths, with those that have something hidden below replaced by what stands beside it.
+
+    For where a hidden folder cannot be covered: what is left out cannot be read.
+    """
+    found: list[str] = []
+    for path in paths:
+        if any(path == h or path.startswith(f"{h}/") for h in hidden):
+            continue
+        if os.path.isdir(path) and any(h.startswith(f"{path}/") for h in hidden):
+            found += visible((f"{path}/{name}" for name in sorted(os.listdir(path))), hidden)
+        else:
+            found.append(path)
+    return found
+
+
 def _bind(root: str, path: str) -> bool:
     target = root + path
     if os.path.islink(path) and not path.startswith("/etc"):
@@ -70,7 +88,7 @@ def _make_devices(root: str) -> None:
     os.mkdir(f"{root}/dev", 0o755)
     for name in DEVICES:
         Path(f"{root}/dev/{name}").touch()
-        kernel.mount(f"/dev/{name}", f"{root}/dev/{name}", None, kernel.MS_BIND)
+        kernel.mount(f"/dev/{STAND_INS.get(name, name)}", f"{root}/dev/{name}", None, kernel.MS_BIND)
     os.symlink("/proc/self/fd", f"{root}/dev/fd")
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         os.symlink(f"/proc/self/fd/{number}", f"{root}/dev/{name}")
@@ -90,12 +108,4 @@ def mount_own(megabytes: int, files: int) -> None:
     flags = kernel.MS_NOSUID | kernel.MS_NODEV
     kernel.mount("proc", "/proc", "proc", flags | kernel.MS_NOEXEC)
     kernel.mount("tmpfs", WORKSPACE, "tmpfs", flags, f"size={megabytes}m,nr_inodes={files},mode=1777")
-    prepare_workspace(WORKSPACE)
-
-
-def prepare_workspace(folder: str) -> None:
-    """The folders that a run expects in its workspace."""
-    for name in ("tmp", ".shm"):
-        path = f"{folder}/{name}"
-        os.mkdir(path)
-        os.chmod(path, 0o1777)
+    workspaces.prepare(WORKSPACE)

@@ -10,12 +10,15 @@ from sandbox.plan import Plan
 
 # Classic BPF opcodes (linux/bpf_common.h) and seccomp's answers (linux/seccomp.h).
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_MASK = 0x54
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_0_AT, _ARGUMENT_1_AT = 0, 4, 16, 24
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_0_AT, _ARGUMENT_1_AT, _ARGUMENT_3_AT = 0, 4, 16, 24, 40
 _X32_BIT = 0x40000000
 _NAMESPACE_FLAGS = 0x7E020080  # every CLONE_NEW… that clone(2) takes
 _SET_MODE_FILTER = 1
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_SHARED_ANONYMOUS = 0x21  # MAP_SHARED (as in MAP_SHARED_VALIDATE) and MAP_ANONYMOUS
+_FAMILIES = (1, 2, 10, 16)  # unix, IPv4, IPv6, and netlink, which getaddrinfo(3) asks for addresses
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -32,7 +35,8 @@ _FORBIDDEN = {
         "perf_event_open": 298, "fanotify_init": 300, "name_to_handle_at": 303, "open_by_handle_at": 304,
         "clock_adjtime": 305, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312,
         "finit_module": 313, "memfd_create": 319, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323,
-        "shmget": 29, "msgget": 68, "semget": 64, "mq_open": 240,
+        "shmget": 29, "msgget": 68, "semget": 64, "mq_open": 240, "uselib": 134, "modify_ldt": 154,
+        "io_setup": 206,
     },
     "aarch64": {
         "ptrace": 117, "syslog": 116, "personality": 92, "vhangup": 58, "pivot_root": 41, "adjtimex": 171,
@@ -44,18 +48,30 @@ _FORBIDDEN = {
         "name_to_handle_at": 264, "open_by_handle_at": 265, "clock_adjtime": 266, "setns": 268,
         "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "finit_module": 273, "memfd_create": 279,
         "kexec_file_load": 294, "bpf": 280, "userfaultfd": 282, "shmget": 194, "msgget": 186, "semget": 190,
-        "mq_open": 180,
+        "mq_open": 180, "io_setup": 0,
     },
 }  # fmt: skip
 _FORBIDDEN_EVERYWHERE = {
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
-    "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442, "memfd_secret": 447,
+    "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442, "quotactl_fd": 443, "memfd_secret": 447,
+    "open_tree_attr": 467,
 }  # fmt: skip
 # Answered as if the kernel did not have them, so that libraries take the older way.
 _IO_URING = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427}
 _ABSENT = _IO_URING | {"clone3": 435}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
+_MMAP = {"x86_64": 9, "aarch64": 222}
+# Limits and priority of another process: prlimit64, sched_setparam, sched_setscheduler, sched_setaffinity,
+# sched_setattr, setpriority (which kind, and who), and ioprio_set (who).
+_ONLY_OF_ITSELF = {
+    machine: [(n, _ARGUMENT_0_AT) for n in numbers[:6]] + [(n, _ARGUMENT_1_AT) for n in numbers[5:]]
+    for machine, numbers in {
+        "x86_64": (302, 142, 144, 203, 314, 141, 251),
+        "aarch64": (261, 118, 119, 122, 274, 140, 30),
+    }.items()
+}
+_SOCKET = {"x86_64": 41, "aarch64": 198}
 
 
 def _step(code: int, if_true: int, if_false: int, value: int) -> bytes:
@@ -65,6 +81,19 @@ def _step(code: int, if_true: int, if_false: int, value: int) -> bytes:
 def _answer(numbers: Mapping[str, int], number: int) -> bytes:
     refuse = _step(_RETURN, 0, 0, _ERRNO | number)
     return b"".join(_step(_JUMP_EQUAL, 0, 1, n) + refuse for n in sorted(numbers.values()))
+
+
+def _only_zero(number: int, argument: int) -> bytes:
+    """Refuses a call with another value than 0 in that argument; the number is loaded, before and after."""
+    return b"".join(
+        (
+            _step(_JUMP_EQUAL, 0, 4, number),
+            _step(_LOAD, 0, 0, argument),
+            _step(_JUMP_EQUAL, 1, 0, 0),
+            _step(_RETURN, 0, 0, _ERRNO | errno.EPERM),
+            _step(_LOAD, 0, 0, _NUMBER_AT),
+        )
+    )
 
 
 def deny_list(machine: str) -> bytes:
@@ -97,6 +126,21 @@ def deny_list(machine: str) -> bytes:
             _step(_JUMP_EQUAL, 1, 0, _TIOCSTI),
             _step(_JUMP_EQUAL, 0, 1, _TIOCLINUX),
             eperm,
+            load_number,
+            # mmap(2) of memory that stays the run's when no process of it has it mapped, so that no limit counts it
+            _step(_JUMP_EQUAL, 0, 5, _MMAP[machine]),
+            _step(_LOAD, 0, 0, _ARGUMENT_3_AT),
+            _step(_MASK, 0, 0, _SHARED_ANONYMOUS),
+            _step(_JUMP_EQUAL, 0, 1, _SHARED_ANONYMOUS),
+            eperm,
+            load_number,
+            # what else reaches a process of the same user: 0 is the caller itself
+            *(_only_zero(number, argument) for number, argument in _ONLY_OF_ITSELF[machine]),
+            # socket(2) of another family: the kernel's, the host's
+            _step(_JUMP_EQUAL, 0, len(_FAMILIES) + 2, _SOCKET[machine]),
+            _step(_LOAD, 0, 0, _ARGUMENT_0_AT),
+            *(_step(_JUMP_EQUAL, len(_FAMILIES) - n, 0, family) for n, family in enumerate(_FAMILIES)),
+            _step(_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT),
             _step(_RETURN, 0, 0, _ALLOW),
         )
     )

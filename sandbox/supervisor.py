@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from sandbox import kernel, root, usage
+from sandbox import kernel, root, usage, workspaces
 from sandbox.confinement import workspace_of
 from sandbox.newborn import RunFds
 from sandbox.orders import SpawnOrder, TemplateSettings
@@ -44,9 +44,11 @@ class Supervisor:
         self._child = 0
         self._limits: dict[str, Any] | None = None
         self._limit_hit: str | None = None
+        self._folder: str | None = None  # the workspace, where no namespace takes it away
         self._baseline = 0
         self._peak = 0
         self._cpu_of_dead = 0.0
+        self._cpu_seen = 0.0
 
     def run(self) -> NoReturn:
         """Make the run and stay until it has ended."""
@@ -84,13 +86,9 @@ class Supervisor:
             kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
             root.mount_own(order.workspace_mb, order.workspace_files)
             return
-        folder = workspace_of(order, self._settings)
-        os.mkdir(folder, 0o700)
-        root.prepare_workspace(folder)
-        if self._settings.base_uid is not None:
-            uid = self._settings.base_uid + order.slot
-            for path in (folder, f"{folder}/tmp", f"{folder}/.shm"):
-                os.chown(path, uid, uid)
+        self._folder = workspace_of(order, self._settings)
+        base = self._settings.base_uid
+        workspaces.make(self._folder, None if base is None else base + order.slot)
 
     # Watching
 
@@ -128,7 +126,8 @@ class Supervisor:
         self._peak = max(self._peak, memory)
         if memory > allowed:
             self._limit_hit = "memory_limit"
-        elif used.cpu_seconds + self._cpu_of_dead > self._limits["cpu_seconds"]:
+        self._cpu_seen = used.cpu_seconds + self._cpu_of_dead
+        if self._limit_hit is None and self._cpu_seen > self._limits["cpu_seconds"]:
             self._limit_hit = "cpu_limit"
         if self._limit_hit:
             self._end(report=True)
@@ -149,17 +148,21 @@ class Supervisor:
 
     def _end(self, *, report: bool) -> NoReturn:
         """Kill the run; with `report`, tell how it ended."""
+        self._ignore_ends()
+        if self._child == 0:  # not made yet; to signal 0 would be to signal our own group
+            self._leave()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._child, signal.SIGKILL)
         _, status, used = os.wait4(self._child, 0)
         if report:
             self._finish(status, used)
         self._end_descendants()
-        os._exit(0)
+        self._leave()
 
     def _finish(self, status: int, used: resource.struct_rusage) -> NoReturn:
+        self._ignore_ends()
         self._end_descendants()
-        cpu = used.ru_utime + used.ru_stime + self._cpu_of_dead
+        cpu = max(used.ru_utime + used.ru_stime + self._cpu_of_dead, self._cpu_seen)
         message = {
             "exit": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
             "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
@@ -169,11 +172,22 @@ class Supervisor:
         }
         with contextlib.suppress(OSError):
             self._supervision.send(json.dumps(message).encode())
-        os._exit(0)
+        self._leave()
+
+    @staticmethod
+    def _ignore_ends() -> None:
+        """An end that was begun goes on, whoever else ends meanwhile."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def _end_descendants(self) -> None:
         if not self._has_namespace:
             kill_children()
+
+    def _leave(self) -> NoReturn:
+        if self._folder is not None:
+            self._supervision.close()  # the caller waits no longer than for the processes
+            workspaces.remove(self._folder)
+        os._exit(0)
 
 
 def kill_children(spare: frozenset[int] = frozenset()) -> None:

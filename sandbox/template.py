@@ -10,7 +10,7 @@ import signal
 import socket
 from typing import Any
 
-from sandbox import kernel, python_template, root
+from sandbox import kernel, python_template, root, workspaces
 from sandbox.confinement import Confinement, workspace_of
 from sandbox.forking import fork_from
 from sandbox.newborn import RunFds, become_run
@@ -194,6 +194,7 @@ class Template:
     def _clean_up(self, run: int) -> None:
         if self._settings.mode == "process":
             kill_children(frozenset(self._supervisors))
+            workspaces.remove(f"{self._settings.run_dir}/run-{run}")  # in case its supervisor was killed
         self._tell(f"reaped {run}")
 
     def _kill(self, run: int) -> None:

@@ -41,6 +41,7 @@ class TemplateProcess:
         self._one_order = asyncio.Lock()
         self._answer: asyncio.Future[str] | None = None
         self.gone = asyncio.Event()
+        self._started = False
 
     async def start(self) -> None:
         """Start it and wait until it is ready. Raises SandboxError."""
@@ -52,6 +53,7 @@ class TemplateProcess:
                 env=ENVIRONMENT,
                 cwd="/",
                 pass_fds=[theirs.fileno()],
+                start_new_session=True,  # a terminal's Ctrl-C is for the platform, which lets runs finish
             )
         self._control.setblocking(False)
         self._loop.add_reader(self._control, self._read)
@@ -64,6 +66,12 @@ class TemplateProcess:
         if answer != "ready":
             await self.close()
             raise SandboxError(f"The sandbox's template cannot start in mode {self._settings.mode}: {answer}")
+        self._started = True
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes orders."""
+        return self._started and not self.gone.is_set()
 
     @property
     def pid(self) -> int:

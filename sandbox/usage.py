@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_MAPPED_PER_TABLE_BYTE = 512  # a table of one page maps 512 pages
+_SMALL_TABLES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +23,12 @@ class Usage:
 
 def children_of(parent: int) -> list[int]:
     """The living children of a process, zombies included."""
-    try:
-        with open(f"/proc/{parent}/task/{parent}/children") as file:
-            return [int(pid) for pid in file.read().split()]
-    except OSError:
-        return []
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{parent}/task"):  # a child belongs to the thread that made it
+            with open(f"/proc/{parent}/task/{thread}/children") as file:
+                found += [int(pid) for pid in file.read().split()]
+    return found
 
 
 def descendants_of(ancestor: int) -> list[int]:
@@ -48,8 +52,19 @@ def measure(pids: Iterable[int]) -> Usage:
         except OSError:
             continue
         cpu += sum(int(field) for field in fields[11:15]) / _TICKS
-        memory += int(fields[21]) * _PAGE
+        memory += int(fields[21]) * _PAGE + _page_tables(pid, int(fields[20]))
     return Usage(cpu, memory)
+
+
+def _page_tables(pid: int, address_space: int) -> int:
+    """What the kernel holds for a process to map its memory; asked only where it can be much."""
+    if address_space // _MAPPED_PER_TABLE_BYTE < _SMALL_TABLES:
+        return 0
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"VmPTE:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def exact_memory(pids: Iterable[int]) -> int:
@@ -61,6 +76,6 @@ def exact_memory(pids: Iterable[int]) -> int:
                 for line in file:
                     if line.startswith((b"Pss_Anon:", b"Pss_Shmem:")):
                         total += int(line.split()[1]) * 1024
-        except OSError:
-            continue
+        except OSError:  # it forbade to look into it: count all it has
+            total += measure([pid]).memory_bytes
     return total

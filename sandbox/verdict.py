@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import gc
 import json
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ OUT_OF_MEMORY_TEXTS = (b"heap out of memory", b"Fatal process out of memory", b"
 LONGEST_MESSAGE = 16 * 1024
 LONGEST_STACK = 64 * 1024
 LARGEST_HEADERS = 100
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8192}")
 StopReason = Literal["timeout", "cancelled"]
 
 
@@ -64,14 +67,25 @@ def verdict(seen: Observed) -> Outcome:
 def _of_final_frame(kind: bytes, body: bytes) -> tuple[str | None, Mapping[str, Any] | None, RunError | None]:
     try:
         text = body.decode("utf-8")
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = _parsed(text)
         if kind == frames.RESULT:
             return text, None, None
         if kind == frames.RESPONSE:
             return None, _response(value), None
         return None, None, _user_error(value)
-    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return None, None, RunError("invalid_result", f"What the function returned is not valid: {error}")
+
+
+def _parsed(text: str) -> Any:
+    """The value of JSON text. The garbage collector pauses: it would look at millions of new values again and again."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _refuse_constant(name: str) -> None:
@@ -83,8 +97,11 @@ def _response(value: Any) -> Mapping[str, Any]:
     base64.b64decode(body, validate=True)
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise ValueError("the status of a response is a number from 200 to 599")
-    if len(headers) > LARGEST_HEADERS or not all(isinstance(v, str) for pair in headers.items() for v in pair):
-        raise ValueError(f"the headers of a response are at most {LARGEST_HEADERS} texts")
+    if len(headers) > LARGEST_HEADERS:
+        raise ValueError(f"a response has at most {LARGEST_HEADERS} headers")
+    for name, text in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text):
+            raise ValueError(f"{name!r} is not a header that HTTP can carry")
     return {"status": status, "headers": dict(headers), "body_base64": body}
 
 
@@ -133,7 +150,8 @@ def _limit_of_ending(seen: Observed) -> str | None:
 def _of_unknown_ending(seen: Observed) -> RunError:
     report = seen.report
     if report.get("signal") is not None:
-        name = signal.Signals(report["signal"]).name
+        number = report["signal"]
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         return RunError("crashed", f"The function's process was ended by {name} before it returned a result.")
     if report.get("exit") is not None:
         return RunError(

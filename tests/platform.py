@@ -201,7 +201,9 @@ class Platform:
 def zmesh_dev(folder: Path, *options: str) -> Iterator[Platform]:
     """`zmesh dev` with its data under `folder/.zmesh`, until the block ends."""
     home = folder / ".zmesh"
-    process = Process(["dev", "--home", str(home), "--port", "0", *options], folder / "dev.log", {}, folder)
+    process = Process(
+        ["dev", "--home", str(home), "--port", "0", *options], folder / f"dev-{secrets.token_hex(4)}.log", {}, folder
+    )
     try:
         process.line("ready http://")
         facts = json.loads((home / "dev.json").read_text())

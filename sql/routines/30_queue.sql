@@ -71,11 +71,22 @@ comment on function zmesh.once(zmesh.invocations) is
 create or replace trigger invocations_prepare before insert on zmesh.queue
     for each row when (new.function_id is null) execute function zmesh.prepare_invocation();
 
+create or replace function zmesh.hint(p_channel text, p_payload text default '') returns void
+language plpgsql as $$
+begin
+    -- One session that listens and stays in a transaction keeps all notifications, until sending more is an error.
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify(p_channel, p_payload);
+    end if;
+end $$;
+comment on function zmesh.hint(text, text) is
+    'Notifies, unless the server''s queue of notifications fills up: then those who wait find out by polling.';
+
 create or replace function zmesh.wake_listeners() returns trigger
 language plpgsql security definer set search_path = pg_catalog as $$
 begin
     if exists (select from zmesh.listeners where waiting) then
-        notify zmesh_jobs;
+        perform zmesh.hint('zmesh_jobs');
     end if;
     return null;
 end $$;

@@ -14,42 +14,62 @@ return row(p_id, p_attempt, p_status, null, null,
            null, null, null, null)::zmesh.outcome;
 comment on function zmesh.failure(uuid, smallint, text, text, text) is 'An end that the platform, not the run, tells of.';
 
+create or replace function zmesh.short_answer(
+    p_channel text, p_id uuid, p_status text, p_version integer, p_duration_ms integer, p_result json, p_error jsonb,
+    p_response json)
+returns text
+language plpgsql stable as $$
+declare
+    c_longest constant integer := 7900;   -- a notification carries less than 8000 bytes
+    v_answer text;
+begin
+    if p_id is null or p_channel not like 'zmesh\_r\_%'
+        or octet_length(concat(p_result::text, p_error::text, p_response::text)) > c_longest then
+        return null;
+    end if;
+    v_answer := p_id || json_build_object('status', p_status, 'version', p_version, 'duration_ms', p_duration_ms,
+                                          'result', p_result, 'error', p_error, 'response', p_response)::text;
+    return case when octet_length(v_answer) <= c_longest then v_answer end;
+end $$;
+comment on function zmesh.short_answer(text, uuid, text, integer, integer, json, jsonb, json) is
+    'An id and its end as JSON, for an API that waits and needs to read no row then; null where a notification cannot carry it.';
+
 create or replace function zmesh.end_for_good(p_outcomes zmesh.outcome[], p_now timestamptz) returns void
 language plpgsql as $$
+declare
+    v_told integer;
 begin
     with gone as (
         delete from zmesh.queue q using unnest(p_outcomes) o
          where q.id = o.id
         returning q.*, o.status as ended, o.result as end_result, o.response as end_response, o.error as end_error,
                   o.duration_ms as end_duration_ms, o.cpu_ms as end_cpu_ms, o.peak_memory_mb as end_peak_memory_mb
+    ), kept as (
+        insert into zmesh.history (
+            id, project_id, function_id, parent_id, schedule_id, lane, created_at, run_at, expires_at, started_at,
+            finished_at, version, duration_ms, cpu_ms, peak_memory_mb, retry_base_ms, retry_max_ms, priority,
+            max_attempts, attempt, due, waited, cancel_requested, status, source, function, payload, request,
+            idempotency_key, concurrency_key, result, response, error)
+        select g.id, g.project_id, g.function_id, g.parent_id, g.schedule_id, g.lane, g.created_at, g.run_at,
+               g.expires_at, g.started_at, p_now, g.version, g.end_duration_ms, g.end_cpu_ms, g.end_peak_memory_mb,
+               g.retry_base_ms, g.retry_max_ms, g.priority, g.max_attempts, g.attempt, g.due, g.waited,
+               g.cancel_requested, g.ended, g.source, g.function, g.payload, g.request, g.idempotency_key,
+               g.concurrency_key, g.end_result, g.end_response, g.end_error
+          from gone g
+            on conflict do nothing   -- an id that ended before keeps its first end
+        returning id, status, version, duration_ms, result, error, response
+    ), waiting as (
+        delete from zmesh.waiters w using gone g where g.waited and w.invocation_id = g.id
+        returning w.invocation_id, w.channel
     )
-    insert into zmesh.history (
-        id, project_id, function_id, parent_id, schedule_id, lane, created_at, run_at, expires_at, started_at,
-        finished_at, version, duration_ms, cpu_ms, peak_memory_mb, retry_base_ms, retry_max_ms, priority, max_attempts,
-        attempt, due, waited, cancel_requested, status, source, function, payload, request, idempotency_key,
-        concurrency_key, result, response, error)
-    select g.id, g.project_id, g.function_id, g.parent_id, g.schedule_id, g.lane, g.created_at, g.run_at, g.expires_at,
-           g.started_at, p_now, g.version, g.end_duration_ms, g.end_cpu_ms, g.end_peak_memory_mb, g.retry_base_ms,
-           g.retry_max_ms, g.priority, g.max_attempts, g.attempt, g.due, g.waited, g.cancel_requested, g.ended,
-           g.source, g.function, g.payload, g.request, g.idempotency_key, g.concurrency_key, g.end_result,
-           g.end_response, g.end_error
-      from gone g
-        on conflict do nothing;   -- an id that ended before keeps its first end
-    perform zmesh.tell(p_outcomes);
+    select count(zmesh.hint(w.channel, coalesce(
+               zmesh.short_answer(w.channel, k.id, k.status, k.version, k.duration_ms, k.result, k.error, k.response),
+               w.invocation_id::text)))
+      into v_told
+      from waiting w left join kept k on k.id = w.invocation_id;
 end $$;
-comment on function zmesh.end_for_good(zmesh.outcome[], timestamptz) is 'Moves invocations to history, and tells who waits.';
-
-create or replace function zmesh.tell(p_outcomes zmesh.outcome[]) returns void
-language plpgsql as $$
-declare
-    v_waiter record;
-begin
-    for v_waiter in delete from zmesh.waiters w using unnest(p_outcomes) o where w.invocation_id = o.id
-                    returning w.channel, o.id loop
-        perform pg_notify(v_waiter.channel, v_waiter.id::text);
-    end loop;
-end $$;
-comment on function zmesh.tell(zmesh.outcome[]) is 'Notifies the callers that wait for these invocations, and nobody else.';
+comment on function zmesh.end_for_good(zmesh.outcome[], timestamptz) is
+    'Moves invocations to history, and notifies the callers that wait for them, and nobody else.';
 
 create or replace function zmesh.put_back(p_outcomes zmesh.outcome[], p_now timestamptz) returns void
 language plpgsql as $$
@@ -148,7 +168,7 @@ begin
     update zmesh.queue set cancel_requested = true where id = any (p_ids) and status = 'running';
     get diagnostics v_running = row_count;
     if v_running > 0 then
-        notify zmesh_cancel;
+        perform zmesh.hint('zmesh_cancel');
     end if;
     v_queued := array(select zmesh.failure(q.id, q.attempt, 'cancelled', 'cancelled', p_why)
                         from zmesh.queue q where q.id = any (p_ids) and q.status = 'queued');
@@ -179,7 +199,7 @@ begin
                d.function, d.payload, d.request, d.idempotency_key, d.concurrency_key, d.error
           from dead d
         returning id;
-    notify zmesh_jobs;
+    perform zmesh.hint('zmesh_jobs');
 end $$;
 comment on function zmesh.retry(uuid[]) is
     'Gives ended invocations that did not succeed one attempt more; returns which. Their payload, id and history stay.';

@@ -38,7 +38,7 @@ begin
     perform zmesh.end_attempts(v_lost);
     delete from zmesh.listeners where id = any (p_listeners);
     if cardinality(v_lost) > 0 then
-        notify zmesh_jobs;   -- what they held back within the limits may start elsewhere
+        perform zmesh.hint('zmesh_jobs');   -- what they held back within the limits may start elsewhere
     end if;
     return cardinality(v_lost);
 end $$;

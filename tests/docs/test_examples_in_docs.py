@@ -20,7 +20,12 @@ import pytest
 from tests.platform import REPOSITORY, ZMESH, Platform, clean_environment, eventually
 
 FENCE = re.compile(r"^```(.*)\n((?s:.*?))^```$", re.MULTILINE)
-PAGES = sorted((REPOSITORY / "docs").glob("**/*.md"))
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "examples" / "README.md",
+    *sorted((REPOSITORY / "docs").glob("**/*.md")),
+]
+RUNNABLE = [page for page in PAGES if re.search(r"^```\w+ run\b", page.read_text("utf-8"), re.MULTILINE)]
 LINK = re.compile(r"\[[^]]*]\(([^)\s]+)\)")
 
 
@@ -74,15 +79,17 @@ def reader(running_platform: Platform, tmp_path: Path) -> Reader:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("page", sorted((REPOSITORY / "docs" / "triggers").glob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.stem)
 def test_the_example_runs(reader: Reader, page: Path) -> None:
-    blocks = FENCE.findall(page.read_text("utf-8"))
-    assert any("run" in info.split() for info, _ in blocks)
-    for info, text in blocks:
+    for info, text in FENCE.findall(page.read_text("utf-8")):
         reader.do(info.split(), text)
 
 
-@pytest.mark.parametrize("page", [REPOSITORY / "README.md", REPOSITORY / "examples" / "README.md", *PAGES], ids=str)
+def test_the_first_page_and_each_trigger_have_an_example_that_runs() -> None:
+    assert {page.stem for page in RUNNABLE} >= {"README", "sql", "schedules", "webhooks", "functions"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text("utf-8")):
         if "://" in target or target.startswith("mailto:"):

@@ -41,26 +41,25 @@ def wait_for_start(parts: Parts, name: str) -> None:
     eventually(lambda: parts.platform.sql("select 1 from starts where name = %s", name), f"the start of {name}")
 
 
-def test_a_killed_listeners_job_runs_again_while_it_has_attempts(parts: Parts) -> None:
+def end_after_a_kill(parts: Parts, max_attempts: int) -> dict[str, Any]:
+    """How an invocation ends whose listener is killed in mid-run, with another listener there."""
     deploy_patient(parts)
     victim = parts.start_listener()
-    id = parts.platform.enqueue("patient", {"name": "retried"}, max_attempts=2)
-    wait_for_start(parts, "retried")
+    id = parts.platform.enqueue("patient", {"name": "left"}, max_attempts=max_attempts)
+    wait_for_start(parts, "left")
     victim.kill()
     parts.start_listener()
-    ended = parts.platform.ended(id)
+    return parts.platform.ended(id)
+
+
+def test_a_killed_listeners_job_runs_again_while_it_has_attempts(parts: Parts) -> None:
+    ended = end_after_a_kill(parts, max_attempts=2)
     assert (ended["status"], ended["result"]) == ("success", "done at the second attempt")
     assert ended["attempt"] == 2
 
 
 def test_a_killed_listeners_job_with_one_attempt_ends_as_lost(parts: Parts) -> None:
-    deploy_patient(parts)
-    victim = parts.start_listener()
-    id = parts.platform.enqueue("patient", {"name": "lost"}, max_attempts=1)
-    wait_for_start(parts, "lost")
-    victim.kill()
-    parts.start_listener()
-    ended = parts.platform.ended(id)
+    ended = end_after_a_kill(parts, max_attempts=1)
     assert (ended["status"], ended["error"]["type"]) == ("error", "listener_lost")
     assert parts.platform.sql("select count(*) from starts") == [{"count": 1}]
 

@@ -10,6 +10,7 @@ import itertools
 import json
 import statistics
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from html import unescape
 from typing import Any
@@ -72,6 +73,16 @@ def test_send_welcome_fills_its_template_and_keeps_one_mail(running_platform: Pl
         assert "Your user id is u-1." in result["text"]
     [mail] = running_platform.sql("select recipient, body from mails where reference = 'welcome u-1'")
     assert mail == {"recipient": "rahul@example.com", "body": result["text"]}
+
+
+def test_send_welcome_may_come_first_many_times_at_once(running_platform: Platform) -> None:
+    """The table is made by whoever is first, and the others must not stumble over that."""
+    for turn in range(5):
+        running_platform.sql("drop table if exists mails")
+        users = [f"u-{turn}-{number}" for number in range(12)]
+        with ThreadPoolExecutor(len(users)) as threads:
+            results = list(threads.map(lambda user: running_platform.result("send-welcome", {"user_id": user}), users))
+        assert {result["message"] for result in results} == {f"Welcome {user}" for user in users}
 
 
 def test_import_table_finds_the_column_types(running_platform: Platform, movies: list[dict[str, Any]]) -> None:

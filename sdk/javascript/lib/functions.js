@@ -37,7 +37,7 @@ function withoutTypes({ code, filename }) {
     return module_.stripTypeScriptTypes(code, { mode: 'strip' });
   } catch (error) {
     const place = excerpt(error);
-    const hint = error.code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' ? ': only types that can be erased are' : '';
+    const hint = error.code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' ? '; only what can be erased is: types, interfaces, annotations' : '';
     throw syntaxFailure(error.message + hint, place && filename + place, error.message);
   }
 }

@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from zmesh_runtime import statements
-from zmesh_runtime.database import Connection, Database, Row, connect
+from zmesh_runtime.database import Connection, Database, Row
 from zmesh_runtime.http import Response
 
 POLL_SECONDS = 1.0
@@ -63,7 +63,9 @@ class Invocations:
 
     def invoke(self, function: str, payload: Any, timeout_ms: float | None) -> Any:
         """Insert the invocation on a connection of its own and wait for its end."""
-        waiter = self._idle.pop() if self._idle else _Waiter(connect(self._database.url, self._application_name))
+        waiter = (
+            self._idle.pop() if self._idle else _Waiter(Connection.open(self._database.url, self._application_name))
+        )
         columns = self._columns(function, payload, reply_channel=waiter.channel, max_attempts=1)
         id, ended = waiter.start_and_wait(columns, None if timeout_ms is None else timeout_ms / 1000)
         self._idle.append(waiter)

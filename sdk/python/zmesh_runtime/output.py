@@ -25,21 +25,28 @@ def _cut_notice(length: int) -> str:
 
 
 class Output:
-    """Sends log lines; after a fork by user code, the child writes to its pipes instead."""
+    """Sends log lines; after a fork by user code, the child writes to its pipes instead.
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    Made before the template forks, because making it touches much memory; captures in the run's own process.
+    """
+
+    def __init__(self) -> None:
+        self._channel: Channel | None = None
         self._streams = [_LineStream(self, "info", 1), _LineStream(self, "error", 2)]
-
-    def capture(self) -> None:
-        """From now on everything that this process prints goes to the channel."""
-        sys.stdout, sys.stderr = (
+        self._texts = [
             io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", write_through=True)  # type: ignore[type-var]
             for stream in self._streams
-        )
-        root = logging.getLogger()
-        root.handlers[:] = [_LogHandler(self)]
-        root.setLevel(logging.INFO)
+        ]
+        self._handler = _LogHandler(self)
+
+    def capture(self, channel: Channel) -> None:
+        """From now on everything that this process prints goes to the channel."""
+        self._channel = channel
+        sys.stdout, sys.stderr = self._texts
+        root = logging.root
+        root.handlers[:] = [self._handler]
+        if root.level != logging.INFO:
+            root.setLevel(logging.INFO)
         logging.captureWarnings(True)
 
     def line(self, level: str, message: str) -> None:
@@ -53,7 +60,8 @@ class Output:
     def send(self, level: str, message: str) -> None:
         """Send one line of any length."""
         line = {"at": _now() * 1000, "level": level, "message": message}
-        self._channel.send(b"L", json.dumps(line).encode())
+        if self._channel is not None:
+            self._channel.send(b"L", json.dumps(line).encode())
 
     def flush(self) -> None:
         """Send the lines that have not ended yet."""

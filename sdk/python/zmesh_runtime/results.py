@@ -20,7 +20,7 @@ class NotJson(ValueError):
 def to_json(value: Any, *, ascii_only: bool = False) -> str:
     """JSON text of a value. Dates become ISO text, Decimal and UUID text, sets and tuples lists."""
     try:
-        return json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=ascii_only, separators=(",", ":"))
+        return (_ASCII_ENCODER if ascii_only else _ENCODER).encode(value)
     except NotJson:
         raise
     except RecursionError:
@@ -69,3 +69,10 @@ def _iso_duration(value: timedelta) -> str:
         f"{value.seconds}.{value.microseconds:06}".rstrip("0").rstrip(".") if value.microseconds else value.seconds
     )
     return f"{sign}P{value.days}DT{seconds}S"
+
+
+def _encoder(ascii_only: bool) -> json.JSONEncoder:
+    return json.JSONEncoder(default=_plain, allow_nan=False, ensure_ascii=ascii_only, separators=(",", ":"))
+
+
+_ENCODER, _ASCII_ENCODER = _encoder(False), _encoder(True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import random
 import tempfile
@@ -18,6 +19,7 @@ from zmesh_runtime.results import NotJson, to_json_bytes
 from zmesh_runtime.zmesh import Zmesh
 
 Frame = tuple[bytes, bytes]
+_output = Output()
 RESERVE_BYTES = 512 * 1024  # given back when memory runs out, so that the end can be reported
 
 
@@ -30,30 +32,31 @@ def serve(channel_fd: int) -> NoReturn:
     except Closed:
         os._exit(0)
     pid = os.getpid()
-    reserve = [bytearray(RESERVE_BYTES)]
+    reserve = mmap.mmap(
+        -1, RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    )  # address space only: untouched pages cost nothing
     random.seed()  # a fork server's children would all draw the same numbers
     tempfile.tempdir = None
-    output = Output(channel)
-    output.capture()
-    os.register_at_fork(after_in_child=lambda: _leave_to_parent(channel, output))
-    kind, body = _final_frame(json.loads(header), payload, reserve)
+    _output.capture(channel)
+    os.register_at_fork(after_in_child=lambda: _leave_to_parent(channel))
+    kind, body = _final_frame(json.loads(header.decode()), payload, reserve)
     if os.getpid() != pid:
         os._exit(0 if kind != b"E" else 1)  # a child that user code forked came all the way back
-    output.flush()
+    _output.flush()
     channel.send(kind, body)
     os._exit(0)
 
 
-def _leave_to_parent(channel: Channel, output: Output) -> None:
+def _leave_to_parent(channel: Channel) -> None:
     channel.leave_to_parent()
-    output.leave_to_parent()
+    _output.leave_to_parent()
 
 
-def _final_frame(job: dict[str, Any], payload: bytes, reserve: list[bytearray]) -> Frame:
+def _final_frame(job: dict[str, Any], payload: bytes, reserve: mmap.mmap) -> Frame:
     try:
         return _result_frame(_run(job, payload), job["limits"].get("result_bytes"))
     except MemoryError as error:
-        reserve.clear()
+        reserve.close()
         return b"E", out_of_memory(error, job["filename"]).frame()
     except BaseException as error:
         return b"E", failure_of(error, job["filename"]).frame()
@@ -61,7 +64,7 @@ def _final_frame(job: dict[str, Any], payload: bytes, reserve: list[bytearray]) 
 
 def _run(job: dict[str, Any], payload_text: bytes) -> Any:
     try:
-        payload = json.loads(payload_text)
+        payload = json.loads(payload_text.decode())
     except (ValueError, RecursionError) as error:
         raise Failure("invalid_payload", f"the payload cannot be read: {error}") from None
     zmesh = Zmesh(job["context"], job["env"])

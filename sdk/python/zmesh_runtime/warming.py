@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
+
+import psycopg
 
 from zmesh_runtime import results, statements
 
@@ -26,5 +29,14 @@ def prepare() -> None:
             continue  # a Python built without it
     results.to_json({"warm": [1, 2.5, "ä", None, True]})
     statements.update("t", {"a": 1}, "id = %s", [1])
+    logging.root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    _load_cryptography_of_libpq()
     gc.collect()
     gc.freeze()  # what is loaded here is never collected, so children do not copy its pages
+
+
+def _load_cryptography_of_libpq() -> None:
+    """What signing in with a password loads; a connection string without meaning opens no socket."""
+    pgconn = psycopg.pq.PGconn.connect(b"sslmode=none")
+    pgconn.encrypt_password(b"", b"", b"scram-sha-256")

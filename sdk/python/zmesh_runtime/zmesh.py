@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from zmesh_runtime.database import Database, Session
 from zmesh_runtime.http import Request, Response
@@ -48,8 +48,7 @@ class Env(Mapping[str, str]):
         return f"this function has no environment variable {name}: {hint}"
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """Which run this is."""
 
     id: str | None
@@ -67,11 +66,26 @@ class Zmesh:
         self.invocation = Invocation(
             context.get("invocation_id"), context.get("attempt") or 1, context["function"], context.get("version")
         )
-        name = f"zmesh {self.invocation.function}"[:63]
-        self.db = Database(Session(context["database_url"], name))
-        request = context.get("request")
-        self.request: Request | None = None if request is None else Request(request)
-        self._invocations = Invocations(self.db, self.invocation.id, name)
+        self._context = context
+
+    @cached_property
+    def db(self) -> Database:
+        """The project's own database."""
+        return Database(Session(self._context["database_url"], self._application_name))
+
+    @cached_property
+    def request(self) -> Request | None:
+        """The HTTP request behind this invocation; None when it was invoked another way."""
+        request = self._context.get("request")
+        return None if request is None else Request(request)
+
+    @cached_property
+    def _invocations(self) -> Invocations:
+        return Invocations(self.db, self.invocation.id, self._application_name)
+
+    @property
+    def _application_name(self) -> str:
+        return f"zmesh {self.invocation.function}"[:63]
 
     @property
     def projectId(self) -> str:  # the JavaScript spelling

@@ -1,0 +1,60 @@
+"""What every command that talks to the API has in common: its options, and finding the function a name means."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from cli.client import ApiError, Client, quoted
+from cli.config import find_connection
+from cli.errors import CliError, did_you_mean
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def connected(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --url, --token and --api-key; the command gets a Client as its first argument."""
+
+    @click.option("--url", envvar="ZMESH_URL", help="Address of the API. Default: that of zmesh dev or zmesh login.")
+    @click.option("--token", envvar="ZMESH_TOKEN", help="Token of a person; better given as ZMESH_TOKEN.")
+    @click.option("--api-key", envvar="ZMESH_API_KEY", help="API key, enough to invoke; better given as ZMESH_API_KEY.")
+    @functools.wraps(command)
+    def with_client(*arguments: Any, url: str | None, token: str | None, api_key: str | None, **options: Any) -> Any:
+        return command(Client(find_connection(url, token, api_key)), *arguments, **options)
+
+    return with_client
+
+
+def find_function(client: Client, name: str) -> dict[str, Any]:
+    """The function with this slug or name. Raises CliError, with what was perhaps meant."""
+    found = look_up_function(client, name)
+    if found is None:
+        raise no_such_function(name, [f["slug"] for f in client.items("/functions", code="false")])
+    return found
+
+
+def look_up_function(client: Client, name: str) -> dict[str, Any] | None:
+    """The function with this slug or name, or None."""
+    try:
+        by_slug: dict[str, Any] = client.call("GET", f"/functions/{quoted(name)}").body
+        return by_slug
+    except ApiError as error:
+        if error.code != "function_not_found":
+            raise
+    for function in client.items("/functions", code="false"):
+        if function["name"] == name:
+            found: dict[str, Any] = client.call("GET", f"/functions/{function['id']}").body
+            return found
+    return None
+
+
+def no_such_function(name: str, slugs: list[str]) -> CliError:
+    """What to say about a name that means no function."""
+    return CliError(
+        f'There is no function "{name}".',
+        code="function_not_found",
+        hint=did_you_mean(name, slugs) or "See `zmesh functions list`.",
+    )

@@ -1,0 +1,88 @@
+"""`zmesh functions logs`: invocations and what they printed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import rich_click as click
+
+from cli.client import Client
+from cli.connecting import connected, find_function
+from cli.output import local_time, output_option, print_json, progress, style
+
+FOLLOW_SECONDS = 1.0
+ENDED = ("success", "error", "timeout", "cancelled")
+STATUS_COLOURS = {"success": "green", "error": "red", "timeout": "red", "cancelled": "yellow"}
+LEVEL_COLOURS = {"error": "red", "warning": "yellow", "debug": "bright_black"}
+Invocation = dict[str, Any]
+
+
+@click.command()
+@click.argument("name")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many invocations.")
+@click.option("--follow", is_flag=True, help="Stay, and print each invocation as it ends.")
+@output_option
+@connected
+def logs(client: Client, name: str, limit: int, follow: bool, output: str) -> None:
+    """Print a function's last invocations and what they printed, the newest last."""
+    path = f"/functions/{find_function(client, name)['id']}/invocations"
+    recent: list[Invocation] = client.call("GET", f"{path}?limit={limit}").body["items"][::-1]
+    if output == "json" and not follow:
+        print_json(recent)
+        return
+    if not recent:
+        progress(f"{name} was not invoked yet. Try: zmesh functions invoke {name}")
+    for invocation in recent if not follow else [i for i in recent if i["status"] in ENDED]:
+        _show(invocation, output)
+    if follow:
+        known = {invocation["id"] for invocation in recent if invocation["status"] in ENDED}
+        for invocation in _newly_ended(client, path, known, recent[0]["id"] if recent else ""):
+            _show(invocation, output)
+
+
+def _newly_ended(client: Client, path: str, known: set[str], oldest: str) -> Iterator[Invocation]:
+    """Invocations as they end, for ever. Ids grow with time: none before `oldest` is of interest."""
+    while True:
+        time.sleep(FOLLOW_SECONDS)
+        recent = list(itertools.takewhile(lambda i: i["id"] >= oldest, client.items(path)))  # noqa: B023 - used at once
+        if not recent:
+            continue
+        yield from (i for i in reversed(recent) if i["status"] in ENDED and i["id"] not in known)
+        known = {i["id"] for i in recent if i["status"] in ENDED}
+        oldest = min((i["id"] for i in recent if i["status"] not in ENDED), default=recent[0]["id"])
+
+
+def _show(invocation: Invocation, output: str) -> None:
+    if output == "json":  # one line each, so that a program can read while it follows
+        click.echo(json.dumps(invocation, ensure_ascii=False))
+    else:
+        _print_invocation(invocation)
+    sys.stdout.flush()
+
+
+def _print_invocation(invocation: Invocation) -> None:
+    status = invocation["status"]
+    facts = [
+        local_time(invocation["created_at"]),
+        style(f"{status:<9}", fg=STATUS_COLOURS.get(status)),
+        f"{invocation['duration_ms']} ms" if invocation["duration_ms"] is not None else "",
+        f"version {invocation['version']}" if invocation["version"] else "",
+        f"by {invocation['source']}",
+        f"attempt {invocation['attempt']}" if invocation["attempt"] > 1 else "",
+        style(invocation["id"], dim=True),
+    ]
+    click.echo("  ".join(fact for fact in facts if fact))
+    if invocation["logs_truncated"]:
+        click.echo(style("    (earlier lines left out)", dim=True))
+    for line in invocation["logs"]:
+        at = datetime.fromisoformat(line["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        level = style(f"{line['level']:<7}", fg=LEVEL_COLOURS.get(line["level"]))
+        click.echo(f"    {style(at, dim=True)} {level} {line['message']}")
+    if error := invocation["error"]:
+        click.echo(f"    {style(error['type'], fg='red')}: {error['message']}")

@@ -1,0 +1,132 @@
+"""`zmesh functions invoke`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import rich_click as click
+
+from cli.client import ApiError, Client, Response, quoted
+from cli.connecting import connected, find_function, no_such_function
+from cli.errors import CommandFailed
+from cli.output import output_option, print_json, progress, style
+
+LONGEST_WAIT = 920  # a little over the longest timeout that a function can have
+POLL_SECONDS = 0.5
+RUNNING = ("queued", "running")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--data", default="{}", show_default=True, metavar="JSON", help="Payload: JSON, @FILE, or - for stdin.")
+@click.option("--async", "detached", is_flag=True, help="Do not wait for the result.")
+@output_option
+@connected
+def invoke(client: Client, name: str, data: str, detached: bool, output: str) -> None:
+    """Invoke a function and print its result.
+
+    On a terminal that is the result alone; in JSON it is the whole answer, with status, duration_ms and error.
+    Ends with status 1 when the function fails.
+    """
+    response = _invoke(client, name, _payload(data), detached)
+    answer = response.body
+    if not isinstance(answer, dict) or answer.get("invocation_id") != response.invocation_id:
+        _print_raw(response)
+        return
+    if not detached and answer["status"] in RUNNING:
+        answer = _wait_for_end(client, answer)
+    if output == "json":
+        print_json(answer)
+    elif answer["status"] == "success":
+        print_json(answer["result"])
+        _say(f"{answer['duration_ms']} ms, version {answer['version']}. Logs: zmesh functions logs {name}")
+    elif answer["status"] in RUNNING:
+        click.echo(answer["invocation_id"])
+        _say(f"{answer['status']}. It shows up in: zmesh functions logs {name}")
+    if answer["status"] not in ("success", *RUNNING):
+        _fail(answer, name, output)
+
+
+def _payload(data: str) -> bytes:
+    """The JSON text, kept as it was written."""
+    try:
+        if data == "-":
+            text = sys.stdin.read()
+        elif data.startswith("@"):
+            text = Path(data[1:]).read_text("utf-8")
+        else:
+            text = data
+        json.loads(text, parse_constant=_no_constant)
+    except OSError as error:
+        raise click.BadParameter(f"{data[1:]} cannot be read: {error.strerror}.", param_hint="--data") from error
+    except ValueError as error:
+        raise click.BadParameter(f"it is not JSON: {error}.", param_hint="--data") from error
+    return text.encode()
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _invoke(client: Client, name: str, payload: bytes, detached: bool) -> Response:
+    headers = {"Prefer": "respond-async"} if detached else {}
+    if client.connection.token or not client.connection.api_key:
+        path, body = f"/functions/{quoted(name)}/invoke", b'{"payload": ' + payload + b"}"
+        try:
+            return client.call("POST", path, body, headers=headers, seconds=LONGEST_WAIT)
+        except ApiError as error:
+            if error.code != "function_not_found":
+                raise
+        found = find_function(client, name)  # by its name, else with what was perhaps meant
+        path = f"/functions/{found['id']}/invoke"
+        return client.call("POST", path, body, headers=headers, seconds=LONGEST_WAIT)
+    try:
+        path = f"/api/functions/{quoted(name)}"
+        return client.call_with_key("POST", path, payload, headers=headers, seconds=LONGEST_WAIT)
+    except ApiError as error:
+        if error.code == "function_not_found":
+            raise no_such_function(name, []) from error
+        raise
+
+
+def _wait_for_end(client: Client, answer: dict[str, Any]) -> dict[str, Any]:
+    """The same invocation, once it has ended."""
+    id = answer["invocation_id"]
+    progress(f"Still {answer['status']}: waiting for invocation {id} ...")
+    call = client.call if client.connection.token else client.call_with_key
+    while True:
+        found = call("GET", f"/invocations/{id}", seconds=60).body
+        if found["status"] not in RUNNING:
+            return {key: found[key] for key in ("status", "result", "error", "duration_ms", "version")} | {
+                "invocation_id": id
+            }
+        time.sleep(POLL_SECONDS)
+
+
+def _print_raw(response: Response) -> None:
+    """What zmesh.response() gave, as it is."""
+    if isinstance(response.body, bytes):
+        sys.stdout.buffer.write(response.body)
+    else:
+        print_json(response.body)
+    if response.status >= 400:
+        progress(f"The function answered with HTTP status {response.status}.")
+        raise CommandFailed
+
+
+def _fail(answer: dict[str, Any], name: str, output: str) -> NoReturn:
+    error = answer["error"] or {"type": answer["status"], "message": "", "stack": None}
+    progress(f"{style(error['type'], fg='red', bold=True)}: {error['message']}".rstrip(": "))
+    if error["stack"] and output == "table":
+        progress(style(error["stack"].rstrip(), dim=True))
+    if output == "table":
+        _say(f"{answer['status']}, version {answer['version']}. Logs: zmesh functions logs {name}")
+    raise CommandFailed
+
+
+def _say(text: str) -> None:
+    progress(style(text, dim=True))

@@ -1,0 +1,71 @@
+"""Workspaces where there are no namespaces: a folder for each run, removed whatever the run has made of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from itertools import islice
+
+FOLDERS = ("tmp", ".shm")
+BATCH = 1000
+
+
+def prepare(folder: str) -> None:
+    """The folders that a run expects in its workspace."""
+    for name in FOLDERS:
+        path = f"{folder}/{name}"
+        os.mkdir(path)
+        os.chmod(path, 0o1777)
+
+
+def make(folder: str, uid: int | None) -> None:
+    """A workspace for this user; None is who we are."""
+    os.mkdir(folder, 0o700)
+    prepare(folder)
+    if uid is not None:
+        for path in (folder, *(f"{folder}/{name}" for name in FOLDERS)):
+            os.chown(path, uid, uid)
+
+
+def remove(folder: str) -> None:
+    """Remove a tree however deep it is and whatever modes its folders have. Follows no link out of it.
+
+    Nothing of the run may live any more. Folders move up to the top before they are emptied, so neither paths nor
+    the stack grow with the depth.
+    """
+    with contextlib.suppress(OSError):
+        top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _empty(top, top)
+        finally:
+            os.close(top)
+        os.rmdir(folder)
+
+
+def _empty(top: int, folder: int) -> None:
+    while names := _some_names(folder):
+        for name in names:
+            if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=folder)
+                continue
+            os.chmod(name, 0o700, dir_fd=folder)
+            if folder == top:
+                _remove_folder(top, name)
+            else:
+                os.rename(name, f".zmesh-{secrets.token_hex(16)}", src_dir_fd=folder, dst_dir_fd=top)
+
+
+def _remove_folder(top: int, name: str) -> None:
+    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+    try:
+        _empty(top, folder)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=top)
+
+
+def _some_names(folder: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in islice(entries, BATCH)]

@@ -1,0 +1,145 @@
+"""`zmesh dev` as a person starts, stops, breaks and starts it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tests.platform import ZMESH, Process, clean_environment, eventually, zmesh_dev
+
+NO_OP = "def handler(payload, zmesh):\n    return payload\n"
+
+
+def processes_below(folder: Path) -> list[str]:
+    """Command lines of living processes that mention the folder or work in it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            place = os.readlink(entry / "cwd")
+        except OSError:
+            continue
+        if command and (str(folder) in command or place.startswith(str(folder))):
+            found.append(command)
+    return found
+
+
+def refused(*arguments: str, cwd: Path) -> str:
+    """What `zmesh` says when it ends with status 1."""
+    done = subprocess.run([*ZMESH, *arguments], capture_output=True, text=True, cwd=cwd, env=clean_environment())
+    assert done.returncode == 1, done.stderr
+    return done.stderr
+
+
+def test_it_keeps_everything_over_a_stop_and_leaves_no_process(tmp_path: Path) -> None:
+    with zmesh_dev(tmp_path, "--no-examples") as platform:
+        platform.deploy("echo", NO_OP)
+        assert platform.result("echo", {"n": 1}) == {"n": 1}
+        key = platform.api_key
+    assert processes_below(tmp_path) == []
+    with zmesh_dev(tmp_path, "--no-examples") as platform:
+        assert platform.api_key == key
+        assert [item["status"] for item in platform.history("echo")] == ["success"]
+        assert platform.result("echo", {"n": 2}) == {"n": 2}
+
+
+def test_its_secrets_are_for_its_owner_only(tmp_path: Path) -> None:
+    with zmesh_dev(tmp_path, "--no-examples"):
+        for name in ("dev.json", "secrets.json"):
+            assert stat.S_IMODE((tmp_path / ".zmesh" / name).stat().st_mode) == 0o600
+        facts = json.loads((tmp_path / ".zmesh" / "dev.json").read_text())
+        assert set(facts) == {
+            *("url", "project_id", "api_key", "token"),
+            *("admin_email", "admin_password", "database_url"),
+        }
+
+
+def test_nobody_gets_into_its_database_without_a_password(tmp_path: Path) -> None:
+    with zmesh_dev(tmp_path, "--no-examples") as platform:
+        own = psycopg.conninfo.conninfo_to_dict(platform.database_url)
+        for user in ("postgres", "zmesh_owner", "zmesh_api", str(own["user"])):
+            for password in ("", "postgres"):
+                with pytest.raises(psycopg.OperationalError):
+                    psycopg.connect(
+                        host="127.0.0.1", port=own["port"], user=user, password=password, dbname=own["dbname"]
+                    )
+
+
+def test_it_starts_again_after_being_killed(tmp_path: Path) -> None:
+    home = tmp_path / ".zmesh"
+    process = Process(["dev", "--home", str(home), "--port", "0", "--no-examples"], tmp_path / "log", {}, tmp_path)
+    process.line("ready http://")
+    process.kill()
+    with zmesh_dev(tmp_path, "--no-examples") as platform:
+        platform.deploy("echo", NO_OP)
+        assert platform.result("echo") == {}
+    assert processes_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("part", ["listener", "api"])
+def test_a_part_that_dies_is_started_again(tmp_path: Path, part: str) -> None:
+    with zmesh_dev(tmp_path, "--no-examples") as platform:
+        platform.deploy("echo", NO_OP)
+        pid = pid_of(part, platform.folder)
+        os.kill(pid, signal.SIGKILL)
+
+        def answers() -> bool:
+            try:
+                return platform.invoke("echo").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        eventually(answers, "an answer after the restart")
+
+
+def pid_of(part: str, folder: Path) -> int:
+    """The process of a part, a child of the `zmesh dev` of this folder."""
+    home = str(folder / ".zmesh").encode()
+    parents, children = set(), {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            if home in command and b"dev" in command:
+                parents.add(int(entry.name))
+            if part.encode() in command:
+                children[int(entry.name)] = parent
+    [pid] = [pid for pid, parent in children.items() if parent in parents]
+    return pid
+
+
+def test_a_port_in_use_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        said = refused("dev", "--home", str(tmp_path / "home"), "--port", port, cwd=tmp_path)
+    assert f"Port {port} cannot be used" in said
+    assert "--port" in said
+
+
+def test_a_second_one_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with zmesh_dev(tmp_path, "--no-examples") as platform:
+        said = refused("dev", "--home", str(tmp_path / ".zmesh"), "--port", "0", cwd=tmp_path)
+    assert "already" in said
+    assert platform.url in said
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    said = refused("dev", "--home", str(tmp_path / "file" / "home"), "--port", "0", cwd=tmp_path)
+    assert "cannot be used" in said

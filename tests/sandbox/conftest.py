@@ -1,0 +1,123 @@
+"""Every kind of sandbox that this machine has, each held by a process of its own for the whole session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.hosts import (
+    ORDINARY_USERS,
+    REPOSITORY,
+    CannotTest,
+    Host,
+    Installation,
+    OrdinaryInstallation,
+)
+
+# Kind → mode, and whether an ordinary user runs it. What works for root in CI says nothing about others.
+KINDS = {
+    "root": ("root", False),
+    "process": ("process", False),
+    "user_namespace": ("user_namespace", True),
+    "process_of_user": ("process", True),
+}
+if os.geteuid() != 0:
+    KINDS = {kind: KINDS[kind] for kind in ("user_namespace", "process_of_user")}
+
+MakeHost = Callable[..., Host]
+
+
+@pytest.fixture(scope="session")
+def ordinary_installation() -> Iterator[OrdinaryInstallation]:
+    """Made once; skips, with the reason, where no interpreter can be read by an ordinary user."""
+    installation = OrdinaryInstallation()
+    try:
+        installation.make()
+    except CannotTest as error:
+        installation.remove()
+        warnings.warn(f"the sandbox of an ordinary user is NOT tested: {error}", stacklevel=1)
+        pytest.skip(f"the sandbox of an ordinary user is NOT tested: {error}")
+    yield installation
+    installation.remove()
+
+
+@pytest.fixture(scope="session")
+def installation_of(request: pytest.FixtureRequest) -> Callable[[str], Installation]:
+    """The installation and user for a kind."""
+
+    def find(kind: str) -> Installation:
+        mode, ordinary = KINDS[kind]
+        if not ordinary or os.geteuid() != 0:
+            return Installation(sys.executable, REPOSITORY)
+        return request.getfixturevalue("ordinary_installation").of(ORDINARY_USERS[mode])
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def hidden_folder() -> Iterator[Path]:
+    """A folder of the platform inside what runs may read otherwise: beside its packages."""
+    folder = Path(tempfile.mkdtemp(prefix="zmesh-hidden-", dir=sys.prefix))
+    folder.chmod(0o755)
+    (folder / "secrets.env").write_text("JWT_SECRET_KEY=in-a-file\n")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def make_host(installation_of: Callable[[str], Installation]) -> Iterator[MakeHost]:
+    """Start a sandbox of a kind; all are closed at the end."""
+    made: list[tuple[Host, Path]] = []
+
+    def make(kind: str, hidden: Sequence[Path] = ()) -> Host:
+        installation = installation_of(kind)
+        run_dir = Path(tempfile.mkdtemp(prefix="zmesh-test-run-"))
+        if installation.user is not None:
+            os.chown(run_dir, installation.user, installation.user)
+        try:
+            host = Host(KINDS[kind][0], installation, run_dir, hidden)
+        except CannotTest as error:
+            shutil.rmtree(run_dir, ignore_errors=True)
+            if kind in ("process", "process_of_user"):
+                raise
+            warnings.warn(f"the sandbox by {kind} is NOT tested: {error}", stacklevel=1)
+            pytest.skip(f"the sandbox by {kind} is NOT tested: {error}")
+        made.append((host, run_dir))
+        return host
+
+    yield make
+    for host, run_dir in made:
+        if host.process.poll() is None:
+            host.close()
+        shutil.rmtree(run_dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _hosts() -> dict[str, Host]:
+    return {}
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def host(kind: str, make_host: MakeHost, _hosts: dict[str, Host]) -> Iterator[Host]:
+    """The session's sandbox of this kind; whatever the test did, it must be clean afterwards."""
+    if kind not in _hosts:
+        _hosts[kind] = make_host(kind)
+    yield _hosts[kind]
+    _hosts[kind].assert_clean()
+
+
+@pytest.fixture(params=["javascript", "python"])
+def language(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

@@ -1,0 +1,117 @@
+"""Holds one Sandbox in a process of its own, so that it may be another user's, be measured, and be killed.
+
+Reads pickled commands from standard input, each behind its length, and answers likewise on standard output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+sys.path.insert(0, str(Path(sys.argv[1])))
+
+from sandbox import Sandbox
+
+LENGTH = struct.Struct("!I")
+HEARTBEAT_SECONDS = 0.005
+
+
+class SandboxHost:
+    """Obeys one client. Runs go on side by side."""
+
+    def __init__(self, answers: BinaryIO, sandbox: Sandbox) -> None:
+        self._answers = answers
+        self._sandbox = sandbox
+        self._runs: dict[int, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._longest_stall = 0.0
+
+    async def serve(self) -> None:
+        commands = await self._standard_input()
+        await self._sandbox.start()
+        heart = asyncio.create_task(self._heartbeat())
+        self._answer(0, self._sandbox.report())
+        while command := await self._next(commands):
+            await self._obey(*command)
+        heart.cancel()
+        await self._sandbox.close()
+
+    async def _obey(self, word: str, number: int, value: Any) -> None:
+        if word == "run":
+            cancel = asyncio.Event()
+            self._runs[number] = asyncio.create_task(self._run(number, value, cancel)), cancel
+        elif word == "cancel" and value in self._runs:
+            self._runs[value][1].set()
+        elif word == "abandon" and value in self._runs:
+            self._runs[value][0].cancel()
+        elif word == "state":
+            self._answer(number, self._state())
+
+    async def _run(self, number: int, request: Any, cancel: asyncio.Event) -> None:
+        try:
+            self._answer(number, await self._sandbox.run(request, cancel))
+        except BaseException as error:  # told to the test, which fails
+            self._answer(number, RuntimeError(f"run() raised {error!r}"))
+        finally:
+            del self._runs[number]
+
+    def _state(self) -> dict[str, Any]:
+        sandbox = self._sandbox
+        stall, self._longest_stall = self._longest_stall, 0.0
+        return {
+            "slots_taken": len(sandbox._slot_of),
+            "parked": sum(len(children) for children in sandbox._parked.values()),
+            "making": len(sandbox._filling),
+            "runs": len(self._runs),
+            "descriptors": len(os.listdir("/proc/self/fd")),
+            "tasks": len(asyncio.all_tasks()),
+            "stall_seconds": stall,
+            "template": sandbox._template.pid if sandbox._template else None,
+        }
+
+    async def _heartbeat(self) -> None:
+        """How long at most the loop's thread computed without letting anything else run."""
+        while True:
+            before = time.thread_time()
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            self._longest_stall = max(self._longest_stall, time.thread_time() - before)
+
+    @staticmethod
+    async def _standard_input() -> asyncio.StreamReader:
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        return reader
+
+    @staticmethod
+    async def _next(commands: asyncio.StreamReader) -> Any:
+        try:
+            return pickle.loads(await commands.readexactly(LENGTH.unpack(await commands.readexactly(LENGTH.size))[0]))
+        except asyncio.IncompleteReadError:
+            return None
+
+    def _answer(self, number: int, value: Any) -> None:
+        body = pickle.dumps((number, value))
+        self._answers.write(LENGTH.pack(len(body)) + body)
+        self._answers.flush()
+
+
+def main() -> None:
+    """Arguments: the folder of the packages, the mode, the run folder, hidden folders."""
+    _, _, mode, run_dir, *hidden = sys.argv
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    async def serve() -> None:
+        sandbox = Sandbox(4, Path(run_dir), hidden=[Path(path) for path in hidden], modes=[mode])  # type: ignore[list-item]
+        await SandboxHost(answers, sandbox).serve()
+
+    asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main()
