@@ -38,6 +38,7 @@ static struct {
 static int moved_up(int fd) {
   int copy = fcntl(fd, F_DUPFD_CLOEXEC, MAX_OWN);
   if (copy < 0) give_up("dup");
+  close(fd);
   return copy;
 }
 
@@ -145,7 +146,6 @@ void serve_orders(int control, void (*begin)(void *), void *argument) {
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   template.pid_namespace = moved_up(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
   template.control = moved_up(control);
-  close(control);
   survey_descriptors();
   static const char ready[] = "ready";
   (void)!write(template.control, ready, sizeof ready - 1);
