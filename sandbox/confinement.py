@@ -14,7 +14,7 @@ import struct
 
 from sandbox import kernel, landlock, seccomp
 from sandbox.orders import SpawnOrder, TemplateSettings
-from sandbox.plan import Plan
+from sandbox.plan import Plan, Result
 from sandbox.root import DEVICES, STAND_INS, WORKSPACE
 
 CHANNEL = 3
@@ -66,6 +66,7 @@ class Confinement:
         plan.call("umask", 0o077)
         # What the template hides is behind us; without this /proc/self is not ours.
         plan.call("prctl", kernel.PR_SET_DUMPABLE, 1)
+        ruleset = self._add_ruleset(plan, workspace)  # while we may still open all that a run may
         if settings.mode == "user_namespace":
             self._enter_user_namespace(plan)
         elif settings.base_uid is not None:
@@ -77,12 +78,17 @@ class Confinement:
         plan.call("prctl", kernel.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         if settings.mode == "user_namespace":
             self._drop_capabilities(plan)
-        # With namespaces the whole root was made for runs; without, only parts of the machine's are for them.
-        readable = [*settings.readable, "/proc/self"] if settings.mode == "process" else ["/"]
-        devices = [name for name in DEVICES if settings.mode != "process" or name not in STAND_INS]
-        landlock.add_restriction(plan, readable, workspace, [f"/dev/{name}" for name in devices])
+        if ruleset is not None:
+            landlock.add_restriction(plan, ruleset)
         seccomp.add_filter(plan, seccomp.deny_list(kernel.MACHINE))
         return plan
+
+    def _add_ruleset(self, plan: Plan, workspace: str) -> Result | None:
+        # With namespaces the whole root was made for runs; without, only parts of the machine's are for them.
+        namespaces = self._settings.mode != "process"
+        readable = ["/"] if namespaces else [*self._settings.readable, "/proc/self"]
+        devices = [f"/dev/{name}" for name in DEVICES if namespaces or name not in STAND_INS]
+        return landlock.add_ruleset(plan, readable, workspace, devices)
 
     def _enter_user_namespace(self, plan: Plan) -> None:
         """A nested one: processes are counted in it, so the limit is this run's alone."""
