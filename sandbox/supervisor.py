@@ -12,6 +12,7 @@ import resource
 import select
 import signal
 import socket
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from sandbox.confinement import confine
 from sandbox.orders import SpawnOrder, TemplateSettings
 
 WATCH_SECONDS = 0.05
+KILL_AGAIN_SECONDS = 0.002
 
 
 class Supervisor:
@@ -210,14 +212,24 @@ class Supervisor:
 
 
 def kill_children(spare: frozenset[int] = frozenset()) -> None:
-    """End all children but those to spare, and what becomes a child because its parent ended."""
-    while pids := [pid for pid in usage.children_of(os.getpid()) if pid not in spare]:
-        for pid in pids:
+    """End all descendants but the children to spare and theirs.
+
+    None is reaped before none lives: the dead still count against the limit of processes, so a fork bomb runs dry.
+    """
+    while living := [pid for pid in _descendants(spare) if usage.is_alive(pid)]:
+        for pid in living:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for pid in pids:
+        time.sleep(KILL_AGAIN_SECONDS)
+    while dead := [pid for pid in usage.children_of(os.getpid()) if pid not in spare]:
+        for pid in dead:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def _descendants(spare: frozenset[int]) -> list[int]:
+    children = [pid for pid in usage.children_of(os.getpid()) if pid not in spare]
+    return children + [pid for child in children for pid in usage.descendants_of(child)]
 
 
 def child_wakeup() -> socket.socket:

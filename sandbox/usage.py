@@ -42,6 +42,13 @@ def descendants_of(ancestor: int) -> list[int]:
     return found
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process still runs; one that waits to be reaped does not."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b") ")[2][:1] not in b"ZX"
+    return False
+
+
 def tasks_of(uid: int) -> int:
     """How many processes and threads a user has now."""
     count = 0

@@ -36,7 +36,7 @@ def on_channel(host: Host, body: str, **options: object) -> Outcome:
 
 GARBAGE = [
     ("an unknown kind", "send(frame(b'Z', b'x'))", "protocol_error"),
-    ("text", "send(b'HTTP/1.1 200 OK' + bytes(100))", "protocol_error"),
+    ("text", "send(b'GET / HTTP/1.1' + bytes(100))", "protocol_error"),
     ("zeros", "send(bytes(1000))", "protocol_error"),
     ("a huge log line", "send(frame(b'L', b'', 1 << 30))", "protocol_error"),
     ("a huge error", "send(frame(b'E', b'', 1 << 31))", "protocol_error"),
