@@ -25,6 +25,8 @@ from sql.errors import DomainError
 KEY_PREFIX = "zb_"
 SLUG = re.compile(r"[a-z0-9-]{1,100}")
 TOKEN_LIFETIME = timedelta(hours=12)
+# Another host's clock may be a little ahead, and the audience is nobody's business here.
+OPTIONS: jwt.types.Options = {"require": ["exp", "sub"], "verify_aud": False, "verify_iat": False}
 RANKS = {"viewer": 1, "developer": 2, "owner": 3}
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
@@ -66,9 +68,7 @@ class Tokens:
     def read(self, token: str) -> tuple[UUID, UUID]:
         """The person and the project of a token. Raises Problem 401."""
         try:
-            claims = jwt.decode(
-                token, self._secret, algorithms=["HS256"], options={"require": ["exp", "sub"], "verify_aud": False}
-            )
+            claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=OPTIONS)
             return UUID(claims["sub"]), UUID(claims["project"])
         except jwt.ExpiredSignatureError as error:
             raise unauthorized("token_expired", "The token has expired.", "Log in again.") from error

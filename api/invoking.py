@@ -54,6 +54,11 @@ class Invoked:
     replayed: bool
 
 
+def just_queued(id: UUID) -> Answer:
+    """An invocation that was accepted a moment ago."""
+    return Answer(id, "queued", None, None, None, None, None)
+
+
 class Invoker:
     """Turns calls into rows and waits for their ends; it never runs anything."""
 
@@ -61,6 +66,7 @@ class Invoker:
         self._database = database
         self._replies = replies
         self._inserts: Batcher[NewInvocation, bool] = Batcher(self._insert, LARGEST_INSERT)
+        self._standings: Batcher[UUID, Answer | None] = Batcher(self._read_standings)
         self._deliveries: Batcher[Delivery, bool] = Batcher(self._insert_deliveries, LARGEST_INSERT)
 
     async def invoke(self, call: Call) -> Invoked:
@@ -80,6 +86,8 @@ class Invoker:
         with self._replies.expecting(invocation.id) as future:
             id = await self._accept(invocation)
             if id == invocation.id:
+                if not waits:
+                    return Invoked(just_queued(id), replayed=False)
                 answer = await self._wait(future, call.wait_seconds)
                 return Invoked(answer or await self._standing(id), replayed=False)
         with self._replies.expecting(id) as future:
@@ -140,10 +148,14 @@ class Invoker:
     async def _standing(self, id: UUID) -> Answer:
         """Where an invocation stands that its caller waits for no longer."""
         try:
-            found = await self._database.read(lambda c: invocations.answers(c, [id]))
+            return await self._standings.ask(id) or just_queued(id)
         except Unavailable:
-            found = []  # it was accepted, whatever the database is doing now
-        return found[0] if found else Answer(id, "queued", None, None, None, None, None)
+            return just_queued(id)  # it was accepted, whatever the database is doing now
+
+    async def _read_standings(self, ids: list[UUID]) -> list[Answer | None]:
+        answers = await self._database.read(lambda c: invocations.answers(c, ids))
+        found = {answer.id: answer for answer in answers}
+        return [found.get(id) for id in ids]
 
     async def _insert(self, batch: list[NewInvocation]) -> list[bool | BaseException]:
         try:

@@ -12,8 +12,9 @@ from typing import Any
 log = logging.getLogger("api.access")
 PUBLIC = "/api/functions/"
 HOOKS = "/hooks/"
+CONSOLE = "/console/"
 DRAIN_BYTES = 64 * 1024 * 1024
-DRAIN_SECONDS = 10.0
+DRAIN_SECONDS = 5.0
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -78,9 +79,14 @@ class _Exchange:
             self._status = message["status"]
             headers: list[Header] = list(message["headers"])
             _add_missing(headers, SECURITY)
-            _add_missing(headers, CORS if self._public else ((b"cache-control", b"no-store"),))
+            _add_missing(headers, self._defaults())
             message["headers"] = headers
         await self._send(message)
+
+    def _defaults(self) -> tuple[Header, ...]:
+        if self._public:
+            return CORS
+        return () if self._scope["path"].startswith(CONSOLE) else ((b"cache-control", b"no-store"),)
 
     async def _drain(self) -> None:
         """Read what is left of the body: closing early would cut the client off before it sees the answer."""

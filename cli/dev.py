@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
+import sys
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -17,7 +19,7 @@ from psycopg import sql
 
 from cli.bootstrap import Bootstrapped, bootstrap
 from cli.client import ApiError, Client
-from cli.config import Connection
+from cli.config import HOME_NAME, Connection
 from cli.errors import CliError
 from cli.home import Home, Secrets
 from cli.output import progress, style
@@ -61,7 +63,7 @@ class Dev:
     def run(self) -> None:
         """Start everything, stay until SIGINT or SIGTERM, stop everything. Raises CliError."""
         self._home.open()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
             self._start()
@@ -240,9 +242,12 @@ class Dev:
         names = style("email, password and API key are in", dim=True)
         progress(f"\nzMesh runs at {style(self._facts['url'], bold=True)}  {names} {self._home.facts_file}")
         progress("\nNext, in another terminal:")
-        where = "" if self._home.folder == Path.cwd() / ".zmesh" else f"  export ZMESH_HOME={self._home.folder}\n"
+        if shutil.which("zmesh") is None:
+            progress(f"  source {sys.prefix}/bin/activate")
+        if self._home.folder != Path.cwd() / HOME_NAME:
+            progress(f"  export ZMESH_HOME={self._home.folder}")
         progress(
-            f"{where}  zmesh functions list\n"
+            "  zmesh functions list\n"
             '  zmesh functions invoke send-welcome --data \'{"user_id": "abc123"}\'\n'
             "  zmesh functions logs send-welcome\n"
             "  zmesh functions deploy ./my-function.py\n"

@@ -58,6 +58,15 @@ _ABSENT = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 42
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _MMAP = {"x86_64": 9, "aarch64": 222}
+# Limits and priority of another process: prlimit64, sched_setparam, sched_setscheduler, sched_setaffinity,
+# sched_setattr, setpriority (which kind, and who), and ioprio_set (who).
+_ONLY_OF_ITSELF = {
+    machine: [(n, _ARGUMENT_0_AT) for n in numbers[:6]] + [(n, _ARGUMENT_1_AT) for n in numbers[5:]]
+    for machine, numbers in {
+        "x86_64": (302, 142, 144, 203, 314, 141, 251),
+        "aarch64": (261, 118, 119, 122, 274, 140, 30),
+    }.items()
+}
 _SOCKET = {"x86_64": 41, "aarch64": 198}
 
 
@@ -68,6 +77,19 @@ def _step(code: int, if_true: int, if_false: int, value: int) -> bytes:
 def _answer(numbers: Mapping[str, int], number: int) -> bytes:
     refuse = _step(_RETURN, 0, 0, _ERRNO | number)
     return b"".join(_step(_JUMP_EQUAL, 0, 1, n) + refuse for n in sorted(numbers.values()))
+
+
+def _only_zero(number: int, argument: int) -> bytes:
+    """Refuses a call with another value than 0 in that argument; the number is loaded, before and after."""
+    return b"".join(
+        (
+            _step(_JUMP_EQUAL, 0, 4, number),
+            _step(_LOAD, 0, 0, argument),
+            _step(_JUMP_EQUAL, 1, 0, 0),
+            _step(_RETURN, 0, 0, _ERRNO | errno.EPERM),
+            _step(_LOAD, 0, 0, _NUMBER_AT),
+        )
+    )
 
 
 def deny_list(machine: str) -> bytes:
@@ -108,6 +130,8 @@ def deny_list(machine: str) -> bytes:
             _step(_JUMP_EQUAL, 0, 1, _SHARED_ANONYMOUS),
             eperm,
             load_number,
+            # what else reaches a process of the same user: 0 is the caller itself
+            *(_only_zero(number, argument) for number, argument in _ONLY_OF_ITSELF[machine]),
             # socket(2) of another family: the kernel's, the host's
             _step(_JUMP_EQUAL, 0, len(_FAMILIES) + 2, _SOCKET[machine]),
             _step(_LOAD, 0, 0, _ARGUMENT_0_AT),

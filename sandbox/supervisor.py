@@ -12,8 +12,10 @@ import resource
 import select
 import signal
 import socket
+import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from sandbox import kernel, root, usage, workspaces
@@ -21,6 +23,7 @@ from sandbox.confinement import confine
 from sandbox.orders import SpawnOrder, TemplateSettings
 
 WATCH_SECONDS = 0.05
+KILL_AGAIN_SECONDS = 0.002
 
 
 class Supervisor:
@@ -95,12 +98,18 @@ class Supervisor:
 
     def _run_user_code(self, workspace: str) -> NoReturn:
         try:
-            confine(self._order, self._settings, self._run_fds, workspace)
+            confine(self._counting_others(), self._settings, self._run_fds, workspace)
             self._become(self._order)
         except BaseException:
             # By now 2 is the run's own standard error, or still the template's.
             os.write(2, traceback.format_exc().encode())
         os._exit(99)
+
+    def _counting_others(self) -> SpawnOrder:
+        """Where runs have no user of their own, the platform's processes count with theirs."""
+        if self._settings.mode != "process" or self._settings.base_uid is not None:
+            return self._order
+        return replace(self._order, processes=self._order.processes + usage.tasks_of(os.getuid()))
 
     # Watching
 
@@ -203,14 +212,24 @@ class Supervisor:
 
 
 def kill_children(spare: frozenset[int] = frozenset()) -> None:
-    """End all children but those to spare, and what becomes a child because its parent ended."""
-    while pids := [pid for pid in usage.children_of(os.getpid()) if pid not in spare]:
-        for pid in pids:
+    """End all descendants but the children to spare and theirs.
+
+    None is reaped before none lives: the dead still count against the limit of processes, so a fork bomb runs dry.
+    """
+    while living := [pid for pid in _descendants(spare) if usage.is_alive(pid)]:
+        for pid in living:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for pid in pids:
+        time.sleep(KILL_AGAIN_SECONDS)
+    while dead := [pid for pid in usage.children_of(os.getpid()) if pid not in spare]:
+        for pid in dead:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def _descendants(spare: frozenset[int]) -> list[int]:
+    children = [pid for pid in usage.children_of(os.getpid()) if pid not in spare]
+    return children + [pid for child in children for pid in usage.descendants_of(child)]
 
 
 def child_wakeup() -> socket.socket:

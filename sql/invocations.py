@@ -79,6 +79,7 @@ class Recorded:
     result: str | None
     error: str | None
     response: str | None
+    result_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,11 @@ class LogLine:
 
 
 _ANSWER = "id, status, version, duration_ms, result::text, error::text, response::text"
-_RECORDED = """id, function_id, function, status, source, version, attempt, max_attempts, created_at, run_at,
-               started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, idempotency_key, payload::text,
-               result::text, error::text, response::text"""
+_SHORT = """id, function_id, function, status, source, version, attempt, max_attempts, created_at, run_at,
+            started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, idempotency_key, error::text"""
+_RECORDED = f"{_SHORT}, payload::text, result::text, response::text"
+LARGEST_RESULT_IN_HISTORY = 65536
+LONGEST_MESSAGE_IN_HISTORY = 4000
 _WANTED = """
     unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::integer[], %b::text[],
            %b::text[]{extra}) with ordinality
@@ -244,33 +247,42 @@ async def find_invocation(connection: AsyncConnection, project_id: UUID, id: UUI
 async def history(
     connection: AsyncConnection, function_id: UUID, statuses: Sequence[str], before: UUID, limit: int
 ) -> list[Recorded]:
-    """Invocations of a function that have one of these statuses and an id below this one, newest first."""
+    """Invocations of a function that have one of these statuses and an id below this one, newest first; without
+    their payloads, responses and large results."""
     return await fetch_all(
         connection,
         Recorded,
         f"""
-        select {_RECORDED} from zmesh.invocations
+        select {_SHORT}, '' as payload, null as response, octet_length(result::text) > %(largest)s as result_truncated,
+               case when octet_length(result::text) <= %(largest)s then result::text end as result
+          from zmesh.invocations
          where function_id = %(function_id)s and status = any (%(statuses)s) and id < %(before)s
          order by id desc
          limit %(limit)s
         """,
-        {"function_id": function_id, "statuses": list(statuses), "before": before, "limit": limit},
+        {
+            "function_id": function_id,
+            "statuses": list(statuses),
+            "before": before,
+            "limit": limit,
+            "largest": LARGEST_RESULT_IN_HISTORY,
+        },
     )
 
 
 async def last_lines(connection: AsyncConnection, ids: Sequence[UUID], limit: int) -> list[LogLine]:
-    """The last lines of each of these invocations, in the order they were printed."""
+    """The last lines of each of these invocations, in the order they were printed; long ones cut."""
     return await fetch_all(
         connection,
         LogLine,
         """
         select l.* from unnest(%s::uuid[]) i (id)
           cross join lateral (
-              select invocation_id, attempt, line, at, level, message from zmesh.logs
+              select invocation_id, attempt, line, at, level, left(message, %s) as message from zmesh.logs
                where invocation_id = i.id order by attempt desc, line desc limit %s) l
          order by l.invocation_id, l.attempt, l.line
         """,
-        (list(ids), limit),
+        (list(ids), LONGEST_MESSAGE_IN_HISTORY, limit),
     )
 
 

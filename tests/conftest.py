@@ -28,18 +28,34 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     postgres = EmbeddedPostgres(Path(tmp_path_factory.mktemp("postgres")))
     postgres.start()
+    with psycopg.connect(postgres.admin_url, autocommit=True) as connection:
+        connection.execute("alter system set fsync = off")  # no test pulls the plug of the machine
+        connection.execute("select pg_reload_conf()")
     try:
         yield postgres.admin_url
     finally:
         postgres.stop()
 
 
+@pytest.fixture(scope="session")
+def migrated(server: str) -> Iterator[str]:
+    """Name of a migrated database that nobody connects to: the template of the tests' own."""
+    name = f"zmesh_template_{secrets.token_hex(6)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+        Database.create(server, name, API_PASSWORD, LISTENER_PASSWORD)
+        try:
+            yield name
+        finally:
+            connection.execute(f"drop database {name} with (force)")
+
+
 @pytest.fixture
-def database(server: str) -> Iterator[Database]:
+def database(server: str, migrated: str) -> Iterator[Database]:
     """A migrated database that only this test sees."""
     name = f"zmesh_test_{secrets.token_hex(6)}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"create database {name}")
+        connection.execute(f"create database {name} template {migrated}")
         database = Database.create(server, name, API_PASSWORD, LISTENER_PASSWORD)
         try:
             yield database

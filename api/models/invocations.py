@@ -79,6 +79,7 @@ class InvocationSummary(BaseModel):
     finished_at: datetime | None
     duration_ms: int | None
     result: RawJson
+    result_truncated: bool = Field(description="Whether the result is left out here, being larger than 64 KiB.")
     error: RawJson
     logs: list[PrintedLine]
     logs_truncated: bool = Field(description="Whether earlier lines are left out here.")
@@ -115,6 +116,7 @@ def _common(recorded: Recorded, lines: Sequence[LogLine], truncated: bool) -> di
     return {
         **{name: getattr(recorded, name) for name in names.split()},
         "result": raw(recorded.result),
+        "result_truncated": bool(recorded.result_truncated),
         "error": raw(recorded.error),
         "logs": [printed(line) for line in lines],
         "logs_truncated": truncated,

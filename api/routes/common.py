@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from litestar import Request
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 
 from api.auth import Caller
 from api.models.base import LARGEST_PAGE
@@ -19,9 +19,9 @@ BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 BEARER_OR_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 API_KEY: list[dict[str, list[str]]] = [{"apiKey": []}, {"bearerKey": []}]
 
-Limit = Annotated[int, Parameter(ge=1, le=LARGEST_PAGE, description="How many items a page has at most.")]
-Cursor = Annotated[str | None, Parameter(max_length=500, description="next_cursor of the page before.")]
-FunctionId = Annotated[str, Parameter(description="Id or slug of the function.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=LARGEST_PAGE, description="How many items a page has at most.")]
+Cursor = Annotated[str | None, QueryParameter(max_length=500, description="next_cursor of the page before.")]
+FunctionId = Annotated[str, PathParameter(description="Id or slug of the function.")]
 
 _MEANINGS = {
     400: "The body is not JSON, or something else of the request is malformed.",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Router, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from api.auth import role
 from api.database import Database
@@ -16,6 +17,7 @@ from api.problems import not_found
 from api.routes.common import BEARER, CallerRequest, Cursor, FunctionId, Limit, problems
 from sql import catalog
 from sql.catalog import Function, FunctionName
+from sql.errors import NotFound
 
 NEWEST = 2**31 - 1
 
@@ -32,10 +34,10 @@ async def function_of(database: Database, request: CallerRequest, id: str) -> Fu
 @get("/functions", operation_id="listFunctions", summary="List functions", responses=problems(422))
 async def list_functions(
     request: CallerRequest,
-    database: Database,
+    database: NamedDependency[Database],
     limit: Limit = 50,
     cursor: Cursor = None,
-    code: Annotated[bool, Parameter(description="false: leave the code out, as an empty text.")] = True,
+    code: Annotated[bool, QueryParameter(description="false: leave the code out, as an empty text.")] = True,
 ) -> Page[FunctionDetails]:
     """All functions of the project in the order of their slugs."""
     after = read_cursor(cursor, str, "")
@@ -52,7 +54,9 @@ async def list_functions(
     guards=[role("developer")],
     responses=problems(403, 409, 413, 422),
 )
-async def create_function(request: CallerRequest, database: Database, data: FunctionToCreate) -> FunctionDetails:
+async def create_function(
+    request: CallerRequest, database: NamedDependency[Database], data: JSONBody[FunctionToCreate]
+) -> FunctionDetails:
     """The slug is derived from the name. The code is kept as it is; whether it runs shows when it is invoked."""
     async with database.checked() as connection:
         function = await catalog.insert_function(connection, request.user.project_id, data.model_dump())
@@ -60,7 +64,7 @@ async def create_function(request: CallerRequest, database: Database, data: Func
 
 
 @get("/functions/{id:str}", operation_id="getFunction", summary="Read a function", responses=problems(404))
-async def get_function(request: CallerRequest, database: Database, id: FunctionId) -> FunctionDetails:
+async def get_function(request: CallerRequest, database: NamedDependency[Database], id: FunctionId) -> FunctionDetails:
     """Configuration and current code."""
     return FunctionDetails.model_validate(await function_of(database, request, id))
 
@@ -73,7 +77,7 @@ async def get_function(request: CallerRequest, database: Database, id: FunctionI
     responses=problems(403, 404, 409, 413, 422),
 )
 async def update_function(
-    request: CallerRequest, database: Database, id: FunctionId, data: FunctionChange
+    request: CallerRequest, database: NamedDependency[Database], id: FunctionId, data: JSONBody[FunctionChange]
 ) -> FunctionDetails:
     """A change of code, entry point or language saves the state before it as a version."""
     function = await function_of(database, request, id)
@@ -95,7 +99,7 @@ async def update_function(
     guards=[role("developer")],
     responses=problems(403, 404),
 )
-async def delete_function(request: CallerRequest, database: Database, id: FunctionId) -> None:
+async def delete_function(request: CallerRequest, database: NamedDependency[Database], id: FunctionId) -> None:
     """Deletes the versions, schedules and webhooks as well; what is queued or runs is cancelled."""
     function = await function_of(database, request, id)
     async with database.checked() as connection:
@@ -110,7 +114,11 @@ async def delete_function(request: CallerRequest, database: Database, id: Functi
     responses=problems(404, 422),
 )
 async def list_versions(
-    request: CallerRequest, database: Database, id: FunctionId, limit: Limit = 50, cursor: Cursor = None
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    id: FunctionId,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Page[FunctionVersion]:
     """The current version and every saved one, newest first."""
     function = await function_of(database, request, id)
@@ -132,16 +140,19 @@ async def list_versions(
 )
 async def rollback(
     request: CallerRequest,
-    database: Database,
+    database: NamedDependency[Database],
     id: FunctionId,
-    version: Annotated[int, Parameter(description="A saved version.")],
+    version: Annotated[int, PathParameter(description="A saved version.")],
 ) -> FunctionDetails:
     """Saves the current state as a version, then restores the older one: a rollback can be rolled back."""
     function = await function_of(database, request, id)
     if not 0 < version <= NEWEST:
         raise not_found("version", version)
-    async with database.checked() as connection:
-        return FunctionDetails.model_validate(await catalog.rollback(connection, function.id, version))
+    try:
+        async with database.checked() as connection:
+            return FunctionDetails.model_validate(await catalog.rollback(connection, function.id, version))
+    except NotFound as error:
+        raise not_found("version", version) from error
 
 
 router = Router(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import Response, Router, get
+from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 
 from api.database import Database
@@ -17,7 +18,7 @@ from sql.errors import DomainError
     summary="Health",
     responses={503: ResponseSpec(Health, description="The database is not reachable.", generate_examples=False)},
 )
-async def health(database: Database) -> Response[Health]:
+async def health(database: NamedDependency[Database]) -> Response[Health]:
     """For load balancers and people; needs no credentials."""
     try:
         found = await database.read(queries.health)

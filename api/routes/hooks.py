@@ -6,7 +6,9 @@ from typing import Any
 
 from litestar import Request, Response, Router, post
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
 
 from api.answers import ID_HEADER
 from api.hooks import Hooks
@@ -30,7 +32,9 @@ from api.signatures import slack_challenge
         **problems(404, 413, 422),
     },
 )
-async def receive(request: Request[Any, Any, State], hooks: Hooks, token: str) -> Response[Accepted]:
+async def receive(
+    request: Request[Any, Any, State], hooks: NamedDependency[Hooks], token: FromPath[str]
+) -> Response[Accepted]:
     """Verifies the sender's signature, puts the message into the queue and answers at once. A message whose
     id was accepted before is not invoked again."""
     if not token.isascii() or not token.isprintable():

@@ -8,7 +8,8 @@ from typing import Annotated, get_args
 from uuid import UUID
 
 from litestar import Response, Router, delete, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import PathParameter, QueryParameter
 
 from api.auth import person_or_key, role
 from api.database import Database
@@ -31,8 +32,8 @@ from sql.invocations import LogLine, Recorded
 LAST_ID = UUID(int=2**128 - 1)
 LINES_IN_HISTORY = 100
 LINES_IN_DETAILS = 1000
-Id = Annotated[UUID, Parameter(description="Id of the invocation.")]
-LineLimit = Annotated[int, Parameter(ge=1, le=1000, description="How many lines a page has at most.")]
+Id = Annotated[UUID, PathParameter(description="Id of the invocation.")]
+LineLimit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many lines a page has at most.")]
 
 
 async def _last_lines(
@@ -57,9 +58,9 @@ async def _last_lines(
 )
 async def list_invocations(
     request: CallerRequest,
-    database: Database,
+    database: NamedDependency[Database],
     id: FunctionId,
-    status: Annotated[Status | None, Parameter(description="Only invocations of this status.")] = None,
+    status: Annotated[Status | None, QueryParameter(description="Only invocations of this status.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[InvocationSummary]:
@@ -97,7 +98,9 @@ async def _details(database: Database, recorded: Recorded) -> InvocationDetails:
     responses=problems(404),
     security=BEARER_OR_KEY,
 )
-async def get_invocation(request: CallerRequest, database: Database, id: Id) -> Response[InvocationDetails]:
+async def get_invocation(
+    request: CallerRequest, database: NamedDependency[Database], id: Id
+) -> Response[InvocationDetails]:
     """Where it stands, and all that is known about it. Retry-After is set while it has not ended."""
     recorded = await _recorded(database, request, id)
     headers = {} if recorded.finished_at else {"Retry-After": "1"}
@@ -113,7 +116,7 @@ async def get_invocation(request: CallerRequest, database: Database, id: Id) -> 
     security=BEARER_OR_KEY,
 )
 async def list_logs(
-    request: CallerRequest, database: Database, id: Id, limit: LineLimit = 500, cursor: Cursor = None
+    request: CallerRequest, database: NamedDependency[Database], id: Id, limit: LineLimit = 500, cursor: Cursor = None
 ) -> Page[NumberedLine]:
     """Every line it printed, oldest first, over all attempts."""
     recorded = await _recorded(database, request, id)
@@ -145,7 +148,7 @@ async def _cancel(database: Database, request: CallerRequest, id: UUID) -> Invoc
     responses=problems(403, 404, 409),
     security=BEARER,
 )
-async def cancel_invocation(request: CallerRequest, database: Database, id: Id) -> InvocationDetails:
+async def cancel_invocation(request: CallerRequest, database: NamedDependency[Database], id: Id) -> InvocationDetails:
     """What is queued ends at once; what runs is stopped within moments, and may yet be shown as running."""
     return await _cancel(database, request, id)
 
@@ -158,7 +161,7 @@ async def cancel_invocation(request: CallerRequest, database: Database, id: Id) 
     responses=problems(403, 404, 409),
     security=BEARER,
 )
-async def delete_invocation(request: CallerRequest, database: Database, id: Id) -> None:
+async def delete_invocation(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """The same as cancelling. History stays: an invocation that has ended is not deleted."""
     await _cancel(database, request, id)
 

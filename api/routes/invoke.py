@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, Router, post, route
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.enums import HttpMethod
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
 
 from api.answers import envelope, public_answer
 from api.auth import PublicFunction, function_disabled, public_key, role
@@ -63,7 +65,9 @@ def _payload(body: bytes) -> str:
     },
     security=BEARER,
 )
-async def invoke(request: CallerRequest, database: Database, invoker: Invoker, id: FunctionId) -> Response[Any]:
+async def invoke(
+    request: CallerRequest, database: NamedDependency[Database], invoker: NamedDependency[Invoker], id: FunctionId
+) -> Response[Any]:
     """Waits for the end of the invocation, or answers 202 as `Prefer` says."""
     function = await function_of(database, request, id)
     if not function.enabled:
@@ -114,7 +118,9 @@ PUBLIC_ANSWERS = {
     responses=PUBLIC_ANSWERS,
     security=API_KEY,
 )
-async def invoke_publicly(request: Request[PublicFunction, Any, State], invoker: Invoker, slug: str) -> Response[Any]:
+async def invoke_publicly(
+    request: Request[PublicFunction, Any, State], invoker: NamedDependency[Invoker], slug: FromPath[str]
+) -> Response[Any]:
     """The whole body is the payload. A function that returns zmesh.response() answers by itself."""
     return await _invoke_publicly(request, invoker, "/")
 
@@ -127,7 +133,7 @@ async def invoke_publicly(request: Request[PublicFunction, Any, State], invoker:
     include_in_schema=False,
 )
 async def invoke_by_other_methods(
-    request: Request[PublicFunction, Any, State], invoker: Invoker, slug: str
+    request: Request[PublicFunction, Any, State], invoker: NamedDependency[Invoker], slug: FromPath[str]
 ) -> Response[Any]:
     """The method reaches the function in zmesh.request."""
     return await _invoke_publicly(request, invoker, "/")
@@ -141,7 +147,10 @@ async def invoke_by_other_methods(
     include_in_schema=False,
 )
 async def invoke_below(
-    request: Request[PublicFunction, Any, State], invoker: Invoker, slug: str, rest: str
+    request: Request[PublicFunction, Any, State],
+    invoker: NamedDependency[Invoker],
+    slug: FromPath[str],
+    rest: FromPath[str],
 ) -> Response[Any]:
     """The rest of the path reaches the function in zmesh.request."""
     return await _invoke_publicly(request, invoker, rest)

@@ -6,6 +6,8 @@ from typing import Any
 
 from litestar import Request, Router, post
 from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
 
 from api.auth import Access
 from api.database import Database
@@ -24,7 +26,11 @@ from sql import access as queries
     responses=problems(403, 422, 429),
 )
 async def login(
-    request: Request[Any, Any, State], database: Database, logins: Logins, access: Access, data: Credentials
+    request: Request[Any, Any, State],
+    database: NamedDependency[Database],
+    logins: NamedDependency[Logins],
+    access: NamedDependency[Access],
+    data: JSONBody[Credentials],
 ) -> Session:
     """A token of twelve hours for one project."""
     client = request.client.host if request.client else ""

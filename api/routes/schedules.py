@@ -8,7 +8,8 @@ from uuid import UUID
 
 import msgspec
 from litestar import Router, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, PathParameter
 
 from api.auth import role
 from api.database import Database
@@ -22,7 +23,7 @@ from sql import schedules
 from sql.errors import Invalid
 from sql.schedules import Schedule
 
-Id = Annotated[UUID, Parameter(description="Id of the schedule.")]
+Id = Annotated[UUID, PathParameter(description="Id of the schedule.")]
 
 
 async def _schedule(database: Database, request: CallerRequest, id: UUID) -> Schedule:
@@ -43,7 +44,7 @@ def _at_its_field(error: Invalid) -> Exception:
 
 @get("/schedules", operation_id="listSchedules", summary="List schedules", responses=problems(422))
 async def list_schedules(
-    request: CallerRequest, database: Database, limit: Limit = 50, cursor: Cursor = None
+    request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[ScheduleDetails]:
     """In the order of their names."""
     after, project_id = read_cursor(cursor, str, ""), request.user.project_id
@@ -61,7 +62,9 @@ async def list_schedules(
     guards=[role("developer")],
     responses=problems(403, 404, 409, 422),
 )
-async def create_schedule(request: CallerRequest, database: Database, data: ScheduleToCreate) -> ScheduleDetails:
+async def create_schedule(
+    request: CallerRequest, database: NamedDependency[Database], data: JSONBody[ScheduleToCreate]
+) -> ScheduleDetails:
     """The clock is pg_cron where it is installed, else the listeners."""
     function = await function_of(database, request, data.function_id)
     values = data.model_dump() | {
@@ -78,7 +81,7 @@ async def create_schedule(request: CallerRequest, database: Database, data: Sche
 
 
 @get("/schedules/{id:uuid}", operation_id="getSchedule", summary="Read a schedule", responses=problems(404))
-async def get_schedule(request: CallerRequest, database: Database, id: Id) -> ScheduleDetails:
+async def get_schedule(request: CallerRequest, database: NamedDependency[Database], id: Id) -> ScheduleDetails:
     """With the time when it is next due."""
     return ScheduleDetails.of(await _schedule(database, request, id))
 
@@ -90,7 +93,9 @@ async def get_schedule(request: CallerRequest, database: Database, id: Id) -> Sc
     guards=[role("developer")],
     responses=problems(403, 404, 409, 422),
 )
-async def update_schedule(request: CallerRequest, database: Database, id: Id, data: ScheduleChange) -> ScheduleDetails:
+async def update_schedule(
+    request: CallerRequest, database: NamedDependency[Database], id: Id, data: JSONBody[ScheduleChange]
+) -> ScheduleDetails:
     """Setting `enabled` to false pauses it; due times while it is paused are not made up for."""
     schedule = await _schedule(database, request, id)
     changes = data.changes()
@@ -114,7 +119,7 @@ async def update_schedule(request: CallerRequest, database: Database, id: Id, da
     guards=[role("developer")],
     responses=problems(403, 404),
 )
-async def delete_schedule(request: CallerRequest, database: Database, id: Id) -> None:
+async def delete_schedule(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """What it has fired stays in the history."""
     async with database.checked() as connection:
         if not await schedules.delete_schedule(connection, request.user.project_id, id):

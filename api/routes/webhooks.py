@@ -7,7 +7,8 @@ from typing import Annotated
 from uuid import UUID, uuid4
 
 from litestar import Router, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, PathParameter
 
 from api.auth import role
 from api.database import Database
@@ -21,7 +22,7 @@ from sql import webhooks
 from sql.sealing import Sealer
 from sql.webhooks import NewWebhook, Webhook, secret_purpose
 
-Id = Annotated[UUID, Parameter(description="Id of the webhook.")]
+Id = Annotated[UUID, PathParameter(description="Id of the webhook.")]
 
 
 async def _webhook(database: Database, request: CallerRequest, id: UUID) -> Webhook:
@@ -38,7 +39,7 @@ def _sealed(sealer: Sealer, id: UUID, secret: str | None) -> bytes | None:
 
 @get("/webhooks", operation_id="listWebhooks", summary="List webhooks", responses=problems(422))
 async def list_webhooks(
-    request: CallerRequest, database: Database, limit: Limit = 50, cursor: Cursor = None
+    request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[WebhookDetails]:
     """In the order of their names; secrets are never shown again."""
     after, project_id = read_cursor(cursor, str, ""), request.user.project_id
@@ -55,7 +56,10 @@ async def list_webhooks(
     responses=problems(403, 404, 409, 422),
 )
 async def create_webhook(
-    request: CallerRequest, database: Database, sealer: Sealer, data: WebhookToCreate
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    sealer: NamedDependency[Sealer],
+    data: JSONBody[WebhookToCreate],
 ) -> NewWebhookDetails:
     """Enter `path` and `secret` at the sender. Senders that choose the secret themselves: set it afterwards."""
     function = await function_of(database, request, data.function_id)
@@ -77,7 +81,7 @@ async def create_webhook(
 
 
 @get("/webhooks/{id:uuid}", operation_id="getWebhook", summary="Read a webhook", responses=problems(404))
-async def get_webhook(request: CallerRequest, database: Database, id: Id) -> WebhookDetails:
+async def get_webhook(request: CallerRequest, database: NamedDependency[Database], id: Id) -> WebhookDetails:
     """Without its secret."""
     return WebhookDetails.of(await _webhook(database, request, id))
 
@@ -90,7 +94,11 @@ async def get_webhook(request: CallerRequest, database: Database, id: Id) -> Web
     responses=problems(403, 404, 409, 422),
 )
 async def update_webhook(
-    request: CallerRequest, database: Database, sealer: Sealer, id: Id, data: WebhookChange
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    sealer: NamedDependency[Sealer],
+    id: Id,
+    data: JSONBody[WebhookChange],
 ) -> WebhookDetails:
     """`secret` replaces the secret, as senders need that choose it when the URL is entered."""
     webhook = await _webhook(database, request, id)
@@ -112,7 +120,7 @@ async def update_webhook(
     guards=[role("developer")],
     responses=problems(403, 404),
 )
-async def delete_webhook(request: CallerRequest, database: Database, id: Id) -> None:
+async def delete_webhook(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """Its URL is unknown from then on."""
     async with database.checked() as connection:
         if not await webhooks.delete_webhook(connection, request.user.project_id, id):

@@ -152,3 +152,17 @@ def test_the_history_of_a_function_ends_with_it_but_its_invocations_stay(api: Ap
     api.call("DELETE", "/functions/greet")
     refused(api.call("GET", "/functions/greet/invocations"), 404, "function_not_found")
     assert api.call("GET", f"/invocations/{id}").json()["status"] == "success"
+
+
+def test_history_leaves_out_what_is_large_and_the_invocation_shows_it(api: Api) -> None:
+    api.deploy()
+    large = json.dumps("x" * 70_000)
+    line = json.dumps([{"at": "2030-01-01T00:00:00Z", "level": "info", "message": "y" * 5000}])
+    with standing_in(api, lambda job: {"result": large, "logs": line}):
+        id = api.invoke().json()["invocation_id"]
+    [item] = api.call("GET", "/functions/greet/invocations").json()["items"]
+    assert (item["result"], item["result_truncated"]) == (None, True)
+    assert len(item["logs"][0]["message"]) == 4000
+    shown = api.call("GET", f"/invocations/{id}").json()
+    assert (shown["result"], shown["result_truncated"]) == ("x" * 70_000, False)
+    assert len(api.call("GET", f"/invocations/{id}/logs").json()["items"][0]["message"]) == 5000

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ KINDS = {
 if os.geteuid() != 0:
     KINDS = {kind: KINDS[kind] for kind in ("user_namespace", "process_of_user")}
 
-MakeHost = Callable[[str], Host]
+MakeHost = Callable[..., Host]
 
 
 @pytest.fixture(scope="session")
@@ -76,13 +76,13 @@ def make_host(installation_of: Callable[[str], Installation]) -> Iterator[MakeHo
     """Start a sandbox of a kind; all are closed at the end."""
     made: list[tuple[Host, Path]] = []
 
-    def make(kind: str) -> Host:
+    def make(kind: str, hidden: Sequence[Path] = ()) -> Host:
         installation = installation_of(kind)
         run_dir = Path(tempfile.mkdtemp(prefix="zmesh-test-run-"))
         if installation.user is not None:
             os.chown(run_dir, installation.user, installation.user)
         try:
-            host = Host(KINDS[kind][0], installation, run_dir)
+            host = Host(KINDS[kind][0], installation, run_dir, hidden)
         except CannotTest as error:
             shutil.rmtree(run_dir, ignore_errors=True)
             if kind in ("process", "process_of_user"):

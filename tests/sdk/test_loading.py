@@ -33,12 +33,26 @@ def test_a_handler_may_be_written_in_many_ways(language: str, code: str) -> None
     assert run(language, code, {"n": 1}).result == [{"n": 1}, "0190"]
 
 
+DECORATOR = """
+import functools
+def decorated(handler):
+    @functools.wraps(handler)
+    def inner({0}):
+        return handler({0})
+    return inner
+
+"""
+
+
 @pytest.mark.parametrize(
     ("code", "result"),
     [
         ("def handler(payload): return payload", 7),
         ("def handler(): return 'none'", "none"),
         ("async def handler(): return 'none'", "none"),
+        (f"{DECORATOR.format('*all')}@decorated\ndef handler(payload): return payload", 7),
+        (f"{DECORATOR.format('payload, zmesh')}@decorated\ndef handler(a, b, c=0): return a", 7),
+        (f"{DECORATOR.format('payload')}@decorated\ndef handler(payload, zmesh=5): return zmesh", 5),
         ("handler = lambda payload, zmesh=None, extra=5: [payload, extra]", [7, 5]),
     ],
 )

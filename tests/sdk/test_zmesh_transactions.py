@@ -98,6 +98,35 @@ def test_a_swallowed_error_inside_a_transaction_is_told_at_its_end(bench: Bench)
     assert names(bench) == []
 
 
+def test_a_swallowed_error_inside_a_nested_transaction_is_told_at_its_end(bench: Bench) -> None:
+    ending = bench.run(
+        javascript="""
+            return await zmesh.db.transaction(async (tx) => {
+                await tx.insert('users', { name: 'kept' });
+                return await tx.transaction(async (inner) => {
+                    await inner.insert('users', { name: 'lost' });
+                    await inner.query('select 1/0').catch(() => {});
+                }).catch((error) => error.name);
+            })
+        """,
+        python="""
+            with zmesh.db.transaction() as tx:
+                tx.insert('users', {'name': 'kept'})
+                try:
+                    with tx.transaction() as inner:
+                        inner.insert('users', {'name': 'lost'})
+                        try:
+                            inner.query('select 1/0')
+                        except Exception:
+                            pass
+                except Exception as error:
+                    return type(error).__name__
+        """,
+    )
+    assert ending.result == "TransactionError"
+    assert names(bench) == ["kept"]
+
+
 def test_a_run_that_ends_inside_a_transaction_changes_nothing(bench: Bench) -> None:
     bench.run(
         javascript="""

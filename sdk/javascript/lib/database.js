@@ -2,20 +2,13 @@
 // zmesh.db: the project's own database over one connection that opens on first use.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const pg = require('pg');
+const { connect } = require('./driver.js');
 const statements = require('./statements.js');
-const { types } = require('./types.js');
+
+const IN_FAILED_TRANSACTION = '25P02';
 
 class TransactionError extends Error {}
 TransactionError.prototype.name = 'TransactionError';
-
-/** A connection of the project's role. */
-async function connect(url, applicationName) {
-  const client = new pg.Client({ connectionString: url, application_name: applicationName, types });
-  client.on('error', () => {}); // a lost connection fails the next statement; without this it would end the process
-  await client.connect();
-  return client;
-}
 
 /** One level of transactions. Its statements take turns, and a transaction within it is one long turn. */
 class Scope {
@@ -87,11 +80,13 @@ class Session {
   }
 
   async #commit(savepoint) {
-    if (this.#client.getTransactionStatus() === 'E') {
-      await this.#rollBack(savepoint);
+    const outcome = await this.#execute(null, savepoint ? `release ${savepoint}` : 'commit').catch((error) => {
+      if (error.code !== IN_FAILED_TRANSACTION) throw error;
+      return this.#rollBack(savepoint).then(() => ({ command: 'ROLLBACK' }));
+    });
+    if (outcome.command === 'ROLLBACK') {
       throw new TransactionError('rolled back: a statement in this transaction had failed');
     }
-    await this.#execute(null, savepoint ? `release ${savepoint}` : 'commit');
   }
 
   #rollBack(savepoint) {
@@ -203,4 +198,4 @@ function checkedParams(params) {
   return params;
 }
 
-module.exports = { Database, Session, TransactionError, connect };
+module.exports = { Database, Session };

@@ -3,7 +3,7 @@
 
 const { randomBytes } = require('node:crypto');
 const statements = require('./statements.js');
-const { connect } = require('./database.js');
+const { connect } = require('./driver.js');
 const { RawResponse } = require('./http.js');
 const { toJson } = require('./results.js');
 
@@ -152,4 +152,4 @@ function storedResponse({ status, headers, body_base64: body }) {
   return new RawResponse(Buffer.from(body ?? '', 'base64'), { status, headers });
 }
 
-module.exports = { Invocations, InvocationError };
+module.exports = { Invocations };

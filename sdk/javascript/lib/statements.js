@@ -114,4 +114,14 @@ function isBlank(where) {
   return typeof where === 'string' && where.trim() === '';
 }
 
-module.exports = { ARRAY_COLUMNS, tableName, insert, select, update, remove, insertInvocation, highestPlaceholder };
+module.exports = {
+  ARRAY_COLUMNS,
+  highestPlaceholder,
+  insert,
+  insertInvocation,
+  quoted,
+  remove,
+  select,
+  tableName,
+  update,
+};

@@ -50,20 +50,23 @@ async def _awaited(result: Awaitable[Any]) -> Any:
 
 def _arguments(handler: Handler, payload: Any, zmesh: Zmesh) -> tuple[Any, ...]:
     """As many of (payload, zmesh) as the handler takes."""
-    if (
-        isinstance(handler, types.FunctionType)
-        and handler.__code__.co_argcount == 2
-        and not hasattr(handler, "__wrapped__")
-    ):
-        return payload, zmesh  # nearly every handler; inspect would cost half a millisecond in a forked process
+    if isinstance(handler, types.FunctionType) and handler.__code__.co_argcount == 2:
+        return payload, zmesh  # nearly every handler; inspect costs half a millisecond in a forked process
     try:
-        parameters = inspect.signature(handler).parameters.values()
+        taken = _positional(inspect.signature(handler, follow_wrapped=False))
+        if taken is None:  # a decorator that passes on what it gets
+            taken = _positional(inspect.signature(handler))
     except (TypeError, ValueError):
         return payload, zmesh
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return payload, zmesh
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return (payload, zmesh)[: len(positional)]
+    return (payload, zmesh)[:taken]
+
+
+def _positional(signature: inspect.Signature) -> int | None:
+    """How many positional arguments fit; None is any number."""
+    kinds = [parameter.kind for parameter in signature.parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return None
+    return sum(kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
 
 
 def _missing(module: types.ModuleType, entry_point: str, found: Any) -> str:

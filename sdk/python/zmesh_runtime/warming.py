@@ -6,6 +6,8 @@ import gc
 import importlib
 import logging
 
+import psycopg
+
 from zmesh_runtime import results, statements
 
 # Standard modules that functions often use, and those that psycopg and asyncio load on first use.
@@ -29,5 +31,12 @@ def prepare() -> None:
     statements.update("t", {"a": 1}, "id = %s", [1])
     logging.root.setLevel(logging.INFO)
     logging.captureWarnings(True)
+    _load_cryptography_of_libpq()
     gc.collect()
     gc.freeze()  # what is loaded here is never collected, so children do not copy its pages
+
+
+def _load_cryptography_of_libpq() -> None:
+    """What signing in with a password loads; a connection string without meaning opens no socket."""
+    pgconn = psycopg.pq.PGconn.connect(b"sslmode=none")
+    pgconn.encrypt_password(b"", b"", b"scram-sha-256")

@@ -1,0 +1,100 @@
+// Types of the zmesh object, for editors. Copy this file beside your functions:
+//
+//   JavaScript   /** @type {import('./zmesh').Handler<{ id: string }>} */
+//                exports.handler = async (payload, zmesh) => { … };
+//   TypeScript   import type { Zmesh } from './zmesh';
+//                exports.handler = async (payload: { id: string }, zmesh: Zmesh) => { … };
+
+/** A row, by column name. int8 is a number while exact, numeric and date are text, timestamps are Date. */
+export type Row = Record<string, any>;
+
+/** A function: what it returns becomes JSON, or the raw answer when it is a response. */
+export type Handler<Payload = any> = (payload: Payload, zmesh: Zmesh) => unknown;
+
+export interface Zmesh {
+  /** The project's own database. */
+  readonly db: Database;
+  /** The function's environment variables; a missing one is undefined. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly projectId: string;
+  /** Which run this is. */
+  readonly invocation: {
+    readonly id: string | null;
+    readonly attempt: number;
+    readonly function: string;
+    readonly version: number | null;
+  };
+  /** The HTTP request behind this invocation; null when it was invoked another way. */
+  readonly request: Request | null;
+  /** The HTTP answer as it stands: return it. Text, bytes, or anything JSON. */
+  response(body?: unknown, options?: { status?: number; headers?: Record<string, string | number> }): RawResponse;
+  /** Runs another function of the project and resolves to its result; rejects with InvocationError. */
+  invoke<Result = any>(slug: string, payload?: unknown, options?: { timeoutMs?: number }): Promise<Result>;
+  /** Runs another function later; resolves to the invocation's id. Part of an open transaction. */
+  enqueue(slug: string, payload?: unknown, options?: EnqueueOptions): Promise<string>;
+}
+
+export interface Database {
+  /** Connection string of the project's role, for drivers of your own. */
+  readonly url: string;
+  /** Runs any SQL; placeholders are $1, $2, … */
+  query<R = Row>(sql: string, params?: unknown[]): Promise<R[]>;
+  /** The first row, or null. */
+  queryOne<R = Row>(sql: string, params?: unknown[]): Promise<R | null>;
+  /** Inserts one row and resolves to it. Objects and arrays go in as jsonb (arrays as such into array columns). */
+  insert<R = Row>(table: string, data: object): Promise<R>;
+  /** Rows that match a condition (order by and limit may follow it); without one, all rows. */
+  select<R = Row>(table: string, where?: string | null, params?: unknown[]): Promise<R[]>;
+  /** Updates the matching rows and resolves to them; the condition numbers its parameters from $1. */
+  update<R = Row>(table: string, data: object, where: string, params?: unknown[]): Promise<R[]>;
+  /** Deletes the matching rows and resolves to them. */
+  remove<R = Row>(table: string, where: string, params?: unknown[]): Promise<R[]>;
+  /** All or nothing: commits when the callback resolves, rolls back when it rejects. Nested: a savepoint. */
+  transaction<T>(work: (tx: Database) => Promise<T>): Promise<T>;
+}
+
+export interface EnqueueOptions {
+  /** Not before this time. */
+  runAt?: Date | string;
+  /** Not before this many seconds have passed; instead of runAt. */
+  delaySeconds?: number;
+  /** -100 to 100; higher goes first. */
+  priority?: number;
+  /** 1 to 20 attempts. */
+  maxAttempts?: number;
+  /** The same key for the same function again gives the id of the first invocation. */
+  idempotencyKey?: string;
+}
+
+export interface Request {
+  readonly method: string;
+  readonly path: string;
+  /** Names in lower case. */
+  readonly headers: Record<string, string>;
+  /** The first value of each name. */
+  readonly query: Record<string, string>;
+  /** All values of each name. */
+  readonly queryAll: Record<string, string[]>;
+  /** The raw body, as the sender signed it. */
+  readonly body: Uint8Array;
+  text(): string;
+  json(): any;
+}
+
+export interface RawResponse {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly body: Uint8Array;
+  text(): string;
+  json(): any;
+}
+
+/** What invoke() rejects with: message is the callee's. */
+export interface InvocationError extends Error {
+  readonly name: 'InvocationError';
+  /** The type of the callee's error, such as "TypeError" or "timeout". */
+  readonly type: string;
+  readonly function: string;
+  readonly invocationId: string;
+  readonly status: 'error' | 'timeout' | 'cancelled';
+}

@@ -1,0 +1,55 @@
+"""The rooms of the house, and who may know whom."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "sql": set[str](),
+    "sandbox": set[str](),
+    "sdk": set[str](),
+    "examples": set[str](),
+    "listener": {"sql", "sandbox"},
+    "api": {"sql"},
+    "cli": {"sql", "sandbox", "sdk", "examples", "listener", "api"},
+}
+
+
+def import_linter() -> dict[str, Any]:
+    settings: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
+    return settings
+
+
+def test_the_contracts_forbid_all_that_is_not_allowed() -> None:
+    forbidden: dict[str, set[str]] = {room: set() for room in MAY_IMPORT}
+    for contract in import_linter()["contracts"]:
+        assert contract["type"] == "forbidden"
+        for room in contract["source_modules"]:
+            forbidden[room] |= set(contract["forbidden_modules"])
+    assert forbidden == {room: MAY_IMPORT.keys() - allowed - {room} for room, allowed in MAY_IMPORT.items()}
+
+
+def test_every_package_is_under_contract() -> None:
+    packages = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")} - {"tests", "bench"}
+    assert packages == set(import_linter()["root_packages"]) == set(MAY_IMPORT)
+
+
+def test_the_contracts_are_kept() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_command_line_loads_its_heavy_parts_only_when_they_run() -> None:
+    program = "import cli.main, sys; print(*(m for m in sys.argv[1:] if m in sys.modules))"
+    heavy = ["api", "listener", "sandbox", "litestar", "psycopg", "pydantic", "httpx", "rich.table"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *heavy], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
