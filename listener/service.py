@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +30,7 @@ CLOCK_SECONDS = 1.0
 UPKEEP_SECONDS = 2.0
 GIVE_BACK_SECONDS = 5.0
 GUARD_SECONDS = 0.1
+LEAVE_SECONDS = 3.0
 # While a listener waits, polls become rarer. The first are soon: an insert that began while all listeners were busy
 # notifies nobody, and may commit just after the last claim.
 POLLS_SECONDS = (0.02, 0.1, 0.5, 1.0)
@@ -80,9 +81,7 @@ class Listener:
                 task.result()  # a duty never returns: this raises what ended it
             await self._drain()
         finally:
-            for task in (stopped, *duties):
-                task.cancel()
-            await asyncio.gather(stopped, *duties, return_exceptions=True)
+            await _end([stopped, *duties])
 
     async def _drain(self) -> None:
         self._draining = True
@@ -91,15 +90,16 @@ class Listener:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.drain_seconds):
                     await self._idle.wait()
-        if self._lease is not None:
+        lease, self._lease = self._lease, None
+        await self._stop_runs()  # before others may start the same again
+        if lease is not None:
             try:
-                async with asyncio.timeout(3), self._pool.connection() as connection:
-                    returned = await jobs.leave(connection, self._lease)
+                async with asyncio.timeout(LEAVE_SECONDS), self._pool.connection() as connection:
+                    returned = await jobs.leave(connection, lease)
                 if returned:
                     log.info("gave %d invocations back", returned)
             except (*DATABASE_TROUBLE, TimeoutError) as error:
                 log.warning("leaving: %s; the lease will run out by itself", str(error).strip())
-        await self._stop_runs()
 
     async def _stop_runs(self) -> None:
         for cancel in self._running.values():
@@ -111,7 +111,7 @@ class Listener:
 
     async def _keep_lease(self) -> None:
         pause = self._settings.lease_seconds / RENEWALS_PER_LEASE
-        while True:
+        while self._lease is not None or not self._draining:
             try:
                 await (self._register() if self._lease is None else self._renew(self._lease))
             except LeaseLost:
@@ -275,3 +275,12 @@ class Listener:
             async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
                 await event.wait()
         event.clear()
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel until all have ended: a cancellation may be swallowed by wait_for of Python 3.11, which the pool uses."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1)
