@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 LONGEST_BACKOFF = 5.0
 LARGEST_READ = 200
+TROUBLE = (DomainError, psycopg.Error)
 LENGTH_OF_ID = 36
 
 Future = asyncio.Future[Answer | None]
@@ -89,7 +90,7 @@ class Replies:
     async def _answer(self, id: UUID) -> None:
         try:
             answer = await self._reads.ask(id)
-        except DomainError:
+        except TROUBLE:
             return  # the poll tries again
         if answer is not None:
             self._tell(answer)
@@ -143,8 +144,8 @@ class Replies:
         for start in range(0, len(ids), LARGEST_READ):
             try:
                 answers = await self._read(ids[start : start + LARGEST_READ])
-            except DomainError:
-                return  # the database is away: the next round tries again
+            except TROUBLE:
+                return  # the next round tries again
             for answer in answers:
                 if answer is not None:
                     self._tell(answer)

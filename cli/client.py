@@ -115,8 +115,9 @@ class Client:
 
     def _send(self, method: str, path: str, body: Json, headers: dict[str, str], seconds: float) -> Response:
         url = f"{self.connection.url}{path}"
-        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-            raise CliError(f"{self.connection.url} is not an http:// or https:// address.", code="bad_url")
+        address = urllib.parse.urlsplit(url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise CliError(f'"{self.connection.url}" is not an http:// or https:// address.', code="bad_url")
         data = body if body is None or isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
         try:
@@ -179,7 +180,7 @@ def _response(status: int, headers: Message, raw: bytes) -> Response:
 
 def _problem(status: int, body: dict[str, Json]) -> ApiError:
     message = str(body.get("detail") or body.get("title") or status)
-    hint = str(body.get("hint") or "")
-    if status == http.client.UNAUTHORIZED:
-        hint = hint or "Run `zmesh login`, or set ZMESH_TOKEN."
-    return ApiError(status, message, code=str(body.get("code") or "unknown"), hint=hint)
+    code, hint = str(body.get("code") or "unknown"), str(body.get("hint") or "")
+    if code.startswith("token_"):
+        hint = "Run `zmesh login` again, or set ZMESH_TOKEN to a valid one."
+    return ApiError(status, message, code=code, hint=hint)

@@ -22,7 +22,6 @@ class Connection:
     url: str
     token: str | None = None
     api_key: str | None = None
-    source: str = "default"
     file: Path | None = None
     credentials: dict[str, str] = field(default_factory=dict)
 
@@ -32,13 +31,12 @@ def find_connection(url: str | None, token: str | None, api_key: str | None) -> 
 
     An address that was given is never sent what a file holds for another one.
     """
-    stored = _from_dev_json() or _from_login()
-    if url is not None and (stored is None or stored.url.rstrip("/") != url.rstrip("/")):
-        return Connection(url.rstrip("/"), token, api_key, "options")
-    connection = stored or Connection(DEFAULT_URL)
+    stored = _from_dev_json() or _from_login() or Connection(DEFAULT_URL)
+    if url is not None and stored.url != url.rstrip("/"):
+        return Connection(url.rstrip("/"), token, api_key)
     if token or api_key:
-        return Connection(connection.url, token, api_key, "options")
-    return connection
+        return Connection(stored.url, token, api_key)
+    return stored
 
 
 def store_login(session: dict[str, Any]) -> Path:
@@ -88,22 +86,32 @@ def _from_dev_json() -> Connection | None:
     home = dev_home()
     path = home / "dev.json" if home else None
     data = read_json(path) if path else None
-    if data is None:
+    if path is None or data is None:
         return None
     return Connection(
-        data["url"],
-        data.get("token"),
-        data.get("api_key"),
-        str(path),
+        _field(data, "url", path),
+        _field(data, "token", path),
+        _field(data, "api_key", path),
         path,
-        {"email": data["admin_email"], "password": data["admin_password"], "project": data["project_id"]},
+        {
+            "email": _field(data, "admin_email", path),
+            "password": _field(data, "admin_password", path),
+            "project": _field(data, "project_id", path),
+        },
     )
 
 
 def _from_login() -> Connection | None:
     path = _login_file()
     data = read_json(path)
-    return Connection(data["url"], data.get("token"), source=str(path), file=path) if data else None
+    return None if data is None else Connection(_field(data, "url", path), _field(data, "token", path), file=path)
+
+
+def _field(data: dict[str, Any], name: str, path: Path) -> str:
+    value = data.get(name)
+    if not isinstance(value, str):
+        raise CliError(f"{path} lacks {name}.", code="unreadable_config", hint="Remove it, and start or log in again.")
+    return value
 
 
 def _login_file() -> Path:

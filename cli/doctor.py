@@ -119,7 +119,8 @@ def _isolation() -> Finding:
     detail = f"{report.level} ({report.mode.replace('_', ' ')})"
     if report.level == "full":
         return Finding("Isolation", "ok", detail)
-    return Finding("Isolation", "warning", f"{detail}: {'; '.join(report.gaps)}", "See docs/concepts.md, “Isolation”.")
+    gaps = "; ".join(report.gaps)
+    return Finding("Isolation", "warning", f"{detail}: {gaps}", "See docs/concepts.md, “The sandbox”.")
 
 
 def _port() -> Finding:

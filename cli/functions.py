@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-from cli.client import Client
+from cli.client import ApiError, Client
 from cli.connecting import connected, find_function
 from cli.deploying import Deployment, deploy, read_function
 from cli.errors import CliError, CommandFailed
@@ -176,7 +176,15 @@ def versions(client: Client, name: str, output: str) -> None:
 def rollback(client: Client, name: str, version: int, output: str) -> None:
     """Restore an older version. What is current is kept as a version too, so a rollback can be undone."""
     function = find_function(client, name)
-    restored = client.call("POST", f"/functions/{function['id']}/versions/{version}/rollback").body
+    try:
+        restored = client.call("POST", f"/functions/{function['id']}/versions/{version}/rollback").body
+    except ApiError as error:
+        if error.code != "version_not_found":
+            raise
+        slug = function["slug"]
+        raise CliError(
+            f"{slug} has no version {version}.", code=error.code, hint=f"See `zmesh functions versions {slug}`."
+        ) from error
     if output == "json":
         print_json(restored)
     else:

@@ -12,7 +12,7 @@ import resource
 import signal
 import struct
 
-from sandbox import kernel, landlock, seccomp
+from sandbox import kernel, landlock, seccomp, usage
 from sandbox.orders import SpawnOrder, TemplateSettings
 from sandbox.plan import Plan, Result
 from sandbox.root import DEVICES, STAND_INS, WORKSPACE
@@ -41,7 +41,7 @@ def environment(workspace: str) -> dict[str, str]:
 
 
 class Confinement:
-    """The plans for the runs of one template, each made once."""
+    """The plans for the runs of one template, each made once where there are namespaces."""
 
     def __init__(self, settings: TemplateSettings) -> None:
         self._settings = settings
@@ -56,6 +56,10 @@ class Confinement:
     def encoded(self, order: SpawnOrder) -> bytes:
         """The same for native code."""
         return self._encoded(order.slot, workspace_of(order, self._settings), self._limits(order))
+
+    def remember(self, order: SpawnOrder) -> None:
+        """Make the plan now, since what a supervisor makes is gone with it."""
+        self.encoded(order)
 
     def _make(self, slot: int, workspace: str, limits: tuple[tuple[int, int], ...]) -> Plan:
         settings = self._settings
@@ -122,13 +126,15 @@ class Confinement:
             plan.call("prctl", kernel.PR_CAPBSET_DROP, capability, 0, 0, 0)
         plan.call("capset", _CAPABILITIES.pack(kernel.CAPABILITY_VERSION_3, 0), bytes(24))
 
-    @staticmethod
-    def _limits(order: SpawnOrder) -> tuple[tuple[int, int], ...]:
+    def _limits(self, order: SpawnOrder) -> tuple[tuple[int, int], ...]:
+        processes = order.processes
+        if self._settings.mode == "process" and self._settings.base_uid is None:
+            processes += usage.tasks_of(self._uid)  # runs have no user of their own: the platform's count with theirs
         limits = {
             resource.RLIMIT_CORE: 0,
             resource.RLIMIT_FSIZE: order.file_bytes,
             resource.RLIMIT_NOFILE: order.open_files,
-            resource.RLIMIT_NPROC: order.processes,
+            resource.RLIMIT_NPROC: processes,
             resource.RLIMIT_STACK: STACK_BYTES[order.runtime],
             resource.RLIMIT_MSGQUEUE: 0,
             resource.RLIMIT_MEMLOCK: 64 << 10,

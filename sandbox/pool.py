@@ -16,7 +16,7 @@ from typing import Any, Literal
 from sandbox import kernel, native, root, workspaces
 from sandbox.child import Child
 from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, Runtime, SandboxError
-from sandbox.node import BOOT_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
+from sandbox.node import BOOT_DATA_BYTES, FORKED_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
 from sandbox.node_forks import NodeForks
 from sandbox.orders import Mode, NodeTemplateOrder, SpawnOrder, TemplateSettings
 from sandbox.template_process import TemplateProcess
@@ -223,9 +223,11 @@ class Sandbox:
         node_template, data_bytes, own_threads = 0, 0, 1
         if kind[0] == "node":
             if (fork := self._forks.template_for(limits.memory_mb)) is not None:
-                node_template, own_data, own_threads = *fork, OWN_THREADS_FORKED
+                node_template, template_data = fork
+                own_data, own_threads = template_data + FORKED_DATA_BYTES, OWN_THREADS_FORKED
             else:
                 argv, own_data, own_threads = self._node.command(limits.memory_mb), BOOT_DATA_BYTES, OWN_THREADS
+            # RLIMIT_AS would end Node.js at start, since it reserves far more than it uses.
             data_bytes = own_data + limits.memory_mb * MIB
         return SpawnOrder(
             run=run,

@@ -127,13 +127,9 @@ class Template:
 
     def _fork(self, order: SpawnOrder, fds: list[int]) -> int:
         channel, output, errors, supervision = fds
-        # Made here, since what is made in the supervisor is gone with it.
-        if self._where_to_order(order) is None:
-            self._confinement.plan(order)
-        else:
-            self._confinement.encoded(order)
         namespaces = self._settings.mode != "process"
         if namespaces:
+            self._confinement.remember(order)
             kernel.unshare(kernel.CLONE_NEWPID)  # for the next child, not for this process
         pid = -1
         try:

@@ -42,6 +42,16 @@ def descendants_of(ancestor: int) -> list[int]:
     return found
 
 
+def tasks_of(uid: int) -> int:
+    """How many processes and threads a user has now."""
+    count = 0
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid == uid:
+                count += len(os.listdir(f"/proc/{name}/task"))
+    return count
+
+
 def measure(pids: Iterable[int]) -> Usage:
     """Sum over processes; a page mapped by several counts once for each, so this is never too little."""
     cpu, memory = 0.0, 0
@@ -52,14 +62,15 @@ def measure(pids: Iterable[int]) -> Usage:
         except OSError:
             continue
         cpu += sum(int(field) for field in fields[11:15]) / _TICKS
-        memory += int(fields[21]) * _PAGE + _page_tables(pid, int(fields[20]))
+        memory += int(fields[21]) * _PAGE + _page_tables(pid)
     return Usage(cpu, memory)
 
 
-def _page_tables(pid: int, address_space: int) -> int:
-    """What the kernel holds for a process to map its memory; asked only where it can be much."""
-    if address_space // _MAPPED_PER_TABLE_BYTE < _SMALL_TABLES:
-        return 0
+def _page_tables(pid: int) -> int:
+    """What the kernel holds for a process to map its memory; counted only where it can be much."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", "rb") as file:
+        if int(file.read().split()[0]) * _PAGE // _MAPPED_PER_TABLE_BYTE < _SMALL_TABLES:
+            return 0
     with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
         for line in file:
             if line.startswith(b"VmPTE:"):
@@ -76,6 +87,7 @@ def exact_memory(pids: Iterable[int]) -> int:
                 for line in file:
                     if line.startswith((b"Pss_Anon:", b"Pss_Shmem:")):
                         total += int(line.split()[1]) * 1024
+            total += _page_tables(pid)
         except OSError:  # it forbade to look into it: count all it has
             total += measure([pid]).memory_bytes
     return total

@@ -17,6 +17,7 @@ from api.problems import not_found
 from api.routes.common import BEARER, CallerRequest, Cursor, FunctionId, Limit, problems
 from sql import catalog
 from sql.catalog import Function, FunctionName
+from sql.errors import NotFound
 
 NEWEST = 2**31 - 1
 
@@ -147,8 +148,11 @@ async def rollback(
     function = await function_of(database, request, id)
     if not 0 < version <= NEWEST:
         raise not_found("version", version)
-    async with database.checked() as connection:
-        return FunctionDetails.model_validate(await catalog.rollback(connection, function.id, version))
+    try:
+        async with database.checked() as connection:
+            return FunctionDetails.model_validate(await catalog.rollback(connection, function.id, version))
+    except NotFound as error:
+        raise not_found("version", version) from error
 
 
 router = Router(

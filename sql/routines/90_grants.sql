@@ -23,16 +23,13 @@ grant insert (project_id, name, slug, language, entry_point, code, timeout_ms, m
 grant insert (id, project_id, function, payload, request, source, run_at, expires_at, priority, max_attempts,
               retry_base_ms, retry_max_ms, reply_channel, idempotency_key, concurrency_key)
       on zmesh.invocations to zmesh_api;
-grant insert, delete, update (name, function_id, cron, timezone, payload, overlap, missed, enabled)
-      on zmesh.schedules to zmesh_api;
 grant insert, delete, update (name, function_id, preset, sealed_secret, enabled) on zmesh.webhooks to zmesh_api;
 grant insert on zmesh.webhook_deliveries, zmesh.api_keys to zmesh_api;
 grant update (last_used_at, revoked_at, name) on zmesh.api_keys to zmesh_api;
 grant update (password_hash) on zmesh.users to zmesh_api;
 grant execute on function zmesh.rollback(uuid, integer), zmesh.cancel(uuid[], text), zmesh.retry(uuid[]),
       zmesh.slug_of(text),
-      zmesh.fail(text, text, text), zmesh.cron_next(text, text, timestamptz),
-      zmesh.cron_field(text, integer, integer, text), zmesh.is_weekday(date, integer[]) to zmesh_api;
+      zmesh.fail(text, text, text) to zmesh_api;
 
 grant select on zmesh.projects, zmesh.project_databases, zmesh.migrations to zmesh_listener;
 grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),

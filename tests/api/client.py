@@ -25,7 +25,7 @@ from sql import accounts
 from tests.databases import Database, Row, TestProject
 
 REPOSITORY = Path(__file__).parent.parent.parent
-JWT_KEY = "a key for tests that is long enough for HS256"
+JWT_KEY = "a key for tests that is long enough for every algorithm of the HMAC family there is"
 PASSWORD = "pw"
 PASSWORD_HASH = argon2.PasswordHasher().hash(PASSWORD)  # once: it takes its time
 START_SECONDS = 30

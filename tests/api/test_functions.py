@@ -78,7 +78,7 @@ def test_a_rollback_restores_and_can_be_rolled_back(api: Api) -> None:
     again = api.call("POST", "/functions/greet/versions/2/rollback").json()
     assert (again["code"], again["version"]) == ("two", 4)
     refused(api.call("POST", "/functions/greet/versions/4/rollback"), 409, "conflict")
-    refused(api.call("POST", "/functions/greet/versions/9/rollback"), 404, "not_found")
+    refused(api.call("POST", "/functions/greet/versions/9/rollback"), 404, "version_not_found")
     refused(api.call("POST", f"/functions/greet/versions/{10**12}/rollback"), 404, "version_not_found")
 
 

@@ -404,3 +404,16 @@ def test_each_function_gets_only_its_own_jobs(api: Api, stranger: Api) -> None:
     with standing_in(api, answer):
         assert api.invoke().json()["result"] == str(api.project.id)
         assert stranger.invoke().json()["result"] == str(stranger.project.id)
+
+
+def test_calls_at_the_same_time_share_their_inserts(api: Api) -> None:
+    """Rows of one statement have one transaction id."""
+    api.deploy()
+    with ThreadPoolExecutor(32) as threads:
+        list(threads.map(lambda n: api.invoke(headers={"prefer": "respond-async"}), range(200)))
+    found = api.database.row(
+        "select count(*), count(distinct xmin::text) as statements from zmesh.queue where project_id = %s",
+        api.project.id,
+    )
+    assert found["count"] == 200
+    assert found["statements"] < 150

@@ -14,6 +14,7 @@ import httpx
 import psycopg
 import pytest
 
+from cli.postgres import EmbeddedPostgres
 from tests.platform import ZMESH, Process, clean_environment, eventually, zmesh_dev
 
 NO_OP = "def handler(payload, zmesh):\n    return payload\n"
@@ -143,3 +144,69 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     said = refused("dev", "--home", str(tmp_path / "file" / "home"), "--port", "0", cwd=tmp_path)
     assert "cannot be used" in said
+
+
+def test_a_port_out_of_range_is_misuse(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*ZMESH, "dev", "--port", "70000"], capture_output=True, text=True, cwd=tmp_path, env=clean_environment()
+    )
+    assert done.returncode == 2
+    assert "70000" in done.stderr
+
+
+def test_an_example_that_a_person_changed_or_deleted_stays_so(tmp_path: Path) -> None:
+    with zmesh_dev(tmp_path) as platform:
+        platform.deploy("send-welcome", NO_OP)
+        platform.request("DELETE", "/functions/sign-url").raise_for_status()
+    with zmesh_dev(tmp_path) as platform:
+        assert platform.result("send-welcome", {"mine": True}) == {"mine": True}
+        assert platform.request("GET", "/functions/sign-url").status_code == 404
+
+
+def test_two_run_side_by_side_one_of_them_on_a_server_of_its_owner(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    server = EmbeddedPostgres(tmp_path / "server")
+    server.start()
+    try:
+        log, environment = tmp_path / "b" / "log", {"DATABASE_URL": server.admin_url}
+        with zmesh_dev(tmp_path / "a", "--no-examples") as first:
+            second = Process(["dev", "--port", "0", "--no-examples"], log, environment, tmp_path / "b")
+            url = second.line("ready http://").split()[1]
+            facts = json.loads((tmp_path / "b" / ".zmesh" / "dev.json").read_text())
+            assert facts["url"] == url != first.url
+            assert not (tmp_path / "b" / ".zmesh" / "postgres").exists()
+            with psycopg.connect(server.admin_url) as connection:
+                assert connection.execute("select count(*) from zmesh.projects").fetchone() == (1,)
+            second.stop()
+            first.deploy("echo", NO_OP)
+            assert first.result("echo", {"n": 1}) == {"n": 1}
+    finally:
+        server.stop()
+
+
+def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
+    url = "postgresql://postgres:x@127.0.0.1:1/postgres"
+    done = subprocess.run(
+        [*ZMESH, "dev", "--port", "0"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**clean_environment(), "DATABASE_URL": url},
+    )
+    assert done.returncode == 1
+    assert "[database_failed]" in done.stderr
+    assert "127.0.0.1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_its_parts_get_only_the_secrets_they_need(tmp_path: Path) -> None:
+    with zmesh_dev(tmp_path, "--no-examples") as platform:
+        for part, kept in (
+            ("api", {"DATABASE_URL", "JWT_SECRET_KEY", "ZMESH_SECRET_KEY", "ZMESH_HOST", "ZMESH_PORT"}),
+            ("listener", {"DATABASE_URL", "ZMESH_SECRET_KEY", "ZMESH_RUN_DIR", "ZMESH_DRAIN_SECONDS"}),
+        ):
+            environment = Path(f"/proc/{pid_of(part, platform.folder)}/environ").read_bytes().decode().split("\0")
+            given = dict(line.partition("=")[::2] for line in environment if line)
+            assert {n for n in given if n.startswith(("ZMESH_", "JWT_", "DATABASE_"))} == kept
+            assert f"//zmesh_{part}:" in given["DATABASE_URL"]

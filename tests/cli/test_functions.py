@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import re
+import shlex
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +81,7 @@ def test_a_rollback_is_a_new_version_and_can_be_undone(platform: Platform) -> No
     assert json.loads(platform.zmesh("functions", "rollback", "greet-d", "2"))["version"] == 4
     assert platform.result("greet-d") == 2
     assert [v["version"] for v in json.loads(platform.zmesh("functions", "versions", "greet-d"))] == [4, 3, 2, 1]
-    assert "version 9 does not exist" in platform.zmesh("functions", "rollback", "greet-d", "9", status=1)
+    assert "greet-d has no version 9" in platform.zmesh("functions", "rollback", "greet-d", "9", status=1)
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest_one(platform: Platform) -> None:
@@ -119,6 +125,119 @@ def test_login_is_remembered_for_this_user_only(platform: Platform, tmp_path: Pa
     listed = [*ZMESH, "functions", "list"]
     done = subprocess.run(listed, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert isinstance(json.loads(done.stdout), list)
+
+
+def test_several_files_are_deployed_although_one_is_bad(platform: Platform) -> None:
+    good = [write(platform, f"batch-{n}.js", "exports.handler = () => 1") for n in (1, 2)]
+    bad = write(platform, "batch.rb", "puts 1")
+    said = platform.zmesh("functions", "deploy", str(good[0]), str(bad), str(good[1]), status=1)
+    assert "batch.rb" in said
+    assert [platform.result(f"batch-{n}") for n in (1, 2)] == [1, 1]
+
+
+def test_variables_are_added_to_those_already_set_and_never_shown(platform: Platform) -> None:
+    path = write(platform, "env.py", "def handler(payload, zmesh):\n    return [zmesh.env.A, zmesh.env.B]\n")
+    platform.zmesh("functions", "deploy", str(path), "--env", "A=one", "--env", "B=x=y")
+    shown = platform.zmesh("functions", "deploy", str(path), "--env", "A=secret", "--output", "table")
+    assert "variables set: A" in shown
+    assert "secret" not in shown
+    assert platform.result("env") == ["secret", "x=y"]
+
+
+def test_the_name_may_be_another_than_the_files(platform: Platform) -> None:
+    path = write(platform, "index.js", "exports.main = () => 'named'")
+    for action in ("created", "unchanged"):
+        [deployed] = json.loads(
+            platform.zmesh("functions", "deploy", str(path), "--name", "My Function!", "--entry-point", "main")
+        )
+        assert (deployed["action"], deployed["slug"]) == (action, "my-function")
+    answer = json.loads(platform.zmesh("functions", "invoke", "My Function!"))
+    assert answer["result"] == "named"
+
+
+@pytest.mark.parametrize("way", ["argument", "file", "stdin"])
+def test_a_payload_arrives_as_it_was_written(platform: Platform, way: str) -> None:
+    code = "def handler(payload, zmesh):\n    return [repr(n) for n in payload]\n"
+    platform.zmesh("functions", "deploy", str(write(platform, "exact.py", code)))
+    text = "[1.0, 12345678901234567890]"
+    data = {"argument": text, "file": f"@{write(platform, 'data.json', text)}", "stdin": "-"}[way]
+    done = subprocess.run(
+        [*ZMESH, "functions", "invoke", "exact", "--data", data],
+        cwd=platform.folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        input=text,
+    )
+    assert json.loads(done.stdout)["result"] == ["1.0", "12345678901234567890"]
+
+
+def test_without_waiting_the_invocation_is_named(platform: Platform) -> None:
+    path = write(platform, "later.py", "def handler(payload, zmesh):\n    return payload\n")
+    platform.zmesh("functions", "deploy", str(path))
+    accepted = json.loads(platform.zmesh("functions", "invoke", "later", "--async", "--data", "[7]"))
+    assert accepted["status"] in ("queued", "running")
+    assert platform.ended(accepted["invocation_id"])["result"] == [7]
+
+
+def test_following_the_logs_prints_each_invocation_as_it_ends(platform: Platform) -> None:
+    path = write(platform, "followed.py", "def handler(payload, zmesh):\n    print(f'number {payload}')\n")
+    platform.zmesh("functions", "deploy", str(path))
+    platform.result("followed", 1)
+    with subprocess.Popen(
+        [*ZMESH, "functions", "logs", "followed", "--follow"],
+        cwd=platform.folder,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as following:
+        assert following.stdout is not None
+        printed = []
+        for number in (1, 2, 3):
+            if number > 1:
+                platform.result("followed", number)
+            printed.append(json.loads(following.stdout.readline())["logs"][0]["message"])
+        following.send_signal(signal.SIGINT)
+        assert following.wait() == 130
+    assert printed == ["number 1", "number 2", "number 3"]
+
+
+def on_a_terminal(platform: Platform, *arguments: str, **environment: str) -> str:
+    """What a person sees."""
+    ours, theirs = pty.openpty()
+    variables = {**clean_environment(), "TERM": "xterm-256color", "COLUMNS": "100", **environment}
+    with subprocess.Popen(
+        [*ZMESH, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=platform.folder, env=variables
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # that is how a terminal says that its other end is closed
+            while chunk := os.read(ours, 4096):
+                seen += chunk
+        os.close(ours)
+        process.wait()
+    return seen.decode()
+
+
+def test_people_get_tables_and_colours_unless_they_want_none(platform: Platform) -> None:
+    variables = {"NO_COLOR": ""}
+    write(platform, "seen.py", "def handler(payload, zmesh):\n    return {'n': 1}\n")
+    assert "\x1b[32mcreated" in on_a_terminal(platform, "functions", "deploy", "seen.py", **variables)
+    listed = on_a_terminal(platform, "functions", "list", **variables)
+    assert "timeout" in listed
+    assert "\x1b[" in listed
+    for arguments in (("list",), ("show", "seen"), ("invoke", "seen"), ("logs", "seen"), ("invoke", "nobody")):
+        plain = on_a_terminal(platform, "functions", *arguments, NO_COLOR="1")
+        assert not re.search(r"\x1b\[[0-9;]*[34][0-7]m", plain)
+    assert json.loads(on_a_terminal(platform, "functions", "list", "--output", "json", **variables))
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(platform: Platform) -> None:
+    command = " ".join(shlex.quote(word) for word in [*ZMESH, "functions", "list"])
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | true"], cwd=platform.folder, env=clean_environment(), capture_output=True
+    )
+    assert done.stderr == b""
 
 
 def test_doctor_tries_out_what_the_platform_needs(tmp_path: Path) -> None:

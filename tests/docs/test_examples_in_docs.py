@@ -86,7 +86,7 @@ def test_the_example_runs(reader: Reader, page: Path) -> None:
 
 
 def test_the_first_page_and_each_trigger_have_an_example_that_runs() -> None:
-    assert {page.stem for page in RUNNABLE} >= {"README", "sql", "schedules", "webhooks", "functions"}
+    assert {page.stem for page in RUNNABLE} >= {"README", "sql", "schedules", "webhooks", "changes", "functions"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))

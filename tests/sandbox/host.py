@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-sys.path.insert(0, str(Path(sys.argv[1])))
+if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[1])
 
-from sandbox import Sandbox
+from sandbox import Sandbox  # of the installation just named
 
 LENGTH = struct.Struct("!I")
 HEARTBEAT_SECONDS = 0.005

@@ -155,7 +155,10 @@ def test_a_neighbour_can_be_neither_traced_nor_read_nor_signalled(host: Host) ->
             host,
             """
             import struct
-            answers = {("setpriority of the user", syscall(141, 2, 0, 19)), ("ioprio_set of the user", syscall(251, 3, os.getuid() or 1, 3 << 13))}
+            answers = {
+                ("setpriority of the user", syscall(141, 2, 0, 19)),
+                ("ioprio_set of the user", syscall(251, 3, os.getuid() or 1, 3 << 13)),
+            }
             for pid in set(payload["pids"]) - {os.getpid()}:
                 answers.add(("ptrace", syscall(101, 16, pid, 0, 0)))
                 answers.add(("process_vm_readv", syscall(310, pid, 0, 0, 0, 0, 0)))

@@ -27,9 +27,9 @@ def test_a_session_that_keeps_all_notifications_stops_nobody(monkeypatch: pytest
             keeping.execute("listen anything")
             keeping.commit()
             keeping.execute("select 1")  # its transaction stays open
+            fill = "select pg_notify('anything', n || repeat('x', 7900)) from generate_series(1, 10) n"
             with pytest.raises(psycopg.OperationalError, match="too many notifications"):
-                for _ in range(1000):
-                    filling.execute("select pg_notify('anything', repeat('x', 7900))")
+                all(filling.execute(fill) for _ in range(1000))
             [id] = database.enqueue(project, reply_channel=f"zmesh_r_{'0' * 32}")
             [job] = database.claim(listener)
             assert database.finish(listener, job)

@@ -1,149 +1,274 @@
-"""Schedules: the cron arithmetic against a slow oracle, and firing exactly once."""
+"""Schedules: each due time fires exactly once, or is recorded as skipped with its reason."""
 
 from __future__ import annotations
 
+import re
 import threading
-from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tests.databases import Database, TestProject
 
-FIELDS = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)]
+
+def schedule(database: Database, project: TestProject, **columns: object) -> UUID:
+    """A schedule, every ten minutes unless told."""
+    values = {"name": "nightly", "cron": "*/10 * * * *", "function": "greet", **columns}
+    names, marks = ", ".join(values), ", ".join(["%s"] * len(values))
+    query = f"insert into zmesh.schedules ({names}) values ({marks}) returning id"
+    return UUID(str(database.value(query, *values.values(), url=project.url)))
 
 
-def field_strategy(low: int, high: int) -> st.SearchStrategy[str]:
-    number = st.integers(low, high)
-    span = st.tuples(number, number).map(lambda p: f"{min(p)}-{max(p)}")
-    stepped = st.tuples(st.one_of(st.just("*"), span), st.integers(1, high)).map(lambda p: f"{p[0]}/{p[1]}")
-    one = st.one_of(number.map(str), span, stepped)
-    return st.one_of(st.just("*"), st.just("*"), st.lists(one, min_size=1, max_size=3).map(",".join))
+def tick_at(database: Database, *times: str) -> None:
+    for at in times:
+        database.stop_clock(f"2030-01-01 {at}Z")
+        database.rows("select zmesh.tick()")
 
 
-def values(text: str, low: int, high: int) -> set[int]:
-    found: set[int] = set()
-    for item in text.split(","):
-        span, _, step = item.partition("/")
-        first, _, last = span.partition("-")
-        start = low if span == "*" else int(first)
-        end = high if span == "*" or (step and not last) else int(last or first)
-        found |= set(range(start, end + 1, int(step or 1)))
-    return found
-
-
-def matches(cron: str, at: datetime) -> bool:
-    _, _, day, _, weekday = cron.split()
-    allowed = [values(text, *bounds) for text, bounds in zip(cron.split(), FIELDS, strict=True)]
-    is_day, is_weekday = at.day in allowed[2], at.isoweekday() % 7 in allowed[4]
-    both = not day.startswith("*") and not weekday.startswith("*")
-    return (
-        at.minute in allowed[0]
-        and at.hour in allowed[1]
-        and at.month in allowed[3]
-        and ((is_day or is_weekday) if both else (is_day and is_weekday))
+def runs(database: Database) -> list[str]:
+    """What became of each due time, such as `12:10 fired`; spans as `12:10-12:30 skipped_missed`."""
+    rows = database.rows(
+        "select to_char(due_at at time zone 'UTC', 'HH24:MI:SS') || coalesce(to_char(last_due_at at time zone 'UTC',"
+        " '-HH24:MI:SS'), '') || ' ' || outcome as run from zmesh.schedule_runs order by due_at"
     )
+    return [row["run"].replace(":00 ", " ").replace(":00-", "-") for row in rows]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cron=st.tuples(*(field_strategy(*b) for b in FIELDS)).map(" ".join), minutes=st.integers(0, 60 * 24 * 800))
-def test_the_next_due_time_is_the_first_minute_that_matches(
-    shared: psycopg.Connection, cron: str, minutes: int
-) -> None:
-    after = datetime(2027, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes, seconds=17)
-    try:
-        row = shared.execute("select zmesh.cron_next(%s, 'UTC', %s)", (cron, after)).fetchone()
-    except psycopg.Error as error:
-        if "never comes due" not in str(error):  # as 31 February does not
-            raise
-        row = None
-    at = after.replace(second=0) + timedelta(minutes=1)
-    for _ in range(60 * 24 * 45):
-        if matches(cron, at):
-            break
-        at += timedelta(minutes=1)
-    else:
-        assert row is None or row[0] > after + timedelta(days=44)
-        return
-    assert row is not None
-    assert row[0] == at
+def fired(database: Database) -> int:
+    return int(database.value("select count(*) from zmesh.invocations where source = 'schedule'"))
 
 
 @pytest.fixture
-def shared(database: Database) -> psycopg.Connection:
-    return psycopg.connect(database.admin_url, autocommit=True)
-
-
-@pytest.mark.parametrize(
-    ("cron", "timezone", "after", "due"),
-    [
-        ("30 6 * * mon-fri", "Europe/Berlin", "2026-11-27 12:00Z", "2026-11-30 05:30Z"),
-        ("0 0 29 2 *", "UTC", "2026-01-01 00:00Z", "2028-02-29 00:00Z"),
-        ("0 9 * * 7", "UTC", "2026-11-24 00:00Z", "2026-11-29 09:00Z"),
-        ("@daily", "America/New_York", "2026-07-01 00:00Z", "2026-07-01 04:00Z"),
-        ("0 0 13 * fri", "UTC", "2026-11-01 00:00Z", "2026-11-06 00:00Z"),
-    ],
-)
-def test_time_zones_names_and_both_day_fields(
-    database: Database, cron: str, timezone: str, after: str, due: str
-) -> None:
-    assert database.value("select zmesh.cron_next(%s, %s, %s) = %s::timestamptz", cron, timezone, after, due)
-
-
-@pytest.mark.parametrize("cron", ["", "* * * *", "60 * * * *", "* * 0 * *", "*/0 * * * *", "a * * * *", "5-1 * * * *"])
-def test_a_cron_expression_that_means_nothing_is_refused(database: Database, cron: str) -> None:
-    with pytest.raises(psycopg.Error) as refused:
-        database.rows("select zmesh.cron_next(%s, 'UTC', now())", cron)
-    assert refused.value.sqlstate == "ZM422"
-
-
-def schedule(database: Database, project: TestProject, **columns: object) -> object:
-    function = database.function(project)
-    values = {"name": "nightly", "cron": "*/10 * * * *", **columns, "project_id": project.id, "function_id": function}
-    names, marks = ", ".join(values), ", ".join(["%s"] * len(values))
-    query = f"insert into zmesh.schedules ({names}) values ({marks}) returning id"
-    return database.value(query, *values.values())
-
-
-def outcomes(database: Database) -> list[str]:
-    return [row["outcome"] for row in database.rows("select outcome from zmesh.schedule_runs order by due_at")]
-
-
-def test_a_due_time_fires_once_however_many_clocks_tick(database: Database) -> None:
+def project(database: Database) -> TestProject:
+    """A project with the function greet, at 12:01 on a day that stands still."""
     database.stop_clock("2030-01-01 12:01Z")
-    schedule(database, database.project(), payload='{"a": 1}')
+    project = database.project()
+    database.function(project)
+    return project
+
+
+def test_a_due_time_fires_once_however_many_clocks_tick(database: Database, project: TestProject) -> None:
+    schedule(database, project, payload='{"a": 1}')
     database.stop_clock("2030-01-01 12:10:05Z")
-    threads = [threading.Thread(target=lambda: database.rows("select zmesh.tick()")) for _ in range(8)]
+    ticks = ["select zmesh.tick()", "select zmesh.listener_tick()"] * 4
+    threads = [threading.Thread(target=database.rows, args=(tick,)) for tick in ticks]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    [invocation] = database.rows("select source, payload from zmesh.invocations")
-    assert invocation == {"source": "schedule", "payload": {"a": 1}}
+    [invocation] = database.rows("select source, payload, function, max_attempts, status, due from zmesh.invocations")
+    assert invocation == {
+        "source": "schedule",
+        "payload": {"a": 1},
+        "function": "greet",
+        "max_attempts": 3,
+        "status": "queued",
+        "due": True,
+    }
+    assert runs(database) == ["12:10 fired"]
 
 
-def test_a_schedule_skips_while_the_run_before_has_not_ended(database: Database) -> None:
-    database.stop_clock("2030-01-01 12:01Z")
-    schedule(database, database.project())
-    for minute in ("10", "20"):
-        database.stop_clock(f"2030-01-01 12:{minute}Z")
-        database.rows("select zmesh.tick()")
-    assert outcomes(database) == ["fired", "skipped_overlap"]
+def test_what_a_schedule_fires_is_claimed_and_knows_its_due_time(database: Database, project: TestProject) -> None:
+    schedule(database, project)
+    listener = database.listener(lease="1 year")
+    tick_at(database, "12:10:02")
+    [job] = database.claim(listener)
+    assert job["slug"] == "greet"
+    assert database.invocation(job["id"])["run_at"].isoformat() == "2030-01-01T12:10:00+00:00"
 
 
-@pytest.mark.parametrize(("missed", "fired"), [("skip", 0), ("once", 1), ("all", 3)])
-def test_missed_due_times_are_treated_as_asked(database: Database, missed: str, fired: int) -> None:
-    database.stop_clock("2030-01-01 12:01Z")
-    schedule(database, database.project(), missed=missed, overlap="queue")
-    database.stop_clock("2030-01-01 12:35Z")
-    database.rows("select zmesh.tick()")
-    assert database.value("select count(*) from zmesh.invocations") == fired
+def test_a_schedule_skips_while_the_run_before_has_not_ended(database: Database, project: TestProject) -> None:
+    schedule(database, project)
+    listener = database.listener(lease="1 year")
+    tick_at(database, "12:10", "12:20")
+    [job] = database.claim(listener)
+    tick_at(database, "12:30")
+    database.finish(listener, job)
+    tick_at(database, "12:40")
+    assert runs(database) == ["12:10 fired", "12:20 skipped_overlap", "12:30 skipped_overlap", "12:40 fired"]
+
+
+def test_or_queues_as_well_where_it_is_told_to(database: Database, project: TestProject) -> None:
+    schedule(database, project, overlap="queue")
+    tick_at(database, "12:10", "12:20")
+    assert runs(database) == ["12:10 fired", "12:20 fired"]
+
+
+@pytest.mark.parametrize(
+    ("missed", "outcomes"),
+    [
+        ("skip", ["12:10-12:20 skipped_missed", "12:30 skipped_missed"]),
+        ("once", ["12:10-12:20 skipped_missed", "12:30 fired"]),
+        ("all", ["12:10 fired", "12:20 fired", "12:30 fired"]),
+    ],
+)
+def test_due_times_that_no_clock_saw_are_treated_as_asked(
+    database: Database, project: TestProject, missed: str, outcomes: list[str]
+) -> None:
+    schedule(database, project, missed=missed, overlap="queue")
+    tick_at(database, "12:35", "12:36")
+    assert runs(database) == outcomes
     assert database.value("select next_due_at = '2030-01-01 12:40Z' from zmesh.schedules")
 
 
-def test_an_unknown_time_zone_is_refused(database: Database) -> None:
-    project = database.project()
-    with pytest.raises(psycopg.Error, match="time zone 'Mars/Base' is unknown"):
-        schedule(database, project, timezone="Mars/Base")
+def test_a_single_due_time_that_is_only_a_little_late_is_not_missed(database: Database, project: TestProject) -> None:
+    schedule(database, project, missed="skip")
+    tick_at(database, "12:11:20", "12:21:40")
+    assert runs(database) == ["12:10 fired", "12:20 skipped_missed"]
+
+
+def test_only_the_last_hundred_missed_times_are_made_up_for(database: Database, project: TestProject) -> None:
+    schedule(database, project, missed="all", overlap="queue", cron="* * * * *")
+    tick_at(database, "16:00:30")
+    assert runs(database)[:2] == ["12:02-14:20 skipped_missed", "14:21 fired"]
+    assert fired(database) == 100
+
+
+def test_a_pause_of_years_costs_no_more_than_one_of_minutes(database: Database, project: TestProject) -> None:
+    for n, missed in enumerate(("skip", "once", "all")):
+        schedule(database, project, name=f"every second {n}", missed=missed, cron="1 second", overlap="queue")
+    database.stop_clock("2040-01-01 12:00:00.5Z")
+    with database.connect() as connection:
+        connection.execute("set statement_timeout = '5s'")
+        connection.execute("select zmesh.tick()")
+    # The present second is on time even for the one that skips what it missed.
+    assert fired(database) == 1 + 1 + 100
+
+
+def test_making_up_for_all_still_skips_what_would_overlap(database: Database, project: TestProject) -> None:
+    schedule(database, project, missed="all")
+    tick_at(database, "12:35")
+    assert runs(database) == ["12:10 fired", "12:20 skipped_overlap", "12:30 skipped_overlap"]
+
+
+def test_a_disabled_function_is_the_reason_of_a_skip(database: Database, project: TestProject) -> None:
+    schedule(database, project)
+    database.rows("update zmesh.functions set enabled = false")
+    tick_at(database, "12:10", "12:35")
+    assert runs(database) == ["12:10 skipped_disabled", "12:20 skipped_missed", "12:30 skipped_disabled"]
+
+
+def test_a_paused_schedule_makes_up_for_nothing_when_it_goes_on(database: Database, project: TestProject) -> None:
+    id = schedule(database, project, missed="all")
+    database.rows("update zmesh.schedules set enabled = false where id = %s", id, url=project.url)
+    tick_at(database, "12:10", "12:25")
+    database.rows("update zmesh.schedules set enabled = true where id = %s", id, url=project.url)
+    tick_at(database, "12:26", "12:30")
+    assert runs(database) == ["12:30 fired"]
+
+
+def test_seconds_come_due_between_minutes(database: Database, project: TestProject) -> None:
+    schedule(database, project, cron="15 seconds", overlap="queue")
+    tick_at(database, "12:01:14", "12:01:15", "12:01:16", "12:01:30", "12:01:46")
+    assert runs(database) == ["12:01:15 fired", "12:01:30 fired", "12:01:45 fired"]
+
+
+def test_beside_pg_cron_a_listener_fires_the_seconds_only(database: Database, project: TestProject) -> None:
+    schedule(database, project, name="minutes", cron="* * * * *")
+    schedule(database, project, name="seconds", cron="30 seconds", overlap="queue")
+    database.rows("update zmesh.clock set source = 'pg_cron'")
+    tick_at(database, "12:01:20")
+    # 75 seconds after its last tick, pg_cron counts as stopped and the listener does all of it.
+    for at, count in (("12:01:30", 1), ("12:02:00", 2), ("12:02:34", 3), ("12:02:36", 4)):
+        database.stop_clock(f"2030-01-01 {at}Z")
+        database.rows("select zmesh.listener_tick()", url=database.listener_url)
+        assert fired(database) == count, at
+
+
+def test_a_clock_set_back_repeats_nothing_and_waits_for_nothing(database: Database, project: TestProject) -> None:
+    schedule(database, project, overlap="queue")
+    tick_at(database, "12:10", "12:20")
+    database.stop_clock("2039-01-01 00:00Z")  # wrong by nine years, for a moment
+    database.rows("select zmesh.tick()")
+    tick_at(database, "12:15", "12:20:30", "12:30", "12:40")
+    times = [run.split()[0] for run in runs(database) if run.endswith("fired")]
+    assert times == ["12:10", "12:20", "12:30", "12:40", "00:00"]
+
+
+def test_an_idle_clock_writes_nothing(database: Database, project: TestProject) -> None:
+    schedule(database, project)
+    tick_at(database, "12:02")
+    with database.connect(database.listener_url) as connection:
+        connection.execute("select zmesh.listener_tick()")
+        for _ in range(3):
+            with connection.transaction():
+                connection.execute("select zmesh.listener_tick()")
+                [xid] = connection.execute("select pg_current_xact_id_if_assigned() as xid").fetchall()
+                assert xid["xid"] is None
+
+
+def test_run_now_invokes_whatever_the_state_and_is_in_the_record(database: Database, project: TestProject) -> None:
+    id = schedule(database, project, payload='{"a": 1}', enabled=False)
+    invocation = database.value("select zmesh.run_schedule(%s)", id, url=project.url)
+    assert database.invocation(invocation)["payload"] == {"a": 1}
+    assert runs(database) == ["12:01 run_now"]
+    database.rows("update zmesh.functions set enabled = false")
+    with pytest.raises(psycopg.Error, match='function "greet" is disabled'):
+        database.rows("select zmesh.run_schedule(%s)", id, url=project.url)
+
+
+def test_a_project_manages_its_schedules_by_sql(database: Database, project: TestProject) -> None:
+    id = schedule(database, project)
+    database.function(project, "other")
+    database.rows("update zmesh.schedules set function = 'other', cron = '@daily' where id = %s", id, url=project.url)
+    [seen] = database.rows("select function, next_due_at, enabled from zmesh.schedules", url=project.url)
+    assert (seen["function"], seen["next_due_at"].isoformat()) == ("other", "2030-01-02T00:00:00+00:00")
+    tick_at(database, "23:59")
+    database.rows("delete from zmesh.schedules", url=project.url)
+    assert database.rows("select * from zmesh.schedules") == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"timezone": "Mars/Base"}, "time zone 'Mars/Base' is unknown"),
+        ({"function": "nobody"}, 'function "nobody" does not exist in this project'),
+        ({"function": "theirs"}, 'function "theirs" does not exist in this project'),
+        ({"cron": "61 * * * *"}, "cron field '61' is out of range 0 to 59"),
+        ({"cron": "0 0 31 2 *"}, "never comes due"),
+        ({"overlap": "maybe"}, "schedules_overlap_is_known"),
+        ({"name": "taken"}, "schedules_name_is_unique"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused_with_the_reason(
+    database: Database, project: TestProject, columns: dict[str, object], message: str
+) -> None:
+    database.function(database.project("other"), "theirs")
+    schedule(database, project, name="taken")
+    with pytest.raises(psycopg.Error, match=re.escape(message)):
+        schedule(database, project, **columns)
+
+
+ATTACKS = [
+    "insert into zmesh.schedules (project_id, name, function, cron) values ('{theirs}', 'x', 'greet', '@daily')",
+    "insert into zmesh.schedules (function_id, name, cron) values ('{function}', 'x', '@daily')",
+    "update zmesh.schedules set project_id = '{theirs}'",
+    "update zmesh.schedules set next_due_at = now()",
+    "insert into zmesh.schedule_runs (schedule_id) values ('{schedule}')",
+    "insert into zmesh.schedule_runs (schedule_id, due_at, outcome) values ('{own}', now(), 'fired')",
+    "delete from zmesh.schedule_runs",
+    "select zmesh.run_schedule('{schedule}')",
+    "select zmesh.tick()",
+    "select zmesh.fire_all_due(false)",
+    "select zmesh.prepare_run_now()",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_another_projects_schedules_are_out_of_reach(database: Database, project: TestProject, attack: str) -> None:
+    other = database.project("other")
+    function = database.function(other)
+    theirs = schedule(database, other)
+    own = schedule(database, project)
+    before = database.rows("select * from zmesh.schedules order by id")
+    with pytest.raises(psycopg.Error):
+        database.rows(attack.format(theirs=other.id, function=function, schedule=theirs, own=own), url=project.url)
+    for quiet in (
+        "update zmesh.schedules set enabled = true where project_id <> '{mine}'",
+        "delete from zmesh.schedules where id = '{schedule}'",
+    ):
+        database.rows(quiet.format(mine=project.id, schedule=theirs), url=project.url)
+    assert database.rows("select * from zmesh.schedules order by id") == before
+    assert database.value("select count(*) from zmesh.invocations") == 0
+    assert [row["id"] for row in database.rows("select id from zmesh.schedules", url=project.url)] == [own]

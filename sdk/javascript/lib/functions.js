@@ -1,7 +1,7 @@
 'use strict';
 // User code: compiled with its own line numbers, executed as a CommonJS module, its handler found by name.
 
-const module_ = require('node:module');
+const nodeModule = require('node:module');
 const path = require('node:path');
 const vm = require('node:vm');
 const { Failure } = require('./failures.js');
@@ -34,7 +34,7 @@ function compile(code, filename) {
 /** TypeScript without its types, every character left in place so that lines and columns stay. */
 function withoutTypes({ code, filename }) {
   try {
-    return module_.stripTypeScriptTypes(code, { mode: 'strip' });
+    return nodeModule.stripTypeScriptTypes(code, { mode: 'strip' });
   } catch (error) {
     const place = excerpt(error);
     const hint = error.code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' ? '; only what can be erased is: types, interfaces, annotations' : '';
@@ -69,25 +69,27 @@ function missing(exported, name, found) {
 
 /** require: Node.js's own modules, the bundled pg, and files by their path. */
 function userRequire() {
-  const fromWorkspace = module_.createRequire(path.join(process.cwd(), 'function.js'));
-  const isPath = (name) => /^(\.{0,2}\/|\.{1,2}$)/.test(name);
-  return Object.assign((name) => load_(name), { resolve: (name) => (isPath(name) ? fromWorkspace : require).resolve(name) });
+  const fromWorkspace = nodeModule.createRequire(path.join(process.cwd(), 'function.js'));
+  const requireFor = (name) => (/^(\.{0,2}\/|\.{1,2}$)/.test(name) ? fromWorkspace : require);
+  const userRequire = (name) => withHint(name, () => requireFor(name)(name));
+  userRequire.resolve = (name) => withHint(name, () => requireFor(name).resolve(name));
+  return userRequire;
+}
 
-  function load_(name) {
-    try {
-      return isPath(name) ? fromWorkspace(name) : require(name);
-    } catch (error) {
-      if (error.code !== 'MODULE_NOT_FOUND') throw error;
-      const message = `Cannot find module '${name}': there are Node.js's own modules and "pg"`;
-      throw Object.assign(new Error(message), { code: error.code });
-    }
+function withHint(name, find) {
+  try {
+    return find();
+  } catch (error) {
+    if (error.code !== 'MODULE_NOT_FOUND') throw error;
+    const message = `Cannot find module '${name}': there are Node.js's own modules and "pg"`;
+    throw Object.assign(new Error(message), { code: error.code });
   }
 }
 
 /** Lets import('pg') find the bundled driver, which is not near the user's file. */
 function resolveBundledImports() {
   const parentURL = require('node:url').pathToFileURL(__filename).href;
-  module_.registerHooks({
+  nodeModule.registerHooks({
     resolve: (name, context, next) =>
       next(name, name === 'pg' || name.startsWith('pg/') ? { ...context, parentURL } : context),
   });

@@ -1,0 +1,246 @@
+-- Schedules fire what is due, each due time once, however many clocks call.
+
+create or replace function zmesh.prepare_schedule() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+declare
+    v_old  zmesh.schedules := case tg_op when 'UPDATE' then old end;
+    v_slug text;
+begin
+    if new.project_id is null then
+        perform zmesh.fail('ZM403', 'this role belongs to no project',
+                           'Connect as the project''s role, or name the project_id.');
+    end if;
+    if new.function_id is null or new.function is distinct from v_old.function then
+        select f.id into new.function_id from zmesh.functions f
+         where f.project_id = new.project_id and f.slug = new.function;
+    end if;
+    select f.slug into v_slug from zmesh.functions f
+     where f.id = new.function_id and f.project_id = new.project_id;
+    if not found then
+        perform zmesh.fail('ZM404', case when new.function is null then 'function does not exist in this project'
+            else format('function "%s" does not exist in this project', new.function) end,
+            'Deploy it first, or look up its slug: zmesh functions list');
+    end if;
+    new.function := v_slug;
+    new.name := coalesce(new.name, left(v_slug, 90) || '-' || left(md5(gen_random_uuid()::text), 6));
+    -- The list of time zones is slow to read: only for one that no schedule has yet.
+    if not exists (select from zmesh.schedules s where s.timezone = new.timezone) then
+        perform zmesh.check_timezone(new.timezone);
+    end if;
+    new.plan := zmesh.cron_plan(new.cron);
+    new.updated_at := zmesh.now();
+    if v_old.id is null or not v_old.enabled
+        or (new.cron, new.timezone) is distinct from (v_old.cron, v_old.timezone) then
+        new.next_due_at := zmesh.next_due(new.plan, new.timezone, new.updated_at);
+    end if;
+    return new;
+end $$;
+comment on function zmesh.prepare_schedule() is 'Refuses a schedule that cannot fire, and sets when it is next due.';
+
+drop trigger if exists schedules_prepare on zmesh.schedules;
+create trigger schedules_prepare
+    before insert or update of project_id, function_id, function, name, cron, timezone, payload, overlap, missed, enabled
+    on zmesh.schedules
+    for each row execute function zmesh.prepare_schedule();
+
+create or replace function zmesh.missed_limit() returns integer
+language sql immutable parallel safe
+return 100;
+comment on function zmesh.missed_limit() is 'How many missed due times a schedule that asks for all of them makes up for.';
+
+create or replace function zmesh.late() returns interval
+language sql immutable parallel safe
+return interval '90 seconds';
+comment on function zmesh.late() is 'A due time that is older has been missed: a clock that runs comes by each minute.';
+
+create or replace function zmesh.verdict(p_enabled boolean, p_late boolean, p_busy boolean) returns text
+language sql immutable parallel safe
+return case when not p_enabled then 'skipped_disabled' when p_late then 'skipped_missed'
+            when p_busy then 'skipped_overlap' else 'fired' end;
+comment on function zmesh.verdict(boolean, boolean, boolean) is 'What becomes of a due time.';
+
+-- A row of zmesh.schedules, what its function allows, and what is to be done about it now.
+create or replace function zmesh.missed_times(
+    p_schedule zmesh.schedules, p_enabled boolean, p_busy boolean, p_now timestamptz)
+returns table (due_at timestamptz, last_due_at timestamptz, outcome text)
+language plpgsql stable as $$
+#variable_conflict use_variable
+declare
+    v_first  timestamptz := p_schedule.next_due_at;
+    v_due    timestamptz := zmesh.last_due(p_schedule.plan, p_schedule.timezone, v_first, p_now);
+    v_limit  integer := case p_schedule.missed when 'all' then zmesh.missed_limit() else 1 end;
+    v_chosen timestamptz[] := array[v_due];
+begin
+    while v_due > v_first and cardinality(v_chosen) < v_limit loop   -- the latest ones are worth most
+        v_due := zmesh.last_due(p_schedule.plan, p_schedule.timezone, v_first, v_due - interval '1 microsecond');
+        v_chosen := v_due || v_chosen;
+    end loop;
+    if v_due > v_first then
+        due_at := v_first;
+        last_due_at := nullif(zmesh.last_due(p_schedule.plan, p_schedule.timezone, v_first,
+                                             v_due - interval '1 microsecond'), v_first);
+        outcome := 'skipped_missed';
+        return next;
+    end if;
+    last_due_at := null;
+    foreach due_at in array v_chosen loop
+        outcome := zmesh.verdict(p_enabled, p_schedule.missed = 'skip' and due_at < p_now - zmesh.late(), p_busy);
+        p_busy := p_busy or (p_schedule.overlap = 'skip' and outcome = 'fired');
+        return next;
+    end loop;
+end $$;
+comment on function zmesh.missed_times(zmesh.schedules, boolean, boolean, timestamptz) is
+    'What becomes of each due time of a schedule that has several: one row stands for those that go unmade.';
+
+create or replace function zmesh.fire_due_schedules(p_intervals_only boolean, p_limit integer) returns integer
+language plpgsql security definer set search_path = pg_catalog as $$
+declare
+    v_now   timestamptz := zmesh.now();
+    v_count integer;
+begin
+    with due as materialized (
+        select s, s.id, s.next_due_at, f.enabled, f.max_attempts,
+               zmesh.next_due(s.plan, s.timezone, s.next_due_at) as following,
+               s.overlap = 'skip' and exists (select from zmesh.queue q where q.schedule_id = s.id) as busy
+          from zmesh.schedules s join zmesh.functions f on f.id = s.function_id
+         where s.enabled and s.next_due_at <= v_now
+           and (not p_intervals_only or (s.plan).every_seconds is not null)
+         order by s.next_due_at
+         limit p_limit
+           for update of s skip locked
+    ), times as materialized (
+        select d.id, d.next_due_at as due_at, null::timestamptz as last_due_at,
+               zmesh.verdict(d.enabled, (d.s).missed = 'skip' and d.next_due_at < v_now - zmesh.late(), d.busy) as outcome
+          from due d where d.following > v_now
+        union all
+        select d.id, t.due_at, t.last_due_at, t.outcome
+          from due d cross join lateral zmesh.missed_times(d.s, d.enabled, d.busy, v_now) t
+         where d.following <= v_now
+    ), runs as (
+        insert into zmesh.schedule_runs (schedule_id, due_at, last_due_at, invocation_id, outcome, created_at)
+        select t.id, t.due_at, t.last_due_at, case t.outcome when 'fired' then zmesh.new_id() end, t.outcome, v_now
+          from times t
+            on conflict do nothing
+        returning schedule_id, due_at, invocation_id
+    ), fired as (   -- with what zmesh.prepare_invocation() would add, so that nothing is looked up twice
+        insert into zmesh.invocations (id, project_id, function_id, function, schedule_id, lane, created_at, run_at,
+                                       due, max_attempts, source, payload)
+        select r.invocation_id, (d.s).project_id, (d.s).function_id, (d.s).function, d.id,
+               zmesh.lane((d.s).function_id, null), v_now, r.due_at, true, d.max_attempts, 'schedule', (d.s).payload
+          from runs r join due d on d.id = r.schedule_id
+         where r.invocation_id is not null
+         order by r.due_at
+    )
+    update zmesh.schedules s
+       set next_due_at = case when d.following > v_now then d.following
+                              else zmesh.next_due((d.s).plan, (d.s).timezone, v_now) end
+      from due d where s.id = d.id;
+    get diagnostics v_count = row_count;
+    return v_count;
+end $$;
+comment on function zmesh.fire_due_schedules(boolean, integer) is
+    'Fires due schedules in one statement, and sets when they are next due; returns how many were due.';
+
+create or replace function zmesh.watch_the_time() returns void
+language plpgsql as $$
+declare
+    v_now  timestamptz := zmesh.now();
+    v_seen timestamptz := (select c.seen_at from zmesh.clock c);
+begin
+    if v_seen > v_now then   -- what would now wait for the wrong time comes due at the right one
+        delete from zmesh.schedule_runs r where r.due_at > v_now and r.outcome like 'skipped%';
+        update zmesh.schedule_runs r set last_due_at = v_now where r.last_due_at > v_now and r.due_at < v_now;
+        update zmesh.schedules s set next_due_at = zmesh.next_due(s.plan, s.timezone, v_now)
+         where s.enabled and s.next_due_at > v_now;
+    end if;
+    if v_seen is null or v_seen > v_now or v_seen <= v_now - interval '1 minute' then
+        update zmesh.clock set seen_at = v_now;
+    end if;
+end $$;
+comment on function zmesh.watch_the_time() is
+    'Notices a clock that was set back, within a minute: what it skipped while it was ahead comes due after all.';
+
+create or replace function zmesh.fire_all_due(p_intervals_only boolean) returns integer
+language plpgsql as $$
+declare
+    v_count integer;
+    v_total integer := 0;
+begin
+    perform zmesh.watch_the_time();
+    loop
+        v_count := zmesh.fire_due_schedules(p_intervals_only, 10000);
+        v_total := v_total + v_count;
+        exit when v_count < 10000;
+    end loop;
+    return v_total;
+end $$;
+comment on function zmesh.fire_all_due(boolean) is 'Fires every schedule that is due, or only those with intervals of seconds.';
+
+create or replace function zmesh.tick() returns integer
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+    update zmesh.clock set cron_ticked_at = zmesh.now();
+    return zmesh.fire_all_due(false);
+end $$;
+comment on function zmesh.tick() is
+    'Fires every schedule that is due: what pg_cron calls. Any number of clocks may: each due time fires exactly once.';
+
+create or replace function zmesh.listener_tick() returns integer
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+    return zmesh.fire_all_due(p_intervals_only => exists (
+        select from zmesh.clock where source = 'pg_cron' and cron_ticked_at > zmesh.now() - interval '75 seconds'));
+end $$;
+comment on function zmesh.listener_tick() is
+    'A listener as the clock, each second: it leaves whole minutes to pg_cron, unless that is absent or has stopped.';
+
+create or replace function zmesh.prepare_run_now() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+    new.due_at := zmesh.now();
+    new.created_at := new.due_at;
+    new.outcome := 'run_now';
+    new.invocation_id := zmesh.new_id();
+    insert into zmesh.invocations (id, project_id, function, payload, source, schedule_id)
+    select new.invocation_id, s.project_id, s.function, s.payload, 'schedule', s.id
+      from zmesh.schedules s where s.id = new.schedule_id;
+    return new;
+end $$;
+comment on function zmesh.prepare_run_now() is 'Invokes what a schedule would, when a run without an outcome is inserted.';
+
+create or replace trigger schedule_runs_prepare before insert on zmesh.schedule_runs
+    for each row when (new.outcome is null) execute function zmesh.prepare_run_now();
+
+create or replace function zmesh.run_schedule(p_schedule_id uuid) returns uuid
+language plpgsql as $$
+declare
+    v_invocation_id uuid;
+begin
+    perform from zmesh.schedules s where s.id = p_schedule_id;
+    if not found then
+        raise exception using errcode = 'ZM404', message = 'schedule does not exist';
+    end if;
+    insert into zmesh.schedule_runs (schedule_id) values (p_schedule_id) returning invocation_id into v_invocation_id;
+    return v_invocation_id;
+end $$;
+comment on function zmesh.run_schedule(uuid) is
+    'Invokes what a schedule would, now and whatever its state; returns the invocation.';
+
+create or replace function zmesh.use_pg_cron() returns boolean
+language plpgsql set search_path = pg_catalog as $$
+begin
+    if to_regnamespace('cron') is null then
+        update zmesh.clock set source = 'listener';
+        return false;
+    end if;
+    execute $cron$
+        select cron.schedule_in_database('zmesh tick', '* * * * *', 'select zmesh.tick()',
+                                         current_database(), 'zmesh_listener') $cron$;
+    update zmesh.clock set source = 'pg_cron';
+    return true;
+end $$;
+comment on function zmesh.use_pg_cron() is
+    'Makes pg_cron the clock where the extension is installed; called by every migration. Returns whether it is.';
+
+-- Schedules of before the plan was kept.
+update zmesh.schedules set cron = cron where plan is null;

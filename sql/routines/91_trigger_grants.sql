@@ -1,0 +1,32 @@
+-- Who may do what with schedules, webhooks and changes of tables. Project roles manage their own by plain SQL.
+
+grant select on zmesh.schedule_runs to zmesh_project;
+grant select, delete, insert (name, function, cron, timezone, payload, overlap, missed, enabled),
+      update (name, function, cron, timezone, payload, overlap, missed, enabled) on zmesh.schedules to zmesh_project;
+grant delete, insert (project_id, name, function_id, cron, timezone, payload, overlap, missed, enabled),
+      update (name, function_id, cron, timezone, payload, overlap, missed, enabled) on zmesh.schedules to zmesh_api;
+grant insert (schedule_id) on zmesh.schedule_runs to zmesh_project, zmesh_api;
+grant execute on function zmesh.cron_next(text, text, timestamptz), zmesh.run_schedule(uuid),
+      zmesh.cron_preview(text, text, integer, timestamptz) to zmesh_project, zmesh_api;
+
+grant select on zmesh.own_functions, zmesh.changes to zmesh_project;
+grant execute on function zmesh.path_of_caller(), zmesh.is_own_function(text), zmesh.owned_table(regclass),
+      zmesh.change_name(text, text), zmesh.change_function(regclass, text), zmesh.change_source(text, regclass),
+      zmesh.change_insert(text, regclass, text, text), zmesh.change_condition(regclass, text, text, text[]),
+      zmesh.on_change(regclass, text, text[], text, text[]), zmesh.off_change(regclass, text) to zmesh_project;
+
+alter table zmesh.schedules alter column project_id set default zmesh.project_of(current_user);
+alter table zmesh.schedules enable row level security;
+alter table zmesh.schedule_runs enable row level security;
+drop policy if exists platform on zmesh.schedules;
+drop policy if exists own_project on zmesh.schedules;
+drop policy if exists platform on zmesh.schedule_runs;
+drop policy if exists own_project on zmesh.schedule_runs;
+create policy platform on zmesh.schedules to zmesh_api using (true) with check (true);
+create policy own_project on zmesh.schedules to zmesh_project
+    using (project_id = (select zmesh.project_of(current_user)))
+    with check (project_id = (select zmesh.project_of(current_user)));
+create policy platform on zmesh.schedule_runs to zmesh_api using (true) with check (true);
+create policy own_project on zmesh.schedule_runs to zmesh_project   -- those of the schedules it sees
+    using (schedule_id in (select id from zmesh.schedules))
+    with check (schedule_id in (select id from zmesh.schedules));

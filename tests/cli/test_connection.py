@@ -1,0 +1,162 @@
+"""Which platform a command talks to, as whom, and what it says when that does not work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import httpx
+import pytest
+
+from tests.platform import ZMESH, Platform, clean_environment
+
+ECHO = "def handler(payload, zmesh):\n    return payload\n"
+
+
+def zmesh(
+    folder: Path, *arguments: str, stdin: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*ZMESH, *arguments],
+        cwd=folder,
+        env={**clean_environment(), "XDG_CONFIG_HOME": str(folder / "config"), **environment},
+        capture_output=True,
+        text=True,
+        input=stdin,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path, running_platform: Platform) -> Path:
+    """A folder deep inside one with a dev.json of the running platform."""
+    facts = (running_platform.folder / ".zmesh" / "dev.json").read_text()
+    (tmp_path / ".zmesh").mkdir()
+    (tmp_path / ".zmesh" / "dev.json").write_text(facts)
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    return deep
+
+
+def dev_json(project: Path) -> Path:
+    return project.parent.parent / ".zmesh" / "dev.json"
+
+
+def test_dev_json_is_found_from_any_folder_below(project: Path) -> None:
+    assert "send-welcome" in zmesh(project, "functions", "list").stdout
+
+
+def test_zmesh_home_names_it_from_anywhere(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    assert "send-welcome" in zmesh(elsewhere, "functions", "list", ZMESH_HOME=str(dev_json(project).parent)).stdout
+
+
+def test_a_token_that_ran_out_is_renewed_and_kept(project: Path, running_platform: Platform) -> None:
+    facts = json.loads(dev_json(project).read_text())
+    dev_json(project).write_text(json.dumps({**facts, "token": "expired"}))
+    done = zmesh(project, "functions", "list")
+    assert done.returncode == 0, done.stderr
+    renewed = json.loads(dev_json(project).read_text())
+    assert renewed.items() - {("token", renewed["token"])} == facts.items() - {("token", facts["token"])}
+    headers = {"authorization": f"Bearer {renewed['token']}"}
+    assert httpx.get(f"{running_platform.url}/functions", headers=headers).status_code == 200
+    assert dev_json(project).stat().st_mode & 0o777 == 0o600
+
+
+def test_an_api_key_is_enough_to_invoke_and_too_little_to_list(tmp_path: Path, running_platform: Platform) -> None:
+    running_platform.deploy("echo-by-key", ECHO)
+    key = {"ZMESH_URL": running_platform.url, "ZMESH_API_KEY": running_platform.api_key}
+    done = zmesh(tmp_path, "functions", "invoke", "echo-by-key", "--data", '{"n": 1}', **key)
+    assert json.loads(done.stdout)["result"] == {"n": 1}
+    assert "not_logged_in" in zmesh(tmp_path, "functions", "list", **key).stderr
+    missing = zmesh(tmp_path, "functions", "invoke", "nowhere", **key)
+    assert missing.returncode == 1
+    assert "function_not_found" in missing.stderr
+
+
+def test_a_functions_own_response_is_printed_as_it_is(tmp_path: Path, running_platform: Platform) -> None:
+    code = "def handler(p, z): return z.response('teapot', p['status'], {'content-type': 'text/plain'})"
+    running_platform.deploy("teapot", code)
+    key = {"ZMESH_URL": running_platform.url, "ZMESH_API_KEY": running_platform.api_key}
+    for status, ended in ((200, 0), (418, 1)):
+        done = zmesh(tmp_path, "functions", "invoke", "teapot", "--data", json.dumps({"status": status}), **key)
+        assert (done.stdout, done.returncode) == ("teapot", ended), done.stderr
+
+
+def test_a_revoked_or_wrong_token_is_told_apart_from_no_token(tmp_path: Path, running_platform: Platform) -> None:
+    without = zmesh(tmp_path, "functions", "list", ZMESH_URL=running_platform.url)
+    assert (without.returncode, without.stdout) == (1, "")
+    assert "[not_logged_in]" in without.stderr
+    wrong = zmesh(tmp_path, "functions", "list", ZMESH_URL=running_platform.url, ZMESH_TOKEN="wrong")
+    assert wrong.returncode == 1
+    assert "zmesh login" in wrong.stderr
+
+
+def test_an_address_where_nobody_is_gets_named_with_the_way_out(tmp_path: Path) -> None:
+    done = zmesh(tmp_path, "functions", "list", ZMESH_URL="http://127.0.0.1:1", ZMESH_TOKEN="t")
+    assert done.returncode == 1
+    assert "does not answer at http://127.0.0.1:1" in done.stderr
+    assert "zmesh dev" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1", "127.0.0.1:8700", "http://"])
+def test_what_is_no_http_address_is_refused(tmp_path: Path, url: str) -> None:
+    done = zmesh(tmp_path, "functions", "list", ZMESH_URL=url, ZMESH_TOKEN="t")
+    assert done.returncode == 1
+    assert url in done.stderr
+
+
+def test_another_address_is_never_sent_the_credentials_of_dev_json(project: Path) -> None:
+    with server() as (url, seen):
+        done = zmesh(project, "functions", "list", "--url", url)
+    assert done.returncode == 1
+    assert seen == []
+
+
+def test_a_redirect_does_not_carry_the_token_away(tmp_path: Path) -> None:
+    with server() as (there, seen), server(redirect_to=there) as (here, _):
+        done = zmesh(tmp_path, "functions", "list", ZMESH_URL=here, ZMESH_TOKEN="secret")
+    assert done.returncode == 1
+    assert seen == []
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"url": 1}'])
+def test_a_damaged_dev_json_is_named(project: Path, content: str) -> None:
+    dev_json(project).write_text(content)
+    done = zmesh(project, "functions", "list")
+    assert done.returncode == 1
+    assert "dev.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@contextmanager
+def server(redirect_to: str | None = None) -> Iterator[tuple[str, list[str]]]:
+    """A server that notes each request; yields its address and the notes."""
+
+    class Handler(BaseHTTPRequestHandler):
+        seen: ClassVar[list[str]] = []
+
+        def do_GET(self) -> None:
+            self.seen.append(self.path)
+            self.send_response(302 if redirect_to else 200)
+            self.send_header("Location", f"{redirect_to}{self.path}")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    httpd = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_port}", Handler.seen
+    finally:
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()

@@ -1,0 +1,305 @@
+"""Changes of tables: passed on in the same transaction, with the rights of the table's owner and no others."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.databases import Database, TestProject
+
+ORDERS = "create table orders (id int primary key, total int not null, note text)"
+
+
+@pytest.fixture
+def project(database: Database) -> TestProject:
+    """A project with the function send-receipt and the empty table orders."""
+    project = database.project()
+    database.function(project, "send-receipt")
+    database.rows(ORDERS, url=project.url)
+    return project
+
+
+def run(database: Database, project: TestProject, *statements: str) -> None:
+    """Statements of the project's role, one after the other."""
+    with database.connect(project.url) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def share(database: Database, project: TestProject, other: TestProject) -> None:
+    """Lets another project's role do anything with the table orders but own it."""
+    database.rows(f"grant usage on schema {project.schema} to {other.role}")
+    database.rows(f"grant all on {project.schema}.orders to {other.role}")
+
+
+def payloads(database: Database) -> list[Any]:
+    return [r["payload"] for r in database.rows("select payload from zmesh.invocations order by payload")]
+
+
+def test_every_kind_of_change_arrives_as_supabase_sends_it(database: Database, project: TestProject) -> None:
+    run(
+        database,
+        project,
+        "select zmesh.on_change('orders', 'send-receipt')",
+        "insert into orders values (1, 10, 'a')",
+        "update orders set total = 20",
+        "delete from orders",
+    )
+    first, second = {"id": 1, "total": 10, "note": "a"}, {"id": 1, "total": 20, "note": "a"}
+    about = {"schema": project.schema, "table": "orders"}
+    assert payloads(database) == [
+        {"type": "DELETE", **about, "record": None, "old_record": second},
+        {"type": "INSERT", **about, "record": first, "old_record": None},
+        {"type": "UPDATE", **about, "record": second, "old_record": first},
+    ]
+    assert database.value("select count(distinct function) from zmesh.invocations where function = 'send-receipt'") == 1
+
+
+def test_a_change_that_is_rolled_back_starts_nothing(database: Database, project: TestProject) -> None:
+    run(database, project, "select zmesh.on_change('orders', 'send-receipt', '{INSERT}')")
+    with psycopg.connect(project.url) as connection:
+        connection.execute("insert into orders values (1, 10)")
+        connection.rollback()
+    assert payloads(database) == []
+
+
+def test_only_the_events_that_were_asked_for_are_passed_on(database: Database, project: TestProject) -> None:
+    run(
+        database,
+        project,
+        "select zmesh.on_change('orders', 'send-receipt', '{insert,DELETE}')",
+        "insert into orders values (1, 10)",
+        "update orders set total = 20",
+        "delete from orders",
+    )
+    assert sorted(p["type"] for p in payloads(database)) == ["DELETE", "INSERT"]
+
+
+def test_a_condition_sees_the_rows_before_and_after(database: Database, project: TestProject) -> None:
+    run(
+        database,
+        project,
+        "create table vip (id int); insert into vip values (2)",
+        "select zmesh.on_change('orders', 'send-receipt', p_when => 'new.total > coalesce(old.total, 0) + 5"
+        " and exists (select from vip where vip.id = new.id) -- big')",
+        "insert into orders values (1, 100), (2, 3), (3, 100)",
+        "update orders set total = total + 10",
+    )
+    assert [(p["type"], p["record"]["total"]) for p in payloads(database)] == [("UPDATE", 13)]
+
+
+def test_with_columns_only_their_changes_count(database: Database, project: TestProject) -> None:
+    run(
+        database,
+        project,
+        "insert into orders values (1, 10), (2, 20)",
+        "select zmesh.on_change('orders', 'send-receipt', '{UPDATE}', p_columns => '{total}')",
+        "update orders set note = 'x'",
+        "update orders set total = 20, note = 'y'",
+    )
+    assert [p["old_record"]["total"] for p in payloads(database)] == [10]
+
+
+def test_old_and_new_rows_stay_together_even_when_their_keys_change(database: Database, project: TestProject) -> None:
+    run(
+        database,
+        project,
+        "insert into orders select n, n from generate_series(1, 5000) n",
+        "select zmesh.on_change('orders', 'send-receipt', '{UPDATE}')",
+        "update orders set id = -id, total = total + 7 where id % 2 = 0",
+    )
+    found = payloads(database)
+    assert len(found) == 2500
+    for payload in found:
+        new, old = payload["record"], payload["old_record"]
+        assert (new["id"], new["total"]) == (-old["id"], old["total"] + 7)
+
+
+def test_a_partitioned_table_and_moves_between_partitions(database: Database, project: TestProject) -> None:
+    run(
+        database,
+        project,
+        "create table events (id int, kind text) partition by list (kind)",
+        "create table events_a partition of events for values in ('a')",
+        "create table events_b partition of events for values in ('b')",
+        "insert into events select n, 'a' from generate_series(1, 100) n",
+        "select zmesh.on_change('events', 'send-receipt', '{UPDATE}')",
+        "update events set kind = 'b', id = id + 1000 where id % 3 = 0",
+    )
+    found = payloads(database)
+    assert len(found) == 33
+    assert all(p["record"]["id"] == p["old_record"]["id"] + 1000 for p in found)
+
+
+def test_a_bulk_change_is_one_notification(database: Database, project: TestProject) -> None:
+    run(database, project, "select zmesh.on_change('orders', 'send-receipt', '{INSERT}')")
+    database.listener()
+    with database.connect() as hearing:
+        hearing.execute("listen zmesh_jobs")
+        run(database, project, "insert into orders select n, n from generate_series(1, 1000) n")
+        heard = list(hearing.notifies(timeout=1, stop_after=2))
+    assert len(heard) == 1
+    assert database.value("select count(*) from zmesh.invocations") == 1000
+
+
+def test_setting_it_again_replaces_it_and_off_ends_it(database: Database, project: TestProject) -> None:
+    run(
+        database,
+        project,
+        "select zmesh.on_change('orders', 'send-receipt')",
+        "select zmesh.on_change('orders', 'send-receipt', '{UPDATE}', 'new.total > 5', '{total,note}')",
+    )
+    [seen] = database.rows('select *, "table"::text as name from zmesh.changes', url=project.url)
+    assert (seen["name"], seen["function"], seen["events"]) == ("orders", "send-receipt", ["UPDATE"])
+    assert (seen["when"], seen["columns"]) == ("new.total > 5", ["total", "note"])
+    off = "select zmesh.off_change('orders', 'send-receipt')"
+    assert [database.value(off, url=project.url) for _ in range(2)] == [True, False]
+    run(database, project, "insert into orders values (1, 10)")
+    assert payloads(database) == []
+    assert database.rows("select * from zmesh.changes", url=project.url) == []
+    assert database.value("select count(*) from pg_proc where proname like 'zmesh\\_change\\_%'") == 0
+
+
+def test_several_functions_hear_of_one_table(database: Database, project: TestProject) -> None:
+    database.function(project, "count-orders")
+    run(
+        database,
+        project,
+        "select zmesh.on_change('orders', 'send-receipt', '{INSERT}')",
+        "select zmesh.on_change('orders', 'count-orders', '{INSERT}')",
+        "insert into orders values (1, 10)",
+    )
+    rows = database.rows("select function from zmesh.invocations order by function")
+    assert [row["function"] for row in rows] == ["count-orders", "send-receipt"]
+
+
+@pytest.mark.parametrize("gone", ["update zmesh.functions set enabled = false", "delete from zmesh.functions"])
+def test_a_function_that_is_off_or_gone_does_not_stop_the_table(
+    database: Database, project: TestProject, gone: str
+) -> None:
+    run(database, project, "select zmesh.on_change('orders', 'send-receipt', '{INSERT}')")
+    database.rows(gone)
+    run(database, project, "insert into orders values (1, 10)")
+    assert payloads(database) == []
+    assert database.value("select count(*) from orders", url=project.url) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("'orders', 'nobody'", 'function "nobody" does not exist in this project'),
+        ("'orders', 'send-receipt', '{TRUNCATE}'", "the events {TRUNCATE} are not understood"),
+        ("'orders', 'send-receipt', '{}'", "the events {} are not understood"),
+        (
+            "'orders', 'send-receipt', '{INSERT}', 'new.colour = 1'",
+            "the condition is not understood: column new.colour",
+        ),
+        ("'orders', 'send-receipt', '{INSERT}', 'new.total >'", "the condition is not understood: syntax error"),
+        ("'orders', 'send-receipt', '{UPDATE}', null, '{colour}'", 'orders has no column "colour"'),
+        ("'nowhere', 'send-receipt'", 'relation "nowhere" does not exist'),
+        ("'zmesh.invocations', 'send-receipt'", "zmesh.invocations is not a table of this role"),
+        ("'zmesh.changes', 'send-receipt'", "zmesh.changes is not a table of this role"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(
+    database: Database, project: TestProject, arguments: str, message: str
+) -> None:
+    with pytest.raises(psycopg.Error, match=re.escape(message)):
+        run(database, project, f"select zmesh.on_change({arguments})")
+
+
+def test_another_projects_table_is_out_of_reach(database: Database, project: TestProject) -> None:
+    other = database.project("other")
+    database.function(other, "spy")
+    share(database, project, other)
+    for attack in (
+        f"select zmesh.on_change('{project.schema}.orders', 'spy')",
+        f"select zmesh.off_change('{project.schema}.orders', 'send-receipt')",
+    ):
+        with pytest.raises(psycopg.Error, match="is not a table of this role"):
+            run(database, other, attack)
+
+
+def test_whoever_changes_the_table_the_condition_has_the_owners_rights_only(
+    database: Database, project: TestProject
+) -> None:
+    """The administrator, who may do anything, writes to a table whose condition tells who it runs as."""
+    run(
+        database,
+        project,
+        "create table seen (who text)",
+        "create function tell() returns boolean language plpgsql as $$"
+        " begin insert into seen values (current_user); return true; end $$",
+        "select zmesh.on_change('orders', 'send-receipt', '{INSERT}', 'tell()')",
+        "truncate seen",
+    )
+    database.rows(f"insert into {project.schema}.orders values (1, 10)")
+    assert database.rows("select who from seen", url=project.url) == [{"who": project.role}]
+    assert database.value("select project_id from zmesh.invocations") == project.id
+
+
+def test_temporary_tables_do_not_fool_a_condition(database: Database, project: TestProject) -> None:
+    other = database.project("other")
+    run(
+        database,
+        project,
+        "create table vip (id int)",
+        "select zmesh.on_change('orders', 'send-receipt', '{INSERT}', 'new.id in (select id from vip)')",
+    )
+    share(database, project, other)
+    run(
+        database,
+        other,
+        "create temporary table vip (id int); insert into vip values (1); grant all on vip to public",
+        f"insert into {project.schema}.orders values (1, 10)",
+    )
+    assert payloads(database) == []
+
+
+def test_the_trigger_function_cannot_be_called_or_reused_by_others(database: Database, project: TestProject) -> None:
+    other = database.project("other")
+    run(
+        database,
+        project,
+        "select zmesh.on_change('orders', 'send-receipt', '{INSERT}')",
+    )
+    share(database, project, other)
+    [found] = database.rows(
+        "select p.oid::regproc::text as name from pg_proc p where p.proname like 'zmesh\\_change\\_send%'"
+    )
+    with pytest.raises(psycopg.Error, match="permission denied for function"):
+        run(
+            database,
+            other,
+            "create table bait (id int)",
+            "create trigger t after insert on bait referencing new table as new_rows"
+            f" for each statement execute function {found['name']}()",
+        )
+
+
+def test_quotes_in_every_name_are_only_names(database: Database, project: TestProject) -> None:
+    strange = "o'r\"d;e--r$$s"
+    quoted = strange.replace('"', '""')
+    with database.connect(project.url) as connection:
+        connection.execute(f'create table "{quoted}" ("a""b\'c" int)')
+        connection.execute(
+            "select zmesh.on_change(%s::regclass, 'send-receipt', '{INSERT,UPDATE}', %s, %s)",
+            [f'"{quoted}"', "'$$;' <> ''''", ["a\"b'c"]],
+        )
+        connection.execute(f'insert into "{quoted}" values (1)')
+    [payload] = payloads(database)
+    assert (payload["table"], payload["record"]) == (strange, {"a\"b'c": 1})
+
+
+def test_a_bulk_update_of_a_hundred_thousand_rows_takes_seconds(database: Database, project: TestProject) -> None:
+    run(
+        database,
+        project,
+        "insert into orders select n, n from generate_series(1, 100000) n",
+        "select zmesh.on_change('orders', 'send-receipt', '{UPDATE}')",
+        "set statement_timeout = '60s'; update orders set total = total + 1",
+    )
+    assert database.value("select count(*) from zmesh.invocations") == 100000
