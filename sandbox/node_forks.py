@@ -78,7 +78,9 @@ class NodeForks:
 
     def all_gone(self) -> None:
         """The template that held them has ended."""
-        for number in [*self._booting, *self._data_bytes]:
-            self.gone(number, "the sandbox's template ended")
+        for booting in self._booting.values():
+            booting.cancel()
+        self._booting.clear()
+        self._data_bytes.clear()
         self._not_before.clear()
         self.on = False

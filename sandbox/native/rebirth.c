@@ -29,7 +29,7 @@ struct birth { // nanoseconds of the monotonic clock, microseconds of the wall c
 static struct generator *generator;
 static struct birth *of_environment;
 static double *milestones; // the same two in the other order, for JavaScript
-static uint64_t *process_monotonic;
+static uint64_t *process_monotonic, *uptime_start;
 static double *process_wall;
 static void (*set_seed)(struct generator *, int64_t);
 static void (*seed_openssl)(const void *, int);
@@ -99,10 +99,11 @@ const char *find_inherited(void (*draw)(void *), void *draw_argument) {
   void *(*environment_of)(void *) = symbol("_ZN4node21GetCurrentEnvironmentEN2v85LocalINS0_7ContextEEE");
   process_monotonic = symbol("_ZN4node11performance25performance_process_startE");
   process_wall = symbol("_ZN4node11performance35performance_process_start_timestampE");
+  uptime_start = symbol("_ZN4node11per_process15node_start_timeE");
   set_seed = symbol("_ZN2v84base21RandomNumberGenerator7SetSeedEl");
   seed_openssl = symbol("RAND_seed");
-  if (!current_isolate || !current_context || !environment_of || !process_monotonic || !process_wall || !set_seed ||
-      !seed_openssl)
+  if (!current_isolate || !current_context || !environment_of || !process_monotonic || !process_wall || !uptime_start ||
+      !set_seed || !seed_openssl)
     return "a symbol of this Node.js";
   void *isolate = current_isolate();
   void *environment = environment_of(current_context(isolate));
@@ -122,7 +123,7 @@ void renew_inherited(void) {
   seed_openssl(seeds.openssl, sizeof seeds.openssl);
   struct timespec wall;
   clock_gettime(CLOCK_REALTIME, &wall);
-  of_environment->monotonic = *process_monotonic = uv_hrtime();
+  of_environment->monotonic = *process_monotonic = *uptime_start = uv_hrtime();
   of_environment->wall = *process_wall = (double)wall.tv_sec * 1e6 + (double)wall.tv_nsec / 1e3;
   milestones[0] = *process_wall;
   milestones[1] = (double)*process_monotonic;

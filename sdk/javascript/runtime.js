@@ -8,12 +8,14 @@ const { load, resolveBundledImports } = require('./lib/functions.js');
 const { RawResponse, fromWebResponse, isWebResponse } = require('./lib/http.js');
 const { Output } = require('./lib/output.js');
 const { NotJson, toJson } = require('./lib/results.js');
+const { limitWorkers } = require('./lib/threads.js');
 const { prepare } = require('./lib/warming.js');
 const { Zmesh } = require('./lib/zmesh.js');
 
 const STACK_FRAMES = 50;
 const NEVER_SETTLED = 'the promise that the handler returned can never settle: nothing is left to wait for';
 resolveBundledImports();
+limitWorkers();
 
 /** Waits for a run on the channel, executes it, and ends this process. */
 function serve(fd) {
