@@ -270,10 +270,11 @@ def strays() -> list[tuple[int, str]]:
 
 
 def _is_held(pid: int) -> bool:
-    """Whether this process of tests or a sandbox's template is above it; an orphan's parent is process 1."""
+    """Whether a host of these tests or a sandbox's template is above it; an orphan's parent is process 1."""
     while pid > 1:
         status = Path(f"/proc/{pid}/status").read_text()
-        if pid == os.getpid() or status.startswith("Name:\tzmesh-template"):
+        is_host = b"sandbox/host.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if is_host or pid == os.getpid() or status.startswith("Name:\tzmesh-template"):
             return True
         pid = int(re.search(r"^PPid:\s+(\d+)", status, re.MULTILINE)[1])  # type: ignore[index]
     return False
