@@ -73,9 +73,7 @@ class Listener:
                 task.result()  # a duty never returns: this raises what ended it
             await self._drain()
         finally:
-            for task in (stopped, *duties):
-                task.cancel()
-            await asyncio.gather(stopped, *duties, return_exceptions=True)
+            await _end({stopped, *duties})
 
     async def _drain(self) -> None:
         self._draining = True
@@ -244,3 +242,11 @@ class Listener:
             async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
                 await event.wait()
         event.clear()
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel until all have ended: a library in the middle of a reconnect may swallow a cancellation."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=1)

@@ -51,7 +51,8 @@ class TemplateProcess:
         self._control.send(self._settings.encode())
         self._answer = self._loop.create_future()
         try:
-            answer = await asyncio.wait_for(self._answer, START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):
+                answer = await self._answer
         except TimeoutError:
             answer = "broken: it did not answer"
         if answer != "ready":
