@@ -8,11 +8,14 @@ const { load, resolveBundledImports } = require('./lib/functions.js');
 const { RawResponse, fromWebResponse, isWebResponse } = require('./lib/http.js');
 const { Output } = require('./lib/output.js');
 const { NotJson, toJson } = require('./lib/results.js');
+const { limitWorkers } = require('./lib/threads.js');
+const { prepare } = require('./lib/warming.js');
 const { Zmesh } = require('./lib/zmesh.js');
 
 const STACK_FRAMES = 50;
 const NEVER_SETTLED = 'the promise that the handler returned can never settle: nothing is left to wait for';
 resolveBundledImports();
+limitWorkers();
 
 /** Waits for a run on the channel, executes it, and ends this process. */
 function serve(fd) {
@@ -21,6 +24,7 @@ function serve(fd) {
   const header = channel.receive();
   const payload = header && channel.receive();
   if (!payload) process.reallyExit(0);
+  process.uptime(); // has the event loop look at the clock: it may have waited for long, and timers would fire early
   const job = JSON.parse(header.body.toString('utf8'));
   const end = endOnce(channel);
   const fail = (thrown) => end('E', failureFrame(thrown, job.filename));
@@ -77,6 +81,6 @@ function checkSize(bytes, limit) {
   }
 }
 
-module.exports = { serve };
+module.exports = { prepare, serve };
 
 if (require.main === module) serve(Number(process.argv[2] ?? 3));
