@@ -104,7 +104,8 @@ class Template:
             self._nodes.end(order.node_template)
 
     def _tell(self, message: str) -> None:
-        self._control.send(message.encode())
+        with contextlib.suppress(BrokenPipeError):  # the sandbox is gone; the next look at the socket will show it
+            self._control.send(message.encode())
 
     def _receive(self) -> tuple[bytes, list[int]]:
         try:

@@ -34,6 +34,7 @@ function forgetTemplate({ pid, reallyExit }) {
 }
 
 const OF_TEMPLATE = new Set(['--single-threaded', '--v8-pool-size=0']);
-prepare();
-forgetTemplate(fork());
-serve(ORDERS);
+prepare().then(() => {
+  forgetTemplate(fork());
+  serve(ORDERS);
+});
