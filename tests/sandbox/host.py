@@ -65,6 +65,7 @@ class SandboxHost:
         sandbox = self._sandbox
         stall, self._longest_stall = self._longest_stall, 0.0
         return {
+            "first_user": sandbox._uids.base if sandbox._uids else None,
             "slots_taken": len(sandbox._slot_of),
             "parked": sum(len(children) for children in sandbox._parked.values()),
             "making": len(sandbox._filling),

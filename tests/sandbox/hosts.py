@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import os
 import pickle
-import re
 import shutil
 import subprocess
 import sys
@@ -148,7 +147,18 @@ class Host:
         outcome = self.run("python", "import os\nreturn sorted(os.listdir('.')), os.listdir('tmp')")
         assert outcome.result_json == '[[".shm","tmp"],[]]', outcome
         self._wait_until_idle()
-        wait_until(lambda: strays() == [])  # no process of a run is outside every sandbox
+        wait_until(lambda: self._strays() == [])
+
+    def _strays(self) -> list[tuple[int, str]]:
+        """Processes of the users that runs have, outside of this sandbox."""
+        first = self.user or self.state()["first_user"]
+        users = range(first, first + (1 if self.user else USERS_PER_SANDBOX)) if first else ()
+        found = []
+        for pid in {int(name) for name in os.listdir("/proc") if name.isdigit()} - set(descendants(os.getpid())):
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{pid}").st_uid in users and pid not in descendants(os.getpid()):
+                    found.append((pid, name_of(pid)))
+        return found
 
     def _wait_until_idle(self) -> None:
         """Wait for the templates and the parked processes alone to be left."""
@@ -256,28 +266,6 @@ def name_of(pid: int) -> str:
     return "gone"
 
 
-def strays() -> list[tuple[int, str]]:
-    """Processes of the users that runs have, which neither a test nor any sandbox on this host holds."""
-    found = []
-    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        with contextlib.suppress(OSError):
-            uid = os.stat(f"/proc/{pid}").st_uid
-            if (uid in USERS_OF_RUNS or uid in ORDINARY_USERS.values()) and not _is_held(pid):
-                found.append((pid, name_of(pid)))
-    return found
-
-
-def _is_held(pid: int) -> bool:
-    """Whether a host of these tests or a sandbox's template is above it; an orphan's parent is process 1."""
-    while pid > 1:
-        status = Path(f"/proc/{pid}/status").read_text()
-        is_host = b"sandbox/host.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        if is_host or pid == os.getpid() or status.startswith("Name:\tzmesh-template"):
-            return True
-        pid = int(re.search(r"^PPid:\s+(\d+)", status, re.MULTILINE)[1])  # type: ignore[index]
-    return False
-
-
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Poll; the test fails if it never holds."""
     deadline = time.monotonic() + seconds
@@ -288,9 +276,9 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 # An ordinary user's installation
 
-# One user each, since in mode `process` without root all processes of the user count together.
-USERS_OF_RUNS = range(1_750_000_000, 1_750_300_000)
-ORDINARY_USERS = {"user_namespace": 1_760_000_001, "process": 1_760_000_002}
+# One user each and for this session, since in mode `process` without root all processes of the user count together.
+USERS_PER_SANDBOX = 4096
+ORDINARY_USERS = {"user_namespace": 1_760_000_000 + 2 * os.getpid(), "process": 1_760_000_001 + 2 * os.getpid()}
 
 
 @dataclass
