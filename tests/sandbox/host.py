@@ -74,7 +74,19 @@ class SandboxHost:
             "tasks": len(asyncio.all_tasks()),
             "stall_seconds": stall,
             "template": sandbox._template.pid if sandbox._template else None,
+            "templates": self._templates(),
         }
+
+    def _templates(self) -> int:
+        """Processes that runs are forked from or that hold these."""
+        settings = self._sandbox._settings
+        of_node = self._sandbox._forks
+        return (
+            1
+            + (settings.mode == "user_namespace")
+            + settings.native
+            + len(of_node._data_bytes.keys() | of_node._booting.keys())
+        )
 
     async def _heartbeat(self) -> None:
         """How long at most the loop's thread computed without letting anything else run."""

@@ -81,8 +81,7 @@ class Host:
         except Exception as error:
             self.close()
             raise CannotTest(f"{error}: {self.said()[-2000:]}") from None
-        self._templates = 0
-        self._templates = self._wait_until_idle()
+        self._wait_until_idle()
 
     # Runs
 
@@ -161,21 +160,20 @@ class Host:
                     found.append((pid, name_of(pid)))
         return found
 
-    def _wait_until_idle(self) -> int:
-        """Wait for the parked processes alone to be left; the number of processes that are no run's."""
+    def _wait_until_idle(self) -> None:
+        """Wait for the templates and the parked processes alone to be left."""
         deadline = time.monotonic() + IDLE_SECONDS
         while True:
             state = self.state()
             slots = state["slots_taken"]
             processes = len(descendants(self.process.pid))
             folders = len(list(self.run_dir.glob("run-*"))) if self.mode == "process" else slots
-            if state["runs"] == state["making"] == 0 and slots == state["parked"] == folders:
-                others = processes - 2 * slots
-                if others == self._templates or (self._templates == 0 and others > 0):
-                    return others
+            quiet = state["runs"] == state["making"] == 0 and slots == state["parked"] == folders
+            if quiet and processes == 2 * slots + state["templates"]:
+                return
             if time.monotonic() > deadline:
                 tree = [(pid, name_of(pid)) for pid in descendants(self.process.pid)]
-                raise AssertionError(f"still busy: {state}, {folders} workspaces, {self._templates} others, {tree}")
+                raise AssertionError(f"still busy: {state}, {folders} workspaces, {tree}")
             time.sleep(0.02)
 
     # Ends
