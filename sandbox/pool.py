@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from collections import OrderedDict, deque
@@ -13,8 +12,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sandbox import kernel, root, workspaces
+from sandbox import root, workspaces
 from sandbox.child import Child
+from sandbox.gaps import gaps_of
 from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, SandboxError
 from sandbox.node import NodeRuntime
 from sandbox.orders import Mode, SpawnOrder, TemplateSettings
@@ -27,6 +27,7 @@ PYTHON: Kind = ("python", 0)
 PARKED = {"python": 4, "node": 2}
 PARKED_KINDS = 4
 RESPAWN_SECONDS = 0.2
+RUN_DIR_PREFIX = "zmesh-run-"
 PATIENCE_SECONDS = 10.0
 SAMPLES: Mapping[Language, str] = {
     "python": "def handler(payload, zmesh):\n    return 1",
@@ -68,14 +69,20 @@ class Sandbox:
         self._template: TemplateProcess | None = None
         self._uids: UidRange | None = None
         self._report = Report("reduced", "process", ())
+        self._lock = -1
         self._closing = False
 
     async def start(self) -> None:
         """Find the best isolation that works here and get ready. Raises SandboxError."""
         if self._run_dir is None:
-            self._run_dir = Path(tempfile.mkdtemp(prefix="zmesh-run-"))
+            workspaces.remove_abandoned(tempfile.gettempdir(), RUN_DIR_PREFIX)
+            self._run_dir = Path(tempfile.mkdtemp(prefix=RUN_DIR_PREFIX))
         self._run_dir.mkdir(parents=True, exist_ok=True)
         os.chmod(self._run_dir, 0o711)
+        try:
+            self._lock = workspaces.claim(str(self._run_dir))
+        except OSError as error:
+            raise SandboxError(f"{self._run_dir} is another sandbox's, or not ours: {error}. Name a folder.") from error
         (self._run_dir / "root").mkdir(exist_ok=True)
         self._sweep()
         self._free_slots.extend(range(self._slots + PARKED_KINDS * max(PARKED.values())))
@@ -91,10 +98,14 @@ class Sandbox:
                 why.append(str(error))
                 await self._stop_template()
                 continue
-            self._report = _report(mode, why)
+            self._report = self._describe(mode, why)
             self._spawn_task(self._keep_template())
             return
         raise SandboxError("No isolation works on this machine: " + " | ".join(why))
+
+    def _describe(self, mode: Mode, why: Sequence[str]) -> Report:
+        gaps = gaps_of(mode, why, own_users=self._uids is not None, folders=self._readable(mode))
+        return Report("reduced" if mode == "process" or gaps else "full", mode, tuple(gaps))
 
     def report(self) -> Report:
         """How well runs are isolated."""
@@ -112,7 +123,9 @@ class Sandbox:
         if self._run_dir is not None:
             self._sweep()
             if self._own_run_dir:
-                shutil.rmtree(self._run_dir, ignore_errors=True)
+                workspaces.remove(str(self._run_dir))
+            if self._lock >= 0:
+                os.close(self._lock)
 
     async def run(self, request: RunRequest, cancel: asyncio.Event | None = None) -> Outcome:
         """Run one request; never raises for anything the code does."""
@@ -139,7 +152,10 @@ class Sandbox:
         child: Child | None = None
         while parked and child is None:
             candidate = parked.popleft()
-            child = candidate if candidate.alive else None
+            if candidate.alive and self._template is not None and self._template.ready:
+                child = candidate
+            else:
+                candidate.close()
         self._refill(kind)
         return child or await self._make(kind, request.limits)
 
@@ -151,8 +167,9 @@ class Sandbox:
     async def _fill(self, kind: Kind) -> None:
         try:
             self._forget_old_kinds()
-            while len(parked := self._parked.setdefault(kind, deque())) < PARKED[kind[0]]:
-                parked.append(await self._make(kind, Limits(memory_mb=kind[1] or 256)))
+            while len(self._parked.setdefault(kind, deque())) < PARKED[kind[0]]:
+                child = await self._make(kind, Limits(memory_mb=kind[1] or 256))
+                self._parked.setdefault(kind, deque()).append(child)  # another one, if the template ended meanwhile
         except SandboxError as error:
             log.warning("parking: %s", error)
         finally:
@@ -311,14 +328,3 @@ def _spawn_limits(limits: Limits) -> tuple[int, ...]:
 
 def _failed(message: str) -> Outcome:
     return Outcome("error", None, None, RunError("sandbox_failed", message), [], 0, 0, 0)
-
-
-def _report(mode: Mode, why: Sequence[str]) -> Report:
-    gaps = []
-    if mode == "process":
-        gaps.append("no namespaces: " + "; ".join(why))
-    if kernel.landlock_version() == 0:
-        gaps.append("no Landlock: files that others may read are readable for functions")
-    if kernel.MACHINE not in ("x86_64", "aarch64"):
-        gaps.append(f"no seccomp filter for {kernel.MACHINE}")
-    return Report("reduced" if mode == "process" or len(gaps) > 0 else "full", mode, tuple(gaps))
