@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from collections import OrderedDict, deque
@@ -13,8 +12,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox import kernel, native, root, workspaces
+from sandbox import native, root, workspaces
 from sandbox.child import Child
+from sandbox.gaps import gaps_of
 from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, Runtime, SandboxError
 from sandbox.node import BOOT_DATA_BYTES, FORKED_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
 from sandbox.node_forks import NodeForks
@@ -28,6 +28,7 @@ PYTHON: Kind = ("python", 0)
 PARKED: Mapping[Runtime, int] = {"python": 4, "node": 4}
 PARKED_KINDS = 4
 RESPAWN_SECONDS = 0.2
+RUN_DIR_PREFIX = "zmesh-run-"
 PATIENCE_SECONDS = 10.0
 SAMPLES: Mapping[Language, str] = {
     "python": "def handler(payload, zmesh):\n    return 1",
@@ -70,14 +71,20 @@ class Sandbox:
         self._template: TemplateProcess | None = None
         self._uids: UidRange | None = None
         self._report = Report("reduced", "process", ())
+        self._lock = -1
         self._closing = False
 
     async def start(self) -> None:
         """Find the best isolation that works here and get ready. Raises SandboxError."""
         if self._run_dir is None:
-            self._run_dir = Path(tempfile.mkdtemp(prefix="zmesh-run-"))
+            workspaces.remove_abandoned(tempfile.gettempdir(), RUN_DIR_PREFIX)
+            self._run_dir = Path(tempfile.mkdtemp(prefix=RUN_DIR_PREFIX))
         self._run_dir.mkdir(parents=True, exist_ok=True)
         os.chmod(self._run_dir, 0o711)
+        try:
+            self._lock = workspaces.claim(str(self._run_dir))
+        except OSError as error:
+            raise SandboxError(f"{self._run_dir} is another sandbox's, or not ours: {error}. Name a folder.") from error
         (self._run_dir / "root").mkdir(exist_ok=True)
         self._sweep()
         self._free_slots.extend(range(self._slots + PARKED_KINDS * max(PARKED.values())))
@@ -93,7 +100,7 @@ class Sandbox:
                 why.append(str(error))
                 await self._stop_template()
                 continue
-            self._report = _report(mode, with_native, why)
+            self._report = self._describe(mode, with_native, why)
             self._spawn_task(self._keep_template())
             return
         raise SandboxError("No isolation works on this machine: " + " | ".join(why))
@@ -107,6 +114,15 @@ class Sandbox:
             for with_native in (True, False)
             if not with_native or (built and mode != "process")
         ]
+
+    def _describe(self, mode: Mode, with_native: bool, why: Sequence[str]) -> Report:
+        folders = self._readable(mode, with_native)
+        gaps = gaps_of(mode, list(dict.fromkeys(why)), own_users=self._uids is not None, folders=folders)
+        level: Literal["full", "reduced"] = "reduced" if mode == "process" or gaps else "full"
+        if not with_native:  # slower, not less isolated
+            reason = "there are no namespaces" if mode == "process" else why[-1] if why else "no native code was built"
+            gaps.append(f"each run of JavaScript starts Node.js anew instead of forking one: {reason}")
+        return Report(level, mode, tuple(gaps))
 
     def report(self) -> Report:
         """How well runs are isolated."""
@@ -124,7 +140,9 @@ class Sandbox:
         if self._run_dir is not None:
             self._sweep()
             if self._own_run_dir:
-                shutil.rmtree(self._run_dir, ignore_errors=True)
+                workspaces.remove(str(self._run_dir))
+            if self._lock >= 0:
+                os.close(self._lock)
 
     async def run(self, request: RunRequest, cancel: asyncio.Event | None = None) -> Outcome:
         """Run one request; never raises for anything the code does."""
@@ -151,7 +169,10 @@ class Sandbox:
         child: Child | None = None
         while parked and child is None:
             candidate = parked.popleft()
-            child = candidate if candidate.alive else None
+            if candidate.alive and self._template is not None and self._template.ready:
+                child = candidate
+            else:
+                candidate.close()
         self._refill(kind)
         return child or await self._make(kind, request.limits)
 
@@ -163,8 +184,9 @@ class Sandbox:
     async def _fill(self, kind: Kind) -> None:
         try:
             self._forget_old_kinds()
-            while len(parked := self._parked.setdefault(kind, deque())) < PARKED[kind[0]]:
-                parked.append(await self._make(kind, Limits(memory_mb=kind[1] or 256)))
+            while len(self._parked.setdefault(kind, deque())) < PARKED[kind[0]]:
+                child = await self._make(kind, Limits(memory_mb=kind[1] or 256))
+                self._parked.setdefault(kind, deque()).append(child)  # another one, if the template ended meanwhile
         except SandboxError as error:
             log.warning("parking: %s", error)
         finally:
@@ -339,16 +361,3 @@ def _spawn_limits(limits: Limits) -> tuple[int, ...]:
 
 def _failed(message: str) -> Outcome:
     return Outcome("error", None, None, RunError("sandbox_failed", message), [], 0, 0, 0)
-
-
-def _report(mode: Mode, with_native: bool, why: Sequence[str]) -> Report:
-    gaps = []
-    if mode == "process":
-        gaps.append("no namespaces: " + "; ".join(dict.fromkeys(why)))
-    if kernel.landlock_version() == 0:
-        gaps.append("no Landlock: files that others may read are readable for functions")
-    level: Literal["full", "reduced"] = "reduced" if gaps else "full"
-    if not with_native:  # slower, not less isolated
-        reason = "there are no namespaces" if mode == "process" else why[-1] if why else "installed without native code"
-        gaps.append(f"each run of JavaScript starts Node.js anew instead of forking one: {reason}")
-    return Report(level, mode, tuple(gaps))

@@ -197,15 +197,18 @@ def kill_children(spare: frozenset[int] = frozenset()) -> None:
 
     None is reaped before none lives: the dead still count against the limit of processes, so a fork bomb runs dry.
     """
-    while living := [pid for pid in _descendants(spare) if usage.is_alive(pid)]:
+    while True:
+        living = [pid for pid in _descendants(spare) if usage.is_alive(pid)]
+        dead = [] if living else [pid for pid in usage.children_of(os.getpid()) if pid not in spare]
+        if not living and not dead:
+            return
         for pid in living:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(KILL_AGAIN_SECONDS)
-    while dead := [pid for pid in usage.children_of(os.getpid()) if pid not in spare]:
-        for pid in dead:
+        for pid in dead:  # or adopted this moment, and alive
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(KILL_AGAIN_SECONDS if living else 0)
 
 
 def _descendants(spare: frozenset[int]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import stat
@@ -10,6 +11,30 @@ from itertools import islice
 
 FOLDERS = ("tmp", ".shm")
 BATCH = 1000
+
+
+def claim(folder: str) -> int:
+    """Hold a folder for one sandbox, by a lock that ends with its process. Raises OSError where another has it."""
+    fd = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def remove_abandoned(parent: str, prefix: str) -> None:
+    """Remove the folders that sandboxes of this user have claimed there and that nobody holds any more."""
+    for name in os.listdir(parent):
+        folder = f"{parent}/{name}"
+        with contextlib.suppress(OSError):
+            found = os.lstat(folder)
+            ours = name.startswith(prefix) and stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+            if ours and os.path.exists(f"{folder}/lock"):
+                held = claim(folder)
+                remove(folder)
+                os.close(held)
 
 
 def prepare(folder: str) -> None:

@@ -147,7 +147,7 @@ class Host:
         outcome = self.run("python", "import os\nreturn sorted(os.listdir('.')), os.listdir('tmp')")
         assert outcome.result_json == '[[".shm","tmp"],[]]', outcome
         self._wait_until_idle()
-        wait_until(lambda: self._strays() == [])
+        wait_until(lambda: self._strays() == [], why=self._strays)
 
     def _strays(self) -> list[tuple[int, str]]:
         """Processes of the users that runs have, outside of this sandbox."""
@@ -156,7 +156,8 @@ class Host:
         found = []
         for pid in {int(name) for name in os.listdir("/proc") if name.isdigit()} - set(descendants(os.getpid())):
             with contextlib.suppress(OSError):
-                if os.stat(f"/proc/{pid}").st_uid in users and pid not in descendants(os.getpid()):
+                theirs = os.stat(f"/proc/{pid}").st_uid in users and not has_ended(pid)
+                if theirs and pid not in descendants(os.getpid()):
                     found.append((pid, name_of(pid)))
         return found
 
@@ -266,11 +267,16 @@ def name_of(pid: int) -> str:
     return "gone"
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def has_ended(pid: int) -> bool:
+    """Whether it runs no more, though its parent may not have looked yet."""
+    return name_of(pid).endswith(("gone", " Z", " X"))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0, why: Callable[[], object] = str) -> None:
     """Poll; the test fails if it never holds."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"waited in vain {why()}"
         time.sleep(0.01)
 
 
