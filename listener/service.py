@@ -28,12 +28,17 @@ from sql.sealing import Sealer, SealingError
 log = logging.getLogger(__name__)
 CLOCK_SECONDS = 1.0
 UPKEEP_SECONDS = 2.0
+GIVE_BACK_SECONDS = 5.0
+GUARD_SECONDS = 0.1
 # While a listener waits, polls become rarer. The first are soon: an insert that began while all listeners were busy
 # notifies nobody, and may commit just after the last claim.
 POLLS_SECONDS = (0.02, 0.1, 0.5, 1.0)
 RETRY_SECONDS = 1.0
 RENEWALS_PER_LEASE = 5
 DATABASE_TROUBLE = (psycopg.Error, PoolTimeout, DomainError)
+
+
+Attempt = tuple[UUID, int]
 
 
 class Listener:
@@ -47,8 +52,9 @@ class Listener:
         self._databases = ProjectDatabases(pool, Sealer(settings.secret_key), settings.database_url)
         self._endings = Endings(pool, self._written)
         self._lease: UUID | None = None
-        self._lease_ends = 0.0
-        self._running: dict[UUID, asyncio.Event] = {}  # invocation → set to stop its run
+        self._lease_ends = 0.0  # by this process's clock, and never later than by the database's
+        self._give_back_at = 0.0
+        self._running: dict[Attempt, asyncio.Event] = {}  # set to stop the run
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()  # set while nothing runs
         self._draining = False
@@ -61,6 +67,7 @@ class Listener:
                 ("wake-ups", self._wakeups.run()),
                 ("endings", self._endings.run()),
                 ("lease", self._keep_lease()),
+                ("guard", self._guard_lease()),
                 ("claims", self._claim_jobs()),
                 ("upkeep", self._every(UPKEEP_SECONDS, "upkeep", self._keep_up)),
                 ("clock", self._every(CLOCK_SECONDS, "the clock", self._tick)),
@@ -104,19 +111,25 @@ class Listener:
         pause = self._settings.lease_seconds / RENEWALS_PER_LEASE
         while True:
             try:
-                await (self._register() if self._lease is None else self._renew())
+                await (self._register() if self._lease is None else self._renew(self._lease))
             except LeaseLost:
                 await self._lose_lease("the lease has run out")
-                continue
             except DATABASE_TROUBLE as error:
                 log.warning("lease: %s", str(error).strip())
-                if self._lease is not None and time.monotonic() > self._lease_ends:
-                    await self._lose_lease("the database was away for longer than the lease")
-                await asyncio.sleep(min(1.0, pause))
-                continue
-            await self._pause(self._wakeups.cancels, pause)
+                await asyncio.sleep(min(RETRY_SECONDS, pause))
+            else:
+                await self._pause(self._wakeups.cancels, pause)
+
+    async def _guard_lease(self) -> None:
+        """Stop the runs when the lease ends, whatever the database or the connection to it is doing."""
+        while True:
+            left = self._lease_ends - time.monotonic()
+            if self._lease is not None and left <= 0:
+                await self._lose_lease("the database was away for longer than the lease")
+            await asyncio.sleep(left if left > 0 else GUARD_SECONDS)
 
     async def _register(self) -> None:
+        await self._stop_runs()  # of a lease before
         asked = time.monotonic()
         async with self._pool.connection() as connection:
             self._lease = await jobs.register_listener(
@@ -126,15 +139,16 @@ class Listener:
         log.info("registered as %s with %d slots", self._lease, self._settings.slots)
         self._wakeups.jobs.set()
 
-    async def _renew(self) -> None:
-        assert self._lease is not None
+    async def _renew(self, lease: UUID) -> None:
         asked = time.monotonic()
         async with self._pool.connection() as connection:
-            cancelled = await jobs.renew_lease(connection, self._lease, self._settings.lease_seconds)
+            cancelled = await jobs.renew_lease(connection, lease, self._settings.lease_seconds)
+        if self._lease != lease:
+            return  # given up meanwhile
         self._lease_ends = asked + self._settings.lease_seconds
-        for invocation in cancelled:
-            if invocation in self._running:
-                self._running[invocation].set()
+        for (invocation, _), cancel in self._running.items():
+            if invocation in cancelled:
+                cancel.set()
 
     async def _lose_lease(self, why: str) -> None:
         log.error("%s: stopping %d runs that belong to others now", why, len(self._running))
@@ -151,6 +165,8 @@ class Listener:
                 await self._pause(self._wakeups.jobs, POLLS_SECONDS[-1])  # a slot that gets free ends it
                 continue
             self._wakeups.jobs.clear()
+            if time.monotonic() >= self._give_back_at:
+                await self._give_back(lease)
             claimed = await self._claim(lease, free)
             polls = 0 if claimed else min(polls + 1, len(POLLS_SECONDS) - 1)
             if len(claimed) < free:  # that was all
@@ -166,13 +182,28 @@ class Listener:
             return []
         except DATABASE_TROUBLE as error:
             log.warning("claiming: %s", str(error).strip())
+            self._give_back_at = 0.0
             await asyncio.sleep(RETRY_SECONDS)
             return []
+        if self._lease != lease or time.monotonic() > self._lease_ends:
+            return []  # we stood still, and others may have them by now
         for job in claimed:
             self._idle.clear()
-            self._running[job.id] = asyncio.Event()
+            self._running[job.id, job.attempt] = asyncio.Event()
             self._start(self._run_job(lease, job))
         return claimed
+
+    async def _give_back(self, lease: UUID) -> None:
+        """Queue again what a claim took whose answer never came. Never beside a claim, whose answer is on its way."""
+        try:
+            async with self._pool.connection() as connection:
+                returned = await jobs.give_back(connection, lease, [id for id, _ in self._running])
+        except DATABASE_TROUBLE as error:
+            log.warning("giving back: %s", str(error).strip())
+            return
+        self._give_back_at = time.monotonic() + GIVE_BACK_SECONDS
+        if returned:
+            log.warning("queued %d invocations again: the answer to their claim was lost", returned)
 
     async def _seconds_to_next(self) -> float:
         """How long until something delayed comes due: a timer, so that short delays are kept to."""
@@ -191,7 +222,7 @@ class Listener:
     async def _run_job(self, lease: UUID, job: Job) -> None:
         try:
             request = run_request(job, await self._databases.url(job.project_id))
-            outcome = await self._sandbox.run(request, cancel=self._running[job.id])
+            outcome = await self._sandbox.run(request, cancel=self._running[job.id, job.attempt])
             ending = ending_of(job, outcome)
         except (*DATABASE_TROUBLE, LookupError, SealingError) as error:
             ending = failed_ending(job, "platform_error", f"The project's database is not reachable: {error}")
@@ -206,7 +237,7 @@ class Listener:
     def _written(self, ending: Ending, accepted: bool) -> None:
         if not accepted:
             log.warning("the result of %s, attempt %d, came after its lease", ending.id, ending.attempt)
-        self._running.pop(ending.id, None)
+        self._running.pop((ending.id, ending.attempt), None)
         if not self._running:
             self._idle.set()
         self._wakeups.jobs.set()  # a slot is free

@@ -121,6 +121,11 @@ async def finish(connection: AsyncConnection, listener: UUID, endings: Sequence[
     return {row[0] for row in await cursor.fetchall()}
 
 
+async def give_back(connection: AsyncConnection, listener: UUID, known: Sequence[UUID]) -> int:
+    """Queue again what this listener claimed beside what it knows of; returns how many."""
+    return int((await _one(connection, "select zmesh.give_back(%s, %s::uuid[])", (listener, list(known))))[0])
+
+
 async def reap(connection: AsyncConnection) -> int:
     """Take the invocations of listeners whose lease ran out; returns how many."""
     return int((await _one(connection, "select zmesh.reap()"))[0])

@@ -235,8 +235,8 @@ class Parts:
             api_key=key,
         )
         self.database.roles.append(ready.project.role_name)
-        process = self.start("api", DATABASE_URL=self.database.api_url, ZMESH_PORT="0")
-        url = process.line("listening http://").split()[1]
+        self.api = self.start("api", DATABASE_URL=self.database.api_url, ZMESH_PORT="0")
+        url = self.api.line("listening http://").split()[1]
         login = httpx.post(f"{url}/auth/login", json={"email": "ada@example.com", "password": password})
         assert login.is_success, login.text
         return Platform(url, str(ready.project.id), key, login.json()["token"], ready.database_url, self.folder)

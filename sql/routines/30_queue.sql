@@ -60,7 +60,11 @@ begin
         end if;
     end if;
     if p_new.reply_channel is not null then
-        insert into zmesh.waiters (invocation_id, channel) values (p_new.id, p_new.reply_channel);
+        insert into zmesh.waiters (invocation_id, channel) values (p_new.id, p_new.reply_channel)
+            on conflict do nothing;   -- waits for the same insert, should that still be under way
+        if not found then
+            return null;
+        end if;
         p_new.reply_channel := null;
     end if;
     return p_new;

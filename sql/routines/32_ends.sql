@@ -183,6 +183,7 @@ comment on function zmesh.cancel(uuid[], text) is
 create or replace function zmesh.retry(p_ids uuid[]) returns setof uuid
 language plpgsql security definer set search_path = pg_catalog as $$
 begin
+    perform from zmesh.history where id = any (p_ids) order by id for update;
     return query
         with dead as (
             delete from zmesh.history h

@@ -21,6 +21,28 @@ end $$;
 comment on function zmesh.renew_lease(uuid, interval) is
     'Prolongs the lease of a listener; returns those of its invocations that shall be cancelled.';
 
+create or replace function zmesh.give_back(p_listener uuid, p_known uuid[]) returns integer
+language plpgsql security definer set search_path = pg_catalog set enable_seqscan = off as $$
+declare
+    v_unknown   uuid[];
+    v_cancelled zmesh.outcome[];
+begin
+    v_unknown := array(
+        select q.id from zmesh.queue q
+         where q.status = 'running' and q.listener_id = p_listener and q.id <> all (p_known) order by q.id for update);
+    if cardinality(v_unknown) = 0 then
+        return 0;
+    end if;
+    v_cancelled := array(select zmesh.failure(q.id, q.attempt, 'cancelled', 'cancelled', 'cancelled on request')
+                           from zmesh.queue q where q.id = any (v_unknown) and q.cancel_requested);
+    perform zmesh.end_attempts(v_cancelled);
+    update zmesh.queue set status = 'queued', listener_id = null, attempt = attempt - 1 where id = any (v_unknown);
+    perform zmesh.hint('zmesh_jobs');
+    return cardinality(v_unknown);
+end $$;
+comment on function zmesh.give_back(uuid, uuid[]) is
+    'Queues again what a listener claimed and never heard of, since the answer was lost: as if it had not been claimed.';
+
 create or replace function zmesh.take_from_listeners(p_listeners uuid[]) returns integer
 language plpgsql set enable_seqscan = off as $$
 declare

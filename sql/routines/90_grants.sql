@@ -33,7 +33,7 @@ grant execute on function zmesh.rollback(uuid, integer), zmesh.cancel(uuid[], te
 
 grant select on zmesh.projects, zmesh.project_databases, zmesh.migrations to zmesh_listener;
 grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
-      zmesh.claim(uuid, integer), zmesh.finish(uuid, zmesh.outcome[]), zmesh.reap(), zmesh.leave(uuid),
+      zmesh.claim(uuid, integer), zmesh.finish(uuid, zmesh.outcome[]), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.leave(uuid),
       zmesh.seconds_to_next(), zmesh.end_expired(), zmesh.maintain(),
       zmesh.tick(), zmesh.listener_tick() to zmesh_listener;
 grant usage on type zmesh.outcome to zmesh_listener;

@@ -194,6 +194,21 @@ def test_a_listener_that_dies_loses_nothing(database: Database) -> None:
     assert database.invocation(again)["result"] == 42
 
 
+def test_what_a_listener_claimed_and_never_heard_of_is_queued_as_if_it_had_not_been(database: Database) -> None:
+    project = database.project()
+    database.function(project)
+    database.enqueue(project, count=3, max_attempts=1)
+    listener = database.listener()
+    known, lost, cancelled = database.claim(listener)
+    database.rows("select zmesh.cancel(array[%s::uuid])", cancelled["id"])
+    give_back = "select zmesh.give_back(%s, array[%s::uuid])"
+    assert database.value(give_back, listener, known["id"], url=database.listener_url) == 2
+    assert database.invocation(cancelled["id"])["status"] == "cancelled"
+    [again] = database.claim(database.listener())
+    assert (again["id"], again["attempt"]) == (lost["id"], 1)
+    assert database.invocation(known["id"])["listener_id"] == listener
+
+
 def test_a_result_is_refused_when_it_comes_twice_or_for_another_attempt(database: Database) -> None:
     project = database.project()
     database.function(project)
