@@ -158,7 +158,7 @@ class Host:
             with contextlib.suppress(OSError):
                 theirs = os.stat(f"/proc/{pid}").st_uid in users and not has_ended(pid)
                 if theirs and pid not in descendants(os.getpid()):
-                    found.append((pid, name_of(pid)))
+                    found.append((pid, f"{name_of(pid)} of {os.stat(f'/proc/{pid}').st_uid}"))
         return found
 
     def _wait_until_idle(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -70,16 +71,23 @@ def test_a_later_sandbox_removes_what_a_crashed_one_has_left(
         os.chown(run_dir, installation.user, installation.user)
     try:
         first = Host(KINDS[kind][0], installation, run_dir)
+        first.begin("python", DAEMON, limits=LONG)
+        wait_until(lambda: len(list(run_dir.glob("run-*/begun"))) == 1)
         pids = descendants(first.process.pid)
+        own_users = [pid for pid in pids if os.stat(f"/proc/{pid}").st_uid != (installation.user or 0)]
         for pid in [first.process.pid, *pids]:
             os.kill(pid, signal.SIGSTOP)
         for pid in [*reversed(pids), first.process.pid]:
-            os.kill(pid, signal.SIGKILL)
+            if pid not in own_users:
+                os.kill(pid, signal.SIGKILL)
         first.kill()
-        wait_until(lambda: _all_gone(pids), why=lambda: [(pid, name_of(pid)) for pid in pids])
+        for pid in own_users:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
         assert list(run_dir.glob("run-*"))
 
         second = Host(KINDS[kind][0], installation, run_dir)
+        wait_until(lambda: _all_gone(pids), why=lambda: [(pid, name_of(pid)) for pid in pids])
         second.assert_clean()
         second.close()
         assert list(run_dir.glob("run-*")) == []
