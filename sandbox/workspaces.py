@@ -7,6 +7,7 @@ import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from itertools import islice
 
 FOLDERS = ("tmp", ".shm")
@@ -61,12 +62,28 @@ def remove(folder: str) -> None:
     the stack grow with the depth.
     """
     with contextlib.suppress(OSError):
-        top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            _empty(top, top)
-        finally:
-            os.close(top)
+        with _as_owner(folder):
+            top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                _empty(top, top)
+            finally:
+                os.close(top)
         os.rmdir(folder)
+
+
+@contextlib.contextmanager
+def _as_owner(folder: str) -> Iterator[None]:
+    """As root: be the folder's owner meanwhile, who may do all of this without a capability, and nothing beyond it."""
+    owner = os.lstat(folder).st_uid
+    if os.geteuid() != 0 or owner == 0:
+        yield
+        return
+    os.seteuid(owner)
+    try:
+        os.chmod(folder, 0o700)
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def _empty(top: int, folder: int) -> None:
