@@ -207,9 +207,13 @@ class Template:
             os.kill(self._python[0], signal.SIGKILL)
         for run in list(self._supervisors.values()):
             self._kill(run)
-        for pid in self._supervisors:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+        # Whatever child ends is reaped: a supervisor cannot end before one that its run's namespace has left to us.
+        while self._supervisors:
+            try:
+                pid, _ = os.waitpid(-1, 0)
+            except ChildProcessError:
+                break
+            self._supervisors.pop(pid, None)
         if self._settings.mode == "process":
             kill_children()
 
