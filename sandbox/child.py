@@ -155,7 +155,8 @@ class Child:
     @staticmethod
     async def _wait_for(event: asyncio.Event, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await event.wait()
 
     # What comes in
 

@@ -1,113 +1,148 @@
-"""What a process does to itself, once, before it may run user code. The one place to audit; the order matters."""
+"""What confines a run: a plan of system calls that its process carries out on itself before it may run user code.
+
+The one place to audit, for both runtimes; the order matters. Descriptors, signal handlers and the environment are the
+runtime's own business, and done before.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
 import resource
 import signal
+import struct
 
-from sandbox import kernel, landlock, seccomp
+from sandbox import kernel, landlock, seccomp, usage
 from sandbox.orders import SpawnOrder, TemplateSettings
+from sandbox.plan import Plan, Result
 from sandbox.root import DEVICES, STAND_INS, WORKSPACE
 
 CHANNEL = 3
 NAMESPACE_USER = 1000
 STACK_BYTES = {"python": 2 << 20, "node": 8 << 20}
-# Found once, since a seccomp filter is the same for every run.
-_FILTER = seccomp.deny_list(kernel.MACHINE) if kernel.MACHINE in ("x86_64", "aarch64") else b""
+_RLIMIT = struct.Struct("=QQ")
+_CAPABILITIES = struct.Struct("=Ii")
 
 
-def confine(order: SpawnOrder, settings: TemplateSettings, fds: tuple[int, int, int], workspace: str) -> None:
-    """Turn this freshly forked process into one that holds nothing of the platform.
-
-    `fds` are the channel and the pipes of standard output and error; they become 3, 1 and 2.
-    """
-    os.setsid()
-    _keep_only(fds)
-    _reset_signals()
-    _set_environment(workspace)
-    kernel.set_dumpable(True)  # what the template hides is behind us; without it /proc/self is not ours
-    if settings.mode == "user_namespace":
-        # A nested namespace: processes are counted in it, so the limit is this run's alone.
-        uid, gid = os.getuid(), os.getgid()
-        kernel.unshare(kernel.CLONE_NEWUSER)
-        kernel.map_current_user(NAMESPACE_USER, uid, gid)
-    elif settings.base_uid is not None:
-        uid = settings.base_uid + order.slot
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-        kernel.set_dumpable(True)  # the change of user took it away
-    kernel.die_with_parent(signal.SIGKILL)
-    _limit_resources(order)
-    kernel.no_new_privileges()
-    if settings.mode == "user_namespace":
-        kernel.drop_capabilities()
-    # With namespaces the whole root was made for runs; without, only parts of the machine's are for them.
-    readable = [*settings.readable, "/proc/self"] if settings.mode == "process" else ["/"]
-    devices = [name for name in DEVICES if settings.mode != "process" or name not in STAND_INS]
-    landlock.restrict(readable, [workspace], [f"/dev/{name}" for name in devices])
-    if _FILTER:
-        kernel.install_seccomp(_FILTER)
+def workspace_of(order: SpawnOrder, settings: TemplateSettings) -> str:
+    """The folder that a run may write to, as the run sees it."""
+    return WORKSPACE if settings.mode != "process" else f"{settings.run_dir}/run-{order.run}"
 
 
-def _keep_only(fds: tuple[int, int, int]) -> None:
-    channel, output, errors = fds
-    copies = [os.dup(fd) for fd in (output, errors, channel)]  # above 3, so that none overwrites another
-    for number, copy in enumerate(copies, start=1):
-        os.dup2(copy, number, inheritable=True)
-    os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-
-
-def _reset_signals() -> None:
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails with EFBIG instead
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _set_environment(workspace: str) -> None:
-    os.environ.clear()
-    os.environ.update(
-        PATH="/usr/local/bin:/usr/bin:/bin",
-        HOME=workspace,
-        TMPDIR=f"{workspace}/tmp",
-        LANG="C.UTF-8",
-        MALLOC_ARENA_MAX="2",
-    )
-    os.chdir(workspace)
-    os.umask(0o077)
-
-
-def _limit_resources(order: SpawnOrder) -> None:
-    stack = STACK_BYTES["node" if order.argv else "python"]
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: order.file_bytes,
-        resource.RLIMIT_NOFILE: order.open_files,
-        resource.RLIMIT_NPROC: order.processes,
-        resource.RLIMIT_STACK: stack,
-        resource.RLIMIT_MSGQUEUE: 0,
-        resource.RLIMIT_MEMLOCK: 64 << 10,
-        resource.RLIMIT_RTPRIO: 0,
-        resource.RLIMIT_NICE: 0,
+def environment(workspace: str) -> dict[str, str]:
+    """The environment variables of a run."""
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": workspace,
+        "TMPDIR": f"{workspace}/tmp",
+        "LANG": "C.UTF-8",
+        "MALLOC_ARENA_MAX": "2",
     }
-    if order.data_bytes:
-        limits[resource.RLIMIT_DATA] = order.data_bytes
-    if order.cpu_seconds:
-        limits[resource.RLIMIT_CPU] = order.cpu_seconds
-    for kind, value in limits.items():
-        lower(kind, value)
 
 
-def lower(kind: int, value: int, extra: int = 0) -> None:
-    """Set a limit, never above the hard one that already stands; `extra` is how much higher the hard one is."""
-    _, hard = resource.getrlimit(kind)
-    ceiling = value + extra if hard == resource.RLIM_INFINITY else min(hard, value + extra)
-    with contextlib.suppress(ValueError):
-        resource.setrlimit(kind, (min(value, ceiling), ceiling))
+class Confinement:
+    """The plans for the runs of one template, each made once where there are namespaces."""
 
+    def __init__(self, settings: TemplateSettings) -> None:
+        self._settings = settings
+        self._uid, self._gid = os.getuid(), os.getgid()
+        self._plan = functools.lru_cache(maxsize=128)(self._make)
+        self._encoded = functools.lru_cache(maxsize=128)(lambda *key: self._plan(*key).encode())
 
-__all__ = ["CHANNEL", "WORKSPACE", "confine", "lower"]
+    def plan(self, order: SpawnOrder) -> Plan:
+        """What the process of a run does to itself."""
+        return self._plan(order.slot, workspace_of(order, self._settings), self._limits(order))
+
+    def encoded(self, order: SpawnOrder) -> bytes:
+        """The same for native code."""
+        return self._encoded(order.slot, workspace_of(order, self._settings), self._limits(order))
+
+    def remember(self, order: SpawnOrder) -> None:
+        """Make the plan now, since what a supervisor makes is gone with it."""
+        self.encoded(order)
+
+    def _make(self, slot: int, workspace: str, limits: tuple[tuple[int, int], ...]) -> Plan:
+        settings = self._settings
+        plan = Plan()
+        plan.call("setsid")
+        plan.call("rt_sigprocmask", signal.SIG_SETMASK, bytes(8), 0, 8)
+        plan.call("chdir", workspace)
+        plan.call("umask", 0o077)
+        # What the template hides is behind us; without this /proc/self is not ours.
+        plan.call("prctl", kernel.PR_SET_DUMPABLE, 1)
+        ruleset = self._add_ruleset(plan, workspace)  # while we may still open all that a run may
+        if settings.mode == "user_namespace":
+            self._enter_user_namespace(plan)
+        elif settings.base_uid is not None:
+            self._change_user(plan, settings.base_uid + slot)
+        if settings.mode == "process":  # elsewhere the kernel ends a run with process 1 of its namespace
+            plan.call("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        for kind, value in limits:
+            self._limit(plan, kind, value)
+        plan.call("prctl", kernel.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        if settings.mode == "user_namespace":
+            self._drop_capabilities(plan)
+        if ruleset is not None:
+            landlock.add_restriction(plan, ruleset)
+        seccomp.add_filter(plan, seccomp.deny_list(kernel.MACHINE))
+        return plan
+
+    def _add_ruleset(self, plan: Plan, workspace: str) -> Result | None:
+        # With namespaces the whole root was made for runs; without, only parts of the machine's are for them.
+        namespaces = self._settings.mode != "process"
+        readable = ["/"] if namespaces else [*self._settings.readable, "/proc/self"]
+        devices = [f"/dev/{name}" for name in DEVICES if namespaces or name not in STAND_INS]
+        return landlock.add_ruleset(plan, readable, workspace, devices)
+
+    def _enter_user_namespace(self, plan: Plan) -> None:
+        """A nested one: processes are counted in it, so the limit is this run's alone."""
+        plan.call("unshare", kernel.CLONE_NEWUSER)
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{NAMESPACE_USER} {self._uid} 1"),
+            ("gid_map", f"{NAMESPACE_USER} {self._gid} 1"),
+        ):
+            file = plan.call("openat", kernel.AT_FDCWD, f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC, 0)
+            plan.call("write", file, text, len(text))
+            plan.call("close", file)
+
+    @staticmethod
+    def _change_user(plan: Plan, uid: int) -> None:
+        plan.call("setgroups", 0, 0)
+        plan.call("setresgid", uid, uid, uid)
+        plan.call("setresuid", uid, uid, uid)
+        plan.call("prctl", kernel.PR_SET_DUMPABLE, 1)  # the change of user took it away
+
+    @staticmethod
+    def _limit(plan: Plan, kind: int, value: int) -> None:
+        """Never above the hard limit that already stands."""
+        _, hard = resource.getrlimit(kind)
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        plan.call("prlimit64", 0, kind, _RLIMIT.pack(value, value), 0)
+
+    @staticmethod
+    def _drop_capabilities(plan: Plan) -> None:
+        for capability in kernel.capabilities():
+            plan.call("prctl", kernel.PR_CAPBSET_DROP, capability, 0, 0, 0)
+        plan.call("capset", _CAPABILITIES.pack(kernel.CAPABILITY_VERSION_3, 0), bytes(24))
+
+    def _limits(self, order: SpawnOrder) -> tuple[tuple[int, int], ...]:
+        processes = order.processes
+        if self._settings.mode == "process" and self._settings.base_uid is None:
+            processes += usage.tasks_of(self._uid)  # runs have no user of their own: the platform's count with theirs
+        limits = {
+            resource.RLIMIT_CORE: 0,
+            resource.RLIMIT_FSIZE: order.file_bytes,
+            resource.RLIMIT_NOFILE: order.open_files,
+            resource.RLIMIT_NPROC: processes,
+            resource.RLIMIT_STACK: STACK_BYTES[order.runtime],
+            resource.RLIMIT_MSGQUEUE: 0,
+            resource.RLIMIT_MEMLOCK: 64 << 10,
+            resource.RLIMIT_RTPRIO: 0,
+            resource.RLIMIT_NICE: 0,
+        }
+        if order.data_bytes:
+            limits[resource.RLIMIT_DATA] = order.data_bytes
+        if order.cpu_seconds:
+            limits[resource.RLIMIT_CPU] = order.cpu_seconds
+        return tuple(limits.items())

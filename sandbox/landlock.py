@@ -7,11 +7,15 @@ import struct
 from collections.abc import Iterable
 
 from sandbox import kernel
+from sandbox.plan import Plan, Result
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 3
+_PATH_BENEATH = 1
+_RULE = struct.Struct("=Qi")  # access, descriptor of the path
+_DESCRIPTOR_AT = 8
 
 
 def handled_access(version: int) -> int:
@@ -22,19 +26,44 @@ def handled_access(version: int) -> int:
     return access
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str], devices: Iterable[str]) -> None:
-    """Confine this process to these paths; from ABI 6 on, no signal and no abstract socket reaches outside."""
+def add_ruleset(plan: Plan, readable: Iterable[str], writable: str, devices: Iterable[str]) -> Result | None:
+    """Make a set of rules that allows these paths only; None where the kernel has no Landlock.
+
+    From ABI 6 on it lets no signal and no abstract socket reach outside. `writable` is a folder that may not be there
+    yet; of the others, those that we cannot reach are left out.
+    """
     version = kernel.landlock_version()
     if version == 0:
-        return
+        return None
     handled = handled_access(version)
     words = (handled, 0, _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS)[: 3 if version >= 6 else 2 if version >= 4 else 1]
-    ruleset = kernel.landlock_create(struct.pack(f"{len(words)}Q", *words))
+    attributes = struct.pack(f"{len(words)}Q", *words)
+    ruleset = plan.call("landlock_create_ruleset", attributes, len(attributes), 0)
     rules = [(path, _EXECUTE | _READ_FILE | _READ_DIR) for path in readable]
-    rules += [(path, handled) for path in writable]
     rules += [(path, _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV) for path in devices]
     for path, access in rules:
-        allowed = access if os.path.isdir(path) else access & _OF_FILES
-        kernel.landlock_allow(ruleset, allowed & handled, path)
-    kernel.landlock_restrict(ruleset)
-    os.close(ruleset)
+        if _can_be_reached(path):
+            _add_rule(plan, ruleset, path, handled & (access if os.path.isdir(path) else access & _OF_FILES))
+    _add_rule(plan, ruleset, writable, handled)
+    return ruleset
+
+
+def add_restriction(plan: Plan, ruleset: Result) -> None:
+    """Put the process and its children under a set of rules, for good."""
+    plan.call("landlock_restrict_self", ruleset, 0)
+    plan.call("close", ruleset)
+
+
+def _can_be_reached(path: str) -> bool:
+    try:
+        os.close(os.open(path, os.O_PATH | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _add_rule(plan: Plan, ruleset: Result, path: str, access: int) -> None:
+    rule = plan.put(_RULE.pack(access, 0))
+    beneath = plan.call("openat", kernel.AT_FDCWD, path, os.O_PATH | os.O_CLOEXEC, 0, into=rule + _DESCRIPTOR_AT)
+    plan.call("landlock_add_rule", ruleset, _PATH_BENEATH, rule, 0)
+    plan.call("close", beneath)

@@ -104,7 +104,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How well runs are isolated here, `level` being full or reduced, and what is missing."""
+    """How well runs are isolated here: `level` is full or reduced, `gaps` what is missing or slower than elsewhere."""
 
     level: Literal["full", "reduced"]
     mode: str

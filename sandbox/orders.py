@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from sandbox.model import Runtime
+
 Mode = Literal["root", "user_namespace", "process"]
 
 
@@ -14,7 +16,7 @@ class TemplateSettings:
     """What is the same for every run of a template.
 
     In mode `process` there are no namespaces, and workspaces are folders below `run_dir`; `base_uid` is the
-    user of slot 0 when the template runs as root, else None.
+    user of slot 0 when the template runs as root, else None. With `native` runs are forked from booted runtimes.
     """
 
     mode: Mode
@@ -24,6 +26,7 @@ class TemplateSettings:
     hidden: list[str] = field(default_factory=list)
     base_uid: int | None = None
     slots: int = 1
+    native: bool = False
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -37,13 +40,15 @@ class TemplateSettings:
 class SpawnOrder:
     """One process to make, confined and waiting for its job.
 
-    Without `argv` it is a fork of the template that will run Python, else it becomes that program. `data_bytes` and
-    `cpu_seconds` are limits that must stand before the job is known; 0 is none.
+    A run of Node.js is a fork of the `node_template` of that number or, where that is 0, becomes the program of `argv`.
+    `data_bytes` and `cpu_seconds` are limits that must stand before the job is known; 0 is none.
     """
 
     run: int
     slot: int
+    runtime: Runtime
     argv: list[str]
+    node_template: int
     processes: int
     open_files: int
     file_bytes: int
@@ -52,9 +57,32 @@ class SpawnOrder:
     data_bytes: int = 0
     cpu_seconds: int = 0
 
-    def encode(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
 
-    @classmethod
-    def decode(cls, text: bytes) -> SpawnOrder:
-        return cls(**json.loads(text))
+@dataclass(frozen=True, slots=True)
+class KillOrder:
+    """End a run whose supervisor does not answer."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTemplateOrder:
+    """Start the process of a number that runs of Node.js are forked from; without `argv`, end it."""
+
+    node_template: int
+    argv: list[str]
+
+
+Order = SpawnOrder | KillOrder | NodeTemplateOrder
+_KINDS = {kind.__name__: kind for kind in (SpawnOrder, KillOrder, NodeTemplateOrder)}
+
+
+def encode_order(order: Order) -> bytes:
+    """One message to the template."""
+    return json.dumps([type(order).__name__, asdict(order)]).encode()
+
+
+def decode_order(message: bytes) -> Order:
+    """The order of such a message."""
+    kind, fields = json.loads(message)
+    return _KINDS[kind](**fields)

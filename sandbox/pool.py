@@ -5,28 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from collections import OrderedDict, deque
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from sandbox import kernel, root, workspaces
+from sandbox import native, root, workspaces
 from sandbox.child import Child
-from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, SandboxError
-from sandbox.node import NodeRuntime
-from sandbox.orders import Mode, SpawnOrder, TemplateSettings
+from sandbox.gaps import gaps_of
+from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, Runtime, SandboxError
+from sandbox.node import BOOT_DATA_BYTES, FORKED_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
+from sandbox.node_forks import NodeForks
+from sandbox.orders import Mode, NodeTemplateOrder, SpawnOrder, TemplateSettings
 from sandbox.template_process import TemplateProcess
 from sandbox.uids import UidRange
 
 log = logging.getLogger(__name__)
-Kind = tuple[str, int]  # runtime and, for Node.js, the memory its heap was sized for
+Kind = tuple[Runtime, int]  # and, for Node.js, the memory its heap is limited for
 PYTHON: Kind = ("python", 0)
-PARKED = {"python": 4, "node": 2}
+PARKED: Mapping[Runtime, int] = {"python": 4, "node": 4}
 PARKED_KINDS = 4
 RESPAWN_SECONDS = 0.2
+RUN_DIR_PREFIX = "zmesh-run-"
 PATIENCE_SECONDS = 10.0
 SAMPLES: Mapping[Language, str] = {
     "python": "def handler(payload, zmesh):\n    return 1",
@@ -57,6 +59,7 @@ class Sandbox:
         self._sdk = (sdk or Path(__file__).resolve().parent.parent / "sdk").resolve()
         self._hidden = [str(path) for path in hidden]
         self._node = NodeRuntime(self._sdk)
+        self._forks = NodeForks(self._node, self._order_node)
         self._free = asyncio.Semaphore(slots)
         self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
         self._filling: set[Kind] = set()
@@ -68,33 +71,58 @@ class Sandbox:
         self._template: TemplateProcess | None = None
         self._uids: UidRange | None = None
         self._report = Report("reduced", "process", ())
+        self._lock = -1
         self._closing = False
 
     async def start(self) -> None:
         """Find the best isolation that works here and get ready. Raises SandboxError."""
         if self._run_dir is None:
-            self._run_dir = Path(tempfile.mkdtemp(prefix="zmesh-run-"))
+            workspaces.remove_abandoned(tempfile.gettempdir(), RUN_DIR_PREFIX)
+            self._run_dir = Path(tempfile.mkdtemp(prefix=RUN_DIR_PREFIX))
         self._run_dir.mkdir(parents=True, exist_ok=True)
         os.chmod(self._run_dir, 0o711)
+        try:
+            self._lock = workspaces.claim(str(self._run_dir))
+        except OSError as error:
+            raise SandboxError(f"{self._run_dir} is another sandbox's, or not ours: {error}. Name a folder.") from error
         (self._run_dir / "root").mkdir(exist_ok=True)
         self._sweep()
         self._free_slots.extend(range(self._slots + PARKED_KINDS * max(PARKED.values())))
         if os.geteuid() == 0:
             self._uids = UidRange()
         why: list[str] = []
-        for mode in self._modes:
+        for mode, with_native in self._ways():
             try:
-                await self._start_template(mode)
+                await self._start_template(mode, with_native)
                 await self._try_out()
             except SandboxError as error:
-                log.info("isolation by %s is not possible: %s", mode, error)
+                log.info("isolation by %s%s is not possible: %s", mode, " with forks" if with_native else "", error)
                 why.append(str(error))
                 await self._stop_template()
                 continue
-            self._report = _report(mode, why)
+            self._report = self._describe(mode, with_native, why)
             self._spawn_task(self._keep_template())
             return
         raise SandboxError("No isolation works on this machine: " + " | ".join(why))
+
+    def _ways(self) -> list[tuple[Mode, bool]]:
+        """How to isolate and whether to fork booted runtimes, best first."""
+        built = os.path.exists(native.NODE_ADDON) and os.path.exists(native.PYTHON_LIBRARY)
+        return [
+            (mode, with_native)
+            for mode in self._modes
+            for with_native in (True, False)
+            if not with_native or (built and mode != "process")
+        ]
+
+    def _describe(self, mode: Mode, with_native: bool, why: Sequence[str]) -> Report:
+        folders = self._readable(mode, with_native)
+        gaps = gaps_of(mode, list(dict.fromkeys(why)), own_users=self._uids is not None, folders=folders)
+        level: Literal["full", "reduced"] = "reduced" if mode == "process" or gaps else "full"
+        if not with_native:  # slower, not less isolated
+            reason = "there are no namespaces" if mode == "process" else why[-1] if why else "no native code was built"
+            gaps.append(f"each run of JavaScript starts Node.js anew instead of forking one: {reason}")
+        return Report(level, mode, tuple(gaps))
 
     def report(self) -> Report:
         """How well runs are isolated."""
@@ -112,7 +140,9 @@ class Sandbox:
         if self._run_dir is not None:
             self._sweep()
             if self._own_run_dir:
-                shutil.rmtree(self._run_dir, ignore_errors=True)
+                workspaces.remove(str(self._run_dir))
+            if self._lock >= 0:
+                os.close(self._lock)
 
     async def run(self, request: RunRequest, cancel: asyncio.Event | None = None) -> Outcome:
         """Run one request; never raises for anything the code does."""
@@ -139,7 +169,10 @@ class Sandbox:
         child: Child | None = None
         while parked and child is None:
             candidate = parked.popleft()
-            child = candidate if candidate.alive else None
+            if candidate.alive and self._template is not None and self._template.ready:
+                child = candidate
+            else:
+                candidate.close()
         self._refill(kind)
         return child or await self._make(kind, request.limits)
 
@@ -151,8 +184,9 @@ class Sandbox:
     async def _fill(self, kind: Kind) -> None:
         try:
             self._forget_old_kinds()
-            while len(parked := self._parked.setdefault(kind, deque())) < PARKED[kind[0]]:
-                parked.append(await self._make(kind, Limits(memory_mb=kind[1] or 256)))
+            while len(self._parked.setdefault(kind, deque())) < PARKED[kind[0]]:
+                child = await self._make(kind, Limits(memory_mb=kind[1] or 256))
+                self._parked.setdefault(kind, deque()).append(child)  # another one, if the template ended meanwhile
         except SandboxError as error:
             log.warning("parking: %s", error)
         finally:
@@ -207,17 +241,28 @@ class Sandbox:
             raise
 
     def _order(self, kind: Kind, run: int, slot: int, limits: Limits) -> SpawnOrder:
-        node = kind[0] == "node"
+        argv: list[str] = []
+        node_template, data_bytes, own_threads = 0, 0, 1
+        if kind[0] == "node":
+            if (fork := self._forks.template_for(limits.memory_mb)) is not None:
+                node_template, template_data = fork
+                own_data, own_threads = template_data + FORKED_DATA_BYTES, OWN_THREADS_FORKED
+            else:
+                argv, own_data, own_threads = self._node.command(limits.memory_mb), BOOT_DATA_BYTES, OWN_THREADS
+            # RLIMIT_AS would end Node.js at start, since it reserves far more than it uses.
+            data_bytes = own_data + limits.memory_mb * MIB
         return SpawnOrder(
             run=run,
             slot=slot,
-            argv=self._node.command(limits.memory_mb) if node else [],
-            processes=limits.processes + (self._node.own_threads if node else 1),
+            runtime=kind[0],
+            argv=argv,
+            node_template=node_template,
+            processes=limits.processes + own_threads,
             open_files=limits.open_files,
             file_bytes=limits.file_mb * MIB,
             workspace_mb=limits.workspace_mb,
             workspace_files=limits.workspace_files,
-            data_bytes=self._node.data_bytes(limits.memory_mb) if node else 0,
+            data_bytes=data_bytes,
         )
 
     def _reaped(self, run: int) -> None:
@@ -229,27 +274,30 @@ class Sandbox:
 
     # The template
 
-    async def _start_template(self, mode: Mode) -> None:
+    async def _start_template(self, mode: Mode, with_native: bool) -> None:
         settings = TemplateSettings(
             mode=mode,
             run_dir=str(self._run_dir),
             sdk=str(self._sdk),
-            readable=self._readable(mode),
+            readable=self._readable(mode, with_native),
             hidden=self._hidden,
             base_uid=self._uids.base if self._uids else None,
             slots=len(self._free_slots) + len(self._slot_of),
+            native=with_native,
         )
-        self._mode = mode
-        self._template = TemplateProcess(settings, self._reaped)
+        self._settings = settings
+        self._template = TemplateProcess(settings, self._reaped, self._forks.ready, self._forks.gone)
         try:
             await self._template.start()
         except SandboxError:
             self._template = None
             raise
+        self._forks.on = with_native
 
-    def _readable(self, mode: Mode) -> list[str]:
+    def _readable(self, mode: Mode, with_native: bool) -> list[str]:
         """Folders beside the system's, or, where there is no root of runs' own, all there are."""
         folders = sorted({sys.prefix, sys.base_prefix, self._node.prefix, str(self._sdk)})
+        folders += [native.FOLDER] if with_native else []
         if mode != "process":
             return folders
         return root.visible([*root.SYSTEM_FOLDERS, *root.SYSTEM_FILES, *folders], self._hidden)
@@ -259,6 +307,7 @@ class Sandbox:
             for child in parked:
                 child.close()
         self._parked.clear()
+        self._forks.all_gone()
         if self._template is not None:
             await self._template.close()
             self._template = None
@@ -267,16 +316,17 @@ class Sandbox:
 
     async def _try_out(self) -> None:
         """One run of each runtime through the real path. Raises SandboxError."""
-        samples = [
-            ("python", "def handler(payload, zmesh):\n    return 1"),
-            ("javascript", "exports.handler = () => 1"),
-        ]
-        for language, code in samples:
-            request = RunRequest(language, code, "handler", "sample", "{}")  # type: ignore[arg-type]
-            outcome = await self.run(request)
+        if self._settings.native:
+            await self._forks.start(Limits().memory_mb)
+        for language, code in SAMPLES.items():
+            outcome = await self.run(RunRequest(language, code, "handler", "sample", "{}"))
             if outcome.status != "success":
                 said = "; ".join(line.message for line in outcome.logs[-20:])
                 raise SandboxError(f"a {language} sample did not run: {outcome.error} {said}")
+
+    def _order_node(self, order: NodeTemplateOrder) -> None:
+        if self._template is not None:
+            self._template.order_node(order)
 
     async def _keep_template(self) -> None:
         """Replace the template if it ever ends."""
@@ -287,7 +337,7 @@ class Sandbox:
             await self._stop_template()
             while self._template is None:
                 try:
-                    await self._start_template(self._mode)
+                    await self._start_template(self._settings.mode, self._settings.native)
                 except SandboxError as error:
                     log.error("%s", error)
                     await asyncio.sleep(RESPAWN_SECONDS)
@@ -311,14 +361,3 @@ def _spawn_limits(limits: Limits) -> tuple[int, ...]:
 
 def _failed(message: str) -> Outcome:
     return Outcome("error", None, None, RunError("sandbox_failed", message), [], 0, 0, 0)
-
-
-def _report(mode: Mode, why: Sequence[str]) -> Report:
-    gaps = []
-    if mode == "process":
-        gaps.append("no namespaces: " + "; ".join(why))
-    if kernel.landlock_version() == 0:
-        gaps.append("no Landlock: files that others may read are readable for functions")
-    if kernel.MACHINE not in ("x86_64", "aarch64"):
-        gaps.append(f"no seccomp filter for {kernel.MACHINE}")
-    return Report("reduced" if mode == "process" or len(gaps) > 0 else "full", mode, tuple(gaps))

@@ -6,6 +6,8 @@ import errno
 import struct
 from collections.abc import Mapping
 
+from sandbox.plan import Plan
+
 # Classic BPF opcodes (linux/bpf_common.h) and seccomp's answers (linux/seccomp.h).
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _MASK = 0x54
@@ -13,6 +15,7 @@ _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_0_AT, _ARGUMENT_1_AT, _ARGUMENT_3_AT = 0, 4, 16, 24, 40
 _X32_BIT = 0x40000000
 _NAMESPACE_FLAGS = 0x7E020080  # every CLONE_NEW… that clone(2) takes
+_SET_MODE_FILTER = 1
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _SHARED_ANONYMOUS = 0x21  # MAP_SHARED (as in MAP_SHARED_VALIDATE) and MAP_ANONYMOUS
 _FAMILIES = (1, 2, 10, 16)  # unix, IPv4, IPv6, and netlink, which getaddrinfo(3) asks for addresses
@@ -54,7 +57,8 @@ _FORBIDDEN_EVERYWHERE = {
     "open_tree_attr": 467,
 }  # fmt: skip
 # Answered as if the kernel did not have them, so that libraries take the older way.
-_ABSENT = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "clone3": 435}
+_IO_URING = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427}
+_ABSENT = _IO_URING | {"clone3": 435}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _MMAP = {"x86_64": 9, "aarch64": 222}
@@ -140,3 +144,16 @@ def deny_list(machine: str) -> bytes:
             _step(_RETURN, 0, 0, _ALLOW),
         )
     )
+
+
+def without_io_uring() -> bytes:
+    """A filter for processes of the platform: rings are memory that a fork would share with its parent."""
+    load_number = _step(_LOAD, 0, 0, _NUMBER_AT)
+    return load_number + _answer(_IO_URING, errno.ENOSYS) + _step(_RETURN, 0, 0, _ALLOW)
+
+
+def add_filter(plan: Plan, program: bytes) -> None:
+    """Put the process and its children under a filter, for good."""
+    head = plan.put(struct.pack("=H6xQ", len(program) // 8, 0))
+    plan.point(head + 8, plan.put(program))
+    plan.call("seccomp", _SET_MODE_FILTER, 0, head)

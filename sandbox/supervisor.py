@@ -15,11 +15,11 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NoReturn
 
 from sandbox import kernel, root, usage, workspaces
-from sandbox.confinement import confine
+from sandbox.confinement import workspace_of
+from sandbox.newborn import RunFds
 from sandbox.orders import SpawnOrder, TemplateSettings
 
 WATCH_SECONDS = 0.05
@@ -33,17 +33,16 @@ class Supervisor:
         self,
         order: SpawnOrder,
         settings: TemplateSettings,
-        channel: int,
-        output: int,
-        errors: int,
+        run_fds: RunFds,
         supervision: socket.socket,
-        become: Callable[[SpawnOrder], NoReturn],
+        make: Callable[[], int],
     ) -> None:
+        """`make` makes the run, a child of this process, and returns its number."""
         self._order = order
         self._settings = settings
-        self._run_fds = (channel, output, errors)
+        self._run_fds = run_fds
         self._supervision = supervision
-        self._become = become
+        self._make = make
         self._child = 0
         self._limits: dict[str, Any] | None = None
         self._limit_hit: str | None = None
@@ -57,10 +56,8 @@ class Supervisor:
         """Make the run and stay until it has ended."""
         try:
             self._prepare_process()
-            workspace = self._prepare_workspace()
-            self._child = os.fork()
-            if self._child == 0:
-                self._run_user_code(workspace)
+            self._prepare_workspace()
+            self._child = self._make()
             for fd in self._run_fds:
                 os.close(fd)
             self._supervise()
@@ -85,31 +82,15 @@ class Supervisor:
             kernel.die_with_parent(signal.SIGTERM)
             signal.signal(signal.SIGTERM, lambda number, frame: self._end(report=False))
 
-    def _prepare_workspace(self) -> str:
+    def _prepare_workspace(self) -> None:
         order = self._order
         if self._has_namespace:
             kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
             root.mount_own(order.workspace_mb, order.workspace_files)
-            return root.WORKSPACE
-        self._folder = f"{self._settings.run_dir}/run-{order.run}"
+            return
+        self._folder = workspace_of(order, self._settings)
         base = self._settings.base_uid
         workspaces.make(self._folder, None if base is None else base + order.slot)
-        return self._folder
-
-    def _run_user_code(self, workspace: str) -> NoReturn:
-        try:
-            confine(self._counting_others(), self._settings, self._run_fds, workspace)
-            self._become(self._order)
-        except BaseException:
-            # By now 2 is the run's own standard error, or still the template's.
-            os.write(2, traceback.format_exc().encode())
-        os._exit(99)
-
-    def _counting_others(self) -> SpawnOrder:
-        """Where runs have no user of their own, the platform's processes count with theirs."""
-        if self._settings.mode != "process" or self._settings.base_uid is not None:
-            return self._order
-        return replace(self._order, processes=self._order.processes + usage.tasks_of(os.getuid()))
 
     # Watching
 
@@ -216,15 +197,18 @@ def kill_children(spare: frozenset[int] = frozenset()) -> None:
 
     None is reaped before none lives: the dead still count against the limit of processes, so a fork bomb runs dry.
     """
-    while living := [pid for pid in _descendants(spare) if usage.is_alive(pid)]:
+    while True:
+        living = [pid for pid in _descendants(spare) if usage.is_alive(pid)]
+        dead = [] if living else [pid for pid in usage.children_of(os.getpid()) if pid not in spare]
+        if not living and not dead:
+            return
         for pid in living:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(KILL_AGAIN_SECONDS)
-    while dead := [pid for pid in usage.children_of(os.getpid()) if pid not in spare]:
-        for pid in dead:
+        for pid in dead:  # or adopted this moment, and alive
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(KILL_AGAIN_SECONDS if living else 0)
 
 
 def _descendants(spare: frozenset[int]) -> list[int]:

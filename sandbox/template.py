@@ -4,24 +4,21 @@ memory what the platform knows. Descriptor 3 is the control socket."""
 from __future__ import annotations
 
 import contextlib
-import gc
-import importlib
 import os
-import resource
 import select
 import signal
 import socket
-import struct
-import sys
-from typing import Any, NoReturn
+from typing import Any
 
-from sandbox import kernel, root, workspaces
-from sandbox.confinement import CHANNEL, lower
-from sandbox.orders import SpawnOrder, TemplateSettings
+from sandbox import kernel, python_template, root, workspaces
+from sandbox.confinement import Confinement, workspace_of
+from sandbox.forking import fork_from
+from sandbox.newborn import RunFds, become_run
+from sandbox.node_templates import NodeTemplates
+from sandbox.orders import KillOrder, Order, SpawnOrder, TemplateSettings, decode_order
 from sandbox.supervisor import Supervisor, child_wakeup, kill_children
 
 CONTROL = 3
-_PARAMETERS = struct.Struct("!QQ")  # what a run of Python reads first: address space beside its own, CPU seconds
 
 
 class Template:
@@ -31,21 +28,24 @@ class Template:
         self._control = control
         self._settings = TemplateSettings.decode(control.recv(65536))
         self._supervisors: dict[int, int] = {}  # pid → run
-        self._runtime: Any = None
+        self._nodes = NodeTemplates()
+        self._confinement: Confinement
+        self._python: tuple[int, socket.socket] | None = None  # process and where to order forks of it
+        self._runtime: Any = None  # of Python, where there is no such process
         self._own_pid_namespace = -1
 
     def serve(self) -> None:
         """Prepare, then work until the control socket closes."""
         kernel.set_name("zmesh-template")
         self._enter_namespaces()
-        sys.path.insert(0, f"{self._settings.sdk}/python")
-        self._runtime = importlib.import_module("zmesh_runtime")
-        self._runtime.prepare()
+        self._confinement = Confinement(self._settings)
         kernel.set_dumpable(False)
-        gc.collect()
-        gc.freeze()  # so that a collection in a run does not copy every page of the template
+        if self._settings.native:
+            self._python = python_template.start(self._settings.sdk)
+        else:
+            self._runtime = python_template.load_runtime(self._settings.sdk)
         self._wakeup = child_wakeup()
-        self._control.send(b"ready")
+        self._tell("ready")
         while self._obey_one():
             pass
 
@@ -79,20 +79,33 @@ class Template:
         os._exit(0)
 
     def _obey_one(self) -> bool:
-        ready, _, _ = select.select([self._control, self._wakeup], [], [])
+        ready, _, _ = select.select([self._control, self._wakeup, *self._nodes.booting], [], [])
         if self._wakeup in ready:
             self._wakeup.recv(4096)
             self._reap()
+        for booting in self._nodes.booting.intersection(ready):
+            self._tell(self._nodes.hear(booting))
         if self._control in ready:
             message, fds = self._receive()
             if not message:
                 self._end_all()
                 return False
-            if message.startswith(b"kill "):
-                self._kill(int(message[5:]))
-            else:
-                self._spawn(SpawnOrder.decode(message), fds)
+            self._obey(decode_order(message), fds)
         return True
+
+    def _obey(self, order: Order, fds: list[int]) -> None:
+        if isinstance(order, SpawnOrder):
+            self._spawn(order, fds)
+        elif isinstance(order, KillOrder):
+            self._kill(order.run)
+        elif order.argv:
+            self._nodes.start(order.node_template, order.argv)
+        else:
+            self._nodes.end(order.node_template)
+
+    def _tell(self, message: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the sandbox is gone; the next look at the socket will show it
+            self._control.send(message.encode())
 
     def _receive(self) -> tuple[bytes, list[int]]:
         try:
@@ -105,10 +118,10 @@ class Template:
         try:
             pid = self._fork(order, fds)
         except OSError as error:
-            self._control.send(f"failed {order.run} {error}".encode())
+            self._tell(f"failed {order.run} {error}")
         else:
             self._supervisors[pid] = order.run
-            self._control.send(f"spawned {order.run}".encode())
+            self._tell(f"spawned {order.run}")
         finally:
             for fd in fds:
                 os.close(fd)
@@ -117,6 +130,7 @@ class Template:
         channel, output, errors, supervision = fds
         namespaces = self._settings.mode != "process"
         if namespaces:
+            self._confinement.remember(order)
             kernel.unshare(kernel.CLONE_NEWPID)  # for the next child, not for this process
         pid = -1
         try:
@@ -129,21 +143,32 @@ class Template:
             self._wakeup.close()
             if namespaces:
                 os.close(self._own_pid_namespace)
+            run_fds = channel, output, errors
             Supervisor(
-                order, self._settings, channel, output, errors, socket.socket(fileno=supervision), self._become
+                order,
+                self._settings,
+                run_fds,
+                socket.socket(fileno=supervision),
+                lambda: self._make_run(order, run_fds),
             ).run()
         return pid
 
-    def _become(self, order: SpawnOrder) -> NoReturn:
-        if order.argv:
-            os.execve(order.argv[0], order.argv, os.environ)
-        memory, cpu_seconds = _PARAMETERS.unpack(_read_exactly(CHANNEL, _PARAMETERS.size))
-        lower(resource.RLIMIT_AS, _address_space() + memory)
-        lower(resource.RLIMIT_CPU, cpu_seconds, extra=1)
-        for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
-            del sys.modules[name]
-        self._runtime.serve(CHANNEL)
-        os._exit(0)
+    def _make_run(self, order: SpawnOrder, fds: RunFds) -> int:
+        """In the supervisor: make its child."""
+        if (orders := self._where_to_order(order)) is not None:
+            return fork_from(orders, self._confinement.encoded(order), fds)
+        pid = os.fork()
+        if pid == 0:
+            serve = None if order.argv else self._runtime.serve
+            become_run(order, self._confinement.plan(order), fds, workspace_of(order, self._settings), serve)
+        return pid
+
+    def _where_to_order(self, order: SpawnOrder) -> socket.socket | None:
+        if order.node_template:
+            return self._nodes.orders_to(order.node_template)
+        if self._python is not None and not order.argv:
+            return self._python[1]
+        return None
 
     # Ends
 
@@ -155,15 +180,19 @@ class Template:
                 return
             if pid == 0:
                 return
+            if self._python is not None and pid == self._python[0]:
+                raise ChildProcessError("the Python template ended")
             run = self._supervisors.pop(pid, None)
             if run is not None:
                 self._clean_up(run)
+            elif (message := self._nodes.reaped(pid)) is not None:
+                self._tell(message)
 
     def _clean_up(self, run: int) -> None:
         if self._settings.mode == "process":
             kill_children(frozenset(self._supervisors))
             workspaces.remove(f"{self._settings.run_dir}/run-{run}")  # in case its supervisor was killed
-        self._control.send(f"reaped {run}".encode())
+        self._tell(f"reaped {run}")
 
     def _kill(self, run: int) -> None:
         for pid, its_run in self._supervisors.items():
@@ -173,28 +202,20 @@ class Template:
                     os.kill(pid, number)
 
     def _end_all(self) -> None:
+        self._nodes.end_all()
+        if self._python is not None:
+            os.kill(self._python[0], signal.SIGKILL)
         for run in list(self._supervisors.values()):
             self._kill(run)
-        for pid in self._supervisors:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+        # Whatever child ends is reaped: a supervisor cannot end before one that its run's namespace has left to us.
+        while self._supervisors:
+            try:
+                pid, _ = os.waitpid(-1, 0)
+            except ChildProcessError:
+                break
+            self._supervisors.pop(pid, None)
         if self._settings.mode == "process":
             kill_children()
-
-
-def _address_space() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
-
-
-def _read_exactly(fd: int, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        part = os.read(fd, count - len(data))
-        if not part:
-            os._exit(0)  # the sandbox closed: this run was never needed
-        data += part
-    return data
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sandbox.child import Child
 from sandbox.model import SandboxError
-from sandbox.orders import SpawnOrder, TemplateSettings
+from sandbox.orders import KillOrder, NodeTemplateOrder, SpawnOrder, TemplateSettings, encode_order
 
 log = logging.getLogger(__name__)
 START_SECONDS = 30.0
@@ -24,10 +24,19 @@ ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "MALLO
 class TemplateProcess:
     """One fork server process."""
 
-    def __init__(self, settings: TemplateSettings, on_reaped: Callable[[int], None]) -> None:
-        """`on_reaped(run)` is called when nothing of a run is left."""
+    def __init__(
+        self,
+        settings: TemplateSettings,
+        on_reaped: Callable[[int], None],
+        on_node_ready: Callable[[int, int], None],
+        on_node_gone: Callable[[int, str], None],
+    ) -> None:
+        """`on_reaped(run)` is called when nothing of a run is left, `on_node_ready(number, data bytes)` and
+        `on_node_gone(number, why)` when there is a Node.js to fork from, and no longer."""
         self._settings = settings
         self._on_reaped = on_reaped
+        self._on_node_ready = on_node_ready
+        self._on_node_gone = on_node_gone
         self._loop = asyncio.get_running_loop()
         self._one_order = asyncio.Lock()
         self._answer: asyncio.Future[str] | None = None
@@ -51,7 +60,8 @@ class TemplateProcess:
         self._control.send(self._settings.encode())
         self._answer = self._loop.create_future()
         try:
-            answer = await asyncio.wait_for(self._answer, START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):
+                answer = await self._answer
         except TimeoutError:
             answer = "broken: it did not answer"
         if answer != "ready":
@@ -73,7 +83,7 @@ class TemplateProcess:
         async with self._one_order:
             self._answer = self._loop.create_future()
             try:
-                socket.send_fds(self._control, [order.encode()], child.fds_of_run)
+                socket.send_fds(self._control, [encode_order(order)], child.fds_of_run)
                 answer = await self._answer
             except OSError as error:
                 raise SandboxError(f"The sandbox's template does not answer: {error}") from error
@@ -81,10 +91,15 @@ class TemplateProcess:
             raise SandboxError(f"The sandbox cannot make a process: {answer}")
         child.handed_over()
 
+    def order_node(self, order: NodeTemplateOrder) -> None:
+        """Start or end a Node.js that runs are forked from."""
+        with contextlib.suppress(OSError):  # a template that is gone is replaced
+            self._control.send(encode_order(order))
+
     def kill(self, run: int) -> None:
         """End a run whose supervisor does not answer."""
         with contextlib.suppress(OSError):
-            self._control.send(f"kill {run}".encode())
+            self._control.send(encode_order(KillOrder(run)))
 
     def _read(self) -> None:
         while True:
@@ -100,6 +115,12 @@ class TemplateProcess:
             word, _, rest = message.partition(" ")
             if word == "reaped":
                 self._on_reaped(int(rest))
+            elif word == "node-ready":
+                number, _, data_bytes = rest.partition(" ")
+                self._on_node_ready(int(number), int(data_bytes))
+            elif word == "node-gone":
+                number, _, why = rest.partition(" ")
+                self._on_node_gone(int(number), why)
             elif self._answer is not None and not self._answer.done():
                 self._answer.set_result(message)
 
@@ -130,6 +151,9 @@ if fd != 3:
     os.dup2(fd, 3)
     os.close(fd)
 sys.path.insert(0, sys.argv[2])
+sandbox = type(sys)("sandbox")  # as a bare package: its own imports are the platform's, and every run would carry them
+sandbox.__path__ = [sys.argv[2] + "/sandbox"]
+sys.modules["sandbox"] = sandbox
 from sandbox.template import main
 del sys.path[0]
 main()

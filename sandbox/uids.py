@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from sandbox.model import SandboxError
@@ -12,6 +15,7 @@ LOCKS = Path("/run/zmesh-sandbox")
 FIRST_UID = 1_750_000_000  # far from people, system accounts, containers' subordinate ranges and 32-bit signs
 RANGE = 4096
 RANGES = 64
+_END_ALL = "import os, sys; uid = int(sys.argv[1]); os.setresuid(uid, uid, uid); os.kill(-1, 9)"
 
 
 class UidRange:
@@ -29,9 +33,25 @@ class UidRange:
                 continue
             self._fd = fd
             self.base = FIRST_UID + number * RANGE
+            self._end_leftovers()
             return
         raise SandboxError(f"{RANGES} sandboxes run on this host already: no range of users is free.")
+
+    def _end_leftovers(self) -> None:
+        """End what a sandbox that crashed has left under these users: it could reach into runs of the same user."""
+        for uid in sorted({uid for uid in _users_of_processes() if self.base <= uid < self.base + RANGE}):
+            # From a process of that user, since kill(2) with -1 leaves a fork bomb no moment to fork.
+            subprocess.run([sys.executable, "-I", "-S", "-c", _END_ALL, str(uid)], check=False, cwd="/")
 
     def close(self) -> None:
         """Give the range back."""
         os.close(self._fd)
+
+
+def _users_of_processes() -> set[int]:
+    found = set()
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdigit():
+                found.add(os.stat(f"/proc/{name}").st_uid)
+    return found

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from itertools import islice
 
 FOLDERS = ("tmp", ".shm")
 BATCH = 1000
+
+
+def claim(folder: str) -> int:
+    """Hold a folder for one sandbox, by a lock that ends with its process. Raises OSError where another has it."""
+    fd = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def remove_abandoned(parent: str, prefix: str) -> None:
+    """Remove the folders that sandboxes of this user have claimed there and that nobody holds any more."""
+    for name in os.listdir(parent):
+        folder = f"{parent}/{name}"
+        with contextlib.suppress(OSError):
+            found = os.lstat(folder)
+            ours = name.startswith(prefix) and stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+            if ours and os.path.exists(f"{folder}/lock"):
+                held = claim(folder)
+                remove(folder)
+                os.close(held)
 
 
 def prepare(folder: str) -> None:
@@ -36,12 +62,28 @@ def remove(folder: str) -> None:
     the stack grow with the depth.
     """
     with contextlib.suppress(OSError):
-        top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            _empty(top, top)
-        finally:
-            os.close(top)
+        with _as_owner(folder):
+            top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                _empty(top, top)
+            finally:
+                os.close(top)
         os.rmdir(folder)
+
+
+@contextlib.contextmanager
+def _as_owner(folder: str) -> Iterator[None]:
+    """As root: be the folder's owner meanwhile, who may do all of this without a capability, and nothing beyond it."""
+    owner = os.lstat(folder).st_uid
+    if os.geteuid() != 0 or owner == 0:
+        yield
+        return
+    os.seteuid(owner)
+    try:
+        os.chmod(folder, 0o700)
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def _empty(top: int, folder: int) -> None:

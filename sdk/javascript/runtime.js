@@ -8,39 +8,58 @@ const { load, resolveBundledImports } = require('./lib/functions.js');
 const { RawResponse, fromWebResponse, isWebResponse } = require('./lib/http.js');
 const { Output } = require('./lib/output.js');
 const { NotJson, toJson } = require('./lib/results.js');
+const { limitWorkers } = require('./lib/threads.js');
+const { Rehearsal, warm } = require('./lib/warming.js');
 const { Zmesh } = require('./lib/zmesh.js');
 
 const STACK_FRAMES = 50;
 const NEVER_SETTLED = 'the promise that the handler returned can never settle: nothing is left to wait for';
 resolveBundledImports();
+limitWorkers();
+
+const output = new Output();
 
 /** Waits for a run on the channel, executes it, and ends this process. */
 function serve(fd) {
-  const channel = new Channel(fd);
+  serveOn(new Channel(fd), process.reallyExit);
+}
+
+function serveOn(channel, exit) {
   channel.send('B', ''); // booted: from here on the time counts as the function's
   const header = channel.receive();
   const payload = header && channel.receive();
   if (!payload) process.reallyExit(0);
+  process.uptime(); // has the event loop look at the clock: it may have waited for long, and timers would fire early
   const job = JSON.parse(header.body.toString('utf8'));
-  const end = endOnce(channel);
+  const end = endOnce(channel, exit);
   const fail = (thrown) => end('E', failureFrame(thrown, job.filename));
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
   process.on('beforeExit', () => fail(new Failure('no_result', NEVER_SETTLED)));
   Error.stackTraceLimit = STACK_FRAMES;
-  new Output(channel).capture();
+  output.capture(channel);
   answer(job, payload.body)
     .then(({ kind, body }) => end(kind, body))
     .catch(fail);
 }
 
 /** Sends the first final frame and ends the process; whatever user code has left running ends with it. */
-function endOnce(channel) {
-  const exit = process.reallyExit;
+function endOnce(channel, exit) {
   return (kind, body) => {
     channel.send(kind, body);
     exit.call(process, 0);
   };
+}
+
+/** In a template, before the first fork: loads and compiles what runs need by going through some of them. */
+async function prepare() {
+  warm();
+  const { stackTraceLimit } = Error;
+  for (const rehearsal of Rehearsal.all()) {
+    await new Promise((resolve) => serveOn(rehearsal, resolve));
+  }
+  for (const event of ['uncaughtException', 'unhandledRejection', 'beforeExit']) process.removeAllListeners(event);
+  Error.stackTraceLimit = stackTraceLimit;
 }
 
 async function answer(job, payloadText) {
@@ -77,6 +96,6 @@ function checkSize(bytes, limit) {
   }
 }
 
-module.exports = { serve };
+module.exports = { prepare, serve };
 
 if (require.main === module) serve(Number(process.argv[2] ?? 3));

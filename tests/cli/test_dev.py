@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from cli.postgres import EmbeddedPostgres
-from tests.platform import ZMESH, Process, clean_environment, eventually, zmesh_dev
+from tests.platform import ZMESH, Platform, Process, clean_environment, eventually, zmesh_dev
 
 NO_OP = "def handler(payload, zmesh):\n    return payload\n"
 
@@ -55,26 +55,23 @@ def test_it_keeps_everything_over_a_stop_and_leaves_no_process(tmp_path: Path) -
         assert platform.result("echo", {"n": 2}) == {"n": 2}
 
 
-def test_its_secrets_are_for_its_owner_only(tmp_path: Path) -> None:
-    with zmesh_dev(tmp_path, "--no-examples"):
-        for name in ("dev.json", "secrets.json"):
-            assert stat.S_IMODE((tmp_path / ".zmesh" / name).stat().st_mode) == 0o600
-        facts = json.loads((tmp_path / ".zmesh" / "dev.json").read_text())
-        assert set(facts) == {
-            *("url", "project_id", "api_key", "token"),
-            *("admin_email", "admin_password", "database_url"),
-        }
+def test_its_secrets_are_for_its_owner_only(running_platform: Platform) -> None:
+    home = running_platform.folder / ".zmesh"
+    for name in ("dev.json", "secrets.json"):
+        assert stat.S_IMODE((home / name).stat().st_mode) == 0o600
+    facts = json.loads((home / "dev.json").read_text())
+    assert set(facts) == {
+        *("url", "project_id", "api_key", "token"),
+        *("admin_email", "admin_password", "database_url"),
+    }
 
 
-def test_nobody_gets_into_its_database_without_a_password(tmp_path: Path) -> None:
-    with zmesh_dev(tmp_path, "--no-examples") as platform:
-        own = psycopg.conninfo.conninfo_to_dict(platform.database_url)
-        for user in ("postgres", "zmesh_owner", "zmesh_api", str(own["user"])):
-            for password in ("", "postgres"):
-                with pytest.raises(psycopg.OperationalError):
-                    psycopg.connect(
-                        host="127.0.0.1", port=own["port"], user=user, password=password, dbname=own["dbname"]
-                    )
+def test_nobody_gets_into_its_database_without_a_password(running_platform: Platform) -> None:
+    own = psycopg.conninfo.conninfo_to_dict(running_platform.database_url)
+    for user in ("postgres", "zmesh_owner", "zmesh_api", str(own["user"])):
+        for password in ("", "postgres"):
+            with pytest.raises(psycopg.OperationalError):
+                psycopg.connect(host="127.0.0.1", port=own["port"], user=user, password=password, dbname=own["dbname"])
 
 
 def test_it_starts_again_after_being_killed(tmp_path: Path) -> None:
@@ -133,11 +130,11 @@ def test_a_port_in_use_is_named_with_the_way_out(tmp_path: Path) -> None:
     assert "--port" in said
 
 
-def test_a_second_one_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    with zmesh_dev(tmp_path, "--no-examples") as platform:
-        said = refused("dev", "--home", str(tmp_path / ".zmesh"), "--port", "0", cwd=tmp_path)
+def test_a_second_one_in_the_same_folder_is_refused(running_platform: Platform) -> None:
+    home = str(running_platform.folder / ".zmesh")
+    said = refused("dev", "--home", home, "--port", "0", cwd=running_platform.folder)
     assert "already" in said
-    assert platform.url in said
+    assert running_platform.url in said
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
@@ -200,13 +197,12 @@ def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_its_parts_get_only_the_secrets_they_need(tmp_path: Path) -> None:
-    with zmesh_dev(tmp_path, "--no-examples") as platform:
-        for part, kept in (
-            ("api", {"DATABASE_URL", "JWT_SECRET_KEY", "ZMESH_SECRET_KEY", "ZMESH_HOST", "ZMESH_PORT"}),
-            ("listener", {"DATABASE_URL", "ZMESH_SECRET_KEY", "ZMESH_RUN_DIR", "ZMESH_DRAIN_SECONDS"}),
-        ):
-            environment = Path(f"/proc/{pid_of(part, platform.folder)}/environ").read_bytes().decode().split("\0")
-            given = dict(line.partition("=")[::2] for line in environment if line)
-            assert {n for n in given if n.startswith(("ZMESH_", "JWT_", "DATABASE_"))} == kept
-            assert f"//zmesh_{part}:" in given["DATABASE_URL"]
+def test_its_parts_get_only_the_secrets_they_need(running_platform: Platform) -> None:
+    for part, kept in (
+        ("api", {"DATABASE_URL", "JWT_SECRET_KEY", "ZMESH_SECRET_KEY", "ZMESH_HOST", "ZMESH_PORT"}),
+        ("listener", {"DATABASE_URL", "ZMESH_SECRET_KEY", "ZMESH_RUN_DIR", "ZMESH_DRAIN_SECONDS"}),
+    ):
+        environment = Path(f"/proc/{pid_of(part, running_platform.folder)}/environ").read_bytes().decode().split("\0")
+        given = dict(line.partition("=")[::2] for line in environment if line)
+        assert {name for name in given if name.startswith(("ZMESH_", "JWT_", "DATABASE_"))} == kept
+        assert f"//zmesh_{part}:" in given["DATABASE_URL"]

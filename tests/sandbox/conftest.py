@@ -31,6 +31,32 @@ KINDS = {
 if os.geteuid() != 0:
     KINDS = {kind: KINDS[kind] for kind in ("user_namespace", "process_of_user")}
 
+# Languages differ in how they meet limits, kinds in what they let a run reach.
+BOTH_LANGUAGES = ("root", "user_namespace")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every kind for each test, and both languages where that says more."""
+    given = {name.strip() for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
+    everywhere = metafunc.module.__name__.endswith(("secrets", "escapes"))
+    kinds = [kind for kind in KINDS if everywhere or kind != "process_of_user"]
+    kinds = kinds if "kind" in metafunc.fixturenames and "kind" not in given else []
+    if "language" not in metafunc.fixturenames or "language" in given:
+        if kinds:
+            metafunc.parametrize("kind", kinds, scope="session")
+        return
+    if not kinds:
+        metafunc.parametrize("language", ["javascript", "python"])
+        return
+    pairs = [(kind, "python") for kind in kinds]
+    pairs += [(kind, "javascript") for kind in kinds if everywhere or kind in BOTH_LANGUAGES]
+    metafunc.parametrize(("kind", "language"), pairs)
+
+
+def _names(names: str | Sequence[str]) -> Sequence[str]:
+    return names.split(",") if isinstance(names, str) else names
+
+
 MakeHost = Callable[..., Host]
 
 
@@ -104,11 +130,6 @@ def _hosts() -> dict[str, Host]:
     return {}
 
 
-@pytest.fixture(params=list(KINDS))
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
 def host(kind: str, make_host: MakeHost, _hosts: dict[str, Host]) -> Iterator[Host]:
     """The session's sandbox of this kind; whatever the test did, it must be clean afterwards."""
@@ -116,8 +137,3 @@ def host(kind: str, make_host: MakeHost, _hosts: dict[str, Host]) -> Iterator[Ho
         _hosts[kind] = make_host(kind)
     yield _hosts[kind]
     _hosts[kind].assert_clean()
-
-
-@pytest.fixture(params=["javascript", "python"])
-def language(request: pytest.FixtureRequest) -> str:
-    return str(request.param)

@@ -45,7 +45,9 @@ class SandboxHost:
     async def _obey(self, word: str, number: int, value: Any) -> None:
         if word == "run":
             cancel = asyncio.Event()
-            self._runs[number] = asyncio.create_task(self._run(number, value, cancel)), cancel
+            task = asyncio.create_task(self._run(number, value, cancel))
+            task.add_done_callback(lambda done: self._runs.pop(number))
+            self._runs[number] = task, cancel
         elif word == "cancel" and value in self._runs:
             self._runs[value][1].set()
         elif word == "abandon" and value in self._runs:
@@ -58,22 +60,33 @@ class SandboxHost:
             self._answer(number, await self._sandbox.run(request, cancel))
         except BaseException as error:  # told to the test, which fails
             self._answer(number, RuntimeError(f"run() raised {error!r}"))
-        finally:
-            del self._runs[number]
 
     def _state(self) -> dict[str, Any]:
         sandbox = self._sandbox
         stall, self._longest_stall = self._longest_stall, 0.0
         return {
+            "first_user": sandbox._uids.base if sandbox._uids else None,
             "slots_taken": len(sandbox._slot_of),
-            "parked": sum(len(children) for children in sandbox._parked.values()),
+            "parked": sum(child.alive for children in sandbox._parked.values() for child in children),
             "making": len(sandbox._filling),
             "runs": len(self._runs),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "tasks": len(asyncio.all_tasks()),
             "stall_seconds": stall,
             "template": sandbox._template.pid if sandbox._template else None,
+            "templates": self._templates(),
         }
+
+    def _templates(self) -> int:
+        """Processes that runs are forked from or that hold these."""
+        settings = self._sandbox._settings
+        of_node = self._sandbox._forks
+        return (
+            1
+            + (settings.mode == "user_namespace")
+            + settings.native
+            + len(of_node._data_bytes.keys() | of_node._booting.keys())
+        )
 
     async def _heartbeat(self) -> None:
         """How long at most the loop's thread computed without letting anything else run."""

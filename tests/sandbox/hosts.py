@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import os
 import pickle
-import re
 import shutil
 import subprocess
 import sys
@@ -82,8 +81,7 @@ class Host:
         except Exception as error:
             self.close()
             raise CannotTest(f"{error}: {self.said()[-2000:]}") from None
-        self._templates = 0
-        self._templates = self._wait_until_idle()
+        self._wait_until_idle()
 
     # Runs
 
@@ -149,23 +147,34 @@ class Host:
         outcome = self.run("python", "import os\nreturn sorted(os.listdir('.')), os.listdir('tmp')")
         assert outcome.result_json == '[[".shm","tmp"],[]]', outcome
         self._wait_until_idle()
-        wait_until(lambda: strays() == [])  # no process of a run is outside every sandbox
+        wait_until(lambda: self._strays() == [], why=self._strays)
 
-    def _wait_until_idle(self) -> int:
-        """Wait for the parked processes alone to be left; the number of processes that are no run's."""
+    def _strays(self) -> list[tuple[int, str]]:
+        """Processes of the users that runs have, outside of this sandbox."""
+        first = self.user or self.state()["first_user"]
+        users = range(first, first + (1 if self.user else USERS_PER_SANDBOX)) if first else ()
+        found = []
+        for pid in {int(name) for name in os.listdir("/proc") if name.isdigit()} - set(descendants(os.getpid())):
+            with contextlib.suppress(OSError):
+                theirs = os.stat(f"/proc/{pid}").st_uid in users and not has_ended(pid)
+                if theirs and pid not in descendants(os.getpid()):
+                    found.append((pid, f"{name_of(pid)} of {os.stat(f'/proc/{pid}').st_uid}"))
+        return found
+
+    def _wait_until_idle(self) -> None:
+        """Wait for the templates and the parked processes alone to be left."""
         deadline = time.monotonic() + IDLE_SECONDS
         while True:
             state = self.state()
             slots = state["slots_taken"]
             processes = len(descendants(self.process.pid))
             folders = len(list(self.run_dir.glob("run-*"))) if self.mode == "process" else slots
-            if state["runs"] == state["making"] == 0 and slots == state["parked"] == folders:
-                others = processes - 2 * slots
-                if others == self._templates or (self._templates == 0 and others > 0):
-                    return others
+            quiet = state["runs"] == state["making"] == 0 and slots == state["parked"] == folders
+            if quiet and processes == 2 * slots + state["templates"]:
+                return
             if time.monotonic() > deadline:
                 tree = [(pid, name_of(pid)) for pid in descendants(self.process.pid)]
-                raise AssertionError(f"still busy: {state}, {folders} workspaces, {self._templates} others, {tree}")
+                raise AssertionError(f"still busy: {state}, {folders} workspaces, {tree}")
             time.sleep(0.02)
 
     # Ends
@@ -258,40 +267,24 @@ def name_of(pid: int) -> str:
     return "gone"
 
 
-def strays() -> list[tuple[int, str]]:
-    """Processes of the users that runs have, which neither a test nor any sandbox on this host holds."""
-    found = []
-    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        with contextlib.suppress(OSError):
-            uid = os.stat(f"/proc/{pid}").st_uid
-            if (uid in USERS_OF_RUNS or uid in ORDINARY_USERS.values()) and not _is_held(pid):
-                found.append((pid, name_of(pid)))
-    return found
+def has_ended(pid: int) -> bool:
+    """Whether it runs no more, though its parent may not have looked yet."""
+    return name_of(pid).endswith(("gone", " Z", " X"))
 
 
-def _is_held(pid: int) -> bool:
-    """Whether this process of tests or a sandbox's template is above it; an orphan's parent is process 1."""
-    while pid > 1:
-        status = Path(f"/proc/{pid}/status").read_text()
-        if pid == os.getpid() or status.startswith("Name:\tzmesh-template"):
-            return True
-        pid = int(re.search(r"^PPid:\s+(\d+)", status, re.MULTILINE)[1])  # type: ignore[index]
-    return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0, why: Callable[[], object] = str) -> None:
     """Poll; the test fails if it never holds."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"waited in vain {why()}"
         time.sleep(0.01)
 
 
 # An ordinary user's installation
 
-# One user each, since in mode `process` without root all processes of the user count together.
-USERS_OF_RUNS = range(1_750_000_000, 1_750_300_000)
-ORDINARY_USERS = {"user_namespace": 1_760_000_001, "process": 1_760_000_002}
+# One user each and for this session, since in mode `process` without root all processes of the user count together.
+USERS_PER_SANDBOX = 4096
+ORDINARY_USERS = {"user_namespace": 1_760_000_000 + 2 * os.getpid(), "process": 1_760_000_001 + 2 * os.getpid()}
 
 
 @dataclass

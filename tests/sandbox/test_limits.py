@@ -106,6 +106,7 @@ def test_cpu_time_of_children_counts(host: Host) -> None:
     assert outcome.cpu_ms >= 500
 
 
+@pytest.mark.parametrize("kind", ["root", "process", "process_of_user"])
 def test_cpu_time_of_children_that_a_thread_made_counts(host: Host) -> None:
     """Where there is no namespace, children are found through their parent's threads."""
     body = """
@@ -138,6 +139,7 @@ MEMORY = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["root", "user_namespace"])
 @pytest.mark.parametrize(("language", "what", "body"), MEMORY, ids=[f"{m[0]} {m[1]}" for m in MEMORY])
 def test_memory(host: Host, language: str, what: str, body: str) -> None:
     outcome = host.run(language, body, limits=Limits(timeout_ms=8_000, memory_mb=128))
@@ -187,6 +189,7 @@ def test_memory_of_all_children_counts_together(host: Host) -> None:
     assert outcome.duration_ms < 10_000
 
 
+@pytest.mark.parametrize("kind", ["root", "process", "process_of_user"])
 def test_memory_of_children_that_forbid_looking_into_them_counts(host: Host) -> None:
     body = """
     import ctypes, os, time
@@ -221,6 +224,7 @@ def test_forking_alone_uses_no_memory(host: Host) -> None:
     assert host.value("python", body, limits=Limits(timeout_ms=20_000, memory_mb=128)) == 10
 
 
+@pytest.mark.parametrize("kind", ["root", "process", "process_of_user"])
 def test_page_tables_count(host: Host) -> None:
     """A page read here and there in a huge mapping costs the kernel as much again, and the process nothing."""
     script = (
@@ -309,6 +313,7 @@ def test_processes(host: Host, language: str) -> None:
     assert error_type(host.run(language, body, limits=Limits(timeout_ms=8_000))) == "process_limit"
 
 
+@pytest.mark.parametrize("kind", ["root", "process", "process_of_user"])
 def test_threads_count_as_processes(host: Host) -> None:
     body = "import threading, time\nfor _ in range(60):\n    threading.Thread(target=time.sleep, args=(5,)).start()"
 

@@ -25,7 +25,7 @@ ZONES = [
     *("Antarctica/Casey", "America/Sao_Paulo", "Africa/Cairo", "Asia/Beirut", "Africa/Casablanca", "Pacific/Apia"),
     *("America/Havana", "America/St_Johns", "Asia/Kathmandu", "Asia/Tehran", "Pacific/Chatham"),
 ]
-UNEVEN = ("Australia/Lord_Howe", "America/St_Johns")
+UNEVEN = ("Australia/Lord_Howe", "America/St_Johns", "Pacific/Chatham")
 Next = Callable[[str, str, datetime], datetime]
 
 
@@ -130,6 +130,7 @@ CHANGES = st.deferred(lambda: st.sampled_from(changes()))
     change=CHANGES,
     seconds=st.integers(-5 * 3600, 5 * 3600),
 )
+@example(cron="* 3 * * *", change=("Pacific/Chatham", datetime(2000, 9, 30, 13, tzinfo=UTC)), seconds=0)
 def test_around_each_change_of_the_clocks_as_well(
     cron_next: Next, cron: str, change: tuple[str, datetime], seconds: int
 ) -> None:

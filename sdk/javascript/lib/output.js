@@ -8,21 +8,18 @@ const now = Date.now; // user code may replace the clock in its own tests
 const { stringify } = JSON;
 
 class Output {
-  #channel;
+  #channel = null;
   #level = null;
+  #console = this.#makeConsole();
 
-  constructor(channel) {
+  /** From now on console.* and warnings go to the channel. */
+  capture(channel) {
     this.#channel = channel;
-  }
-
-  /** From now on console.* and warnings go to the channel. Returns the console. */
-  capture() {
-    globalThis.console = this.#console();
+    globalThis.console = this.#console;
     process.removeAllListeners('warning');
     process.on('warning', (warning) => {
       if (warning.name !== 'ExperimentalWarning') this.text('warning', `${warning.name}: ${warning.message}`);
     });
-    return globalThis.console;
   }
 
   text(level, text) {
@@ -34,7 +31,7 @@ class Output {
     this.#channel.send('L', stringify({ at: now(), level, message }));
   }
 
-  #console() {
+  #makeConsole() {
     const own = new Console({ stdout: this.#stream('info'), stderr: this.#stream('error'), colorMode: false });
     const { log, warn } = own;
     own.debug = (...values) => this.#at('debug', log, values);

@@ -1,0 +1,40 @@
+"""What isolation lacks on this machine, in words for its administrator."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from sandbox import kernel
+from sandbox.orders import Mode
+
+SCOPES_SINCE = 6  # the Landlock ABI that keeps signals and abstract sockets in
+
+
+def gaps_of(mode: Mode, why: Sequence[str], *, own_users: bool, folders: Sequence[str]) -> list[str]:
+    """One sentence each; `why` says what better modes failed with, `folders` what runs must be able to read."""
+    landlock = kernel.landlock_version()
+    gaps = []
+    if mode == "process":
+        gaps.append("no namespaces" + "".join(f": {reason}" for reason in why))
+        gaps.append("the total size of a workspace is not limited, only each file's")
+        if not own_users:
+            gaps.append("runs have the platform's own user: they can change modes and times of its files")
+        if own_users and (closed := sorted({path for path in folders if not others_may_enter(path)})):
+            gaps.append(f"the users of runs cannot enter {', '.join(closed)}: modules there cannot be imported later")
+    if landlock == 0:
+        gaps.append("no Landlock: files that others may read are readable for functions")
+    elif landlock < SCOPES_SINCE and mode == "process" and not own_users:
+        gaps.append(f"Landlock {landlock} is older than {SCOPES_SINCE}: runs can signal the platform's processes")
+    if kernel.MACHINE not in ("x86_64", "aarch64"):
+        gaps.append(f"no seccomp filter for {kernel.MACHINE}")
+    return gaps
+
+
+def others_may_enter(path: str) -> bool:
+    """Whether any user gets to a path, by the modes of the folders above it."""
+    real = Path(os.path.realpath(path))
+    above = [*real.parents, real] if real.is_dir() else list(real.parents)
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in above if folder.exists())

@@ -1,0 +1,67 @@
+// Node.js as a template: the module that template.js loads.
+#include <node_api.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "plan.h"
+#include "rebirth.h"
+#include "template.h"
+
+struct call {
+  napi_env env;
+  napi_value function;
+};
+
+static void call_draw(void *argument) {
+  struct call *call = argument;
+  napi_value global, result;
+  napi_get_global(call->env, &global);
+  napi_call_function(call->env, global, call->function, 0, NULL, &result);
+}
+
+static void begin(void *loop) {
+  if (uv_loop_fork(loop)) give_up("uv_loop_fork");
+}
+
+// serve(control, draw): `draw` makes V8 draw one random number. Returns the process number, in each run only.
+static napi_value serve(napi_env env, napi_callback_info info) {
+  napi_value arguments[2], result;
+  size_t count = 2;
+  int32_t control;
+  uv_loop_t *loop;
+  napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+  if (napi_get_value_int32(env, arguments[0], &control) || napi_get_uv_event_loop(env, &loop)) return NULL;
+  struct call call = {env, arguments[1]};
+  const char *why = find_inherited(call_draw, &call);
+  if (!why) why = make_memory_forkable();
+  if (why) {
+    napi_throw_error(env, NULL, why);
+    return NULL;
+  }
+  serve_orders(control, begin, loop);
+  renew_inherited();
+  napi_create_int32(env, getpid(), &result);
+  return result;
+}
+
+// reallyExit(code), as Node.js has it, but for a fork: it waits for no thread, since those of the template are not there.
+static napi_value really_exit(napi_env env, napi_callback_info info) {
+  napi_value code;
+  size_t count = 1;
+  int32_t number = 0;
+  napi_get_cb_info(env, info, &count, &code, NULL, NULL);
+  if (count > 0) napi_get_value_int32(env, code, &number);
+  _exit(number);
+}
+
+static void export(napi_env env, napi_value exports, const char *name, napi_callback implementation) {
+  napi_value function;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, implementation, NULL, &function);
+  napi_set_named_property(env, exports, name, function);
+}
+
+NAPI_MODULE_INIT() {
+  export(env, exports, "serve", serve);
+  export(env, exports, "reallyExit", really_exit);
+  return exports;
+}

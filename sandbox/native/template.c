@@ -1,0 +1,154 @@
+#define _GNU_SOURCE
+#include "template.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "plan.h"
+
+enum { CHANNEL = 3, MAX_OWN = 64, LARGEST_ORDER = 65536 };
+
+// What comes with an order, in this order.
+struct fds {
+  int channel, output, errors, answer, pid_namespace, mount_namespace, ipc_namespace, uts_namespace;
+};
+enum { FDS = sizeof(struct fds) / sizeof(int) };
+
+static struct {
+  int control, pid_namespace;
+  int end; // own descriptors are below this; what comes with orders is above
+  char kind[MAX_OWN]; // 'e' for an eventfd, 'p' for an epoll
+  char order[LARGEST_ORDER];
+  size_t order_bytes;
+  volatile pid_t run; // written by a process that shares this memory
+} template;
+
+static int moved_up(int fd) {
+  int copy = fcntl(fd, F_DUPFD_CLOEXEC, MAX_OWN);
+  if (copy < 0) give_up("dup");
+  close(fd);
+  return copy;
+}
+
+// Event loops of threads that are not forked leave descriptors behind, which no run may share with another.
+static void survey_descriptors(void) {
+  char path[32], target[64];
+  template.end = CHANNEL + 1;
+  for (int fd = CHANNEL; fd < MAX_OWN; fd++) {
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length < 0) continue;
+    target[length] = 0;
+    template.kind[fd] = !strcmp(target, "anon_inode:[eventfd]") ? 'e' : !strcmp(target, "anon_inode:[eventpoll]") ? 'p' : 0;
+    template.end = fd + 1;
+  }
+  for (int fd = CHANNEL; fd < template.end; fd++) // no holes: a descriptor that arrives gets a number above
+    if (fcntl(fd, F_GETFD) < 0 && dup3(STDIN_FILENO, fd, O_CLOEXEC) < 0) give_up("dup");
+}
+
+const char *make_memory_forkable(void) {
+  FILE *maps = fopen("/proc/self/maps", "re");
+  char line[512], mode[8];
+  unsigned long from, to;
+  const char *why = maps ? NULL : "no /proc/self/maps";
+  while (maps && fgets(line, sizeof line, maps)) {
+    if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) != 3 || strstr(line, "[v")) continue;
+    if (mode[3] == 's' && mode[1] == 'w') why = "memory that forks would share";
+    madvise((void *)from, to - from, MADV_DOFORK);
+  }
+  if (maps) fclose(maps);
+  return why;
+}
+
+static int receive(struct fds *fds) {
+  char control[CMSG_SPACE(sizeof *fds)];
+  struct iovec part = {template.order, sizeof template.order};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  ssize_t size;
+  do size = recvmsg(template.control, &message, MSG_CMSG_CLOEXEC);
+  while (size < 0 && errno == EINTR);
+  struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+  if (size <= 0 || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) return 0;
+  if (!head || head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof *fds)) return 0;
+  memcpy(fds, CMSG_DATA(head), sizeof *fds);
+  template.order_bytes = (size_t)size;
+  return 1;
+}
+
+static void enter(int fd, int kind) {
+  if (setns(fd, kind)) give_up("setns");
+}
+
+// In the run: hold what is its own, and nothing else.
+static void become_run(const struct fds *fds, void (*begin)(void *), void *argument) {
+  if (dup3(fds->channel, CHANNEL, O_CLOEXEC) < 0 || dup3(fds->output, STDOUT_FILENO, O_CLOEXEC) < 0 ||
+      dup3(fds->errors, STDERR_FILENO, O_CLOEXEC) < 0)
+    give_up("dup");
+  enter(fds->mount_namespace, CLONE_NEWNS);
+  enter(fds->ipc_namespace, CLONE_NEWIPC);
+  enter(fds->uts_namespace, CLONE_NEWUTS);
+  if (syscall(SYS_close_range, template.end, ~0u, 0)) give_up("close_range");
+  for (int fd = CHANNEL + 1; fd < template.end; fd++) {
+    int own = template.kind[fd] == 'e' ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+              : template.kind[fd] == 'p' ? epoll_create1(EPOLL_CLOEXEC) : -1;
+    if (own < 0) continue;
+    if (dup3(own, fd, O_CLOEXEC) < 0) give_up("dup");
+    close(own);
+  }
+  begin(argument);
+  carry_out(template.order, template.order_bytes);
+}
+
+// Forks by way of a process that shares our memory and ends at once: the run is then a child of process 1 of its own
+// namespace, which learns of its end from the kernel. Returns the run's number there, 0 in the run, -1 on failure.
+static pid_t __attribute__((noinline)) fork_below(int pid_namespace) {
+  template.run = -1;
+  if (setns(pid_namespace, CLONE_NEWPID)) return -1;
+  pid_t between = vfork();
+  if (between == 0) {
+    pid_t run = fork();
+    if (run == 0) return 0;
+    template.run = run;
+    _exit(0);
+  }
+  if (setns(template.pid_namespace, CLONE_NEWPID)) abort(); // what it forks next would land among a run's processes
+  if (between > 0) waitpid(between, NULL, 0);
+  return template.run;
+}
+
+static int serve_one(void (*begin)(void *), void *argument) {
+  struct fds fds;
+  if (!receive(&fds)) _exit(0);
+  pid_t run = fork_below(fds.pid_namespace);
+  if (run == 0) {
+    become_run(&fds, begin, argument);
+    return 1;
+  }
+  int answer = run < 0 ? -errno : run;
+  (void)!write(fds.answer, &answer, sizeof answer);
+  for (int i = 0; i < (int)FDS; i++) close(((int *)&fds)[i]);
+  return 0;
+}
+
+void serve_orders(int control, void (*begin)(void *), void *argument) {
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  template.pid_namespace = moved_up(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+  template.control = moved_up(control);
+  survey_descriptors();
+  static const char ready[] = "ready";
+  (void)!write(template.control, ready, sizeof ready - 1);
+  while (!serve_one(begin, argument)) {
+  }
+}

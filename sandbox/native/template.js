@@ -1,0 +1,40 @@
+'use strict';
+// node template.js RUNTIME: boots once, then becomes each run of JavaScript by a fork. Descriptor 3 is where orders
+// come from; in a run it is the run's channel.
+
+const fs = require('node:fs');
+const ORDERS = 3;
+
+const runtimeFile = process.argv[2];
+const { prepare, serve } = require(runtimeFile);
+
+/** Returns in each run, with what is different there. */
+function fork() {
+  try {
+    const { serve: serveOrders, reallyExit } = require('./fork.node');
+    return { pid: serveOrders(ORDERS, drawRandomNumber), reallyExit };
+  } catch (error) {
+    fs.writeSync(ORDERS, String(error.message));
+    process.exit(1);
+  }
+}
+
+/** V8 gives an object a random number when it first is a key. */
+function drawRandomNumber() {
+  new WeakSet().add({});
+}
+
+/** What Node.js keeps of its own start, as it would be had the runtime been started in this process. */
+function forgetTemplate({ pid, reallyExit }) {
+  process.reallyExit = reallyExit;
+  Object.defineProperty(process, 'pid', { ...Object.getOwnPropertyDescriptor(process, 'pid'), value: pid });
+  process.argv.splice(1, 2, runtimeFile);
+  process.execArgv.splice(0, process.execArgv.length, ...process.execArgv.filter((flag) => !OF_TEMPLATE.has(flag)));
+  process.chdir(process.env.HOME); // Node.js remembers where the template was
+}
+
+const OF_TEMPLATE = new Set(['--single-threaded', '--v8-pool-size=0']);
+prepare().then(() => {
+  forgetTemplate(fork());
+  serve(ORDERS);
+});

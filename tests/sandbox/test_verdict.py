@@ -1,0 +1,85 @@
+"""From what was observed of a run to what its caller is told."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandbox import Limits
+from sandbox.frames import FrameError
+from sandbox.logs import LogKeeper
+from sandbox.verdict import Observed, verdict
+
+ENDINGS: list[tuple[dict[str, Any], str, str]] = [
+    ({"stopped": "timeout"}, "timeout", "timeout"),
+    ({"stopped": "cancelled"}, "cancelled", "cancelled"),
+    ({"violation": FrameError("protocol_error", "x")}, "error", "protocol_error"),
+    ({"violation": FrameError("result_too_large", "x")}, "error", "result_too_large"),
+    ({"report": {"limit": "memory_limit", "signal": 9}}, "error", "memory_limit"),
+    ({"report": {"limit": "cpu_limit", "signal": 9}}, "error", "cpu_limit"),
+    ({"report": {"signal": signal.SIGXCPU}}, "error", "cpu_limit"),
+    ({"report": {"signal": 9, "cpu_seconds": 12.1}}, "error", "cpu_limit"),
+    ({"report": {"signal": signal.SIGXFSZ}}, "error", "file_size_limit"),
+    ({"report": {"signal": signal.SIGABRT}}, "error", "crashed"),
+    ({"report": {"signal": signal.SIGABRT}, "stderr": b"FATAL ERROR: JavaScript heap out of memory"}, "error", "memory_limit"),
+    ({"report": {"signal": signal.SIGTRAP}, "stderr": b"# Fatal process OOM in x"}, "error", "memory_limit"),
+    ({"report": {"exit": 0}, "stderr": b"heap out of memory"}, "error", "exited"),
+    ({"report": {"signal": 9}, "stderr": b"heap out of memory"}, "error", "crashed"),
+    ({"report": {"exit": 7}}, "error", "exited"),
+    ({"report": {"signal": 40}}, "error", "crashed"),
+    ({"report": {"failed": "x"}}, "error", "sandbox_failed"),
+    ({}, "error", "sandbox_failed"),
+    ({"final": (b"R", b"1"), "stopped": "timeout", "report": {"signal": 9}}, "success", ""),
+    ({"final": (b"R", b"NaN")}, "error", "invalid_result"),
+    ({"final": (b"E", b'{"type": "ValueError", "message": "x"}')}, "error", "ValueError"),
+    ({"final": (b"E", b"[]")}, "error", "invalid_result"),
+    ({"final": (b"H", b'{"status": 200, "headers": {"a": "b"}, "body_base64": ""}')}, "success", ""),
+    ({"final": (b"H", b'{"status": 200, "headers": {"a b": "c"}, "body_base64": ""}')}, "error", "invalid_result"),
+    ({"final": (b"H", b'{"status": 200, "headers": {"a": "b\\nc: d"}, "body_base64": ""}')}, "error", "invalid_result"),
+    ({"final": (b"H", b'{"status": 200, "headers": null, "body_base64": ""}')}, "error", "invalid_result"),
+]  # fmt: skip
+
+
+def observed(**seen: Any) -> Observed:
+    limits = Limits()
+    logs = LogKeeper(1 << 20, 100)
+    logs.add_bytes("error", seen.pop("stderr", b""))
+    return Observed(limits, "node", logs, **seen)
+
+
+@pytest.mark.parametrize(("seen", "status", "error"), ENDINGS, ids=[f"{n} {e[2]}" for n, e in enumerate(ENDINGS)])
+def test_every_ending_has_a_name(seen: dict[str, Any], status: str, error: str) -> None:
+    outcome = verdict(observed(**seen))
+
+    assert outcome.status == status
+    assert (outcome.error.type if outcome.error else "") == error
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from([b"R", b"H", b"E"]), st.binary(max_size=100) | JSON.map(lambda value: json.dumps(value).encode())
+)
+def test_any_final_frame_has_an_outcome(kind: bytes, body: bytes) -> None:
+    outcome = verdict(observed(final=(kind, body)))
+
+    assert outcome.status in ("success", "error")
+    assert (outcome.error is None) == (outcome.status == "success")
+
+
+@given(st.integers(1, 64))
+def test_any_signal_has_an_outcome(number: int) -> None:
+    outcome = verdict(observed(report={"signal": number, "exit": None}))
+
+    assert outcome.error is not None
+    assert outcome.error.message
