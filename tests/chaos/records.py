@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from uuid import UUID
 
@@ -22,8 +23,8 @@ class Run:
     completed: bool
 
 
-def read_runs(file: Path, stopped_at: Mapping[int, float]) -> list[Run]:
-    """All runs; one without an end ended when its process was killed or stopped: `stopped_at` by process id."""
+def read_runs(file: Path, stopped_at: Mapping[int, Sequence[float]]) -> list[Run]:
+    """All runs; one under way when its process was killed or paused ended then: `stopped_at` by process id."""
     starts: dict[tuple[UUID, int], tuple[int, float]] = {}
     ends: dict[tuple[UUID, int], float] = {}
     for line in file.read_text().splitlines():
@@ -35,9 +36,8 @@ def read_runs(file: Path, stopped_at: Mapping[int, float]) -> list[Run]:
         else:
             ends[key] = float(at)
     return [
-        Run(*key, at, min(ends.get(key, at_last), at_last), key in ends)
+        Run(*key, at, min([ends.get(key, inf), *(stop for stop in stopped_at.get(pid, ()) if stop >= at)]), key in ends)
         for key, (pid, at) in starts.items()
-        for at_last in [stopped_at.get(pid, float("inf"))]
     ]
 
 

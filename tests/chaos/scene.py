@@ -31,12 +31,12 @@ class Part:
     def __init__(self, start: Callable[[], Process]) -> None:
         self._start = start
         self.process = start()
-        self.stopped_at: dict[int, float] = {}  # when each process was first hurt, by its id
+        self.stopped_at: dict[int, list[float]] = {}  # when nothing of it ran any more, by the process's id
 
     def hurt(self, how: Callable[[Process], None]) -> None:
         """Do it to the process, and see to it that one runs afterwards."""
-        self.stopped_at.setdefault(self.process.pid, time.monotonic())
         how(self.process)
+        self.stopped_at.setdefault(self.process.pid, []).append(time.monotonic())
         if not self.process.alive():
             self.process = self._start()
 
@@ -53,6 +53,7 @@ class Scene:
         self.urls = [f"http://127.0.0.1:{port}" for port in ports]
         self.apis = [Part(lambda port=port: self._start_api(port)) for port in ports]  # type: ignore[misc]
         self.listeners = [Part(lambda: self._start_listener(LISTENERS[listener])) for _ in range(2)]
+        self._mishaps: list[tuple[str, Callable[[Part, Part], object]]] = []
 
     def _start_api(self, port: int) -> Process:
         return self.parts.start("api", DATABASE_URL=self.parts.database.api_url, ZMESH_PORT=str(port))
@@ -68,20 +69,21 @@ class Scene:
         return self.parts.start("listener", command=command, **environment)
 
     def break_something(self, choose: random.Random) -> str:
-        """One mishap; returns its name."""
-        listener, api = choose.choice(self.listeners), choose.choice(self.apis)
-        mishaps: list[tuple[int, str, Callable[[], object]]] = [
-            (4, "kill a listener", lambda: listener.hurt(Process.kill)),
-            (1, "stop a listener", lambda: listener.hurt(Process.stop)),
-            (1, "pause a listener", lambda: listener.hurt(_pause)),
-            (2, "kill an API", lambda: api.hurt(Process.kill)),
-            (1, "stop an API", lambda: api.hurt(Process.stop)),
-            (1, "kill PostgreSQL", self._kill_postgres),
-            (3, "cut connections", self._cut_connections),
-            (1, "hold a transaction", self._hold_transaction),
-        ]
-        _, name, act = choose.choices(mishaps, [weight for weight, *_ in mishaps])[0]
-        act()
+        """One mishap, each kind as often as the others; returns its name."""
+        if not self._mishaps:
+            self._mishaps = [
+                ("kill a listener", lambda listener, _: listener.hurt(Process.kill)),
+                ("stop a listener", lambda listener, _: listener.hurt(Process.stop)),
+                ("pause a listener", lambda listener, _: listener.hurt(_pause)),
+                ("kill an API", lambda _, api: api.hurt(Process.kill)),
+                ("stop an API", lambda _, api: api.hurt(Process.stop)),
+                ("kill PostgreSQL", lambda *_: self._kill_postgres()),
+                ("cut connections", lambda *_: self._cut_connections()),
+                ("hold a transaction", lambda *_: self._hold_transaction()),
+            ]
+            choose.shuffle(self._mishaps)
+        name, act = self._mishaps.pop()
+        act(choose.choice(self.listeners), choose.choice(self.apis))
         return name
 
     def _kill_postgres(self) -> None:
@@ -112,15 +114,14 @@ class Scene:
             if not part.process.alive():
                 part.hurt(lambda _: None)
 
-    def stopped_at(self) -> dict[int, float]:
+    def stopped_at(self) -> dict[int, list[float]]:
         return {pid: at for part in self.listeners for pid, at in part.stopped_at.items()}
 
 
 def _pause(process: Process) -> None:
-    """It stands still for longer than its lease: what it ran belongs to others by then."""
+    """It stands still for longer than its lease, while more goes wrong: what it ran belongs to others by then."""
     process.signal(signal.SIGSTOP)
-    time.sleep(LEASE_SECONDS + 3)
-    process.signal(signal.SIGCONT)
+    threading.Timer(LEASE_SECONDS + 2, lambda: process.signal(signal.SIGCONT)).start()
 
 
 def _free_port() -> int:

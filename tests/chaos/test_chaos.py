@@ -1,6 +1,6 @@
 """Everything is killed again and again while thousands invoke; afterwards all promises hold.
 
-CHAOS_SECONDS makes it last longer, CHAOS_SEED repeats the order of mishaps."""
+CHAOS_SECONDS makes it last longer (`make chaos`), CHAOS_SEED repeats the order of mishaps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.chaos.scene import Scene, scene
 from tests.databases import Database, Row
 from tests.platform import FINAL, eventually
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "20"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "7"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(1, 1_000_000)
 LIMITS = {"platform": 6, "project": 4, "pair": 2, "key": 1}
 CALLERS = 6
@@ -41,7 +41,7 @@ def storm(scene: Scene, callers: Callers, seconds: float, pause: float) -> list[
         try:
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
-                time.sleep(choose.uniform(0.1, 1.5))
+                time.sleep(choose.uniform(0.1, 1))
                 mishaps.append(scene.break_something(choose))
         finally:
             callers.stop.set()
@@ -110,6 +110,7 @@ def test_nothing_is_lost_doubled_or_beyond_its_limits(tmp_path: Path) -> None:
         assert max(most.values()) <= LIMITS[name], f"more at once than the limit of a {name}: {most}"
 
 
+@pytest.mark.skipif("CHAOS_SECONDS" not in os.environ, reason="make chaos runs it")
 def test_real_runs_happen_as_often_as_their_attempts_at_most(tmp_path: Path) -> None:
     with scene(tmp_path, "real") as stage:
         platform = stage.parts.platform
