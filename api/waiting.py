@@ -177,9 +177,7 @@ def read_answer(id: UUID, text: str) -> Answer | None:
         None if json == "null" else json
         for json in (bytes(raw).decode() for raw in (end.result, end.error, end.response))
     )
-    return Answer(
-        id, end.status, end.version, end.duration_ms, end.queue_ms, end.start_ms, result, error, response
-    )
+    return Answer(id, end.status, end.version, end.duration_ms, end.queue_ms, end.start_ms, result, error, response)
 
 
 def _set(future: Future, answer: Answer | None) -> None:
