@@ -35,6 +35,7 @@ class Call:
     payload: str
     request: str | None = None
     idempotency_key: str | None = None
+    traceparent: str | None = None
     preference: Preference = NO_PREFERENCE
 
     @property
@@ -82,6 +83,7 @@ class Invoker:
             max_attempts=None if call.preference.respond_async else 1,
             reply_channel=self._replies.channel if waits else None,
             idempotency_key=call.idempotency_key,
+            traceparent=call.traceparent,
         )
         with self._replies.expecting(invocation.id) as future:
             id = await self._accept(invocation)

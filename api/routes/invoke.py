@@ -18,7 +18,7 @@ from api.database import Database
 from api.invoking import Call, Invoker
 from api.json_bodies import LARGEST_PAYLOAD, decode_json
 from api.models.invocations import Envelope
-from api.payloads import EMPTY, payload_of, request_of
+from api.payloads import EMPTY, payload_of, request_of, traceparent_of
 from api.preferences import idempotency_key_of, preference_of
 from api.problems import invalid
 from api.routes.common import API_KEY, BEARER, CallerRequest, FunctionId, problems
@@ -79,6 +79,7 @@ async def invoke(
         timeout_ms=function.timeout_ms,
         payload=_payload(await request.body()),
         idempotency_key=idempotency_key_of(request),
+        traceparent=traceparent_of(request),
         preference=preference,
     )
     return envelope(await invoker.invoke(call), preference)
@@ -94,6 +95,7 @@ async def _invoke_publicly(request: Request[PublicFunction, Any, State], invoker
         payload=payload_of(body, request.headers.get("content-type", "")),
         request=request_of(request, path, body),
         idempotency_key=idempotency_key_of(request),
+        traceparent=traceparent_of(request),
         preference=preference,
     )
     return public_answer(await invoker.invoke(call), preference)
