@@ -30,6 +30,7 @@ CLOCK_SECONDS = 1.0
 UPKEEP_SECONDS = 2.0
 GIVE_BACK_SECONDS = 5.0
 GUARD_SECONDS = 0.1
+LEAVE_SECONDS = 3.0
 # While a listener waits, polls become rarer. The first are soon: an insert that began while all listeners were busy
 # notifies nobody, and may commit just after the last claim.
 POLLS_SECONDS = (0.02, 0.1, 0.5, 1.0)
@@ -59,7 +60,6 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()  # set while nothing runs
         self._draining = False  # takes only what its own runs wait for
-        self._leaving = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then let the runs end within `drain_seconds` and give the rest back."""
@@ -91,16 +91,16 @@ class Listener:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.drain_seconds):
                     await self._idle.wait()
-        self._leaving = True
-        if self._lease is not None:
+        lease, self._lease = self._lease, None
+        await self._stop_runs()  # before others may start the same again
+        if lease is not None:
             try:
-                async with asyncio.timeout(3), self._pool.connection() as connection:
-                    returned = await jobs.leave(connection, self._lease)
+                async with asyncio.timeout(LEAVE_SECONDS), self._pool.connection() as connection:
+                    returned = await jobs.leave(connection, lease)
                 if returned:
                     log.info("gave %d invocations back", returned)
             except (*DATABASE_TROUBLE, TimeoutError) as error:
                 log.warning("leaving: %s; the lease will run out by itself", str(error).strip())
-        await self._stop_runs()
 
     async def _stop_runs(self) -> None:
         for cancel in self._running.values():
@@ -112,7 +112,7 @@ class Listener:
 
     async def _keep_lease(self) -> None:
         pause = self._settings.lease_seconds / RENEWALS_PER_LEASE
-        while True:
+        while self._lease is not None or not self._draining:
             try:
                 await (self._register() if self._lease is None else self._renew(self._lease))
             except LeaseLost:
@@ -164,7 +164,7 @@ class Listener:
         polls = 0
         while True:
             lease, free = self._lease, self._free_slots()
-            if lease is None or self._leaving:
+            if lease is None:
                 await self._pause(self._wakeups.jobs, POLLS_SECONDS[-1])
                 continue
             self._wakeups.jobs.clear()
