@@ -13,7 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
 from api.answers import envelope, public_answer
-from api.auth import PublicFunction, function_disabled, public_key, role
+from api.auth import function_disabled, role
 from api.database import Database
 from api.invoking import Call, Invoker
 from api.json_bodies import LARGEST_PAYLOAD, decode_json
@@ -21,9 +21,11 @@ from api.models.invocations import Envelope
 from api.payloads import EMPTY, payload_of, request_of
 from api.preferences import idempotency_key_of, preference_of
 from api.problems import invalid
+from api.public import public_caller
 from api.routes.common import API_KEY, BEARER, CallerRequest, FunctionId, problems
 from api.routes.documented import Invoke, PublicInvoke
 from api.routes.functions import function_of
+from sql.access import PublicFunction
 
 METHODS = [HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE]
 FUNCTION_ANSWERS = {
@@ -103,7 +105,7 @@ PUBLIC_ANSWERS = {
     200: ResponseSpec(
         Envelope, description="The envelope, or the function's own zmesh.response().", generate_examples=False
     ),
-    **problems(404, 409, 413, 422),
+    **problems(403, 404, 405, 409, 413, 422),
     **FUNCTION_ANSWERS,
 }
 
@@ -113,7 +115,7 @@ PUBLIC_ANSWERS = {
     operation_id="invokePublicly",
     operation_class=PublicInvoke,
     summary="Invoke a function with an API key",
-    guards=[public_key],
+    guards=[public_caller],
     status_code=200,
     responses=PUBLIC_ANSWERS,
     security=API_KEY,
@@ -128,7 +130,7 @@ async def invoke_publicly(
 @route(
     "/api/functions/{slug:str}",
     http_method=[method for method in METHODS if method is not HttpMethod.POST],
-    guards=[public_key],
+    guards=[public_caller],
     status_code=200,
     include_in_schema=False,
 )
@@ -142,7 +144,7 @@ async def invoke_by_other_methods(
 @route(
     "/api/functions/{slug:str}/{rest:path}",
     http_method=METHODS,
-    guards=[public_key],
+    guards=[public_caller],
     status_code=200,
     include_in_schema=False,
 )
