@@ -1,6 +1,7 @@
 # make up      set up and run everything here: `zmesh dev`, with options in ARGS
 # make test    every check and test
 # make attack  the attacks on the sandbox's limits: long, and they load the machine
+# make chaos   the test that kills everything at random, for CHAOS_SECONDS (300)
 # make bench   the benchmarks
 # make lock    resolve the Python dependencies anew
 # make wheel   build dist/*.whl
@@ -24,7 +25,7 @@ PROJECT := pyproject.toml hatch_build.py sdk/javascript/package-lock.json
 LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --upgrade
 
-.PHONY: up test attack lint bench lock wheel clean dev system-packages
+.PHONY: up test attack chaos lint bench lock wheel clean dev system-packages
 
 up: $(VENV)/.runtime
 	@exec $(BIN)/zmesh dev $(ARGS)
@@ -40,6 +41,9 @@ lint: dev
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+chaos: dev
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(BIN)/pytest tests/chaos -rP $(ARGS)
 
 bench: dev
 	@$(BIN)/python -m bench $(ARGS)

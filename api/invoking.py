@@ -56,7 +56,7 @@ class Invoked:
 
 def just_queued(id: UUID) -> Answer:
     """An invocation that was accepted a moment ago."""
-    return Answer(id, "queued", None, None, None, None, None)
+    return Answer(id, "queued", None, None, None, None, None, None, None)
 
 
 class Invoker:

@@ -50,11 +50,11 @@ Auth = Annotated[
     Literal["api_key", "jwt", "none"],
     Field(description="Who may call the public route: who has an API key, a member's token, or anybody."),
 ]
-Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Methods = Annotated[
     list[Method],
     AfterValidator(_distinct),
-    Field(min_length=1, max_length=6, description="What the public route takes."),
+    Field(min_length=1, max_length=7, description="What the public route takes."),
 ]
 Origin = Annotated[Text, Field(max_length=255, pattern=r"^(\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]-]+)$")]
 Origins = Annotated[
@@ -76,7 +76,7 @@ Concurrency = Annotated[
 ConcurrencyPerKey = Annotated[
     int, Field(ge=1, le=1_000_000, description="How many invocations with the same concurrency key may run at once.")
 ]
-EVERY_METHOD: list[Method] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+EVERY_METHOD: list[Method] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class FunctionToCreate(Model):

@@ -27,7 +27,10 @@ from api.routes.documented import Invoke, PublicInvoke
 from api.routes.functions import function_of
 from sql.access import PublicFunction
 
-METHODS = [HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE]
+METHODS = [
+    *(HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE),
+    HttpMethod.OPTIONS,
+]
 FUNCTION_ANSWERS = {
     202: ResponseSpec(
         Envelope, description="Accepted and not ended yet: Location says where to look.", generate_examples=False
@@ -160,7 +163,8 @@ async def invoke_below(
 
 router = Router(
     "/",
-    route_handlers=[invoke, invoke_publicly, invoke_by_other_methods, invoke_below],
+    # By other methods first: else Litestar answers OPTIONS by itself.
+    route_handlers=[invoke, invoke_by_other_methods, invoke_publicly, invoke_below],
     tags=["invoking"],
     request_max_body_size=LARGEST_PAYLOAD,
 )

@@ -5,13 +5,13 @@ alter table zmesh.functions
     add column description  text not null default '',
     add column tags         text[] not null default '{}',
     add column auth         text not null default 'api_key',
-    add column methods      text[] not null default '{GET,HEAD,POST,PUT,PATCH,DELETE}',
+    add column methods      text[] not null default '{GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS}',
     add column cors_origins text[] not null default '{*}',
     add constraint functions_description_is_short check (length(description) <= 1000),
     add constraint functions_tags_are_at_most_20 check (cardinality(tags) <= 20 and array_position(tags, null) is null),
     add constraint functions_auth_is_known check (auth in ('api_key', 'jwt', 'none')),
     add constraint functions_methods_are_known
-        check (methods <@ '{GET,HEAD,POST,PUT,PATCH,DELETE}' and cardinality(methods) between 1 and 6),
+        check (methods <@ '{GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS}' and cardinality(methods) between 1 and 7),
     add constraint functions_cors_origins_are_at_most_50
         check (cardinality(cors_origins) <= 50 and array_position(cors_origins, null) is null);
 comment on column zmesh.functions.revision is 'Grows by one with every change of anything; set by trigger. Who sends it back overwrites nobody.';

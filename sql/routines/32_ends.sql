@@ -14,9 +14,23 @@ return row(p_id, p_attempt, p_status, null, null,
            null, null, null, null)::zmesh.outcome;
 comment on function zmesh.failure(uuid, smallint, text, text, text) is 'An end that the platform, not the run, tells of.';
 
+create or replace function zmesh.queue_ms(p_created_at timestamptz, p_run_at timestamptz, p_started_at timestamptz)
+returns numeric
+language sql immutable parallel safe
+return round(extract(epoch from p_started_at - greatest(p_created_at, p_run_at)) * 1000, 1);
+comment on function zmesh.queue_ms(timestamptz, timestamptz, timestamptz) is
+    'How long an invocation was ready before a listener claimed it; null where none has.';
+
+create or replace function zmesh.start_ms(p_started_at timestamptz, p_finished_at timestamptz, p_duration_ms integer)
+returns numeric
+language sql immutable parallel safe
+return greatest(0, round(extract(epoch from p_finished_at - p_started_at) * 1000 - p_duration_ms, 1));
+comment on function zmesh.start_ms(timestamptz, timestamptz, integer) is
+    'What the platform took of the time between claim and end: taking a process, handing over, writing the end.';
+
 create or replace function zmesh.short_answer(
-    p_channel text, p_id uuid, p_status text, p_version integer, p_duration_ms integer, p_result json, p_error jsonb,
-    p_response json)
+    p_channel text, p_id uuid, p_status text, p_version integer, p_duration_ms integer, p_queue_ms numeric,
+    p_start_ms numeric, p_result json, p_error jsonb, p_response json)
 returns text
 language plpgsql stable as $$
 declare
@@ -28,10 +42,10 @@ begin
         return null;
     end if;
     v_answer := p_id || json_build_object('status', p_status, 'version', p_version, 'duration_ms', p_duration_ms,
-                                          'result', p_result, 'error', p_error, 'response', p_response)::text;
+                                          'queue_ms', p_queue_ms, 'start_ms', p_start_ms, 'result', p_result, 'error', p_error, 'response', p_response)::text;
     return case when octet_length(v_answer) <= c_longest then v_answer end;
 end $$;
-comment on function zmesh.short_answer(text, uuid, text, integer, integer, json, jsonb, json) is
+comment on function zmesh.short_answer(text, uuid, text, integer, integer, numeric, numeric, json, jsonb, json) is
     'An id and its end as JSON, for an API that waits and needs to read no row then; null where a notification cannot carry it.';
 
 create or replace function zmesh.end_for_good(p_outcomes zmesh.outcome[], p_now timestamptz) returns void
@@ -57,13 +71,15 @@ begin
                g.concurrency_key, g.end_result, g.end_response, g.end_error
           from gone g
             on conflict do nothing   -- an id that ended before keeps its first end
-        returning id, status, version, duration_ms, result, error, response
+        returning id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at) as queue_ms,
+                  zmesh.start_ms(started_at, finished_at, duration_ms) as start_ms, result, error, response
     ), waiting as (
         delete from zmesh.waiters w using gone g where g.waited and w.invocation_id = g.id
         returning w.invocation_id, w.channel
     )
     select count(zmesh.hint(w.channel, coalesce(
-               zmesh.short_answer(w.channel, k.id, k.status, k.version, k.duration_ms, k.result, k.error, k.response),
+               zmesh.short_answer(w.channel, k.id, k.status, k.version, k.duration_ms, k.queue_ms, k.start_ms, k.result,
+                                  k.error, k.response),
                w.invocation_id::text)))
       into v_told
       from waiting w left join kept k on k.id = w.invocation_id;

@@ -1,5 +1,21 @@
 -- Schedules fire what is due, each due time once, however many clocks call.
 
+create or replace function zmesh.pass_over(p_schedule zmesh.schedules, p_now timestamptz) returns void
+language plpgsql as $$
+declare
+    v_last timestamptz;
+begin
+    if p_schedule.next_due_at <= p_now then
+        v_last := zmesh.last_due(p_schedule.plan, p_schedule.timezone, p_schedule.next_due_at, p_now);
+        insert into zmesh.schedule_runs (schedule_id, due_at, last_due_at, outcome, created_at)
+        values (p_schedule.id, p_schedule.next_due_at, nullif(v_last, p_schedule.next_due_at),
+                case when p_schedule.enabled then 'skipped_changed' else 'skipped_paused' end, p_now)
+            on conflict do nothing;
+    end if;
+end $$;
+comment on function zmesh.pass_over(zmesh.schedules, timestamptz) is
+    'Records the due times that a schedule leaves behind when it goes on after a pause, or is changed.';
+
 create or replace function zmesh.prepare_schedule() returns trigger
 language plpgsql security definer set search_path = pg_catalog as $$
 declare
@@ -32,6 +48,7 @@ begin
     if v_old.id is null or not v_old.enabled
         or (new.cron, new.timezone) is distinct from (v_old.cron, v_old.timezone) then
         new.next_due_at := zmesh.next_due(new.plan, new.timezone, new.updated_at);
+        perform zmesh.pass_over(v_old, new.updated_at);
     end if;
     return new;
 end $$;
