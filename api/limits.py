@@ -1,6 +1,6 @@
 """How much a project and an API key may ask for: requests a second here, and invocations that wait for a listener.
 
-The limits are rows of the database; requests are counted by each process by itself, so that counting costs no round trip.
+The limits are rows of the database; each process counts requests by itself, so that counting costs no round trip.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Limits:
         if key is not None:
             hashed = key_hash(key)
             limit = await self._keys.get(hashed)
-            self._count(hashed, limit and limit.requests_per_second, "API key")
+            self._count(hashed, limit.requests_per_second if limit else None, "API key")
         project = await self._projects.get(project_id)
-        self._count(project_id, project and project.requests_per_second, "project")
+        self._count(project_id, project.requests_per_second if project else None, "project")
 
     async def admit_job(self, project_id: UUID) -> None:
         """Raises Problem 429 where as much waits as may; only what was read within the last second is believed."""

@@ -2,7 +2,7 @@
 
 create or replace function zmesh.load_of(p_projects uuid[])
 returns table (project_id uuid, requests_per_second integer, max_queued integer, queued integer)
-language plpgsql stable security definer set search_path = pg_catalog
+language plpgsql stable
 set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
     return query
