@@ -33,7 +33,7 @@ _MEANINGS = {
     412: "It was changed meanwhile: it has none of the ETags in If-Match.",
     413: "The body is too large.",
     422: "The request is understood, but a value in it is not acceptable; `errors` says which.",
-    429: "Too many attempts; Retry-After says when to try again.",
+    429: "Too many requests; Retry-After says when to try again.",
     503: "The database is not reachable at the moment.",
 }
 

@@ -13,10 +13,11 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
 from api.answers import envelope, public_answer
-from api.auth import function_disabled, role
+from api.auth import api_key, function_disabled, role
 from api.database import Database
 from api.invoking import Call, Invoker
 from api.json_bodies import LARGEST_PAYLOAD, decode_json
+from api.limits import Limits
 from api.models.invocations import Envelope
 from api.payloads import EMPTY, payload_of, request_of
 from api.preferences import idempotency_key_of, preference_of
@@ -65,7 +66,7 @@ def _payload(body: bytes) -> str:
     status_code=200,
     responses={
         200: ResponseSpec(Envelope, description="The function's result.", generate_examples=False),
-        **problems(403, 404, 409, 413, 422),
+        **problems(403, 404, 409, 413, 422, 429),
         **FUNCTION_ANSWERS,
     },
     security=BEARER,
@@ -89,7 +90,10 @@ async def invoke(
     return envelope(await invoker.invoke(call), preference)
 
 
-async def _invoke_publicly(request: Request[PublicFunction, Any, State], invoker: Invoker, path: str) -> Response[Any]:
+async def _invoke_publicly(
+    request: Request[PublicFunction, Any, State], invoker: Invoker, limits: Limits, path: str
+) -> Response[Any]:
+    await limits.admit_request(request.user.project_id, api_key(request))
     body = await request.body()
     preference = preference_of(request)
     call = Call(
@@ -108,7 +112,7 @@ PUBLIC_ANSWERS = {
     200: ResponseSpec(
         Envelope, description="The envelope, or the function's own zmesh.response().", generate_examples=False
     ),
-    **problems(403, 404, 405, 409, 413, 422),
+    **problems(403, 404, 405, 409, 413, 422, 429),
     **FUNCTION_ANSWERS,
 }
 
@@ -124,10 +128,13 @@ PUBLIC_ANSWERS = {
     security=API_KEY,
 )
 async def invoke_publicly(
-    request: Request[PublicFunction, Any, State], invoker: NamedDependency[Invoker], slug: FromPath[str]
+    request: Request[PublicFunction, Any, State],
+    invoker: NamedDependency[Invoker],
+    limits: NamedDependency[Limits],
+    slug: FromPath[str],
 ) -> Response[Any]:
     """The whole body is the payload. A function that returns zmesh.response() answers by itself."""
-    return await _invoke_publicly(request, invoker, "/")
+    return await _invoke_publicly(request, invoker, limits, "/")
 
 
 @route(
@@ -138,10 +145,13 @@ async def invoke_publicly(
     include_in_schema=False,
 )
 async def invoke_by_other_methods(
-    request: Request[PublicFunction, Any, State], invoker: NamedDependency[Invoker], slug: FromPath[str]
+    request: Request[PublicFunction, Any, State],
+    invoker: NamedDependency[Invoker],
+    limits: NamedDependency[Limits],
+    slug: FromPath[str],
 ) -> Response[Any]:
     """The method reaches the function in zmesh.request."""
-    return await _invoke_publicly(request, invoker, "/")
+    return await _invoke_publicly(request, invoker, limits, "/")
 
 
 @route(
@@ -154,11 +164,12 @@ async def invoke_by_other_methods(
 async def invoke_below(
     request: Request[PublicFunction, Any, State],
     invoker: NamedDependency[Invoker],
+    limits: NamedDependency[Limits],
     slug: FromPath[str],
     rest: FromPath[str],
 ) -> Response[Any]:
     """The rest of the path reaches the function in zmesh.request."""
-    return await _invoke_publicly(request, invoker, rest)
+    return await _invoke_publicly(request, invoker, limits, rest)
 
 
 router = Router(

@@ -1,5 +1,5 @@
 create or replace function zmesh.prepare_function() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.slug := coalesce(new.slug, zmesh.slug_of(new.name));
     if new.slug = '' then
@@ -18,7 +18,7 @@ create or replace trigger functions_prepare before insert on zmesh.functions
     for each row execute function zmesh.prepare_function();
 
 create or replace function zmesh.snapshot_function() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.id := old.id;
     new.project_id := old.project_id;
@@ -45,7 +45,7 @@ create or replace trigger functions_snapshot before update on zmesh.functions
     for each row execute function zmesh.snapshot_function();
 
 create or replace function zmesh.cancel_jobs_of_function() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform zmesh.cancel(array(select id from zmesh.queue where function_id = old.id order by id),
                          format('function "%s" was deleted', old.slug));
