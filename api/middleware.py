@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from api.public import CORS_SCOPE
+
 log = logging.getLogger("api.access")
 PUBLIC = "/api/functions/"
 HOOKS = "/hooks/"
@@ -90,7 +92,8 @@ class _Exchange:
 
     def _defaults(self) -> tuple[Header, ...]:
         if self._public:
-            return CORS
+            narrowed: tuple[Header, ...] | None = self._scope.get(CORS_SCOPE)
+            return CORS if narrowed is None else narrowed
         return () if self._scope["path"].startswith(CONSOLE) else ((b"cache-control", b"no-store"),)
 
     async def _drain(self) -> None:
