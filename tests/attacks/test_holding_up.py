@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
@@ -78,7 +77,7 @@ def test_a_project_that_takes_all_locks_there_are_is_stopped(arena: Arena) -> No
 
 def test_a_project_that_takes_all_connections_leaves_the_platform_its_own(arena: Arena) -> None:
     taken: list[psycopg.Connection[object]] = []
-    with pytest.raises(psycopg.OperationalError):
+    with suppress(psycopg.OperationalError):
         while True:
             taken.append(psycopg.connect(arena.attacker.database_url))
 
