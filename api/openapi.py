@@ -17,7 +17,14 @@ from api.models.functions import FunctionChange, FunctionDetails, FunctionToCrea
 from api.models.health import Health
 from api.models.invocations import Envelope, InvocationDetails, InvocationSummary, NumberedLine
 from api.models.problems import ProblemDetails
-from api.models.schedules import ScheduleChange, ScheduleDetails, ScheduleToCreate
+from api.models.schedules import (
+    ScheduleChange,
+    ScheduleDetails,
+    SchedulePreview,
+    ScheduleRunDetails,
+    ScheduleStarted,
+    ScheduleToCreate,
+)
 from api.models.webhooks import Accepted, NewWebhookDetails, WebhookChange, WebhookDetails, WebhookToCreate
 
 TAKEN: list[type[BaseModel]] = [
@@ -29,6 +36,7 @@ GIVEN: list[type[BaseModel]] = [
     *(WebhookDetails, NewWebhookDetails, Envelope, Accepted, Session, Health, ProblemDetails),
     *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
     *(Page[ScheduleDetails], Page[WebhookDetails]),
+    *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
 ]
 
 

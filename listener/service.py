@@ -30,6 +30,7 @@ CLOCK_SECONDS = 1.0
 UPKEEP_SECONDS = 2.0
 GIVE_BACK_SECONDS = 5.0
 GUARD_SECONDS = 0.1
+LEAVE_SECONDS = 3.0
 # While a listener waits, polls become rarer. The first are soon: an insert that began while all listeners were busy
 # notifies nobody, and may commit just after the last claim.
 POLLS_SECONDS = (0.02, 0.1, 0.5, 1.0)
@@ -55,9 +56,10 @@ class Listener:
         self._lease_ends = 0.0  # by this process's clock, and never later than by the database's
         self._give_back_at = 0.0
         self._running: dict[Attempt, asyncio.Event] = {}  # set to stop the run
+        self._lent: set[Attempt] = set()  # those that run in the slot of one that waits for them
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()  # set while nothing runs
-        self._draining = False
+        self._draining = False  # takes only what its own runs wait for
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then let the runs end within `drain_seconds` and give the rest back."""
@@ -89,15 +91,16 @@ class Listener:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.drain_seconds):
                     await self._idle.wait()
-        if self._lease is not None:
+        lease, self._lease = self._lease, None
+        await self._stop_runs()  # before others may start the same again
+        if lease is not None:
             try:
-                async with asyncio.timeout(3), self._pool.connection() as connection:
-                    returned = await jobs.leave(connection, self._lease)
+                async with asyncio.timeout(LEAVE_SECONDS), self._pool.connection() as connection:
+                    returned = await jobs.leave(connection, lease)
                 if returned:
                     log.info("gave %d invocations back", returned)
             except (*DATABASE_TROUBLE, TimeoutError) as error:
                 log.warning("leaving: %s; the lease will run out by itself", str(error).strip())
-        await self._stop_runs()
 
     async def _stop_runs(self) -> None:
         for cancel in self._running.values():
@@ -109,7 +112,7 @@ class Listener:
 
     async def _keep_lease(self) -> None:
         pause = self._settings.lease_seconds / RENEWALS_PER_LEASE
-        while True:
+        while self._lease is not None or not self._draining:
             try:
                 await (self._register() if self._lease is None else self._renew(self._lease))
             except LeaseLost:
@@ -160,17 +163,23 @@ class Listener:
     async def _claim_jobs(self) -> None:
         polls = 0
         while True:
-            lease, free = self._lease, self._settings.slots - len(self._running)
-            if lease is None or free <= 0 or self._draining:
-                await self._pause(self._wakeups.jobs, POLLS_SECONDS[-1])  # a slot that gets free ends it
+            lease, free = self._lease, self._free_slots()
+            if lease is None:
+                await self._pause(self._wakeups.jobs, POLLS_SECONDS[-1])
                 continue
             self._wakeups.jobs.clear()
             if time.monotonic() >= self._give_back_at:
                 await self._give_back(lease)
             claimed = await self._claim(lease, free)
+            if free == 0:  # a slot that gets free ends it, and so does a call of one of the runs
+                await self._pause(self._wakeups.jobs, POLLS_SECONDS[-1])
+                continue
             polls = 0 if claimed else min(polls + 1, len(POLLS_SECONDS) - 1)
-            if len(claimed) < free:  # that was all
+            if sum(not job.lent for job in claimed) < free:  # that was all
                 await self._pause(self._wakeups.jobs, min(POLLS_SECONDS[polls], await self._seconds_to_next()))
+
+    def _free_slots(self) -> int:
+        return 0 if self._draining else max(0, self._settings.slots - (len(self._running) - len(self._lent)))
 
     async def _claim(self, lease: UUID, free: int) -> list[Job]:
         try:
@@ -190,6 +199,8 @@ class Listener:
         for job in claimed:
             self._idle.clear()
             self._running[job.id, job.attempt] = asyncio.Event()
+            if job.lent:
+                self._lent.add((job.id, job.attempt))
             self._start(self._run_job(lease, job))
         return claimed
 
@@ -238,6 +249,7 @@ class Listener:
         if not accepted:
             log.warning("the result of %s, attempt %d, came after its lease", ending.id, ending.attempt)
         self._running.pop((ending.id, ending.attempt), None)
+        self._lent.discard((ending.id, ending.attempt))
         if not self._running:
             self._idle.set()
         self._wakeups.jobs.set()  # a slot is free

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from sql.rows import fetch_all, fetch_one
+from sql.rows import fetch_all, fetch_dicts, fetch_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,38 @@ class ProjectOfUser:
 
 
 @dataclass(frozen=True, slots=True)
+class PublicFunction:
+    """A function as its public route needs to know it."""
+
+    id: UUID
+    project_id: UUID
+    slug: str
+    timeout_ms: int
+    enabled: bool
+    auth: str
+    methods: list[str]
+    cors_origins: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class KeyedFunction:
-    """An API key and the function it asks for. Fields of what does not exist are None."""
+    """An API key and the function it asks for. Fields of a key that does not exist are None."""
 
     key_id: UUID | None
     project_id: UUID | None
     revoked: bool | None
     last_used_at: datetime | None
-    function_id: UUID | None
-    timeout_ms: int | None
-    enabled: bool | None
+    function: PublicFunction | None
+
+
+_FUNCTION_NAMES = [field.name for field in fields(PublicFunction)]
+_FUNCTION = ", ".join(f"f.{name} as function_{name}" for name in _FUNCTION_NAMES)
+
+
+def _function_in(row: Mapping[str, Any]) -> PublicFunction | None:
+    if row["function_id"] is None:
+        return None
+    return PublicFunction(**{name: row[f"function_{name}"] for name in _FUNCTION_NAMES})
 
 
 def key_hash(key: str) -> bytes:
@@ -76,12 +99,10 @@ async def memberships(connection: AsyncConnection, wanted: Sequence[tuple[UUID, 
 
 async def keyed_functions(connection: AsyncConnection, wanted: Sequence[tuple[bytes, str]]) -> list[KeyedFunction]:
     """The key of each (hash, slug) with the function of that slug in the key's project, in this order."""
-    return await fetch_all(
+    rows = await fetch_dicts(
         connection,
-        KeyedFunction,
-        """
-        select k.id as key_id, k.project_id, k.revoked_at is not null as revoked, k.last_used_at,
-               f.id as function_id, f.timeout_ms, f.enabled
+        f"""
+        select k.id as key_id, k.project_id, k.revoked_at is not null as revoked, k.last_used_at, {_FUNCTION}
           from unnest(%s::bytea[], %s::text[]) with ordinality as w (hash, slug, n)
           left join zmesh.api_keys k on k.hash = w.hash
           left join zmesh.functions f on f.project_id = k.project_id and f.slug = w.slug
@@ -89,6 +110,28 @@ async def keyed_functions(connection: AsyncConnection, wanted: Sequence[tuple[by
         """,
         ([hash for hash, _ in wanted], [slug for _, slug in wanted]),
     )
+    names = ("key_id", "project_id", "revoked", "last_used_at")
+    return [KeyedFunction(**{name: row[name] for name in names}, function=_function_in(row)) for row in rows]
+
+
+async def public_functions(
+    connection: AsyncConnection, wanted: Sequence[tuple[UUID | None, str]]
+) -> list[PublicFunction | None]:
+    """The function of each (project, slug), or (None, id), in this order; None where there is none."""
+    rows = await fetch_dicts(
+        connection,
+        f"""
+        select {_FUNCTION}
+          from unnest(%s::uuid[], %s::text[]) with ordinality as w (project_id, name, n)
+          left join lateral (
+              select * from zmesh.functions g where g.project_id = w.project_id and g.slug = w.name
+              union all
+              select * from zmesh.functions g where w.project_id is null and g.id = w.name::uuid) f on true
+         order by w.n
+        """,
+        ([project_id for project_id, _ in wanted], [name for _, name in wanted]),
+    )
+    return [_function_in(row) for row in rows]
 
 
 async def key_was_used(connection: AsyncConnection, key_id: UUID) -> None:

@@ -1,6 +1,6 @@
 create or replace function zmesh.create_project(p_name text, p_slug text, p_verifier text, p_sealed_password bytea)
 returns zmesh.projects
-language plpgsql set search_path = pg_catalog as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     v_project zmesh.projects;
     v_name    text := left(replace(p_slug, '-', '_'), 40) || '_' || left(md5(gen_random_uuid()::text), 6);
