@@ -36,7 +36,7 @@ grant execute on function zmesh.queue_ms(timestamptz, timestamptz, timestamptz),
 grant select on zmesh.projects, zmesh.project_databases, zmesh.migrations to zmesh_listener;
 grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
       zmesh.claim(uuid, integer), zmesh.finish(uuid, zmesh.outcome[]), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.leave(uuid),
-      zmesh.seconds_to_next(), zmesh.end_expired(), zmesh.maintain(),
+      zmesh.seconds_to_next(), zmesh.end_expired(), zmesh.maintain(), zmesh.end_harmful_sessions(),
       zmesh.tick(), zmesh.listener_tick() to zmesh_listener;
 grant usage on type zmesh.outcome to zmesh_listener;
 
