@@ -74,6 +74,7 @@ class Invoker:
         self._replies = replies
         self._limits = limits
         self._inserts: Batcher[NewInvocation, bool] = Batcher(self._insert, LARGEST_INSERT)
+        self._keyed: dict[UUID, Batcher[NewInvocation, bool]] = {}
         self._standings: Batcher[UUID, Answer | None] = Batcher(self._read_standings)
         self._deliveries: Batcher[Delivery, bool] = Batcher(self._insert_deliveries, LARGEST_INSERT)
 
@@ -104,6 +105,8 @@ class Invoker:
 
     async def _invoked_before(self, id: UUID, seconds: float) -> Invoked:
         with self._replies.expecting(id) as future:
+            if waits:
+                await self._database.read(lambda c: invocations.await_end(c, id, self._replies.channel))
             self._replies.look(id)
             answer = await self._wait(future, seconds)
             return Invoked(answer or await self._standing(id), replayed=True)
@@ -135,7 +138,7 @@ class Invoker:
 
     async def _accept(self, invocation: NewInvocation) -> UUID:
         """The id of the invocation: this one's, or the one its idempotency key stands for."""
-        if await self._inserts.ask(invocation):
+        if await self._inserts_with(invocation).ask(invocation):
             return invocation.id
         if invocation.idempotency_key is not None:
             known = await self._database.read(lambda c: invocations.known_by_key(c, invocation))
@@ -150,6 +153,12 @@ class Invoker:
                 return known.id
         await self._explain(invocation)
         return invocation.id
+
+    def _inserts_with(self, invocation: NewInvocation) -> Batcher[NewInvocation, bool]:
+        """A key waits for any transaction that has inserted it: then the calls of its own project do, and no others."""
+        if invocation.idempotency_key is None:
+            return self._inserts
+        return self._keyed.setdefault(invocation.project_id, Batcher(self._insert, LARGEST_INSERT))
 
     async def _explain(self, invocation: NewInvocation) -> None:
         """Why an invocation was left out; returns when it is there after all, from an earlier try of ours."""

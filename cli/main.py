@@ -8,6 +8,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from cli.changes import changes
 from cli.functions import functions
 from cli.login import login
 from cli.output import output_option
@@ -17,7 +18,7 @@ from cli.webhooks import webhooks
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
-        {"name": "Work with functions", "commands": ["functions", "schedules", "webhooks", "login"]},
+        {"name": "Work with functions", "commands": ["functions", "schedules", "webhooks", "changes", "login"]},
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate"]},
     ]
 }
@@ -35,6 +36,7 @@ def zmesh() -> None:
 zmesh.add_command(functions)
 zmesh.add_command(schedules)
 zmesh.add_command(webhooks)
+zmesh.add_command(changes)
 zmesh.add_command(login)
 
 
