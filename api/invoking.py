@@ -105,7 +105,7 @@ class Invoker:
 
     async def _invoked_before(self, id: UUID, seconds: float) -> Invoked:
         with self._replies.expecting(id) as future:
-            if waits:
+            if seconds > 0:
                 await self._database.read(lambda c: invocations.await_end(c, id, self._replies.channel))
             self._replies.look(id)
             answer = await self._wait(future, seconds)
