@@ -26,7 +26,7 @@ from api.json_bodies import JsonRequest
 from api.limits import Limits
 from api.logins import Logins
 from api.openapi import OPENAPI
-from api.routes import functions, health, hooks, invocations, invoke, login, schedules, webhooks
+from api.routes import deployments, functions, health, hooks, invocations, invoke, login, schedules, versions, webhooks
 from api.settings import Settings
 from api.waiting import Replies
 from sql.sealing import Sealer
@@ -35,6 +35,8 @@ CONSOLE = Path(__file__).parent / "static" / "console"
 LARGEST_BODY = 1024 * 1024
 ROUTERS = [
     functions.router,
+    versions.router,
+    deployments.router,
     invoke.router,
     invocations.router,
     schedules.router,
