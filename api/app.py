@@ -26,7 +26,20 @@ from api.json_bodies import JsonRequest
 from api.limits import Limits
 from api.logins import Logins
 from api.openapi import OPENAPI
-from api.routes import deployments, functions, health, hooks, invocations, invoke, login, schedules, versions, webhooks
+from api.project_roles import ProjectRoles
+from api.routes import (
+    changes,
+    deployments,
+    functions,
+    health,
+    hooks,
+    invocations,
+    invoke,
+    login,
+    schedules,
+    versions,
+    webhooks,
+)
 from api.settings import Settings
 from api.waiting import Replies
 from sql.sealing import Sealer
@@ -40,6 +53,7 @@ ROUTERS = [
     invoke.router,
     invocations.router,
     schedules.router,
+    changes.router,
     webhooks.router,
     hooks.router,
     login.router,
@@ -58,6 +72,7 @@ class Parts:
     invoker: Invoker
     hooks: Hooks
     logins: Logins
+    project_roles: ProjectRoles
     sealer: Sealer
 
     @classmethod
@@ -76,6 +91,7 @@ class Parts:
             invoker=invoker,
             hooks=Hooks(database, invoker, sealer),
             logins=Logins(database),
+            project_roles=ProjectRoles(database, sealer, settings.database_url),
             sealer=sealer,
         )
 
@@ -102,7 +118,7 @@ def create_app(parts: Parts) -> Litestar:
         state=State({"access": parts.access}),
         dependencies={
             name: provider(getattr(parts, name))
-            for name in ("database", "invoker", "limits", "access", "hooks", "logins", "sealer")
+            for name in ("database", "invoker", "limits", "access", "hooks", "logins", "project_roles", "sealer")
         },
         exception_handlers=HANDLERS,
         request_class=JsonRequest,

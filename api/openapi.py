@@ -13,6 +13,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.models.auth import Credentials, Session
 from api.models.base import Page
+from api.models.changes import ChangeDetails, ChangeToPassOn
 from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from api.models.health import Health
 from api.models.invocations import Envelope, InvocationDetails, InvocationSummary, NumberedLine
@@ -30,7 +31,7 @@ from api.models.webhooks import Accepted, NewWebhookDetails, WebhookChange, Webh
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
-    *(Credentials, AliasToSet, Deployment),
+    *(Credentials, AliasToSet, Deployment, ChangeToPassOn),
 ]
 GIVEN: list[type[BaseModel]] = [
     *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
@@ -38,6 +39,7 @@ GIVEN: list[type[BaseModel]] = [
     *(AliasDetails, Page[AliasDetails], DeploymentDetails, VersionDiff),
     *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
     *(Page[ScheduleDetails], Page[WebhookDetails]),
+    *(ChangeDetails, Page[ChangeDetails]),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
 ]
 

@@ -18,6 +18,8 @@ from sql.sealing import SealingError
 
 log = logging.getLogger(__name__)
 POOL_SIZE = 6
+DEEPEST = 32  # as zmesh.settings allows
+MOST_RUNS = 4000  # as there are users for
 
 
 def main() -> int:
@@ -38,7 +40,8 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sandbox = Sandbox(slots=settings.slots, run_dir=settings.run_dir, hidden=_platform_folders())
+    runs = min(settings.slots * (1 + DEEPEST), MOST_RUNS)  # a run that waits lends its slot, and its process stays
+    sandbox = Sandbox(slots=runs, run_dir=settings.run_dir, hidden=_platform_folders())
     await sandbox.start()
     try:
         _require(settings.sandbox_required, sandbox)

@@ -42,6 +42,7 @@ class NewInvocation:
     request: str | None = None
     reply_channel: str | None = None
     idempotency_key: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,9 @@ class Recorded:
     cpu_ms: int | None
     peak_memory_mb: int | None
     idempotency_key: str | None
+    parent_id: UUID | None
+    depth: int
+    traceparent: str
     payload: str
     result: str | None
     error: str | None
@@ -118,22 +122,24 @@ _ANSWER = """id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at
              zmesh.start_ms(started_at, finished_at, duration_ms)::float8 as start_ms,
              result::text, error::text, response::text"""
 _SHORT = """id, function_id, function, status, source, version, attempt, max_attempts, created_at, run_at,
-            started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, idempotency_key, error::text"""
+            started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, idempotency_key, parent_id, depth,
+            zmesh.traceparent_of(id, traceparent) as traceparent, error::text"""
 _RECORDED = f"{_SHORT}, payload::text, result::text, response::text"
 LARGEST_RESULT_IN_HISTORY = 65536
 LONGEST_MESSAGE_IN_HISTORY = 4000
 _WANTED = """
-    unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+    unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
            %b::integer[], %b::text[], %b::smallint[], %b::timestamptz[], %b::timestamptz[], %b::integer[],
            %b::text[]{extra}) with ordinality
-        as w (id, project_id, function, payload, request, source, reply_channel, idempotency_key, version, alias,
-              priority, run_at, expires_at, max_attempts, concurrency_key{names}, n)
+        as w (id, project_id, function, payload, request, source, reply_channel, idempotency_key, traceparent,
+              version, alias, priority, run_at, expires_at, max_attempts, concurrency_key{names}, n)
 """
 _INSERT = """
     insert into zmesh.invocations (id, project_id, function, payload, request, source, reply_channel, idempotency_key,
-                                   version, alias, priority, run_at, expires_at, max_attempts, concurrency_key)
+                                   traceparent, version, alias, priority, run_at, expires_at, max_attempts,
+                                   concurrency_key)
     select w.id, w.project_id, w.function, w.payload::jsonb, w.request::json, w.source, w.reply_channel,
-           w.idempotency_key, w.version, w.alias, coalesce(w.priority, 0), w.run_at, w.expires_at,
+           w.idempotency_key, w.traceparent, w.version, w.alias, coalesce(w.priority, 0), w.run_at, w.expires_at,
            coalesce(w.max_attempts, f.max_attempts), w.concurrency_key
 """
 # What cannot be inserted (no such function, a key that is taken) is left out, so that it fails nobody else.
@@ -161,7 +167,17 @@ INSERT_DELIVERIES = f"""
 
 
 def _columns(invocations: Sequence[NewInvocation]) -> tuple[list[Any], ...]:
-    names = ("id", "project_id", "function", "payload", "request", "source", "reply_channel", "idempotency_key")
+    names = (
+        "id",
+        "project_id",
+        "function",
+        "payload",
+        "request",
+        "source",
+        "reply_channel",
+        "idempotency_key",
+        "traceparent",
+    )
     return (
         *([getattr(i, name) for i in invocations] for name in names),
         *([getattr(i.options, field.name) for i in invocations] for field in fields(Options)),

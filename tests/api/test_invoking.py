@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.api.client import Api, echo, eventually, refused, response, standing_in
@@ -147,6 +148,27 @@ def test_a_payload_that_only_grows_too_large_in_the_database_is_413(api: Api) ->
 def test_the_dashboard_wants_the_payload_inside_an_object(api: Api, body: bytes) -> None:
     api.deploy()
     refused(api.call("POST", "/functions/greet/invoke", content=body), 422, "invalid_input")
+
+
+def test_a_key_in_an_open_transaction_holds_up_the_calls_of_its_own_project_only(api: Api, stranger: Api) -> None:
+    """Any role may insert a key and not commit."""
+    api.deploy()
+    stranger.deploy()
+    later = {"prefer": "respond-async"}
+    with psycopg.connect(api.project.url) as connection, ThreadPoolExecutor(10) as pool:
+        connection.execute("insert into zmesh.invocations (function, idempotency_key) values ('greet', 'held')")
+        held = [pool.submit(api.invoke, headers={**later, "idempotency-key": "held"}) for _ in range(10)]
+        waiting = (
+            "select 1 from pg_locks l join pg_stat_activity a using (pid) where not granted and usename = 'zmesh_api'"
+        )
+        eventually(lambda: api.database.rows(waiting), "a call that waits for the transaction")
+        answers = [stranger.invoke(headers={**later, "idempotency-key": f"{n}"}) for n in range(5)]
+        answers += [api.invoke(headers=later)]
+
+        assert [answer.status_code for answer in answers] == [202] * 6
+        assert not any(call.done() for call in held)
+        connection.rollback()
+        assert [call.result().status_code for call in held] == [202] * 10
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
