@@ -109,6 +109,8 @@ class Invoker:
                 answer = await self._wait(future, call.wait_seconds)
                 return Invoked(answer or await self._standing(id), replayed=False)
         with self._replies.expecting(id) as future:
+            if waits:
+                await self._database.read(lambda c: invocations.await_end(c, id, self._replies.channel))
             self._replies.look(id)
             answer = await self._wait(future, call.wait_seconds)
             return Invoked(answer or await self._standing(id), replayed=True)

@@ -251,6 +251,11 @@ async def known_by_key(connection: AsyncConnection, invocation: NewInvocation) -
     )
 
 
+async def await_end(connection: AsyncConnection, id: UUID, reply_channel: str) -> None:
+    """Be told of an invocation's end as its first caller is; it may have ended already."""
+    await connection.execute("select zmesh.await_end(%s, %s)", (id, reply_channel))
+
+
 async def answers(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Answer]:
     """Where these invocations stand."""
     return await fetch_all(
