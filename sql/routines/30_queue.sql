@@ -33,6 +33,7 @@ begin
     if new.parent_id is not null then
         new := zmesh.below_parent(new);
     end if;
+    new := zmesh.choose_version(new);
     return zmesh.once(new);
 end $$;
 comment on function zmesh.prepare_invocation() is
