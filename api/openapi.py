@@ -27,11 +27,11 @@ from api.models.schedules import (
     ScheduleToCreate,
 )
 from api.models.versions import AliasDetails, AliasToSet, Deployment, DeploymentDetails, FunctionVersion, VersionDiff
-from api.models.webhooks import Accepted, NewWebhookDetails, WebhookChange, WebhookDetails, WebhookToCreate
+from api.models.webhooks import Accepted, NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
-    *(Credentials, AliasToSet, Deployment, ChangeToPassOn),
+    *(Rotation, Credentials, AliasToSet, Deployment, ChangeToPassOn),
 ]
 GIVEN: list[type[BaseModel]] = [
     *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
