@@ -17,7 +17,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 from pydantic import BaseModel
 
-from api.auth import Access, Tokens
+from api.auth import Access
 from api.database import Database
 from api.errors import HANDLERS
 from api.hooks import Hooks
@@ -25,8 +25,22 @@ from api.invoking import Invoker
 from api.json_bodies import JsonRequest
 from api.logins import Logins
 from api.openapi import OPENAPI
-from api.routes import functions, health, hooks, invocations, invoke, login, schedules, webhooks
+from api.routes import (
+    functions,
+    health,
+    hooks,
+    invocations,
+    invoke,
+    keys,
+    login,
+    members,
+    projects,
+    schedules,
+    webhooks,
+)
+from api.sessions import Sessions
 from api.settings import Settings
+from api.tokens import Tokens
 from api.waiting import Replies
 from sql.sealing import Sealer
 
@@ -39,6 +53,9 @@ ROUTERS = [
     schedules.router,
     webhooks.router,
     hooks.router,
+    projects.router,
+    members.router,
+    keys.router,
     login.router,
     health.router,
 ]
@@ -53,7 +70,7 @@ class Parts:
     access: Access
     invoker: Invoker
     hooks: Hooks
-    logins: Logins
+    sessions: Sessions
     sealer: Sealer
 
     @classmethod
@@ -63,13 +80,14 @@ class Parts:
         database = Database(settings.database_url)
         replies = Replies(settings.database_url, database)
         invoker = Invoker(database, replies)
+        tokens = Tokens(settings.jwt_secret_key)
         return cls(
             database=database,
             replies=replies,
-            access=Access(database, Tokens(settings.jwt_secret_key)),
+            access=Access(database, tokens),
             invoker=invoker,
             hooks=Hooks(database, invoker, sealer),
-            logins=Logins(database),
+            sessions=Sessions(database, Logins(database), tokens),
             sealer=sealer,
         )
 
@@ -96,7 +114,7 @@ def create_app(parts: Parts) -> Litestar:
         state=State({"access": parts.access}),
         dependencies={
             name: provider(getattr(parts, name))
-            for name in ("database", "invoker", "access", "hooks", "logins", "sealer")
+            for name in ("database", "invoker", "access", "hooks", "sessions", "sealer")
         },
         exception_handlers=HANDLERS,
         request_class=JsonRequest,
