@@ -1,7 +1,9 @@
 # make up      set up and run everything here: `zmesh dev`, with options in ARGS
 # make test    every check and test
 # make attack  the attacks on the sandbox's limits: long, and they load the machine
-# make bench   the benchmarks
+# make chaos   the test that kills everything at random, for CHAOS_SECONDS (300)
+# make bench   a no-op over HTTP beside the bare round trip to PostgreSQL
+# make bench-queue  our queue and those of others, side by side
 # make lock    resolve the Python dependencies anew
 # make wheel   build dist/*.whl
 # make clean   remove what the commands above made, data of `zmesh dev` excepted
@@ -24,7 +26,7 @@ PROJECT := pyproject.toml hatch_build.py sdk/javascript/package-lock.json
 LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --upgrade
 
-.PHONY: up test attack lint bench lock wheel clean dev system-packages
+.PHONY: up test attack chaos lint bench bench-queue lock wheel clean dev system-packages
 
 up: $(VENV)/.runtime
 	@exec $(BIN)/zmesh dev $(ARGS)
@@ -41,8 +43,14 @@ lint: dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+chaos: dev
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(BIN)/pytest tests/chaos -rP $(ARGS)
+
 bench: dev
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-queue: dev
+	@$(BIN)/python -m bench.queue_side_by_side $(ARGS)
 
 wheel: dev
 	@$(BIN)/python -m build --wheel --no-isolation

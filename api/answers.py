@@ -24,11 +24,11 @@ NOT_FOR_FUNCTIONS = frozenset(
     {
         *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
         *("te", "trailer", "transfer-encoding", "upgrade"),
-        *("content-length", "date", "server"),
+        *("content-length", "date", "server", "server-timing", "x-request-id"),
     }
 )
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+UNSAFE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 WITHOUT_BODY = (204, 304)
 
 
@@ -89,6 +89,8 @@ def public_answer(invoked: Invoked, preference: Preference) -> Response[bytes]:
 def _headers(invoked: Invoked, preference: Preference) -> dict[str, str]:
     answer = invoked.answer
     headers = {ID_HEADER: str(answer.id)}
+    if answer.final and (timing := _server_timing(answer)):
+        headers["Server-Timing"] = timing
     if not answer.final:
         headers["Location"] = f"/invocations/{answer.id}"
         headers["Retry-After"] = "1"
@@ -99,6 +101,11 @@ def _headers(invoked: Invoked, preference: Preference) -> dict[str, str]:
     if invoked.replayed:
         headers["Idempotent-Replayed"] = "true"
     return headers
+
+
+def _server_timing(answer: Answer) -> str:
+    phases = {"queue": answer.queue_ms, "start": answer.start_ms, "run": answer.duration_ms}
+    return ", ".join(f"{name};dur={value:g}" for name, value in phases.items() if value is not None)
 
 
 def _decoded(response: str) -> tuple[FunctionResponse, bytes]:
@@ -128,7 +135,7 @@ def _safe_headers(given: dict[str, Any]) -> list[tuple[str, str]]:
             continue
         for one in value if isinstance(value, list) else [value]:
             text = str(one).strip()
-            if not UNSAFE.search(text) and text.isascii():
+            if not UNSAFE.search(text):
                 safe.append((lower, text))
     return safe
 

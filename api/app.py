@@ -23,6 +23,7 @@ from api.errors import HANDLERS
 from api.hooks import Hooks
 from api.invoking import Invoker
 from api.json_bodies import JsonRequest
+from api.limits import Limits
 from api.logins import Logins
 from api.openapi import OPENAPI
 from api.routes import (
@@ -67,6 +68,7 @@ class Parts:
 
     database: Database
     replies: Replies
+    limits: Limits
     access: Access
     invoker: Invoker
     hooks: Hooks
@@ -79,11 +81,13 @@ class Parts:
         sealer = Sealer(settings.secret_key)
         database = Database(settings.database_url)
         replies = Replies(settings.database_url, database)
-        invoker = Invoker(database, replies)
+        limits = Limits(database)
+        invoker = Invoker(database, replies, limits)
         tokens = Tokens(settings.jwt_secret_key)
         return cls(
             database=database,
             replies=replies,
+            limits=limits,
             access=Access(database, tokens),
             invoker=invoker,
             hooks=Hooks(database, invoker, sealer),
@@ -114,7 +118,7 @@ def create_app(parts: Parts) -> Litestar:
         state=State({"access": parts.access}),
         dependencies={
             name: provider(getattr(parts, name))
-            for name in ("database", "invoker", "access", "hooks", "sessions", "sealer")
+            for name in ("database", "invoker", "limits", "access", "hooks", "sessions", "sealer")
         },
         exception_handlers=HANDLERS,
         request_class=JsonRequest,

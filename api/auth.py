@@ -16,10 +16,10 @@ from litestar.handlers import BaseRouteHandler
 
 from api.batching import Batcher
 from api.database import Database
-from api.problems import Problem, not_found, unauthorized
+from api.problems import Problem, unauthorized
 from api.tokens import Identity, Tokens
 from sql import access
-from sql.access import KeyedFunction, Membership
+from sql.access import KeyedFunction, Membership, PublicFunction
 from sql.errors import DomainError
 
 KEY_PREFIX = "zb_"
@@ -51,15 +51,6 @@ class Caller:
         return self.functions is None or function_id in self.functions
 
 
-@dataclass(frozen=True, slots=True)
-class PublicFunction:
-    """A function that the caller's API key may invoke."""
-
-    project_id: UUID
-    slug: str
-    timeout_ms: int
-
-
 class Access:
     """Looks up what credentials stand for, at each request, so that a change counts at once on every replica."""
 
@@ -68,6 +59,7 @@ class Access:
         self._database = database
         self._members: Batcher[Identity, Membership] = Batcher(self._read_members)
         self._keys: Batcher[tuple[bytes, str], KeyedFunction] = Batcher(self._read_keys)
+        self._functions: Batcher[tuple[UUID | None, str], PublicFunction | None] = Batcher(self._read_functions)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def person(self, token: str) -> Caller:
@@ -87,14 +79,18 @@ class Access:
         functions = None if found.functions is None else frozenset(found.functions)
         return Caller(found.project_id, "viewer", functions=functions)
 
-    async def public_function(self, key: str, slug: str) -> PublicFunction:
-        """The function to invoke with a key. Raises Problem 401, 404 or 409."""
-        found = await self._keyed(key, slug)
-        if found.project_id is None or found.timeout_ms is None:
-            raise not_found("function", slug)
-        if not found.enabled:
-            raise function_disabled(slug)
-        return PublicFunction(found.project_id, slug, found.timeout_ms)
+    async def function_by_key(self, key: str, slug: str) -> PublicFunction | None:
+        """The function of this slug in the project of an API key. Raises Problem 401."""
+        return (await self._keyed(key, slug)).function
+
+    async def function_by_token(self, token: str, slug: str) -> tuple[PublicFunction | None, UUID]:
+        """The function of this slug in the project of a person's token, and who that is. Raises Problem 401 or 403."""
+        caller = await self.person(token)
+        return await self._functions.ask((caller.project_id, slug)), caller.person
+
+    async def function_by_id(self, id: UUID) -> PublicFunction | None:
+        """The function of this id, in whatever project."""
+        return await self._functions.ask((None, str(id)))
 
     async def _keyed(self, key: str, slug: str) -> KeyedFunction:
         found = await self._keys.ask((access.key_hash(key), slug))
@@ -125,6 +121,9 @@ class Access:
 
     async def _read_keys(self, wanted: list[tuple[bytes, str]]) -> Sequence[KeyedFunction]:
         return await self._database.read(lambda connection: access.keyed_functions(connection, wanted))
+
+    async def _read_functions(self, wanted: list[tuple[UUID | None, str]]) -> Sequence[PublicFunction | None]:
+        return await self._database.read(lambda connection: access.public_functions(connection, wanted))
 
 
 def function_disabled(slug: str) -> Problem:
@@ -158,7 +157,7 @@ def role(least: str) -> Guard:
                 "This endpoint needs a dashboard token.",
                 "Send the header Authorization: Bearer <token>; POST /auth/login gives one.",
             )
-        caller = await _access(connection).person(token)
+        caller = await access_of(connection).person(token)
         demand_role(caller.role, least)
         connection.scope["user"] = caller
 
@@ -171,23 +170,7 @@ async def person_or_key(connection: Connection, _: BaseRouteHandler) -> None:
     if key is None:
         await role("viewer")(connection, _)
     else:
-        connection.scope["user"] = await _access(connection).program(key)
-
-
-async def public_key(connection: Connection, _: BaseRouteHandler) -> None:
-    """A guard of the public route; finds the function as well, in the same round trip."""
-    key = api_key(connection)
-    if key is None:
-        raise unauthorized(
-            "missing_credentials",
-            "This endpoint needs an API key.",
-            "Send the header x-api-key: zb_…",
-            scheme="ApiKey",
-        )
-    slug = connection.path_params["slug"]
-    if not SLUG.fullmatch(slug):
-        raise not_found("function", slug)
-    connection.scope["user"] = await _access(connection).public_function(key, slug)
+        connection.scope["user"] = await access_of(connection).program(key)
 
 
 def demand_role(role: str, least: str) -> None:
@@ -196,6 +179,7 @@ def demand_role(role: str, least: str) -> None:
         raise Problem(403, "forbidden", f"This needs the role {least}; yours is {role}.")
 
 
-def _access(connection: Connection) -> Access:
+def access_of(connection: Connection) -> Access:
+    """The application's own."""
     found: Access = connection.app.state.access
     return found

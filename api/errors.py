@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -10,11 +11,12 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from api.problems import Problem, of_domain_error, too_large
+from api.problems import Problem, invalid, of_domain_error, too_large
 from sql.errors import DomainError
 
 log = logging.getLogger(__name__)
 AnyRequest = Request[Any, Any, Any]
+MISSING_PARAMETER = re.compile(r"Missing required query parameter '(\w+)'")
 
 
 def _problem(_: AnyRequest, problem: Problem) -> Response[bytes]:
@@ -27,6 +29,8 @@ def _domain_error(_: AnyRequest, error: DomainError) -> Response[bytes]:
 
 def _validation(_: AnyRequest, error: ValidationException) -> Response[bytes]:
     """What Litestar and pydantic found: one entry for each field."""
+    if missing := MISSING_PARAMETER.match(error.detail):
+        return invalid(missing[1], "is missing from the query").response()
     found: list[Any] = error.extra if isinstance(error.extra, list) else []
     errors = [
         {"field": _field(str(one.get("key", ""))), "message": _message(str(one.get("message", "")))}

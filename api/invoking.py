@@ -12,6 +12,7 @@ from api.auth import function_disabled
 from api.batching import Batcher
 from api.database import Database
 from api.ids import new_id
+from api.limits import Limits
 from api.preferences import NO_PREFERENCE, Preference
 from api.problems import Problem, not_found
 from api.waiting import Future, Replies
@@ -56,21 +57,23 @@ class Invoked:
 
 def just_queued(id: UUID) -> Answer:
     """An invocation that was accepted a moment ago."""
-    return Answer(id, "queued", None, None, None, None, None)
+    return Answer(id, "queued", None, None, None, None, None, None, None)
 
 
 class Invoker:
     """Turns calls into rows and waits for their ends; it never runs anything."""
 
-    def __init__(self, database: Database, replies: Replies) -> None:
+    def __init__(self, database: Database, replies: Replies, limits: Limits) -> None:
         self._database = database
         self._replies = replies
+        self._limits = limits
         self._inserts: Batcher[NewInvocation, bool] = Batcher(self._insert, LARGEST_INSERT)
         self._standings: Batcher[UUID, Answer | None] = Batcher(self._read_standings)
         self._deliveries: Batcher[Delivery, bool] = Batcher(self._insert_deliveries, LARGEST_INSERT)
 
     async def invoke(self, call: Call) -> Invoked:
         """Accept a call durably, then wait as long as its caller wants to. Raises Problem or DomainError."""
+        await self._limits.admit_job(call.project_id)
         waits = call.wait_seconds > 0
         invocation = NewInvocation(
             id=new_id(),
@@ -97,6 +100,7 @@ class Invoker:
 
     async def deliver(self, delivery: Delivery) -> tuple[UUID, bool]:
         """Accept a webhook's message durably; returns its invocation, and whether the message is new."""
+        await self._limits.admit_job(delivery.invocation.project_id)
         id = delivery.invocation.id
         if await self._deliveries.ask(delivery):
             return id, True

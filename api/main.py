@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 
 from api.app import Parts, create_app
+from api.connections import GuardedProtocol
 from api.middleware import Edge
 from api.settings import Settings, SettingsError, read_settings
 from api.waiting import Replies
@@ -49,7 +50,7 @@ def _config(settings: Settings, parts: Parts) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=GuardedProtocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
+
+from api.public import CORS_SCOPE
 
 log = logging.getLogger("api.access")
 PUBLIC = "/api/functions/"
@@ -15,6 +19,7 @@ HOOKS = "/hooks/"
 CONSOLE = "/console/"
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 5.0
+REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -47,7 +52,7 @@ class Edge:
             return
         exchange = _Exchange(scope, receive, send)
         try:
-            if scope["method"] == "OPTIONS" and scope["path"].startswith(PUBLIC):
+            if _is_preflight(scope):
                 await exchange.answer_preflight()
             else:
                 await self._app(scope, exchange.receive, exchange.send)
@@ -66,6 +71,7 @@ class _Exchange:
         self._status = 0
         self._body_ended = False
         self._public = scope["path"].startswith(PUBLIC)
+        self._request_id = _request_id(scope)
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -78,6 +84,7 @@ class _Exchange:
             await self._drain()
             self._status = message["status"]
             headers: list[Header] = list(message["headers"])
+            headers.append((b"x-request-id", self._request_id))
             _add_missing(headers, SECURITY)
             _add_missing(headers, self._defaults())
             message["headers"] = headers
@@ -85,7 +92,8 @@ class _Exchange:
 
     def _defaults(self) -> tuple[Header, ...]:
         if self._public:
-            return CORS
+            narrowed: tuple[Header, ...] | None = self._scope.get(CORS_SCOPE)
+            return CORS if narrowed is None else narrowed
         return () if self._scope["path"].startswith(CONSOLE) else ((b"cache-control", b"no-store"),)
 
     async def _drain(self) -> None:
@@ -113,7 +121,27 @@ class _Exchange:
         if path.startswith(HOOKS):
             path = f"{HOOKS}***"  # the token is a secret
         milliseconds = (time.perf_counter() - self._started) * 1000
-        log.info("%s %s %d %.1fms", self._scope["method"], _printable(path), self._status, milliseconds)
+        line = (self._scope["method"], _printable(path), self._status, milliseconds, self._request_id.decode())
+        log.info("%s %s %d %.1fms %s", *line)
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """A browser asks, without credentials. Any other OPTIONS request is the function's own to answer."""
+    return (
+        scope["method"] == "OPTIONS"
+        and scope["path"].startswith(PUBLIC)
+        and any(name == b"access-control-request-method" for name, _ in scope["headers"])
+    )
+
+
+def _request_id(scope: Scope) -> bytes:
+    """The caller's X-Request-Id if it is one, else a new one that the endpoint sees as if it had been sent."""
+    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    if len(given) == 1 and REQUEST_ID.fullmatch(given[0]):
+        return bytes(given[0])
+    new = secrets.token_hex(16).encode()
+    scope["headers"] = [*((n, v) for n, v in scope["headers"] if n != b"x-request-id"), (b"x-request-id", new)]
+    return new
 
 
 def _add_missing(headers: list[Header], defaults: Iterable[Header]) -> None:

@@ -30,7 +30,14 @@ from api.models.projects import (
     ProjectDetails,
     ProjectToCreate,
 )
-from api.models.schedules import ScheduleChange, ScheduleDetails, ScheduleToCreate
+from api.models.schedules import (
+    ScheduleChange,
+    ScheduleDetails,
+    SchedulePreview,
+    ScheduleRunDetails,
+    ScheduleStarted,
+    ScheduleToCreate,
+)
 from api.models.webhooks import Accepted, NewWebhookDetails, WebhookChange, WebhookDetails, WebhookToCreate
 
 TAKEN: list[type[BaseModel]] = [
@@ -45,6 +52,7 @@ GIVEN: list[type[BaseModel]] = [
     *(Page[ScheduleDetails], Page[WebhookDetails], ProjectDetails, MemberDetails, InvitationDetails),
     *(NewInvitationDetails, KeyDetails, NewKeyDetails, Page[ProjectDetails], Page[MemberDetails]),
     *(Page[InvitationDetails], Page[KeyDetails]),
+    *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
 ]
 
 

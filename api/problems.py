@@ -36,7 +36,8 @@ class Problem(Exception):
         self.errors = list(errors)
         self.headers = dict(headers or {})
 
-    def response(self) -> Response[bytes]:
+    def body(self) -> bytes:
+        """The document."""
         body: dict[str, Any] = {
             "type": f"urn:zmesh:problem:{self.code}",
             "title": HTTPStatus(self.status).phrase,
@@ -48,7 +49,10 @@ class Problem(Exception):
             body["hint"] = self.hint
         if self.errors:
             body["errors"] = self.errors
-        return Response(msgspec.json.encode(body), status_code=self.status, media_type=MEDIA_TYPE, headers=self.headers)
+        return msgspec.json.encode(body)
+
+    def response(self) -> Response[bytes]:
+        return Response(self.body(), status_code=self.status, media_type=MEDIA_TYPE, headers=self.headers)
 
 
 def unauthorized(code: str, detail: str, hint: str = "", *, scheme: str = "Bearer") -> Problem:

@@ -157,6 +157,8 @@ class End(msgspec.Struct):
     status: Literal["success", "error", "timeout", "cancelled"]
     version: int | None
     duration_ms: int | None
+    queue_ms: float | None
+    start_ms: float | None
     result: msgspec.Raw
     error: msgspec.Raw
     response: msgspec.Raw
@@ -175,7 +177,7 @@ def read_answer(id: UUID, text: str) -> Answer | None:
         None if json == "null" else json
         for json in (bytes(raw).decode() for raw in (end.result, end.error, end.response))
     )
-    return Answer(id, end.status, end.version, end.duration_ms, result, error, response)
+    return Answer(id, end.status, end.version, end.duration_ms, end.queue_ms, end.start_ms, result, error, response)
 
 
 def _set(future: Future, answer: Answer | None) -> None:

@@ -82,11 +82,17 @@ def deploy(client: Client, wanted: Mapping[str, Any]) -> Deployment:
     before = look_up_function(client, wanted["name"])
     if before is None:
         return Deployment(None, client.call("POST", "/functions", dict(wanted)).body)
-    target = {key: value for key, value in wanted.items() if key != "name"}
+    return change(client, before, {key: value for key, value in wanted.items() if key != "name"})
+
+
+def change(client: Client, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> Deployment:
+    """Send what differs from `before`, unless somebody else has changed the function since. Raises CliError."""
+    target = dict(wanted)
     if "env_vars" in target:
         target["env_vars"] = {**before["env_vars"], **target["env_vars"]}
     changes = {key: value for key, value in target.items() if before[key] != value}
     if not changes:
         return Deployment(before, before)
-    after = client.call("PATCH", f"/functions/{before['id']}", changes).body
+    unchanged_since = {"If-Match": f'"{before["revision"]}"'}
+    after = client.call("PATCH", f"/functions/{before['id']}", changes, headers=unchanged_since).body
     return Deployment(before, after, tuple(changes))

@@ -1,4 +1,4 @@
-"""`zmesh functions`: deploy, list, show, versions, rollback and delete; invoking and logs have files of their own."""
+"""`zmesh functions`: deploying, settings, versions and deleting; invoking and logs have files of their own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import rich_click as click
 
 from cli.client import ApiError, Client
 from cli.connecting import connected, find_function
-from cli.deploying import Deployment, deploy, read_function
+from cli.deploying import Deployment, change, deploy, read_function
 from cli.errors import CliError, CommandFailed
 from cli.history import logs
 from cli.invoking import invoke
 from cli.output import ago, output_option, print_code, print_json, print_table, progress, style
+from cli.settings import settings_of, settings_options
 
 DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+NOT_SETTINGS = ("project_id", "code", "env_vars", "created_at", "updated_at", "revision")
 ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_black"}
 
 
@@ -32,24 +34,17 @@ functions.add_command(logs)
 @functions.command("deploy")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the function. Default: the file's name without its ending.")
-@click.option("--entry-point", help="What to call in the file. Default for a new function: handler.")
-@click.option("--timeout-ms", type=int, help="Wall-clock limit of a run. Default for a new function: 10000.")
-@click.option("--memory-mb", type=int, help="Memory limit of a run. Default for a new function: 256.")
-@click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="Set a variable; may be repeated.")
+@settings_options
 @output_option
 @connected
-def deploy_files(
-    client: Client, files: tuple[Path, ...], name: str | None, variables: tuple[str, ...], output: str, **settings: Any
-) -> None:
+def deploy_files(client: Client, files: tuple[Path, ...], name: str | None, output: str, **options: Any) -> None:
     """Create functions from files, or update them.
 
     What changes is shown; a function that is as wanted already is left alone.
     """
     if name and len(files) > 1:
         raise click.UsageError("--name goes with one file only.")
-    wanted = {key: value for key, value in settings.items() if value is not None}
-    if variables:
-        wanted["env_vars"] = dict(_variable(text) for text in variables)
+    wanted = settings_of(options)
     done, failed = [], False
     for file in files:
         try:
@@ -70,11 +65,21 @@ def deploy_files(
         raise CommandFailed
 
 
-def _variable(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise click.BadParameter(f'"{text}" is not KEY=VALUE.', param_hint="--env")
-    return key, value
+@functions.command("update")
+@click.argument("name")
+@settings_options
+@output_option
+@connected
+def update(client: Client, name: str, output: str, **options: Any) -> None:
+    """Change settings of a function. What is not given stays as it is."""
+    wanted = settings_of(options)
+    if not wanted:
+        raise click.UsageError("Nothing to change: give at least one setting.")
+    deployment = change(client, find_function(client, name), wanted)
+    if output == "json":
+        print_json(_described(deployment))
+    else:
+        _show_deployment(deployment)
 
 
 def _described(deployment: Deployment) -> dict[str, Any]:
@@ -103,11 +108,12 @@ def _show_deployment(deployment: Deployment) -> None:
 
 
 @functions.command("list")
+@click.option("--tag", help="Only functions with this tag.")
 @output_option
 @connected
-def list_functions(client: Client, output: str) -> None:
+def list_functions(client: Client, tag: str | None, output: str) -> None:
     """List the functions of the project."""
-    found = list(client.items("/functions", code="false"))
+    found = list(client.items("/functions", code="false", **({"tag": tag} if tag else {})))
     if output == "json":
         print_json([{key: value for key, value in function.items() if key != "code"} for function in found])
         return
@@ -136,10 +142,13 @@ def show(client: Client, name: str, output: str) -> None:
     if output == "json":
         print_json(function)
         return
-    for key in ("name", "slug", "id", "language", "version", "entry_point", "timeout_ms", "memory_mb", "enabled"):
-        click.echo(f"{style(f'{key:<12}', dim=True)}{function[key]}")
-    for key, value in function["env_vars"].items():
-        click.echo(f"{style('variable    ', dim=True)}{key}={value}")
+    facts = [(key, value) for key, value in function.items() if key not in NOT_SETTINGS]
+    facts += [("variable", f"{key}={value}") for key, value in function["env_vars"].items()]
+    if function["auth"] == "none":
+        facts.append(("public URL", f"{client.connection.url}/api/functions/{function['id']}"))
+    for key, value in facts:
+        text = ", ".join(value) if isinstance(value, list) else "" if value is None else value
+        click.echo(f"{style(f'{key:<24}', dim=True)}{text}".rstrip())
     click.echo()
     print_code(function["code"], function["language"])
 

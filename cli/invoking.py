@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from pathlib import Path
 from typing import Any, NoReturn
 
 import rich_click as click
@@ -14,6 +12,7 @@ from cli.client import ApiError, Client, Response, quoted
 from cli.connecting import connected, find_function, no_such_function
 from cli.errors import CommandFailed
 from cli.output import output_option, print_json, progress, style
+from cli.payloads import read_payload
 
 LONGEST_WAIT = 920  # a little over the longest timeout that a function can have
 POLL_SECONDS = 0.5
@@ -32,7 +31,7 @@ def invoke(client: Client, name: str, data: str, detached: bool, output: str) ->
     On a terminal that is the result alone; in JSON it is the whole answer, with status, duration_ms and error.
     Ends with status 1 when the function fails.
     """
-    response = _invoke(client, name, _payload(data), detached)
+    response = _invoke(client, name, read_payload(data).encode(), detached)
     answer = response.body
     if not isinstance(answer, dict) or answer.get("invocation_id") != response.invocation_id:
         _print_raw(response)
@@ -49,27 +48,6 @@ def invoke(client: Client, name: str, data: str, detached: bool, output: str) ->
         _say(f"{answer['status']}. It shows up in: zmesh functions logs {name}")
     if answer["status"] not in ("success", *RUNNING):
         _fail(answer, name, output)
-
-
-def _payload(data: str) -> bytes:
-    """The JSON text, kept as it was written."""
-    try:
-        if data == "-":
-            text = sys.stdin.read()
-        elif data.startswith("@"):
-            text = Path(data[1:]).read_text("utf-8")
-        else:
-            text = data
-        json.loads(text, parse_constant=_no_constant)
-    except OSError as error:
-        raise click.BadParameter(f"{data[1:]} cannot be read: {error.strerror}.", param_hint="--data") from error
-    except ValueError as error:
-        raise click.BadParameter(f"it is not JSON: {error}.", param_hint="--data") from error
-    return text.encode()
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
 
 
 def _invoke(client: Client, name: str, payload: bytes, detached: bool) -> Response:

@@ -11,11 +11,12 @@ import rich_click as click
 from cli.functions import functions
 from cli.login import login
 from cli.output import output_option
+from cli.schedules import schedules
 
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
-        {"name": "Work with functions", "commands": ["functions", "login"]},
+        {"name": "Work with functions", "commands": ["functions", "schedules", "login"]},
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate"]},
     ]
 }
@@ -31,6 +32,7 @@ def zmesh() -> None:
 
 
 zmesh.add_command(functions)
+zmesh.add_command(schedules)
 zmesh.add_command(login)
 
 

@@ -42,18 +42,23 @@ async def _serve(settings: Settings) -> None:
     await sandbox.start()
     try:
         _require(settings.sandbox_required, sandbox)
-        async with AsyncConnectionPool(
-            settings.database_url,
-            min_size=2,
-            max_size=POOL_SIZE,
-            open=False,
-            timeout=5,
-            check=AsyncConnectionPool.check_connection,
-            kwargs={"autocommit": True, "application_name": "zmesh listener"},
-        ) as pool:
+        async with connection_pool(settings.database_url) as pool:
             await Listener(settings, sandbox, pool).run(stop)
     finally:
         await sandbox.close()
+
+
+def connection_pool(database_url: str) -> AsyncConnectionPool:
+    """The listener's connections, not yet open."""
+    return AsyncConnectionPool(
+        database_url,
+        min_size=2,
+        max_size=POOL_SIZE,
+        open=False,
+        timeout=5,
+        check=AsyncConnectionPool.check_connection,
+        kwargs={"autocommit": True, "application_name": "zmesh listener"},
+    )
 
 
 def _require(level: str | None, sandbox: Sandbox) -> None:

@@ -30,6 +30,7 @@ CLOCK_SECONDS = 1.0
 UPKEEP_SECONDS = 2.0
 GIVE_BACK_SECONDS = 5.0
 GUARD_SECONDS = 0.1
+LEAVE_SECONDS = 3.0
 # While a listener waits, polls become rarer. The first are soon: an insert that began while all listeners were busy
 # notifies nobody, and may commit just after the last claim.
 POLLS_SECONDS = (0.02, 0.1, 0.5, 1.0)
@@ -89,15 +90,16 @@ class Listener:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.drain_seconds):
                     await self._idle.wait()
-        if self._lease is not None:
+        lease, self._lease = self._lease, None
+        await self._stop_runs()  # before others may start the same again
+        if lease is not None:
             try:
-                async with asyncio.timeout(3), self._pool.connection() as connection:
-                    returned = await jobs.leave(connection, self._lease)
+                async with asyncio.timeout(LEAVE_SECONDS), self._pool.connection() as connection:
+                    returned = await jobs.leave(connection, lease)
                 if returned:
                     log.info("gave %d invocations back", returned)
             except (*DATABASE_TROUBLE, TimeoutError) as error:
                 log.warning("leaving: %s; the lease will run out by itself", str(error).strip())
-        await self._stop_runs()
 
     async def _stop_runs(self) -> None:
         for cancel in self._running.values():
@@ -109,7 +111,7 @@ class Listener:
 
     async def _keep_lease(self) -> None:
         pause = self._settings.lease_seconds / RENEWALS_PER_LEASE
-        while True:
+        while self._lease is not None or not self._draining:
             try:
                 await (self._register() if self._lease is None else self._renew(self._lease))
             except LeaseLost:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from sql.rows import fetch_all, fetch_one
+from sql.rows import fetch_all, fetch_dicts, fetch_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,23 @@ class ProjectOfUser:
 
 
 @dataclass(frozen=True, slots=True)
+class PublicFunction:
+    """A function as its public route needs to know it."""
+
+    id: UUID
+    project_id: UUID
+    slug: str
+    timeout_ms: int
+    enabled: bool
+    auth: str
+    methods: list[str]
+    cors_origins: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class KeyedFunction:
-    """An API key and the function it asks for. Fields of what does not exist are None, and for a key the functions
-    it is not for do not exist. `functions` are those it is for, None for all."""
+    """An API key and the function it asks for, if it is for that one. Fields of a key that does not exist are None.
+    `functions` are those it is for, None for all."""
 
     key_id: UUID | None
     project_id: UUID | None
@@ -51,9 +66,17 @@ class KeyedFunction:
     expired: bool | None
     functions: list[UUID] | None
     last_used_at: datetime | None
-    function_id: UUID | None
-    timeout_ms: int | None
-    enabled: bool | None
+    function: PublicFunction | None
+
+
+_FUNCTION_NAMES = [field.name for field in fields(PublicFunction)]
+_FUNCTION = ", ".join(f"f.{name} as function_{name}" for name in _FUNCTION_NAMES)
+
+
+def _function_in(row: Mapping[str, Any]) -> PublicFunction | None:
+    if row["function_id"] is None:
+        return None
+    return PublicFunction(**{name: row[f"function_{name}"] for name in _FUNCTION_NAMES})
 
 
 def key_hash(key: str) -> bytes:
@@ -82,23 +105,43 @@ async def memberships(
 
 async def keyed_functions(connection: AsyncConnection, wanted: Sequence[tuple[bytes, str]]) -> list[KeyedFunction]:
     """The key of each (hash, slug) with the function of that slug in the key's project, in this order."""
-    return await fetch_all(
+    rows = await fetch_dicts(
         connection,
-        KeyedFunction,
-        """
+        f"""
         select k.id as key_id, k.project_id, k.revoked_at is not null as revoked,
-               k.expires_at <= zmesh.now() as expired, s.functions, k.last_used_at,
-               f.id as function_id, f.timeout_ms, f.enabled
+               k.expires_at <= zmesh.now() as expired, s.functions, k.last_used_at, {_FUNCTION}
           from unnest(%s::bytea[], %s::text[]) with ordinality as w (hash, slug, n)
           left join zmesh.api_keys k on k.hash = w.hash
-          left join lateral (select coalesce(array_agg(a.function_id), '{}') as functions from zmesh.api_key_functions a
-                              where a.key_id = k.id) s on not k.all_functions
+          left join lateral (select coalesce(array_agg(a.function_id), '{{}}') as functions
+                               from zmesh.api_key_functions a where a.key_id = k.id) s on not k.all_functions
           left join zmesh.functions f on f.project_id = k.project_id and f.slug = w.slug
                                      and (k.all_functions or f.id = any (s.functions))
          order by w.n
         """,
         ([hash for hash, _ in wanted], [slug for _, slug in wanted]),
     )
+    names = ("key_id", "project_id", "revoked", "expired", "functions", "last_used_at")
+    return [KeyedFunction(**{name: row[name] for name in names}, function=_function_in(row)) for row in rows]
+
+
+async def public_functions(
+    connection: AsyncConnection, wanted: Sequence[tuple[UUID | None, str]]
+) -> list[PublicFunction | None]:
+    """The function of each (project, slug), or (None, id), in this order; None where there is none."""
+    rows = await fetch_dicts(
+        connection,
+        f"""
+        select {_FUNCTION}
+          from unnest(%s::uuid[], %s::text[]) with ordinality as w (project_id, name, n)
+          left join lateral (
+              select * from zmesh.functions g where g.project_id = w.project_id and g.slug = w.name
+              union all
+              select * from zmesh.functions g where w.project_id is null and g.id = w.name::uuid) f on true
+         order by w.n
+        """,
+        ([project_id for project_id, _ in wanted], [name for _, name in wanted]),
+    )
+    return [_function_in(row) for row in rows]
 
 
 async def key_was_used(connection: AsyncConnection, key_id: UUID) -> None:

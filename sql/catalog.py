@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,8 +13,13 @@ from psycopg.types.json import Jsonb
 
 from sql.rows import fetch_all, fetch_one
 
-COLUMNS = """id, project_id, name, slug, language, entry_point, code, timeout_ms, memory_mb, env_vars,
-             version, enabled, created_at, updated_at"""
+# What people set; everything else the database fills in.
+SETTINGS = (
+    *("name", "language", "entry_point", "code", "timeout_ms", "memory_mb", "env_vars", "enabled"),
+    *("description", "tags", "auth", "methods", "cors_origins"),
+    *("max_attempts", "retry_base_ms", "retry_max_ms", "max_concurrency", "max_concurrency_per_key"),
+)
+COLUMNS = f"id, project_id, slug, {', '.join(SETTINGS)}, version, revision, created_at, updated_at"
 # Both ways to name a function in a URL: its id or its slug.
 NAMED = "project_id = %(project_id)s and (id = %(id)s or slug = %(slug)s)"
 
@@ -33,8 +38,19 @@ class Function:
     timeout_ms: int
     memory_mb: int
     env_vars: dict[str, str]
-    version: int
     enabled: bool
+    description: str
+    tags: list[str]
+    auth: str
+    methods: list[str]
+    cors_origins: list[str]
+    max_attempts: int
+    retry_base_ms: int
+    retry_max_ms: int
+    max_concurrency: int | None
+    max_concurrency_per_key: int
+    version: int
+    revision: int
     created_at: datetime
     updated_at: datetime
 
@@ -73,66 +89,75 @@ async def find_function(connection: AsyncConnection, name: FunctionName) -> Func
 
 
 async def list_functions(
-    connection: AsyncConnection, project_id: UUID, after_slug: str, limit: int, *, with_code: bool
+    connection: AsyncConnection,
+    project_id: UUID,
+    after_slug: str,
+    limit: int,
+    *,
+    tag: str | None = None,
+    with_code: bool,
 ) -> list[Function]:
-    """The functions after this slug, in the order of their slugs."""
+    """The functions after this slug, in the order of their slugs; only those with the tag, where one is given."""
     columns = COLUMNS if with_code else COLUMNS.replace(" code,", " '' as code,")
     return await fetch_all(
         connection,
         Function,
-        f"select {columns} from zmesh.functions where project_id = %s and slug > %s order by slug limit %s",
-        (project_id, after_slug, limit),
+        f"""
+        select {columns} from zmesh.functions
+         where project_id = %(project_id)s and slug > %(after)s and (%(tag)s::text is null or %(tag)s = any (tags))
+         order by slug limit %(limit)s
+        """,
+        {"project_id": project_id, "after": after_slug, "tag": tag, "limit": limit},
     )
 
 
 async def insert_function(connection: AsyncConnection, project_id: UUID, values: Mapping[str, Any]) -> Function:
-    """Create a function. Raises UniqueViolation, CheckViolation or the trigger's errors."""
+    """Create a function with these settings. Raises UniqueViolation, CheckViolation or the trigger's errors."""
+    settings = _settings(values)
     function = await fetch_one(
         connection,
         Function,
-        f"""
-        insert into zmesh.functions (project_id, name, language, entry_point, code, timeout_ms, memory_mb,
-                                     env_vars, enabled)
-        values (%(project_id)s, %(name)s, %(language)s, %(entry_point)s, %(code)s, %(timeout_ms)s, %(memory_mb)s,
-                %(env_vars)s, %(enabled)s)
-        returning {COLUMNS}
-        """,
-        {**values, "project_id": project_id, "env_vars": Jsonb(values["env_vars"])},
+        f"insert into zmesh.functions (project_id, {', '.join(settings)})"
+        f" values (%(project_id)s, {', '.join(f'%({name})s' for name in settings)}) returning {COLUMNS}",
+        {**settings, "project_id": project_id},
     )
     assert function is not None
     return function
 
 
 async def update_function(
-    connection: AsyncConnection, name: FunctionName, changes: Mapping[str, Any]
+    connection: AsyncConnection, id: UUID, changes: Mapping[str, Any], revisions: Sequence[int] | None = None
 ) -> Function | None:
-    """Change the named columns; the trigger saves the version. None where there is no such function."""
-    values = dict.fromkeys(
-        ("name", "language", "entry_point", "code", "timeout_ms", "memory_mb", "env_vars", "enabled")
-    ) | dict(changes)
-    if values["env_vars"] is not None:
-        values["env_vars"] = Jsonb(values["env_vars"])
-    prefixed = {f"new_{column}": value for column, value in values.items()}
+    """Change these settings; the trigger saves the version. None where there is no such function, or where it has
+    none of the given revisions."""
+    settings = _settings(changes)
     return await fetch_one(
         connection,
         Function,
         f"""
-        update zmesh.functions
-           set name = coalesce(%(new_name)s, name), language = coalesce(%(new_language)s, language),
-               entry_point = coalesce(%(new_entry_point)s, entry_point), code = coalesce(%(new_code)s, code),
-               timeout_ms = coalesce(%(new_timeout_ms)s, timeout_ms),
-               memory_mb = coalesce(%(new_memory_mb)s, memory_mb),
-               env_vars = coalesce(%(new_env_vars)s, env_vars), enabled = coalesce(%(new_enabled)s, enabled)
-         where {NAMED}
+        update zmesh.functions set {", ".join(f"{name} = %({name})s" for name in settings)}
+         where id = %(id)s and (%(revisions)s::integer[] is null or revision = any (%(revisions)s))
         returning {COLUMNS}
         """,
-        {**prefixed, **name.values},
+        {**settings, "id": id, "revisions": None if revisions is None else list(revisions)},
     )
 
 
-async def delete_function(connection: AsyncConnection, name: FunctionName) -> bool:
-    """Delete a function; its jobs are cancelled by a trigger. Whether there was one."""
-    cursor = await connection.execute(f"delete from zmesh.functions where {NAMED}".encode(), name.values)
+def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns and their values, in the form that the driver takes."""
+    settings = {name: values[name] for name in SETTINGS if name in values}
+    if "env_vars" in settings:
+        settings["env_vars"] = Jsonb(settings["env_vars"])
+    return settings
+
+
+async def delete_function(connection: AsyncConnection, id: UUID, revisions: Sequence[int] | None = None) -> bool:
+    """Delete a function, if it has one of the given revisions; its jobs are cancelled by a trigger. Whether it did."""
+    cursor = await connection.execute(
+        "delete from zmesh.functions where id = %(id)s"
+        " and (%(revisions)s::integer[] is null or revision = any (%(revisions)s))",
+        {"id": id, "revisions": None if revisions is None else list(revisions)},
+    )
     return cursor.rowcount > 0
 
 

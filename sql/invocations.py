@@ -40,12 +40,17 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Where an invocation stands and how it ended; `result`, `error` and `response` are JSON texts."""
+    """Where an invocation stands and how it ended; `result`, `error` and `response` are JSON texts.
+
+    `queue_ms` is how long it waited for a listener, `start_ms` what the platform took beside `duration_ms`.
+    """
 
     id: UUID
     status: str
     version: int | None
     duration_ms: int | None
+    queue_ms: float | None
+    start_ms: float | None
     result: str | None
     error: str | None
     response: str | None
@@ -94,7 +99,9 @@ class LogLine:
     message: str
 
 
-_ANSWER = "id, status, version, duration_ms, result::text, error::text, response::text"
+_ANSWER = """id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at)::float8 as queue_ms,
+             zmesh.start_ms(started_at, finished_at, duration_ms)::float8 as start_ms,
+             result::text, error::text, response::text"""
 _SHORT = """id, function_id, function, status, source, version, attempt, max_attempts, created_at, run_at,
             started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, idempotency_key, error::text"""
 _RECORDED = f"{_SHORT}, payload::text, result::text, response::text"

@@ -1,4 +1,4 @@
-"""The two shapes in which named queries answer: rows as objects of a class."""
+"""The shapes in which named queries answer: rows as objects of a class, or as they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import DictRow, class_row, dict_row
 
 Row = TypeVar("Row")
 Values = Sequence[Any] | Mapping[str, Any]
@@ -24,3 +24,10 @@ async def fetch_one(connection: AsyncConnection, row: type[Row], query: str, val
     async with connection.cursor(row_factory=class_row(row)) as cursor:
         await cursor.execute(query.encode(), values)
         return await cursor.fetchone()
+
+
+async def fetch_dicts(connection: AsyncConnection, query: str, values: Values) -> list[DictRow]:
+    """Every row of a query, by the names of its columns."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(query.encode(), values)
+        return await cursor.fetchall()

@@ -13,7 +13,8 @@ from psycopg import AsyncConnection
 from sql.rows import fetch_all, fetch_one
 
 COLUMNS = """s.id, s.project_id, s.function_id, f.slug as function, s.name, s.cron, s.timezone, s.payload::text,
-             s.overlap, s.missed, s.enabled, s.next_due_at, s.created_at, s.updated_at"""
+             s.overlap, s.missed, s.enabled, case when s.enabled then s.next_due_at end as next_due_at, s.created_at,
+             s.updated_at"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,24 @@ class Schedule:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduleRun:
+    """What became of a due time, or of all from `due_at` to `last_due_at`; `status` is that of its invocation."""
+
+    due_at: datetime
+    last_due_at: datetime | None
+    outcome: str
+    invocation_id: UUID | None
+    status: str | None
+    created_at: datetime
+
+
+async def preview(connection: AsyncConnection, cron: str, timezone: str, count: int) -> list[datetime]:
+    """The next due times of a cron expression. Raises Invalid for one that is not understood."""
+    cursor = await connection.execute("select zmesh.cron_preview(%s, %s, %s)", (cron, timezone, count))
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def insert_schedule(connection: AsyncConnection, project_id: UUID, values: Mapping[str, Any]) -> UUID:
     """Create a schedule and return its id. Raises the trigger's errors for what cannot fire."""
     cursor = await connection.execute(
@@ -52,16 +71,18 @@ async def insert_schedule(connection: AsyncConnection, project_id: UUID, values:
     return UUID(str(row[0]))
 
 
-async def list_schedules(connection: AsyncConnection, project_id: UUID, after_name: str, limit: int) -> list[Schedule]:
-    """The schedules after this name, in the order of their names."""
+async def list_schedules(
+    connection: AsyncConnection, project_id: UUID, name: str | None, after_name: str, limit: int
+) -> list[Schedule]:
+    """The schedules after this name, in the order of their names; with `name`, the one that is called so."""
     return await fetch_all(
         connection,
         Schedule,
         f"""
         select {COLUMNS} from zmesh.schedules s join zmesh.functions f on f.id = s.function_id
-         where s.project_id = %s and s.name > %s order by s.name limit %s
+         where s.project_id = %s and s.name > %s and s.name = coalesce(%s, s.name) order by s.name limit %s
         """,
-        (project_id, after_name, limit),
+        (project_id, after_name, name, limit),
     )
 
 
@@ -100,3 +121,25 @@ async def delete_schedule(connection: AsyncConnection, project_id: UUID, id: UUI
     """Whether there was one."""
     cursor = await connection.execute("delete from zmesh.schedules where project_id = %s and id = %s", (project_id, id))
     return cursor.rowcount > 0
+
+
+async def run_schedule(connection: AsyncConnection, id: UUID) -> UUID:
+    """Invoke what a schedule would, now; returns the invocation. Raises Conflict where the function is disabled."""
+    cursor = await connection.execute("select zmesh.run_schedule(%s)", (id,))
+    row = await cursor.fetchone()
+    assert row is not None
+    return UUID(str(row[0]))
+
+
+async def list_runs(connection: AsyncConnection, id: UUID, before: datetime, limit: int) -> list[ScheduleRun]:
+    """What became of the due times before this one, the latest first."""
+    return await fetch_all(
+        connection,
+        ScheduleRun,
+        """
+        select r.due_at, r.last_due_at, r.outcome, r.invocation_id, i.status, r.created_at
+          from zmesh.schedule_runs r left join zmesh.invocations i on i.id = r.invocation_id
+         where r.schedule_id = %s and r.due_at < %s order by r.due_at desc limit %s
+        """,
+        (id, before, limit),
+    )

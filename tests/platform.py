@@ -58,12 +58,13 @@ class Process:
         environment: Mapping[str, str],
         cwd: Path,
         prefix: Sequence[str] = (),
+        program: Sequence[str] = ZMESH,
     ) -> None:
         """`zmesh` with these arguments; `prefix` is a command that starts it in another way, such as setpriv."""
         self.log = log
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
-                [*prefix, *ZMESH, *arguments],
+                [*prefix, *program, *arguments],
                 stdout=output,
                 stderr=output,
                 env={**clean_environment(), **environment},
@@ -84,6 +85,9 @@ class Process:
             return next((line for line in self.output().splitlines() if line.startswith(start)), None)
 
         return eventually(look, f"the line “{start}…” in {self.log}", START_SECONDS)
+
+    def alive(self) -> bool:
+        return self._popen.poll() is None
 
     def signal(self, number: int) -> None:
         self._popen.send_signal(number)
@@ -241,9 +245,11 @@ class Parts:
         assert login.is_success, login.text
         return Platform(url, str(ready.project.id), key, login.json()["token"], ready.database_url, self.folder)
 
-    def start(self, part: str, **environment: str) -> Process:
+    def start(self, part: str, command: Sequence[str] | None = None, **environment: str) -> Process:
+        """`zmesh <part>`, or another command in its place, with the environment that all parts share."""
         log = self.folder / f"{part}-{len(self._processes)}.log"
-        process = Process([part], log, {**self._environment, **environment}, self.folder)
+        program, arguments = (ZMESH, [part]) if command is None else (command, [])
+        process = Process(arguments, log, {**self._environment, **environment}, self.folder, program=program)
         self._processes.append(process)
         return process
 

@@ -29,6 +29,10 @@ def _is_small(variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
+def _distinct(items: list[str]) -> list[str]:
+    return list(dict.fromkeys(items))
+
+
 EntryPoint = Annotated[
     Text, Field(pattern=r"^[A-Za-z_$][A-Za-z0-9_$]{0,99}$", description="Name of the function to call.")
 ]
@@ -39,6 +43,40 @@ VariableName = Annotated[Text, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 Environment = Annotated[
     dict[VariableName, Text], AfterValidator(_is_small), Field(description="What the code finds in zmesh.env.")
 ]
+Description = Annotated[Text, Field(max_length=1000, description="What the function is for.")]
+Tag = Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,49}$")]
+Tags = Annotated[list[Tag], AfterValidator(_distinct), Field(max_length=20, description="Words to find it by.")]
+Auth = Annotated[
+    Literal["api_key", "jwt", "none"],
+    Field(description="Who may call the public route: who has an API key, a member's token, or anybody."),
+]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+Methods = Annotated[
+    list[Method],
+    AfterValidator(_distinct),
+    Field(min_length=1, max_length=7, description="What the public route takes."),
+]
+Origin = Annotated[Text, Field(max_length=255, pattern=r"^(\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]-]+)$")]
+Origins = Annotated[
+    list[Origin],
+    AfterValidator(_distinct),
+    Field(max_length=50, description="Origins of web pages that may call the public route; * is any."),
+]
+Attempts = Annotated[
+    int, Field(ge=1, le=100, description="How often an invocation that nobody waits for is tried at most.")
+]
+RetryBase = Annotated[
+    int, Field(ge=1, le=86_400_000, description="Wait after the first failed attempt; doubles with each one.")
+]
+RetryMax = Annotated[int, Field(ge=1, le=604_800_000, description="The longest wait between two attempts.")]
+Concurrency = Annotated[
+    Annotated[int, Field(ge=1, le=1_000_000)] | None,
+    Field(description="How many invocations may run at once; null: as many as the project may."),
+]
+ConcurrencyPerKey = Annotated[
+    int, Field(ge=1, le=1_000_000, description="How many invocations with the same concurrency key may run at once.")
+]
+EVERY_METHOD: list[Method] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class FunctionToCreate(Model):
@@ -56,6 +94,16 @@ class FunctionToCreate(Model):
     memory_mb: Memory = 256
     env_vars: Environment = Field(default_factory=dict)
     enabled: bool = True
+    description: Description = ""
+    tags: Tags = Field(default_factory=list)
+    auth: Auth = "api_key"
+    methods: Methods = Field(default_factory=lambda: list(EVERY_METHOD))
+    cors_origins: Origins = Field(default_factory=lambda: ["*"])
+    max_attempts: Attempts = 3
+    retry_base_ms: RetryBase = 1000
+    retry_max_ms: RetryMax = 300_000
+    max_concurrency: Concurrency = None
+    max_concurrency_per_key: ConcurrencyPerKey = 1
 
 
 class FunctionChange(Change):
@@ -69,6 +117,16 @@ class FunctionChange(Change):
     memory_mb: Memory = LEFT_OUT
     env_vars: Environment = LEFT_OUT
     enabled: bool = LEFT_OUT
+    description: Description = LEFT_OUT
+    tags: Tags = LEFT_OUT
+    auth: Auth = LEFT_OUT
+    methods: Methods = LEFT_OUT
+    cors_origins: Origins = LEFT_OUT
+    max_attempts: Attempts = LEFT_OUT
+    retry_base_ms: RetryBase = LEFT_OUT
+    retry_max_ms: RetryMax = LEFT_OUT
+    max_concurrency: Concurrency = LEFT_OUT
+    max_concurrency_per_key: ConcurrencyPerKey = LEFT_OUT
 
 
 class FunctionDetails(BaseModel):
@@ -86,8 +144,19 @@ class FunctionDetails(BaseModel):
     timeout_ms: int
     memory_mb: int
     env_vars: dict[str, str]
-    version: int = Field(description="Grows with every change of the code, rollback included.")
     enabled: bool
+    description: str
+    tags: list[str]
+    auth: Literal["api_key", "jwt", "none"]
+    methods: list[Method]
+    cors_origins: list[str]
+    max_attempts: int
+    retry_base_ms: int
+    retry_max_ms: int
+    max_concurrency: int | None
+    max_concurrency_per_key: int
+    version: int = Field(description="Grows with every change of the code, rollback included.")
+    revision: int = Field(description="Grows with every change of anything; it is the ETag.")
     created_at: datetime
     updated_at: datetime
 

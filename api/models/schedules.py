@@ -9,14 +9,15 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.models.base import LEFT_OUT, Change, JsonValue, Model, Name, RawJson, Text, raw
-from sql.schedules import Schedule
+from api.models.invocations import Status
+from sql.schedules import Schedule, ScheduleRun
 
 Cron = Annotated[
     Text,
     Field(
         min_length=1,
         max_length=200,
-        description="Minute, hour, day of month, month, day of week; or a macro such as @daily.",
+        description="Minute, hour, day of month, month, day of week; a macro such as @daily; or 30 seconds.",
     ),
 ]
 Timezone = Annotated[Text, Field(min_length=1, max_length=100, description="IANA name, such as Europe/Berlin.")]
@@ -74,8 +75,8 @@ class ScheduleDetails(BaseModel):
     payload: RawJson
     overlap: Literal["skip", "queue"]
     missed: Literal["skip", "once", "all"]
-    enabled: bool
-    next_due_at: datetime | None
+    enabled: bool = Field(description="false: it is paused.")
+    next_due_at: datetime | None = Field(description="null while it is paused.")
     created_at: datetime
     updated_at: datetime
 
@@ -83,3 +84,43 @@ class ScheduleDetails(BaseModel):
     def of(cls, schedule: Schedule) -> ScheduleDetails:
         values = {name: getattr(schedule, name) for name in cls.model_fields}
         return cls.model_construct(**{**values, "payload": raw(schedule.payload)})
+
+
+Outcome = Literal[
+    "fired",
+    "run_now",
+    "skipped_overlap",
+    "skipped_missed",
+    "skipped_disabled",
+    "skipped_paused",
+    "skipped_changed",
+]
+
+
+class ScheduleRunDetails(BaseModel):
+    """What became of a due time."""
+
+    due_at: datetime
+    last_due_at: datetime | None = Field(description="Where one entry stands for all due times of a span: the last.")
+    outcome: Outcome = Field(description="Fired, run on request, or why it was skipped.")
+    invocation_id: UUID | None
+    status: Status | None = Field(description="How the invocation stands or ended; null once its history is gone.")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, run: ScheduleRun) -> ScheduleRunDetails:
+        return cls.model_construct(**{name: getattr(run, name) for name in cls.model_fields})
+
+
+class SchedulePreview(BaseModel):
+    """When a cron expression comes due."""
+
+    cron: str
+    timezone: str
+    due_at: list[datetime]
+
+
+class ScheduleStarted(BaseModel):
+    """A run on request."""
+
+    invocation_id: UUID

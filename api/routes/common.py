@@ -28,10 +28,12 @@ _MEANINGS = {
     401: "Credentials are missing, wrong, expired or revoked.",
     403: "The role does not allow this.",
     404: "There is no such thing in this project.",
+    405: "The function does not take this method.",
     409: "The present state is in the way.",
+    412: "It was changed meanwhile: it has none of the ETags in If-Match.",
     413: "The body is too large.",
     422: "The request is understood, but a value in it is not acceptable; `errors` says which.",
-    429: "Too many attempts; Retry-After says when to try again.",
+    429: "Too many requests; Retry-After says when to try again.",
     503: "The database is not reachable at the moment.",
 }
 

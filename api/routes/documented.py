@@ -24,6 +24,21 @@ IDEMPOTENCY_KEY = Parameter(
     schema=Schema(type=OpenAPIType.STRING, min_length=1, max_length=255),
     required=False,
 )
+IF_MATCH = Parameter(
+    name="If-Match",
+    param_in="header",
+    description="ETag of what you have read: answers 412 when it was changed since. Left out: no check.",
+    schema=Schema(type=OpenAPIType.STRING),
+    required=False,
+)
+
+
+@dataclass
+class ConditionalChange(Operation):
+    """What If-Match guards."""
+
+    def __post_init__(self) -> None:
+        self.parameters = [*(self.parameters or []), IF_MATCH]
 
 
 @dataclass

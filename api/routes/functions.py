@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Router, delete, get, patch, post
+from litestar import Response, Router, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from api.auth import role
 from api.database import Database
-from api.json_bodies import MIB
+from api.json_bodies import MIB, NUL_MESSAGE
 from api.models.base import Page, page_cursor, read_cursor
 from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate, FunctionVersion
-from api.problems import not_found
+from api.problems import invalid, not_found
+from api.revisions import changed_meanwhile, demanded_revisions, etag_of
 from api.routes.common import BEARER, CallerRequest, Cursor, FunctionId, Limit, problems
+from api.routes.documented import ConditionalChange
 from sql import catalog
 from sql.catalog import Function, FunctionName
 from sql.errors import NotFound
@@ -31,6 +33,10 @@ async def function_of(database: Database, request: CallerRequest, id: str) -> Fu
     return function
 
 
+def _shown(function: Function, status: int = 200) -> Response[FunctionDetails]:
+    return Response(FunctionDetails.model_validate(function), status_code=status, headers=etag_of(function))
+
+
 @get("/functions", operation_id="listFunctions", summary="List functions", responses=problems(422))
 async def list_functions(
     request: CallerRequest,
@@ -38,11 +44,16 @@ async def list_functions(
     limit: Limit = 50,
     cursor: Cursor = None,
     code: Annotated[bool, QueryParameter(description="false: leave the code out, as an empty text.")] = True,
+    tag: Annotated[str | None, QueryParameter(max_length=50, description="Only functions with this tag.")] = None,
 ) -> Page[FunctionDetails]:
     """All functions of the project in the order of their slugs."""
     after = read_cursor(cursor, str, "")
     project_id = request.user.project_id
-    found = await database.read(lambda c: catalog.list_functions(c, project_id, after, limit + 1, with_code=code))
+    if tag is not None and "\x00" in tag:
+        raise invalid("tag", NUL_MESSAGE)
+    found = await database.read(
+        lambda c: catalog.list_functions(c, project_id, after, limit + 1, tag=tag, with_code=code)
+    )
     items = [FunctionDetails.model_validate(function) for function in found[:limit]]
     return Page[FunctionDetails](items=items, next_cursor=page_cursor(items[-1].slug) if len(found) > limit else None)
 
@@ -56,55 +67,62 @@ async def list_functions(
 )
 async def create_function(
     request: CallerRequest, database: NamedDependency[Database], data: JSONBody[FunctionToCreate]
-) -> FunctionDetails:
+) -> Response[FunctionDetails]:
     """The slug is derived from the name. The code is kept as it is; whether it runs shows when it is invoked."""
     async with database.checked() as connection:
         function = await catalog.insert_function(connection, request.user.project_id, data.model_dump())
-    return FunctionDetails.model_validate(function)
+    return _shown(function, 201)
 
 
 @get("/functions/{id:str}", operation_id="getFunction", summary="Read a function", responses=problems(404))
-async def get_function(request: CallerRequest, database: NamedDependency[Database], id: FunctionId) -> FunctionDetails:
-    """Configuration and current code."""
-    return FunctionDetails.model_validate(await function_of(database, request, id))
+async def get_function(
+    request: CallerRequest, database: NamedDependency[Database], id: FunctionId
+) -> Response[FunctionDetails]:
+    """Configuration and current code. Send the ETag as If-Match with a change, so that it undoes nobody else's."""
+    return _shown(await function_of(database, request, id))
 
 
 @patch(
     "/functions/{id:str}",
     operation_id="updateFunction",
+    operation_class=ConditionalChange,
     summary="Update code or configuration",
     guards=[role("developer")],
-    responses=problems(403, 404, 409, 413, 422),
+    responses=problems(403, 404, 409, 412, 413, 422),
 )
 async def update_function(
     request: CallerRequest, database: NamedDependency[Database], id: FunctionId, data: JSONBody[FunctionChange]
-) -> FunctionDetails:
-    """A change of code, entry point or language saves the state before it as a version."""
+) -> Response[FunctionDetails]:
+    """A change of code, entry point or language saves the state before it as a version. With If-Match, nothing is
+    changed when somebody else was faster."""
     function = await function_of(database, request, id)
-    changes = data.changes()
+    changes, revisions = data.changes(), demanded_revisions(request)
+    if revisions is not None and function.revision not in revisions:
+        raise changed_meanwhile(function)
     if changes:
-        name = FunctionName(function.project_id, str(function.id))
         async with database.checked() as connection:
-            changed = await catalog.update_function(connection, name, changes)
+            changed = await catalog.update_function(connection, function.id, changes, revisions)
         if changed is None:
-            raise not_found("function", id)
+            raise changed_meanwhile(await function_of(database, request, str(function.id)))
         function = changed
-    return FunctionDetails.model_validate(function)
+    return _shown(function)
 
 
 @delete(
     "/functions/{id:str}",
     operation_id="deleteFunction",
+    operation_class=ConditionalChange,
     summary="Delete a function",
     guards=[role("developer")],
-    responses=problems(403, 404),
+    responses=problems(403, 404, 412),
 )
 async def delete_function(request: CallerRequest, database: NamedDependency[Database], id: FunctionId) -> None:
     """Deletes the versions, schedules and webhooks as well; what is queued or runs is cancelled."""
     function = await function_of(database, request, id)
     async with database.checked() as connection:
-        if not await catalog.delete_function(connection, FunctionName(function.project_id, str(function.id))):
-            raise not_found("function", id)
+        deleted = await catalog.delete_function(connection, function.id, demanded_revisions(request))
+    if not deleted:
+        raise changed_meanwhile(await function_of(database, request, str(function.id)))
 
 
 @get(
@@ -143,14 +161,14 @@ async def rollback(
     database: NamedDependency[Database],
     id: FunctionId,
     version: Annotated[int, PathParameter(description="A saved version.")],
-) -> FunctionDetails:
+) -> Response[FunctionDetails]:
     """Saves the current state as a version, then restores the older one: a rollback can be rolled back."""
     function = await function_of(database, request, id)
     if not 0 < version <= NEWEST:
         raise not_found("version", version)
     try:
         async with database.checked() as connection:
-            return FunctionDetails.model_validate(await catalog.rollback(connection, function.id, version))
+            return _shown(await catalog.rollback(connection, function.id, version))
     except NotFound as error:
         raise not_found("version", version) from error
 

@@ -29,7 +29,7 @@ from api.signatures import slack_challenge
     status_code=202,
     responses={
         200: ResponseSpec(dict[str, str], description="Slack's URL challenge, answered.", generate_examples=False),
-        **problems(404, 413, 422),
+        **problems(404, 413, 422, 429),
     },
 )
 async def receive(

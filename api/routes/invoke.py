@@ -13,19 +13,25 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
 from api.answers import envelope, public_answer
-from api.auth import PublicFunction, function_disabled, public_key, role
+from api.auth import api_key, function_disabled, role
 from api.database import Database
 from api.invoking import Call, Invoker
 from api.json_bodies import LARGEST_PAYLOAD, decode_json
+from api.limits import Limits
 from api.models.invocations import Envelope
 from api.payloads import EMPTY, payload_of, request_of
 from api.preferences import idempotency_key_of, preference_of
 from api.problems import invalid
+from api.public import public_caller
 from api.routes.common import API_KEY, BEARER, CallerRequest, FunctionId, problems
 from api.routes.documented import Invoke, PublicInvoke
 from api.routes.functions import function_of
+from sql.access import PublicFunction
 
-METHODS = [HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE]
+METHODS = [
+    *(HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE),
+    HttpMethod.OPTIONS,
+]
 FUNCTION_ANSWERS = {
     202: ResponseSpec(
         Envelope, description="Accepted and not ended yet: Location says where to look.", generate_examples=False
@@ -60,7 +66,7 @@ def _payload(body: bytes) -> str:
     status_code=200,
     responses={
         200: ResponseSpec(Envelope, description="The function's result.", generate_examples=False),
-        **problems(403, 404, 409, 413, 422),
+        **problems(403, 404, 409, 413, 422, 429),
         **FUNCTION_ANSWERS,
     },
     security=BEARER,
@@ -84,7 +90,10 @@ async def invoke(
     return envelope(await invoker.invoke(call), preference)
 
 
-async def _invoke_publicly(request: Request[PublicFunction, Any, State], invoker: Invoker, path: str) -> Response[Any]:
+async def _invoke_publicly(
+    request: Request[PublicFunction, Any, State], invoker: Invoker, limits: Limits, path: str
+) -> Response[Any]:
+    await limits.admit_request(request.user.project_id, api_key(request))
     body = await request.body()
     preference = preference_of(request)
     call = Call(
@@ -103,7 +112,7 @@ PUBLIC_ANSWERS = {
     200: ResponseSpec(
         Envelope, description="The envelope, or the function's own zmesh.response().", generate_examples=False
     ),
-    **problems(404, 409, 413, 422),
+    **problems(403, 404, 405, 409, 413, 422, 429),
     **FUNCTION_ANSWERS,
 }
 
@@ -113,52 +122,60 @@ PUBLIC_ANSWERS = {
     operation_id="invokePublicly",
     operation_class=PublicInvoke,
     summary="Invoke a function with an API key",
-    guards=[public_key],
+    guards=[public_caller],
     status_code=200,
     responses=PUBLIC_ANSWERS,
     security=API_KEY,
 )
 async def invoke_publicly(
-    request: Request[PublicFunction, Any, State], invoker: NamedDependency[Invoker], slug: FromPath[str]
+    request: Request[PublicFunction, Any, State],
+    invoker: NamedDependency[Invoker],
+    limits: NamedDependency[Limits],
+    slug: FromPath[str],
 ) -> Response[Any]:
     """The whole body is the payload. A function that returns zmesh.response() answers by itself."""
-    return await _invoke_publicly(request, invoker, "/")
+    return await _invoke_publicly(request, invoker, limits, "/")
 
 
 @route(
     "/api/functions/{slug:str}",
     http_method=[method for method in METHODS if method is not HttpMethod.POST],
-    guards=[public_key],
+    guards=[public_caller],
     status_code=200,
     include_in_schema=False,
 )
 async def invoke_by_other_methods(
-    request: Request[PublicFunction, Any, State], invoker: NamedDependency[Invoker], slug: FromPath[str]
+    request: Request[PublicFunction, Any, State],
+    invoker: NamedDependency[Invoker],
+    limits: NamedDependency[Limits],
+    slug: FromPath[str],
 ) -> Response[Any]:
     """The method reaches the function in zmesh.request."""
-    return await _invoke_publicly(request, invoker, "/")
+    return await _invoke_publicly(request, invoker, limits, "/")
 
 
 @route(
     "/api/functions/{slug:str}/{rest:path}",
     http_method=METHODS,
-    guards=[public_key],
+    guards=[public_caller],
     status_code=200,
     include_in_schema=False,
 )
 async def invoke_below(
     request: Request[PublicFunction, Any, State],
     invoker: NamedDependency[Invoker],
+    limits: NamedDependency[Limits],
     slug: FromPath[str],
     rest: FromPath[str],
 ) -> Response[Any]:
     """The rest of the path reaches the function in zmesh.request."""
-    return await _invoke_publicly(request, invoker, rest)
+    return await _invoke_publicly(request, invoker, limits, rest)
 
 
 router = Router(
     "/",
-    route_handlers=[invoke, invoke_publicly, invoke_by_other_methods, invoke_below],
+    # By other methods first: else Litestar answers OPTIONS by itself.
+    route_handlers=[invoke, invoke_by_other_methods, invoke_publicly, invoke_below],
     tags=["invoking"],
     request_max_body_size=LARGEST_PAYLOAD,
 )

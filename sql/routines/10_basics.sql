@@ -20,7 +20,7 @@ return trim(both '-' from left(trim(both '-' from regexp_replace(lower(name), '[
 comment on function zmesh.slug_of(text) is 'The slug that a name gets: lower case ASCII letters, digits and single dashes.';
 
 create or replace function zmesh.project_of(role name) returns uuid
-language sql stable security definer set search_path = pg_catalog
+language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
     select id from zmesh.projects where role_name = role;
 end;

@@ -1,5 +1,5 @@
 create or replace function zmesh.prepare_function() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.slug := coalesce(new.slug, zmesh.slug_of(new.name));
     if new.slug = '' then
@@ -7,37 +7,45 @@ begin
                            'Use at least one of the letters a to z or a digit in the name.');
     end if;
     new.version := 1;
+    new.revision := 1;
     new.created_at := zmesh.now();
     new.updated_at := new.created_at;
     return new;
 end $$;
-comment on function zmesh.prepare_function() is 'Gives a new function its slug, version 1 and times.';
+comment on function zmesh.prepare_function() is 'Gives a new function its slug, version and revision 1, and times.';
 
 create or replace trigger functions_prepare before insert on zmesh.functions
     for each row execute function zmesh.prepare_function();
 
 create or replace function zmesh.snapshot_function() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.id := old.id;
     new.project_id := old.project_id;
     new.created_at := old.created_at;
     new.version := old.version;
+    new.revision := old.revision;
+    new.updated_at := old.updated_at;
+    if new is not distinct from old then
+        return new;
+    end if;
     if (new.code, new.entry_point, new.language) is distinct from (old.code, old.entry_point, old.language) then
         insert into zmesh.function_versions (function_id, version, language, entry_point, code, created_at)
         values (old.id, old.version, old.language, old.entry_point, old.code, zmesh.now());
         new.version := old.version + 1;
     end if;
+    new.revision := old.revision + 1;
     new.updated_at := zmesh.now();
     return new;
 end $$;
-comment on function zmesh.snapshot_function() is 'Saves what a function was, and counts its version up, whenever its code changes.';
+comment on function zmesh.snapshot_function() is
+    'Counts the revision up whenever something changes; saves what a function was, and counts its version up, whenever its code does.';
 
 create or replace trigger functions_snapshot before update on zmesh.functions
     for each row execute function zmesh.snapshot_function();
 
 create or replace function zmesh.cancel_jobs_of_function() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform zmesh.cancel(array(select id from zmesh.queue where function_id = old.id order by id),
                          format('function "%s" was deleted', old.slug));

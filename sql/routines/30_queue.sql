@@ -1,7 +1,7 @@
 -- From an insert to the queue. Claims: 31_claims.sql. Ends: 32_ends.sql. Leases: 33_leases.sql.
 
 create or replace function zmesh.prepare_invocation() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_function record;
 begin
@@ -45,7 +45,7 @@ return case when p_concurrency_key is null then uuid_hash_extended(p_function_id
 comment on function zmesh.lane(uuid, text) is 'Where an invocation queues: one lane for each function and concurrency key.';
 
 create or replace function zmesh.once(p_new zmesh.invocations) returns zmesh.invocations
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     -- Only the API chooses ids. It repeats an insert whose outcome it missed, maybe after the invocation has ended.
     if p_new.source in ('api', 'webhook') and exists (select from zmesh.invocations i where i.id = p_new.id) then
@@ -87,7 +87,7 @@ comment on function zmesh.hint(text, text) is
     'Notifies, unless the server''s queue of notifications fills up: then those who wait find out by polling.';
 
 create or replace function zmesh.wake_listeners() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if exists (select from zmesh.listeners where waiting) then
         perform zmesh.hint('zmesh_jobs');

@@ -3,7 +3,7 @@
 -- with the backlog, with history or with the number of projects.
 
 create or replace function zmesh.ready_projects(p_waited boolean, p_limit integer) returns uuid[]
-language plpgsql set search_path = pg_catalog as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     return array(
         with recursive ring as (   -- one index probe for each project, however long its backlog
@@ -172,7 +172,7 @@ create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
                payload text, request text, attempt smallint, max_attempts smallint)
-language plpgsql security definer set search_path = pg_catalog
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- The queue's size changes faster than its statistics: fix the plans that are right at any size.
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -213,7 +213,7 @@ comment on function zmesh.claim(uuid, integer) is
     'Claims up to p_slots due invocations for a listener: waited-for ones first, then the projects in turn, within all limits.';
 
 create or replace function zmesh.seconds_to_next() returns double precision
-language plpgsql security definer set search_path = pg_catalog set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 begin
     return (select extract(epoch from q.run_at - zmesh.now()) from zmesh.queue q
              where q.status = 'queued' and not q.due order by q.run_at limit 1);

@@ -1,5 +1,5 @@
 create or replace function zmesh.register_listener(p_name text, p_slots integer, p_lease interval) returns uuid
-language sql security definer set search_path = pg_catalog
+language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
     insert into zmesh.listeners (name, slots, started_at, lease_expires_at)
     values (p_name, p_slots, zmesh.now(), zmesh.now() + p_lease)
@@ -8,7 +8,7 @@ end;
 comment on function zmesh.register_listener(text, integer, interval) is 'Starts the lease of a listener.';
 
 create or replace function zmesh.renew_lease(p_listener uuid, p_lease interval) returns setof uuid
-language plpgsql security definer set search_path = pg_catalog set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 begin
     update zmesh.listeners set lease_expires_at = zmesh.now() + p_lease
      where id = p_listener and lease_expires_at > zmesh.now();
@@ -22,7 +22,7 @@ comment on function zmesh.renew_lease(uuid, interval) is
     'Prolongs the lease of a listener; returns those of its invocations that shall be cancelled.';
 
 create or replace function zmesh.give_back(p_listener uuid, p_known uuid[]) returns integer
-language plpgsql security definer set search_path = pg_catalog set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
     v_unknown   uuid[];
     v_cancelled zmesh.outcome[];
@@ -68,7 +68,7 @@ comment on function zmesh.take_from_listeners(uuid[]) is
     'Ends a lost attempt for everything these listeners ran, and forgets the listeners.';
 
 create or replace function zmesh.reap() returns integer
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_expired uuid[];
 begin
@@ -82,7 +82,7 @@ end $$;
 comment on function zmesh.reap() is 'Takes the invocations of listeners whose lease ran out; returns how many.';
 
 create or replace function zmesh.leave(p_listener uuid) returns integer
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform from zmesh.settings for update;
     return zmesh.take_from_listeners(array[p_listener]);

@@ -48,7 +48,7 @@ comment on function zmesh.cron_mask(text, integer, integer, text) is
     'The values one field of a cron expression stands for, as bits.';
 
 create or replace function zmesh.cron_plan(p_cron text) returns zmesh.cron_plan
-language plpgsql immutable parallel safe set search_path = pg_catalog as $$
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
     v_text    text := lower(trim(p_cron));
     v_seconds text := substring(v_text from '^(\d{1,5}) seconds?$');
@@ -252,13 +252,13 @@ comment on function zmesh.last_due(zmesh.cron_plan, text, timestamptz, timestamp
     'The last due time from p_due, which is one, until p_until.';
 
 create or replace function zmesh.cron_next(p_cron text, p_timezone text, p_after timestamptz) returns timestamptz
-language sql stable parallel safe security definer set search_path = pg_catalog
+language sql stable parallel safe security definer set search_path = pg_catalog, pg_temp
 return zmesh.next_due(zmesh.cron_plan(p_cron), p_timezone, p_after);
 comment on function zmesh.cron_next(text, text, timestamptz) is
     'When a cron expression next comes due, strictly after a time, in an IANA time zone.';
 
 create or replace function zmesh.check_timezone(p_timezone text) returns void
-language plpgsql stable set search_path = pg_catalog as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     perform from pg_timezone_names where name = p_timezone;
     if not found then
@@ -271,7 +271,7 @@ comment on function zmesh.check_timezone(text) is 'Refuses what is not the name 
 create or replace function zmesh.cron_preview(
     p_cron text, p_timezone text default 'UTC', p_count integer default 5, p_after timestamptz default null)
 returns setof timestamptz
-language plpgsql stable security definer set search_path = pg_catalog as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_plan zmesh.cron_plan := zmesh.cron_plan(p_cron);
     v_due  timestamptz := coalesce(p_after, zmesh.now());

@@ -1,7 +1,23 @@
 -- Schedules fire what is due, each due time once, however many clocks call.
 
+create or replace function zmesh.pass_over(p_schedule zmesh.schedules, p_now timestamptz) returns void
+language plpgsql as $$
+declare
+    v_last timestamptz;
+begin
+    if p_schedule.next_due_at <= p_now then
+        v_last := zmesh.last_due(p_schedule.plan, p_schedule.timezone, p_schedule.next_due_at, p_now);
+        insert into zmesh.schedule_runs (schedule_id, due_at, last_due_at, outcome, created_at)
+        values (p_schedule.id, p_schedule.next_due_at, nullif(v_last, p_schedule.next_due_at),
+                case when p_schedule.enabled then 'skipped_changed' else 'skipped_paused' end, p_now)
+            on conflict do nothing;
+    end if;
+end $$;
+comment on function zmesh.pass_over(zmesh.schedules, timestamptz) is
+    'Records the due times that a schedule leaves behind when it goes on after a pause, or is changed.';
+
 create or replace function zmesh.prepare_schedule() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_old  zmesh.schedules := case tg_op when 'UPDATE' then old end;
     v_slug text;
@@ -32,6 +48,7 @@ begin
     if v_old.id is null or not v_old.enabled
         or (new.cron, new.timezone) is distinct from (v_old.cron, v_old.timezone) then
         new.next_due_at := zmesh.next_due(new.plan, new.timezone, new.updated_at);
+        perform zmesh.pass_over(v_old, new.updated_at);
     end if;
     return new;
 end $$;
@@ -93,7 +110,7 @@ comment on function zmesh.missed_times(zmesh.schedules, boolean, boolean, timest
     'What becomes of each due time of a schedule that has several: one row stands for those that go unmade.';
 
 create or replace function zmesh.fire_due_schedules(p_intervals_only boolean, p_limit integer) returns integer
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_now   timestamptz := zmesh.now();
     v_count integer;
@@ -177,7 +194,7 @@ end $$;
 comment on function zmesh.fire_all_due(boolean) is 'Fires every schedule that is due, or only those with intervals of seconds.';
 
 create or replace function zmesh.tick() returns integer
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update zmesh.clock set cron_ticked_at = zmesh.now();
     return zmesh.fire_all_due(false);
@@ -186,7 +203,7 @@ comment on function zmesh.tick() is
     'Fires every schedule that is due: what pg_cron calls. Any number of clocks may: each due time fires exactly once.';
 
 create or replace function zmesh.listener_tick() returns integer
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     return zmesh.fire_all_due(p_intervals_only => exists (
         select from zmesh.clock where source = 'pg_cron' and cron_ticked_at > zmesh.now() - interval '75 seconds'));
@@ -195,7 +212,7 @@ comment on function zmesh.listener_tick() is
     'A listener as the clock, each second: it leaves whole minutes to pg_cron, unless that is absent or has stopped.';
 
 create or replace function zmesh.prepare_run_now() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.due_at := zmesh.now();
     new.created_at := new.due_at;
@@ -227,7 +244,7 @@ comment on function zmesh.run_schedule(uuid) is
     'Invokes what a schedule would, now and whatever its state; returns the invocation.';
 
 create or replace function zmesh.use_pg_cron() returns boolean
-language plpgsql set search_path = pg_catalog as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if to_regnamespace('cron') is null then
         update zmesh.clock set source = 'listener';

@@ -3,7 +3,7 @@
 set local role zmesh_provisioner;
 
 create or replace function zmesh_roles.create_project_role(p_role name, p_schema name, p_verifier text) returns void
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if p_role !~ '^zmesh_p_[a-z0-9_]+$' or p_schema !~ '^app_[a-z0-9_]+$' or p_verifier !~ '^SCRAM-SHA-256\$' then
         raise exception using errcode = 'ZM422', message = 'this is no role of a project';
@@ -21,7 +21,7 @@ comment on function zmesh_roles.create_project_role(name, name, text) is
     'Creates a project''s login role and schema; the password comes as a SCRAM verifier.';
 
 create or replace function zmesh_roles.drop_project_role(p_role name, p_schema name) returns void
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if p_role !~ '^zmesh_p_[a-z0-9_]+$' or p_schema !~ '^app_[a-z0-9_]+$' then
         raise exception using errcode = 'ZM422', message = 'this is no role of a project';

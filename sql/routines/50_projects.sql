@@ -2,7 +2,7 @@ drop function if exists zmesh.create_project(text, text, text, bytea);
 create or replace function zmesh.create_project(p_name text, p_role name, p_schema name, p_verifier text, p_sealed_password bytea,
                                                 p_owner uuid default null)
 returns zmesh.projects
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_project zmesh.projects;
     v_slug    text := trim(both '-' from left(zmesh.slug_of(p_name), 63));
@@ -25,7 +25,7 @@ comment on function zmesh.create_project(text, name, name, text, bytea, uuid) is
     'Creates a project with its owner, login role and schema. The password comes sealed and as a SCRAM verifier.';
 
 create or replace function zmesh.rename_project(p_project_id uuid, p_name text) returns boolean
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update zmesh.projects set name = p_name where id = p_project_id;
     return found;
@@ -33,7 +33,7 @@ end $$;
 comment on function zmesh.rename_project(uuid, text) is 'Gives a project another name; slug, role and schema stay.';
 
 create or replace function zmesh.delete_project(p_project_id uuid) returns boolean
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_project zmesh.projects;
 begin

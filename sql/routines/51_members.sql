@@ -1,7 +1,7 @@
 -- Who belongs to a project. At least one member is an owner, at any moment and whoever changes what at once.
 
 create or replace function zmesh.demand_an_owner() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform from zmesh.projects where id = old.project_id for no key update;   -- one change of owners at a time
     if found and not exists (select from zmesh.memberships where project_id = old.project_id and role = 'owner') then
@@ -17,7 +17,7 @@ create or replace trigger memberships_demand_an_owner after update or delete on 
     for each row when (old.role = 'owner') execute function zmesh.demand_an_owner();
 
 create or replace function zmesh.change_member(p_project_id uuid, p_user_id uuid, p_role text) returns boolean
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update zmesh.memberships set role = p_role where project_id = p_project_id and user_id = p_user_id;
     return found;
@@ -25,7 +25,7 @@ end $$;
 comment on function zmesh.change_member(uuid, uuid, text) is 'Gives a member another role; returns whether there is this member.';
 
 create or replace function zmesh.remove_member(p_project_id uuid, p_user_id uuid) returns boolean
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     -- Whom this person invited does not come in behind their back.
     delete from zmesh.invitations where project_id = p_project_id and invited_by = p_user_id;
@@ -36,7 +36,7 @@ comment on function zmesh.remove_member(uuid, uuid) is 'Removes a member and the
 
 create or replace function zmesh.invite(p_project_id uuid, p_email text, p_role text, p_hash bytea, p_by uuid)
 returns zmesh.invitations
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_invitation zmesh.invitations;
 begin
@@ -58,7 +58,7 @@ comment on function zmesh.invite(uuid, text, text, bytea, uuid) is
 
 create or replace function zmesh.accept_invitation(p_hash bytea, p_user_id uuid, p_password_hash text)
 returns zmesh.memberships
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_invitation zmesh.invitations;
     v_user_id    uuid := p_user_id;
@@ -82,7 +82,7 @@ comment on function zmesh.accept_invitation(bytea, uuid, text) is
     'Makes the account with this id, or a new one with this password hash, a member. An invitation is good once.';
 
 create or replace function zmesh.withdraw_invitation(p_project_id uuid, p_id uuid) returns boolean
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     delete from zmesh.invitations where project_id = p_project_id and id = p_id;
     return found;

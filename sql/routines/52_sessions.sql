@@ -2,7 +2,7 @@
 -- or a thief has the other copy, and nobody can tell which.
 
 create or replace function zmesh.start_session(p_user_id uuid, p_client text, p_hash bytea) returns uuid
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_id uuid;
 begin
@@ -17,7 +17,7 @@ comment on function zmesh.start_session(uuid, text, bytea) is
 
 create or replace function zmesh.refresh_session(p_hash bytea, p_new_hash bytea)
 returns table (outcome text, session_id uuid, user_id uuid)
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     v_session zmesh.sessions;
@@ -45,7 +45,7 @@ comment on function zmesh.refresh_session(bytea, bytea) is
     'Exchanges a refresh token for the next one. Outcomes: refreshed, unknown, ended, and reused, which ends the session.';
 
 create or replace function zmesh.end_session(p_hash bytea) returns boolean
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update zmesh.sessions set ended_at = zmesh.now(), ended_by = 'logout'
      where id = (select session_id from zmesh.refresh_tokens where hash = p_hash) and ended_at is null;
@@ -54,7 +54,7 @@ end $$;
 comment on function zmesh.end_session(bytea) is 'Ends the session of a refresh token, whichever of its tokens it is.';
 
 create or replace function zmesh.set_password(p_user_id uuid, p_password_hash text) returns boolean
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update zmesh.users set password_hash = p_password_hash where id = p_user_id;
     if not found then

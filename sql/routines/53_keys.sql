@@ -1,6 +1,6 @@
 create or replace function zmesh.create_key(p_project_id uuid, p_name text, p_prefix text, p_hash bytea, p_expires_at timestamptz,
                                             p_functions text[], p_by uuid) returns uuid
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_id   uuid;
     v_name text;
@@ -29,7 +29,7 @@ comment on function zmesh.create_key(uuid, text, text, bytea, timestamptz, text[
     'Creates a key, given as its SHA-256, for the functions with these slugs or ids, or with null for all there will ever be.';
 
 create or replace function zmesh.revoke_key(p_project_id uuid, p_id uuid) returns boolean
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update zmesh.api_keys set revoked_at = coalesce(revoked_at, zmesh.now()) where project_id = p_project_id and id = p_id;
     return found;

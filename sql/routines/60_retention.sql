@@ -86,7 +86,7 @@ end $$;
 comment on function zmesh.delete_rest() is 'Deletes what is as old as dropped history and has no partitions, some at a time.';
 
 create or replace function zmesh.maintain() returns boolean
-language plpgsql security definer set search_path = pg_catalog set lock_timeout = '100ms' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
 begin
     update zmesh.upkeep set last_run_at = zmesh.now()
      where only_row = (select only_row from zmesh.upkeep

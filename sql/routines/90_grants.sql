@@ -27,7 +27,8 @@ grant insert, delete, update (name, function_id, preset, sealed_secret, enabled)
 grant insert on zmesh.webhook_deliveries, zmesh.api_keys to zmesh_api;
 grant update (last_used_at, revoked_at, name) on zmesh.api_keys to zmesh_api;
 grant update (password_hash) on zmesh.users to zmesh_api;
-grant execute on function zmesh.rollback(uuid, integer), zmesh.cancel(uuid[], text), zmesh.retry(uuid[]),
+grant execute on function zmesh.queue_ms(timestamptz, timestamptz, timestamptz),
+      zmesh.start_ms(timestamptz, timestamptz, integer), zmesh.rollback(uuid, integer), zmesh.cancel(uuid[], text), zmesh.retry(uuid[]),
       zmesh.slug_of(text),
       zmesh.fail(text, text, text) to zmesh_api;
 

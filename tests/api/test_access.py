@@ -135,6 +135,7 @@ def test_an_unknown_api_key_is_refused(api: Api, key: str) -> None:
 
 
 def test_the_public_route_asks_for_a_key(api: Api) -> None:
+    api.deploy()
     refused(api.client.post(f"{api.url}/api/functions/greet"), 401, "missing_credentials")
     token = {"authorization": f"Bearer {api.token}"}
     refused(api.client.post(f"{api.url}/api/functions/greet", headers=token), 401, "missing_credentials")

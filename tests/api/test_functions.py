@@ -11,7 +11,8 @@ from tests.api.client import ECHO, Api, refused
 
 KEYS = {
     *("id", "project_id", "name", "slug", "language", "entry_point", "code", "timeout_ms", "memory_mb", "env_vars"),
-    *("version", "enabled", "created_at", "updated_at"),
+    *("version", "revision", "enabled", "created_at", "updated_at", "description", "tags", "auth", "methods"),
+    *("cors_origins", "max_attempts", "retry_base_ms", "retry_max_ms", "max_concurrency", "max_concurrency_per_key"),
 }
 
 

@@ -149,7 +149,7 @@ def test_the_dashboard_wants_the_payload_inside_an_object(api: Api, body: bytes)
     refused(api.call("POST", "/functions/greet/invoke", content=body), 422, "invalid_input")
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_any_method_and_path_reach_the_function(api: Api, method: str) -> None:
     api.deploy()
     headers = {"cookie": "a=b", "x-thing": "1", "authorization": "Bearer of the function's own"}
@@ -195,6 +195,8 @@ def test_headers_that_are_not_a_functions_to_set_are_left_out(api: Api) -> None:
         "X-Split": "a\r\nX-Injected: 1",
         "Bad Name": "x",
         "X-Snow": "☃",
+        "X-Latin": "é",
+        "X-Request-Id": "forged",
         "Location": "/elsewhere",
         "Access-Control-Allow-Origin": "https://example.org",
     }
@@ -202,6 +204,8 @@ def test_headers_that_are_not_a_functions_to_set_are_left_out(api: Api) -> None:
         answer = api.invoke(follow_redirects=False)
     assert (answer.status_code, answer.content, answer.headers["location"]) == (302, b"body", "/elsewhere")
     assert answer.headers["access-control-allow-origin"] == "https://example.org"
+    assert dict(answer.headers.raw)[b"X-Latin".lower()] == "é".encode("latin-1")
+    assert answer.headers["x-request-id"] != "forged"
     assert answer.headers["x-zmesh-invocation-id"] == str(jobs[0]["id"])
     assert not {"x-split", "x-injected", "bad name", "x-snow", "transfer-encoding"} & set(answer.headers)
 

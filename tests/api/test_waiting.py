@@ -17,7 +17,9 @@ from tests.databases import Database, TestProject
 CHANNEL = f"zmesh_r_{'0' * 32}"
 QUEUED = """insert into zmesh.invocations (project_id, function, source, reply_channel) values (%s, 'greet', 'api', %s)
             returning id"""
-STORED = """select id, status, version, duration_ms, result::text, error::text, response::text
+STORED = """select id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at)::float8 as queue_ms,
+                   zmesh.start_ms(started_at, finished_at, duration_ms)::float8 as start_ms,
+                   result::text, error::text, response::text
               from zmesh.invocations where id = %s"""
 
 

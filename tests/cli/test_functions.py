@@ -247,3 +247,18 @@ def test_doctor_tries_out_what_the_platform_needs(tmp_path: Path) -> None:
     checks = {finding["check"]: finding["state"] for finding in json.loads(done.stdout)}
     assert checks["Node.js"] == checks["Python"] == checks["PostgreSQL"] == "ok"
     assert checks["Isolation"] in ("ok", "warning")
+
+
+def test_settings_are_changed_without_the_code(platform: Platform) -> None:
+    path = write(platform, "greet-s.py", "def handler(payload, zmesh):\n    return 1\n")
+    platform.zmesh("functions", "deploy", str(path), "--tag", "mail", "--max-concurrency", "2")
+    options = ("--method", "get", "--cors-origin", "none", "--max-concurrency", "none", "--auth", "none", "--disable")
+    shown = platform.zmesh("functions", "update", "greet-s", *options, "--output", "table")
+    assert "updated greet-s (version 1)" in shown
+    assert "auth: api_key → none" in shown
+    function = json.loads(platform.zmesh("functions", "show", "greet-s"))
+    names = ("tags", "methods", "cors_origins", "max_concurrency", "auth", "enabled")
+    assert [function[name] for name in names] == [["mail"], ["GET"], [], None, "none", False]
+    assert function["id"] in platform.zmesh("functions", "show", "greet-s", "--output", "table")
+    assert [f["slug"] for f in json.loads(platform.zmesh("functions", "list", "--tag", "mail"))] == ["greet-s"]
+    assert "at least one setting" in platform.zmesh("functions", "update", "greet-s", status=2)

@@ -28,7 +28,7 @@ OPTIONS = {
     for _, command in commands()
     for parameter in command.params
     if isinstance(parameter, click.Option)
-    for name in parameter.opts
+    for name in (*parameter.opts, *parameter.secondary_opts)
 }
 
 

@@ -155,7 +155,32 @@ def test_a_paused_schedule_makes_up_for_nothing_when_it_goes_on(database: Databa
     tick_at(database, "12:10", "12:25")
     database.rows("update zmesh.schedules set enabled = true where id = %s", id, url=project.url)
     tick_at(database, "12:26", "12:30")
-    assert runs(database) == ["12:30 fired"]
+    assert runs(database) == ["12:10-12:20 skipped_paused", "12:30 fired"]
+
+
+def test_what_is_due_when_a_schedule_is_changed_is_recorded_as_skipped(
+    database: Database, project: TestProject
+) -> None:
+    id = schedule(database, project)
+    change = "update zmesh.schedules set cron = %s where id = %s"
+    for at, cron in (("12:05", "*/15 * * * *"), ("12:35", "*/20 * * * *")):
+        database.stop_clock(f"2030-01-01 {at}Z")
+        database.rows(change, cron, id, url=project.url)
+    tick_at(database, "12:40")
+    assert runs(database) == ["12:15-12:30 skipped_changed", "12:40 fired"]
+
+
+def test_a_change_of_a_paused_schedule_records_the_pause_until_then(database: Database, project: TestProject) -> None:
+    id = schedule(database, project)
+    for at, change in (
+        ("12:05", "enabled = false"),
+        ("12:15", "cron = '*/15 * * * *'"),
+        ("12:50", "enabled = true"),
+    ):
+        database.stop_clock(f"2030-01-01 {at}Z")
+        database.rows(f"update zmesh.schedules set {change} where id = %s", id, url=project.url)
+    tick_at(database, "13:00")
+    assert runs(database) == ["12:10 skipped_paused", "12:30-12:45 skipped_paused", "13:00 fired"]
 
 
 def test_seconds_come_due_between_minutes(database: Database, project: TestProject) -> None:

@@ -1,0 +1,114 @@
+"""Who may call a function's public route, and how: its own settings decide."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from litestar.handlers import BaseRouteHandler
+
+from api.auth import SLUG, Access, Connection, access_of, api_key, bearer, function_disabled
+from api.problems import Problem, not_found, unauthorized
+from sql.access import PublicFunction
+
+USER_HEADER = b"x-zmesh-user-id"
+ANY = "*"
+# What the function allows of a page's origin, for the layer that writes the headers.
+CORS_SCOPE = "zmesh.cors"
+
+
+async def public_caller(connection: Connection, _: BaseRouteHandler) -> None:
+    """A guard of the public route; finds the function as well, in the same round trip."""
+    name = connection.path_params["slug"]
+    if not SLUG.fullmatch(name):
+        raise not_found("function", name)
+    function = await _admitted(connection, access_of(connection), name)
+    if not function.enabled:
+        raise function_disabled(function.slug)
+    _demand_method(connection, function)
+    _demand_origin(connection, function)
+    connection.scope["user"] = function
+
+
+async def _admitted(connection: Connection, access: Access, name: str) -> PublicFunction:
+    """The function of this slug in the project of the credentials, or of this id."""
+    by_id = None
+    if (id := _uuid(name)) is not None:
+        by_id = await access.function_by_id(id)
+        if by_id is not None and by_id.auth == "none":
+            return by_id
+    slug = name if by_id is None else by_id.slug
+    key, token = api_key(connection), bearer(connection)
+    if key is not None:
+        function = await access.function_by_key(key, slug)
+        takes, refused = ("api_key", "none"), _needs_token
+    elif token is not None:
+        function, user_id = await access.function_by_token(token, slug)
+        takes, refused = ("jwt", "none"), _needs_key
+        _name_user(connection, user_id)
+    else:
+        raise _needs_token() if by_id is not None and by_id.auth == "jwt" else _needs_key()
+    if function is None or (by_id is not None and function.id != by_id.id):
+        raise not_found("function", name)
+    if function.auth not in takes:
+        raise refused()
+    return function
+
+
+def _needs_key() -> Problem:
+    return unauthorized(
+        "missing_credentials",
+        "This endpoint needs an API key.",
+        "Send the header x-api-key: zb_…; a function whose auth is none is called by its id, without one.",
+        scheme="ApiKey",
+    )
+
+
+def _needs_token() -> Problem:
+    return unauthorized(
+        "missing_credentials",
+        "This function needs the token of a member of its project.",
+        "Send the header Authorization: Bearer <token>; POST /auth/login gives one.",
+    )
+
+
+def _name_user(connection: Connection, user_id: UUID) -> None:
+    """The function learns who calls, and never gets the token: with it, it could act as that person."""
+    hidden = (b"authorization", USER_HEADER)
+    headers = [(name, value) for name, value in connection.scope["headers"] if name.lower() not in hidden]
+    connection.scope["headers"] = [*headers, (USER_HEADER, str(user_id).encode())]
+
+
+def _demand_method(connection: Connection, function: PublicFunction) -> None:
+    method: Any = connection.scope.get("method")
+    if method in function.methods or (method == "HEAD" and "GET" in function.methods):
+        return
+    allowed = ", ".join(function.methods)
+    raise Problem(
+        405, "method_not_allowed", f"This function takes {allowed} only, not {method}.", headers={"Allow": allowed}
+    )
+
+
+def _demand_origin(connection: Connection, function: PublicFunction) -> None:
+    """A page of another origin is refused before anything runs: a browser would only hide the answer from it."""
+    origin = connection.headers.get("origin")
+    if ANY in function.cors_origins:
+        return
+    connection.scope[CORS_SCOPE] = ((b"vary", b"origin"),)  # type: ignore[literal-required]
+    if origin is None or urlsplit(origin).netloc == connection.headers.get("host"):
+        return
+    if origin.lower() not in function.cors_origins:
+        raise Problem(403, "origin_not_allowed", "Pages of this origin may not call this function.")
+    connection.scope[CORS_SCOPE] = (  # type: ignore[literal-required]
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", b"*"),
+        (b"vary", b"origin"),
+    )
+
+
+def _uuid(name: str) -> UUID | None:
+    try:
+        return UUID(name)
+    except ValueError:
+        return None

@@ -1,0 +1,258 @@
+"""`zmesh schedules`: list, create, update, pause, resume, run, preview, history and delete."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.parse
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, tzinfo
+from typing import Any, TypeVar
+from uuid import UUID
+
+import rich_click as click
+
+from cli.client import ApiError, Client
+from cli.connecting import connected, find_function
+from cli.errors import CliError, did_you_mean
+from cli.output import local_time, output_option, print_json, print_table, progress, style
+from cli.payloads import read_payload
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Schedule = dict[str, Any]
+
+REASONS = {
+    "fired": "fired",
+    "run_now": "run on request",
+    "skipped_overlap": "skipped: the run before had not ended",
+    "skipped_missed": "skipped: missed while no clock ran",
+    "skipped_disabled": "skipped: the function was disabled",
+    "skipped_paused": "skipped: paused",
+    "skipped_changed": "skipped: the schedule was changed before it fired",
+}
+
+
+@click.group()
+def schedules() -> None:
+    """Invoke functions by the clock."""
+
+
+def settings_options(command: Command) -> Command:
+    """What `create` and `update` have in common."""
+    for option in (
+        click.option("--missed", type=click.Choice(["skip", "once", "all"]), help="Due times that no clock saw."),
+        click.option("--overlap", type=click.Choice(["skip", "queue"]), help="When the run before has not ended."),
+        click.option("--data", metavar="JSON", help="Payload: JSON, @FILE, or - for stdin."),
+        click.option("--timezone", help="IANA name, such as Europe/Berlin. Default for a new one: UTC."),
+        click.option("--name", help="Name of the schedule."),
+    ):
+        command = option(command)
+    return command
+
+
+def _given(data: str | None, settings: dict[str, Any]) -> dict[str, Any]:
+    given = {key: value for key, value in settings.items() if value is not None}
+    return given if data is None else {**given, "payload": json.loads(read_payload(data))}
+
+
+@schedules.command("list")
+@output_option
+@connected
+def list_schedules(client: Client, output: str) -> None:
+    """List the schedules of the project."""
+    found = list(client.items("/schedules"))
+    if output == "json":
+        print_json(found)
+        return
+    rows = [
+        [
+            schedule["name"],
+            schedule["function"],
+            schedule["cron"],
+            schedule["timezone"],
+            local_time(schedule["next_due_at"]) if schedule["enabled"] else "paused",
+            schedule["overlap"],
+            schedule["missed"],
+        ]
+        for schedule in found
+    ]
+    headings = ("schedule", "function", "cron", "time zone", "next", "overlap", "missed")
+    print_table(headings, rows, 'No schedules yet. Make one: zmesh schedules create my-function "0 3 * * *"')
+
+
+@schedules.command("create")
+@click.argument("function")
+@click.argument("cron")
+@settings_options
+@click.option("--paused", is_flag=True, help="Do not start it yet.")
+@output_option
+@connected
+def create(
+    client: Client, function: str, cron: str, data: str | None, paused: bool, output: str, **settings: Any
+) -> None:
+    """Invoke FUNCTION whenever CRON comes due, and show the next times.
+
+    CRON is minute, hour, day of month, month and day of week, as one argument; or @daily; or "30 seconds".
+    """
+    function_id = find_function(client, function)["id"]
+    wanted = {"function_id": function_id, "cron": cron, "enabled": not paused, **_given(data, settings)}
+    _show(client, client.call("POST", "/schedules", wanted).body, "created", output)
+
+
+@schedules.command("update")
+@click.argument("schedule")
+@click.option("--cron", help="Another cron expression.")
+@click.option("--function", help="Another function.")
+@settings_options
+@output_option
+@connected
+def update(client: Client, schedule: str, function: str | None, data: str | None, output: str, **settings: Any) -> None:
+    """Change what is given of a schedule, and show the next times."""
+    changes = _given(data, settings)
+    if function is not None:
+        changes["function_id"] = find_function(client, function)["id"]
+    if not changes:
+        raise click.UsageError("Nothing to change is given.")
+    _show(client, _change(client, schedule, changes), "updated", output)
+
+
+@schedules.command("pause")
+@click.argument("schedule")
+@output_option
+@connected
+def pause(client: Client, schedule: str, output: str) -> None:
+    """Stop it until it is resumed. Due times of the pause are not made up for."""
+    _show(client, _change(client, schedule, {"enabled": False}), "paused", output)
+
+
+@schedules.command("resume")
+@click.argument("schedule")
+@output_option
+@connected
+def resume(client: Client, schedule: str, output: str) -> None:
+    """Let a paused schedule go on, and show the next times."""
+    _show(client, _change(client, schedule, {"enabled": True}), "resumed", output)
+
+
+@schedules.command("run")
+@click.argument("schedule")
+@output_option
+@connected
+def run(client: Client, schedule: str, output: str) -> None:
+    """Invoke what it would, now."""
+    found = find_schedule(client, schedule)
+    started = client.call("POST", f"/schedules/{found['id']}/run").body
+    if output == "json":
+        print_json(started)
+    else:
+        click.echo(started["invocation_id"])
+        progress(style(f"It shows up in: zmesh functions logs {found['function']}", dim=True))
+
+
+@schedules.command("preview")
+@click.argument("cron")
+@click.option("--timezone", default="UTC", show_default=True, help="IANA name, such as Europe/Berlin.")
+@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="How many times.")
+@output_option
+@connected
+def preview(client: Client, cron: str, timezone: str, count: int, output: str) -> None:
+    """Show when a cron expression comes due next, without saving anything."""
+    found = _preview(client, cron, timezone, count)
+    if output == "json":
+        print_json(found)
+    else:
+        _print_times(found["due_at"], timezone)
+
+
+@schedules.command("history")
+@click.argument("schedule")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many due times.")
+@output_option
+@connected
+def history(client: Client, schedule: str, limit: int, output: str) -> None:
+    """Show what became of the last due times, the newest last: fired, or why not."""
+    id = find_schedule(client, schedule)["id"]
+    found = client.call("GET", f"/schedules/{id}/runs?limit={limit}").body["items"][::-1]
+    if output == "json":
+        print_json(found)
+        return
+    rows = [
+        [
+            local_time(run["due_at"]) + (f" to {local_time(run['last_due_at'])}" if run["last_due_at"] else ""),
+            REASONS.get(run["outcome"], run["outcome"]),
+            run["status"] or "",
+            run["invocation_id"] or "",
+        ]
+        for run in found
+    ]
+    print_table(("due", "what became of it", "status", "invocation"), rows, "It has not come due yet.")
+
+
+@schedules.command("delete")
+@click.argument("schedule")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@output_option
+@connected
+def delete(client: Client, schedule: str, yes: bool, output: str) -> None:
+    """Delete a schedule and the record of its due times."""
+    found = find_schedule(client, schedule)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("Nobody is here to confirm it: pass --yes.")
+        click.confirm(f"Delete the schedule {found['name']}?", abort=True, err=True)
+    client.call("DELETE", f"/schedules/{found['id']}")
+    if output == "json":
+        print_json({"action": "deleted", "id": found["id"], "name": found["name"]})
+    else:
+        click.echo(f"deleted {found['name']}")
+
+
+def find_schedule(client: Client, name: str) -> Schedule:
+    """The schedule with this name or id. Raises CliError, with what was perhaps meant."""
+    for schedule in client.items("/schedules", name=name):
+        return dict(schedule)
+    with suppress(ValueError):
+        return dict(client.call("GET", f"/schedules/{UUID(name)}").body)
+    names = [schedule["name"] for schedule in client.items("/schedules")]
+    raise CliError(
+        f'There is no schedule "{name}".',
+        code="schedule_not_found",
+        hint=did_you_mean(name, names) or "See `zmesh schedules list`.",
+    )
+
+
+def _change(client: Client, name: str, changes: dict[str, Any]) -> Schedule:
+    return dict(client.call("PATCH", f"/schedules/{find_schedule(client, name)['id']}", changes).body)
+
+
+def _preview(client: Client, cron: str, timezone: str, count: int) -> dict[str, Any]:
+    query = urllib.parse.urlencode({"cron": cron, "timezone": timezone, "count": count})
+    return dict(client.call("GET", f"/schedules/preview?{query}").body)
+
+
+def _show(client: Client, schedule: Schedule, action: str, output: str) -> None:
+    if output == "json":
+        print_json(schedule)
+        return
+    click.echo(f"{style(action, fg='green')} {style(schedule['name'], bold=True)} ({schedule['function']})")
+    if not schedule["enabled"]:
+        progress(style(f"paused: zmesh schedules resume {schedule['name']}", dim=True))
+        return
+    with suppress(ApiError):
+        _print_times(_preview(client, schedule["cron"], schedule["timezone"], 5)["due_at"], schedule["timezone"])
+
+
+def _print_times(times: Sequence[str], timezone: str) -> None:
+    """By the clock of the schedule's time zone, which is what a person wants to check."""
+    zone = _zone(timezone)
+    for text in times:
+        click.echo(f"  {datetime.fromisoformat(text).astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}")
+
+
+def _zone(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo
+
+    with suppress(OSError, ValueError):
+        return ZoneInfo(name)
+    return UTC  # this machine does not know the zone: each line says which one it is in

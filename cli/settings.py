@@ -1,0 +1,80 @@
+"""The settings of a function as options of `deploy` and `update`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import rich_click as click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+NONE = "none"
+
+
+def _limit(_context: click.Context, _option: click.Parameter, given: str | None) -> int | str | None:
+    if given is None or given == NONE:
+        return given
+    if not given.isdecimal() or int(given) < 1:
+        raise click.BadParameter("it is a number from 1 on, or none.")
+    return int(given)
+
+
+_OPTIONS = (
+    click.option("--entry-point", help="What to call in the code. Default for a new function: handler."),
+    click.option("--timeout-ms", type=int, help="Wall-clock limit of a run. Default for a new function: 10000."),
+    click.option("--memory-mb", type=int, help="Memory limit of a run. Default for a new function: 256."),
+    click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="Set a variable; repeatable."),
+    click.option("--max-attempts", type=int, help="How often a run that nobody waits for is tried."),
+    click.option("--retry-base-ms", type=int, help="Wait after the first failed attempt; doubles with each one."),
+    click.option("--retry-max-ms", type=int, help="The longest wait between two attempts."),
+    click.option(
+        "--max-concurrency",
+        metavar="N|none",
+        callback=_limit,
+        help="How many may run at once; none: as many as the project may.",
+    ),
+    click.option("--max-concurrency-per-key", type=int, help="How many with the same concurrency key may run at once."),
+    click.option("--auth", type=click.Choice(["api_key", "jwt", NONE]), help="Who may call the public route."),
+    click.option(
+        "--method", "methods", multiple=True, metavar="METHOD", help="What the public route takes; repeatable."
+    ),
+    click.option(
+        "--cors-origin",
+        "cors_origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Origin of pages that may call it: *, none, or an address; repeatable.",
+    ),
+    click.option("--description", help="What the function is for."),
+    click.option("--tag", "tags", multiple=True, metavar="TAG", help="A word to find it by, or none; repeatable."),
+    click.option("--enable/--disable", "enabled", default=None, help="Whether it may be invoked."),
+)
+
+
+def settings_options(command: Command) -> Command:
+    """Adds the options; `settings_of` makes a function's fields of them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def settings_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields that were given. Variables are to be added to those there are; lists replace what there is."""
+    fields = {name: value for name, value in options.items() if value is not None and value != ()}
+    if "variables" in fields:
+        fields["env_vars"] = dict(_variable(text) for text in fields.pop("variables"))
+    for name in ("tags", "cors_origins"):
+        if name in fields:
+            fields[name] = [] if fields[name] == (NONE,) else list(fields[name])
+    if "methods" in fields:
+        fields["methods"] = [method.upper() for method in fields["methods"]]
+    if fields.get("max_concurrency") == NONE:
+        fields["max_concurrency"] = None
+    return fields
+
+
+def _variable(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f'"{text}" is not KEY=VALUE.', param_hint="--env")
+    return key, value

@@ -1,0 +1,23 @@
+-- What the API has to know to refuse a request in time.
+
+create or replace function zmesh.load_of(p_projects uuid[])
+returns table (project_id uuid, requests_per_second integer, max_queued integer, queued integer)
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+    return query
+        select p.id, p.requests_per_second, p.max_queued, waiting.n + background.n
+          from zmesh.projects p
+          cross join lateral (   -- counts no further than the limit
+              select count(*)::integer as n
+                from (select from zmesh.queue q
+                       where q.status = 'queued' and q.due and q.waited and q.project_id = p.id
+                       limit p.max_queued) q) waiting
+          cross join lateral (
+              select count(*)::integer as n
+                from (select from zmesh.queue q
+                       where q.status = 'queued' and q.due and not q.waited and q.project_id = p.id
+                       limit p.max_queued) q) background
+         where p.id = any (p_projects);
+end $$;
+comment on function zmesh.load_of(uuid[]) is 'The limits of projects, and how much of each is ready and not started.';
