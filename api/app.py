@@ -26,7 +26,9 @@ from api.json_bodies import JsonRequest
 from api.limits import Limits
 from api.logins import Logins
 from api.openapi import OPENAPI
+from api.project_roles import ProjectRoles
 from api.routes import (
+    changes,
     functions,
     health,
     hooks,
@@ -52,6 +54,7 @@ ROUTERS = [
     invoke.router,
     invocations.router,
     schedules.router,
+    changes.router,
     webhooks.router,
     hooks.router,
     projects.router,
@@ -73,6 +76,7 @@ class Parts:
     invoker: Invoker
     hooks: Hooks
     sessions: Sessions
+    project_roles: ProjectRoles
     sealer: Sealer
 
     @classmethod
@@ -92,6 +96,7 @@ class Parts:
             invoker=invoker,
             hooks=Hooks(database, invoker, sealer),
             sessions=Sessions(database, Logins(database), tokens),
+            project_roles=ProjectRoles(database, sealer, settings.database_url),
             sealer=sealer,
         )
 
@@ -118,7 +123,7 @@ def create_app(parts: Parts) -> Litestar:
         state=State({"access": parts.access}),
         dependencies={
             name: provider(getattr(parts, name))
-            for name in ("database", "invoker", "limits", "access", "hooks", "sessions", "sealer")
+            for name in ("database", "invoker", "limits", "access", "hooks", "sessions", "project_roles", "sealer")
         },
         exception_handlers=HANDLERS,
         request_class=JsonRequest,

@@ -40,7 +40,9 @@ class Hooks:
             secret = self._sealer.open(webhook.sealed_secret, secret_purpose(webhook.id))
         return verified_message_id(webhook.preset, secret, headers, body)
 
-    async def accept(self, webhook: Addressed, message_id: str | None, payload: str, request: str) -> tuple[UUID, bool]:
+    async def accept(
+        self, webhook: Addressed, message_id: str | None, payload: str, request: str, traceparent: str | None
+    ) -> tuple[UUID, bool]:
         """The invocation of a message, and whether it is new."""
         invocation = NewInvocation(
             id=new_id(),
@@ -49,6 +51,7 @@ class Hooks:
             payload=payload,
             request=request,
             source="webhook",
+            traceparent=traceparent,
         )
         return await self._invoker.deliver(Delivery(webhook.id, message_id, invocation))
 

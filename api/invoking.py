@@ -36,6 +36,7 @@ class Call:
     payload: str
     request: str | None = None
     idempotency_key: str | None = None
+    traceparent: str | None = None
     preference: Preference = NO_PREFERENCE
 
     @property
@@ -68,6 +69,7 @@ class Invoker:
         self._replies = replies
         self._limits = limits
         self._inserts: Batcher[NewInvocation, bool] = Batcher(self._insert, LARGEST_INSERT)
+        self._keyed: dict[UUID, Batcher[NewInvocation, bool]] = {}
         self._standings: Batcher[UUID, Answer | None] = Batcher(self._read_standings)
         self._deliveries: Batcher[Delivery, bool] = Batcher(self._insert_deliveries, LARGEST_INSERT)
 
@@ -85,6 +87,7 @@ class Invoker:
             max_attempts=None if call.preference.respond_async else 1,
             reply_channel=self._replies.channel if waits else None,
             idempotency_key=call.idempotency_key,
+            traceparent=call.traceparent,
         )
         with self._replies.expecting(invocation.id) as future:
             id = await self._accept(invocation)
@@ -114,7 +117,7 @@ class Invoker:
 
     async def _accept(self, invocation: NewInvocation) -> UUID:
         """The id of the invocation: this one's, or the one its idempotency key stands for."""
-        if await self._inserts.ask(invocation):
+        if await self._inserts_with(invocation).ask(invocation):
             return invocation.id
         if invocation.idempotency_key is not None:
             known = await self._database.read(lambda c: invocations.known_by_key(c, invocation))
@@ -129,6 +132,12 @@ class Invoker:
                 return known.id
         await self._explain(invocation)
         return invocation.id
+
+    def _inserts_with(self, invocation: NewInvocation) -> Batcher[NewInvocation, bool]:
+        """A key waits for any transaction that has inserted it: then the calls of its own project do, and no others."""
+        if invocation.idempotency_key is None:
+            return self._inserts
+        return self._keyed.setdefault(invocation.project_id, Batcher(self._insert, LARGEST_INSERT))
 
     async def _explain(self, invocation: NewInvocation) -> None:
         """Why an invocation was left out; returns when it is there after all, from an earlier try of ours."""

@@ -13,6 +13,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.models.auth import Acceptance, Credentials, Logout, Refresh, Session
 from api.models.base import Page
+from api.models.changes import ChangeDetails, ChangeToPassOn
 from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate, FunctionVersion
 from api.models.health import Health
 from api.models.invocations import Envelope, InvocationDetails, InvocationSummary, NumberedLine
@@ -42,16 +43,17 @@ from api.models.webhooks import Accepted, NewWebhookDetails, WebhookChange, Webh
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
-    *(Credentials, Refresh, Logout, Acceptance, ProjectToCreate, ProjectChange, MemberChange),
-    *(InvitationToCreate, KeyToCreate),
+    *(Credentials, ChangeToPassOn),
+    *(Refresh, Logout, Acceptance, ProjectToCreate, ProjectChange, MemberChange, InvitationToCreate, KeyToCreate),
 ]
 GIVEN: list[type[BaseModel]] = [
     *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
     *(WebhookDetails, NewWebhookDetails, Envelope, Accepted, Session, Health, ProblemDetails),
     *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
-    *(Page[ScheduleDetails], Page[WebhookDetails], ProjectDetails, MemberDetails, InvitationDetails),
-    *(NewInvitationDetails, KeyDetails, NewKeyDetails, Page[ProjectDetails], Page[MemberDetails]),
-    *(Page[InvitationDetails], Page[KeyDetails]),
+    *(Page[ScheduleDetails], Page[WebhookDetails]),
+    *(ChangeDetails, Page[ChangeDetails]),
+    *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
+    *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
 ]
 

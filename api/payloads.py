@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,6 +19,7 @@ Headers = Mapping[str, str]
 AnyRequest = Request[Any, Any, Any]
 EMPTY = "{}"
 NOTHING = "null"
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def payload_of(body: bytes, content_type: str) -> str:
@@ -63,6 +65,12 @@ def headers_of(request: AnyRequest) -> dict[str, str]:
         joiner = "; " if name == "cookie" else ", "
         headers[name] = f"{headers[name]}{joiner}{value}" if name in headers else value
     return headers
+
+
+def traceparent_of(request: AnyRequest) -> str | None:
+    """The caller's W3C trace context; one that is malformed is ignored, as the recommendation asks."""
+    given: str = request.headers.get("traceparent", "").strip()
+    return given if TRACEPARENT.fullmatch(given) else None
 
 
 def _is_our_key(authorization: str) -> bool:

@@ -28,6 +28,7 @@ from sql.sealing import Sealer, SealingError
 log = logging.getLogger(__name__)
 CLOCK_SECONDS = 1.0
 UPKEEP_SECONDS = 2.0
+WATCH_SECONDS = 1.0
 GIVE_BACK_SECONDS = 5.0
 GUARD_SECONDS = 0.1
 LEAVE_SECONDS = 3.0
@@ -56,9 +57,10 @@ class Listener:
         self._lease_ends = 0.0  # by this process's clock, and never later than by the database's
         self._give_back_at = 0.0
         self._running: dict[Attempt, asyncio.Event] = {}  # set to stop the run
+        self._lent: set[Attempt] = set()  # those that run in the slot of one that waits for them
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()  # set while nothing runs
-        self._draining = False
+        self._draining = False  # takes only what its own runs wait for
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then let the runs end within `drain_seconds` and give the rest back."""
@@ -71,6 +73,7 @@ class Listener:
                 ("guard", self._guard_lease()),
                 ("claims", self._claim_jobs()),
                 ("upkeep", self._every(UPKEEP_SECONDS, "upkeep", self._keep_up)),
+                ("watch", self._every(WATCH_SECONDS, "watching the database", self._watch)),
                 ("clock", self._every(CLOCK_SECONDS, "the clock", self._tick)),
             )
         ]
@@ -162,17 +165,23 @@ class Listener:
     async def _claim_jobs(self) -> None:
         polls = 0
         while True:
-            lease, free = self._lease, self._settings.slots - len(self._running)
-            if lease is None or free <= 0 or self._draining:
-                await self._pause(self._wakeups.jobs, POLLS_SECONDS[-1])  # a slot that gets free ends it
+            lease, free = self._lease, self._free_slots()
+            if lease is None:
+                await self._pause(self._wakeups.jobs, POLLS_SECONDS[-1])
                 continue
             self._wakeups.jobs.clear()
             if time.monotonic() >= self._give_back_at:
                 await self._give_back(lease)
             claimed = await self._claim(lease, free)
+            if free == 0:  # a slot that gets free ends it, and so does a call of one of the runs
+                await self._pause(self._wakeups.jobs, POLLS_SECONDS[-1])
+                continue
             polls = 0 if claimed else min(polls + 1, len(POLLS_SECONDS) - 1)
-            if len(claimed) < free:  # that was all
+            if sum(not job.lent for job in claimed) < free:  # that was all
                 await self._pause(self._wakeups.jobs, min(POLLS_SECONDS[polls], await self._seconds_to_next()))
+
+    def _free_slots(self) -> int:
+        return 0 if self._draining else max(0, self._settings.slots - (len(self._running) - len(self._lent)))
 
     async def _claim(self, lease: UUID, free: int) -> list[Job]:
         try:
@@ -192,6 +201,8 @@ class Listener:
         for job in claimed:
             self._idle.clear()
             self._running[job.id, job.attempt] = asyncio.Event()
+            if job.lent:
+                self._lent.add((job.id, job.attempt))
             self._start(self._run_job(lease, job))
         return claimed
 
@@ -240,6 +251,7 @@ class Listener:
         if not accepted:
             log.warning("the result of %s, attempt %d, came after its lease", ending.id, ending.attempt)
         self._running.pop((ending.id, ending.attempt), None)
+        self._lent.discard((ending.id, ending.attempt))
         if not self._running:
             self._idle.set()
         self._wakeups.jobs.set()  # a slot is free
@@ -256,6 +268,11 @@ class Listener:
             self._wakeups.jobs.set()
         if expired:
             log.info("%d invocations were not started in time", expired)
+
+    async def _watch(self) -> None:
+        async with self._pool.connection() as connection:
+            for harm in await jobs.end_harmful_sessions(connection):
+                log.warning("ended a session of a project: %s", harm)
 
     async def _tick(self) -> None:
         async with self._pool.connection() as connection:

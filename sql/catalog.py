@@ -88,6 +88,14 @@ async def find_function(connection: AsyncConnection, name: FunctionName) -> Func
     return await fetch_one(connection, Function, f"select {COLUMNS} from zmesh.functions where {NAMED}", name.values)
 
 
+async def ids_of_slugs(connection: AsyncConnection, project_id: UUID, slugs: Sequence[str]) -> dict[str, UUID]:
+    """The ids of the functions that have these slugs."""
+    cursor = await connection.execute(
+        "select slug, id from zmesh.functions where project_id = %s and slug = any (%s)", (project_id, list(slugs))
+    )
+    return dict(await cursor.fetchall())
+
+
 async def list_functions(
     connection: AsyncConnection,
     project_id: UUID,

@@ -66,6 +66,7 @@ _OWN: dict[str, type[DomainError]] = {
     "ZM409": Conflict,
     "ZM410": LeaseLost,
     "ZM422": Invalid,
+    "ZM508": Conflict,
 }
 
 

@@ -27,6 +27,7 @@ class NewInvocation:
     request: str | None = None
     reply_channel: str | None = None
     idempotency_key: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,9 @@ class Recorded:
     cpu_ms: int | None
     peak_memory_mb: int | None
     idempotency_key: str | None
+    parent_id: UUID | None
+    depth: int
+    traceparent: str
     payload: str
     result: str | None
     error: str | None
@@ -103,21 +107,22 @@ _ANSWER = """id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at
              zmesh.start_ms(started_at, finished_at, duration_ms)::float8 as start_ms,
              result::text, error::text, response::text"""
 _SHORT = """id, function_id, function, status, source, version, attempt, max_attempts, created_at, run_at,
-            started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, idempotency_key, error::text"""
+            started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, idempotency_key, parent_id, depth,
+            zmesh.traceparent_of(id, traceparent) as traceparent, error::text"""
 _RECORDED = f"{_SHORT}, payload::text, result::text, response::text"
 LARGEST_RESULT_IN_HISTORY = 65536
 LONGEST_MESSAGE_IN_HISTORY = 4000
 _WANTED = """
     unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::integer[], %b::text[],
-           %b::text[]{extra}) with ordinality
-        as w (id, project_id, function, payload, request, source, max_attempts, reply_channel, idempotency_key{names},
-              n)
+           %b::text[], %b::text[]{extra}) with ordinality
+        as w (id, project_id, function, payload, request, source, max_attempts, reply_channel, idempotency_key,
+              traceparent{names}, n)
 """
 _INSERT = """
     insert into zmesh.invocations (id, project_id, function, payload, request, source, max_attempts, reply_channel,
-                                   idempotency_key)
+                                   idempotency_key, traceparent)
     select w.id, w.project_id, w.function, w.payload::jsonb, w.request::json, w.source,
-           coalesce(w.max_attempts, f.max_attempts), w.reply_channel, w.idempotency_key
+           coalesce(w.max_attempts, f.max_attempts), w.reply_channel, w.idempotency_key, w.traceparent
 """
 # What cannot be inserted (no such function, a key that is taken) is left out, so that it fails nobody else.
 _ENABLED = "join zmesh.functions f on f.project_id = w.project_id and f.slug = w.function and f.enabled"
@@ -154,6 +159,7 @@ def _columns(invocations: Sequence[NewInvocation]) -> tuple[list[Any], ...]:
         [i.max_attempts for i in invocations],
         [i.reply_channel for i in invocations],
         [i.idempotency_key for i in invocations],
+        [i.traceparent for i in invocations],
     )
 
 

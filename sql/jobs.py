@@ -19,7 +19,10 @@ CANCEL_CHANNEL = "zmesh_cancel"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed invocation with all it takes to run it. `payload` and `request` are JSON texts."""
+    """A claimed invocation with all it takes to run it. `payload` and `request` are JSON texts.
+
+    `lent`: the run that called it, on the same listener, waits and lends it its slot.
+    """
 
     id: UUID
     project_id: UUID
@@ -36,6 +39,8 @@ class Job:
     request: str | None
     attempt: int
     max_attempts: int
+    traceparent: str
+    lent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ async def renew_lease(connection: AsyncConnection, listener: UUID, lease_seconds
 
 
 async def claim(connection: AsyncConnection, listener: UUID, slots: int) -> list[Job]:
-    """Claim up to `slots` invocations. Raises LeaseLost."""
+    """Claim up to `slots` invocations, and what this listener's runs wait for. Raises LeaseLost."""
     with translated():
         async with connection.cursor(row_factory=class_row(Job)) as cursor:
             await cursor.execute("select * from zmesh.claim(%s, %s)", (listener, slots))
@@ -139,6 +144,12 @@ async def end_expired(connection: AsyncConnection) -> int:
 async def maintain(connection: AsyncConnection) -> bool:
     """Make and drop partitions, at most once a minute over all listeners; returns whether it was this call."""
     return bool((await _one(connection, "select zmesh.maintain()"))[0])
+
+
+async def end_harmful_sessions(connection: AsyncConnection) -> list[str]:
+    """End the database sessions of projects that hold up others; returns who did what."""
+    cursor = await connection.execute("select zmesh.end_harmful_sessions()")
+    return [str(row[0]) for row in await cursor.fetchall()]
 
 
 async def leave(connection: AsyncConnection, listener: UUID) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -11,6 +12,7 @@ from importlib.resources.abc import Traversable
 import psycopg
 from psycopg import sql
 
+log = logging.getLogger(__name__)
 GROUP_ROLES = ("zmesh_owner", "zmesh_project", "zmesh_provisioner")
 OWNERS = ("zmesh_owner", "zmesh_provisioner")
 LOGIN_ROLES = ("zmesh_api", "zmesh_listener")
@@ -75,15 +77,10 @@ def _prepare(connection: psycopg.Connection, passwords: dict[str, str]) -> None:
     connection.execute(
         sql.SQL("grant connect on database {} to zmesh_owner, zmesh_api, zmesh_listener").format(database)
     )
-    connection.execute(
-        sql.SQL("grant create, connect, temporary on database {} to zmesh_provisioner with grant option").format(
-            database
-        )
-    )
-    connection.execute("alter role zmesh_provisioner createrole")
-    connection.execute("grant zmesh_project to zmesh_provisioner with admin option")
+    _prepare_provisioner(connection, database)
     for role in OWNERS:
         _become_member_of(connection, role)
+    _let_platform_go_first(connection)
     connection.execute("create schema if not exists zmesh authorization zmesh_owner")
     connection.execute("create schema if not exists zmesh_roles authorization zmesh_provisioner")
     _try_to_install_pg_cron(connection)
@@ -94,6 +91,17 @@ def _create_role(connection: psycopg.Connection, role: str, *, login: bool) -> N
     if exists is None:
         kind = sql.SQL("login" if login else "nologin")
         connection.execute(sql.SQL("create role {} {}").format(sql.Identifier(role), kind))
+
+
+def _prepare_provisioner(connection: psycopg.Connection, database: sql.Identifier) -> None:
+    """The role that makes roles and schemas of projects."""
+    connection.execute(
+        sql.SQL("grant create, connect, temporary on database {} to zmesh_provisioner with grant option").format(
+            database
+        )
+    )
+    connection.execute("alter role zmesh_provisioner createrole")
+    connection.execute("grant zmesh_project to zmesh_provisioner with admin option")
 
 
 def _become_member_of(connection: psycopg.Connection, role: str) -> None:
@@ -116,6 +124,21 @@ def _hand_over_projects(connection: psycopg.Connection) -> None:
     for role, schema in made_by_others:
         connection.execute(sql.SQL("grant {} to zmesh_provisioner with admin option").format(sql.Identifier(role)))
         connection.execute(sql.SQL("alter schema {} owner to zmesh_provisioner").format(sql.Identifier(schema)))
+
+
+def _let_platform_go_first(connection: psycopg.Connection) -> None:
+    """Where we may: the platform ends sessions of projects that do harm, and connects when they have taken all else."""
+    wanted = [(role, "zmesh_owner") for role in ("pg_signal_backend", "pg_read_all_stats")]
+    if connection.info.server_version >= 160000:
+        wanted += [("pg_use_reserved_connections", role) for role in LOGIN_ROLES]
+    for role, member in wanted:
+        if connection.execute("select pg_has_role(%s, %s, 'usage')", (member, role)).fetchone() == (True,):
+            continue
+        try:
+            with connection.transaction():
+                connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(role), sql.Identifier(member)))
+        except psycopg.errors.InsufficientPrivilege:
+            log.warning("%s is not granted to %s: let a superuser do it", role, member)
 
 
 def _try_to_install_pg_cron(connection: psycopg.Connection) -> None:

@@ -96,6 +96,9 @@ class InvocationDetails(InvocationSummary):
     payload: RawJson
     response: RawJson = Field(description="What zmesh.response() gave: status, headers and body_base64.")
     idempotency_key: str | None
+    parent_id: UUID | None = Field(description="The invocation that started this one.")
+    depth: int = Field(description="How many invocations wait above this one.")
+    traceparent: str = Field(description="W3C trace context, with this invocation as the span.")
 
 
 def printed(line: LogLine) -> PrintedLine:
@@ -136,4 +139,7 @@ def details(recorded: Recorded, lines: Sequence[LogLine], truncated: bool) -> In
         payload=raw(recorded.payload),
         response=raw(recorded.response),
         idempotency_key=recorded.idempotency_key,
+        parent_id=recorded.parent_id,
+        depth=recorded.depth,
+        traceparent=recorded.traceparent,
     )

@@ -14,7 +14,7 @@ from api.answers import ID_HEADER
 from api.hooks import Hooks
 from api.json_bodies import LARGEST_PAYLOAD
 from api.models.webhooks import Accepted
-from api.payloads import headers_of, payload_of, request_of
+from api.payloads import headers_of, payload_of, request_of, traceparent_of
 from api.problems import not_found
 from api.routes.common import problems
 from api.routes.documented import ReceiveHook
@@ -46,7 +46,7 @@ async def receive(
     if challenge is not None:
         return Response({"challenge": challenge}, status_code=200)  # type: ignore[arg-type]
     payload = payload_of(body, request.headers.get("content-type", ""))
-    id, new = await hooks.accept(webhook, message_id, payload, request_of(request, "/", body))
+    id, new = await hooks.accept(webhook, message_id, payload, request_of(request, "/", body), traceparent_of(request))
     return Response(Accepted(invocation_id=id, duplicate=not new), status_code=202, headers={ID_HEADER: str(id)})
 
 

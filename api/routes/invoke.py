@@ -19,7 +19,7 @@ from api.invoking import Call, Invoker
 from api.json_bodies import LARGEST_PAYLOAD, decode_json
 from api.limits import Limits
 from api.models.invocations import Envelope
-from api.payloads import EMPTY, payload_of, request_of
+from api.payloads import EMPTY, payload_of, request_of, traceparent_of
 from api.preferences import idempotency_key_of, preference_of
 from api.problems import invalid
 from api.public import public_caller
@@ -85,6 +85,7 @@ async def invoke(
         timeout_ms=function.timeout_ms,
         payload=_payload(await request.body()),
         idempotency_key=idempotency_key_of(request),
+        traceparent=traceparent_of(request),
         preference=preference,
     )
     return envelope(await invoker.invoke(call), preference)
@@ -103,6 +104,7 @@ async def _invoke_publicly(
         payload=payload_of(body, request.headers.get("content-type", "")),
         request=request_of(request, path, body),
         idempotency_key=idempotency_key_of(request),
+        traceparent=traceparent_of(request),
         preference=preference,
     )
     return public_answer(await invoker.invoke(call), preference)

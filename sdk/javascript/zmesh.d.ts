@@ -24,6 +24,8 @@ export interface Zmesh {
     readonly function: string;
     readonly version: number | null;
   };
+  /** W3C trace context to send along with requests of your own; functions that you start get it by themselves. */
+  readonly traceparent: string | null;
   /** The HTTP request behind this invocation; null when it was invoked another way. */
   readonly request: Request | null;
   /** The HTTP answer as it stands: return it. Text, bytes, or anything JSON. */
@@ -92,9 +94,10 @@ export interface RawResponse {
 /** What invoke() rejects with: message is the callee's. */
 export interface InvocationError extends Error {
   readonly name: 'InvocationError';
-  /** The type of the callee's error, such as "TypeError" or "timeout". */
+  /** The type of the callee's error, such as "TypeError" or "timeout"; "depth_limit" where calls go too deep. */
   readonly type: string;
   readonly function: string;
-  readonly invocationId: string;
+  /** null where it was not even started. */
+  readonly invocationId: string | null;
   readonly status: 'error' | 'timeout' | 'cancelled';
 }

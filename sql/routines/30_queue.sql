@@ -31,7 +31,7 @@ begin
     new.max_attempts := coalesce(new.max_attempts, case when new.waited then 1 else v_function.max_attempts end);
     new.lane := zmesh.lane(new.function_id, new.concurrency_key);
     if new.parent_id is not null then
-        new.source := 'function';
+        new := zmesh.below_parent(new);
     end if;
     return zmesh.once(new);
 end $$;

@@ -70,11 +70,14 @@ begin
         with running as materialized (
             select q.project_id, q.function_id, q.lane, count(*)::integer as n
               from zmesh.queue q where q.status = 'running' group by q.project_id, q.function_id, q.lane
+        ), lenders as materialized (
+            select l.project_id, l.n from zmesh.lenders() l
         ), projects as materialized (
             select p.id, r.n as running, p.max_running - r.n as free
               from unnest(v_projects) ready
               join zmesh.projects p on p.id = ready
-              cross join lateral (select coalesce(sum(r.n), 0)::integer as n
+              cross join lateral (select coalesce(sum(r.n), 0)::integer
+                                         - coalesce((select l.n from lenders l where l.project_id = p.id), 0) as n
                                     from running r where r.project_id = p.id) r
              where p.max_running > r.n
         ), lanes as materialized (   -- null: no limit of its own
@@ -157,21 +160,26 @@ end $$;
 comment on function zmesh.start_next(uuid, integer, timestamptz) is
     'Makes up to this many invocations a listener''s, those that somebody waits for before any other.';
 
-create or replace function zmesh.nothing_to_claim(p_listener uuid) returns boolean
+create or replace function zmesh.nothing_to_claim(p_listener uuid, p_slots integer) returns boolean
 language plpgsql as $$
 begin
+    if p_slots = 0 then
+        return zmesh.nobody_was_called();
+    end if;
     return not exists (select from zmesh.queue q where q.status = 'queued' and q.due)
        and not exists (select from zmesh.queue q where q.status = 'queued' and not q.due and q.run_at <= zmesh.now())
        and exists (select from zmesh.listeners l
                     where l.id = p_listener and l.waiting and l.lease_expires_at > zmesh.now());
 end $$;
-comment on function zmesh.nothing_to_claim(uuid) is
+comment on function zmesh.nothing_to_claim(uuid, integer) is
     'Whether a claim of this listener would find nothing and change nothing: an idle listener locks and writes nothing.';
 
+drop function if exists zmesh.nothing_to_claim(uuid);
+drop function if exists zmesh.claim(uuid, integer);
 create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
-               payload text, request text, attempt smallint, max_attempts smallint)
+               payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- The queue's size changes faster than its statistics: fix the plans that are right at any size.
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
@@ -180,9 +188,10 @@ set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     v_now     timestamptz;
     v_wanted  integer;
+    v_called  uuid[];
     v_started uuid[];
 begin
-    if zmesh.nothing_to_claim(p_listener) then
+    if zmesh.nothing_to_claim(p_listener, p_slots) then
         return;
     end if;
     -- One claim at a time: whoever holds this row sees every claim before it, so the limits are exact.
@@ -193,24 +202,29 @@ begin
         perform zmesh.fail('ZM410', 'the lease of this listener has run out', 'Stop its runs and register again.');
     end if;
     perform zmesh.make_due(v_now);
-    v_wanted := least(p_slots, v_wanted - (select count(*) from zmesh.queue q where q.status = 'running'));
+    v_called := zmesh.start_called(p_listener, v_now);
+    v_wanted := least(p_slots, v_wanted - (select count(*) from zmesh.queue q where q.status = 'running')
+                                        + (select coalesce(sum(l.n), 0) from zmesh.lenders() l));
     v_started := zmesh.start_next(p_listener, v_wanted, v_now);
     update zmesh.listeners l set waiting = not l.waiting
      where l.id = p_listener and l.waiting <> (cardinality(v_started) < v_wanted);
+    v_started := v_called || v_started;
     if exists (select from zmesh.queue q where q.id = any (v_started)
                 and not exists (select from zmesh.functions f where f.id = q.function_id)) then
         perform zmesh.end_without_function(v_started);
     end if;
     return query
         select q.id, q.project_id, q.function_id, f.slug, f.version, f.language, f.entry_point, f.code,
-               f.timeout_ms, f.memory_mb, f.env_vars, q.payload::text, q.request::text, q.attempt, q.max_attempts
+               f.timeout_ms, f.memory_mb, f.env_vars, q.payload::text, q.request::text, q.attempt, q.max_attempts,
+               zmesh.traceparent_of(q.id, q.traceparent), q.id = any (v_called)
           from unnest(v_started) started
           join zmesh.queue q on q.id = started
           join zmesh.functions f on f.id = q.function_id
          order by q.waited desc, q.priority desc, q.run_at;
 end $$;
 comment on function zmesh.claim(uuid, integer) is
-    'Claims up to p_slots due invocations for a listener: waited-for ones first, then the projects in turn, within all limits.';
+    'Claims up to p_slots due invocations for a listener: waited-for ones first, then the projects in turn, within all '
+    'limits. Besides, what its runs called and wait for: those are lent their places and take no slot.';
 
 create or replace function zmesh.seconds_to_next() returns double precision
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$

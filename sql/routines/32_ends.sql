@@ -63,12 +63,12 @@ begin
             id, project_id, function_id, parent_id, schedule_id, lane, created_at, run_at, expires_at, started_at,
             finished_at, version, duration_ms, cpu_ms, peak_memory_mb, retry_base_ms, retry_max_ms, priority,
             max_attempts, attempt, due, waited, cancel_requested, status, source, function, payload, request,
-            idempotency_key, concurrency_key, result, response, error)
+            idempotency_key, concurrency_key, result, response, error, generation, depth, traceparent)
         select g.id, g.project_id, g.function_id, g.parent_id, g.schedule_id, g.lane, g.created_at, g.run_at,
                g.expires_at, g.started_at, p_now, g.version, g.end_duration_ms, g.end_cpu_ms, g.end_peak_memory_mb,
                g.retry_base_ms, g.retry_max_ms, g.priority, g.max_attempts, g.attempt, g.due, g.waited,
                g.cancel_requested, g.ended, g.source, g.function, g.payload, g.request, g.idempotency_key,
-               g.concurrency_key, g.end_result, g.end_response, g.end_error
+               g.concurrency_key, g.end_result, g.end_response, g.end_error, g.generation, g.depth, g.traceparent
           from gone g
             on conflict do nothing   -- an id that ended before keeps its first end
         returning id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at) as queue_ms,
@@ -210,10 +210,11 @@ begin
         insert into zmesh.queue (
             id, project_id, function_id, parent_id, schedule_id, lane, created_at, run_at, retry_base_ms, retry_max_ms,
             priority, max_attempts, attempt, due, source, function, payload, request, idempotency_key,
-            concurrency_key, error)
+            concurrency_key, error, generation, traceparent)
         select d.id, d.project_id, d.function_id, d.parent_id, d.schedule_id, d.lane, d.created_at, zmesh.now(),
                d.retry_base_ms, d.retry_max_ms, d.priority, d.attempt + 1, d.attempt, true, d.source,
-               d.function, d.payload, d.request, d.idempotency_key, d.concurrency_key, d.error
+               d.function, d.payload, d.request, d.idempotency_key, d.concurrency_key, d.error,
+               d.generation, d.traceparent
           from dead d
         returning id;
     perform zmesh.hint('zmesh_jobs');

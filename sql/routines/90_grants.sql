@@ -4,10 +4,11 @@ revoke all on all functions in schema zmesh from public;
 revoke all on all tables in schema zmesh from public, zmesh_api, zmesh_listener, zmesh_project;
 grant usage on schema zmesh to zmesh_api, zmesh_listener, zmesh_project;
 
-grant execute on function zmesh.now(), zmesh.new_id(), zmesh.project_of(name) to zmesh_project, zmesh_api, zmesh_listener;
+grant execute on function zmesh.now(), zmesh.new_id(), zmesh.project_of(name),
+      zmesh.traceparent_of(uuid, text) to zmesh_project, zmesh_api, zmesh_listener;
 
 grant insert (function, payload, run_at, expires_at, priority, max_attempts, retry_base_ms, retry_max_ms, reply_channel,
-              parent_id, idempotency_key, concurrency_key),
+              parent_id, idempotency_key, concurrency_key, traceparent),
       select on zmesh.invocations to zmesh_project;
 grant select on zmesh.logs, zmesh.dead_invocations to zmesh_project;
 
@@ -21,7 +22,7 @@ grant insert (project_id, name, slug, language, entry_point, code, timeout_ms, m
               max_attempts, retry_base_ms, retry_max_ms, max_concurrency, max_concurrency_per_key),
       delete on zmesh.functions to zmesh_api;
 grant insert (id, project_id, function, payload, request, source, run_at, expires_at, priority, max_attempts,
-              retry_base_ms, retry_max_ms, reply_channel, idempotency_key, concurrency_key)
+              retry_base_ms, retry_max_ms, reply_channel, idempotency_key, concurrency_key, traceparent)
       on zmesh.invocations to zmesh_api;
 grant insert, delete, update (name, function_id, preset, sealed_secret, enabled) on zmesh.webhooks to zmesh_api;
 grant insert on zmesh.webhook_deliveries, zmesh.api_keys to zmesh_api;
@@ -35,7 +36,7 @@ grant execute on function zmesh.queue_ms(timestamptz, timestamptz, timestamptz),
 grant select on zmesh.projects, zmesh.project_databases, zmesh.migrations to zmesh_listener;
 grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
       zmesh.claim(uuid, integer), zmesh.finish(uuid, zmesh.outcome[]), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.leave(uuid),
-      zmesh.seconds_to_next(), zmesh.end_expired(), zmesh.maintain(),
+      zmesh.seconds_to_next(), zmesh.end_expired(), zmesh.maintain(), zmesh.end_harmful_sessions(),
       zmesh.tick(), zmesh.listener_tick() to zmesh_listener;
 grant usage on type zmesh.outcome to zmesh_listener;
 

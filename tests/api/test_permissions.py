@@ -27,7 +27,6 @@ TABLE = (Path(__file__).parents[2] / "docs" / "reference" / "permissions.md").re
 COLUMNS = ("viewer", "developer", "owner", "key", "nobody")
 ROWS = re.findall(r"^\| ([A-Z]+) \| `(/[^`]*)` \| (.*) \|$", TABLE, re.MULTILINE)
 NOT_ENDPOINTS = ("/schema", "/console")
-QUERIES = {"/schedules/preview": "?cron=@daily"}
 
 
 @dataclass
@@ -55,6 +54,18 @@ class Things:
 
     def schedule(self) -> str:
         return self._made("/schedules", function_id=self.function(), cron="@daily")
+
+    def table(self) -> str:
+        name = f"t{secrets.token_hex(4)}"
+        self.api.database.rows(f"create table {name} (id integer)", url=self.api.project.url)
+        return name
+
+    def change(self) -> str:
+        """What is passed on of a table, as a query names it."""
+        names = {"table": self.table(), "function_id": self.function()}
+        answer = self.api.call("POST", "/changes", json=names)
+        assert answer.is_success, answer.text
+        return f"?table={names['table']}&function_id={names['function_id']}"
 
     def webhook(self) -> str:
         return self._made("/webhooks", function_id=self.function())
@@ -128,6 +139,7 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "PATCH /functions/{id}": lambda _: {"timeout_ms": 5000},
     "POST /schedules": lambda things: {"function_id": things.function(), "cron": "@daily"},
     "PATCH /schedules/{id}": lambda _: {"enabled": False},
+    "POST /changes": lambda things: {"table": things.table(), "function_id": things.function()},
     "POST /webhooks": lambda things: {"function_id": things.function()},
     "PATCH /webhooks/{id}": lambda _: {"enabled": False},
     "POST /keys": lambda _: {"name": "another key"},
@@ -139,6 +151,10 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "POST /auth/refresh": lambda things: {"refresh_token": things.refresh_token()},
     "POST /auth/logout": lambda things: {"refresh_token": things.refresh_token()},
     "POST /auth/accept": lambda things: {"token": things.invitation_token(), "password": PASSWORD},
+}
+QUERIES: dict[str, Callable[[Things], str]] = {
+    "GET /schedules/preview": lambda _: "?cron=@daily",
+    "DELETE /changes": Things.change,
 }
 
 
@@ -167,6 +183,11 @@ def filled(path: str, things: Things) -> str:
 def body_of(method: str, path: str, things: Things) -> dict[str, Any]:
     make = BODIES.get(f"{method} {path}")
     return {} if make is None else {"json": make(things)}
+
+
+def query_of(method: str, path: str, things: Things) -> str:
+    make = QUERIES.get(f"{method} {path}")
+    return "" if make is None else make(things)
 
 
 def credentials(things: Things, who: str) -> dict[str, str]:
@@ -205,7 +226,7 @@ def test_every_cell_is_as_the_table_says(method: str, path: str, cells: str, thi
     marks = dict(zip(COLUMNS, cells.split(" | "), strict=True))
     for who, mark in marks.items():
         headers = {**credentials(things, who), "prefer": "respond-async"}
-        url = things.api.url + filled(path, things) + QUERIES.get(path, "")
+        url = things.api.url + filled(path, things) + query_of(method, path, things)
         answer = things.api.client.request(method, url, headers=headers, **body_of(method, path, things))
         if mark == "✓":
             assert answer.is_success, f"{who}: {answer.status_code} {answer.text}"

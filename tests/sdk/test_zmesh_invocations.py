@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -61,9 +60,17 @@ def echo(job: Row) -> Answer:
     return {"result": {"you sent": json.loads(job["payload"])}}
 
 
+def running(bench: Bench, traceparent: str | None = None) -> str:
+    """The id of an invocation that a listener runs: the one whose run the test makes."""
+    bench.database.function(bench.project, "send-welcome")
+    [id] = bench.database.enqueue(bench.project, "send-welcome", traceparent=traceparent)
+    bench.database.claim(bench.database.listener())
+    return str(id)
+
+
 def test_invoke_returns_the_result_of_the_other_function(bench: Bench) -> None:
     bench.database.function(bench.project, "greet")
-    parent = str(uuid4())
+    parent = running(bench)
     with listener(bench.database, echo) as jobs:
         ending = bench.run(
             javascript="return await zmesh.invoke('greet', { name: 'Ada' })",
@@ -168,7 +175,7 @@ def test_an_unknown_function_is_refused_at_once(bench: Bench, method: str) -> No
 
 def test_enqueue_returns_the_id_of_an_invocation_with_its_options(bench: Bench) -> None:
     bench.database.function(bench.project, "greet")
-    parent = str(uuid4())
+    parent = running(bench)
     ending = bench.run(
         javascript="""
             return [
@@ -218,3 +225,41 @@ def test_a_misspelt_option_is_refused(bench: Bench) -> None:
     assert ending.error["type"] == "TypeError"
     assert "delay" in ending.error["message"]
     assert bench.rows("select id from zmesh.invocations") == []
+
+
+def test_the_trace_goes_on_into_what_a_run_starts(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    parent = running(bench, traceparent=f"00-{'a' * 32}-{'b' * 16}-00")
+    ours = bench.database.value("select zmesh.traceparent_of(id, traceparent) from zmesh.queue where id = %s", parent)
+    with listener(bench.database, echo) as jobs:
+        ending = bench.run(
+            javascript="await zmesh.invoke('greet'); await zmesh.enqueue('greet'); return zmesh.traceparent",
+            python="zmesh.invoke('greet'); zmesh.enqueue('greet'); return zmesh.traceparent",
+            context={"invocation_id": parent, "traceparent": ours},
+        )
+    assert ending.result == ours == f"00-{'a' * 32}-{parent.replace('-', '')[16:]}-00"
+    started = bench.database.rows("select traceparent from zmesh.invocations where parent_id = %s", parent)
+    assert [row["traceparent"] for row in started] == [ours, ours]
+    assert jobs[0]["traceparent"] == f"00-{'a' * 32}-{jobs[0]['id'].hex[16:]}-00"
+
+
+@pytest.mark.parametrize("method", ["invoke", "enqueue"])
+def test_what_goes_too_deep_is_an_error_that_says_which_way_it_came(bench: Bench, method: str) -> None:
+    bench.database.rows("update zmesh.settings set max_depth = 0, max_generations = 0")
+    bench.database.function(bench.project, "greet")
+    ending = bench.run(
+        javascript=f"""
+            await zmesh.{method}('greet').catch((e) => {{ e.message = `${{e.type}}: ${{e.message}}`; throw e; }})
+        """,
+        python=f"""
+            try:
+                zmesh.{method}('greet')
+            except Exception as error:
+                raise type(error)(error.function, None, "error", {{"message": f"{{error.type}}: {{error}}"}}) from error
+        """,
+        context={"invocation_id": running(bench)},
+    )
+    assert ending.error["type"] == "InvocationError"
+    assert ending.error["message"].startswith("depth_limit: ")
+    if method == "invoke":
+        assert "send-welcome → greet" in ending.error["message"]

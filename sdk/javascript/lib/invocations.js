@@ -11,6 +11,7 @@ const POLL_MS = 1000;
 const ENDED = `select id, status, result, response, error from zmesh.invocations
   where id = any($1) and finished_at is not null`;
 const SAME_KEY = 'select id from zmesh.invocations where function = $1 and idempotency_key = $2';
+const TOO_DEEP = 'ZM508';
 const ENQUEUE_OPTIONS = {
   runAt: 'run_at',
   delaySeconds: 'delay_seconds',
@@ -20,7 +21,10 @@ const ENQUEUE_OPTIONS = {
 };
 const INVOKE_OPTIONS = { timeoutMs: 'timeout_ms' };
 
-/** The invoked function failed; type, message and cause are those of its error. */
+/**
+ * The invoked function failed; type, message and cause are those of its error. invocationId is null where it was not
+ * even started: functions call each other too deep (depth_limit).
+ */
 class InvocationError extends Error {
   constructor(name, invocationId, status, error) {
     super(error?.message ?? '', { cause: cause(name, status, error) });
@@ -49,7 +53,7 @@ class Invocations {
     const { delay_seconds: delay, ...given } = named(options, ENQUEUE_OPTIONS);
     if (delay !== undefined && given.run_at !== undefined) throw new TypeError('give runAt or delaySeconds, not both');
     const columns = this.#columns(name, payload, given);
-    const [row] = await this.#database.query(...statements.insertInvocation(columns, delay));
+    const [row] = await this.#database.query(...statements.insertInvocation(columns, delay)).catch(meant(name));
     const { id } = row ?? (await this.#database.queryOne(SAME_KEY, [name, given.idempotency_key]));
     return id;
   }
@@ -60,7 +64,7 @@ class Invocations {
     this.#waiter ??= Waiter.open(this.#database.url, this.#applicationName);
     const waiter = await this.#waiter;
     const columns = this.#columns(name, payload, { reply_channel: waiter.channel, max_attempts: 1 });
-    const { id, ended } = await waiter.startAndWait(statements.insertInvocation(columns), timeout);
+    const { id, ended } = await waiter.startAndWait(statements.insertInvocation(columns), timeout).catch(meant(name));
     if (ended === null) {
       const message = `no answer within ${timeout} ms; the function may still be running`;
       throw new InvocationError(name, id, 'timeout', { type: 'timeout', message });
@@ -140,6 +144,15 @@ function named(options, known) {
     if (!columns.includes(name)) throw new TypeError(`there is no option ${name}; known: ${columns.join(', ')}`);
   }
   return Object.fromEntries(entries);
+}
+
+/** Raises what an error of the insert means. */
+function meant(name) {
+  return (error) => {
+    if (error.code !== TOO_DEEP) throw error;
+    const message = error.hint ? `${error.message} (${error.hint})` : error.message;
+    throw new InvocationError(name, null, 'error', { type: 'depth_limit', message });
+  };
 }
 
 /** What stands in the stack below the caller's own lines. */

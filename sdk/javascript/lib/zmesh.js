@@ -19,6 +19,8 @@ class Zmesh {
       function: context.function,
       version: context.version ?? null,
     });
+    // W3C trace context for what this run asks of others; functions that it starts get it by themselves.
+    this.traceparent = context.traceparent ?? null;
     const name = `zmesh ${context.function}`.slice(0, MAX_NAME);
     this.db = new Database(new Session(context.database_url, name));
     this.request = context.request ? new Request(context.request) : null;

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from zmesh_runtime import statements
@@ -17,15 +18,19 @@ from zmesh_runtime.http import Response
 
 POLL_SECONDS = 1.0
 _ROW = "select status, result, response, error from zmesh.invocations where id = %s and finished_at is not null"
+_TOO_DEEP = "ZM508"
 _SAME_KEY = "select id from zmesh.invocations where function = %s and idempotency_key = %s"
 
 
 class InvocationError(Exception):
-    """The invoked function failed; type, message and stack are those of its error."""
+    """The invoked function failed; type, message and stack are those of its error.
 
-    def __init__(self, function: str, invocation_id: UUID, status: str, error: Row) -> None:
+    `invocation_id` is None where it was not even started: functions call each other too deep (`depth_limit`).
+    """
+
+    def __init__(self, function: str, invocation_id: UUID | None, status: str, error: Row) -> None:
         self.function = function
-        self.invocation_id = str(invocation_id)
+        self.invocation_id = None if invocation_id is None else str(invocation_id)
         self.status = status
         self.type: str = error.get("type") or status
         self.message: str = error.get("message") or ""
@@ -57,7 +62,10 @@ class Invocations:
             raise ValueError("give run_at or delay_seconds, not both")
         columns = self._columns(function, payload, run_at=run_at, **options)
         values = list(columns.values()) + ([] if delay_seconds is None else [delay_seconds])
-        rows = self._database.query(statements.insert_invocation(columns, delay_seconds is not None), values)
+        try:
+            rows = self._database.query(statements.insert_invocation(columns, delay_seconds is not None), values)
+        except psycopg.Error as error:
+            raise _meant(function, error) from None
         rows = rows or self._database.query(_SAME_KEY, [function, options.get("idempotency_key")])
         return str(rows[0]["id"])
 
@@ -67,7 +75,10 @@ class Invocations:
             self._idle.pop() if self._idle else _Waiter(Connection.open(self._database.url, self._application_name))
         )
         columns = self._columns(function, payload, reply_channel=waiter.channel, max_attempts=1)
-        id, ended = waiter.start_and_wait(columns, None if timeout_ms is None else timeout_ms / 1000)
+        try:
+            id, ended = waiter.start_and_wait(columns, None if timeout_ms is None else timeout_ms / 1000)
+        except psycopg.Error as error:
+            raise _meant(function, error) from None
         self._idle.append(waiter)
         if ended is None:
             message = f"no answer within {timeout_ms} ms; the function may still be running"
@@ -105,6 +116,15 @@ class _Waiter:
             ended = self._connection.execute(_ROW, [id]).fetchone()
             if ended is not None or (deadline is not None and time.monotonic() >= deadline):
                 return id, ended
+
+
+def _meant(function: str, error: psycopg.Error) -> Exception:
+    if error.sqlstate != _TOO_DEEP:
+        return error
+    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+    return InvocationError(
+        function, None, "error", {"type": "depth_limit", "message": f"{error.diag.message_primary}{hint}"}
+    )
 
 
 def _response_of(stored: Row) -> Response:

@@ -66,6 +66,8 @@ class Zmesh:
         self.invocation = Invocation(
             context.get("invocation_id"), context.get("attempt") or 1, context["function"], context.get("version")
         )
+        # W3C trace context for what this run asks of others; functions that it starts get it by themselves.
+        self.traceparent: str | None = context.get("traceparent")
         self._context = context
 
     @cached_property
