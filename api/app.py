@@ -29,6 +29,7 @@ from api.openapi import OPENAPI
 from api.project_roles import ProjectRoles
 from api.routes import (
     changes,
+    deployments,
     functions,
     health,
     hooks,
@@ -39,6 +40,7 @@ from api.routes import (
     members,
     projects,
     schedules,
+    versions,
     webhooks,
 )
 from api.sessions import Sessions
@@ -51,6 +53,8 @@ CONSOLE = Path(__file__).parent / "static" / "console"
 LARGEST_BODY = 1024 * 1024
 ROUTERS = [
     functions.router,
+    versions.router,
+    deployments.router,
     invoke.router,
     invocations.router,
     schedules.router,

@@ -365,6 +365,20 @@ def test_a_retry_while_the_first_call_runs_awaits_its_answer(api: Api) -> None:
     assert len(jobs) == 1
 
 
+def test_a_retry_of_a_call_that_nobody_awaited_is_told_of_its_end(api: Api) -> None:
+    api.deploy()
+    headers = {"idempotency-key": "once"}
+    id = api.invoke(headers={**headers, "prefer": "respond-async"}).json()["invocation_id"]
+    with ThreadPoolExecutor(1) as threads:
+        retry = threads.submit(api.invoke, headers=headers)
+        eventually(
+            lambda: api.database.rows("select 1 from zmesh.waiters where invocation_id = %s", id), "the retry waits"
+        )
+        with standing_in(api):
+            answer = retry.result()
+    assert (answer.status_code, answer.json()["invocation_id"]) == (200, id)
+
+
 def test_a_failure_is_replayed_as_well(api: Api) -> None:
     api.deploy()
     headers = {"idempotency-key": "once"}

@@ -1,6 +1,7 @@
 """docs/reference/permissions.md is the truth: every cell of its table is tried, and every endpoint is in it.
 
-An endpoint that is new needs a line there and, where it takes a body or a thing of its own, a line in BODIES or THINGS.
+An endpoint that is new needs a line there and, where it takes a body or a thing of its own, one in BODIES, QUERIES or
+THINGS.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tests.api.conftest import Backend
 TABLE = (Path(__file__).parents[2] / "docs" / "reference" / "permissions.md").read_text()
 COLUMNS = ("viewer", "developer", "owner", "key", "nobody")
 ROWS = re.findall(r"^\| ([A-Z]+) \| `(/[^`]*)` \| (.*) \|$", TABLE, re.MULTILINE)
+ALIAS = {"versions": {"1": 100}}
 NOT_ENDPOINTS = ("/schema", "/console")
 
 
@@ -43,6 +45,12 @@ class Things:
     def version(self) -> str:
         function = self.function()
         self.api.call("PATCH", f"/functions/{function}", json={"code": ECHO + "#\n"})
+        return function
+
+    def alias(self) -> str:
+        function = self.function()
+        answer = self.api.call("PUT", f"/functions/{function}/aliases/live", json=ALIAS)
+        assert answer.is_success, answer.text
         return function
 
     def slug(self) -> str:
@@ -123,6 +131,7 @@ class Things:
 
 THINGS: dict[str, Callable[[Things], str]] = {
     "/functions/{id}/versions/{version}/rollback": Things.version,
+    "/functions/{id}/aliases/{alias}": Things.alias,
     "/functions/{id}": Things.function,
     "/api/functions/{slug}": Things.slug,
     "/invocations/{id}": Things.invocation,
@@ -137,6 +146,10 @@ THINGS: dict[str, Callable[[Things], str]] = {
 BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "POST /functions": lambda _: {"name": f"f {secrets.token_hex(4)}", "language": "python", "code": ECHO},
     "PATCH /functions/{id}": lambda _: {"timeout_ms": 5000},
+    "POST /deployments": lambda _: {
+        "functions": [{"name": f"f {secrets.token_hex(4)}", "language": "python", "code": ECHO}]
+    },
+    "PUT /functions/{id}/aliases/{alias}": lambda _: ALIAS,
     "POST /schedules": lambda things: {"function_id": things.function(), "cron": "@daily"},
     "PATCH /schedules/{id}": lambda _: {"enabled": False},
     "POST /changes": lambda things: {"table": things.table(), "function_id": things.function()},
@@ -176,7 +189,7 @@ def others(backend: Backend) -> Things:
 def filled(path: str, things: Things) -> str:
     make = next((make for start, make in THINGS.items() if path.startswith(start)), None)
     assert make is not None or "{" not in path, f"THINGS lacks {path}"
-    path = path.replace("{version}", "1")
+    path = path.replace("{version}", "1").replace("{alias}", "live")
     return path if make is None else re.sub(r"\{\w+\}", make(things), path, count=1)
 
 
