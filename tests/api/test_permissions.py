@@ -78,6 +78,9 @@ class Things:
     def webhook(self) -> str:
         return self._made("/webhooks", function_id=self.function())
 
+    def signed_webhook(self) -> str:
+        return self._made("/webhooks", function_id=self.function(), preset="github")
+
     def hook(self) -> str:
         path: str = self.api.call("GET", f"/webhooks/{self.webhook()}").json()["path"]
         return path.removeprefix("/hooks/")
@@ -136,6 +139,7 @@ THINGS: dict[str, Callable[[Things], str]] = {
     "/api/functions/{slug}": Things.slug,
     "/invocations/{id}": Things.invocation,
     "/schedules/{id}": Things.schedule,
+    "/webhooks/{id}/rotate": Things.signed_webhook,
     "/webhooks/{id}": Things.webhook,
     "/hooks/{token}": Things.hook,
     "/keys/{id}": Things.key,
@@ -155,6 +159,7 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "POST /changes": lambda things: {"table": things.table(), "function_id": things.function()},
     "POST /webhooks": lambda things: {"function_id": things.function()},
     "PATCH /webhooks/{id}": lambda _: {"enabled": False},
+    "POST /webhooks/{id}/rotate": lambda _: {"grace_seconds": 0},
     "POST /keys": lambda _: {"name": "another key"},
     "POST /invitations": lambda _: {"email": f"{secrets.token_hex(4)}@example.org"},
     "PATCH /members/{id}": lambda _: {"role": "viewer"},
