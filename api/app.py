@@ -27,7 +27,19 @@ from api.limits import Limits
 from api.logins import Logins
 from api.openapi import OPENAPI
 from api.project_roles import ProjectRoles
-from api.routes import changes, functions, health, hooks, invocations, invoke, login, schedules, webhooks
+from api.routes import (
+    changes,
+    deployments,
+    functions,
+    health,
+    hooks,
+    invocations,
+    invoke,
+    login,
+    schedules,
+    versions,
+    webhooks,
+)
 from api.settings import Settings
 from api.waiting import Replies
 from sql.sealing import Sealer
@@ -36,6 +48,8 @@ CONSOLE = Path(__file__).parent / "static" / "console"
 LARGEST_BODY = 1024 * 1024
 ROUTERS = [
     functions.router,
+    versions.router,
+    deployments.router,
     invoke.router,
     invocations.router,
     schedules.router,

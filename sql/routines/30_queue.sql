@@ -9,7 +9,9 @@ begin
         perform zmesh.fail('ZM403', 'this role belongs to no project',
                            'Connect as the project''s role, or name the project_id.');
     end if;
-    select f.id, f.enabled, f.max_attempts into v_function
+    select f.id, f.enabled, f.max_attempts,
+           exists (select from zmesh.function_aliases a where a.function_id = f.id and a.name = 'live') as aliased
+      into v_function
       from zmesh.functions f where f.project_id = new.project_id and f.slug = new.function;
     if not found then
         perform zmesh.fail('ZM404', format('function "%s" does not exist in this project', new.function),
@@ -33,7 +35,10 @@ begin
     if new.parent_id is not null then
         new := zmesh.below_parent(new);
     end if;
-    -- Most inserts repeat nothing: the call alone would be a third of what a row of a bulk insert costs.
+    -- Most inserts ask for no version and repeat nothing: the calls alone would be half of what a row of a bulk insert costs.
+    if new.version is not null or new.alias is not null or v_function.aliased then
+        new := zmesh.choose_version(new);
+    end if;
     if new.idempotency_key is null and new.reply_channel is null and new.source not in ('api', 'webhook') then
         return new;
     end if;
@@ -75,6 +80,19 @@ begin
 end $$;
 comment on function zmesh.once(zmesh.invocations) is
     'The row to insert, its reply channel put where only the platform sees it; null where it was inserted before.';
+
+create or replace function zmesh.await_end(p_id uuid, p_channel text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from zmesh.queue where id = p_id for update;   -- its end waits for us, and tells us
+    if not found then
+        return;
+    end if;
+    insert into zmesh.waiters (invocation_id, channel) values (p_id, p_channel) on conflict do nothing;
+    update zmesh.queue set waited = true where id = p_id and not waited;
+end $$;
+comment on function zmesh.await_end(uuid, text) is
+    'Has the end of an invocation that is queued or running told on one channel more; read the row afterwards, it may have ended.';
 
 create or replace trigger invocations_prepare before insert on zmesh.queue
     for each row when (new.function_id is null) execute function zmesh.prepare_invocation();
