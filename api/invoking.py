@@ -126,7 +126,7 @@ class Invoker:
     async def deliver_and_wait(self, delivery: Delivery, timeout_ms: int) -> Invoked:
         """Accept a webhook's message and wait for its end, or for that of the same message before."""
         seconds = longest_wait(timeout_ms)
-        invocation = replace(delivery.invocation, reply_channel=self._replies.channel, max_attempts=1)
+        invocation = replace(delivery.invocation, reply_channel=self._replies.channel, options=Options(max_attempts=1))
         with self._replies.expecting(invocation.id) as future:
             id, new = await self.deliver(replace(delivery, invocation=invocation))
             if id == invocation.id:
