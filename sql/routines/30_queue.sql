@@ -25,6 +25,9 @@ begin
             message = 'the payload is larger than 8 MiB',
             hint = 'Put the data into a table and send what identifies it.';
     end if;
+    if new.run_at not between '0001-01-01' and '9999-01-01' or new.expires_at not between '0001-01-01' and '9999-01-01' then
+        perform zmesh.fail('ZM422', 'run_at and expires_at are times between the years 1 and 9999');
+    end if;
     new.function_id := v_function.id;
     new.created_at := zmesh.now();
     new.run_at := coalesce(new.run_at, new.created_at);
