@@ -127,7 +127,8 @@ begin
     ), started as (
         update zmesh.queue q
            set status = 'running', listener_id = p_listener, attempt = q.attempt + 1, started_at = p_now,
-               version = (select f.version from zmesh.functions f where f.id = q.function_id)
+               version = case when q.pinned then q.version
+                              else (select f.version from zmesh.functions f where f.id = q.function_id) end
           from free where q.id = free.id
         returning q.id
     )
@@ -243,8 +244,9 @@ returns table (id uuid, project_id uuid, function_id uuid, slug text, version in
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
--- The queue's size changes faster than its statistics: fix the plans that are right at any size.
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
+-- The queue's size changes faster than its statistics: fix the plans that are right at any size. Before version 18
+-- what is switched off counts as so dear that every claim would be compiled, which takes longer than the claim.
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off set enable_bitmapscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_sort = off as $$
 #variable_conflict use_column
 declare
@@ -285,12 +287,14 @@ begin
         perform zmesh.end_without_function(v_started);
     end if;
     return query
-        select q.id, q.project_id, q.function_id, f.slug, f.version, f.language, f.entry_point, f.code,
+        select q.id, q.project_id, q.function_id, f.slug, coalesce(v.version, f.version),
+               coalesce(v.language, f.language), coalesce(v.entry_point, f.entry_point), coalesce(v.code, f.code),
                f.timeout_ms, f.memory_mb, f.env_vars, q.payload::text, q.request::text, q.attempt, q.max_attempts,
                zmesh.traceparent_of(q.id, q.traceparent), q.id = any (v_called)
           from unnest(v_started) started
           join zmesh.queue q on q.id = started
           join zmesh.functions f on f.id = q.function_id
+          left join zmesh.function_versions v on v.function_id = q.function_id and v.version = q.version
          order by q.waited desc, q.priority desc, q.run_at;
 end $$;
 comment on function zmesh.claim(uuid, integer) is
@@ -298,7 +302,7 @@ comment on function zmesh.claim(uuid, integer) is
     'limits. Besides, what its runs called and wait for: those are lent their places and take no slot.';
 
 create or replace function zmesh.seconds_to_next() returns double precision
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
     return (select extract(epoch from q.run_at - zmesh.now()) from zmesh.queue q
              where q.status = 'queued' and not q.due order by q.run_at limit 1);
