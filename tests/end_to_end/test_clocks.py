@@ -61,12 +61,10 @@ def assert_each_due_time_is_there_once(database: Database, name: str) -> None:
     for before, after in itertools.pairwise(found):
         assert after["due_at"] - before["last_due_at"] == SECOND, (name, before, after)
     invocations = database.rows(
-        "select i.id, i.run_at from zmesh.invocations i join zmesh.schedules s on s.id = i.schedule_id"
-        " where s.name = %s order by i.run_at",
-        name,
+        "select i.id from zmesh.invocations i join zmesh.schedules s on s.id = i.schedule_id where s.name = %s", name
     )
-    fired = [(run["invocation_id"], run["due_at"]) for run in found if run["outcome"] == "fired"]
-    assert fired == [(invocation["id"], invocation["run_at"]) for invocation in invocations]
+    fired = [run["invocation_id"] for run in found if run["outcome"] == "fired"]
+    assert sorted(fired) == sorted(invocation["id"] for invocation in invocations)
 
 
 @pytest.mark.timeout(240)
