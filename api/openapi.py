@@ -16,7 +16,14 @@ from api.models.base import Page
 from api.models.changes import ChangeDetails, ChangeToPassOn
 from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from api.models.health import Health
-from api.models.invocations import Envelope, InvocationDetails, InvocationSummary, NumberedLine
+from api.models.invocations import (
+    Envelope,
+    InvocationDetails,
+    InvocationSummary,
+    NumberedLine,
+    Retried,
+    RetryRequest,
+)
 from api.models.problems import ProblemDetails
 from api.models.schedules import (
     ScheduleChange,
@@ -31,12 +38,12 @@ from api.models.webhooks import Accepted, NewWebhookDetails, WebhookChange, Webh
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
-    *(Credentials, AliasToSet, Deployment, ChangeToPassOn),
+    *(RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
 ]
 GIVEN: list[type[BaseModel]] = [
     *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
     *(WebhookDetails, NewWebhookDetails, Envelope, Accepted, Session, Health, ProblemDetails),
-    *(AliasDetails, Page[AliasDetails], DeploymentDetails, VersionDiff),
+    *(Retried, AliasDetails, Page[AliasDetails], DeploymentDetails, VersionDiff),
     *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
     *(Page[ScheduleDetails], Page[WebhookDetails]),
     *(ChangeDetails, Page[ChangeDetails]),
