@@ -17,7 +17,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 from pydantic import BaseModel
 
-from api.auth import Access, Tokens
+from api.auth import Access
 from api.database import Database
 from api.errors import HANDLERS
 from api.hooks import Hooks
@@ -35,12 +35,17 @@ from api.routes import (
     hooks,
     invocations,
     invoke,
+    keys,
     login,
+    members,
+    projects,
     schedules,
     versions,
     webhooks,
 )
+from api.sessions import Sessions
 from api.settings import Settings
+from api.tokens import Tokens
 from api.waiting import Replies
 from sql.sealing import Sealer
 
@@ -56,6 +61,9 @@ ROUTERS = [
     changes.router,
     webhooks.router,
     hooks.router,
+    projects.router,
+    members.router,
+    keys.router,
     login.router,
     health.router,
 ]
@@ -71,7 +79,7 @@ class Parts:
     access: Access
     invoker: Invoker
     hooks: Hooks
-    logins: Logins
+    sessions: Sessions
     project_roles: ProjectRoles
     sealer: Sealer
 
@@ -83,14 +91,15 @@ class Parts:
         replies = Replies(settings.database_url, database)
         limits = Limits(database)
         invoker = Invoker(database, replies, limits)
+        tokens = Tokens(settings.jwt_secret_key)
         return cls(
             database=database,
             replies=replies,
             limits=limits,
-            access=Access(database, Tokens(settings.jwt_secret_key)),
+            access=Access(database, tokens),
             invoker=invoker,
             hooks=Hooks(database, invoker, sealer),
-            logins=Logins(database),
+            sessions=Sessions(database, Logins(database), tokens),
             project_roles=ProjectRoles(database, sealer, settings.database_url),
             sealer=sealer,
         )
@@ -118,7 +127,17 @@ def create_app(parts: Parts) -> Litestar:
         state=State({"access": parts.access}),
         dependencies={
             name: provider(getattr(parts, name))
-            for name in ("database", "invoker", "limits", "access", "hooks", "logins", "project_roles", "sealer")
+            for name in (
+                "database",
+                "replies",
+                "invoker",
+                "limits",
+                "access",
+                "hooks",
+                "sessions",
+                "project_roles",
+                "sealer",
+            )
         },
         exception_handlers=HANDLERS,
         request_class=JsonRequest,

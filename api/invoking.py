@@ -26,6 +26,11 @@ LONGEST_WAIT_BY_ITSELF = 60.0
 LARGEST_INSERT = 100
 
 
+def longest_wait(timeout_ms: int) -> float:
+    """How many seconds to wait for a function of this timeout unless told otherwise."""
+    return min(timeout_ms / 1000 + QUEUE_ALLOWANCE, LONGEST_WAIT_BY_ITSELF)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A function and what to invoke it with; `payload` and `request` are JSON texts."""
@@ -46,7 +51,7 @@ class Call:
             return self.preference.wait
         if self.is_for_later:
             return 0
-        return min(self.timeout_ms / 1000 + QUEUE_ALLOWANCE, LONGEST_WAIT_BY_ITSELF)
+        return longest_wait(self.timeout_ms)
 
     @property
     def is_for_later(self) -> bool:
@@ -108,12 +113,26 @@ class Invoker:
                     return Invoked(just_queued(id), replayed=False)
                 answer = await self._wait(future, call.wait_seconds)
                 return Invoked(answer or await self._standing(id), replayed=False)
+        return await self._invoked_before(id, call.wait_seconds)
+
+    async def _invoked_before(self, id: UUID, seconds: float) -> Invoked:
         with self._replies.expecting(id) as future:
-            if waits:
+            if seconds > 0:
                 await self._database.read(lambda c: invocations.await_end(c, id, self._replies.channel))
             self._replies.look(id)
-            answer = await self._wait(future, call.wait_seconds)
+            answer = await self._wait(future, seconds)
             return Invoked(answer or await self._standing(id), replayed=True)
+
+    async def deliver_and_wait(self, delivery: Delivery, timeout_ms: int) -> Invoked:
+        """Accept a webhook's message and wait for its end, or for that of the same message before."""
+        seconds = longest_wait(timeout_ms)
+        invocation = replace(delivery.invocation, reply_channel=self._replies.channel, options=Options(max_attempts=1))
+        with self._replies.expecting(invocation.id) as future:
+            id, new = await self.deliver(replace(delivery, invocation=invocation))
+            if id == invocation.id:
+                answer = await self._wait(future, seconds)
+                return Invoked(answer or await self._standing(id), replayed=not new)
+        return await self._invoked_before(id, seconds)
 
     async def deliver(self, delivery: Delivery) -> tuple[UUID, bool]:
         """Accept a webhook's message durably; returns its invocation, and whether the message is new."""

@@ -13,11 +13,12 @@ from cli.functions import functions
 from cli.login import login
 from cli.output import output_option
 from cli.schedules import schedules
+from cli.webhooks import webhooks
 
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
-        {"name": "Work with functions", "commands": ["functions", "schedules", "changes", "login"]},
+        {"name": "Work with functions", "commands": ["functions", "schedules", "webhooks", "changes", "login"]},
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate"]},
     ]
 }
@@ -34,6 +35,7 @@ def zmesh() -> None:
 
 zmesh.add_command(functions)
 zmesh.add_command(schedules)
+zmesh.add_command(webhooks)
 zmesh.add_command(changes)
 zmesh.add_command(login)
 

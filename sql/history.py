@@ -206,3 +206,39 @@ async def lines_after(
         """,
         (invocation_id, attempt, line, limit),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where an invocation stands, and a line of it. The line is None where there is none after the one asked for."""
+
+    status: str
+    version: int | None
+    duration_ms: int | None
+    attempt: int | None
+    line: int | None
+    at: datetime | None
+    level: str | None
+    message: str | None
+
+    @property
+    def ended(self) -> bool:
+        return self.status not in ("queued", "running")
+
+
+async def progress(connection: AsyncConnection, id: UUID, attempt: int, line: int, limit: int) -> list[Progress]:
+    """The next lines after this one, with the status of the same moment: an end is seen with all lines before it.
+    Empty where the invocation is gone."""
+    return await fetch_all(
+        connection,
+        Progress,
+        """
+        select i.status, i.version, i.duration_ms, l.attempt, l.line, l.at, l.level, l.message
+          from zmesh.invocations i
+          left join lateral (
+              select * from zmesh.logs l where l.invocation_id = i.id and (l.attempt, l.line) > (%s, %s)
+               order by l.attempt, l.line limit %s) l on true
+         where i.id = %s
+        """,
+        (attempt, line, limit, id),
+    )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Response, Router, delete, get, post
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, PathParameter, QueryParameter
+from litestar.response import Stream
 
 from api.auth import person_or_key, role
 from api.database import Database
+from api.following import follow, place_of
 from api.json_bodies import NUL_MESSAGE
 from api.limits import Limits
 from api.models.base import Page, page_cursor, read_cursor
@@ -31,10 +34,13 @@ from api.models.invocations import (
 )
 from api.problems import Problem, invalid, not_found
 from api.routes.common import BEARER, BEARER_OR_KEY, CallerRequest, Cursor, FunctionId, Limit, problems
+from api.routes.documented import ListLogs
 from api.routes.functions import function_of
+from api.waiting import Replies
 from sql import history
 from sql.history import DEAD, FIRST_ID, LAST_ID, Complete, Filter, LogLine, Recorded
 
+EVENTS = "text/event-stream"
 LINES_IN_HISTORY = 100
 LINES_IN_DETAILS = 1000
 Id = Annotated[UUID, PathParameter(description="Id of the invocation.")]
@@ -167,7 +173,7 @@ async def _page(
 async def _recorded(database: Database, request: CallerRequest, id: UUID) -> Complete:
     project_id = request.user.project_id
     recorded = await database.read(lambda c: history.find_invocation(c, project_id, id))
-    if recorded is None:
+    if recorded is None or not request.user.may_see(recorded.function_id):
         raise not_found("invocation", id)
     return recorded
 
@@ -197,25 +203,46 @@ async def get_invocation(
 @get(
     "/invocations/{id:uuid}/logs",
     operation_id="listLogs",
-    summary="Read an invocation's logs",
+    operation_class=ListLogs,
+    summary="Read or follow an invocation's logs",
     guards=[person_or_key],
-    responses=problems(404, 422),
+    responses={
+        204: ResponseSpec(None, description="The end of the stream was told already.", generate_examples=False),
+        **problems(404, 422),
+    },
     security=BEARER_OR_KEY,
 )
 async def list_logs(
-    request: CallerRequest, database: NamedDependency[Database], id: Id, limit: LineLimit = 500, cursor: Cursor = None
-) -> Page[NumberedLine]:
-    """Every line it printed, oldest first, over all attempts."""
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    replies: NamedDependency[Replies],
+    id: Id,
+    limit: LineLimit = 500,
+    cursor: Cursor = None,
+) -> Response[Page[NumberedLine]]:
+    """Every line it printed, oldest first, over all attempts. With `Accept: text/event-stream` they come as events, as
+    they are printed, until the invocation ends; `Last-Event-ID` goes on after that line."""
     recorded = await _recorded(database, request, id)
+    if EVENTS in request.headers.get("accept", ""):
+        return _followed(request, database, replies, recorded.id)
     attempt, line = read_cursor(cursor, tuple[int, int], (0, 0))
     if not (0 <= attempt < 2**15 and 0 <= line < 2**31):
         attempt, line = 0, 0
     found = await database.read(lambda c: history.lines_after(c, recorded.id, attempt, line, limit + 1))
     last = found[limit - 1] if len(found) > limit else None
-    return Page[NumberedLine].model_construct(
+    page = Page[NumberedLine].model_construct(
         items=[numbered(line) for line in found[:limit]],
         next_cursor=page_cursor((last.attempt, last.line)) if last else None,
     )
+    return Response(page, headers={"Vary": "Accept"})
+
+
+def _followed(request: CallerRequest, database: Database, replies: Replies, id: UUID) -> Response[Any]:
+    place = place_of(request.headers.get("last-event-id"))
+    if place is None:
+        return Response(None, status_code=204)  # an EventSource that is told so does not come again
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
+    return Stream(follow(database, replies, id, place), media_type=EVENTS, headers=headers)
 
 
 async def _cancel(database: Database, request: CallerRequest, id: UUID) -> InvocationDetails:

@@ -9,3 +9,5 @@ grant execute on function zmesh.set_alias(uuid, text, integer[], integer[]) to z
 grant insert (version, alias) on zmesh.invocations to zmesh_project, zmesh_api;
 grant execute on function zmesh.id_at(timestamptz) to zmesh_api;
 grant select on zmesh.history to zmesh_api;
+grant execute on function zmesh.append_logs(uuid, uuid[], smallint[], integer[], timestamptz[], text[], text[])
+      to zmesh_listener;
