@@ -10,6 +10,7 @@ import rich_click as click
 
 from cli.changes import changes
 from cli.functions import functions
+from cli.invocations import invocations
 from cli.login import login
 from cli.output import output_option
 from cli.schedules import schedules
@@ -18,7 +19,10 @@ from cli.webhooks import webhooks
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
-        {"name": "Work with functions", "commands": ["functions", "schedules", "webhooks", "changes", "login"]},
+        {
+            "name": "Work with functions",
+            "commands": ["functions", "invocations", "schedules", "webhooks", "changes", "login"],
+        },
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate"]},
     ]
 }
@@ -34,6 +38,7 @@ def zmesh() -> None:
 
 
 zmesh.add_command(functions)
+zmesh.add_command(invocations)
 zmesh.add_command(schedules)
 zmesh.add_command(webhooks)
 zmesh.add_command(changes)
