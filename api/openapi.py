@@ -47,11 +47,11 @@ from api.models.schedules import (
     ScheduleToCreate,
 )
 from api.models.versions import AliasDetails, AliasToSet, Deployment, DeploymentDetails, FunctionVersion, VersionDiff
-from api.models.webhooks import Accepted, NewWebhookDetails, WebhookChange, WebhookDetails, WebhookToCreate
+from api.models.webhooks import Accepted, NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
-    *(RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
+    *(Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
     *(Refresh, Logout, Acceptance, ProjectToCreate, ProjectChange, MemberChange, InvitationToCreate, KeyToCreate),
 ]
 GIVEN: list[type[BaseModel]] = [

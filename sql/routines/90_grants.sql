@@ -50,7 +50,7 @@ drop policy if exists own_project on zmesh.logs;
 create policy platform on zmesh.invocations to zmesh_api using (true) with check (true);
 create policy own_project on zmesh.invocations to zmesh_project
     using (project_id = (select zmesh.project_of(current_user)))
-    with check (project_id = zmesh.project_of(current_user));
+    with check (project_id = (select zmesh.project_of(current_user)));   -- once for a statement, not for each row
 create policy platform on zmesh.logs to zmesh_api using (true) with check (true);
 create policy own_project on zmesh.logs to zmesh_project
     using (project_id = (select zmesh.project_of(current_user)));
