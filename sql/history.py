@@ -236,9 +236,9 @@ async def progress(connection: AsyncConnection, id: UUID, attempt: int, line: in
         select i.status, i.version, i.duration_ms, l.attempt, l.line, l.at, l.level, l.message
           from zmesh.invocations i
           left join lateral (
-              select * from zmesh.logs l where l.invocation_id = i.id and (l.attempt, l.line) > (%s, %s)
-               order by l.attempt, l.line limit %s) l on true
-         where i.id = %s
+              select * from zmesh.logs l where l.invocation_id = %(id)s and (l.attempt, l.line) > (%(attempt)s, %(line)s)
+               order by l.attempt, l.line limit %(limit)s) l on true
+         where i.id = %(id)s
         """,
-        (attempt, line, limit, id),
+        {"id": id, "attempt": attempt, "line": line, "limit": limit},
     )
