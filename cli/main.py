@@ -8,6 +8,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from cli.callbacks import callbacks
 from cli.changes import changes
 from cli.functions import functions
 from cli.login import login
@@ -18,7 +19,11 @@ from cli.webhooks import webhooks
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
-        {"name": "Work with functions", "commands": ["functions", "schedules", "webhooks", "changes", "login"]},
+        {"name": "Work with functions", "commands": ["functions", "login"]},
+        {
+            "name": "What starts them, who hears of it",
+            "commands": ["schedules", "webhooks", "changes", "callbacks"],
+        },
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate"]},
     ]
 }
@@ -36,6 +41,7 @@ def zmesh() -> None:
 zmesh.add_command(functions)
 zmesh.add_command(schedules)
 zmesh.add_command(webhooks)
+zmesh.add_command(callbacks)
 zmesh.add_command(changes)
 zmesh.add_command(login)
 

@@ -14,6 +14,7 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from listener.callbacks import Callbacks
 from listener.databases import ProjectDatabases
 from listener.endings import Endings
 from listener.runs import ending_of, failed_ending, run_request
@@ -51,7 +52,9 @@ class Listener:
         self._sandbox = sandbox
         self._pool = pool
         self._wakeups = Wakeups(settings.database_url)
-        self._databases = ProjectDatabases(pool, Sealer(settings.secret_key), settings.database_url)
+        sealer = Sealer(settings.secret_key)
+        self._databases = ProjectDatabases(pool, sealer, settings.database_url)
+        self._callbacks = Callbacks(pool, sealer, settings.callback_networks, self._wakeups.callbacks)
         self._endings = Endings(pool, self._written)
         self._lease: UUID | None = None
         self._lease_ends = 0.0  # by this process's clock, and never later than by the database's
@@ -69,6 +72,7 @@ class Listener:
             for name, duty in (
                 ("wake-ups", self._wakeups.run()),
                 ("endings", self._endings.run()),
+                ("callbacks", self._callbacks.run()),
                 ("lease", self._keep_lease()),
                 ("guard", self._guard_lease()),
                 ("claims", self._claim_jobs()),
