@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -235,3 +236,16 @@ def test_a_run_decides_its_own_outcome_only(
     streams: tuple[bytes, bytes], cuts: list[int], printed: bytes, report: object
 ) -> None:
     assert_each_decides_its_own_outcome_only(streams, cuts, printed, report)
+
+
+async def test_how_a_run_ended_is_known_though_it_ended_before_its_supervisor_read_what_we_sent() -> None:
+    run = Run()
+    outcome = run.outcome()
+    while not select.select([run.supervision], [], [], 0)[0]:
+        await asyncio.sleep(0)
+
+    run.end({"exit": 7, "signal": None})
+
+    error = (await outcome).error
+    assert error is not None
+    assert error.type == "exited"
