@@ -14,6 +14,7 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from listener.callbacks import Callbacks
 from listener.databases import ProjectDatabases
 from listener.endings import Endings
 from listener.live_logs import LiveLogs
@@ -52,7 +53,9 @@ class Listener:
         self._sandbox = sandbox
         self._pool = pool
         self._wakeups = Wakeups(settings.database_url)
-        self._databases = ProjectDatabases(pool, Sealer(settings.secret_key), settings.database_url)
+        sealer = Sealer(settings.secret_key)
+        self._databases = ProjectDatabases(pool, sealer, settings.database_url)
+        self._callbacks = Callbacks(pool, sealer, settings.callback_networks, self._wakeups.callbacks)
         self._endings = Endings(pool, self._written)
         self._live_logs = LiveLogs(pool)
         self._lease: UUID | None = None
@@ -72,6 +75,7 @@ class Listener:
                 ("wake-ups", self._wakeups.run()),
                 ("endings", self._endings.run()),
                 ("live logs", self._live_logs.run()),
+                ("callbacks", self._callbacks.run()),
                 ("lease", self._keep_lease()),
                 ("guard", self._guard_lease()),
                 ("claims", self._claim_jobs()),

@@ -76,6 +76,7 @@ class Complete(Recorded):
     parent_id: UUID | None = None
     depth: int = 0
     traceparent: str = ""
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ _SHORT = f"""id, function_id, function, status, source, version, alias, attempt,
              started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, {_TIMES}, error::text"""
 _COMPLETE = f"""{_SHORT}, result::text, payload::text, response::text, earlier_attempts::text, expires_at, priority,
                 pinned, cancel_requested, idempotency_key, concurrency_key, schedule_id, parent_id, depth,
-                zmesh.traceparent_of(id, traceparent) as traceparent"""
+                zmesh.traceparent_of(id, traceparent) as traceparent, callback_url"""
 LARGEST_RESULT_IN_HISTORY = 65536
 LONGEST_MESSAGE_IN_HISTORY = 4000
 _WITHOUT_LARGE_RESULT = """octet_length(result::text) > %(largest)s as result_truncated,
@@ -236,7 +237,8 @@ async def progress(connection: AsyncConnection, id: UUID, attempt: int, line: in
         select i.status, i.version, i.duration_ms, l.attempt, l.line, l.at, l.level, l.message
           from zmesh.invocations i
           left join lateral (
-              select * from zmesh.logs l where l.invocation_id = %(id)s and (l.attempt, l.line) > (%(attempt)s, %(line)s)
+              select * from zmesh.logs l
+               where l.invocation_id = %(id)s and (l.attempt, l.line) > (%(attempt)s, %(line)s)
                order by l.attempt, l.line limit %(limit)s) l on true
          where i.id = %(id)s
         """,

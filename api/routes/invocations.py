@@ -37,7 +37,8 @@ from api.routes.common import BEARER, BEARER_OR_KEY, CallerRequest, Cursor, Func
 from api.routes.documented import ListLogs
 from api.routes.functions import function_of
 from api.waiting import Replies
-from sql import history
+from sql import callbacks, history
+from sql.callbacks import Callback
 from sql.history import DEAD, FIRST_ID, LAST_ID, Complete, Filter, LogLine, Recorded
 
 EVENTS = "text/event-stream"
@@ -180,7 +181,10 @@ async def _recorded(database: Database, request: CallerRequest, id: UUID) -> Com
 
 async def _details(database: Database, recorded: Complete) -> InvocationDetails:
     lines = await _last_lines(database, [recorded], LINES_IN_DETAILS)
-    return details(recorded, *lines[recorded.id])
+    callback: Callback | None = None
+    if recorded.callback_url is not None and recorded.finished_at is not None:
+        callback = await database.read(lambda c: callbacks.find(c, recorded.id))
+    return details(recorded, *lines[recorded.id], callback)
 
 
 @get(
