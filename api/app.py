@@ -28,6 +28,7 @@ from api.logins import Logins
 from api.openapi import OPENAPI
 from api.project_roles import ProjectRoles
 from api.routes import (
+    callbacks,
     changes,
     deployments,
     functions,
@@ -61,6 +62,7 @@ ROUTERS = [
     changes.router,
     webhooks.router,
     hooks.router,
+    callbacks.router,
     projects.router,
     members.router,
     keys.router,
@@ -127,7 +129,17 @@ def create_app(parts: Parts) -> Litestar:
         state=State({"access": parts.access}),
         dependencies={
             name: provider(getattr(parts, name))
-            for name in ("database", "invoker", "limits", "access", "hooks", "sessions", "project_roles", "sealer")
+            for name in (
+                "database",
+                "replies",
+                "invoker",
+                "limits",
+                "access",
+                "hooks",
+                "sessions",
+                "project_roles",
+                "sealer",
+            )
         },
         exception_handlers=HANDLERS,
         request_class=JsonRequest,

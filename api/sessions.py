@@ -32,17 +32,17 @@ class Sessions:
 
     async def refresh(self, wanted: Refresh) -> Session:
         """The next tokens of a session. Raises Problem 401 or 403."""
-        token = new_secret_token(REFRESH_PREFIX)
-        async with self._database.checked() as connection:
-            hashes = token_hash(wanted.refresh_token), token_hash(token)
-            done = await people.refresh_session(connection, *hashes)
-        if done.user_id is None or done.session_id is None:
+        hash, token = token_hash(wanted.refresh_token), new_secret_token(REFRESH_PREFIX)
+        user_id = await self._database.read(lambda c: people.user_of_refresh_token(c, hash))
+        if user_id is None:
             raise unauthorized("invalid_refresh_token", "The refresh token is not known here.", "Log in again.")
+        project_id = await self._project(user_id, wanted.project)  # first: a refusal must not use the token up
+        async with self._database.checked() as connection:
+            done = await people.refresh_session(connection, hash, token_hash(token))
         if done.outcome != "refreshed":
             reason = " as this refresh token was used before" if done.outcome == "reused" else ""
             raise unauthorized("session_ended", f"The session has ended{reason}.", "Log in again.")
-        project_id = await self._project(done.user_id, wanted.project)
-        return self._session(Identity(done.user_id, project_id, done.session_id), token)
+        return self._session(Identity(user_id, project_id, done.session_id), token)
 
     async def log_out(self, refresh_token: str) -> None:
         """End a session. That of an unknown token has ended already."""

@@ -41,6 +41,12 @@ def new_api_key() -> str:
     return f"zb_{secrets.token_urlsafe(32)}"
 
 
+def slug_of(connection: psycopg.Connection, name: str) -> str:
+    """The slug that a project of this name gets."""
+    row = connection.execute("select zmesh.slug_of(%s)", (name,)).fetchone()
+    return row[0] if row else ""
+
+
 def find_project(connection: psycopg.Connection, slug: str) -> Project | None:
     """The project with this slug."""
     with connection.cursor(row_factory=class_row(Project)) as cursor:
@@ -109,6 +115,17 @@ def ensure_user(connection: psycopg.Connection, email: str, password: str) -> UU
         row = connection.execute("select id from zmesh.users where lower(email) = lower(%s)", (email,)).fetchone()
     assert row is not None
     return UUID(str(row[0]))
+
+
+def find_user(connection: psycopg.Connection, email: str) -> UUID | None:
+    """The user with this address."""
+    row = connection.execute("select id from zmesh.users where lower(email) = lower(%s)", (email,)).fetchone()
+    return None if row is None else UUID(str(row[0]))
+
+
+def set_password(connection: psycopg.Connection, user_id: UUID, password: str) -> None:
+    """Give a user another password, and end all their sessions."""
+    connection.execute("select zmesh.set_password(%s, %s)", (user_id, argon2.PasswordHasher().hash(password)))
 
 
 def ensure_member(connection: psycopg.Connection, user_id: UUID, project_id: UUID, role: str) -> None:

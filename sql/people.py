@@ -70,6 +70,16 @@ async def start_session(connection: AsyncConnection, user_id: UUID, client: str,
     return UUID(str(row[0]))
 
 
+async def user_of_refresh_token(connection: AsyncConnection, token_hash: bytes) -> UUID | None:
+    """Whose session a refresh token is of, used ones and ended ones included."""
+    cursor = await connection.execute(
+        "select s.user_id from zmesh.refresh_tokens t join zmesh.sessions s on s.id = t.session_id where t.hash = %s",
+        (token_hash,),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else UUID(str(row[0]))
+
+
 async def refresh_session(connection: AsyncConnection, token_hash: bytes, new_hash: bytes) -> Refreshed:
     """Exchange a refresh token for the next one."""
     query = "select * from zmesh.refresh_session(%s, %s)"

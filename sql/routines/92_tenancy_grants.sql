@@ -7,4 +7,4 @@ grant execute on function
       zmesh.start_session(uuid, text, bytea), zmesh.refresh_session(bytea, bytea), zmesh.end_session(bytea),
       zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid), zmesh.revoke_key(uuid, uuid)
    to zmesh_api;
-grant select on zmesh.sessions, zmesh.invitations, zmesh.api_key_functions to zmesh_api;
+grant select on zmesh.sessions, zmesh.refresh_tokens, zmesh.invitations, zmesh.api_key_functions to zmesh_api;

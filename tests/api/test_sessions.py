@@ -89,7 +89,6 @@ def test_a_refresh_may_be_for_another_project_of_the_person(api: Api, stranger: 
     session = log_in(api)
     other = str(stranger.project.id)
     refused(post(api, "/auth/refresh", refresh_token=session["refresh_token"], project=other), 403, "not_a_member")
-    session = log_in(api)
     api.database.rows(
         "insert into zmesh.memberships (user_id, project_id, role) values (%s, %s, 'viewer')",
         api.user_id,

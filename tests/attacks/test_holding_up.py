@@ -128,5 +128,5 @@ def test_a_claim_does_not_look_through_what_expired(database: Database) -> None:
 @pytest.mark.parametrize("time", ["infinity", "-infinity", "4000-01-01 BC", "20000-01-01"])
 @pytest.mark.parametrize("column", ["run_at", "expires_at"])
 def test_a_time_that_nobody_can_read_is_refused(arena: Arena, column: str, time: str) -> None:
-    with pytest.raises(psycopg.Error, match="between the years"):
+    with pytest.raises(psycopg.Error, match="out of range"):
         arena.attacker.sql(f"insert into zmesh.invocations (function, {column}) values ('echo', %s)", time)
