@@ -123,14 +123,15 @@ language plpgsql as $$
 declare
     v_started uuid[];
 begin
+    -- By their ids alone: with the status, an index over all that is queued may look as good.
     with free as materialized (   -- a cancellation may hold a row: it is left to it
-        select q.id from zmesh.queue q where q.id = any (p_ids) and q.status = 'queued' for update skip locked
+        select q.id, q.status from zmesh.queue q where q.id = any (p_ids) for update skip locked
     ), started as (
         update zmesh.queue q
            set status = 'running', listener_id = p_listener, attempt = q.attempt + 1, started_at = p_now,
                version = case when q.pinned then q.version
                               else (select f.version from zmesh.functions f where f.id = q.function_id) end
-          from free where q.id = free.id
+          from free where q.id = free.id and free.status = 'queued'
         returning q.id
     )
     select coalesce(array_agg(s.id), '{}') into v_started from started s;

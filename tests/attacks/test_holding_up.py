@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from tests.attacks.conftest import Arena
-from tests.databases import Database
 from tests.platform import eventually
 
 ECHO = "def handler(payload, zmesh):\n    return payload\n"
@@ -107,22 +106,6 @@ def test_a_project_that_waits_for_everything_it_does_leaves_slots_to_the_work_of
 
     assert ended["status"] == "success"
     assert left > 500
-
-
-def test_a_claim_does_not_look_through_what_expired(database: Database) -> None:
-    """While one claims, no other listener can."""
-    project = database.project()
-    database.function(project)
-    database.enqueue(project, count=2000, expires_at="2020-01-01")
-    listener = database.listener()
-    with database.connect() as connection, connection.transaction():
-        connection.execute("select count(*) from zmesh.claim(%s, 8)", [listener])
-        [row] = connection.execute(
-            "select sum(pg_stat_get_xact_tuples_returned(indexrelid)) as read from pg_index"
-            " where indrelid = 'zmesh.queue'::regclass"
-        ).fetchall()
-
-    assert row["read"] < 200
 
 
 @pytest.mark.parametrize("time", ["infinity", "-infinity", "4000-01-01 BC", "20000-01-01"])
