@@ -40,6 +40,7 @@ from api.routes import (
     members,
     projects,
     schedules,
+    secrets,
     versions,
     webhooks,
 )
@@ -64,6 +65,7 @@ ROUTERS = [
     projects.router,
     members.router,
     keys.router,
+    secrets.router,
     login.router,
     health.router,
 ]

@@ -17,12 +17,13 @@ from cli.members import members
 from cli.output import output_option
 from cli.projects import projects
 from cli.schedules import schedules
+from cli.secrets import secrets
 from cli.webhooks import webhooks
 
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
-        {"name": "Work with functions", "commands": ["functions", "schedules", "webhooks", "changes"]},
+        {"name": "Work with functions", "commands": ["functions", "schedules", "webhooks", "changes", "secrets"]},
         {"name": "Work with others", "commands": ["login", "logout", "projects", "members", "keys"]},
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate", "admin"]},
     ]
@@ -42,6 +43,7 @@ zmesh.add_command(functions)
 zmesh.add_command(schedules)
 zmesh.add_command(webhooks)
 zmesh.add_command(changes)
+zmesh.add_command(secrets)
 zmesh.add_command(projects)
 zmesh.add_command(members)
 zmesh.add_command(keys)

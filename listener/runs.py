@@ -6,6 +6,7 @@ import json
 from typing import Any, cast
 
 from listener.endings import printable
+from listener.environments import Environment
 from sandbox import Language, Limits, Outcome, RunRequest
 from sql.jobs import Ending, Job
 
@@ -13,7 +14,7 @@ SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
 MIB = 1024 * 1024
 
 
-def run_request(job: Job, database_url: str) -> RunRequest:
+def run_request(job: Job, environment: Environment, database_url: str) -> RunRequest:
     """What the sandbox shall run for this job."""
     return RunRequest(
         language=cast(Language, job.language),
@@ -21,7 +22,7 @@ def run_request(job: Job, database_url: str) -> RunRequest:
         entry_point=job.entry_point,
         filename=f"{job.slug}.{SUFFIXES[job.language]}",
         payload_json=job.payload,
-        env=job.env_vars,
+        env=environment.variables,
         context={
             "project_id": str(job.project_id),
             "invocation_id": str(job.id),
@@ -36,14 +37,18 @@ def run_request(job: Job, database_url: str) -> RunRequest:
     )
 
 
-def ending_of(job: Job, outcome: Outcome) -> Ending:
-    """How the attempt ended; every text in it can be stored."""
+def ending_of(job: Job, environment: Environment, outcome: Outcome) -> Ending:
+    """How the attempt ended; every text in it can be stored, and logs and error show no secrets."""
+
+    def shown(text: str) -> str:
+        return printable(environment.masked(text))
+
     error: dict[str, Any] | None = None
     if outcome.error is not None:
         error = {
             "type": printable(outcome.error.type),
-            "message": printable(outcome.error.message),
-            "stack": None if outcome.error.stack is None else printable(outcome.error.stack),
+            "message": shown(outcome.error.message),
+            "stack": None if outcome.error.stack is None else shown(outcome.error.stack),
         }
     return Ending(
         id=job.id,
@@ -53,8 +58,7 @@ def ending_of(job: Job, outcome: Outcome) -> Ending:
         response=outcome.response,
         error=error,
         logs=[
-            {"at": line.at.isoformat(), "level": line.level, "message": printable(line.message)}
-            for line in outcome.logs
+            {"at": line.at.isoformat(), "level": line.level, "message": shown(line.message)} for line in outcome.logs
         ],
         duration_ms=outcome.duration_ms,
         cpu_ms=outcome.cpu_ms,
