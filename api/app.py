@@ -28,6 +28,7 @@ from api.logins import Logins
 from api.openapi import OPENAPI
 from api.project_roles import ProjectRoles
 from api.routes import (
+    callbacks,
     changes,
     deployments,
     functions,
@@ -62,6 +63,7 @@ ROUTERS = [
     changes.router,
     webhooks.router,
     hooks.router,
+    callbacks.router,
     projects.router,
     members.router,
     keys.router,

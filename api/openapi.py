@@ -13,6 +13,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.models.auth import Acceptance, Credentials, Logout, Refresh, Session
 from api.models.base import Page
+from api.models.callbacks import NewSigningSecret, SigningRotation, SigningSecretDetails
 from api.models.changes import ChangeDetails, ChangeToPassOn
 from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from api.models.health import Health
@@ -45,11 +46,12 @@ from api.models.webhooks import Accepted, NewWebhookDetails, Rotation, WebhookCh
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
-    *(Rotation, Credentials, AliasToSet, Deployment, ChangeToPassOn),
+    *(SigningRotation, Rotation, Credentials, AliasToSet, Deployment, ChangeToPassOn),
     SecretToSet,
     *(Refresh, Logout, Acceptance, ProjectToCreate, ProjectChange, MemberChange, InvitationToCreate, KeyToCreate),
 ]
 GIVEN: list[type[BaseModel]] = [
+    *(SigningSecretDetails, NewSigningSecret),
     *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
     *(WebhookDetails, NewWebhookDetails, Envelope, Accepted, Session, Health, ProblemDetails),
     *(AliasDetails, Page[AliasDetails], DeploymentDetails, VersionDiff),

@@ -14,6 +14,7 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from listener.callbacks import Callbacks
 from listener.databases import ProjectDatabases
 from listener.endings import Endings
 from listener.environments import environment_of
@@ -55,6 +56,7 @@ class Listener:
         self._wakeups = Wakeups(settings.database_url)
         self._sealer = Sealer(settings.secret_key)
         self._databases = ProjectDatabases(pool, self._sealer, settings.database_url)
+        self._callbacks = Callbacks(pool, self._sealer, settings.callback_networks, self._wakeups.callbacks)
         self._endings = Endings(pool, self._written)
         self._lease: UUID | None = None
         self._lease_ends = 0.0  # by this process's clock, and never later than by the database's
@@ -72,6 +74,7 @@ class Listener:
             for name, duty in (
                 ("wake-ups", self._wakeups.run()),
                 ("endings", self._endings.run()),
+                ("callbacks", self._callbacks.run()),
                 ("lease", self._keep_lease()),
                 ("guard", self._guard_lease()),
                 ("claims", self._claim_jobs()),

@@ -24,6 +24,7 @@ class Options:
     expires_at: datetime | None = None
     max_attempts: int | None = None
     concurrency_key: str | None = None
+    callback_url: str | None = None
 
 
 NO_OPTIONS = Options()
@@ -99,6 +100,7 @@ class Recorded:
     parent_id: UUID | None
     depth: int
     traceparent: str
+    callback_url: str | None
     payload: str
     result: str | None
     error: str | None
@@ -123,24 +125,24 @@ _ANSWER = """id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at
              result::text, error::text, response::text"""
 _SHORT = """id, function_id, function, status, source, version, attempt, max_attempts, created_at, run_at,
             started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, idempotency_key, parent_id, depth,
-            zmesh.traceparent_of(id, traceparent) as traceparent, error::text"""
+            zmesh.traceparent_of(id, traceparent) as traceparent, callback_url, error::text"""
 _RECORDED = f"{_SHORT}, payload::text, result::text, response::text"
 LARGEST_RESULT_IN_HISTORY = 65536
 LONGEST_MESSAGE_IN_HISTORY = 4000
 _WANTED = """
     unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
            %b::integer[], %b::text[], %b::smallint[], %b::timestamptz[], %b::timestamptz[], %b::integer[],
-           %b::text[]{extra}) with ordinality
+           %b::text[], %b::text[]{extra}) with ordinality
         as w (id, project_id, function, payload, request, source, reply_channel, idempotency_key, traceparent,
-              version, alias, priority, run_at, expires_at, max_attempts, concurrency_key{names}, n)
+              version, alias, priority, run_at, expires_at, max_attempts, concurrency_key, callback_url{names}, n)
 """
 _INSERT = """
     insert into zmesh.invocations (id, project_id, function, payload, request, source, reply_channel, idempotency_key,
                                    traceparent, version, alias, priority, run_at, expires_at, max_attempts,
-                                   concurrency_key)
+                                   concurrency_key, callback_url)
     select w.id, w.project_id, w.function, w.payload::jsonb, w.request::json, w.source, w.reply_channel,
            w.idempotency_key, w.traceparent, w.version, w.alias, coalesce(w.priority, 0), w.run_at, w.expires_at,
-           coalesce(w.max_attempts, f.max_attempts), w.concurrency_key
+           coalesce(w.max_attempts, f.max_attempts), w.concurrency_key, w.callback_url
 """
 # What cannot be inserted (no such function, a key that is taken) is left out, so that it fails nobody else.
 _ENABLED = "join zmesh.functions f on f.project_id = w.project_id and f.slug = w.function and f.enabled"

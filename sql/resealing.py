@@ -10,6 +10,7 @@ from psycopg import sql
 
 from sql import secrets
 from sql.accounts import password_purpose
+from sql.callbacks import signing_purpose
 from sql.sealing import Sealer
 from sql.webhooks import secret_purpose
 
@@ -41,6 +42,20 @@ PLACES = (
         "sealed_previous_secret",
         "select id, sealed_previous_secret, id from zmesh.webhooks",
         secret_purpose,
+    ),
+    Place(
+        "signing_secrets",
+        "project_id",
+        "sealed_secret",
+        "select project_id, sealed_secret, project_id from zmesh.signing_secrets",
+        signing_purpose,
+    ),
+    Place(
+        "signing_secrets",
+        "project_id",
+        "sealed_previous_secret",
+        "select project_id, sealed_previous_secret, project_id from zmesh.signing_secrets",
+        signing_purpose,
     ),
     Place(
         "secrets",

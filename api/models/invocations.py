@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.models.base import RawJson, raw
+from sql.callbacks import Callback
 from sql.invocations import LogLine, Recorded
 
 Status = Literal["queued", "running", "success", "error", "timeout", "cancelled"]
@@ -87,6 +88,20 @@ class InvocationSummary(BaseModel):
     cpu_ms: int | None
 
 
+class CallbackDetails(BaseModel):
+    """Where the delivery of an invocation's end to its callback_url stands."""
+
+    url: str
+    status: Literal["waiting", "pending", "delivered", "failed"] = Field(
+        description="waiting: the invocation has not ended; pending: it is tried until it is delivered or failed."
+    )
+    attempts: int
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
+    last_status_code: int | None
+    last_error: str | None
+
+
 class InvocationDetails(InvocationSummary):
     """An invocation with all that is known about it."""
 
@@ -99,6 +114,7 @@ class InvocationDetails(InvocationSummary):
     parent_id: UUID | None = Field(description="The invocation that started this one.")
     depth: int = Field(description="How many invocations wait above this one.")
     traceparent: str = Field(description="W3C trace context, with this invocation as the span.")
+    callback: CallbackDetails | None = Field(description="Null where nobody is told of its end.")
 
 
 def printed(line: LogLine) -> PrintedLine:
@@ -130,7 +146,25 @@ def summary(recorded: Recorded, lines: Sequence[LogLine], truncated: bool) -> In
     return InvocationSummary.model_construct(**_common(recorded, lines, truncated))
 
 
-def details(recorded: Recorded, lines: Sequence[LogLine], truncated: bool) -> InvocationDetails:
+def _callback(recorded: Recorded, callback: Callback | None) -> CallbackDetails | None:
+    if callback is not None:
+        return CallbackDetails.model_construct(**{n: getattr(callback, n) for n in CallbackDetails.model_fields})
+    if recorded.callback_url is None:
+        return None
+    return CallbackDetails(
+        url=recorded.callback_url,
+        status="waiting",
+        attempts=0,
+        next_attempt_at=None,
+        delivered_at=None,
+        last_status_code=None,
+        last_error=None,
+    )
+
+
+def details(
+    recorded: Recorded, lines: Sequence[LogLine], truncated: bool, callback: Callback | None
+) -> InvocationDetails:
     return InvocationDetails.model_construct(
         **_common(recorded, lines, truncated),
         function=recorded.function,
@@ -142,4 +176,5 @@ def details(recorded: Recorded, lines: Sequence[LogLine], truncated: bool) -> In
         parent_id=recorded.parent_id,
         depth=recorded.depth,
         traceparent=recorded.traceparent,
+        callback=_callback(recorded, callback),
     )

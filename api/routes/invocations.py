@@ -26,7 +26,8 @@ from api.models.invocations import (
 from api.problems import Problem, not_found
 from api.routes.common import BEARER, BEARER_OR_KEY, CallerRequest, Cursor, FunctionId, Limit, problems
 from api.routes.functions import function_of
-from sql import invocations
+from sql import callbacks, invocations
+from sql.callbacks import Callback
 from sql.invocations import LogLine, Recorded
 
 LAST_ID = UUID(int=2**128 - 1)
@@ -87,7 +88,10 @@ async def _recorded(database: Database, request: CallerRequest, id: UUID) -> Rec
 
 async def _details(database: Database, recorded: Recorded) -> InvocationDetails:
     lines = await _last_lines(database, [recorded], LINES_IN_DETAILS)
-    return details(recorded, *lines[recorded.id])
+    callback: Callback | None = None
+    if recorded.callback_url is not None and recorded.finished_at is not None:
+        callback = await database.read(lambda c: callbacks.find(c, recorded.id))
+    return details(recorded, *lines[recorded.id], callback)
 
 
 @get(

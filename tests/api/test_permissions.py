@@ -174,6 +174,7 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "POST /changes": lambda things: {"table": things.table(), "function_id": things.function()},
     "POST /webhooks": lambda things: {"function_id": things.function()},
     "PATCH /webhooks/{id}": lambda _: {"enabled": False},
+    "POST /callbacks/secret/rotate": lambda _: {"grace_seconds": 0},
     "POST /webhooks/{id}/rotate": lambda _: {"grace_seconds": 0},
     "POST /keys": lambda _: {"name": "another key"},
     "POST /invitations": lambda _: {"email": f"{secrets.token_hex(4)}@example.org"},

@@ -21,7 +21,10 @@ def handler(payload, zmesh):
 """
 JAVASCRIPT = """
 exports.handler = async (payload, zmesh) => {
-  if (payload.leak) { console.log("the key is", zmesh.env.STRIPE_KEY); throw new Error(zmesh.env.STRIPE_KEY + " was refused"); }
+  if (payload.leak) {
+    console.log("the key is", zmesh.env.STRIPE_KEY);
+    throw new Error(zmesh.env.STRIPE_KEY + " was refused");
+  }
   return [zmesh.env.STRIPE_KEY ?? null, process.env.STRIPE_KEY ?? null, zmesh.env.MODE ?? null];
 };
 """

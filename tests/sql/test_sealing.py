@@ -7,7 +7,7 @@ import pytest
 
 from sql import accounts, secrets
 from sql.accounts import password_purpose
-from sql.resealing import reseal
+from sql.resealing import PLACES, reseal
 from sql.sealing import Sealer, SealingError
 from sql.webhooks import secret_purpose
 from tests.databases import Database
@@ -43,6 +43,14 @@ def test_malformed_keys_are_refused(keys: str) -> None:
         Sealer(keys)
 
 
+def test_every_sealed_column_is_sealed_anew(database: Database) -> None:
+    columns = database.rows(
+        "select table_name, column_name from information_schema.columns"
+        " where table_schema = 'zmesh' and data_type = 'bytea' and column_name like '%sealed%'"
+    )
+    assert {(place.table, place.column) for place in PLACES} == {tuple(column.values()) for column in columns}
+
+
 def test_rotating_the_key_seals_everything_anew_and_loses_nothing(database: Database) -> None:
     project = database.project()
     old, new = database.secret_key, Sealer.new_key()
@@ -54,10 +62,12 @@ def test_rotating_the_key_seals_everything_anew_and_loses_nothing(database: Data
         project.id,
         function,
     )
-    query = (
-        "update zmesh.webhooks set sealed_secret = %s, sealed_previous_secret = %s, previous_secret_valid_until = now()"
+    columns = "sealed_secret = %s, sealed_previous_secret = %s, previous_secret_valid_until = now()"
+    database.rows(
+        f"update zmesh.webhooks set {columns}",
+        sealer.seal("whsec", secret_purpose(hook)),
+        sealer.seal("before", secret_purpose(hook)),
     )
-    database.rows(query, sealer.seal("whsec", secret_purpose(hook)), sealer.seal("before", secret_purpose(hook)))
     for place in (None, function):
         sealed = sealer.seal("value", secrets.purpose(project.id, place, "TOKEN"))
         database.rows("select zmesh.set_secret(%s, %s, 'TOKEN', %s)", project.id, place, sealed)
