@@ -131,7 +131,17 @@ def create_app(parts: Parts) -> Litestar:
         state=State({"access": parts.access}),
         dependencies={
             name: provider(getattr(parts, name))
-            for name in ("database", "invoker", "limits", "access", "hooks", "sessions", "project_roles", "sealer")
+            for name in (
+                "database",
+                "replies",
+                "invoker",
+                "limits",
+                "access",
+                "hooks",
+                "sessions",
+                "project_roles",
+                "sealer",
+            )
         },
         exception_handlers=HANDLERS,
         request_class=JsonRequest,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from listener.endings import printable
 from sql.jobs import Job
 from sql.sealing import Sealer
 from sql.secrets import Sealed
@@ -20,11 +21,11 @@ class Environment:
     variables: dict[str, str]
     hidden: tuple[str, ...] = field(default=(), repr=False)
 
-    def masked(self, text: str) -> str:
-        """The text without secrets that the code wrote into it."""
+    def shown(self, text: str) -> str:
+        """A text that the code wrote, without secrets, as it can be stored."""
         for secret in self.hidden:
             text = text.replace(secret, MASK)
-        return text
+        return printable(text)
 
 
 def environment_of(job: Job, sealed: Sequence[Sealed], sealer: Sealer) -> Environment:

@@ -37,18 +37,14 @@ def run_request(job: Job, environment: Environment, database_url: str) -> RunReq
     )
 
 
-def ending_of(job: Job, environment: Environment, outcome: Outcome) -> Ending:
-    """How the attempt ended; every text in it can be stored, and logs and error show no secrets."""
-
-    def shown(text: str) -> str:
-        return printable(environment.masked(text))
-
+def ending_of(job: Job, environment: Environment, outcome: Outcome, written: int = 0) -> Ending:
+    """How the attempt ended; every text in it can be stored. The first lines, as many as are written, are left out."""
     error: dict[str, Any] | None = None
     if outcome.error is not None:
         error = {
             "type": printable(outcome.error.type),
-            "message": shown(outcome.error.message),
-            "stack": None if outcome.error.stack is None else shown(outcome.error.stack),
+            "message": environment.shown(outcome.error.message),
+            "stack": None if outcome.error.stack is None else environment.shown(outcome.error.stack),
         }
     return Ending(
         id=job.id,
@@ -58,7 +54,8 @@ def ending_of(job: Job, environment: Environment, outcome: Outcome) -> Ending:
         response=outcome.response,
         error=error,
         logs=[
-            {"at": line.at.isoformat(), "level": line.level, "message": shown(line.message)} for line in outcome.logs
+            {"line": number, "at": line.at.isoformat(), "level": line.level, "message": environment.shown(line.message)}
+            for number, line in enumerate(outcome.logs[written:], written + 1)
         ],
         duration_ms=outcome.duration_ms,
         cpu_ms=outcome.cpu_ms,

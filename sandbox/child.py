@@ -81,7 +81,9 @@ class Child:
     async def run(self, request: RunRequest, cancel: asyncio.Event) -> Outcome:
         """Run one request to its end. This child cannot be used again."""
         limits = request.limits
-        self._seen = seen = Observed(limits, request.runtime, LogKeeper(limits.log_bytes, limits.log_lines))
+        self._seen = seen = Observed(
+            limits, request.runtime, LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
+        )
         self._parser = FrameParser(limits.result_bytes)
         if request.runtime == "node":
             await self._wait_for(self.booted, KILL_GRACE_SECONDS)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.platform import Platform
+from tests.platform import Platform, eventually
 
 VALUE = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
 PYTHON = """
@@ -87,6 +87,22 @@ def test_nothing_that_the_platform_tells_has_the_value(running_platform: Platfor
     assert all(VALUE not in log.read_text(errors="replace") for log in logs.iterdir())
     stored = running_platform.sql("select * from zmesh.invocations where id = %s", id)
     assert VALUE not in json.dumps(stored, default=str)
+
+
+def test_lines_that_are_followed_while_it_runs_do_not_have_it_either(running_platform: Platform, function: str) -> None:
+    if not function.endswith("python"):
+        pytest.skip("the same for every language")
+    code = "import time\n\ndef handler(payload, zmesh):\n    print(zmesh.env.STRIPE_KEY)\n    time.sleep(60)\n"
+    running_platform.request("PATCH", f"/functions/{function}", json={"code": code, "timeout_ms": 60_000})
+    put(running_platform, f"/functions/{function}/secrets/STRIPE_KEY", VALUE)
+    id = running_platform.enqueue(function)
+    try:
+        path = f"/invocations/{id}/logs"
+        lines = eventually(lambda: running_platform.request("GET", path).json()["items"], "the first line")
+        assert [line["message"] for line in lines] == ["***"]
+    finally:
+        running_platform.request("POST", f"/invocations/{id}/cancel")
+        running_platform.ended(id)
 
 
 def test_another_function_does_not_get_it(running_platform: Platform, function: str) -> None:
