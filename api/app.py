@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from api.logins import Logins
 from api.openapi import OPENAPI
 from api.routes import functions, health, hooks, invocations, invoke, login, schedules, webhooks
 from api.settings import Settings
+from api.streams import Streams
 from api.waiting import Replies
 from sql.sealing import Sealer
 
@@ -51,6 +53,7 @@ class Parts:
 
     database: Database
     replies: Replies
+    streams: Streams
     limits: Limits
     access: Access
     invoker: Invoker
@@ -63,12 +66,14 @@ class Parts:
         """Nothing is connected yet. Raises SealingError for a malformed secret key."""
         sealer = Sealer(settings.secret_key)
         database = Database(settings.database_url)
-        replies = Replies(settings.database_url, database)
+        streams = Streams(database)
+        replies = Replies(settings.database_url, database, streams.notified)
         limits = Limits(database)
-        invoker = Invoker(database, replies, limits)
+        invoker = Invoker(database, replies, streams, limits)
         return cls(
             database=database,
             replies=replies,
+            streams=streams,
             limits=limits,
             access=Access(database, Tokens(settings.jwt_secret_key)),
             invoker=invoker,
@@ -85,9 +90,11 @@ def create_app(parts: Parts) -> Litestar:
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await parts.database.open()
         parts.replies.start()
+        polling = asyncio.create_task(parts.streams.poll())
         try:
             yield
         finally:
+            polling.cancel()
             await parts.replies.close()
             await parts.database.close()
 

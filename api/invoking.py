@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -15,11 +17,13 @@ from api.ids import new_id
 from api.limits import Limits
 from api.preferences import NO_PREFERENCE, Preference
 from api.problems import Problem, not_found
+from api.streams import Reader, Streaming, Streams
 from api.waiting import Future, Replies
 from sql import catalog, invocations
 from sql.catalog import FunctionName
 from sql.errors import DomainError, Unavailable
 from sql.invocations import Answer, Delivery, NewInvocation
+from sql.streams import Taken
 
 QUEUE_ALLOWANCE = 20.0
 LONGEST_WAIT_BY_ITSELF = 60.0
@@ -28,7 +32,10 @@ LARGEST_INSERT = 100
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function and what to invoke it with; `payload` and `request` are JSON texts."""
+    """A function and what to invoke it with; `payload` and `request` are JSON texts.
+
+    `streams`: its caller takes a response piece by piece, if it comes so.
+    """
 
     project_id: UUID
     function: str
@@ -38,6 +45,7 @@ class Call:
     idempotency_key: str | None = None
     traceparent: str | None = None
     preference: Preference = NO_PREFERENCE
+    streams: bool = False
 
     @property
     def wait_seconds(self) -> float:
@@ -50,10 +58,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Invoked:
-    """Where the invocation stands; `replayed` when an earlier call with the same idempotency key made it."""
+    """Where the invocation stands; `replayed` when an earlier call with the same idempotency key made it.
+
+    `streaming` is the response that has begun while it runs; who gets it has to close it.
+    """
 
     answer: Answer
     replayed: bool
+    streaming: Streaming | None = None
 
 
 def just_queued(id: UUID) -> Answer:
@@ -61,12 +73,17 @@ def just_queued(id: UUID) -> Answer:
     return Answer(id, "queued", None, None, None, None, None, None, None)
 
 
+def _result(future: Future) -> Answer | None:
+    return future.result() if future.done() else None
+
+
 class Invoker:
     """Turns calls into rows and waits for their ends; it never runs anything."""
 
-    def __init__(self, database: Database, replies: Replies, limits: Limits) -> None:
+    def __init__(self, database: Database, replies: Replies, streams: Streams, limits: Limits) -> None:
         self._database = database
         self._replies = replies
+        self._streams = streams
         self._limits = limits
         self._inserts: Batcher[NewInvocation, bool] = Batcher(self._insert, LARGEST_INSERT)
         self._standings: Batcher[UUID, Answer | None] = Batcher(self._read_standings)
@@ -75,7 +92,6 @@ class Invoker:
     async def invoke(self, call: Call) -> Invoked:
         """Accept a call durably, then wait as long as its caller wants to. Raises Problem or DomainError."""
         await self._limits.admit_job(call.project_id)
-        waits = call.wait_seconds > 0
         invocation = NewInvocation(
             id=new_id(),
             project_id=call.project_id,
@@ -84,21 +100,33 @@ class Invoker:
             request=call.request,
             source="api",
             max_attempts=None if call.preference.respond_async else 1,
-            reply_channel=self._replies.channel if waits else None,
+            reply_channel=self._reply_channel(call),
             idempotency_key=call.idempotency_key,
             traceparent=call.traceparent,
         )
-        with self._replies.expecting(invocation.id) as future:
+        with ExitStack() as until:
+            future = until.enter_context(self._replies.expecting(invocation.id))
+            reader = until.enter_context(self._streams.reading(invocation.id))
             id = await self._accept(invocation)
             if id == invocation.id:
-                if not waits:
+                if not call.wait_seconds:
                     return Invoked(just_queued(id), replayed=False)
-                answer = await self._wait(future, call.wait_seconds)
-                return Invoked(answer or await self._standing(id), replayed=False)
+                first = await self._wait_for_either(future, reader, call.wait_seconds)
+                if first:
+                    streaming = Streaming(self._streams, reader, future, first, until.pop_all())
+                    return Invoked(just_queued(id), replayed=False, streaming=streaming)
+                return Invoked(_result(future) or await self._standing(id), replayed=False)
         with self._replies.expecting(id) as future:
             self._replies.look(id)
-            answer = await self._wait(future, call.wait_seconds)
-            return Invoked(answer or await self._standing(id), replayed=True)
+            await asyncio.wait([future], timeout=call.wait_seconds)
+            return Invoked(_result(future) or await self._standing(id), replayed=True)
+
+    def _reply_channel(self, call: Call) -> str | None:
+        if not call.wait_seconds:
+            return None
+        # A second attempt could not take back what the first one has sent, so only what runs once is streamed.
+        streams = call.streams and not call.preference.respond_async
+        return self._replies.stream_channel if streams else self._replies.channel
 
     async def deliver(self, delivery: Delivery) -> tuple[UUID, bool]:
         """Accept a webhook's message durably; returns its invocation, and whether the message is new."""
@@ -146,10 +174,25 @@ class Invoker:
             409, "conflict", "The function changed, or this key's first call is no longer kept.", "Try again."
         )
 
-    @staticmethod
-    async def _wait(future: Future, seconds: float) -> Answer | None:
-        await asyncio.wait([future], timeout=seconds)
-        return future.result() if future.done() else None
+    async def _wait_for_either(self, future: Future, reader: Reader, seconds: float) -> list[Taken]:
+        """The beginning of a response that comes piece by piece; nothing when it ends first, or time is up."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        news = asyncio.create_task(reader.news.wait())
+        try:
+            while (left := deadline - asyncio.get_running_loop().time()) > 0:
+                either: list[asyncio.Future[Any]] = [future, news]
+                await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if future.done() or not news.done():
+                    break
+                if first := await self._streams.take(reader.id):
+                    return first
+                reader.news.clear()
+                news = asyncio.create_task(reader.news.wait())
+            if news.done():
+                self._streams.close(reader.id)  # the end has all of it
+            return []
+        finally:
+            news.cancel()
 
     async def _standing(self, id: UUID) -> Answer:
         """Where an invocation stands that its caller waits for no longer."""

@@ -18,6 +18,7 @@ from listener.databases import ProjectDatabases
 from listener.endings import Endings
 from listener.runs import ending_of, failed_ending, run_request
 from listener.settings import Settings
+from listener.streams import Streams
 from listener.wakeups import Wakeups
 from sandbox import Sandbox
 from sql import jobs
@@ -52,6 +53,7 @@ class Listener:
         self._wakeups = Wakeups(settings.database_url)
         self._databases = ProjectDatabases(pool, Sealer(settings.secret_key), settings.database_url)
         self._endings = Endings(pool, self._written)
+        self._streams = Streams(pool, self._wakeups.streams)
         self._lease: UUID | None = None
         self._lease_ends = 0.0  # by this process's clock, and never later than by the database's
         self._give_back_at = 0.0
@@ -68,6 +70,7 @@ class Listener:
             for name, duty in (
                 ("wake-ups", self._wakeups.run()),
                 ("endings", self._endings.run()),
+                ("streams", self._streams.run()),
                 ("lease", self._keep_lease()),
                 ("guard", self._guard_lease()),
                 ("claims", self._claim_jobs()),
@@ -233,7 +236,10 @@ class Listener:
     async def _run_job(self, lease: UUID, job: Job) -> None:
         try:
             request = run_request(job, await self._databases.url(job.project_id))
-            outcome = await self._sandbox.run(request, cancel=self._running[job.id, job.attempt])
+            cancel = self._running[job.id, job.attempt]
+            with self._streams.opened(job.id, lease) as stream:
+                outcome = await self._sandbox.run(request, cancel, stream)
+                await stream.written(cancel)
             ending = ending_of(job, outcome)
         except (*DATABASE_TROUBLE, LookupError, SealingError) as error:
             ending = failed_ending(job, "platform_error", f"The project's database is not reachable: {error}")

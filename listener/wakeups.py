@@ -9,18 +9,21 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from sql.jobs import CANCEL_CHANNEL, JOBS_CHANNEL
+from sql.streams import STREAMS_CHANNEL
 
 log = logging.getLogger(__name__)
 LONGEST_BACKOFF = 5.0
 
 
 class Wakeups:
-    """Sets `jobs` and `cancels` when the database says so. What a notification carries is never looked at:
+    """Sets `jobs`, `cancels` and `streams` when the database says so. What a notification carries is never looked at:
     everybody who may connect can send one."""
 
     def __init__(self, database_url: str) -> None:
         self.jobs = asyncio.Event()
         self.cancels = asyncio.Event()
+        self.streams = asyncio.Event()
+        self._events = {JOBS_CHANNEL: self.jobs, CANCEL_CHANNEL: self.cancels, STREAMS_CHANNEL: self.streams}
         self._database_url = database_url
 
     async def run(self) -> None:
@@ -31,13 +34,13 @@ class Wakeups:
                 async with await AsyncConnection.connect(
                     self._database_url, autocommit=True, application_name="zmesh listener wake-ups"
                 ) as connection:
-                    for channel in (JOBS_CHANNEL, CANCEL_CHANNEL):
+                    for channel in self._events:
                         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
                     backoff = 0.1
-                    self.jobs.set()  # for what came while nobody listened
-                    self.cancels.set()
+                    for event in self._events.values():
+                        event.set()  # for what came while nobody listened
                     async for notification in connection.notifies():
-                        (self.cancels if notification.channel == CANCEL_CHANNEL else self.jobs).set()
+                        self._events[notification.channel].set()
             except (psycopg.Error, OSError) as error:
                 log.warning("wake-ups: %s; polling until the connection is back", str(error).strip())
             await asyncio.sleep(backoff)
