@@ -27,7 +27,15 @@ NOT_FOR_FUNCTIONS = frozenset(
         *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
         *("te", "trailer", "transfer-encoding", "upgrade"),
         *("content-length", "date", "server", "server-timing", "x-request-id"),
+        # What a browser applies to everything of this host: the console, and functions of others.
+        *("alt-svc", "clear-site-data", "nel", "public-key-pins", "report-to", "reporting-endpoints"),
+        *("service-worker-allowed", "strict-transport-security"),
     }
+)
+# A page of a function is an origin of its own: no script of it acts as whoever is logged in to the console here.
+SANDBOXED = (
+    "sandbox allow-downloads allow-forms allow-modals allow-popups allow-popups-to-escape-sandbox allow-scripts"
+    " allow-top-navigation-by-user-activation"
 )
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 UNSAFE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
@@ -130,7 +138,7 @@ def _passed_on(answer: Answer, ours: dict[str, str]) -> Response[bytes]:
         raise Problem(
             410, "response_not_kept", "The response was streamed to its first caller and is too long to keep."
         )
-    headers = [*_safe_headers(decoded.headers), *ours.items()]
+    headers = [*_safe_headers(decoded.headers), ("content-security-policy", SANDBOXED), *ours.items()]
     return Verbatim(b"" if decoded.status in WITHOUT_BODY else body, decoded.status, headers)
 
 
@@ -143,7 +151,8 @@ def _streamed(invoked: Invoked, streaming: Streaming, preference: Preference) ->
     headers = _headers(invoked, preference)
     for name in ("Location", "Retry-After"):
         headers.pop(name, None)
-    return StreamedResponse(streaming, head.status, [*_safe_headers(head.headers), *headers.items()])
+    lines = [*_safe_headers(head.headers), ("content-security-policy", SANDBOXED), *headers.items()]
+    return StreamedResponse(streaming, head.status, lines)
 
 
 def _safe_headers(given: dict[str, Any]) -> list[tuple[str, str]]:

@@ -27,7 +27,20 @@ from api.json_bodies import JsonRequest
 from api.limits import Limits
 from api.logins import Logins
 from api.openapi import OPENAPI
-from api.routes import functions, health, hooks, invocations, invoke, login, schedules, webhooks
+from api.project_roles import ProjectRoles
+from api.routes import (
+    changes,
+    deployments,
+    functions,
+    health,
+    hooks,
+    invocations,
+    invoke,
+    login,
+    schedules,
+    versions,
+    webhooks,
+)
 from api.settings import Settings
 from api.streams import Streams
 from api.waiting import Replies
@@ -37,9 +50,12 @@ CONSOLE = Path(__file__).parent / "static" / "console"
 LARGEST_BODY = 1024 * 1024
 ROUTERS = [
     functions.router,
+    versions.router,
+    deployments.router,
     invoke.router,
     invocations.router,
     schedules.router,
+    changes.router,
     webhooks.router,
     hooks.router,
     login.router,
@@ -59,6 +75,7 @@ class Parts:
     invoker: Invoker
     hooks: Hooks
     logins: Logins
+    project_roles: ProjectRoles
     sealer: Sealer
 
     @classmethod
@@ -79,6 +96,7 @@ class Parts:
             invoker=invoker,
             hooks=Hooks(database, invoker, sealer),
             logins=Logins(database),
+            project_roles=ProjectRoles(database, sealer, settings.database_url),
             sealer=sealer,
         )
 
@@ -107,7 +125,7 @@ def create_app(parts: Parts) -> Litestar:
         state=State({"access": parts.access}),
         dependencies={
             name: provider(getattr(parts, name))
-            for name in ("database", "invoker", "limits", "access", "hooks", "logins", "sealer")
+            for name in ("database", "invoker", "limits", "access", "hooks", "logins", "project_roles", "sealer")
         },
         exception_handlers=HANDLERS,
         request_class=JsonRequest,

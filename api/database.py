@@ -59,9 +59,9 @@ class Database:
                     return await query(connection)
                 except psycopg.Error as error:
                     if not _connection_was_lost(connection, error):
-                        raise _meant(error) from error
+                        raise meant(error) from error
         except psycopg.OperationalError as error:
-            raise _meant(error) from error
+            raise meant(error) from error
         await self._pool.check()  # the others are likely dead as well
         async with self.checked() as connection:
             return await query(connection)
@@ -81,18 +81,19 @@ class Database:
             async with self._pool.connection() as connection:
                 yield connection
         except psycopg.Error as error:
-            raise _meant(error) from error
+            raise meant(error) from error
 
 
 def _connection_was_lost(connection: AsyncConnection, error: psycopg.Error) -> bool:
     return connection.broken or connection.closed or (error.sqlstate or "").startswith("57P")
 
 
-def _meant(error: psycopg.Error) -> Exception:
+def meant(error: psycopg.Error) -> Exception:
+    """The DomainError that an error of PostgreSQL is, or the error itself where it has no meaning of ours."""
     if isinstance(error, (psycopg.InterfaceError, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)):
         log.error("database: %s", str(error).strip())
         return Unavailable("The database is not ready.")
-    meant = domain_error(error)
-    if isinstance(meant, Unavailable):
+    ours = domain_error(error)
+    if isinstance(ours, Unavailable):
         log.warning("database: %s", str(error).strip())
-    return meant or error
+    return ours or error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -21,8 +21,8 @@ from api.streams import Reader, Streaming, Streams
 from api.waiting import Future, Replies
 from sql import catalog, invocations
 from sql.catalog import FunctionName
-from sql.errors import DomainError, Unavailable
-from sql.invocations import Answer, Delivery, NewInvocation
+from sql.errors import DomainError, NotFound, Unavailable
+from sql.invocations import NO_OPTIONS, Answer, Delivery, NewInvocation, Options
 from sql.streams import Taken
 
 QUEUE_ALLOWANCE = 20.0
@@ -45,15 +45,21 @@ class Call:
     idempotency_key: str | None = None
     traceparent: str | None = None
     preference: Preference = NO_PREFERENCE
+    options: Options = NO_OPTIONS
     streams: bool = False
 
     @property
     def wait_seconds(self) -> float:
         if self.preference.wait is not None:
             return self.preference.wait
-        if self.preference.respond_async:
+        if self.is_for_later:
             return 0
         return min(self.timeout_ms / 1000 + QUEUE_ALLOWANCE, LONGEST_WAIT_BY_ITSELF)
+
+    @property
+    def is_for_later(self) -> bool:
+        """Nobody waits for it from the beginning, so it may be tried several times."""
+        return self.preference.respond_async or (self.options.run_at is not None and self.preference.wait is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +92,17 @@ class Invoker:
         self._streams = streams
         self._limits = limits
         self._inserts: Batcher[NewInvocation, bool] = Batcher(self._insert, LARGEST_INSERT)
+        self._keyed: dict[UUID, Batcher[NewInvocation, bool]] = {}
         self._standings: Batcher[UUID, Answer | None] = Batcher(self._read_standings)
         self._deliveries: Batcher[Delivery, bool] = Batcher(self._insert_deliveries, LARGEST_INSERT)
 
     async def invoke(self, call: Call) -> Invoked:
         """Accept a call durably, then wait as long as its caller wants to. Raises Problem or DomainError."""
         await self._limits.admit_job(call.project_id)
+        waits = call.wait_seconds > 0
+        options = call.options
+        if options.max_attempts is None and not call.is_for_later:
+            options = replace(options, max_attempts=1)
         invocation = NewInvocation(
             id=new_id(),
             project_id=call.project_id,
@@ -99,17 +110,20 @@ class Invoker:
             payload=call.payload,
             request=call.request,
             source="api",
-            max_attempts=None if call.preference.respond_async else 1,
-            reply_channel=self._reply_channel(call),
+            options=options,
+            reply_channel=self._reply_channel(call, options),
             idempotency_key=call.idempotency_key,
             traceparent=call.traceparent,
         )
         with ExitStack() as until:
             future = until.enter_context(self._replies.expecting(invocation.id))
             reader = until.enter_context(self._streams.reading(invocation.id))
-            id = await self._accept(invocation)
+            try:
+                id = await self._accept(invocation)
+            except NotFound as error:  # the function was there; what the options ask of it is not
+                raise Problem(404, "version_not_found", error.message, error.hint) from error
             if id == invocation.id:
-                if not call.wait_seconds:
+                if not waits:
                     return Invoked(just_queued(id), replayed=False)
                 first = await self._wait_for_either(future, reader, call.wait_seconds)
                 if first:
@@ -117,15 +131,17 @@ class Invoker:
                     return Invoked(just_queued(id), replayed=False, streaming=streaming)
                 return Invoked(_result(future) or await self._standing(id), replayed=False)
         with self._replies.expecting(id) as future:
+            if waits:
+                await self._database.read(lambda c: invocations.await_end(c, id, self._replies.channel))
             self._replies.look(id)
             await asyncio.wait([future], timeout=call.wait_seconds)
             return Invoked(_result(future) or await self._standing(id), replayed=True)
 
-    def _reply_channel(self, call: Call) -> str | None:
-        if not call.wait_seconds:
+    def _reply_channel(self, call: Call, options: Options) -> str | None:
+        if call.wait_seconds <= 0:
             return None
         # A second attempt could not take back what the first one has sent, so only what runs once is streamed.
-        streams = call.streams and not call.preference.respond_async
+        streams = call.streams and options.max_attempts == 1
         return self._replies.stream_channel if streams else self._replies.channel
 
     async def deliver(self, delivery: Delivery) -> tuple[UUID, bool]:
@@ -144,7 +160,7 @@ class Invoker:
 
     async def _accept(self, invocation: NewInvocation) -> UUID:
         """The id of the invocation: this one's, or the one its idempotency key stands for."""
-        if await self._inserts.ask(invocation):
+        if await self._inserts_with(invocation).ask(invocation):
             return invocation.id
         if invocation.idempotency_key is not None:
             known = await self._database.read(lambda c: invocations.known_by_key(c, invocation))
@@ -159,6 +175,12 @@ class Invoker:
                 return known.id
         await self._explain(invocation)
         return invocation.id
+
+    def _inserts_with(self, invocation: NewInvocation) -> Batcher[NewInvocation, bool]:
+        """A key waits for any transaction that has inserted it: then the calls of its own project do, and no others."""
+        if invocation.idempotency_key is None:
+            return self._inserts
+        return self._keyed.setdefault(invocation.project_id, Batcher(self._insert, LARGEST_INSERT))
 
     async def _explain(self, invocation: NewInvocation) -> None:
         """Why an invocation was left out; returns when it is there after all, from an earlier try of ours."""

@@ -13,7 +13,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.models.auth import Credentials, Session
 from api.models.base import Page
-from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate, FunctionVersion
+from api.models.changes import ChangeDetails, ChangeToPassOn
+from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from api.models.health import Health
 from api.models.invocations import Envelope, InvocationDetails, InvocationSummary, NumberedLine
 from api.models.problems import ProblemDetails
@@ -25,17 +26,20 @@ from api.models.schedules import (
     ScheduleStarted,
     ScheduleToCreate,
 )
+from api.models.versions import AliasDetails, AliasToSet, Deployment, DeploymentDetails, FunctionVersion, VersionDiff
 from api.models.webhooks import Accepted, NewWebhookDetails, WebhookChange, WebhookDetails, WebhookToCreate
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
-    Credentials,
+    *(Credentials, AliasToSet, Deployment, ChangeToPassOn),
 ]
 GIVEN: list[type[BaseModel]] = [
     *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
     *(WebhookDetails, NewWebhookDetails, Envelope, Accepted, Session, Health, ProblemDetails),
+    *(AliasDetails, Page[AliasDetails], DeploymentDetails, VersionDiff),
     *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
     *(Page[ScheduleDetails], Page[WebhookDetails]),
+    *(ChangeDetails, Page[ChangeDetails]),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
 ]
 

@@ -102,10 +102,11 @@ def _postgres() -> Finding:
 
 
 def _isolation() -> Finding:
+    from listener.main import platform_folders
     from sandbox import Report, Sandbox, SandboxError
 
     async def find_out() -> Report:
-        sandbox = Sandbox(slots=1)
+        sandbox = Sandbox(slots=1, hidden=platform_folders())
         try:
             await sandbox.start()
             return sandbox.report()
@@ -116,8 +117,8 @@ def _isolation() -> Finding:
         report = asyncio.run(find_out())
     except SandboxError as error:
         return Finding("Isolation", "failed", str(error))
-    detail = f"{report.level} ({report.mode.replace('_', ' ')})"
-    if report.level == "full":
+    detail = f"{report.level} ({report.mode.replace('_', ' ')}), Node.js is {report.node} for each run"
+    if not report.gaps:
         return Finding("Isolation", "ok", detail)
     gaps = "; ".join(report.gaps)
     return Finding("Isolation", "warning", f"{detail}: {gaps}", "See docs/concepts.md, “The sandbox”.")

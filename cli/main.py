@@ -8,6 +8,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from cli.changes import changes
 from cli.functions import functions
 from cli.login import login
 from cli.output import output_option
@@ -16,7 +17,7 @@ from cli.schedules import schedules
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
-        {"name": "Work with functions", "commands": ["functions", "schedules", "login"]},
+        {"name": "Work with functions", "commands": ["functions", "schedules", "changes", "login"]},
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate"]},
     ]
 }
@@ -33,6 +34,7 @@ def zmesh() -> None:
 
 zmesh.add_command(functions)
 zmesh.add_command(schedules)
+zmesh.add_command(changes)
 zmesh.add_command(login)
 
 

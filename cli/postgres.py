@@ -37,6 +37,11 @@ SETTINGS = {
     "unix_socket_permissions": "0700",
     "password_encryption": "scram-sha-256",
     "max_connections": "200",
+    "reserved_connections": "30",  # for the platform, when functions have taken all others
+    "authentication_timeout": "10s",
+    "client_connection_check_interval": "5s",  # a run that is gone leaves no query behind
+    "max_locks_per_transaction": "256",  # one table of locks for all, and every project can fill it
+    "temp_file_limit": "4GB",
     "shared_buffers": "128MB",
     "wal_level": "minimal",
     "max_wal_senders": "0",

@@ -41,7 +41,7 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     runs = min(settings.slots * (1 + DEEPEST), MOST_RUNS)  # a run that waits lends its slot, and its process stays
-    sandbox = Sandbox(slots=runs, run_dir=settings.run_dir, hidden=_platform_folders())
+    sandbox = Sandbox(slots=runs, run_dir=settings.run_dir, hidden=platform_folders())
     await sandbox.start()
     try:
         _require(settings.sandbox_required, sandbox)
@@ -66,14 +66,15 @@ def connection_pool(database_url: str) -> AsyncConnectionPool:
 
 def _require(level: str | None, sandbox: Sandbox) -> None:
     report = sandbox.report()
-    log.info("sandbox: %s (%s)%s", report.level, report.mode, "".join(f"; {gap}" for gap in report.gaps))
+    gaps = "".join(f"; {gap}" for gap in report.gaps)
+    log.info("sandbox: %s (%s), Node.js is %s%s", report.level, report.mode, report.node, gaps)
     if level == "full" and report.level != "full":
         raise SettingsError(
             f"ZMESH_SANDBOX_REQUIRED is full, but here runs are isolated less: {'; '.join(report.gaps)}"
         )
 
 
-def _platform_folders() -> list[Path]:
+def platform_folders() -> list[Path]:
     """Where the platform's own code is: nothing that a function needs to read."""
     packages = Path(__file__).resolve().parent.parent
-    return [packages / name for name in ("api", "cli", "examples", "listener", "sandbox", "sql")]
+    return [packages / name for name in ("api", "cli", "examples", "listener", "sql")]

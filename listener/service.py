@@ -29,6 +29,7 @@ from sql.sealing import Sealer, SealingError
 log = logging.getLogger(__name__)
 CLOCK_SECONDS = 1.0
 UPKEEP_SECONDS = 2.0
+WATCH_SECONDS = 1.0
 GIVE_BACK_SECONDS = 5.0
 GUARD_SECONDS = 0.1
 LEAVE_SECONDS = 3.0
@@ -75,6 +76,7 @@ class Listener:
                 ("guard", self._guard_lease()),
                 ("claims", self._claim_jobs()),
                 ("upkeep", self._every(UPKEEP_SECONDS, "upkeep", self._keep_up)),
+                ("watch", self._every(WATCH_SECONDS, "watching the database", self._watch)),
                 ("clock", self._every(CLOCK_SECONDS, "the clock", self._tick)),
             )
         ]
@@ -272,6 +274,11 @@ class Listener:
             self._wakeups.jobs.set()
         if expired:
             log.info("%d invocations were not started in time", expired)
+
+    async def _watch(self) -> None:
+        async with self._pool.connection() as connection:
+            for harm in await jobs.end_harmful_sessions(connection):
+                log.warning("ended a session of a project: %s", harm)
 
     async def _tick(self) -> None:
         async with self._pool.connection() as connection:

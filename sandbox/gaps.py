@@ -13,8 +13,8 @@ from sandbox.orders import Mode
 SCOPES_SINCE = 6  # the Landlock ABI that keeps signals and abstract sockets in
 
 
-def gaps_of(mode: Mode, why: Sequence[str], *, own_users: bool, folders: Sequence[str]) -> list[str]:
-    """One sentence each; `why` says what better modes failed with, `folders` what runs must be able to read."""
+def gaps_of(mode: Mode, why: Sequence[str], *, own_users: bool) -> list[str]:
+    """One sentence each; `why` says what better modes failed with."""
     landlock = kernel.landlock_version()
     gaps = []
     if mode == "process":
@@ -22,8 +22,6 @@ def gaps_of(mode: Mode, why: Sequence[str], *, own_users: bool, folders: Sequenc
         gaps.append("the total size of a workspace is not limited, only each file's")
         if not own_users:
             gaps.append("runs have the platform's own user: they can change modes and times of its files")
-        if own_users and (closed := sorted({path for path in folders if not others_may_enter(path)})):
-            gaps.append(f"the users of runs cannot enter {', '.join(closed)}: modules there cannot be imported later")
     if landlock == 0:
         gaps.append("no Landlock: files that others may read are readable for functions")
     elif landlock < SCOPES_SINCE and mode == "process" and not own_users:
@@ -31,6 +29,13 @@ def gaps_of(mode: Mode, why: Sequence[str], *, own_users: bool, folders: Sequenc
     if kernel.MACHINE not in ("x86_64", "aarch64"):
         gaps.append(f"no seccomp filter for {kernel.MACHINE}")
     return gaps
+
+
+def closed_to_runs(mode: Mode, folders: Sequence[str]) -> list[str]:
+    """Those of the folders that users of runs' own cannot enter; where they have a root, nothing above counts."""
+    if mode == "process":
+        return sorted({path for path in folders if not others_may_enter(path)})
+    return sorted({path for path in folders if not os.stat(path).st_mode & stat.S_IXOTH})
 
 
 def others_may_enter(path: str) -> bool:

@@ -104,11 +104,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How well runs are isolated here: `level` is full or reduced, `gaps` what is missing or slower than elsewhere."""
+    """How well runs are isolated here: `level` is full or reduced, `gaps` what is missing or slower than elsewhere.
+
+    Runs of JavaScript are `forked` from a booted Node.js, or each is `started` anew.
+    """
 
     level: Literal["full", "reduced"]
     mode: str
     gaps: Sequence[str]
+    node: Literal["forked", "started"]
 
 
 class SandboxError(Exception):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from sandbox import native, root, workspaces
 from sandbox.child import Child
-from sandbox.gaps import gaps_of
+from sandbox.gaps import closed_to_runs, gaps_of
 from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, Runtime, SandboxError
 from sandbox.node import BOOT_DATA_BYTES, FORKED_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
 from sandbox.node_forks import NodeForks
@@ -58,7 +58,7 @@ class Sandbox:
         self._run_dir = run_dir
         self._own_run_dir = run_dir is None
         self._sdk = (sdk or Path(__file__).resolve().parent.parent / "sdk").resolve()
-        self._hidden = [str(path) for path in hidden]
+        self._hidden = sorted({str(Path(__file__).resolve().parent), *map(str, hidden)})
         self._node = NodeRuntime(self._sdk)
         self._forks = NodeForks(self._node, self._order_node)
         self._free = asyncio.Semaphore(slots)
@@ -71,7 +71,7 @@ class Sandbox:
         self._tasks: set[asyncio.Task[None]] = set()
         self._template: TemplateProcess | None = None
         self._uids: UidRange | None = None
-        self._report = Report("reduced", "process", ())
+        self._report = Report("reduced", "process", (), "started")
         self._lock = -1
         self._closing = False
 
@@ -104,7 +104,7 @@ class Sandbox:
             self._report = self._describe(mode, with_native, why)
             self._spawn_task(self._keep_template())
             return
-        raise SandboxError("No isolation works on this machine: " + " | ".join(why))
+        raise SandboxError("No isolation works on this machine: " + " | ".join([*why, *self._likely_cause()]))
 
     def _ways(self) -> list[tuple[Mode, bool]]:
         """How to isolate and whether to fork booted runtimes, best first."""
@@ -116,14 +116,27 @@ class Sandbox:
             if not with_native or (built and mode != "process")
         ]
 
+    def _likely_cause(self) -> list[str]:
+        """Root may read what the users of runs may not, which shows as failures of every kind."""
+        closed = closed_to_runs("process", self._folders()) if self._uids else []
+        if not closed:
+            return []
+        return [
+            f"Runs have users of their own, who cannot enter {', '.join(closed)}: let others read and enter these "
+            "(chmod o+x the folders above, chmod -R o+rX the last), or install where everybody may."
+        ]
+
     def _describe(self, mode: Mode, with_native: bool, why: Sequence[str]) -> Report:
-        folders = self._readable(mode, with_native)
-        gaps = gaps_of(mode, list(dict.fromkeys(why)), own_users=self._uids is not None, folders=folders)
+        gaps = gaps_of(mode, list(dict.fromkeys(why)), own_users=self._uids is not None)
         level: Literal["full", "reduced"] = "reduced" if mode == "process" or gaps else "full"
-        if not with_native:  # slower, not less isolated
-            reason = "there are no namespaces" if mode == "process" else why[-1] if why else "no native code was built"
-            gaps.append(f"each run of JavaScript starts Node.js anew instead of forking one: {reason}")
-        return Report(level, mode, tuple(gaps))
+        # What follows is slower or less convenient, not less isolated.
+        if self._uids and (closed := closed_to_runs(mode, self._folders())):
+            gaps.append(f"the users of runs cannot enter {', '.join(closed)}: modules there cannot be imported later")
+        if with_native:
+            return Report(level, mode, tuple(gaps), "forked")
+        reason = "there are no namespaces" if mode == "process" else why[-1] if why else "no native code was built"
+        gaps.append(f"each run of JavaScript starts Node.js anew instead of forking one: {reason}")
+        return Report(level, mode, tuple(gaps), "started")
 
     def report(self) -> Report:
         """How well runs are isolated."""
@@ -230,6 +243,7 @@ class Sandbox:
             await asyncio.shield(spawning)  # an order that was given is carried out
         except asyncio.CancelledError:
             spawning.add_done_callback(lambda done: child.close())
+            spawning.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else waits for it
             raise
         return child
 
@@ -297,11 +311,13 @@ class Sandbox:
 
     def _readable(self, mode: Mode, with_native: bool) -> list[str]:
         """Folders beside the system's, or, where there is no root of runs' own, all there are."""
-        folders = sorted({sys.prefix, sys.base_prefix, self._node.prefix, str(self._sdk)})
-        folders += [native.FOLDER] if with_native else []
+        folders = [*self._folders(), native.FOLDER] if with_native else self._folders()
         if mode != "process":
             return folders
         return root.visible([*root.SYSTEM_FOLDERS, *root.SYSTEM_FILES, *folders], self._hidden)
+
+    def _folders(self) -> list[str]:
+        return sorted({sys.prefix, sys.base_prefix, self._node.prefix, str(self._sdk)})
 
     async def _stop_template(self) -> None:
         for parked in self._parked.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sandbox import kernel, workspaces
@@ -21,22 +21,24 @@ SYSTEM_FILES = tuple(
 DEVICES = ("null", "zero", "full", "random", "urandom")
 # A shared mapping of /dev/zero is memory that no process need hold; /dev/full reads the same and cannot be mapped.
 STAND_INS = {"zero": "full"}
+_SEALED = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
 
 
-def enter(folder: str, readable: Iterable[str], hidden: Iterable[str], users: dict[int, str]) -> None:
+def enter(folder: str, readable: Sequence[str], hidden: Sequence[str], users: dict[int, str]) -> None:
     """Build the root in `folder` and make it this process's own; needs a mount namespace of its own.
 
-    `readable` are further folders, found under the same path inside; what is `hidden` of them is empty there.
+    `readable` are further folders, found under the same path inside. A folder that is `hidden` holds nothing there but
+    what is readable below it.
     """
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
     bound: list[str] = []
-    for path in (*SYSTEM_FOLDERS, *SYSTEM_FILES, *sorted(readable)):
+    shown = {path: [inside for inside in readable if inside.startswith(f"{path}/")] for path in hidden}
+    for path in (*SYSTEM_FOLDERS, *SYSTEM_FILES, *sorted(set(readable).difference(*shown.values()))):
         if not any(path == b or path.startswith(f"{b}/") for b in bound) and _bind(folder, path):
             bound.append(path)
     for path in hidden:
-        if os.path.isdir(folder + path):
-            kernel.mount("tmpfs", folder + path, "tmpfs", kernel.MS_RDONLY, "size=4k,mode=755")
+        _hide(folder, path, shown[path])
     _make_devices(folder)
     _write_accounts(folder, users)
     for name in ("proc", WORKSPACE[1:], "var", "run", "root"):
@@ -47,8 +49,18 @@ def enter(folder: str, readable: Iterable[str], hidden: Iterable[str], users: di
     # In a user namespace the kernel lets runs mount their own /proc only where one is in full sight already.
     kernel.mount("proc", f"{folder}/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
     kernel.pivot_root(folder)
-    flags = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
-    kernel.mount("none", "/", None, flags)
+    kernel.mount("none", "/", None, _SEALED)
+
+
+def _hide(root: str, path: str, but: Sequence[str]) -> None:
+    if but:
+        os.makedirs(root + path, 0o755, exist_ok=True)
+    if not os.path.isdir(root + path):
+        return
+    kernel.mount("tmpfs", root + path, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=4k,mode=755")
+    for inside in but:
+        _bind(root, inside)
+    kernel.mount("none", root + path, None, _SEALED)
 
 
 def visible(paths: Iterable[str], hidden: Iterable[str]) -> list[str]:

@@ -37,6 +37,7 @@ class Template:
     def serve(self) -> None:
         """Prepare, then work until the control socket closes."""
         kernel.set_name("zmesh-template")
+        os.umask(0o022)  # the root is for the users of runs
         self._enter_namespaces()
         self._confinement = Confinement(self._settings)
         kernel.set_dumpable(False)

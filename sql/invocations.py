@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,16 +14,31 @@ from sql.rows import fetch_all, fetch_one
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What an invocation may ask for itself; None is what the function or the queue does by itself."""
+
+    version: int | None = None
+    alias: str | None = None
+    priority: int | None = None
+    run_at: datetime | None = None
+    expires_at: datetime | None = None
+    max_attempts: int | None = None
+    concurrency_key: str | None = None
+
+
+NO_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True)
 class NewInvocation:
-    """An invocation to insert. `payload` and `request` are JSON texts; the id is the caller's own.
-    `max_attempts` None is as many as the function allows."""
+    """An invocation to insert. `payload` and `request` are JSON texts; the id is the caller's own."""
 
     id: UUID
     project_id: UUID
     function: str
     payload: str
     source: str
-    max_attempts: int | None = None
+    options: Options = NO_OPTIONS
     request: str | None = None
     reply_channel: str | None = None
     idempotency_key: str | None = None
@@ -113,16 +128,19 @@ _RECORDED = f"{_SHORT}, payload::text, result::text, response::text"
 LARGEST_RESULT_IN_HISTORY = 65536
 LONGEST_MESSAGE_IN_HISTORY = 4000
 _WANTED = """
-    unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::integer[], %b::text[],
-           %b::text[], %b::text[]{extra}) with ordinality
-        as w (id, project_id, function, payload, request, source, max_attempts, reply_channel, idempotency_key,
-              traceparent{names}, n)
+    unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+           %b::integer[], %b::text[], %b::smallint[], %b::timestamptz[], %b::timestamptz[], %b::integer[],
+           %b::text[]{extra}) with ordinality
+        as w (id, project_id, function, payload, request, source, reply_channel, idempotency_key, traceparent,
+              version, alias, priority, run_at, expires_at, max_attempts, concurrency_key{names}, n)
 """
 _INSERT = """
-    insert into zmesh.invocations (id, project_id, function, payload, request, source, max_attempts, reply_channel,
-                                   idempotency_key, traceparent)
-    select w.id, w.project_id, w.function, w.payload::jsonb, w.request::json, w.source,
-           coalesce(w.max_attempts, f.max_attempts), w.reply_channel, w.idempotency_key, w.traceparent
+    insert into zmesh.invocations (id, project_id, function, payload, request, source, reply_channel, idempotency_key,
+                                   traceparent, version, alias, priority, run_at, expires_at, max_attempts,
+                                   concurrency_key)
+    select w.id, w.project_id, w.function, w.payload::jsonb, w.request::json, w.source, w.reply_channel,
+           w.idempotency_key, w.traceparent, w.version, w.alias, coalesce(w.priority, 0), w.run_at, w.expires_at,
+           coalesce(w.max_attempts, f.max_attempts), w.concurrency_key
 """
 # What cannot be inserted (no such function, a key that is taken) is left out, so that it fails nobody else.
 _ENABLED = "join zmesh.functions f on f.project_id = w.project_id and f.slug = w.function and f.enabled"
@@ -149,17 +167,20 @@ INSERT_DELIVERIES = f"""
 
 
 def _columns(invocations: Sequence[NewInvocation]) -> tuple[list[Any], ...]:
+    names = (
+        "id",
+        "project_id",
+        "function",
+        "payload",
+        "request",
+        "source",
+        "reply_channel",
+        "idempotency_key",
+        "traceparent",
+    )
     return (
-        [i.id for i in invocations],
-        [i.project_id for i in invocations],
-        [i.function for i in invocations],
-        [i.payload for i in invocations],
-        [i.request for i in invocations],
-        [i.source for i in invocations],
-        [i.max_attempts for i in invocations],
-        [i.reply_channel for i in invocations],
-        [i.idempotency_key for i in invocations],
-        [i.traceparent for i in invocations],
+        *([getattr(i, name) for i in invocations] for name in names),
+        *([getattr(i.options, field.name) for i in invocations] for field in fields(Options)),
     )
 
 
@@ -228,6 +249,11 @@ async def known_by_key(connection: AsyncConnection, invocation: NewInvocation) -
             "key": invocation.idempotency_key,
         },
     )
+
+
+async def await_end(connection: AsyncConnection, id: UUID, reply_channel: str) -> None:
+    """Be told of an invocation's end as its first caller is; it may have ended already."""
+    await connection.execute("select zmesh.await_end(%s, %s)", (id, reply_channel))
 
 
 async def answers(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Answer]:

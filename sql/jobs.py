@@ -146,6 +146,12 @@ async def maintain(connection: AsyncConnection) -> bool:
     return bool((await _one(connection, "select zmesh.maintain()"))[0])
 
 
+async def end_harmful_sessions(connection: AsyncConnection) -> list[str]:
+    """End the database sessions of projects that hold up others; returns who did what."""
+    cursor = await connection.execute("select zmesh.end_harmful_sessions()")
+    return [str(row[0]) for row in await cursor.fetchall()]
+
+
 async def leave(connection: AsyncConnection, listener: UUID) -> int:
     """End this listener's lease; returns how many of its invocations were still running."""
     return int((await _one(connection, "select zmesh.leave(%s)", (listener,)))[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -11,6 +12,7 @@ from importlib.resources.abc import Traversable
 import psycopg
 from psycopg import sql
 
+log = logging.getLogger(__name__)
 GROUP_ROLES = ("zmesh_owner", "zmesh_project")
 LOGIN_ROLES = ("zmesh_api", "zmesh_listener")
 OLDEST_SERVER = 150000
@@ -74,6 +76,7 @@ def _prepare(connection: psycopg.Connection, passwords: dict[str, str]) -> None:
         sql.SQL("grant connect on database {} to zmesh_owner, zmesh_api, zmesh_listener").format(database)
     )
     _become_member_of_owner(connection)
+    _let_platform_go_first(connection)
     connection.execute("create schema if not exists zmesh authorization zmesh_owner")
     _try_to_install_pg_cron(connection)
 
@@ -93,6 +96,21 @@ def _become_member_of_owner(connection: psycopg.Connection) -> None:
     ).fetchone()
     if member != (True,):
         connection.execute("grant zmesh_owner to current_user")
+
+
+def _let_platform_go_first(connection: psycopg.Connection) -> None:
+    """Where we may: the platform ends sessions of projects that do harm, and connects when they have taken all else."""
+    wanted = [(role, "zmesh_owner") for role in ("pg_signal_backend", "pg_read_all_stats")]
+    if connection.info.server_version >= 160000:
+        wanted += [("pg_use_reserved_connections", role) for role in LOGIN_ROLES]
+    for role, member in wanted:
+        if connection.execute("select pg_has_role(%s, %s, 'usage')", (member, role)).fetchone() == (True,):
+            continue
+        try:
+            with connection.transaction():
+                connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(role), sql.Identifier(member)))
+        except psycopg.errors.InsufficientPrivilege:
+            log.warning("%s is not granted to %s: let a superuser do it", role, member)
 
 
 def _try_to_install_pg_cron(connection: psycopg.Connection) -> None:

@@ -33,6 +33,7 @@ begin
     if new.parent_id is not null then
         new := zmesh.below_parent(new);
     end if;
+    new := zmesh.choose_version(new);
     return zmesh.once(new);
 end $$;
 comment on function zmesh.prepare_invocation() is
@@ -71,6 +72,19 @@ begin
 end $$;
 comment on function zmesh.once(zmesh.invocations) is
     'The row to insert, its reply channel put where only the platform sees it; null where it was inserted before.';
+
+create or replace function zmesh.await_end(p_id uuid, p_channel text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from zmesh.queue where id = p_id for update;   -- its end waits for us, and tells us
+    if not found then
+        return;
+    end if;
+    insert into zmesh.waiters (invocation_id, channel) values (p_id, p_channel) on conflict do nothing;
+    update zmesh.queue set waited = true where id = p_id and not waited;
+end $$;
+comment on function zmesh.await_end(uuid, text) is
+    'Has the end of an invocation that is queued or running told on one channel more; read the row afterwards, it may have ended.';
 
 create or replace trigger invocations_prepare before insert on zmesh.queue
     for each row when (new.function_id is null) execute function zmesh.prepare_invocation();

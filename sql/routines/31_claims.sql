@@ -120,7 +120,8 @@ begin
     ), started as (
         update zmesh.queue q
            set status = 'running', listener_id = p_listener, attempt = q.attempt + 1, started_at = p_now,
-               version = (select f.version from zmesh.functions f where f.id = q.function_id)
+               version = case when q.pinned then q.version
+                              else (select f.version from zmesh.functions f where f.id = q.function_id) end
           from free where q.id = free.id
         returning q.id
     )
@@ -214,12 +215,14 @@ begin
         perform zmesh.end_without_function(v_started);
     end if;
     return query
-        select q.id, q.project_id, q.function_id, f.slug, f.version, f.language, f.entry_point, f.code,
+        select q.id, q.project_id, q.function_id, f.slug, coalesce(v.version, f.version),
+               coalesce(v.language, f.language), coalesce(v.entry_point, f.entry_point), coalesce(v.code, f.code),
                f.timeout_ms, f.memory_mb, f.env_vars, q.payload::text, q.request::text, q.attempt, q.max_attempts,
                zmesh.traceparent_of(q.id, q.traceparent), q.id = any (v_called)
           from unnest(v_started) started
           join zmesh.queue q on q.id = started
           join zmesh.functions f on f.id = q.function_id
+          left join zmesh.function_versions v on v.function_id = q.function_id and v.version = q.version
          order by q.waited desc, q.priority desc, q.run_at;
 end $$;
 comment on function zmesh.claim(uuid, integer) is

@@ -63,12 +63,14 @@ begin
             id, project_id, function_id, parent_id, schedule_id, lane, created_at, run_at, expires_at, started_at,
             finished_at, version, duration_ms, cpu_ms, peak_memory_mb, retry_base_ms, retry_max_ms, priority,
             max_attempts, attempt, due, waited, cancel_requested, status, source, function, payload, request,
-            idempotency_key, concurrency_key, result, response, error, generation, depth, traceparent)
+            idempotency_key, concurrency_key, pinned, alias, earlier_attempts, result, response, error, generation, depth,
+            traceparent)
         select g.id, g.project_id, g.function_id, g.parent_id, g.schedule_id, g.lane, g.created_at, g.run_at,
                g.expires_at, g.started_at, p_now, g.version, g.end_duration_ms, g.end_cpu_ms, g.end_peak_memory_mb,
                g.retry_base_ms, g.retry_max_ms, g.priority, g.max_attempts, g.attempt, g.due, g.waited,
                g.cancel_requested, g.ended, g.source, g.function, g.payload, g.request, g.idempotency_key,
-               g.concurrency_key, g.end_result, g.end_response, g.end_error, g.generation, g.depth, g.traceparent
+               g.concurrency_key, g.pinned, g.alias, g.earlier_attempts, g.end_result, g.end_response, g.end_error,
+               g.generation, g.depth, g.traceparent
           from gone g
             on conflict do nothing   -- an id that ended before keeps its first end
         returning id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at) as queue_ms,
@@ -87,12 +89,25 @@ end $$;
 comment on function zmesh.end_for_good(zmesh.outcome[], timestamptz) is
     'Moves invocations to history, and notifies the callers that wait for them, and nobody else.';
 
+create or replace function zmesh.ended_attempt(
+    p_attempt smallint, p_status text, p_error jsonb, p_version integer, p_started_at timestamptz,
+    p_finished_at timestamptz, p_duration_ms integer, p_cpu_ms integer, p_peak_memory_mb integer)
+returns jsonb
+language sql stable parallel safe
+return jsonb_build_object(
+    'attempt', p_attempt, 'status', p_status, 'error', p_error, 'version', p_version, 'started_at', p_started_at,
+    'finished_at', p_finished_at, 'duration_ms', p_duration_ms, 'cpu_ms', p_cpu_ms, 'peak_memory_mb', p_peak_memory_mb);
+comment on function zmesh.ended_attempt(smallint, text, jsonb, integer, timestamptz, timestamptz, integer, integer, integer) is
+    'An attempt as invocations.earlier_attempts keeps it.';
+
 create or replace function zmesh.put_back(p_outcomes zmesh.outcome[], p_now timestamptz) returns void
 language plpgsql as $$
 begin
     update zmesh.queue q
        set status = 'queued', due = false, listener_id = null, result = o.result, response = o.response,
            error = o.error, duration_ms = o.duration_ms, cpu_ms = o.cpu_ms, peak_memory_mb = o.peak_memory_mb,
+           earlier_attempts = coalesce(q.earlier_attempts, '[]') || zmesh.ended_attempt(
+               q.attempt, o.status, o.error, q.version, q.started_at, p_now, o.duration_ms, o.cpu_ms, o.peak_memory_mb),
            run_at = p_now + zmesh.retry_delay(q.attempt, coalesce(q.retry_base_ms, f.retry_base_ms),
                                               coalesce(q.retry_max_ms, f.retry_max_ms))
       from unnest(p_outcomes) o, zmesh.functions f
@@ -210,11 +225,16 @@ begin
         insert into zmesh.queue (
             id, project_id, function_id, parent_id, schedule_id, lane, created_at, run_at, retry_base_ms, retry_max_ms,
             priority, max_attempts, attempt, due, source, function, payload, request, idempotency_key,
-            concurrency_key, error, generation, traceparent)
+            concurrency_key, version, pinned, alias, earlier_attempts, error, generation, traceparent)
         select d.id, d.project_id, d.function_id, d.parent_id, d.schedule_id, d.lane, d.created_at, zmesh.now(),
                d.retry_base_ms, d.retry_max_ms, d.priority, d.attempt + 1, d.attempt, true, d.source,
-               d.function, d.payload, d.request, d.idempotency_key, d.concurrency_key, d.error,
-               d.generation, d.traceparent
+               d.function, d.payload, d.request, d.idempotency_key, d.concurrency_key,
+               case when d.pinned then d.version end, d.pinned, d.alias,
+               case when d.attempt = 0 then d.earlier_attempts
+                    else coalesce(d.earlier_attempts, '[]') || zmesh.ended_attempt(
+                        d.attempt, d.status, d.error, d.version, d.started_at, d.finished_at, d.duration_ms, d.cpu_ms,
+                        d.peak_memory_mb) end,
+               d.error, d.generation, d.traceparent
           from dead d
         returning id;
     perform zmesh.hint('zmesh_jobs');

@@ -116,7 +116,7 @@ declare
     v_count integer;
 begin
     with due as materialized (
-        select s, s.id, s.next_due_at, f.enabled, f.max_attempts,
+        select s, s.id, s.next_due_at, f.enabled, f.max_attempts, zmesh.version_by_alias(f.id, 'live') as live,
                zmesh.next_due(s.plan, s.timezone, s.next_due_at) as following,
                s.overlap = 'skip' and exists (select from zmesh.queue q where q.schedule_id = s.id) as busy
           from zmesh.schedules s join zmesh.functions f on f.id = s.function_id
@@ -141,9 +141,10 @@ begin
         returning schedule_id, due_at, invocation_id
     ), fired as (   -- with what zmesh.prepare_invocation() would add, so that nothing is looked up twice
         insert into zmesh.invocations (id, project_id, function_id, function, schedule_id, lane, created_at, run_at,
-                                       due, max_attempts, source, payload)
+                                       due, max_attempts, source, payload, version, pinned, alias)
         select r.invocation_id, (d.s).project_id, (d.s).function_id, (d.s).function, d.id,
-               zmesh.lane((d.s).function_id, null), v_now, r.due_at, true, d.max_attempts, 'schedule', (d.s).payload
+               zmesh.lane((d.s).function_id, null), v_now, r.due_at, true, d.max_attempts, 'schedule', (d.s).payload,
+               d.live, d.live is not null, case when d.live is not null then 'live' end
           from runs r join due d on d.id = r.schedule_id
          where r.invocation_id is not null
          order by r.due_at

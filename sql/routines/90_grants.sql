@@ -29,14 +29,14 @@ grant insert on zmesh.webhook_deliveries, zmesh.api_keys to zmesh_api;
 grant update (last_used_at, revoked_at, name) on zmesh.api_keys to zmesh_api;
 grant update (password_hash) on zmesh.users to zmesh_api;
 grant execute on function zmesh.queue_ms(timestamptz, timestamptz, timestamptz),
-      zmesh.start_ms(timestamptz, timestamptz, integer), zmesh.rollback(uuid, integer), zmesh.cancel(uuid[], text), zmesh.retry(uuid[]),
-      zmesh.slug_of(text),
+      zmesh.start_ms(timestamptz, timestamptz, integer), zmesh.rollback(uuid, integer), zmesh.cancel(uuid[], text),
+      zmesh.retry(uuid[]), zmesh.await_end(uuid, text), zmesh.slug_of(text),
       zmesh.fail(text, text, text) to zmesh_api;
 
 grant select on zmesh.projects, zmesh.project_databases, zmesh.migrations to zmesh_listener;
 grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
       zmesh.claim(uuid, integer), zmesh.finish(uuid, zmesh.outcome[]), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.leave(uuid),
-      zmesh.seconds_to_next(), zmesh.end_expired(), zmesh.maintain(),
+      zmesh.seconds_to_next(), zmesh.end_expired(), zmesh.maintain(), zmesh.end_harmful_sessions(),
       zmesh.tick(), zmesh.listener_tick() to zmesh_listener;
 grant usage on type zmesh.outcome to zmesh_listener;
 

@@ -15,6 +15,9 @@ grant execute on function zmesh.path_of_caller(), zmesh.is_own_function(text), z
       zmesh.change_insert(text, regclass, text, text), zmesh.change_condition(regclass, text, text, text[]),
       zmesh.on_change(regclass, text, text[], text, text[]), zmesh.off_change(regclass, text) to zmesh_project;
 
+-- The API makes and drops triggers as the owner of the table, the project's role, whose password it unseals.
+grant select on zmesh.project_databases to zmesh_api;
+
 alter table zmesh.schedules alter column project_id set default zmesh.project_of(current_user);
 alter table zmesh.schedules enable row level security;
 alter table zmesh.schedule_runs enable row level security;

@@ -1,0 +1,76 @@
+-- Projects share the server, and much that holds up others there is open to every role: locks, transactions that
+-- never end, notifications that are never read. A role may lift its own timeouts, too. So a session of a project that
+-- does harm is ended: the listeners look every second.
+
+-- Not another project: by waiting for a lock, which anybody can, it would have its neighbour's session ended.
+create or replace function zmesh.must_not_wait(p_role name, p_relation oid) returns boolean
+language sql stable
+return p_role in ('zmesh_api', 'zmesh_listener')
+    or (exists (select from pg_catalog.pg_class c
+                 where c.oid = p_relation and c.relnamespace = 'zmesh'::pg_catalog.regnamespace)
+        and not exists (select from zmesh.projects p where p.role_name = p_role));
+comment on function zmesh.must_not_wait(name, oid) is
+    'Whether a role may not be kept waiting for a lock: the platform never, an administrator not in this schema.';
+
+create or replace function zmesh.harmful_sessions() returns table (pid integer, role_name name, why text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    -- The table of locks is one for all: when it is full, nobody gets any.
+    c_many constant integer := current_setting('max_locks_per_transaction')::integer
+                             * current_setting('max_connections')::integer / 2;
+    v_now  timestamptz := clock_timestamp();
+begin
+    return query
+        with sessions as materialized (   -- the functions below the views: these need hardly a lock themselves
+            select a.pid, pg_get_userbyid(a.usesysid) as role_name, a.state, a.xact_start, a.query_start,
+                   a.state_change, a.wait_event
+              from pg_stat_get_activity(null) a where a.usesysid is not null
+        ), locks as materialized (
+            select l.pid, l.relation, l.granted, l.fastpath, l.waitstart from pg_lock_status() l
+        ), blockers as materialized (
+            select s.pid
+              from locks l
+              join sessions waiting on waiting.pid = l.pid
+              join sessions s on s.pid = any (pg_blocking_pids(l.pid)) and s.role_name <> waiting.role_name
+             where not l.granted and l.waitstart < v_now - interval '1 second'
+               and zmesh.must_not_wait(waiting.role_name, l.relation)
+        ), held as materialized (
+            select s.pid, count(*) as by_session, sum(count(*)) over (partition by s.role_name) as by_role
+              from locks l join sessions s on s.pid = l.pid
+             where l.granted and not l.fastpath group by s.pid, s.role_name
+        ), judged as (
+            select s.pid, s.role_name, case
+                when s.pid in (select b.pid from blockers b) then 'held a lock that others waited for'
+                when s.pid in (select h.pid from held h where h.by_role > c_many and h.by_session > 100)
+                    then 'held many of all the locks there are'
+                when s.state like 'idle in transaction%' and s.state_change < v_now - interval '16 minutes'
+                    then 'was idle in a transaction for 16 minutes'
+                when s.state = 'active' and s.query_start < v_now - interval '16 minutes'
+                    then 'ran one statement for 16 minutes'
+                when s.xact_start < v_now - interval '1 hour' then 'kept one transaction for an hour'
+                when pg_notification_queue_usage() > 0.1
+                     and (s.wait_event = 'ClientWrite' or s.xact_start < v_now - interval '10 seconds')
+                    then 'kept notifications from being forgotten' end as why
+              from sessions s join zmesh.projects p on p.role_name = s.role_name
+        )
+        select j.pid, j.role_name, j.why from judged j where j.why is not null;
+end $$;
+comment on function zmesh.harmful_sessions() is
+    'Sessions of projects that hold up the platform, or that have been at it for longer than any run may.';
+
+create or replace function zmesh.end_harmful_sessions() returns setof text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_session record;
+begin
+    for v_session in select * from zmesh.harmful_sessions() loop
+        begin
+            perform pg_terminate_backend(v_session.pid);
+        exception when insufficient_privilege then
+            v_session.why := v_session.why || ', and goes on: grant pg_signal_backend to zmesh_owner';
+        end;
+        return next format('%s, process %s, %s', v_session.role_name, v_session.pid, v_session.why);
+    end loop;
+end $$;
+comment on function zmesh.end_harmful_sessions() is 'Ends the sessions of projects that do harm; returns who did what.';

@@ -1,0 +1,53 @@
+"""What a sandbox finds out at its start, and says of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox, SandboxError, native
+from tests.sandbox.hosts import REPOSITORY, Host, Installation
+
+WITH_NAMESPACES = ("root", "user_namespace")
+
+
+def test_runs_are_forked_where_the_native_code_was_built(kind: str, host: Host) -> None:
+    built = os.path.exists(native.NODE_ADDON) and kind in WITH_NAMESPACES
+
+    assert host.report.node == ("forked" if built else "started"), host.report.gaps
+
+
+def test_of_the_sandbox_itself_runs_can_read_native_code_at_most(
+    kind: str, host: Host, installation_of: Callable[[str], Installation]
+) -> None:
+    folder = installation_of(kind).packages / "sandbox"
+
+    seen = host.value(
+        "python",
+        """
+        import os
+        try:
+            return os.listdir(payload)
+        except OSError as error:
+            return type(error).__name__
+        """,
+        f'"{folder}"',
+    )
+
+    assert seen in (["native"], "PermissionError", "FileNotFoundError")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="runs have a user of their own only when root starts them")
+async def test_a_folder_that_the_users_of_runs_cannot_enter_is_named(tmp_path: Path) -> None:
+    sdk = tmp_path / "sdk"
+    shutil.copytree(REPOSITORY / "sdk", sdk)
+    sdk.chmod(0o700)
+    sandbox = Sandbox(slots=1, sdk=sdk, modes=["process"])
+
+    with pytest.raises(SandboxError, match=f"cannot enter.*{sdk}.*chmod"):
+        await sandbox.start()
+    await sandbox.close()
