@@ -18,7 +18,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 from pydantic import BaseModel
 
-from api.auth import Access, Tokens
+from api.auth import Access
 from api.database import Database
 from api.errors import HANDLERS
 from api.hooks import Hooks
@@ -36,13 +36,18 @@ from api.routes import (
     hooks,
     invocations,
     invoke,
+    keys,
     login,
+    members,
+    projects,
     schedules,
     versions,
     webhooks,
 )
+from api.sessions import Sessions
 from api.settings import Settings
 from api.streams import Streams
+from api.tokens import Tokens
 from api.waiting import Replies
 from sql.sealing import Sealer
 
@@ -58,6 +63,9 @@ ROUTERS = [
     changes.router,
     webhooks.router,
     hooks.router,
+    projects.router,
+    members.router,
+    keys.router,
     login.router,
     health.router,
 ]
@@ -74,7 +82,7 @@ class Parts:
     access: Access
     invoker: Invoker
     hooks: Hooks
-    logins: Logins
+    sessions: Sessions
     project_roles: ProjectRoles
     sealer: Sealer
 
@@ -87,15 +95,16 @@ class Parts:
         replies = Replies(settings.database_url, database, streams.notified)
         limits = Limits(database)
         invoker = Invoker(database, replies, streams, limits)
+        tokens = Tokens(settings.jwt_secret_key)
         return cls(
             database=database,
             replies=replies,
             streams=streams,
             limits=limits,
-            access=Access(database, Tokens(settings.jwt_secret_key)),
+            access=Access(database, tokens),
             invoker=invoker,
             hooks=Hooks(database, invoker, sealer),
-            logins=Logins(database),
+            sessions=Sessions(database, Logins(database), tokens),
             project_roles=ProjectRoles(database, sealer, settings.database_url),
             sealer=sealer,
         )
@@ -125,7 +134,7 @@ def create_app(parts: Parts) -> Litestar:
         state=State({"access": parts.access}),
         dependencies={
             name: provider(getattr(parts, name))
-            for name in ("database", "invoker", "limits", "access", "hooks", "logins", "project_roles", "sealer")
+            for name in ("database", "invoker", "limits", "access", "hooks", "sessions", "project_roles", "sealer")
         },
         exception_handlers=HANDLERS,
         request_class=JsonRequest,

@@ -30,6 +30,11 @@ LONGEST_WAIT_BY_ITSELF = 60.0
 LARGEST_INSERT = 100
 
 
+def longest_wait(timeout_ms: int) -> float:
+    """How many seconds to wait for a function of this timeout unless told otherwise."""
+    return min(timeout_ms / 1000 + QUEUE_ALLOWANCE, LONGEST_WAIT_BY_ITSELF)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A function and what to invoke it with; `payload` and `request` are JSON texts.
@@ -54,7 +59,7 @@ class Call:
             return self.preference.wait
         if self.is_for_later:
             return 0
-        return min(self.timeout_ms / 1000 + QUEUE_ALLOWANCE, LONGEST_WAIT_BY_ITSELF)
+        return longest_wait(self.timeout_ms)
 
     @property
     def is_for_later(self) -> bool:
@@ -130,12 +135,15 @@ class Invoker:
                     streaming = Streaming(self._streams, reader, future, first, until.pop_all())
                     return Invoked(just_queued(id), replayed=False, streaming=streaming)
                 return Invoked(_result(future) or await self._standing(id), replayed=False)
+        return await self._invoked_before(id, call.wait_seconds)
+
+    async def _invoked_before(self, id: UUID, seconds: float) -> Invoked:
         with self._replies.expecting(id) as future:
-            if waits:
+            if seconds > 0:
                 await self._database.read(lambda c: invocations.await_end(c, id, self._replies.channel))
             self._replies.look(id)
-            await asyncio.wait([future], timeout=call.wait_seconds)
-            return Invoked(_result(future) or await self._standing(id), replayed=True)
+            answer = await self._wait(future, seconds)
+            return Invoked(answer or await self._standing(id), replayed=True)
 
     def _reply_channel(self, call: Call, options: Options) -> str | None:
         if call.wait_seconds <= 0:
@@ -143,6 +151,17 @@ class Invoker:
         # A second attempt could not take back what the first one has sent, so only what runs once is streamed.
         streams = call.streams and options.max_attempts == 1
         return self._replies.stream_channel if streams else self._replies.channel
+
+    async def deliver_and_wait(self, delivery: Delivery, timeout_ms: int) -> Invoked:
+        """Accept a webhook's message and wait for its end, or for that of the same message before."""
+        seconds = longest_wait(timeout_ms)
+        invocation = replace(delivery.invocation, reply_channel=self._replies.channel, options=Options(max_attempts=1))
+        with self._replies.expecting(invocation.id) as future:
+            id, new = await self.deliver(replace(delivery, invocation=invocation))
+            if id == invocation.id:
+                answer = await self._wait(future, seconds)
+                return Invoked(answer or await self._standing(id), replayed=not new)
+        return await self._invoked_before(id, seconds)
 
     async def deliver(self, delivery: Delivery) -> tuple[UUID, bool]:
         """Accept a webhook's message durably; returns its invocation, and whether the message is new."""
@@ -195,6 +214,11 @@ class Invoker:
         raise Problem(
             409, "conflict", "The function changed, or this key's first call is no longer kept.", "Try again."
         )
+
+    @staticmethod
+    async def _wait(future: Future, seconds: float) -> Answer | None:
+        await asyncio.wait([future], timeout=seconds)
+        return _result(future)
 
     async def _wait_for_either(self, future: Future, reader: Reader, seconds: float) -> list[Taken]:
         """The beginning of a response that comes piece by piece; nothing when it ends first, or time is up."""

@@ -11,13 +11,26 @@ from litestar.openapi.spec import Components, SecurityScheme
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from api.models.auth import Credentials, Session
+from api.models.auth import Acceptance, Credentials, Logout, Refresh, Session
 from api.models.base import Page
 from api.models.changes import ChangeDetails, ChangeToPassOn
 from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from api.models.health import Health
 from api.models.invocations import Envelope, InvocationDetails, InvocationSummary, NumberedLine
 from api.models.problems import ProblemDetails
+from api.models.projects import (
+    InvitationDetails,
+    InvitationToCreate,
+    KeyDetails,
+    KeyToCreate,
+    MemberChange,
+    MemberDetails,
+    NewInvitationDetails,
+    NewKeyDetails,
+    ProjectChange,
+    ProjectDetails,
+    ProjectToCreate,
+)
 from api.models.schedules import (
     ScheduleChange,
     ScheduleDetails,
@@ -27,11 +40,12 @@ from api.models.schedules import (
     ScheduleToCreate,
 )
 from api.models.versions import AliasDetails, AliasToSet, Deployment, DeploymentDetails, FunctionVersion, VersionDiff
-from api.models.webhooks import Accepted, NewWebhookDetails, WebhookChange, WebhookDetails, WebhookToCreate
+from api.models.webhooks import Accepted, NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
-    *(Credentials, AliasToSet, Deployment, ChangeToPassOn),
+    *(Rotation, Credentials, AliasToSet, Deployment, ChangeToPassOn),
+    *(Refresh, Logout, Acceptance, ProjectToCreate, ProjectChange, MemberChange, InvitationToCreate, KeyToCreate),
 ]
 GIVEN: list[type[BaseModel]] = [
     *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
@@ -40,6 +54,8 @@ GIVEN: list[type[BaseModel]] = [
     *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
     *(Page[ScheduleDetails], Page[WebhookDetails]),
     *(ChangeDetails, Page[ChangeDetails]),
+    *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
+    *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
 ]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
-from cli.config import Connection, read_json, write_private_json
+from cli.config import Connection, locked, read_json, write_private_json
 from cli.errors import CliError
 
 Json = Any
@@ -57,7 +57,8 @@ class Client:
         seconds: float = REQUEST_SECONDS,
     ) -> Response:
         """Send as the logged-in person; a body of bytes goes as it is. Raises CliError."""
-        if not self.connection.token and not self.connection.credentials:
+        can_renew = bool(self.connection.credentials or self.connection.refresh_token)
+        if not self.connection.token and not can_renew:
             raise CliError(
                 f"No token for {self.connection.url}.",
                 code="not_logged_in",
@@ -68,7 +69,7 @@ class Client:
         try:
             return self._send_as_person(method, path, body, headers, seconds)
         except ApiError as error:
-            if error.status != http.client.UNAUTHORIZED or not self.connection.credentials:
+            if error.status != http.client.UNAUTHORIZED or not can_renew:
                 raise
             self._renew()
             return self._send_as_person(method, path, body, headers, seconds)
@@ -100,12 +101,35 @@ class Client:
         """Token, time of expiry and project for an address and password."""
         return self.call_openly("POST", "/auth/login", credentials).body
 
+    def switch_project(self, project_id: str | None) -> None:
+        """Work in another project from now on; None is the oldest one. Raises CliError where no login was stored."""
+        if not self.connection.refresh_token:
+            raise CliError(
+                "Only what `zmesh login` began can change its project.",
+                code="not_logged_in",
+                hint="Run `zmesh login --project …` in a folder without a .zmesh, or set ZMESH_TOKEN.",
+            )
+        self._refresh(project_id)
+
     def _renew(self) -> None:
-        session = self.log_in(self.connection.credentials)
-        self.connection.token = session["token"]
+        if self.connection.refresh_token:
+            self._refresh(self.connection.project_id)
+            return
+        self.connection.token = self.log_in(self.connection.credentials)["token"]
         path = self.connection.file
         if path is not None and (stored := read_json(path)) is not None:
-            write_private_json(path, {**stored, "token": session["token"]})
+            write_private_json(path, {**stored, "token": self.connection.token})
+
+    def _refresh(self, project_id: str | None) -> None:
+        path = self.connection.file
+        assert path is not None
+        with locked(path):
+            stored = read_json(path) or {}
+            if stored.get("token") == self.connection.token or project_id != self.connection.project_id:
+                body = {"refresh_token": stored.get("refresh_token"), "project": project_id}
+                stored |= self.call_openly("POST", "/auth/refresh", body).body
+                write_private_json(path, stored)
+            self.connection.token = stored["token"]  # perhaps another command has just renewed it
 
     def _send_as_person(
         self, method: str, path: str, body: Json, headers: dict[str, str] | None, seconds: float
@@ -181,6 +205,6 @@ def _response(status: int, headers: Message, raw: bytes) -> Response:
 def _problem(status: int, body: dict[str, Json]) -> ApiError:
     message = str(body.get("detail") or body.get("title") or status)
     code, hint = str(body.get("code") or "unknown"), str(body.get("hint") or "")
-    if code.startswith("token_"):
+    if code.startswith("token_") or code in ("session_ended", "invalid_refresh_token"):
         hint = "Run `zmesh login` again, or set ZMESH_TOKEN to a valid one."
     return ApiError(status, message, code=code, hint=hint)

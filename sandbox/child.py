@@ -165,7 +165,7 @@ class Child:
 
     def _read_supervision(self) -> None:
         try:
-            message = self._supervision.recv(65536)
+            message = self._last_words()
         except BlockingIOError:
             return
         except OSError:
@@ -179,6 +179,12 @@ class Child:
             self._ended.set_result(None)
         self._settled.set()
         self.booted.set()
+
+    def _last_words(self) -> bytes:
+        try:
+            return self._supervision.recv(65536)
+        except ConnectionResetError:  # it ended with something of ours unread: that is said first, its report follows
+            return self._supervision.recv(65536)
 
     @staticmethod
     def _read_all_sent(read: Callable[[], bool]) -> None:

@@ -80,7 +80,7 @@ async def list_invocations(
 async def _recorded(database: Database, request: CallerRequest, id: UUID) -> Recorded:
     project_id = request.user.project_id
     recorded = await database.read(lambda c: invocations.find_invocation(c, project_id, id))
-    if recorded is None:
+    if recorded is None or not request.user.may_see(recorded.function_id):
         raise not_found("invocation", id)
     return recorded
 

@@ -182,8 +182,9 @@ returns table (id uuid, project_id uuid, function_id uuid, slug text, version in
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
--- The queue's size changes faster than its statistics: fix the plans that are right at any size.
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
+-- The queue's size changes faster than its statistics: fix the plans that are right at any size. Before version 18
+-- what is switched off counts as so dear that every claim would be compiled, which takes longer than the claim.
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off set enable_bitmapscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
@@ -230,7 +231,7 @@ comment on function zmesh.claim(uuid, integer) is
     'limits. Besides, what its runs called and wait for: those are lent their places and take no slot.';
 
 create or replace function zmesh.seconds_to_next() returns double precision
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
     return (select extract(epoch from q.run_at - zmesh.now()) from zmesh.queue q
              where q.status = 'queued' and not q.due order by q.run_at limit 1);

@@ -117,7 +117,7 @@ comment on function zmesh.put_back(zmesh.outcome[], timestamptz) is 'Puts invoca
 
 create or replace function zmesh.end_attempts(p_outcomes zmesh.outcome[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off set enable_bitmapscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     v_now   timestamptz := zmesh.now();
@@ -147,7 +147,7 @@ comment on function zmesh.end_attempts(zmesh.outcome[]) is
     'Writes the end of attempts whose queue rows the caller has locked: final, or back to the queue while attempts are left.';
 
 create or replace function zmesh.finish(p_listener uuid, p_outcomes zmesh.outcome[]) returns setof uuid
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
     v_owned uuid[];
 begin
@@ -174,7 +174,7 @@ comment on function zmesh.end_without_function(uuid[]) is
     'Cancels what was inserted while its function was being deleted.';
 
 create or replace function zmesh.end_expired() returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
     v_expired zmesh.outcome[];
 begin
@@ -190,7 +190,7 @@ end $$;
 comment on function zmesh.end_expired() is 'Ends what was not started in time; returns how many.';
 
 create or replace function zmesh.cancel(p_ids uuid[], p_why text default 'cancelled on request') returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
     v_queued  zmesh.outcome[];
     v_running integer;

@@ -13,7 +13,7 @@ comment on function zmesh.traceparent_of(uuid, text) is
     'Trace context that an invocation passes on: the trace that it was given, or one of its own, and itself as the span.';
 
 create or replace function zmesh.callers_of(p_id uuid) returns setof zmesh.queue
-language sql stable set enable_seqscan = off
+language sql stable set enable_seqscan = off set jit = off
 begin atomic
     with recursive callers as (
         select p.* from zmesh.queue c join zmesh.queue p on p.id = c.parent_id where c.id = p_id and c.waited

@@ -24,7 +24,8 @@ grant insert (project_id, name, slug, language, entry_point, code, timeout_ms, m
 grant insert (id, project_id, function, payload, request, source, run_at, expires_at, priority, max_attempts,
               retry_base_ms, retry_max_ms, reply_channel, idempotency_key, concurrency_key, traceparent)
       on zmesh.invocations to zmesh_api;
-grant insert, delete, update (name, function_id, preset, sealed_secret, enabled) on zmesh.webhooks to zmesh_api;
+grant insert, delete, update (name, function_id, preset, sealed_secret, sealed_previous_secret, previous_secret_valid_until,
+              replay_window_seconds, signature_header, answer, enabled) on zmesh.webhooks to zmesh_api;
 grant insert on zmesh.webhook_deliveries, zmesh.api_keys to zmesh_api;
 grant update (last_used_at, revoked_at, name) on zmesh.api_keys to zmesh_api;
 grant update (password_hash) on zmesh.users to zmesh_api;
@@ -49,7 +50,7 @@ drop policy if exists own_project on zmesh.logs;
 create policy platform on zmesh.invocations to zmesh_api using (true) with check (true);
 create policy own_project on zmesh.invocations to zmesh_project
     using (project_id = (select zmesh.project_of(current_user)))
-    with check (project_id = zmesh.project_of(current_user));
+    with check (project_id = (select zmesh.project_of(current_user)));   -- once for a statement, not for each row
 create policy platform on zmesh.logs to zmesh_api using (true) with check (true);
 create policy own_project on zmesh.logs to zmesh_project
     using (project_id = (select zmesh.project_of(current_user)));
