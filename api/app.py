@@ -29,6 +29,7 @@ from api.logins import Logins
 from api.openapi import OPENAPI
 from api.project_roles import ProjectRoles
 from api.routes import (
+    callbacks,
     changes,
     deployments,
     functions,
@@ -63,6 +64,7 @@ ROUTERS = [
     changes.router,
     webhooks.router,
     hooks.router,
+    callbacks.router,
     projects.router,
     members.router,
     keys.router,
@@ -134,7 +136,17 @@ def create_app(parts: Parts) -> Litestar:
         state=State({"access": parts.access}),
         dependencies={
             name: provider(getattr(parts, name))
-            for name in ("database", "invoker", "limits", "access", "hooks", "sessions", "project_roles", "sealer")
+            for name in (
+                "database",
+                "replies",
+                "invoker",
+                "limits",
+                "access",
+                "hooks",
+                "sessions",
+                "project_roles",
+                "sealer",
+            )
         },
         exception_handlers=HANDLERS,
         request_class=JsonRequest,

@@ -43,6 +43,7 @@ def options_of(request: AnyRequest, *, by_query: bool = False) -> Options:
         expires_at=expires_at,
         max_attempts=_header(request, "max-attempts", lambda text: _integer(text, 1, 100)),
         concurrency_key=_header(request, "concurrency-key", _key),
+        callback_url=_header(request, "callback-url", _url),
     )
 
 
@@ -107,6 +108,12 @@ def _delay(text: str) -> timedelta:
     if not math.isfinite(seconds) or not 0 <= seconds <= LONGEST_DELAY.total_seconds():
         raise ValueError(f"has to be from 0 to {LONGEST_DELAY.days} days, in seconds")
     return timedelta(seconds=seconds)
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@\\]+([/?#]\S*)?", text) or not text.isascii() or len(text) > 2000:
+        raise ValueError("has to be an http:// or https:// address without a password, of at most 2000 characters")
+    return text
 
 
 def _key(text: str) -> str:

@@ -40,7 +40,7 @@ STOP_SECONDS = 10
 DRAIN_SECONDS = 5
 WATCH_SECONDS = 0.2
 TOKEN_LIFETIME = timedelta(hours=12)  # of the one in dev.json; what a login gives is shorter
-FOR_THE_LISTENER = ("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED")
+FOR_THE_LISTENER = ("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED", "ZMESH_CALLBACK_NETWORKS")
 
 
 class Stopped(BaseException):

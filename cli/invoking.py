@@ -30,6 +30,7 @@ RUNNING = ("queued", "running")
 @click.option("--priority", help="From -100 to 100; higher goes first.")
 @click.option("--max-attempts", help="How often it is tried at most.")
 @click.option("--concurrency-key", metavar="KEY", help="Of those with the same key, one runs at a time.")
+@click.option("--callback-url", metavar="URL", help="Where to send how it ended, signed.")
 @click.option("--idempotency-key", metavar="KEY", help="Invokes once, however often it is asked.")
 @output_option
 @connected

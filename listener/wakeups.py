@@ -8,6 +8,7 @@ import logging
 import psycopg
 from psycopg import AsyncConnection, sql
 
+from sql.callbacks import CALLBACKS_CHANNEL
 from sql.jobs import CANCEL_CHANNEL, JOBS_CHANNEL
 from sql.streams import STREAMS_CHANNEL
 
@@ -16,14 +17,20 @@ LONGEST_BACKOFF = 5.0
 
 
 class Wakeups:
-    """Sets `jobs`, `cancels` and `streams` when the database says so. What a notification carries is never looked at:
-    everybody who may connect can send one."""
+    """Sets `jobs`, `cancels`, `callbacks` and `streams` when the database says so. What a notification carries is never
+    looked at: everybody who may connect can send one."""
 
     def __init__(self, database_url: str) -> None:
         self.jobs = asyncio.Event()
         self.cancels = asyncio.Event()
+        self.callbacks = asyncio.Event()
         self.streams = asyncio.Event()
-        self._events = {JOBS_CHANNEL: self.jobs, CANCEL_CHANNEL: self.cancels, STREAMS_CHANNEL: self.streams}
+        self._events = {
+            JOBS_CHANNEL: self.jobs,
+            CANCEL_CHANNEL: self.cancels,
+            CALLBACKS_CHANNEL: self.callbacks,
+            STREAMS_CHANNEL: self.streams,
+        }
         self._database_url = database_url
 
     async def run(self) -> None:

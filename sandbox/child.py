@@ -83,7 +83,7 @@ class Child:
     async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink | None) -> Outcome:
         """Run one request to its end. This child cannot be used again."""
         limits = request.limits
-        logs = LogKeeper(limits.log_bytes, limits.log_lines)
+        logs = LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
         self._seen = seen = Observed(limits, request.runtime, logs, Streamed(limits.result_bytes, sink))
         self._parser = FrameParser(limits.result_bytes)
         if request.runtime == "node":

@@ -51,7 +51,8 @@ comment on function zmesh.short_answer(text, uuid, text, integer, integer, numer
 create or replace function zmesh.end_for_good(p_outcomes zmesh.outcome[], p_now timestamptz) returns void
 language plpgsql as $$
 declare
-    v_told integer;
+    v_told      integer;
+    v_callbacks integer;
 begin
     with gone as (
         delete from zmesh.queue q using unnest(p_outcomes) o
@@ -64,17 +65,26 @@ begin
             finished_at, version, duration_ms, cpu_ms, peak_memory_mb, retry_base_ms, retry_max_ms, priority,
             max_attempts, attempt, due, waited, cancel_requested, status, source, function, payload, request,
             idempotency_key, concurrency_key, pinned, alias, earlier_attempts, result, response, error, generation, depth,
-            traceparent)
+            traceparent, callback_url)
         select g.id, g.project_id, g.function_id, g.parent_id, g.schedule_id, g.lane, g.created_at, g.run_at,
                g.expires_at, g.started_at, p_now, g.version, g.end_duration_ms, g.end_cpu_ms, g.end_peak_memory_mb,
                g.retry_base_ms, g.retry_max_ms, g.priority, g.max_attempts, g.attempt, g.due, g.waited,
                g.cancel_requested, g.ended, g.source, g.function, g.payload, g.request, g.idempotency_key,
                g.concurrency_key, g.pinned, g.alias, g.earlier_attempts, g.end_result, g.end_response, g.end_error,
-               g.generation, g.depth, g.traceparent
+               g.generation, g.depth, g.traceparent, g.callback_url
           from gone g
             on conflict do nothing   -- an id that ended before keeps its first end
         returning id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at) as queue_ms,
-                  zmesh.start_ms(started_at, finished_at, duration_ms) as start_ms, result, error, response
+                  zmesh.start_ms(started_at, finished_at, duration_ms) as start_ms, result, error, response, project_id,
+                  callback_url
+    ), sent as (
+        insert into zmesh.callbacks as c (invocation_id, project_id, message_id, created_at, next_attempt_at, url)
+        select k.id, k.project_id, zmesh.new_id(), p_now, p_now, k.callback_url from kept k
+         where k.callback_url is not null
+            on conflict (invocation_id) do update   -- tried again after its end: it ends a second time
+           set message_id = excluded.message_id, created_at = p_now, next_attempt_at = p_now, delivered_at = null,
+               attempts = 0, last_status_code = null, last_error = null, status = 'pending', url = excluded.url
+        returning 1
     ), waiting as (
         delete from zmesh.waiters w using gone g where g.waited and w.invocation_id = g.id
         returning w.invocation_id, w.channel
@@ -82,12 +92,15 @@ begin
     select count(zmesh.hint(w.channel, coalesce(
                zmesh.short_answer(w.channel, k.id, k.status, k.version, k.duration_ms, k.queue_ms, k.start_ms, k.result,
                                   k.error, k.response),
-               w.invocation_id::text)))
-      into v_told
+               w.invocation_id::text))), (select count(*) from sent)
+      into v_told, v_callbacks
       from waiting w left join kept k on k.id = w.invocation_id;
+    if v_callbacks > 0 then
+        perform zmesh.hint('zmesh_callbacks');
+    end if;
 end $$;
 comment on function zmesh.end_for_good(zmesh.outcome[], timestamptz) is
-    'Moves invocations to history, and notifies the callers that wait for them, and nobody else.';
+    'Moves invocations to history, leaves their callbacks to be sent, and notifies the callers that wait, and nobody else.';
 
 create or replace function zmesh.ended_attempt(
     p_attempt smallint, p_status text, p_error jsonb, p_version integer, p_started_at timestamptz,
@@ -125,12 +138,13 @@ declare
     v_again zmesh.outcome[];
 begin
     insert into zmesh.logs (invocation_id, attempt, line, project_id, at, level, message)
-    select q.id, q.attempt, l.line, q.project_id, l.at, l.level, l.message
+    select q.id, q.attempt, coalesce(l.line, l.n), q.project_id, l.at, l.level, l.message
       from unnest(p_outcomes) o
       join zmesh.queue q on q.id = o.id
-      cross join rows from (json_to_recordset(o.logs) as (at timestamptz, level text, message text))
-           with ordinality as l (at, level, message, line)
-     where o.logs is not null;
+      cross join rows from (json_to_recordset(o.logs) as (line integer, at timestamptz, level text, message text))
+           with ordinality as l (line, at, level, message, n)
+     where o.logs is not null
+        on conflict do nothing;   -- zmesh.append_logs() has written it
     select array_agg(o) filter (where final), array_agg(o) filter (where not final) into v_final, v_again
       from (select o, o.status in ('success', 'cancelled') or q.status = 'queued' or q.attempt >= q.max_attempts
                       or q.cancel_requested or not exists (select from zmesh.functions f where f.id = q.function_id)
@@ -225,7 +239,8 @@ begin
         insert into zmesh.queue (
             id, project_id, function_id, parent_id, schedule_id, lane, created_at, run_at, retry_base_ms, retry_max_ms,
             priority, max_attempts, attempt, due, source, function, payload, request, idempotency_key,
-            concurrency_key, version, pinned, alias, earlier_attempts, error, generation, traceparent)
+            concurrency_key, version, pinned, alias, earlier_attempts, error, generation, traceparent,
+            callback_url)
         select d.id, d.project_id, d.function_id, d.parent_id, d.schedule_id, d.lane, d.created_at, zmesh.now(),
                d.retry_base_ms, d.retry_max_ms, d.priority, d.attempt + 1, d.attempt, true, d.source,
                d.function, d.payload, d.request, d.idempotency_key, d.concurrency_key,
@@ -234,7 +249,7 @@ begin
                     else coalesce(d.earlier_attempts, '[]') || zmesh.ended_attempt(
                         d.attempt, d.status, d.error, d.version, d.started_at, d.finished_at, d.duration_ms, d.cpu_ms,
                         d.peak_memory_mb) end,
-               d.error, d.generation, d.traceparent
+               d.error, d.generation, d.traceparent, d.callback_url
           from dead d
         returning id;
     perform zmesh.hint('zmesh_jobs');

@@ -8,9 +8,9 @@ grant execute on function zmesh.now(), zmesh.new_id(), zmesh.project_of(name),
       zmesh.traceparent_of(uuid, text) to zmesh_project, zmesh_api, zmesh_listener;
 
 grant insert (function, payload, run_at, expires_at, priority, max_attempts, retry_base_ms, retry_max_ms, reply_channel,
-              parent_id, idempotency_key, concurrency_key, traceparent),
+              parent_id, idempotency_key, concurrency_key, traceparent, callback_url),
       select on zmesh.invocations to zmesh_project;
-grant select on zmesh.logs, zmesh.dead_invocations to zmesh_project;
+grant select on zmesh.logs, zmesh.dead_invocations, zmesh.callbacks to zmesh_project;
 
 grant select on zmesh.projects, zmesh.users, zmesh.memberships, zmesh.api_keys, zmesh.functions,
       zmesh.function_versions, zmesh.invocations, zmesh.queue, zmesh.logs, zmesh.schedules, zmesh.schedule_runs,
@@ -22,7 +22,8 @@ grant insert (project_id, name, slug, language, entry_point, code, timeout_ms, m
               max_attempts, retry_base_ms, retry_max_ms, max_concurrency, max_concurrency_per_key),
       delete on zmesh.functions to zmesh_api;
 grant insert (id, project_id, function, payload, request, source, run_at, expires_at, priority, max_attempts,
-              retry_base_ms, retry_max_ms, reply_channel, idempotency_key, concurrency_key, traceparent)
+              retry_base_ms, retry_max_ms, reply_channel, idempotency_key, concurrency_key, traceparent,
+              callback_url)
       on zmesh.invocations to zmesh_api;
 grant insert, delete, update (name, function_id, preset, sealed_secret, sealed_previous_secret, previous_secret_valid_until,
               replay_window_seconds, signature_header, answer, enabled) on zmesh.webhooks to zmesh_api;
@@ -35,6 +36,11 @@ grant execute on function zmesh.queue_ms(timestamptz, timestamptz, timestamptz),
       zmesh.fail(text, text, text) to zmesh_api;
 
 grant select on zmesh.projects, zmesh.project_databases, zmesh.migrations to zmesh_listener;
+grant execute on function zmesh.claim_callbacks(integer, uuid[]), zmesh.seconds_to_next_callback(),
+      zmesh.end_callback(uuid, integer, integer, text, boolean), zmesh.keep_signing_secret(uuid, bytea) to zmesh_listener;
+grant execute on function zmesh.rotate_signing_secret(uuid, bytea, interval) to zmesh_api;
+grant select on zmesh.callbacks to zmesh_api;
+grant select (project_id, created_at, previous_secret_valid_until) on zmesh.signing_secrets to zmesh_api;
 grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
       zmesh.claim(uuid, integer), zmesh.finish(uuid, zmesh.outcome[]), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.leave(uuid),
       zmesh.seconds_to_next(), zmesh.end_expired(), zmesh.maintain(), zmesh.end_harmful_sessions(),

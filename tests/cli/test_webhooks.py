@@ -33,15 +33,15 @@ def send(platform: Platform, webhook: dict[str, Any], secret: str) -> int:
 
 
 def test_a_webhook_from_creation_to_deletion(platform: Platform) -> None:
-    settings = ("--preset", "hmac", "--name", "parcels", "--signature-header", "X-Mine", "--answer", "result")
+    settings = ("--preset", "hmac", "--name", "cli-parcels", "--signature-header", "X-Mine", "--answer", "result")
     created = zmesh(platform, "create", FUNCTION, *settings)
     assert send(platform, created, created["secret"]) == 200
-    assert "secret" not in zmesh(platform, "show", "parcels")
-    shown = platform.zmesh("webhooks", "rotate", "parcels", "--grace", "600", "--output", "table")
+    assert "secret" not in zmesh(platform, "show", "cli-parcels")
+    shown = platform.zmesh("webhooks", "rotate", "cli-parcels", "--grace", "600", "--output", "table")
     secret = next(line.split()[1] for line in shown.splitlines() if line.strip().startswith("secret"))
     assert [send(platform, created, each) for each in (created["secret"], secret)] == [200, 200]
-    assert zmesh(platform, "update", "parcels", "--answer", "accepted")["answer"] == "accepted"
-    assert zmesh(platform, "disable", "parcels")["enabled"] is False
+    assert zmesh(platform, "update", "cli-parcels", "--answer", "accepted")["answer"] == "accepted"
+    assert zmesh(platform, "disable", "cli-parcels")["enabled"] is False
     assert send(platform, created, secret) == 404
     assert zmesh(platform, "enable", created["id"])["enabled"] is True
     assert zmesh(platform, "update", created["id"], "--name", "post")["name"] == "post"
