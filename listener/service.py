@@ -21,6 +21,7 @@ from listener.environments import environment_of
 from listener.live_logs import LiveLogs
 from listener.runs import ending_of, failed_ending, run_request
 from listener.settings import Settings
+from listener.streams import Streams
 from listener.wakeups import Wakeups
 from sandbox import Sandbox
 from sql import jobs
@@ -59,6 +60,7 @@ class Listener:
         self._databases = ProjectDatabases(pool, self._sealer, settings.database_url)
         self._callbacks = Callbacks(pool, self._sealer, settings.callback_networks, self._wakeups.callbacks)
         self._endings = Endings(pool, self._written)
+        self._streams = Streams(pool, self._wakeups.streams)
         self._live_logs = LiveLogs(pool)
         self._lease: UUID | None = None
         self._lease_ends = 0.0  # by this process's clock, and never later than by the database's
@@ -76,6 +78,7 @@ class Listener:
             for name, duty in (
                 ("wake-ups", self._wakeups.run()),
                 ("endings", self._endings.run()),
+                ("streams", self._streams.run()),
                 ("live logs", self._live_logs.run()),
                 ("callbacks", self._callbacks.run()),
                 ("lease", self._keep_lease()),
@@ -247,8 +250,13 @@ class Listener:
         try:
             environment = environment_of(job, secrets, self._sealer)
             request = run_request(job, environment, await self._databases.url(job.project_id))
-            with self._live_logs.of(job, environment, lease, request.printed) as log_of_run:
-                outcome = await self._sandbox.run(request, cancel=self._running[job.id, job.attempt])
+            cancel = self._running[job.id, job.attempt]
+            with (
+                self._live_logs.of(job, environment, lease, request.printed) as log_of_run,
+                self._streams.opened(job.id, lease) as stream,
+            ):
+                outcome = await self._sandbox.run(request, cancel, stream)
+                await stream.written(cancel)
             ending = ending_of(job, environment, outcome, log_of_run.written)
         except SealingError as error:
             ending = failed_ending(job, "platform_error", f"{error}.")
