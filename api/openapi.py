@@ -17,7 +17,14 @@ from api.models.callbacks import NewSigningSecret, SigningRotation, SigningSecre
 from api.models.changes import ChangeDetails, ChangeToPassOn
 from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from api.models.health import Health
-from api.models.invocations import Envelope, InvocationDetails, InvocationSummary, NumberedLine
+from api.models.invocations import (
+    Envelope,
+    InvocationDetails,
+    InvocationSummary,
+    NumberedLine,
+    Retried,
+    RetryRequest,
+)
 from api.models.problems import ProblemDetails
 from api.models.projects import (
     InvitationDetails,
@@ -45,14 +52,14 @@ from api.models.webhooks import Accepted, NewWebhookDetails, Rotation, WebhookCh
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
-    *(SigningRotation, Rotation, Credentials, AliasToSet, Deployment, ChangeToPassOn),
+    *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
     *(Refresh, Logout, Acceptance, ProjectToCreate, ProjectChange, MemberChange, InvitationToCreate, KeyToCreate),
 ]
 GIVEN: list[type[BaseModel]] = [
     *(SigningSecretDetails, NewSigningSecret),
     *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
     *(WebhookDetails, NewWebhookDetails, Envelope, Accepted, Session, Health, ProblemDetails),
-    *(AliasDetails, Page[AliasDetails], DeploymentDetails, VersionDiff),
+    *(Retried, AliasDetails, Page[AliasDetails], DeploymentDetails, VersionDiff),
     *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
     *(Page[ScheduleDetails], Page[WebhookDetails]),
     *(ChangeDetails, Page[ChangeDetails]),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
@@ -18,6 +19,8 @@ from cli.errors import CliError
 
 Json = Any
 REQUEST_SECONDS = 60
+RECONNECT_SECONDS = 1.0
+RECONNECTIONS = 30
 PAGE = 100
 
 
@@ -97,6 +100,30 @@ class Client:
                 return
             query["cursor"] = page["next_cursor"]
 
+    def events(self, path: str) -> Iterator[tuple[str, Json]]:
+        """Server-sent events, by name and data, up to the one named end; a lost connection is taken up again."""
+        self.call("GET", path)  # says what is wrong, and renews the token
+        last, failures = "", 0
+        while True:
+            headers = {"Authorization": f"Bearer {self.connection.token}", "Accept": "text/event-stream"}
+            request = urllib.request.Request(self.connection.url + path, headers={**headers, "Last-Event-ID": last})
+            try:
+                with _opener(request.host).open(request, timeout=REQUEST_SECONDS) as answer:
+                    for event in _events(answer):
+                        name, last, data = event
+                        failures = 0
+                        yield name, data
+                        if name == "end":
+                            return
+            except urllib.error.HTTPError as answer:
+                with answer:
+                    _response(answer.code, answer.headers, answer.read())
+            except (OSError, http.client.HTTPException) as error:
+                if failures >= RECONNECTIONS:
+                    raise self._unreachable(error) from error
+            failures += 1
+            time.sleep(RECONNECT_SECONDS)
+
     def log_in(self, credentials: dict[str, str]) -> Json:
         """Token, time of expiry and project for an address and password."""
         return self.call_openly("POST", "/auth/login", credentials).body
@@ -168,6 +195,18 @@ class Client:
 def quoted(name: str) -> str:
     """A name as one segment of a path."""
     return urllib.parse.quote(name, safe="")
+
+
+def _events(lines: Iterable[bytes]) -> Iterator[tuple[str, str, Json]]:
+    """Name, id and data of each event of a stream."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, separator, value = line.decode().rstrip("\r\n").partition(": ")
+        if separator and name:
+            fields[name] = value
+        elif "data" in fields:
+            yield fields.get("event", "message"), fields.get("id", ""), json.loads(fields["data"])
+            fields = {}
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -12,6 +12,7 @@ from cli.admin import admin
 from cli.callbacks import callbacks
 from cli.changes import changes
 from cli.functions import functions
+from cli.invocations import invocations
 from cli.keys import keys
 from cli.login import login, logout
 from cli.members import members
@@ -23,7 +24,10 @@ from cli.webhooks import webhooks
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
-        {"name": "Work with functions", "commands": ["functions", "schedules", "webhooks", "changes", "callbacks"]},
+        {
+            "name": "Work with functions",
+            "commands": ["functions", "invocations", "schedules", "webhooks", "changes", "callbacks"],
+        },
         {"name": "Work with others", "commands": ["login", "logout", "projects", "members", "keys"]},
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate", "admin"]},
     ]
@@ -40,6 +44,7 @@ def zmesh() -> None:
 
 
 zmesh.add_command(functions)
+zmesh.add_command(invocations)
 zmesh.add_command(schedules)
 zmesh.add_command(webhooks)
 zmesh.add_command(callbacks)

@@ -1,4 +1,4 @@
-"""Invocations from the caller's side: inserted many at once, awaited, read and cancelled."""
+"""Invocations from the caller's side: inserted many at once, and awaited. What becomes of them: history.py."""
 
 from __future__ import annotations
 
@@ -77,58 +77,9 @@ class Answer:
         return self.status not in ("queued", "running")
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An invocation as history shows it; JSON columns as texts."""
-
-    id: UUID
-    function_id: UUID
-    function: str
-    status: str
-    source: str
-    version: int | None
-    attempt: int
-    max_attempts: int
-    created_at: datetime
-    run_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    duration_ms: int | None
-    cpu_ms: int | None
-    peak_memory_mb: int | None
-    idempotency_key: str | None
-    parent_id: UUID | None
-    depth: int
-    traceparent: str
-    callback_url: str | None
-    payload: str
-    result: str | None
-    error: str | None
-    response: str | None
-    result_truncated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """A line that an attempt printed."""
-
-    invocation_id: UUID
-    attempt: int
-    line: int
-    at: datetime
-    level: str
-    message: str
-
-
 _ANSWER = """id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at)::float8 as queue_ms,
              zmesh.start_ms(started_at, finished_at, duration_ms)::float8 as start_ms,
              result::text, error::text, response::text"""
-_SHORT = """id, function_id, function, status, source, version, attempt, max_attempts, created_at, run_at,
-            started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, idempotency_key, parent_id, depth,
-            zmesh.traceparent_of(id, traceparent) as traceparent, callback_url, error::text"""
-_RECORDED = f"{_SHORT}, payload::text, result::text, response::text"
-LARGEST_RESULT_IN_HISTORY = 65536
-LONGEST_MESSAGE_IN_HISTORY = 4000
 _WANTED = """
     unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
            %b::integer[], %b::text[], %b::smallint[], %b::timestamptz[], %b::timestamptz[], %b::integer[],
@@ -273,77 +224,3 @@ async def ended(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Answer
         f"select {_ANSWER} from zmesh.invocations where id = any (%s) and finished_at is not null",
         (list(ids),),
     )
-
-
-async def find_invocation(connection: AsyncConnection, project_id: UUID, id: UUID) -> Recorded | None:
-    """One invocation of a project."""
-    return await fetch_one(
-        connection,
-        Recorded,
-        f"select {_RECORDED} from zmesh.invocations where id = %s and project_id = %s",
-        (id, project_id),
-    )
-
-
-async def history(
-    connection: AsyncConnection, function_id: UUID, statuses: Sequence[str], before: UUID, limit: int
-) -> list[Recorded]:
-    """Invocations of a function that have one of these statuses and an id below this one, newest first; without
-    their payloads, responses and large results."""
-    return await fetch_all(
-        connection,
-        Recorded,
-        f"""
-        select {_SHORT}, '' as payload, null as response, octet_length(result::text) > %(largest)s as result_truncated,
-               case when octet_length(result::text) <= %(largest)s then result::text end as result
-          from zmesh.invocations
-         where function_id = %(function_id)s and status = any (%(statuses)s) and id < %(before)s
-         order by id desc
-         limit %(limit)s
-        """,
-        {
-            "function_id": function_id,
-            "statuses": list(statuses),
-            "before": before,
-            "limit": limit,
-            "largest": LARGEST_RESULT_IN_HISTORY,
-        },
-    )
-
-
-async def last_lines(connection: AsyncConnection, ids: Sequence[UUID], limit: int) -> list[LogLine]:
-    """The last lines of each of these invocations, in the order they were printed; long ones cut."""
-    return await fetch_all(
-        connection,
-        LogLine,
-        """
-        select l.* from unnest(%s::uuid[]) i (id)
-          cross join lateral (
-              select invocation_id, attempt, line, at, level, left(message, %s) as message from zmesh.logs
-               where invocation_id = i.id order by attempt desc, line desc limit %s) l
-         order by l.invocation_id, l.attempt, l.line
-        """,
-        (list(ids), LONGEST_MESSAGE_IN_HISTORY, limit),
-    )
-
-
-async def lines_after(
-    connection: AsyncConnection, invocation_id: UUID, attempt: int, line: int, limit: int
-) -> list[LogLine]:
-    """The lines of an invocation after this one."""
-    return await fetch_all(
-        connection,
-        LogLine,
-        """
-        select invocation_id, attempt, line, at, level, message from zmesh.logs
-         where invocation_id = %s and (attempt, line) > (%s, %s)
-         order by attempt, line limit %s
-        """,
-        (invocation_id, attempt, line, limit),
-    )
-
-
-async def cancel(connection: AsyncConnection, id: UUID) -> bool:
-    """Cancel an invocation; False where it has ended already."""
-    row = await (await connection.execute("select zmesh.cancel(array[%s::uuid])", (id,))).fetchone()
-    return row is not None and row[0] > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from litestar.openapi.spec import Operation, Parameter, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIResponse, Operation, Parameter, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.openapi.spec.example import Example
 from litestar.openapi.spec.media_type import OpenAPIMediaType
@@ -63,6 +63,18 @@ OPTIONS = [
 VERSION = Parameter(
     name="version", param_in="query", description="The same as X-Zmesh-Version.", schema=_TEXT, required=False
 )
+
+
+@dataclass
+class ListLogs(Operation):
+    """GET /invocations/{id}/logs."""
+
+    def __post_init__(self) -> None:
+        last = _option("Last-Event-ID", "Of the last event that was seen: the stream goes on after it.", _TEXT)
+        self.parameters = [*(self.parameters or []), last]
+        answer = (self.responses or {}).get("200")
+        if isinstance(answer, OpenAPIResponse) and answer.content is not None:
+            answer.content["text/event-stream"] = OpenAPIMediaType(schema=_TEXT)
 
 
 @dataclass

@@ -1,5 +1,16 @@
 -- From an insert to the queue. Claims: 31_claims.sql. Ends: 32_ends.sql. Leases: 33_leases.sql.
 
+create or replace function zmesh.check_time(p_column text, p_time timestamptz) returns void
+language plpgsql as $$
+begin
+    if p_time not between '0001-01-02 00:00Z' and '9999-12-30 00:00Z' then
+        raise exception using errcode = 'check_violation', constraint = 'invocations_times_are_of_years_1_to_9999',
+            message = format('%s %s is out of range', p_column, p_time), hint = 'Leave it out where there is no limit.';
+    end if;
+end $$;
+comment on function zmesh.check_time(text, timestamptz) is
+    'Refuses a time that not every language can hold, infinity among them: who lists invocations must be able to show it.';
+
 create or replace function zmesh.prepare_invocation() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -8,6 +19,9 @@ begin
     if new.project_id is null then
         perform zmesh.fail('ZM403', 'this role belongs to no project',
                            'Connect as the project''s role, or name the project_id.');
+    end if;
+    if new.function is null then
+        perform zmesh.fail('ZM404', 'an insert has to name the function', 'Set the column function to its slug.');
     end if;
     select f.id, f.enabled, f.max_attempts,
            exists (select from zmesh.function_aliases a where a.function_id = f.id and a.name = 'live') as aliased
@@ -24,6 +38,9 @@ begin
         raise exception using errcode = 'check_violation', constraint = 'invocations_payload_is_at_most_8_mib',
             message = 'the payload is larger than 8 MiB',
             hint = 'Put the data into a table and send what identifies it.';
+    end if;
+    if new.run_at is not null or new.expires_at is not null then
+        perform zmesh.check_time('run_at', new.run_at), zmesh.check_time('expires_at', new.expires_at);
     end if;
     new.function_id := v_function.id;
     new.created_at := zmesh.now();

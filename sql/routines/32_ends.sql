@@ -37,7 +37,7 @@ declare
     c_longest constant integer := 7900;   -- a notification carries less than 8000 bytes
     v_answer text;
 begin
-    if p_id is null or p_channel not like 'zmesh\_r\_%'
+    if p_id is null or p_channel !~ '^zmesh_[rs]_'
         or octet_length(concat(p_result::text, p_error::text, p_response::text)) > c_longest then
         return null;
     end if;
@@ -138,12 +138,13 @@ declare
     v_again zmesh.outcome[];
 begin
     insert into zmesh.logs (invocation_id, attempt, line, project_id, at, level, message)
-    select q.id, q.attempt, l.line, q.project_id, l.at, l.level, l.message
+    select q.id, q.attempt, coalesce(l.line, l.n), q.project_id, l.at, l.level, l.message
       from unnest(p_outcomes) o
       join zmesh.queue q on q.id = o.id
-      cross join rows from (json_to_recordset(o.logs) as (at timestamptz, level text, message text))
-           with ordinality as l (at, level, message, line)
-     where o.logs is not null;
+      cross join rows from (json_to_recordset(o.logs) as (line integer, at timestamptz, level text, message text))
+           with ordinality as l (line, at, level, message, n)
+     where o.logs is not null
+        on conflict do nothing;   -- zmesh.append_logs() has written it
     select array_agg(o) filter (where final), array_agg(o) filter (where not final) into v_final, v_again
       from (select o, o.status in ('success', 'cancelled') or q.status = 'queued' or q.attempt >= q.max_attempts
                       or q.cancel_requested or not exists (select from zmesh.functions f where f.id = q.function_id)

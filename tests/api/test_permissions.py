@@ -60,6 +60,11 @@ class Things:
     def invocation(self) -> str:
         return str(self.api.database.enqueue(self.api.project, self.slug())[0])
 
+    def cancelled(self) -> str:
+        id = self.invocation()
+        self.api.call("POST", f"/invocations/{id}/cancel")
+        return id
+
     def schedule(self) -> str:
         return self._made("/schedules", function_id=self.function(), cron="@daily")
 
@@ -137,6 +142,7 @@ THINGS: dict[str, Callable[[Things], str]] = {
     "/functions/{id}/aliases/{alias}": Things.alias,
     "/functions/{id}": Things.function,
     "/api/functions/{slug}": Things.slug,
+    "/invocations/{id}/retry": Things.cancelled,
     "/invocations/{id}": Things.invocation,
     "/schedules/{id}": Things.schedule,
     "/webhooks/{id}/rotate": Things.signed_webhook,
@@ -154,6 +160,7 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
         "functions": [{"name": f"f {secrets.token_hex(4)}", "language": "python", "code": ECHO}]
     },
     "PUT /functions/{id}/aliases/{alias}": lambda _: ALIAS,
+    "POST /invocations/retry": lambda _: {"status": "error"},
     "POST /schedules": lambda things: {"function_id": things.function(), "cron": "@daily"},
     "PATCH /schedules/{id}": lambda _: {"enabled": False},
     "POST /changes": lambda things: {"table": things.table(), "function_id": things.function()},
