@@ -4,45 +4,47 @@ create or replace function zmesh.prepare_invocation() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_function record;
+    -- As a row of the parent at once: what is called gets the same type on every way, and plans it once.
+    v_new      zmesh.invocations := new;
 begin
-    if new.project_id is null then
+    if v_new.project_id is null then
         perform zmesh.fail('ZM403', 'this role belongs to no project',
                            'Connect as the project''s role, or name the project_id.');
     end if;
     select f.id, f.enabled, f.max_attempts,
            exists (select from zmesh.function_aliases a where a.function_id = f.id and a.name = 'live') as aliased
       into v_function
-      from zmesh.functions f where f.project_id = new.project_id and f.slug = new.function;
+      from zmesh.functions f where f.project_id = v_new.project_id and f.slug = v_new.function;
     if not found then
-        perform zmesh.fail('ZM404', format('function "%s" does not exist in this project', new.function),
+        perform zmesh.fail('ZM404', format('function "%s" does not exist in this project', v_new.function),
                            'Deploy it first, or look up its slug: zmesh functions list');
     end if;
     if not v_function.enabled then
-        perform zmesh.fail('ZM409', format('function "%s" is disabled', new.function), 'Enable it first.');
+        perform zmesh.fail('ZM409', format('function "%s" is disabled', v_new.function), 'Enable it first.');
     end if;
-    if octet_length(new.payload::text) > 8388608 then
+    if octet_length(v_new.payload::text) > 8388608 then
         raise exception using errcode = 'check_violation', constraint = 'invocations_payload_is_at_most_8_mib',
             message = 'the payload is larger than 8 MiB',
             hint = 'Put the data into a table and send what identifies it.';
     end if;
-    new.function_id := v_function.id;
-    new.created_at := zmesh.now();
-    new.run_at := coalesce(new.run_at, new.created_at);
-    new.due := new.run_at <= new.created_at;
-    new.waited := new.reply_channel is not null;
-    new.max_attempts := coalesce(new.max_attempts, case when new.waited then 1 else v_function.max_attempts end);
-    new.lane := zmesh.lane(new.function_id, new.concurrency_key);
-    if new.parent_id is not null then
-        new := zmesh.below_parent(new);
+    v_new.function_id := v_function.id;
+    v_new.created_at := zmesh.now();
+    v_new.run_at := coalesce(v_new.run_at, v_new.created_at);
+    v_new.due := v_new.run_at <= v_new.created_at;
+    v_new.waited := v_new.reply_channel is not null;
+    v_new.max_attempts := coalesce(v_new.max_attempts, case when v_new.waited then 1 else v_function.max_attempts end);
+    v_new.lane := zmesh.lane(v_new.function_id, v_new.concurrency_key);
+    if v_new.parent_id is not null then
+        v_new := zmesh.below_parent(v_new);
     end if;
     -- Most inserts ask for no version and repeat nothing: the calls alone would be half of what a row of a bulk insert costs.
-    if new.version is not null or new.alias is not null or v_function.aliased then
-        new := zmesh.choose_version(new);
+    if v_new.version is not null or v_new.alias is not null or v_function.aliased then
+        v_new := zmesh.choose_version(v_new);
     end if;
-    if new.idempotency_key is null and new.reply_channel is null and new.source not in ('api', 'webhook') then
-        return new;
+    if v_new.idempotency_key is null and v_new.reply_channel is null and v_new.source not in ('api', 'webhook') then
+        return v_new;
     end if;
-    return zmesh.once(new);
+    return zmesh.once(v_new);
 end $$;
 comment on function zmesh.prepare_invocation() is
     'Refuses an unknown or disabled function, fills in what follows from it, and leaves out what was inserted before.';
