@@ -1,39 +1,56 @@
 -- From an insert to the queue. Claims: 31_claims.sql. Ends: 32_ends.sql. Leases: 33_leases.sql.
 
+create or replace function zmesh.check_time(p_column text, p_time timestamptz) returns void
+language plpgsql as $$
+begin
+    if p_time not between '0001-01-02 00:00Z' and '9999-12-30 00:00Z' then
+        raise exception using errcode = 'check_violation', constraint = 'invocations_times_are_of_years_1_to_9999',
+            message = format('%s %s is out of range', p_column, p_time), hint = 'Leave it out where there is no limit.';
+    end if;
+end $$;
+comment on function zmesh.check_time(text, timestamptz) is
+    'Refuses a time that not every language can hold, infinity among them: who lists invocations must be able to show it.';
+
 create or replace function zmesh.prepare_invocation() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_function record;
-    -- As a row of the parent at once: what is called gets the same type on every way, and plans it once.
-    v_new      zmesh.invocations := new;
+    v_new      zmesh.invocations;
 begin
-    if v_new.project_id is null then
+    if new.project_id is null then
         perform zmesh.fail('ZM403', 'this role belongs to no project',
                            'Connect as the project''s role, or name the project_id.');
+    end if;
+    if new.function is null then
+        perform zmesh.fail('ZM404', 'an insert has to name the function', 'Set the column function to its slug.');
     end if;
     select f.id, f.enabled, f.max_attempts,
            exists (select from zmesh.function_aliases a where a.function_id = f.id and a.name = 'live') as aliased
       into v_function
-      from zmesh.functions f where f.project_id = v_new.project_id and f.slug = v_new.function;
+      from zmesh.functions f where f.project_id = new.project_id and f.slug = new.function;
     if not found then
-        perform zmesh.fail('ZM404', format('function "%s" does not exist in this project', v_new.function),
+        perform zmesh.fail('ZM404', format('function "%s" does not exist in this project', new.function),
                            'Deploy it first, or look up its slug: zmesh functions list');
     end if;
     if not v_function.enabled then
-        perform zmesh.fail('ZM409', format('function "%s" is disabled', v_new.function), 'Enable it first.');
+        perform zmesh.fail('ZM409', format('function "%s" is disabled', new.function), 'Enable it first.');
     end if;
-    if octet_length(v_new.payload::text) > 8388608 then
+    if octet_length(new.payload::text) > 8388608 then
         raise exception using errcode = 'check_violation', constraint = 'invocations_payload_is_at_most_8_mib',
             message = 'the payload is larger than 8 MiB',
             hint = 'Put the data into a table and send what identifies it.';
     end if;
-    v_new.function_id := v_function.id;
-    v_new.created_at := zmesh.now();
-    v_new.run_at := coalesce(v_new.run_at, v_new.created_at);
-    v_new.due := v_new.run_at <= v_new.created_at;
-    v_new.waited := v_new.reply_channel is not null;
-    v_new.max_attempts := coalesce(v_new.max_attempts, case when v_new.waited then 1 else v_function.max_attempts end);
-    v_new.lane := zmesh.lane(v_new.function_id, v_new.concurrency_key);
+    if new.run_at is not null or new.expires_at is not null then
+        perform zmesh.check_time('run_at', new.run_at), zmesh.check_time('expires_at', new.expires_at);
+    end if;
+    new.function_id := v_function.id;
+    new.created_at := zmesh.now();
+    new.run_at := coalesce(new.run_at, new.created_at);
+    new.due := new.run_at <= new.created_at;
+    new.waited := new.reply_channel is not null;
+    new.max_attempts := coalesce(new.max_attempts, case when new.waited then 1 else v_function.max_attempts end);
+    new.lane := zmesh.lane(new.function_id, new.concurrency_key);
+    v_new := new;   -- a row of the parent: what is called gets the same type on every way, and plans it once
     if v_new.parent_id is not null then
         v_new := zmesh.below_parent(v_new);
     end if;

@@ -83,17 +83,20 @@ end $$;
 comment on function zmesh.below_parent(zmesh.invocations) is
     'The row with what follows from the run that inserts it. Refuses what is called too deep, or a chain that is too long.';
 
-create or replace function zmesh.lenders() returns table (project_id uuid, n integer)
+create or replace function zmesh.lenders(p_since timestamptz) returns table (project_id uuid, n integer)
 language plpgsql stable as $$
 #variable_conflict use_column
 begin
     return query
         select p.project_id, count(distinct p.id)::integer
           from zmesh.queue c join zmesh.queue p on p.id = c.parent_id
-         where c.status = 'running' and c.waited and c.parent_id is not null and p.status = 'running'
+         where c.status = 'running' and c.started_at >= p_since and c.waited and c.parent_id is not null
+           and p.status = 'running'
          group by p.project_id;
 end $$;
-comment on function zmesh.lenders() is 'How many running invocations of each project wait for one they called, which runs in their place.';
+comment on function zmesh.lenders(timestamptz) is
+    'How many running invocations of each project wait for one they called, which runs in their place; none of them started '
+    'before that time.';
 
 create or replace function zmesh.may_be_called(p_id uuid) returns boolean
 language plpgsql stable as $$
