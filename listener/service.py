@@ -20,6 +20,7 @@ from listener.endings import Endings
 from listener.live_logs import LiveLogs
 from listener.runs import ending_of, failed_ending, run_request
 from listener.settings import Settings
+from listener.streams import Streams
 from listener.wakeups import Wakeups
 from sandbox import Sandbox
 from sql import jobs
@@ -57,6 +58,7 @@ class Listener:
         self._databases = ProjectDatabases(pool, sealer, settings.database_url)
         self._callbacks = Callbacks(pool, sealer, settings.callback_networks, self._wakeups.callbacks)
         self._endings = Endings(pool, self._written)
+        self._streams = Streams(pool, self._wakeups.streams)
         self._live_logs = LiveLogs(pool)
         self._lease: UUID | None = None
         self._lease_ends = 0.0  # by this process's clock, and never later than by the database's
@@ -74,6 +76,7 @@ class Listener:
             for name, duty in (
                 ("wake-ups", self._wakeups.run()),
                 ("endings", self._endings.run()),
+                ("streams", self._streams.run()),
                 ("live logs", self._live_logs.run()),
                 ("callbacks", self._callbacks.run()),
                 ("lease", self._keep_lease()),
@@ -242,8 +245,13 @@ class Listener:
     async def _run_job(self, lease: UUID, job: Job) -> None:
         try:
             request = run_request(job, await self._databases.url(job.project_id))
-            with self._live_logs.of(job, lease, request.printed) as log_of_run:
-                outcome = await self._sandbox.run(request, cancel=self._running[job.id, job.attempt])
+            cancel = self._running[job.id, job.attempt]
+            with (
+                self._live_logs.of(job, lease, request.printed) as log_of_run,
+                self._streams.opened(job.id, lease) as stream,
+            ):
+                outcome = await self._sandbox.run(request, cancel, stream)
+                await stream.written(cancel)
             ending = ending_of(job, outcome, log_of_run.written)
         except (*DATABASE_TROUBLE, LookupError, SealingError) as error:
             ending = failed_ending(job, "platform_error", f"The project's database is not reachable: {error}")
