@@ -107,7 +107,7 @@ class Sandbox:
 
     def _ways(self) -> list[tuple[Mode, bool]]:
         """How to isolate and whether to fork booted runtimes, best first."""
-        built = os.path.exists(native.NODE_ADDON) and os.path.exists(native.PYTHON_LIBRARY)
+        built = native.is_built()
         return [
             (mode, with_native)
             for mode in self._modes
