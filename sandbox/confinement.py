@@ -65,6 +65,9 @@ class Confinement:
         own = Plan()
         own.call("prctl", kernel.PR_SET_NAME, SUPERVISOR_NAME)
         root.add_own(own, *own_mounts)
+        if self._settings.mode == "user_namespace":
+            # A program that was started in our user namespace is our user's, though it may not be looked into.
+            own.call("mount", root.EMPTY, "/proc/1", 0, kernel.MS_BIND, 0)
         encoded = own.encode()
         return _OWN_BYTES.pack(len(encoded)) + encoded + self._plan(*key).encode()
 

@@ -10,6 +10,7 @@ from sandbox import kernel, workspaces
 from sandbox.plan import Plan
 
 WORKSPACE = "/workspace"
+EMPTY = "/run"
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
 SYSTEM_FILES = tuple(
     f"/etc/{name}"
@@ -42,8 +43,8 @@ def enter(folder: str, readable: Sequence[str], hidden: Sequence[str], users: di
         _hide(folder, path, shown[path])
     _make_devices(folder)
     _write_accounts(folder, users)
-    for name in ("proc", WORKSPACE[1:], "var", "run", "root"):
-        os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
+    for name in ("/proc", WORKSPACE, EMPTY, "/var", "/root"):
+        os.makedirs(folder + name, 0o755, exist_ok=True)
     for name in ("tmp", "var/tmp"):
         if not os.path.exists(f"{folder}/{name}"):  # else a readable folder is below it; TMPDIR works anyway
             os.symlink(f"{WORKSPACE}/tmp", f"{folder}/{name}")

@@ -158,10 +158,14 @@ static _Noreturn void supervise(void) {
   }
 }
 
-static void send_order(const struct fds *fds, int answer) {
-  int passed[4 + NAMESPACES] = {fds->channel, fds->output, fds->errors, answer};
+static void open_namespaces(int namespaces[NAMESPACES]) {
   for (int i = 0; i < NAMESPACES; i++)
-    if ((passed[4 + i] = open(NAMESPACE_FILES[i], O_RDONLY | O_CLOEXEC)) < 0) give_up(NAMESPACE_FILES[i]);
+    if ((namespaces[i] = open(NAMESPACE_FILES[i], O_RDONLY | O_CLOEXEC)) < 0) give_up(NAMESPACE_FILES[i]);
+}
+
+static void send_order(const struct fds *fds, int answer, const int namespaces[NAMESPACES]) {
+  int passed[4 + NAMESPACES] = {fds->channel, fds->output, fds->errors, answer};
+  memcpy(passed + 4, namespaces, sizeof(int) * NAMESPACES);
   char control[CMSG_SPACE(sizeof passed)];
   memset(control, 0, sizeof control);
   struct iovec part = {order.plans + order.own_bytes, order_bytes - order.own_bytes};
@@ -172,14 +176,14 @@ static void send_order(const struct fds *fds, int answer) {
   head->cmsg_len = CMSG_LEN(sizeof passed);
   memcpy(CMSG_DATA(head), passed, sizeof passed);
   if (sendmsg(fds->template, &message, MSG_NOSIGNAL) < 0) give_up("the runtime's template");
-  for (int i = 0; i < NAMESPACES; i++) close(passed[4 + i]);
+  for (int i = 0; i < NAMESPACES; i++) close(namespaces[i]);
 }
 
 // Has a run forked into our namespaces, as a child of ours.
-static pid_t order_run(const struct fds *fds) {
+static pid_t order_run(const struct fds *fds, const int namespaces[NAMESPACES]) {
   int pair[2], answer;
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) give_up("socketpair");
-  send_order(fds, pair[1]);
+  send_order(fds, pair[1], namespaces);
   close(pair[1]);
   struct pollfd source = {.fd = pair[0], .events = POLLIN};
   if (poll(&source, 1, ANSWER_MS) != 1 || read(pair[0], &answer, sizeof answer) != sizeof answer) {
@@ -193,6 +197,7 @@ static pid_t order_run(const struct fds *fds) {
 }
 
 static _Noreturn void become_supervisor(const struct fds *fds) {
+  int namespaces[NAMESPACES];
   sigset_t ends;
   sigemptyset(&ends);
   sigaddset(&ends, SIGCHLD);
@@ -200,11 +205,12 @@ static _Noreturn void become_supervisor(const struct fds *fds) {
   dup2(fds->errors, STDERR_FILENO); // what fails from here on is told to whom the run was for
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   sigprocmask(SIG_SETMASK, &ends, NULL);
+  open_namespaces(namespaces); // the plan may hide them
   carry_out(order.plans, order.own_bytes);
   state.supervision = fds->supervision;
   state.child_ended = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
   if (state.child_ended < 0) give_up("signalfd");
-  state.run = order_run(fds);
+  state.run = order_run(fds, namespaces);
   dup2(STDIN_FILENO, STDERR_FILENO); // else the run's standard error would not end with it
   close(fds->channel);
   close(fds->output);
