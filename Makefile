@@ -32,10 +32,10 @@ up: $(VENV)/.runtime
 	@exec $(BIN)/zmesh dev $(ARGS)
 
 test: dev system-packages lint
-	@$(BIN)/pytest --ignore=tests/sandbox/test_attacks.py $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore=tests/sandbox/test_attacks.py --ignore=tests/attacks/test_heavy.py $(ARGS)
 
 attack: dev
-	@$(BIN)/pytest tests/sandbox/test_attacks.py $(ARGS)
+	@$(BIN)/pytest tests/sandbox/test_attacks.py tests/attacks $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check

@@ -25,7 +25,15 @@ NOT_FOR_FUNCTIONS = frozenset(
         *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
         *("te", "trailer", "transfer-encoding", "upgrade"),
         *("content-length", "date", "server", "server-timing", "x-request-id"),
+        # What a browser applies to everything of this host: the console, and functions of others.
+        *("alt-svc", "clear-site-data", "nel", "public-key-pins", "report-to", "reporting-endpoints"),
+        *("service-worker-allowed", "strict-transport-security"),
     }
+)
+# A page of a function is an origin of its own: no script of it acts as whoever is logged in to the console here.
+SANDBOXED = (
+    "sandbox allow-downloads allow-forms allow-modals allow-popups allow-popups-to-escape-sandbox allow-scripts"
+    " allow-top-navigation-by-user-activation"
 )
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 UNSAFE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
@@ -122,7 +130,7 @@ def _decoded(response: str) -> tuple[FunctionResponse, bytes]:
 def _passed_on(answer: Answer, ours: dict[str, str]) -> Response[bytes]:
     assert answer.response is not None
     decoded, body = _decoded(answer.response)
-    headers = [*_safe_headers(decoded.headers), *ours.items()]
+    headers = [*_safe_headers(decoded.headers), ("content-security-policy", SANDBOXED), *ours.items()]
     return Verbatim(b"" if decoded.status in WITHOUT_BODY else body, decoded.status, headers)
 
 

@@ -17,7 +17,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 from pydantic import BaseModel
 
-from api.auth import Access, Tokens
+from api.auth import Access
 from api.database import Database
 from api.errors import HANDLERS
 from api.hooks import Hooks
@@ -27,8 +27,26 @@ from api.limits import Limits
 from api.logins import Logins
 from api.openapi import OPENAPI
 from api.project_roles import ProjectRoles
-from api.routes import changes, functions, health, hooks, invocations, invoke, login, schedules, webhooks
+from api.routes import (
+    callbacks,
+    changes,
+    deployments,
+    functions,
+    health,
+    hooks,
+    invocations,
+    invoke,
+    keys,
+    login,
+    members,
+    projects,
+    schedules,
+    versions,
+    webhooks,
+)
+from api.sessions import Sessions
 from api.settings import Settings
+from api.tokens import Tokens
 from api.waiting import Replies
 from sql.sealing import Sealer
 
@@ -36,12 +54,18 @@ CONSOLE = Path(__file__).parent / "static" / "console"
 LARGEST_BODY = 1024 * 1024
 ROUTERS = [
     functions.router,
+    versions.router,
+    deployments.router,
     invoke.router,
     invocations.router,
     schedules.router,
     changes.router,
     webhooks.router,
     hooks.router,
+    callbacks.router,
+    projects.router,
+    members.router,
+    keys.router,
     login.router,
     health.router,
 ]
@@ -57,7 +81,7 @@ class Parts:
     access: Access
     invoker: Invoker
     hooks: Hooks
-    logins: Logins
+    sessions: Sessions
     project_roles: ProjectRoles
     sealer: Sealer
 
@@ -69,14 +93,15 @@ class Parts:
         replies = Replies(settings.database_url, database)
         limits = Limits(database)
         invoker = Invoker(database, replies, limits)
+        tokens = Tokens(settings.jwt_secret_key)
         return cls(
             database=database,
             replies=replies,
             limits=limits,
-            access=Access(database, Tokens(settings.jwt_secret_key)),
+            access=Access(database, tokens),
             invoker=invoker,
             hooks=Hooks(database, invoker, sealer),
-            logins=Logins(database),
+            sessions=Sessions(database, Logins(database), tokens),
             project_roles=ProjectRoles(database, sealer, settings.database_url),
             sealer=sealer,
         )
@@ -104,7 +129,17 @@ def create_app(parts: Parts) -> Litestar:
         state=State({"access": parts.access}),
         dependencies={
             name: provider(getattr(parts, name))
-            for name in ("database", "invoker", "limits", "access", "hooks", "logins", "project_roles", "sealer")
+            for name in (
+                "database",
+                "replies",
+                "invoker",
+                "limits",
+                "access",
+                "hooks",
+                "sessions",
+                "project_roles",
+                "sealer",
+            )
         },
         exception_handlers=HANDLERS,
         request_class=JsonRequest,

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from api.batching import Batcher
 from api.database import Database
 from api.ids import new_id
-from api.invoking import Invoker
+from api.invoking import Invoked, Invoker
 from api.payloads import Headers
 from api.problems import not_found
-from api.signatures import verified_message_id
+from api.signatures import Rules, verified_message_id
 from sql import webhooks
 from sql.invocations import Delivery, NewInvocation
 from sql.sealing import Sealer
 from sql.webhooks import Addressed, secret_purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A verified message; `id` is its sender's, `payload` and `request` are JSON texts."""
+
+    webhook: Addressed
+    id: str | None
+    payload: str
+    request: str
+    traceparent: str | None
 
 
 class Hooks:
@@ -35,25 +47,31 @@ class Hooks:
 
     def verified_message_id(self, webhook: Addressed, headers: Headers, body: bytes) -> str | None:
         """The sender's id of the message. Raises Problem 401 where the signature does not fit."""
-        secret = ""
-        if webhook.sealed_secret is not None:
-            secret = self._sealer.open(webhook.sealed_secret, secret_purpose(webhook.id))
-        return verified_message_id(webhook.preset, secret, headers, body)
+        secrets = [self._sealer.open(sealed, secret_purpose(webhook.id)) for sealed in webhook.sealed_secrets]
+        rules = Rules(webhook.preset, secrets, webhook.replay_window_seconds, webhook.signature_header)
+        return verified_message_id(rules, headers, body)
 
-    async def accept(
-        self, webhook: Addressed, message_id: str | None, payload: str, request: str, traceparent: str | None
-    ) -> tuple[UUID, bool]:
+    async def accept(self, message: Message) -> tuple[UUID, bool]:
         """The invocation of a message, and whether it is new."""
+        return await self._invoker.deliver(self._delivery(message))
+
+    async def answer(self, message: Message) -> Invoked:
+        """The same, and wait for the end of the function; a message that came before gets the same answer."""
+        return await self._invoker.deliver_and_wait(self._delivery(message), message.webhook.timeout_ms)
+
+    @staticmethod
+    def _delivery(message: Message) -> Delivery:
+        webhook = message.webhook
         invocation = NewInvocation(
             id=new_id(),
             project_id=webhook.project_id,
             function=webhook.function,
-            payload=payload,
-            request=request,
+            payload=message.payload,
+            request=message.request,
             source="webhook",
-            traceparent=traceparent,
+            traceparent=message.traceparent,
         )
-        return await self._invoker.deliver(Delivery(webhook.id, message_id, invocation))
+        return Delivery(webhook.id, message.id, invocation)
 
     async def _read(self, tokens: list[str]) -> list[Addressed | None]:
         found = await self._database.read(lambda connection: webhooks.by_token(connection, tokens))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import psycopg
@@ -18,12 +18,17 @@ from api.problems import Problem, not_found
 from api.waiting import Future, Replies
 from sql import catalog, invocations
 from sql.catalog import FunctionName
-from sql.errors import DomainError, Unavailable
-from sql.invocations import Answer, Delivery, NewInvocation
+from sql.errors import DomainError, NotFound, Unavailable
+from sql.invocations import NO_OPTIONS, Answer, Delivery, NewInvocation, Options
 
 QUEUE_ALLOWANCE = 20.0
 LONGEST_WAIT_BY_ITSELF = 60.0
 LARGEST_INSERT = 100
+
+
+def longest_wait(timeout_ms: int) -> float:
+    """How many seconds to wait for a function of this timeout unless told otherwise."""
+    return min(timeout_ms / 1000 + QUEUE_ALLOWANCE, LONGEST_WAIT_BY_ITSELF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +43,20 @@ class Call:
     idempotency_key: str | None = None
     traceparent: str | None = None
     preference: Preference = NO_PREFERENCE
+    options: Options = NO_OPTIONS
 
     @property
     def wait_seconds(self) -> float:
         if self.preference.wait is not None:
             return self.preference.wait
-        if self.preference.respond_async:
+        if self.is_for_later:
             return 0
-        return min(self.timeout_ms / 1000 + QUEUE_ALLOWANCE, LONGEST_WAIT_BY_ITSELF)
+        return longest_wait(self.timeout_ms)
+
+    @property
+    def is_for_later(self) -> bool:
+        """Nobody waits for it from the beginning, so it may be tried several times."""
+        return self.preference.respond_async or (self.options.run_at is not None and self.preference.wait is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,9 @@ class Invoker:
         """Accept a call durably, then wait as long as its caller wants to. Raises Problem or DomainError."""
         await self._limits.admit_job(call.project_id)
         waits = call.wait_seconds > 0
+        options = call.options
+        if options.max_attempts is None and not call.is_for_later:
+            options = replace(options, max_attempts=1)
         invocation = NewInvocation(
             id=new_id(),
             project_id=call.project_id,
@@ -84,22 +98,41 @@ class Invoker:
             payload=call.payload,
             request=call.request,
             source="api",
-            max_attempts=None if call.preference.respond_async else 1,
+            options=options,
             reply_channel=self._replies.channel if waits else None,
             idempotency_key=call.idempotency_key,
             traceparent=call.traceparent,
         )
         with self._replies.expecting(invocation.id) as future:
-            id = await self._accept(invocation)
+            try:
+                id = await self._accept(invocation)
+            except NotFound as error:  # the function was there; what the options ask of it is not
+                raise Problem(404, "version_not_found", error.message, error.hint) from error
             if id == invocation.id:
                 if not waits:
                     return Invoked(just_queued(id), replayed=False)
                 answer = await self._wait(future, call.wait_seconds)
                 return Invoked(answer or await self._standing(id), replayed=False)
+        return await self._invoked_before(id, call.wait_seconds)
+
+    async def _invoked_before(self, id: UUID, seconds: float) -> Invoked:
         with self._replies.expecting(id) as future:
+            if seconds > 0:
+                await self._database.read(lambda c: invocations.await_end(c, id, self._replies.channel))
             self._replies.look(id)
-            answer = await self._wait(future, call.wait_seconds)
+            answer = await self._wait(future, seconds)
             return Invoked(answer or await self._standing(id), replayed=True)
+
+    async def deliver_and_wait(self, delivery: Delivery, timeout_ms: int) -> Invoked:
+        """Accept a webhook's message and wait for its end, or for that of the same message before."""
+        seconds = longest_wait(timeout_ms)
+        invocation = replace(delivery.invocation, reply_channel=self._replies.channel, options=Options(max_attempts=1))
+        with self._replies.expecting(invocation.id) as future:
+            id, new = await self.deliver(replace(delivery, invocation=invocation))
+            if id == invocation.id:
+                answer = await self._wait(future, seconds)
+                return Invoked(answer or await self._standing(id), replayed=not new)
+        return await self._invoked_before(id, seconds)
 
     async def deliver(self, delivery: Delivery) -> tuple[UUID, bool]:
         """Accept a webhook's message durably; returns its invocation, and whether the message is new."""

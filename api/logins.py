@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 import argon2
 
 from api.database import Database
-from api.problems import Problem
+from api.problems import Problem, invalid
 from sql import access
 from sql.access import User
 
@@ -18,6 +18,7 @@ FAILURES_ALLOWED = 8
 WINDOW_SECONDS = 60.0
 REMEMBERED = 10_000
 CHECKS_AT_ONCE = 2
+SHORTEST_PASSWORD = 12
 
 
 class Throttle:
@@ -77,8 +78,19 @@ class Logins:
             raise Problem(401, "invalid_login", "E-mail address or password is wrong.")
         return user
 
+    async def hash(self, password: str) -> str:
+        """What is stored of a password."""
+        async with self._slots:
+            return await asyncio.to_thread(self._hasher.hash, password)
+
     def _fits(self, stored: str, password: str) -> bool:
         try:
             return self._hasher.verify(stored, password)
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return False
+
+
+def check_new_password(password: str) -> None:
+    """Raises Problem 422 for one that is too easily guessed."""
+    if len(password) < SHORTEST_PASSWORD:
+        raise invalid("password", f"has to have at least {SHORTEST_PASSWORD} characters")

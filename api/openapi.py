@@ -11,13 +11,34 @@ from litestar.openapi.spec import Components, SecurityScheme
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from api.models.auth import Credentials, Session
+from api.models.auth import Acceptance, Credentials, Logout, Refresh, Session
 from api.models.base import Page
+from api.models.callbacks import NewSigningSecret, SigningRotation, SigningSecretDetails
 from api.models.changes import ChangeDetails, ChangeToPassOn
-from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate, FunctionVersion
+from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from api.models.health import Health
-from api.models.invocations import Envelope, InvocationDetails, InvocationSummary, NumberedLine
+from api.models.invocations import (
+    Envelope,
+    InvocationDetails,
+    InvocationSummary,
+    NumberedLine,
+    Retried,
+    RetryRequest,
+)
 from api.models.problems import ProblemDetails
+from api.models.projects import (
+    InvitationDetails,
+    InvitationToCreate,
+    KeyDetails,
+    KeyToCreate,
+    MemberChange,
+    MemberDetails,
+    NewInvitationDetails,
+    NewKeyDetails,
+    ProjectChange,
+    ProjectDetails,
+    ProjectToCreate,
+)
 from api.models.schedules import (
     ScheduleChange,
     ScheduleDetails,
@@ -26,18 +47,24 @@ from api.models.schedules import (
     ScheduleStarted,
     ScheduleToCreate,
 )
-from api.models.webhooks import Accepted, NewWebhookDetails, WebhookChange, WebhookDetails, WebhookToCreate
+from api.models.versions import AliasDetails, AliasToSet, Deployment, DeploymentDetails, FunctionVersion, VersionDiff
+from api.models.webhooks import Accepted, NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
-    *(Credentials, ChangeToPassOn),
+    *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
+    *(Refresh, Logout, Acceptance, ProjectToCreate, ProjectChange, MemberChange, InvitationToCreate, KeyToCreate),
 ]
 GIVEN: list[type[BaseModel]] = [
+    *(SigningSecretDetails, NewSigningSecret),
     *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
     *(WebhookDetails, NewWebhookDetails, Envelope, Accepted, Session, Health, ProblemDetails),
+    *(Retried, AliasDetails, Page[AliasDetails], DeploymentDetails, VersionDiff),
     *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
     *(Page[ScheduleDetails], Page[WebhookDetails]),
     *(ChangeDetails, Page[ChangeDetails]),
+    *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
+    *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
 ]
 

@@ -41,14 +41,17 @@ def payload_of(body: bytes, content_type: str) -> str:
     return _text(body, content_type) if mime.startswith("text/") else NOTHING
 
 
-def request_of(request: AnyRequest, path: str, body: bytes) -> str:
-    """The JSON text of zmesh.request, without the caller's own credentials."""
+def request_of(request: AnyRequest, path: str, body: bytes, *, without: str | None = None) -> str:
+    """The JSON text of zmesh.request, without the caller's own credentials and the header `without`."""
+    headers = headers_of(request)
+    if without is not None:
+        headers.pop(without, None)
     query = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="replace")
     return msgspec.json.encode(
         {
             "method": request.method,
             "path": path,
-            "headers": headers_of(request),
+            "headers": headers,
             "query": query,
             "body_base64": base64.b64encode(body).decode(),
         }

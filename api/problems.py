@@ -96,12 +96,20 @@ _FIELDS = {
     "functions_slug_is_plain": "name",
     "functions_entry_point_is_an_identifier": "entry_point",
     "functions_code_is_at_most_1_mib": "code",
+    "api_keys_expire_in_the_future": "expires_at",
 }
 _NAMES_TAKEN = {
     "functions_name_is_unique": "A function of this name exists already.",
     "functions_slug_is_unique": "A function whose name gives the same slug exists already.",
     "schedules_name_is_unique": "A schedule of this name exists already.",
     "webhooks_name_is_unique": "A webhook of this name exists already.",
+    "projects_slug_key": "A project whose name gives the same slug exists already.",
+}
+# Refusals with a code of their own.
+_CODES = {
+    "memberships_one_is_an_owner": "last_owner",
+    "memberships_are_unique": "already_a_member",
+    "api_key_functions_exist": "function_not_found",
 }
 
 
@@ -120,4 +128,4 @@ def of_domain_error(error: DomainError) -> Problem:
         case Unavailable():
             return unavailable()
     status = {NotFound: 404, Forbidden: 403, Conflict: 409}.get(type(error), 409)
-    return Problem(status, error.code, error.message, error.hint)
+    return Problem(status, _CODES.get(error.constraint or "", error.code), error.message, error.hint)

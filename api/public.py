@@ -23,6 +23,7 @@ async def public_caller(connection: Connection, _: BaseRouteHandler) -> None:
     name = connection.path_params["slug"]
     if not SLUG.fullmatch(name):
         raise not_found("function", name)
+    _forget_user(connection)
     function = await _admitted(connection, access_of(connection), name)
     if not function.enabled:
         raise function_disabled(function.slug)
@@ -73,11 +74,20 @@ def _needs_token() -> Problem:
     )
 
 
+def _forget_user(connection: Connection) -> None:
+    """Only we say who calls."""
+    _leave_out(connection, USER_HEADER)
+
+
 def _name_user(connection: Connection, user_id: UUID) -> None:
     """The function learns who calls, and never gets the token: with it, it could act as that person."""
-    hidden = (b"authorization", USER_HEADER)
-    headers = [(name, value) for name, value in connection.scope["headers"] if name.lower() not in hidden]
-    connection.scope["headers"] = [*headers, (USER_HEADER, str(user_id).encode())]
+    _leave_out(connection, b"authorization")
+    connection.scope["headers"] = [*connection.scope["headers"], (USER_HEADER, str(user_id).encode())]
+
+
+def _leave_out(connection: Connection, unwanted: bytes) -> None:
+    headers = connection.scope["headers"]
+    connection.scope["headers"] = [(name, value) for name, value in headers if name.lower() != unwanted]
 
 
 def _demand_method(connection: Connection, function: PublicFunction) -> None:

@@ -8,26 +8,39 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from api.problems import Problem, invalid
 
-TOLERANCE_SECONDS = 300
+WITH_OWN_HEADER = ("hmac", "shared_secret")
+SECRET_HEADERS = ("x-webhook-secret", "x-gitlab-token", "x-telegram-bot-api-secret-token", "authorization")
 STANDARD_PREFIX = "whsec_"
 LONGEST_MESSAGE_ID = 255
+HEX_LENGTH = 64
 
 Headers = Mapping[str, str]
 
 
-def verified_message_id(preset: str, secret: str, headers: Headers, body: bytes) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a message has to satisfy: any of the secrets is good, timestamps may be `window` seconds off."""
+
+    preset: str
+    secrets: Sequence[str]
+    window: int
+    header: str | None
+
+
+def verified_message_id(rules: Rules, headers: Headers, body: bytes) -> str | None:
     """The sender's own id of the message, where the preset has one. Raises Problem 401.
 
     `headers` by lower-case names.
     """
-    message_id = _PRESETS[preset](secret, headers, body)
+    message_id = _PRESETS[rules.preset](rules, headers, body)
     if message_id is not None and len(message_id) > LONGEST_MESSAGE_ID:
         return hashlib.sha256(message_id.encode()).hexdigest()
     return message_id
@@ -60,51 +73,82 @@ def slack_challenge(body: bytes) -> str | None:
     return challenge if message.get("type") == "url_verification" and isinstance(challenge, str) else None
 
 
-def _none(secret: str, headers: Headers, body: bytes) -> str | None:
+def secret_header_of(preset: str, header: str | None, headers: Headers) -> str | None:
+    """The header that carries the secret itself, which is not the function's business; None where nothing does."""
+    if preset != "shared_secret":
+        return None
+    return next((name for name in _secret_headers(header) if headers.get(name)), None)
+
+
+def _secret_headers(header: str | None) -> tuple[str, ...]:
+    return SECRET_HEADERS if header is None else (header,)
+
+
+def _none(rules: Rules, headers: Headers, body: bytes) -> str | None:
     return None
 
 
-def _hmac(secret: str, headers: Headers, body: bytes) -> str | None:
-    given = _header(headers, "x-signature", "x-signature-256").removeprefix("sha256=").lower()
-    _demand_equal([given], _hex(secret, body))
+def _shared_secret(rules: Rules, headers: Headers, body: bytes) -> str | None:
+    given = _header(headers, *_secret_headers(rules.header))
+    scheme, _, token = given.partition(" ")
+    given = token.strip() if scheme.lower() == "bearer" else given
+    _demand_equal([given], rules.secrets, "The secret in the header is not that of this webhook.")
     return headers.get("x-message-id") or None
 
 
-def _github(secret: str, headers: Headers, body: bytes) -> str | None:
-    _demand_equal([_header(headers, "x-hub-signature-256")], f"sha256={_hex(secret, body)}")
+def _hmac(rules: Rules, headers: Headers, body: bytes) -> str | None:
+    names = ("x-signature", "x-signature-256") if rules.header is None else (rules.header,)
+    given = _header(headers, *names).removeprefix("sha256=")
+    digests = [hmac.digest(secret.encode(), body, "sha256") for secret in rules.secrets]
+    if len(given) == HEX_LENGTH:
+        _demand_equal([given.lower()], [digest.hex() for digest in digests])
+    else:
+        _demand_equal([given], [base64.b64encode(digest).decode() for digest in digests])
+    return headers.get("x-message-id") or None
+
+
+def _github(rules: Rules, headers: Headers, body: bytes) -> str | None:
+    given = _header(headers, "x-hub-signature-256")
+    _demand_equal([given], [f"sha256={_hex(secret, body)}" for secret in rules.secrets])
     return headers.get("x-github-delivery") or None
 
 
-def _stripe(secret: str, headers: Headers, body: bytes) -> str | None:
+def _stripe(rules: Rules, headers: Headers, body: bytes) -> str | None:
     parts = [part.strip().partition("=") for part in _header(headers, "stripe-signature").split(",")]
     timestamp = next((value for name, _, value in parts if name == "t"), "")
-    _demand_fresh(timestamp)
-    expected = _hex(secret, timestamp.encode() + b"." + body)
-    _demand_equal([value for name, _, value in parts if name == "v1"], expected)
+    _demand_fresh(timestamp, rules.window)
+    signed = timestamp.encode() + b"." + body
+    given = [value for name, _, value in parts if name == "v1"]
+    _demand_equal(given, [_hex(secret, signed) for secret in rules.secrets])
     return _text(_json_object(body).get("id"))
 
 
-def _slack(secret: str, headers: Headers, body: bytes) -> str | None:
+def _slack(rules: Rules, headers: Headers, body: bytes) -> str | None:
     timestamp = _header(headers, "x-slack-request-timestamp")
-    _demand_fresh(timestamp)
-    expected = _hex(secret, b"v0:" + timestamp.encode() + b":" + body)
-    _demand_equal([_header(headers, "x-slack-signature")], f"v0={expected}")
+    _demand_fresh(timestamp, rules.window)
+    signed = b"v0:" + timestamp.encode() + b":" + body
+    given = _header(headers, "x-slack-signature")
+    _demand_equal([given], [f"v0={_hex(secret, signed)}" for secret in rules.secrets])
     return _text(_json_object(body).get("event_id"))
 
 
-def _standard(secret: str, headers: Headers, body: bytes) -> str | None:
+def _standard(rules: Rules, headers: Headers, body: bytes) -> str | None:
     message_id = _header(headers, "webhook-id", "svix-id")
     timestamp = _header(headers, "webhook-timestamp", "svix-timestamp")
-    _demand_fresh(timestamp)
+    _demand_fresh(timestamp, rules.window)
     signed = f"{message_id}.{timestamp}.".encode() + body
-    expected = base64.b64encode(hmac.digest(_standard_key(secret), signed, "sha256")).decode()
-    given = _header(headers, "webhook-signature", "svix-signature").split()
-    _demand_equal([value for version, _, value in (one.partition(",") for one in given) if version == "v1"], expected)
+    digests = [hmac.digest(_standard_key(secret), signed, "sha256") for secret in rules.secrets]
+    given = [one.partition(",") for one in _header(headers, "webhook-signature", "svix-signature").split()]
+    _demand_equal(
+        [value for version, _, value in given if version == "v1"],
+        [base64.b64encode(digest).decode() for digest in digests],
+    )
     return message_id
 
 
-_PRESETS: dict[str, Callable[[str, Headers, bytes], str | None]] = {
+_PRESETS: dict[str, Callable[[Rules, Headers, bytes], str | None]] = {
     "none": _none,
+    "shared_secret": _shared_secret,
     "hmac": _hmac,
     "github": _github,
     "stripe": _stripe,
@@ -125,27 +169,39 @@ def _header(headers: Headers, *names: str) -> str:
     for name in names:
         if headers.get(name):
             return headers[name]
-    raise Problem(401, "invalid_signature", f"The header {names[0]} is missing.")
+    others = f" (nor is there {' or '.join(names[1:])})" if names[1:] else ""
+    raise Problem(
+        401,
+        "invalid_signature",
+        f"The header {names[0]} is missing{others}.",
+        "Check that the sender is set up to sign, and that the webhook has the preset of this sender.",
+    )
 
 
-def _demand_equal(given: list[str], expected: str) -> None:
+def _demand_equal(
+    given: Sequence[str], expected: Sequence[str], otherwise: str = "The signature does not fit the body."
+) -> None:
     # No short cut at the first match: the time must not tell which one was near.
-    matches = [hmac.compare_digest(one.encode(), expected.encode()) for one in given]
+    matches = [hmac.compare_digest(one.encode(), good.encode()) for one in given for good in expected]
     if not any(matches):
         raise Problem(
             401,
             "invalid_signature",
-            "The signature does not fit the body.",
-            "Check that the sender signs with this webhook's secret, and that nothing on the way changes the body.",
+            otherwise,
+            "Check that the sender has this webhook's secret, and that nothing on the way changes the body.",
         )
 
 
-def _demand_fresh(timestamp: str) -> None:
+def _demand_fresh(timestamp: str, window: int) -> None:
     if not timestamp.isascii() or not timestamp.isdecimal() or len(timestamp) > 12:
-        raise Problem(401, "invalid_signature", "The signature has no timestamp.")
-    if abs(time.time() - int(timestamp)) > TOLERANCE_SECONDS:
+        raise Problem(401, "invalid_signature", "The signature has no timestamp, in seconds since 1970.")
+    age = time.time() - int(timestamp)
+    if abs(age) > window:
         raise Problem(
-            401, "stale_signature", f"The signature is more than {TOLERANCE_SECONDS // 60} minutes old or ahead."
+            401,
+            "stale_signature",
+            f"The message was signed {abs(age):.0f} seconds {'ago' if age > 0 else 'ahead'}; {window} are allowed.",
+            "Sign each try anew, and check the clocks of both sides.",
         )
 
 

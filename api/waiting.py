@@ -55,6 +55,11 @@ class Replies:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    @property
+    def released(self) -> bool:
+        """Whether the process is about to end."""
+        return self._released
+
     def release(self) -> None:
         """Send everybody who waits away without an answer, now and from now on: the process is about to end."""
         self._released = True

@@ -1,5 +1,7 @@
-"""The benchmark that `make bench` runs; the others are modules of their own: python -m bench.schedules URL, …"""
+"""python -m bench NAME runs the benchmark bench/NAME.py; without a name, the one over HTTP that `make bench` runs."""
 
-from bench.http_noop import main
+import importlib
+import sys
 
-main()
+name = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "http_noop"
+importlib.import_module(f"bench.{name}").main()

@@ -13,6 +13,8 @@ import psycopg
 from cli.postgres import EmbeddedPostgres
 from tests.databases import Database
 
+PASSWORDS = secrets.token_urlsafe(16), secrets.token_urlsafe(16)  # roles belong to the server, not to a database
+
 
 @contextmanager
 def server() -> Iterator[str]:
@@ -31,4 +33,4 @@ def new_database(server: str) -> Database:
     name = f"bench_{secrets.token_hex(4)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {name}")
-    return Database.create(server, name, secrets.token_urlsafe(16), secrets.token_urlsafe(16))
+    return Database.create(server, name, *PASSWORDS)

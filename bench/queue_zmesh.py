@@ -29,13 +29,16 @@ INSERT = "insert into zmesh.invocations (function, payload) select 'greet', %s f
 
 
 class NoSandbox:
-    """Every run succeeds at once."""
+    """Every run succeeds, at once or after some time."""
 
-    def __init__(self, on_start: Callable[[], None]) -> None:
+    def __init__(self, on_start: Callable[[], None], run_ms: int) -> None:
         self._on_start = on_start
+        self._run_ms = run_ms
 
     async def run(self, request: RunRequest, cancel: asyncio.Event) -> Outcome:
         self._on_start()
+        if self._run_ms:
+            await asyncio.sleep(self._run_ms / 1000)
         return Outcome("success", request.payload_json, None, None, [], 1, 1, 1)
 
 
@@ -49,12 +52,14 @@ def prepare(database: Database, slots: int) -> TestProject:
 
 
 @asynccontextmanager
-async def listener(database: Database, slots: int, on_start: Callable[[], None]) -> AsyncIterator[None]:
+async def listener(
+    database: Database, slots: int, on_start: Callable[[], None], run_ms: int = 0
+) -> AsyncIterator[None]:
     """A listener that works until the block ends."""
     settings = Settings(database_url=database.listener_url, secret_key=database.secret_key, slots=slots)
     stop = asyncio.Event()
     async with connection_pool(database.listener_url) as pool:
-        sandbox: Any = NoSandbox(on_start)
+        sandbox: Any = NoSandbox(on_start, run_ms)
         work = asyncio.create_task(Listener(settings, sandbox, pool).run(stop))
         try:
             yield

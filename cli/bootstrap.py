@@ -34,8 +34,7 @@ def bootstrap(
     Raises psycopg.Error, SealingError where the project was made under another key, DomainError for a bad name.
     """
     with psycopg.connect(admin_url, autocommit=True, application_name="zmesh bootstrap") as connection:
-        slug = connection.execute("select zmesh.slug_of(%s)", (project_name,)).fetchone()
-        project = accounts.find_project(connection, slug[0] if slug else "")
+        project = accounts.find_project(connection, accounts.slug_of(connection, project_name))
         if project is None:
             project = accounts.create_project(connection, sealer, project_name)
         user_id = accounts.ensure_user(connection, admin_email, admin_password)

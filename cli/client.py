@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
-from cli.config import Connection, read_json, write_private_json
+from cli.config import Connection, locked, read_json, write_private_json
 from cli.errors import CliError
 
 Json = Any
 REQUEST_SECONDS = 60
+RECONNECT_SECONDS = 1.0
+RECONNECTIONS = 30
 PAGE = 100
 
 
@@ -57,7 +60,8 @@ class Client:
         seconds: float = REQUEST_SECONDS,
     ) -> Response:
         """Send as the logged-in person; a body of bytes goes as it is. Raises CliError."""
-        if not self.connection.token and not self.connection.credentials:
+        can_renew = bool(self.connection.credentials or self.connection.refresh_token)
+        if not self.connection.token and not can_renew:
             raise CliError(
                 f"No token for {self.connection.url}.",
                 code="not_logged_in",
@@ -68,7 +72,7 @@ class Client:
         try:
             return self._send_as_person(method, path, body, headers, seconds)
         except ApiError as error:
-            if error.status != http.client.UNAUTHORIZED or not self.connection.credentials:
+            if error.status != http.client.UNAUTHORIZED or not can_renew:
                 raise
             self._renew()
             return self._send_as_person(method, path, body, headers, seconds)
@@ -96,16 +100,63 @@ class Client:
                 return
             query["cursor"] = page["next_cursor"]
 
+    def events(self, path: str) -> Iterator[tuple[str, Json]]:
+        """Server-sent events, by name and data, up to the one named end; a lost connection is taken up again."""
+        self.call("GET", path)  # says what is wrong, and renews the token
+        last, failures = "", 0
+        while True:
+            headers = {"Authorization": f"Bearer {self.connection.token}", "Accept": "text/event-stream"}
+            request = urllib.request.Request(self.connection.url + path, headers={**headers, "Last-Event-ID": last})
+            try:
+                with _opener(request.host).open(request, timeout=REQUEST_SECONDS) as answer:
+                    for event in _events(answer):
+                        name, last, data = event
+                        failures = 0
+                        yield name, data
+                        if name == "end":
+                            return
+            except urllib.error.HTTPError as answer:
+                with answer:
+                    _response(answer.code, answer.headers, answer.read())
+            except (OSError, http.client.HTTPException) as error:
+                if failures >= RECONNECTIONS:
+                    raise self._unreachable(error) from error
+            failures += 1
+            time.sleep(RECONNECT_SECONDS)
+
     def log_in(self, credentials: dict[str, str]) -> Json:
         """Token, time of expiry and project for an address and password."""
         return self.call_openly("POST", "/auth/login", credentials).body
 
+    def switch_project(self, project_id: str | None) -> None:
+        """Work in another project from now on; None is the oldest one. Raises CliError where no login was stored."""
+        if not self.connection.refresh_token:
+            raise CliError(
+                "Only what `zmesh login` began can change its project.",
+                code="not_logged_in",
+                hint="Run `zmesh login --project …` in a folder without a .zmesh, or set ZMESH_TOKEN.",
+            )
+        self._refresh(project_id)
+
     def _renew(self) -> None:
-        session = self.log_in(self.connection.credentials)
-        self.connection.token = session["token"]
+        if self.connection.refresh_token:
+            self._refresh(self.connection.project_id)
+            return
+        self.connection.token = self.log_in(self.connection.credentials)["token"]
         path = self.connection.file
         if path is not None and (stored := read_json(path)) is not None:
-            write_private_json(path, {**stored, "token": session["token"]})
+            write_private_json(path, {**stored, "token": self.connection.token})
+
+    def _refresh(self, project_id: str | None) -> None:
+        path = self.connection.file
+        assert path is not None
+        with locked(path):
+            stored = read_json(path) or {}
+            if stored.get("token") == self.connection.token or project_id != self.connection.project_id:
+                body = {"refresh_token": stored.get("refresh_token"), "project": project_id}
+                stored |= self.call_openly("POST", "/auth/refresh", body).body
+                write_private_json(path, stored)
+            self.connection.token = stored["token"]  # perhaps another command has just renewed it
 
     def _send_as_person(
         self, method: str, path: str, body: Json, headers: dict[str, str] | None, seconds: float
@@ -146,6 +197,18 @@ def quoted(name: str) -> str:
     return urllib.parse.quote(name, safe="")
 
 
+def _events(lines: Iterable[bytes]) -> Iterator[tuple[str, str, Json]]:
+    """Name, id and data of each event of a stream."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, separator, value = line.decode().rstrip("\r\n").partition(": ")
+        if separator and name:
+            fields[name] = value
+        elif "data" in fields:
+            yield fields.get("event", "message"), fields.get("id", ""), json.loads(fields["data"])
+            fields = {}
+
+
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A redirect would carry the token to another address."""
 
@@ -181,6 +244,6 @@ def _response(status: int, headers: Message, raw: bytes) -> Response:
 def _problem(status: int, body: dict[str, Json]) -> ApiError:
     message = str(body.get("detail") or body.get("title") or status)
     code, hint = str(body.get("code") or "unknown"), str(body.get("hint") or "")
-    if code.startswith("token_"):
+    if code.startswith("token_") or code in ("session_ended", "invalid_refresh_token"):
         hint = "Run `zmesh login` again, or set ZMESH_TOKEN to a valid one."
     return ApiError(status, message, code=code, hint=hint)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +20,16 @@ HOME_NAME = ".zmesh"
 
 @dataclass(slots=True)
 class Connection:
-    """Where the API is and what we may show it. `file` is where a renewed token belongs."""
+    """Where the API is and what we may show it. `file` is where a renewed token belongs; the token is renewed with
+    the refresh token, or with the credentials."""
 
     url: str
     token: str | None = None
     api_key: str | None = None
     file: Path | None = None
     credentials: dict[str, str] = field(default_factory=dict)
+    refresh_token: str | None = None
+    project_id: str | None = None
 
 
 def find_connection(url: str | None, token: str | None, api_key: str | None) -> Connection:
@@ -44,6 +50,24 @@ def store_login(session: dict[str, Any]) -> Path:
     path = _login_file()
     write_private_json(path, session)
     return path
+
+
+def stored_login() -> Connection | None:
+    """What `login` stored."""
+    return _from_login()
+
+
+def forget_login() -> None:
+    """Remove what `login` stored."""
+    _login_file().unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time: a refresh token is good once, and who uses it twice is logged out."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write_private_json(path: Path, data: dict[str, Any]) -> None:
@@ -104,7 +128,15 @@ def _from_dev_json() -> Connection | None:
 def _from_login() -> Connection | None:
     path = _login_file()
     data = read_json(path)
-    return None if data is None else Connection(_field(data, "url", path), _field(data, "token", path), file=path)
+    if data is None:
+        return None
+    return Connection(
+        _field(data, "url", path),
+        _field(data, "token", path),
+        file=path,
+        refresh_token=_field(data, "refresh_token", path),
+        project_id=_field(data, "project_id", path),
+    )
 
 
 def _field(data: dict[str, Any], name: str, path: Path) -> str:

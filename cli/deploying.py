@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -74,25 +74,71 @@ def read_function(path: Path, name: str | None = None) -> dict[str, Any]:
     return {"name": name or path.stem, "language": language, "code": code}
 
 
-def deploy(client: Client, wanted: Mapping[str, Any]) -> Deployment:
-    """Create or update the function named in `wanted`; only what differs is sent, variables are added to those set.
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """The files to deploy: of a folder those of a known language whose names begin with no dot or underscore.
 
     Raises CliError.
     """
-    before = look_up_function(client, wanted["name"])
-    if before is None:
-        return Deployment(None, client.call("POST", "/functions", dict(wanted)).body)
-    return change(client, before, {key: value for key, value in wanted.items() if key != "name"})
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = [file for file in sorted(path.iterdir()) if _is_function(file)]
+        if not inside:
+            raise CliError(
+                f"{path} has no function in it.",
+                code="file_not_found",
+                hint=f"A function is one file, with one of the endings {' '.join(LANGUAGES)}.",
+            )
+        files += inside
+    return files
+
+
+def _is_function(file: Path) -> bool:
+    return (
+        file.is_file()
+        and file.suffix in LANGUAGES
+        and not file.name.startswith((".", "_"))
+        and not file.name.endswith((".d.ts", ".d.mts", ".d.cts"))
+    )
+
+
+def deploy(client: Client, wanted: Sequence[Mapping[str, Any]]) -> list[Deployment]:
+    """Create or update the functions named in `wanted`, all of them or none; variables are added to those set.
+
+    Raises CliError.
+    """
+    before = [look_up_function(client, one["name"]) for one in wanted]
+    changes = [_changes(old, one) for old, one in zip(before, wanted, strict=True)]
+    sent = [
+        {**change, "name": old["name"], "revision": old["revision"]} if old else change
+        for old, change in zip(before, changes, strict=True)
+        if change
+    ]
+    answer = client.call("POST", "/deployments", {"functions": sent}).body["items"] if sent else []
+    after = iter([item["function"] for item in answer])
+    return [
+        Deployment(old, next(after) if change else old or {}, tuple(change) if old else ())
+        for old, change in zip(before, changes, strict=True)
+    ]
 
 
 def change(client: Client, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> Deployment:
     """Send what differs from `before`, unless somebody else has changed the function since. Raises CliError."""
-    target = dict(wanted)
-    if "env_vars" in target:
-        target["env_vars"] = {**before["env_vars"], **target["env_vars"]}
-    changes = {key: value for key, value in target.items() if before[key] != value}
+    changes = _changes(before, wanted)
     if not changes:
         return Deployment(before, before)
     unchanged_since = {"If-Match": f'"{before["revision"]}"'}
     after = client.call("PATCH", f"/functions/{before['id']}", changes, headers=unchanged_since).body
     return Deployment(before, after, tuple(changes))
+
+
+def _changes(before: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What differs; for a new function everything."""
+    if before is None:
+        return dict(wanted)
+    target = {key: value for key, value in wanted.items() if key != "name"}
+    if "env_vars" in target:
+        target["env_vars"] = {**before["env_vars"], **target["env_vars"]}
+    return {key: value for key, value in target.items() if before[key] != value}

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -17,6 +17,7 @@ import psycopg
 import rich_click as click
 from psycopg import sql
 
+from api.tokens import Identity, Tokens
 from cli.bootstrap import Bootstrapped, bootstrap
 from cli.client import ApiError, Client
 from cli.config import HOME_NAME, Connection
@@ -38,7 +39,8 @@ START_SECONDS = 60
 STOP_SECONDS = 10
 DRAIN_SECONDS = 5
 WATCH_SECONDS = 0.2
-FOR_THE_LISTENER = ("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED")
+TOKEN_LIFETIME = timedelta(hours=12)  # of the one in dev.json; what a login gives is shorter
+FOR_THE_LISTENER = ("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED", "ZMESH_CALLBACK_NETWORKS")
 
 
 class Stopped(BaseException):
@@ -57,6 +59,7 @@ class Dev:
         self._postgres: EmbeddedPostgres | None = None
         self._services: list[Service] = []
         self._facts: dict[str, str] = {}
+        self._made: Bootstrapped | None = None
         self._renew_token_at = 0.0
         self._stopping = False
 
@@ -87,7 +90,7 @@ class Dev:
         self._claim_port()
         admin_url = self._start_database()
         self._step("Preparing the database")
-        made = self._prepare_database(admin_url, secrets)
+        self._made = made = self._prepare_database(admin_url, secrets)
         self._step("Starting the API and a listener")
         self._start_services(admin_url, secrets)
         client = self._wait_for_health(secrets)
@@ -212,16 +215,12 @@ class Dev:
 
     def _renew_token(self) -> None:
         """Write dev.json with a fresh token, and note when the next one is due."""
-        credentials = {
-            "email": self._facts["admin_email"],
-            "password": self._facts["admin_password"],
-            "project": self._facts["project_id"],
-        }
-        session = Client(Connection(self._facts["url"])).log_in(credentials)
-        self._facts["token"] = session["token"]
+        assert self._made is not None
+        tokens = Tokens(self._home.secrets().jwt_secret_key)
+        admin = Identity(self._made.user_id, self._made.project.id)
+        self._facts["token"], _ = tokens.issue(admin, TOKEN_LIFETIME)
         self._home.write_facts(self._facts)
-        lifetime = datetime.fromisoformat(session["expires_at"]).timestamp() - time.time()
-        self._renew_token_at = time.monotonic() + lifetime / 2
+        self._renew_token_at = time.monotonic() + TOKEN_LIFETIME.total_seconds() / 2
 
     def _deploy_examples(self, client: Client) -> None:
         deployed = self._home.deployed_examples()
@@ -267,9 +266,7 @@ class Dev:
             if self._postgres.admin_url != before:
                 raise CliError("PostgreSQL's port was taken by another program.", code="postgres_failed")
         if time.monotonic() > self._renew_token_at:
-            self._renew_token_at = time.monotonic() + WATCH_SECONDS * 100
-            with suppress(CliError):  # the API may be on its way back
-                self._renew_token()
+            self._renew_token()
 
     def _stop(self) -> None:
         self._stopping = True

@@ -8,16 +8,15 @@ from typing import Any
 
 import rich_click as click
 
-from cli.client import ApiError, Client
+from cli.client import Client
 from cli.connecting import connected, find_function
-from cli.deploying import Deployment, change, deploy, read_function
-from cli.errors import CliError, CommandFailed
+from cli.deploying import Deployment, change, deploy, files_of, read_function
 from cli.history import logs
 from cli.invoking import invoke
-from cli.output import ago, output_option, print_code, print_json, print_table, progress, style
+from cli.output import ago, output_option, print_code, print_json, print_table, style
 from cli.settings import settings_of, settings_options
+from cli.versions import DIFF_COLOURS, alias, diff, rollback, version_of, versions
 
-DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 NOT_SETTINGS = ("project_id", "code", "env_vars", "created_at", "updated_at", "revision")
 ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_black"}
 
@@ -29,6 +28,8 @@ def functions() -> None:
 
 functions.add_command(invoke)
 functions.add_command(logs)
+for command in (versions, diff, rollback, alias):
+    functions.add_command(command)
 
 
 @functions.command("deploy")
@@ -38,31 +39,20 @@ functions.add_command(logs)
 @output_option
 @connected
 def deploy_files(client: Client, files: tuple[Path, ...], name: str | None, output: str, **options: Any) -> None:
-    """Create functions from files, or update them.
+    """Create functions from files, or update them: all of them, or none when one cannot be.
 
-    What changes is shown; a function that is as wanted already is left alone.
+    A folder stands for the functions in it. What changes is shown; what is as wanted already is left alone.
     """
+    files = tuple(files_of(files))
     if name and len(files) > 1:
         raise click.UsageError("--name goes with one file only.")
-    wanted = settings_of(options)
-    done, failed = [], False
-    for file in files:
-        try:
-            deployment = deploy(client, {**read_function(file, name), **wanted})
-        except CliError as error:
-            if len(files) == 1:
-                raise
-            failed = True
-            progress(f"{file}:")
-            error.show()
-            continue
-        done.append(deployment)
-        if output == "table":
-            _show_deployment(deployment)
+    settings = settings_of(options)
+    done = deploy(client, [{**read_function(file, name), **settings} for file in files])
     if output == "json":
         print_json([_described(deployment) for deployment in done])
-    if failed:
-        raise CommandFailed
+        return
+    for deployment in done:
+        _show_deployment(deployment)
 
 
 @functions.command("update")
@@ -134,11 +124,14 @@ def list_functions(client: Client, tag: str | None, output: str) -> None:
 
 @functions.command("show")
 @click.argument("name")
+@click.option("--version", type=click.IntRange(1), help="Code, entry point and language of this version.")
 @output_option
 @connected
-def show(client: Client, name: str, output: str) -> None:
+def show(client: Client, name: str, version: int | None, output: str) -> None:
     """Show a function's settings and code."""
     function = find_function(client, name)
+    if version is not None:
+        function |= version_of(client, function, version)
     if output == "json":
         print_json(function)
         return
@@ -151,55 +144,6 @@ def show(client: Client, name: str, output: str) -> None:
         click.echo(f"{style(f'{key:<24}', dim=True)}{text}".rstrip())
     click.echo()
     print_code(function["code"], function["language"])
-
-
-@functions.command("versions")
-@click.argument("name")
-@output_option
-@connected
-def versions(client: Client, name: str, output: str) -> None:
-    """List the versions of a function, the newest first."""
-    found = list(client.items(f"/functions/{find_function(client, name)['id']}/versions"))
-    if output == "json":
-        print_json(found)
-        return
-    rows = [
-        [
-            str(version["version"]),
-            "current" if version["current"] else "",
-            ago(version["created_at"]),
-            version["language"],
-            version["entry_point"],
-            f"{len(version['code'].splitlines())} lines",
-        ]
-        for version in found
-    ]
-    print_table(("version", "", "deployed", "language", "entry point", "code"), rows, "No versions.")
-
-
-@functions.command("rollback")
-@click.argument("name")
-@click.argument("version", type=click.IntRange(1))
-@output_option
-@connected
-def rollback(client: Client, name: str, version: int, output: str) -> None:
-    """Restore an older version. What is current is kept as a version too, so a rollback can be undone."""
-    function = find_function(client, name)
-    try:
-        restored = client.call("POST", f"/functions/{function['id']}/versions/{version}/rollback").body
-    except ApiError as error:
-        if error.code != "version_not_found":
-            raise
-        slug = function["slug"]
-        raise CliError(
-            f"{slug} has no version {version}.", code=error.code, hint=f"See `zmesh functions versions {slug}`."
-        ) from error
-    if output == "json":
-        print_json(restored)
-    else:
-        click.echo(
-            f"{style(restored['slug'], bold=True)} is now what version {version} was, as version {restored['version']}."
-        )
 
 
 @functions.command("delete")

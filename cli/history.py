@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import rich_click as click
 
 from cli.client import Client
 from cli.connecting import connected, find_function
+from cli.errors import CliError
 from cli.output import local_time, output_option, print_json, progress, style
 
 FOLLOW_SECONDS = 1.0
+MOST_FOLLOWED = 16
 ENDED = ("success", "error", "timeout", "cancelled")
 STATUS_COLOURS = {"success": "green", "error": "red", "timeout": "red", "cancelled": "yellow"}
 LEVEL_COLOURS = {"error": "red", "warning": "yellow", "debug": "bright_black"}
@@ -26,7 +29,7 @@ Invocation = dict[str, Any]
 @click.command()
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many invocations.")
-@click.option("--follow", is_flag=True, help="Stay, and print each invocation as it ends.")
+@click.option("--follow", is_flag=True, help="Stay, and print lines as they come; in JSON, each invocation as it ends.")
 @output_option
 @connected
 def logs(client: Client, name: str, limit: int, follow: bool, output: str) -> None:
@@ -39,11 +42,65 @@ def logs(client: Client, name: str, limit: int, follow: bool, output: str) -> No
     if not recent:
         progress(f"{name} was not invoked yet. Try: zmesh functions invoke {name}")
     for invocation in recent if not follow else [i for i in recent if i["status"] in ENDED]:
-        _show(invocation, output)
+        show(invocation, output)
     if follow:
         known = {invocation["id"] for invocation in recent if invocation["status"] in ENDED}
-        for invocation in _newly_ended(client, path, known, recent[0]["id"] if recent else ""):
-            _show(invocation, output)
+        oldest = recent[0]["id"] if recent else ""
+        if output == "table":
+            Following(client, path, known).run(oldest)
+        for invocation in _newly_ended(client, path, known, oldest):
+            show(invocation, output)
+
+
+class Following:
+    """Prints what a function's invocations print, line by line, each followed on a connection of its own."""
+
+    def __init__(self, client: Client, path: str, known: set[str]) -> None:
+        self._client = client
+        self._path = path
+        self._known = known  # printed, or being followed
+        self._followed = 0
+        self._lock = threading.Lock()
+
+    def run(self, oldest: str) -> NoReturn:
+        """For ever. Ids grow with time: no invocation before `oldest` is of interest."""
+        while True:
+            recent = list(
+                itertools.takewhile(lambda i: i["id"] >= oldest, self._client.items(self._path))  # noqa: B023
+            )
+            for invocation in reversed(recent):
+                self._look_at(invocation)
+            waiting = [i["id"] for i in recent if i["id"] not in self._known]
+            oldest = min(waiting, default=recent[0]["id"] if recent else oldest)
+            time.sleep(FOLLOW_SECONDS)
+
+    def _look_at(self, invocation: Invocation) -> None:
+        if invocation["id"] in self._known:
+            return
+        if invocation["status"] in ENDED:
+            self._known.add(invocation["id"])
+            with self._lock:
+                show(invocation, "table")
+        elif invocation["status"] == "running" and self._followed < MOST_FOLLOWED:
+            self._known.add(invocation["id"])
+            self._followed += 1
+            threading.Thread(target=self._follow, args=(invocation["id"],), daemon=True).start()
+
+    def _follow(self, id: str) -> None:
+        try:
+            for name, data in self._client.events(f"/invocations/{id}/logs"):
+                with self._lock:
+                    if name == "log":
+                        print_line(data, id)
+                        sys.stdout.flush()
+            ended = self._client.call("GET", f"/invocations/{id}").body
+            with self._lock:
+                show({**ended, "logs": [], "logs_truncated": False}, "table")
+        except CliError as error:
+            with self._lock:
+                error.show()
+        finally:
+            self._followed -= 1
 
 
 def _newly_ended(client: Client, path: str, known: set[str], oldest: str) -> Iterator[Invocation]:
@@ -58,15 +115,26 @@ def _newly_ended(client: Client, path: str, known: set[str], oldest: str) -> Ite
         oldest = min((i["id"] for i in recent if i["status"] not in ENDED), default=recent[0]["id"])
 
 
-def _show(invocation: Invocation, output: str) -> None:
+def show(invocation: Invocation, output: str) -> None:
     if output == "json":  # one line each, so that a program can read while it follows
         click.echo(json.dumps(invocation, ensure_ascii=False))
     else:
-        _print_invocation(invocation)
+        print_invocation(invocation)
     sys.stdout.flush()
 
 
-def _print_invocation(invocation: Invocation) -> None:
+def print_invocation(invocation: Invocation) -> None:
+    click.echo(heading(invocation))
+    if invocation["logs_truncated"]:
+        click.echo(style("    (earlier lines left out)", dim=True))
+    for line in invocation["logs"]:
+        print_line(line)
+    if error := invocation["error"]:
+        click.echo(f"    {style(error['type'], fg='red')}: {error['message']}")
+
+
+def heading(invocation: Invocation) -> str:
+    """What is known of an invocation, in one line."""
     status = invocation["status"]
     facts = [
         local_time(invocation["created_at"]),
@@ -77,12 +145,11 @@ def _print_invocation(invocation: Invocation) -> None:
         f"attempt {invocation['attempt']}" if invocation["attempt"] > 1 else "",
         style(invocation["id"], dim=True),
     ]
-    click.echo("  ".join(fact for fact in facts if fact))
-    if invocation["logs_truncated"]:
-        click.echo(style("    (earlier lines left out)", dim=True))
-    for line in invocation["logs"]:
-        at = datetime.fromisoformat(line["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        level = style(f"{line['level']:<7}", fg=LEVEL_COLOURS.get(line["level"]))
-        click.echo(f"    {style(at, dim=True)} {level} {line['message']}")
-    if error := invocation["error"]:
-        click.echo(f"    {style(error['type'], fg='red')}: {error['message']}")
+    return "  ".join(fact for fact in facts if fact)
+
+
+def print_line(line: dict[str, Any], id: str = "") -> None:
+    """A line of a log; the end of an id tells which invocation it is of."""
+    at = datetime.fromisoformat(line["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    level = style(f"{line['level']:<7}", fg=LEVEL_COLOURS.get(line["level"]))
+    click.echo(f"    {style(f'{at} {id[-6:]}'.rstrip(), dim=True)} {level} {line['message']}")

@@ -23,15 +23,25 @@ RUNNING = ("queued", "running")
 @click.argument("name")
 @click.option("--data", default="{}", show_default=True, metavar="JSON", help="Payload: JSON, @FILE, or - for stdin.")
 @click.option("--async", "detached", is_flag=True, help="Do not wait for the result.")
+@click.option("--version", metavar="VERSION", help="A version to run, or an alias that chooses one.")
+@click.option("--delay", metavar="SECONDS", help="Not before so many seconds have passed; does not wait.")
+@click.option("--run-at", metavar="TIME", help="Not before this time; does not wait.")
+@click.option("--expires-at", metavar="TIME", help="Not started later than this.")
+@click.option("--priority", help="From -100 to 100; higher goes first.")
+@click.option("--max-attempts", help="How often it is tried at most.")
+@click.option("--concurrency-key", metavar="KEY", help="Of those with the same key, one runs at a time.")
+@click.option("--callback-url", metavar="URL", help="Where to send how it ended, signed.")
+@click.option("--idempotency-key", metavar="KEY", help="Invokes once, however often it is asked.")
 @output_option
 @connected
-def invoke(client: Client, name: str, data: str, detached: bool, output: str) -> None:
+def invoke(client: Client, name: str, data: str, detached: bool, output: str, **options: str | None) -> None:
     """Invoke a function and print its result.
 
     On a terminal that is the result alone; in JSON it is the whole answer, with status, duration_ms and error.
     Ends with status 1 when the function fails.
     """
-    response = _invoke(client, name, read_payload(data).encode(), detached)
+    detached = detached or options["delay"] is not None or options["run_at"] is not None
+    response = _invoke(client, name, read_payload(data).encode(), _headers(options, detached=detached))
     answer = response.body
     if not isinstance(answer, dict) or answer.get("invocation_id") != response.invocation_id:
         _print_raw(response)
@@ -50,8 +60,16 @@ def invoke(client: Client, name: str, data: str, detached: bool, output: str) ->
         _fail(answer, name, output)
 
 
-def _invoke(client: Client, name: str, payload: bytes, detached: bool) -> Response:
-    headers = {"Prefer": "respond-async"} if detached else {}
+def _headers(options: dict[str, str | None], *, detached: bool) -> dict[str, str]:
+    key = options.pop("idempotency_key")
+    return {
+        **({"Prefer": "respond-async"} if detached else {}),
+        **({"Idempotency-Key": key} if key else {}),
+        **{f"X-Zmesh-{name.replace('_', '-')}": value for name, value in options.items() if value is not None},
+    }
+
+
+def _invoke(client: Client, name: str, payload: bytes, headers: dict[str, str]) -> Response:
     if client.connection.token or not client.connection.api_key:
         path, body = f"/functions/{quoted(name)}/invoke", b'{"payload": ' + payload + b"}"
         try:

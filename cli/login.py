@@ -1,33 +1,50 @@
-"""`zmesh login`."""
+"""`zmesh login` and `zmesh logout`."""
 
 from __future__ import annotations
 
 import rich_click as click
 
+from cli.asking import ask_secret
 from cli.client import Client
-from cli.config import DEFAULT_URL, Connection, dev_home, store_login
+from cli.config import DEFAULT_URL, Connection, dev_home, forget_login, store_login, stored_login
 from cli.output import progress
 
 
 @click.command()
 @click.option("--url", envvar="ZMESH_URL", prompt="Address", default=DEFAULT_URL, help="Address of the API.")
-@click.option("--email", envvar="ZMESH_EMAIL", prompt="E-mail", help="Your e-mail address there.")
+@click.option("--email", envvar="ZMESH_EMAIL", help="Your e-mail address there; asked for where it is missing.")
 @click.option(
     "--password",
     envvar="ZMESH_PASSWORD",
-    prompt="Password",
-    hide_input=True,
     help="Asked for where it is missing; better given as ZMESH_PASSWORD than here.",
 )
 @click.option("--project", help="Id or slug of the project to work in. Default: your oldest one.")
-def login(url: str, email: str, password: str, project: str | None) -> None:
+@click.option("--invitation", help="Accept this invitation, with the password of your account or a new one.")
+def login(url: str, email: str | None, password: str | None, project: str | None, invitation: str | None) -> None:
     """Log in to a platform; later commands go there."""
     url = url.rstrip("/")
-    credentials = {"email": email, "password": password, **({"project": project} if project else {})}
-    session = Client(Connection(url)).log_in(credentials)
-    stored = {name: session[name] for name in ("token", "expires_at", "project_id")}
-    path = store_login({"url": url, "email": email, **stored})
-    progress(f"Logged in to {url} as {email}. The token is in {path}.")
+    client = Client(Connection(url))
+    if invitation is None:
+        email = email or click.prompt("E-mail", err=True)
+        credentials = {"email": email, "password": password or ask_secret("Password")}
+        session = client.log_in({**credentials, **({"project": project} if project else {})})
+    else:
+        accepted = {"token": invitation, "password": password or ask_secret("Password, your own or a new one")}
+        session = client.call_openly("POST", "/auth/accept", accepted).body
+    path = store_login({"url": url, **session})
+    progress(f"Logged in to {url}. The token is in {path}.")
     home = dev_home()
     if home is not None:
         progress(f"Here, though, commands go to the zmesh dev of {home}; use --url or another folder.")
+
+
+@click.command()
+def logout() -> None:
+    """End the session that zmesh login began."""
+    stored = stored_login()
+    if stored is None:
+        progress("You are not logged in.")
+        return
+    Client(stored).call_openly("POST", "/auth/logout", {"refresh_token": stored.refresh_token})
+    forget_login()
+    progress(f"Logged out of {stored.url}.")

@@ -8,17 +8,28 @@ from pathlib import Path
 
 import rich_click as click
 
+from cli.admin import admin
+from cli.callbacks import callbacks
 from cli.changes import changes
 from cli.functions import functions
-from cli.login import login
+from cli.invocations import invocations
+from cli.keys import keys
+from cli.login import login, logout
+from cli.members import members
 from cli.output import output_option
+from cli.projects import projects
 from cli.schedules import schedules
+from cli.webhooks import webhooks
 
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
-        {"name": "Work with functions", "commands": ["functions", "schedules", "changes", "login"]},
-        {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate"]},
+        {
+            "name": "Work with functions",
+            "commands": ["functions", "invocations", "schedules", "webhooks", "changes", "callbacks"],
+        },
+        {"name": "Work with others", "commands": ["login", "logout", "projects", "members", "keys"]},
+        {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate", "admin"]},
     ]
 }
 
@@ -33,9 +44,17 @@ def zmesh() -> None:
 
 
 zmesh.add_command(functions)
+zmesh.add_command(invocations)
 zmesh.add_command(schedules)
+zmesh.add_command(webhooks)
+zmesh.add_command(callbacks)
 zmesh.add_command(changes)
+zmesh.add_command(projects)
+zmesh.add_command(members)
+zmesh.add_command(keys)
 zmesh.add_command(login)
+zmesh.add_command(logout)
+zmesh.add_command(admin)
 
 
 @zmesh.command()

@@ -36,8 +36,8 @@ def run_request(job: Job, database_url: str) -> RunRequest:
     )
 
 
-def ending_of(job: Job, outcome: Outcome) -> Ending:
-    """How the attempt ended; every text in it can be stored."""
+def ending_of(job: Job, outcome: Outcome, written: int = 0) -> Ending:
+    """How the attempt ended; every text in it can be stored. The first lines, as many as are written, are left out."""
     error: dict[str, Any] | None = None
     if outcome.error is not None:
         error = {
@@ -53,8 +53,8 @@ def ending_of(job: Job, outcome: Outcome) -> Ending:
         response=outcome.response,
         error=error,
         logs=[
-            {"at": line.at.isoformat(), "level": line.level, "message": printable(line.message)}
-            for line in outcome.logs
+            {"line": number, "at": line.at.isoformat(), "level": line.level, "message": printable(line.message)}
+            for number, line in enumerate(outcome.logs[written:], written + 1)
         ],
         duration_ms=outcome.duration_ms,
         cpu_ms=outcome.cpu_ms,

@@ -14,8 +14,10 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from listener.callbacks import Callbacks
 from listener.databases import ProjectDatabases
 from listener.endings import Endings
+from listener.live_logs import LiveLogs
 from listener.runs import ending_of, failed_ending, run_request
 from listener.settings import Settings
 from listener.wakeups import Wakeups
@@ -51,8 +53,11 @@ class Listener:
         self._sandbox = sandbox
         self._pool = pool
         self._wakeups = Wakeups(settings.database_url)
-        self._databases = ProjectDatabases(pool, Sealer(settings.secret_key), settings.database_url)
+        sealer = Sealer(settings.secret_key)
+        self._databases = ProjectDatabases(pool, sealer, settings.database_url)
+        self._callbacks = Callbacks(pool, sealer, settings.callback_networks, self._wakeups.callbacks)
         self._endings = Endings(pool, self._written)
+        self._live_logs = LiveLogs(pool)
         self._lease: UUID | None = None
         self._lease_ends = 0.0  # by this process's clock, and never later than by the database's
         self._give_back_at = 0.0
@@ -69,6 +74,8 @@ class Listener:
             for name, duty in (
                 ("wake-ups", self._wakeups.run()),
                 ("endings", self._endings.run()),
+                ("live logs", self._live_logs.run()),
+                ("callbacks", self._callbacks.run()),
                 ("lease", self._keep_lease()),
                 ("guard", self._guard_lease()),
                 ("claims", self._claim_jobs()),
@@ -235,8 +242,9 @@ class Listener:
     async def _run_job(self, lease: UUID, job: Job) -> None:
         try:
             request = run_request(job, await self._databases.url(job.project_id))
-            outcome = await self._sandbox.run(request, cancel=self._running[job.id, job.attempt])
-            ending = ending_of(job, outcome)
+            with self._live_logs.of(job, lease, request.printed) as log_of_run:
+                outcome = await self._sandbox.run(request, cancel=self._running[job.id, job.attempt])
+            ending = ending_of(job, outcome, log_of_run.written)
         except (*DATABASE_TROUBLE, LookupError, SealingError) as error:
             ending = failed_ending(job, "platform_error", f"The project's database is not reachable: {error}")
         except Exception as error:  # a fault of ours must not leave the job running for ever

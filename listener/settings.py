@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 
 class SettingsError(Exception):
@@ -25,7 +26,13 @@ class Settings(BaseModel):
     drain_seconds: float = Field(default=25, ge=0, le=3600)
     lease_seconds: float = Field(default=20, ge=1, le=3600)
     sandbox_required: Literal["full"] | None = None
+    callback_networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = Field(default_factory=list)
     name: str = Field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+
+    @field_validator("callback_networks", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 VARIABLES = {
@@ -36,6 +43,7 @@ VARIABLES = {
     "ZMESH_DRAIN_SECONDS": "drain_seconds",
     "ZMESH_LEASE_SECONDS": "lease_seconds",
     "ZMESH_SANDBOX_REQUIRED": "sandbox_required",
+    "ZMESH_CALLBACK_NETWORKS": "callback_networks",
     "ZMESH_LISTENER_NAME": "name",
 }
 

@@ -8,6 +8,7 @@ import logging
 import psycopg
 from psycopg import AsyncConnection, sql
 
+from sql.callbacks import CALLBACKS_CHANNEL
 from sql.jobs import CANCEL_CHANNEL, JOBS_CHANNEL
 
 log = logging.getLogger(__name__)
@@ -15,12 +16,13 @@ LONGEST_BACKOFF = 5.0
 
 
 class Wakeups:
-    """Sets `jobs` and `cancels` when the database says so. What a notification carries is never looked at:
+    """Sets `jobs`, `cancels` and `callbacks` when the database says so. What a notification carries is never looked at:
     everybody who may connect can send one."""
 
     def __init__(self, database_url: str) -> None:
         self.jobs = asyncio.Event()
         self.cancels = asyncio.Event()
+        self.callbacks = asyncio.Event()
         self._database_url = database_url
 
     async def run(self) -> None:
@@ -31,13 +33,18 @@ class Wakeups:
                 async with await AsyncConnection.connect(
                     self._database_url, autocommit=True, application_name="zmesh listener wake-ups"
                 ) as connection:
-                    for channel in (JOBS_CHANNEL, CANCEL_CHANNEL):
+                    events = {
+                        JOBS_CHANNEL: self.jobs,
+                        CANCEL_CHANNEL: self.cancels,
+                        CALLBACKS_CHANNEL: self.callbacks,
+                    }
+                    for channel in events:
                         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
                     backoff = 0.1
-                    self.jobs.set()  # for what came while nobody listened
-                    self.cancels.set()
+                    for event in events.values():  # for what came while nobody listened
+                        event.set()
                     async for notification in connection.notifies():
-                        (self.cancels if notification.channel == CANCEL_CHANNEL else self.jobs).set()
+                        events[notification.channel].set()
             except (psycopg.Error, OSError) as error:
                 log.warning("wake-ups: %s; polling until the connection is back", str(error).strip())
             await asyncio.sleep(backoff)

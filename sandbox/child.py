@@ -84,7 +84,9 @@ class Child:
     async def run(self, request: RunRequest, cancel: asyncio.Event) -> Outcome:
         """Run one request to its end. This child cannot be used again."""
         limits = request.limits
-        self._seen = seen = Observed(limits, request.runtime, LogKeeper(limits.log_bytes, limits.log_lines))
+        self._seen = seen = Observed(
+            limits, request.runtime, LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
+        )
         self._parser = FrameParser(limits.result_bytes)
         if request.runtime == "node":
             await self._wait_for(self.booted, KILL_GRACE_SECONDS)
@@ -188,7 +190,7 @@ class Child:
 
     def _read_supervision(self) -> None:
         try:
-            message = self._supervision.recv(65536)
+            message = self._last_words()
         except BlockingIOError:
             return
         except OSError:
@@ -202,6 +204,12 @@ class Child:
             self._ended.set_result(None)
         self._settle()
         self.booted.set()
+
+    def _last_words(self) -> bytes:
+        try:
+            return self._supervision.recv(65536)
+        except ConnectionResetError:  # it ended with something of ours unread: that is said first, its report follows
+            return self._supervision.recv(65536)
 
     @staticmethod
     def _read_all_sent(read: Callable[[], bool]) -> None:

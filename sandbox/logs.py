@@ -15,8 +15,9 @@ TAIL_BYTES = 16 * 1024
 class LogKeeper:
     """Lines of one run. Everything it is fed comes from hostile code."""
 
-    def __init__(self, max_bytes: int, max_lines: int) -> None:
-        self.lines: list[LogLine] = []
+    def __init__(self, max_bytes: int, max_lines: int, lines: list[LogLine] | None = None) -> None:
+        """What is kept is added to `lines`."""
+        self.lines: list[LogLine] = [] if lines is None else lines
         self._bytes_left = max_bytes
         self._lines_left = max_lines
         self.full = False

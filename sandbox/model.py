@@ -49,8 +49,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that the run printed."""
+
+    at: datetime
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequest:
-    """One run: user code, its payload as JSON text, and what its `zmesh` object knows."""
+    """One run: user code, its payload as JSON text, and what its `zmesh` object knows.
+
+    What it prints is added to `printed` at once, line by line.
+    """
 
     language: Language
     code: str
@@ -60,6 +72,7 @@ class RunRequest:
     env: Mapping[str, str] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=lambda: NO_CONTEXT)
     limits: Limits = field(default_factory=Limits)
+    printed: list[LogLine] = field(default_factory=list)
 
     @property
     def runtime(self) -> Runtime:
@@ -74,15 +87,6 @@ class RunError:
     type: str
     message: str
     stack: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line that the run printed."""
-
-    at: datetime
-    level: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ from sandbox.plan import Plan
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _MASK = 0x54
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_0_AT, _ARGUMENT_1_AT, _ARGUMENT_3_AT = 0, 4, 16, 24, 40
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_0_AT, _ARGUMENT_1_AT, _ARGUMENT_2_AT, _ARGUMENT_3_AT = 0, 4, 16, 24, 32, 40
 _X32_BIT = 0x40000000
 _NAMESPACE_FLAGS = 0x7E020080  # every CLONE_NEW… that clone(2) takes
 _SET_MODE_FILTER = 1
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _SHARED_ANONYMOUS = 0x21  # MAP_SHARED (as in MAP_SHARED_VALIDATE) and MAP_ANONYMOUS
-_FAMILIES = (1, 2, 10, 16)  # unix, IPv4, IPv6, and netlink, which getaddrinfo(3) asks for addresses
+_UNIX, _IPV4, _IPV6, _NETLINK = 1, 2, 10, 16
+_INTERNET_PROTOCOLS = (0, 1, 6, 17, 58)  # the family's own, ICMP, TCP, UDP, ICMPv6
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -35,8 +36,9 @@ _FORBIDDEN = {
         "perf_event_open": 298, "fanotify_init": 300, "name_to_handle_at": 303, "open_by_handle_at": 304,
         "clock_adjtime": 305, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312,
         "finit_module": 313, "memfd_create": 319, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323,
-        "shmget": 29, "msgget": 68, "semget": 64, "mq_open": 240, "uselib": 134, "modify_ldt": 154,
-        "io_setup": 206,
+        "shmget": 29, "shmat": 30, "shmctl": 31, "semget": 64, "semop": 65, "semctl": 66, "semtimedop": 220,
+        "msgget": 68, "msgsnd": 69, "msgrcv": 70, "msgctl": 71, "mq_open": 240, "mq_unlink": 241,
+        "uselib": 134, "modify_ldt": 154, "io_setup": 206,
     },
     "aarch64": {
         "ptrace": 117, "syslog": 116, "personality": 92, "vhangup": 58, "pivot_root": 41, "adjtimex": 171,
@@ -47,8 +49,9 @@ _FORBIDDEN = {
         "migrate_pages": 238, "unshare": 97, "move_pages": 239, "perf_event_open": 241, "fanotify_init": 262,
         "name_to_handle_at": 264, "open_by_handle_at": 265, "clock_adjtime": 266, "setns": 268,
         "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "finit_module": 273, "memfd_create": 279,
-        "kexec_file_load": 294, "bpf": 280, "userfaultfd": 282, "shmget": 194, "msgget": 186, "semget": 190,
-        "mq_open": 180, "io_setup": 0,
+        "kexec_file_load": 294, "bpf": 280, "userfaultfd": 282, "shmget": 194, "shmctl": 195, "shmat": 196,
+        "semget": 190, "semctl": 191, "semtimedop": 192, "semop": 193, "msgget": 186, "msgctl": 187, "msgrcv": 188,
+        "msgsnd": 189, "mq_open": 180, "mq_unlink": 181, "io_setup": 0,
     },
 }  # fmt: skip
 _FORBIDDEN_EVERYWHERE = {
@@ -96,6 +99,43 @@ def _only_zero(number: int, argument: int) -> bytes:
     )
 
 
+def _only(values: tuple[int, ...], argument: int, otherwise: int) -> bytes:
+    """Answers a call that has another value in that argument; goes on behind if not."""
+    count = len(values)
+    return b"".join(
+        (
+            _step(_LOAD, 0, 0, argument),
+            *(_step(_JUMP_EQUAL, count - n, 0, value) for n, value in enumerate(values)),
+            _step(_RETURN, 0, 0, _ERRNO | otherwise),
+        )
+    )
+
+
+def _sockets(number: int) -> bytes:
+    """socket(2): what talks to the kernel or the host is refused, as are protocols that the kernel would load first.
+
+    Of netlink only routing is left, which getaddrinfo(3) asks for addresses. The number is loaded; no test follows.
+    """
+    allow = _step(_RETURN, 0, 0, _ALLOW)
+    internet = _only(_INTERNET_PROTOCOLS, _ARGUMENT_2_AT, errno.EPROTONOSUPPORT) + allow
+    netlink = _only((0,), _ARGUMENT_2_AT, errno.EPROTONOSUPPORT) + allow
+    past_internet = len(internet) // len(allow)
+    past_both = past_internet + len(netlink) // len(allow)
+    return b"".join(
+        (
+            _step(_JUMP_EQUAL, 0, 6 + past_both, number),
+            _step(_LOAD, 0, 0, _ARGUMENT_0_AT),
+            _step(_JUMP_EQUAL, 4 + past_both, 0, _UNIX),
+            _step(_JUMP_EQUAL, 3 + past_internet, 0, _NETLINK),
+            _step(_JUMP_EQUAL, 2, 0, _IPV4),
+            _step(_JUMP_EQUAL, 1, 0, _IPV6),
+            _step(_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT),
+            internet,
+            netlink,
+        )
+    )
+
+
 def deny_list(machine: str) -> bytes:
     """The filter for one kind of machine. Raises KeyError for a kind it does not know.
 
@@ -136,11 +176,7 @@ def deny_list(machine: str) -> bytes:
             load_number,
             # what else reaches a process of the same user: 0 is the caller itself
             *(_only_zero(number, argument) for number, argument in _ONLY_OF_ITSELF[machine]),
-            # socket(2) of another family: the kernel's, the host's
-            _step(_JUMP_EQUAL, 0, len(_FAMILIES) + 2, _SOCKET[machine]),
-            _step(_LOAD, 0, 0, _ARGUMENT_0_AT),
-            *(_step(_JUMP_EQUAL, len(_FAMILIES) - n, 0, family) for n, family in enumerate(_FAMILIES)),
-            _step(_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT),
+            _sockets(_SOCKET[machine]),
             _step(_RETURN, 0, 0, _ALLOW),
         )
     )

@@ -18,9 +18,8 @@ from sql.rows import fetch_all, fetch_dicts, fetch_one
 class Membership:
     """A person's role (owner, developer or viewer) in a project; None where the person is not a member."""
 
-    user_id: UUID
-    project_id: UUID
     role: str | None
+    session_ended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +57,14 @@ class PublicFunction:
 
 @dataclass(frozen=True, slots=True)
 class KeyedFunction:
-    """An API key and the function it asks for. Fields of a key that does not exist are None."""
+    """An API key and the function it asks for, if it is for that one. Fields of a key that does not exist are None.
+    `functions` are those it is for, None for all."""
 
     key_id: UUID | None
     project_id: UUID | None
     revoked: bool | None
+    expired: bool | None
+    functions: list[UUID] | None
     last_used_at: datetime | None
     function: PublicFunction | None
 
@@ -82,18 +84,22 @@ def key_hash(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-async def memberships(connection: AsyncConnection, wanted: Sequence[tuple[UUID, UUID]]) -> list[Membership]:
-    """The role of each (user, project), in this order."""
+async def memberships(
+    connection: AsyncConnection, wanted: Sequence[tuple[UUID, UUID, UUID | None]]
+) -> list[Membership]:
+    """The role of each (user, project, session or None), in this order."""
     return await fetch_all(
         connection,
         Membership,
         """
-        select w.user_id, w.project_id, m.role
-          from unnest(%s::uuid[], %s::uuid[]) with ordinality as w (user_id, project_id, n)
+        select m.role, w.session_id is not null and s.id is null as session_ended
+          from unnest(%s::uuid[], %s::uuid[], %s::uuid[]) with ordinality as w (user_id, project_id, session_id, n)
           left join zmesh.memberships m on m.user_id = w.user_id and m.project_id = w.project_id
+          left join zmesh.sessions s
+            on s.id = w.session_id and s.user_id = w.user_id and s.ended_at is null and s.expires_at > zmesh.now()
          order by w.n
         """,
-        ([user for user, _ in wanted], [project for _, project in wanted]),
+        tuple([one[column] for one in wanted] for column in range(3)),
     )
 
 
@@ -102,15 +108,19 @@ async def keyed_functions(connection: AsyncConnection, wanted: Sequence[tuple[by
     rows = await fetch_dicts(
         connection,
         f"""
-        select k.id as key_id, k.project_id, k.revoked_at is not null as revoked, k.last_used_at, {_FUNCTION}
+        select k.id as key_id, k.project_id, k.revoked_at is not null as revoked,
+               k.expires_at <= zmesh.now() as expired, s.functions, k.last_used_at, {_FUNCTION}
           from unnest(%s::bytea[], %s::text[]) with ordinality as w (hash, slug, n)
           left join zmesh.api_keys k on k.hash = w.hash
+          left join lateral (select coalesce(array_agg(a.function_id), '{{}}') as functions
+                               from zmesh.api_key_functions a where a.key_id = k.id) s on not k.all_functions
           left join zmesh.functions f on f.project_id = k.project_id and f.slug = w.slug
+                                     and (k.all_functions or f.id = any (s.functions))
          order by w.n
         """,
         ([hash for hash, _ in wanted], [slug for _, slug in wanted]),
     )
-    names = ("key_id", "project_id", "revoked", "last_used_at")
+    names = ("key_id", "project_id", "revoked", "expired", "functions", "last_used_at")
     return [KeyedFunction(**{name: row[name] for name in names}, function=_function_in(row)) for row in rows]
 
 

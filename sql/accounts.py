@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 from uuid import UUID
@@ -40,6 +41,12 @@ def new_api_key() -> str:
     return f"zb_{secrets.token_urlsafe(32)}"
 
 
+def slug_of(connection: psycopg.Connection, name: str) -> str:
+    """The slug that a project of this name gets."""
+    row = connection.execute("select zmesh.slug_of(%s)", (name,)).fetchone()
+    return row[0] if row else ""
+
+
 def find_project(connection: psycopg.Connection, slug: str) -> Project | None:
     """The project with this slug."""
     with connection.cursor(row_factory=class_row(Project)) as cursor:
@@ -48,21 +55,34 @@ def find_project(connection: psycopg.Connection, slug: str) -> Project | None:
         ).fetchone()
 
 
+@dataclass(frozen=True, slots=True)
+class NewProject:
+    """What a project is made of: names of its role and schema, and the role's password, verifiable and sealed."""
+
+    name: str
+    role_name: str
+    schema_name: str
+    verifier: str
+    sealed_password: bytes
+
+    @classmethod
+    def of(cls, name: str, sealer: Sealer) -> NewProject:
+        """With names that nobody else has and a random password."""
+        plain = re.sub("[^a-z0-9]+", "_", name.lower())[:40].strip("_") or "project"
+        unique = f"{plain}_{secrets.token_hex(3)}"
+        role, password = f"zmesh_p_{unique}", secrets.token_urlsafe(32)
+        return cls(name, role, f"app_{unique}", verifier(password), sealer.seal(password, password_purpose(role)))
+
+
 def create_project(connection: psycopg.Connection, sealer: Sealer, name: str) -> Project:
     """Create a project with its role and schema. Raises Conflict where the slug is taken."""
-    password = secrets.token_urlsafe(32)
-    with translated(), connection.transaction(), connection.cursor(row_factory=class_row(Project)) as cursor:
+    new = NewProject.of(name, sealer)
+    with translated(), connection.cursor(row_factory=class_row(Project)) as cursor:
         project = cursor.execute(
-            "select id, name, slug, role_name, schema_name"
-            " from zmesh.create_project(%s, zmesh.slug_of(%s), %s, ''::bytea)",
-            (name, name, verifier(password)),
+            "select id, name, slug, role_name, schema_name from zmesh.create_project(%s, %s, %s, %s, %s)",
+            (new.name, new.role_name, new.schema_name, new.verifier, new.sealed_password),
         ).fetchone()
-        assert project is not None
-        # The role's name is part of what the seal is for, and only the database chooses it.
-        cursor.execute(
-            "update zmesh.project_databases set sealed_password = %s where project_id = %s",
-            (sealer.seal(password, password_purpose(project.role_name)), project.id),
-        )
+    assert project is not None
     return project
 
 
@@ -95,6 +115,17 @@ def ensure_user(connection: psycopg.Connection, email: str, password: str) -> UU
         row = connection.execute("select id from zmesh.users where lower(email) = lower(%s)", (email,)).fetchone()
     assert row is not None
     return UUID(str(row[0]))
+
+
+def find_user(connection: psycopg.Connection, email: str) -> UUID | None:
+    """The user with this address."""
+    row = connection.execute("select id from zmesh.users where lower(email) = lower(%s)", (email,)).fetchone()
+    return None if row is None else UUID(str(row[0]))
+
+
+def set_password(connection: psycopg.Connection, user_id: UUID, password: str) -> None:
+    """Give a user another password, and end all their sessions."""
+    connection.execute("select zmesh.set_password(%s, %s)", (user_id, argon2.PasswordHasher().hash(password)))
 
 
 def ensure_member(connection: psycopg.Connection, user_id: UUID, project_id: UUID, role: str) -> None:

@@ -1,4 +1,4 @@
-"""Functions and their versions, as people manage them."""
+"""Functions, as people manage them. Their versions: versions.py."""
 
 from __future__ import annotations
 
@@ -56,18 +56,6 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
-    """One state of a function's code; `created_at` is when it was deployed."""
-
-    version: int
-    current: bool
-    language: str
-    entry_point: str
-    code: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class FunctionName:
     """A function as a URL names it: by id, or by slug within the project."""
 
@@ -86,6 +74,20 @@ class FunctionName:
 async def find_function(connection: AsyncConnection, name: FunctionName) -> Function | None:
     """The function of this name."""
     return await fetch_one(connection, Function, f"select {COLUMNS} from zmesh.functions where {NAMED}", name.values)
+
+
+async def lock_by_name(connection: AsyncConnection, project_id: UUID, name: str) -> Function | None:
+    """The function of this name, else the one whose slug the name gives, locked until the transaction ends."""
+    return await fetch_one(
+        connection,
+        Function,
+        f"""
+        select {COLUMNS} from zmesh.functions
+         where project_id = %(project_id)s and (name = %(name)s or slug = zmesh.slug_of(%(name)s))
+         order by name = %(name)s desc limit 1 for update
+        """,
+        {"project_id": project_id, "name": name},
+    )
 
 
 async def ids_of_slugs(connection: AsyncConnection, project_id: UUID, slugs: Sequence[str]) -> dict[str, UUID]:
@@ -167,37 +169,3 @@ async def delete_function(connection: AsyncConnection, id: UUID, revisions: Sequ
         {"id": id, "revisions": None if revisions is None else list(revisions)},
     )
     return cursor.rowcount > 0
-
-
-async def list_versions(connection: AsyncConnection, function_id: UUID, before: int, limit: int) -> list[Version]:
-    """The current and the saved versions below a number, newest first."""
-    return await fetch_all(
-        connection,
-        Version,
-        """
-        with every as (
-            select version, false as current, language, entry_point, code, created_at as ended_at
-              from zmesh.function_versions where function_id = %(id)s
-            union all
-            select version, true, language, entry_point, code, null from zmesh.functions where id = %(id)s
-        )
-        select version, current, language, entry_point, code,
-               -- A version is deployed at the moment the one before it is saved.
-               coalesce(lag(ended_at) over (order by version),
-                        (select created_at from zmesh.functions where id = %(id)s)) as created_at
-          from every
-         where version < %(before)s
-         order by version desc
-         limit %(limit)s
-        """,
-        {"id": function_id, "before": before, "limit": limit},
-    )
-
-
-async def rollback(connection: AsyncConnection, function_id: UUID, version: int) -> Function:
-    """Restore a saved version. Raises the domain's errors where it does not exist or is the current one."""
-    function = await fetch_one(
-        connection, Function, f"select {COLUMNS} from zmesh.rollback(%s, %s)", (function_id, version)
-    )
-    assert function is not None
-    return function

@@ -77,7 +77,7 @@ def domain_error(error: psycopg.Error) -> DomainError | None:
     constraint = error.diag.constraint_name
     own = _OWN.get(error.sqlstate or "")
     if own is not None:
-        return own(message, hint)
+        return own(message, hint, constraint=constraint)
     if isinstance(error, errors.UniqueViolation):
         return Conflict(message, hint, constraint=constraint)
     if isinstance(error, errors.ForeignKeyViolation):

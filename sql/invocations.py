@@ -1,9 +1,9 @@
-"""Invocations from the caller's side: inserted many at once, awaited, read and cancelled."""
+"""Invocations from the caller's side: inserted many at once, and awaited. What becomes of them: history.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,16 +14,32 @@ from sql.rows import fetch_all, fetch_one
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What an invocation may ask for itself; None is what the function or the queue does by itself."""
+
+    version: int | None = None
+    alias: str | None = None
+    priority: int | None = None
+    run_at: datetime | None = None
+    expires_at: datetime | None = None
+    max_attempts: int | None = None
+    concurrency_key: str | None = None
+    callback_url: str | None = None
+
+
+NO_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True)
 class NewInvocation:
-    """An invocation to insert. `payload` and `request` are JSON texts; the id is the caller's own.
-    `max_attempts` None is as many as the function allows."""
+    """An invocation to insert. `payload` and `request` are JSON texts; the id is the caller's own."""
 
     id: UUID
     project_id: UUID
     function: str
     payload: str
     source: str
-    max_attempts: int | None = None
+    options: Options = NO_OPTIONS
     request: str | None = None
     reply_channel: str | None = None
     idempotency_key: str | None = None
@@ -61,68 +77,23 @@ class Answer:
         return self.status not in ("queued", "running")
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An invocation as history shows it; JSON columns as texts."""
-
-    id: UUID
-    function_id: UUID
-    function: str
-    status: str
-    source: str
-    version: int | None
-    attempt: int
-    max_attempts: int
-    created_at: datetime
-    run_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    duration_ms: int | None
-    cpu_ms: int | None
-    peak_memory_mb: int | None
-    idempotency_key: str | None
-    parent_id: UUID | None
-    depth: int
-    traceparent: str
-    payload: str
-    result: str | None
-    error: str | None
-    response: str | None
-    result_truncated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """A line that an attempt printed."""
-
-    invocation_id: UUID
-    attempt: int
-    line: int
-    at: datetime
-    level: str
-    message: str
-
-
 _ANSWER = """id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at)::float8 as queue_ms,
              zmesh.start_ms(started_at, finished_at, duration_ms)::float8 as start_ms,
              result::text, error::text, response::text"""
-_SHORT = """id, function_id, function, status, source, version, attempt, max_attempts, created_at, run_at,
-            started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, idempotency_key, parent_id, depth,
-            zmesh.traceparent_of(id, traceparent) as traceparent, error::text"""
-_RECORDED = f"{_SHORT}, payload::text, result::text, response::text"
-LARGEST_RESULT_IN_HISTORY = 65536
-LONGEST_MESSAGE_IN_HISTORY = 4000
 _WANTED = """
-    unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::integer[], %b::text[],
+    unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+           %b::integer[], %b::text[], %b::smallint[], %b::timestamptz[], %b::timestamptz[], %b::integer[],
            %b::text[], %b::text[]{extra}) with ordinality
-        as w (id, project_id, function, payload, request, source, max_attempts, reply_channel, idempotency_key,
-              traceparent{names}, n)
+        as w (id, project_id, function, payload, request, source, reply_channel, idempotency_key, traceparent,
+              version, alias, priority, run_at, expires_at, max_attempts, concurrency_key, callback_url{names}, n)
 """
 _INSERT = """
-    insert into zmesh.invocations (id, project_id, function, payload, request, source, max_attempts, reply_channel,
-                                   idempotency_key, traceparent)
-    select w.id, w.project_id, w.function, w.payload::jsonb, w.request::json, w.source,
-           coalesce(w.max_attempts, f.max_attempts), w.reply_channel, w.idempotency_key, w.traceparent
+    insert into zmesh.invocations (id, project_id, function, payload, request, source, reply_channel, idempotency_key,
+                                   traceparent, version, alias, priority, run_at, expires_at, max_attempts,
+                                   concurrency_key, callback_url)
+    select w.id, w.project_id, w.function, w.payload::jsonb, w.request::json, w.source, w.reply_channel,
+           w.idempotency_key, w.traceparent, w.version, w.alias, coalesce(w.priority, 0), w.run_at, w.expires_at,
+           coalesce(w.max_attempts, f.max_attempts), w.concurrency_key, w.callback_url
 """
 # What cannot be inserted (no such function, a key that is taken) is left out, so that it fails nobody else.
 _ENABLED = "join zmesh.functions f on f.project_id = w.project_id and f.slug = w.function and f.enabled"
@@ -149,17 +120,20 @@ INSERT_DELIVERIES = f"""
 
 
 def _columns(invocations: Sequence[NewInvocation]) -> tuple[list[Any], ...]:
+    names = (
+        "id",
+        "project_id",
+        "function",
+        "payload",
+        "request",
+        "source",
+        "reply_channel",
+        "idempotency_key",
+        "traceparent",
+    )
     return (
-        [i.id for i in invocations],
-        [i.project_id for i in invocations],
-        [i.function for i in invocations],
-        [i.payload for i in invocations],
-        [i.request for i in invocations],
-        [i.source for i in invocations],
-        [i.max_attempts for i in invocations],
-        [i.reply_channel for i in invocations],
-        [i.idempotency_key for i in invocations],
-        [i.traceparent for i in invocations],
+        *([getattr(i, name) for i in invocations] for name in names),
+        *([getattr(i.options, field.name) for i in invocations] for field in fields(Options)),
     )
 
 
@@ -230,6 +204,11 @@ async def known_by_key(connection: AsyncConnection, invocation: NewInvocation) -
     )
 
 
+async def await_end(connection: AsyncConnection, id: UUID, reply_channel: str) -> None:
+    """Be told of an invocation's end as its first caller is; it may have ended already."""
+    await connection.execute("select zmesh.await_end(%s, %s)", (id, reply_channel))
+
+
 async def answers(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Answer]:
     """Where these invocations stand."""
     return await fetch_all(
@@ -245,77 +224,3 @@ async def ended(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Answer
         f"select {_ANSWER} from zmesh.invocations where id = any (%s) and finished_at is not null",
         (list(ids),),
     )
-
-
-async def find_invocation(connection: AsyncConnection, project_id: UUID, id: UUID) -> Recorded | None:
-    """One invocation of a project."""
-    return await fetch_one(
-        connection,
-        Recorded,
-        f"select {_RECORDED} from zmesh.invocations where id = %s and project_id = %s",
-        (id, project_id),
-    )
-
-
-async def history(
-    connection: AsyncConnection, function_id: UUID, statuses: Sequence[str], before: UUID, limit: int
-) -> list[Recorded]:
-    """Invocations of a function that have one of these statuses and an id below this one, newest first; without
-    their payloads, responses and large results."""
-    return await fetch_all(
-        connection,
-        Recorded,
-        f"""
-        select {_SHORT}, '' as payload, null as response, octet_length(result::text) > %(largest)s as result_truncated,
-               case when octet_length(result::text) <= %(largest)s then result::text end as result
-          from zmesh.invocations
-         where function_id = %(function_id)s and status = any (%(statuses)s) and id < %(before)s
-         order by id desc
-         limit %(limit)s
-        """,
-        {
-            "function_id": function_id,
-            "statuses": list(statuses),
-            "before": before,
-            "limit": limit,
-            "largest": LARGEST_RESULT_IN_HISTORY,
-        },
-    )
-
-
-async def last_lines(connection: AsyncConnection, ids: Sequence[UUID], limit: int) -> list[LogLine]:
-    """The last lines of each of these invocations, in the order they were printed; long ones cut."""
-    return await fetch_all(
-        connection,
-        LogLine,
-        """
-        select l.* from unnest(%s::uuid[]) i (id)
-          cross join lateral (
-              select invocation_id, attempt, line, at, level, left(message, %s) as message from zmesh.logs
-               where invocation_id = i.id order by attempt desc, line desc limit %s) l
-         order by l.invocation_id, l.attempt, l.line
-        """,
-        (list(ids), LONGEST_MESSAGE_IN_HISTORY, limit),
-    )
-
-
-async def lines_after(
-    connection: AsyncConnection, invocation_id: UUID, attempt: int, line: int, limit: int
-) -> list[LogLine]:
-    """The lines of an invocation after this one."""
-    return await fetch_all(
-        connection,
-        LogLine,
-        """
-        select invocation_id, attempt, line, at, level, message from zmesh.logs
-         where invocation_id = %s and (attempt, line) > (%s, %s)
-         order by attempt, line limit %s
-        """,
-        (invocation_id, attempt, line, limit),
-    )
-
-
-async def cancel(connection: AsyncConnection, id: UUID) -> bool:
-    """Cancel an invocation; False where it has ended already."""
-    row = await (await connection.execute("select zmesh.cancel(array[%s::uuid])", (id,))).fetchone()
-    return row is not None and row[0] > 0

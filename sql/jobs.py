@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -45,7 +46,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ended, ready for the database: `result` and `response` are JSON texts, times in ms."""
+    """How an attempt ended, ready for the database: `result` and `response` are JSON texts, times in ms.
+
+    `logs` has the lines that are not written yet, each with its number.
+    """
 
     id: UUID
     attempt: int
@@ -57,6 +61,18 @@ class Ending:
     duration_ms: int
     cpu_ms: int
     peak_memory_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedLine:
+    """A line that an attempt printed, with its number there."""
+
+    id: UUID
+    attempt: int
+    line: int
+    at: datetime
+    level: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +140,15 @@ async def finish(connection: AsyncConnection, listener: UUID, endings: Sequence[
     )
     cursor = await connection.execute(_FINISH, (listener, *columns))
     return {row[0] for row in await cursor.fetchall()}
+
+
+async def append_logs(connection: AsyncConnection, listener: UUID, lines: Sequence[PrintedLine]) -> None:
+    """Write lines of attempts that this listener runs, in one statement; those of others are left out."""
+    await connection.execute(
+        "select zmesh.append_logs(%s, %s::uuid[], %s::smallint[], %s::integer[], %s::timestamptz[], %s::text[],"
+        " %s::text[])",
+        (listener, *([getattr(line, field.name) for line in lines] for field in fields(PrintedLine))),
+    )
 
 
 async def give_back(connection: AsyncConnection, listener: UUID, known: Sequence[UUID]) -> int:

@@ -13,7 +13,8 @@ import psycopg
 from psycopg import sql
 
 log = logging.getLogger(__name__)
-GROUP_ROLES = ("zmesh_owner", "zmesh_project")
+GROUP_ROLES = ("zmesh_owner", "zmesh_project", "zmesh_provisioner")
+OWNERS = ("zmesh_owner", "zmesh_provisioner")
 LOGIN_ROLES = ("zmesh_api", "zmesh_listener")
 OLDEST_SERVER = 150000
 
@@ -58,6 +59,7 @@ def migrate(
             )
         _prepare(connection, passwords or {})
         applied = _apply(connection, on_step)
+        _hand_over_projects(connection)
         # As the caller, not as the owner of the schema: only the caller may schedule for another role.
         connection.execute("select zmesh.use_pg_cron()")
     return applied
@@ -75,9 +77,12 @@ def _prepare(connection: psycopg.Connection, passwords: dict[str, str]) -> None:
     connection.execute(
         sql.SQL("grant connect on database {} to zmesh_owner, zmesh_api, zmesh_listener").format(database)
     )
-    _become_member_of_owner(connection)
+    _prepare_provisioner(connection, database)
+    for role in OWNERS:
+        _become_member_of(connection, role)
     _let_platform_go_first(connection)
     connection.execute("create schema if not exists zmesh authorization zmesh_owner")
+    connection.execute("create schema if not exists zmesh_roles authorization zmesh_provisioner")
     _try_to_install_pg_cron(connection)
 
 
@@ -88,14 +93,37 @@ def _create_role(connection: psycopg.Connection, role: str, *, login: bool) -> N
         connection.execute(sql.SQL("create role {} {}").format(sql.Identifier(role), kind))
 
 
-def _become_member_of_owner(connection: psycopg.Connection) -> None:
+def _prepare_provisioner(connection: psycopg.Connection, database: sql.Identifier) -> None:
+    """The role that makes roles and schemas of projects."""
+    connection.execute(
+        sql.SQL("grant create, connect, temporary on database {} to zmesh_provisioner with grant option").format(
+            database
+        )
+    )
+    connection.execute("alter role zmesh_provisioner createrole")
+    connection.execute("grant zmesh_project to zmesh_provisioner with admin option")
+
+
+def _become_member_of(connection: psycopg.Connection, role: str) -> None:
     member = connection.execute(
-        "select pg_has_role(current_user, 'zmesh_owner', 'set')"
+        "select pg_has_role(current_user, %s, 'set')"
         if connection.info.server_version >= 160000
-        else "select pg_has_role(current_user, 'zmesh_owner', 'member')"
+        else "select pg_has_role(current_user, %s, 'member')",
+        (role,),
     ).fetchone()
     if member != (True,):
-        connection.execute("grant zmesh_owner to current_user")
+        connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
+
+
+def _hand_over_projects(connection: psycopg.Connection) -> None:
+    """Roles and schemas that an administrator made for projects become the provisioner's, who can drop them."""
+    made_by_others = connection.execute(
+        "select p.role_name, p.schema_name from zmesh.projects p join pg_namespace n on n.nspname = p.schema_name"
+        " where n.nspowner <> 'zmesh_provisioner'::regrole"
+    ).fetchall()
+    for role, schema in made_by_others:
+        connection.execute(sql.SQL("grant {} to zmesh_provisioner with admin option").format(sql.Identifier(role)))
+        connection.execute(sql.SQL("alter schema {} owner to zmesh_provisioner").format(sql.Identifier(schema)))
 
 
 def _let_platform_go_first(connection: psycopg.Connection) -> None:

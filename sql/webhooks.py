@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -12,12 +13,14 @@ from psycopg import AsyncConnection
 from sql.rows import fetch_all, fetch_one
 
 COLUMNS = """w.id, w.project_id, w.function_id, f.slug as function, w.name, w.token, w.preset, w.enabled,
-             w.created_at, w.sealed_secret"""
+             w.created_at, w.replay_window_seconds, w.signature_header, w.answer,
+             case when w.previous_secret_valid_until > zmesh.now() then w.previous_secret_valid_until end
+             as previous_secret_valid_until"""
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An inbound URL of a function, its secret still sealed."""
+    """An inbound URL of a function, without its secret."""
 
     id: UUID
     project_id: UUID
@@ -28,7 +31,10 @@ class Webhook:
     preset: str
     enabled: bool
     created_at: datetime
-    sealed_secret: bytes | None
+    replay_window_seconds: int
+    signature_header: str | None
+    answer: str
+    previous_secret_valid_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,9 @@ class NewWebhook:
     token: str
     preset: str
     sealed_secret: bytes | None
+    replay_window_seconds: int
+    signature_header: str | None
+    answer: str
 
 
 def secret_purpose(webhook_id: UUID) -> str:
@@ -52,8 +61,9 @@ def secret_purpose(webhook_id: UUID) -> str:
 async def insert_webhook(connection: AsyncConnection, webhook: NewWebhook) -> None:
     """Create a webhook. Raises UniqueViolation where the name is taken."""
     await connection.execute(
-        "insert into zmesh.webhooks (id, project_id, function_id, name, token, preset, sealed_secret, created_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, zmesh.now())",
+        "insert into zmesh.webhooks (id, project_id, function_id, name, token, preset, sealed_secret,"
+        " replay_window_seconds, signature_header, answer, created_at)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, zmesh.now())",
         (
             webhook.id,
             webhook.project_id,
@@ -62,20 +72,25 @@ async def insert_webhook(connection: AsyncConnection, webhook: NewWebhook) -> No
             webhook.token,
             webhook.preset,
             webhook.sealed_secret,
+            webhook.replay_window_seconds,
+            webhook.signature_header,
+            webhook.answer,
         ),
     )
 
 
-async def list_webhooks(connection: AsyncConnection, project_id: UUID, after_name: str, limit: int) -> list[Webhook]:
-    """The webhooks after this name, in the order of their names."""
+async def list_webhooks(
+    connection: AsyncConnection, project_id: UUID, name: str | None, after_name: str, limit: int
+) -> list[Webhook]:
+    """The webhooks after this name, in the order of their names; with `name`, the one that is called so."""
     return await fetch_all(
         connection,
         Webhook,
         f"""
         select {COLUMNS} from zmesh.webhooks w join zmesh.functions f on f.id = w.function_id
-         where w.project_id = %s and w.name > %s order by w.name limit %s
+         where w.project_id = %s and w.name > %s and w.name = coalesce(%s, w.name) order by w.name limit %s
         """,
-        (project_id, after_name, limit),
+        (project_id, after_name, name, limit),
     )
 
 
@@ -92,18 +107,32 @@ async def find_webhook(connection: AsyncConnection, project_id: UUID, id: UUID) 
     )
 
 
-async def update_webhook(
-    connection: AsyncConnection, id: UUID, name: str | None, enabled: bool | None, sealed_secret: bytes | None
-) -> None:
-    """Change what is not None. Raises UniqueViolation where the name is taken."""
+CHANGEABLE = ("name", "enabled", "sealed_secret", "replay_window_seconds", "signature_header", "answer")
+
+
+async def update_webhook(connection: AsyncConnection, id: UUID, changes: Mapping[str, Any]) -> None:
+    """Change these columns; a new secret ends the ones before. Raises UniqueViolation where the name is taken."""
+    names = [name for name in CHANGEABLE if name in changes]
+    settings = [f"{name} = %({name})s" for name in names]
+    if "sealed_secret" in changes:
+        settings.append("sealed_previous_secret = null, previous_secret_valid_until = null")
+    if settings:
+        query = f"update zmesh.webhooks set {', '.join(settings)} where id = %(id)s"
+        await connection.execute(query.encode(), {**changes, "id": id})
+
+
+async def rotate_secret(connection: AsyncConnection, id: UUID, sealed_secret: bytes, grace_seconds: int) -> None:
+    """Replace the secret; the one before stays valid for a while."""
     await connection.execute(
         """
         update zmesh.webhooks
-           set name = coalesce(%s, name), enabled = coalesce(%s, enabled),
-               sealed_secret = coalesce(%s, sealed_secret)
-         where id = %s
+           set sealed_secret = %(secret)s,
+               sealed_previous_secret = case when %(grace)s > 0 then sealed_secret end,
+               previous_secret_valid_until =
+                   case when %(grace)s > 0 then zmesh.now() + make_interval(secs => %(grace)s) end
+         where id = %(id)s
         """,
-        (name, enabled, sealed_secret, id),
+        {"secret": sealed_secret, "grace": grace_seconds, "id": id},
     )
 
 
@@ -121,9 +150,19 @@ class Addressed:
     id: UUID
     project_id: UUID
     function: str
+    timeout_ms: int
     preset: str
     sealed_secret: bytes | None
+    sealed_previous_secret: bytes | None
+    replay_window_seconds: int
+    signature_header: str | None
+    answer: str
     enabled: bool
+
+    @property
+    def sealed_secrets(self) -> list[bytes]:
+        """The secrets that are valid now, the current one first."""
+        return [sealed for sealed in (self.sealed_secret, self.sealed_previous_secret) if sealed is not None]
 
 
 async def by_token(connection: AsyncConnection, tokens: Sequence[str]) -> list[Addressed]:
@@ -132,7 +171,9 @@ async def by_token(connection: AsyncConnection, tokens: Sequence[str]) -> list[A
         connection,
         Addressed,
         """
-        select w.token, w.id, w.project_id, f.slug as function, w.preset, w.sealed_secret,
+        select w.token, w.id, w.project_id, f.slug as function, f.timeout_ms, w.preset, w.sealed_secret,
+               case when w.previous_secret_valid_until > zmesh.now() then w.sealed_previous_secret end
+               as sealed_previous_secret, w.replay_window_seconds, w.signature_header, w.answer,
                w.enabled and f.enabled as enabled
           from zmesh.webhooks w join zmesh.functions f on f.id = w.function_id
          where w.token = any (%s)

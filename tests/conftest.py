@@ -62,7 +62,7 @@ def database(server: str, migrated: str) -> Iterator[Database]:
         finally:
             connection.execute(f"drop database {name} with (force)")
             for role in database.roles:
-                connection.execute(f"drop role {role}")
+                connection.execute(f"drop role if exists {role}")
 
 
 @pytest.fixture(scope="session")

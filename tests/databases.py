@@ -73,6 +73,10 @@ class Database:
         self.roles.append(project.role_name)
         return TestProject(project.id, url, project.role_name, project.schema_name)
 
+    def remember_roles(self) -> None:
+        """Roles of projects that others made here, to be dropped in the end: they belong to the whole server."""
+        self.roles[:] = {*self.roles, *(row["role_name"] for row in self.rows("select role_name from zmesh.projects"))}
+
     def function(self, project: TestProject, name: str = "greet", **columns: Any) -> UUID:
         values = {
             "language": "python",

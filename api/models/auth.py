@@ -10,6 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.models.base import Model, Text
 
+Email = Annotated[Text, Field(min_length=3, max_length=254)]
+Password = Annotated[Text, Field(min_length=1, max_length=1024)]
+RefreshToken = Annotated[Text, Field(min_length=1, max_length=200, description="Of a login, or of the last refresh.")]
+ProjectReference = Annotated[Text, Field(max_length=100, description="Id or slug.")]
+
 
 class Credentials(Model):
     """Who logs in, and where to."""
@@ -18,16 +23,46 @@ class Credentials(Model):
         json_schema_extra={"examples": [{"email": "ada@example.org", "password": "correct horse battery staple"}]}
     )
 
-    email: Annotated[Text, Field(min_length=3, max_length=254)]
-    password: Annotated[Text, Field(min_length=1, max_length=1024)]
+    email: Email
+    password: Password
     project: Annotated[
         Text | None, Field(default=None, max_length=100, description="Id or slug; left out: the oldest project.")
     ]
 
 
+class Refresh(Model):
+    """A refresh token to exchange."""
+
+    refresh_token: RefreshToken
+    project: Annotated[
+        Text | None, Field(default=None, max_length=100, description="Id or slug; left out: the oldest project.")
+    ]
+
+
+class Logout(Model):
+    """The session to end, by any of its refresh tokens."""
+
+    refresh_token: RefreshToken
+
+
+class Acceptance(Model):
+    """An invitation to accept."""
+
+    token: Annotated[Text, Field(min_length=1, max_length=200, description="Of the invitation.")]
+    password: Annotated[
+        Text,
+        Field(
+            min_length=1,
+            max_length=1024,
+            description="That of your account; where you have none, one of at least 12 characters for it.",
+        ),
+    ]
+
+
 class Session(BaseModel):
-    """A token for the Authorization header."""
+    """A token for the Authorization header, and what to exchange for the next one."""
 
     token: str
     expires_at: datetime
+    refresh_token: str = Field(description="Good once, and for thirty days after the login at most.")
     project_id: UUID

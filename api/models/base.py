@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from api.json_bodies import NUL_MESSAGE, has_nul
 from api.problems import invalid
@@ -22,6 +25,19 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
+def _read_as(kind: Callable[[str], Any], what: str) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        try:
+            return kind(value)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"Input should be {what}") from error
+
+    return BeforeValidator(read)
+
+
+# JSON has neither: both come as texts.
+Id = Annotated[UUID, _read_as(UUID, "a UUID")]
+Time = Annotated[AwareDatetime, _read_as(datetime.fromisoformat, "a time such as 2026-05-01T09:30:00Z")]
 Text = Annotated[str, AfterValidator(_without_nul)]
 JsonValue = Annotated[Any, AfterValidator(_without_nul)]
 Name = Annotated[Text, Field(min_length=1, max_length=100, description="Unique in the project.")]

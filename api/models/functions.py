@@ -159,16 +159,3 @@ class FunctionDetails(BaseModel):
     revision: int = Field(description="Grows with every change of anything; it is the ETag.")
     created_at: datetime
     updated_at: datetime
-
-
-class FunctionVersion(BaseModel):
-    """One state of a function's code."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    version: int
-    current: bool = Field(description="Whether this is what runs now.")
-    language: Language
-    entry_point: str
-    code: str
-    created_at: datetime = Field(description="When this state was deployed.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from litestar.openapi.spec import Operation, Parameter, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIResponse, Operation, Parameter, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.openapi.spec.example import Example
 from litestar.openapi.spec.media_type import OpenAPIMediaType
@@ -33,6 +33,50 @@ IF_MATCH = Parameter(
 )
 
 
+def _option(name: str, description: str, schema: Schema) -> Parameter:
+    return Parameter(name=name, param_in="header", description=description, schema=schema, required=False)
+
+
+_TEXT = Schema(type=OpenAPIType.STRING)
+_TIME = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.DATE_TIME)
+OPTIONS = [
+    _option("X-Zmesh-Version", "A version to run, or an alias that chooses one; else `live`, else the current.", _TEXT),
+    _option(
+        "X-Zmesh-Priority",
+        "Higher goes first within the project; 0 when left out.",
+        Schema(type=OpenAPIType.INTEGER, minimum=-100, maximum=100),
+    ),
+    _option("X-Zmesh-Run-At", "Not before this time; answers 202.", _TIME),
+    _option(
+        "X-Zmesh-Delay",
+        "Not before so many seconds have passed; answers 202.",
+        Schema(type=OpenAPIType.NUMBER, minimum=0),
+    ),
+    _option("X-Zmesh-Expires-At", "Not started later than this: ends as an error of type expired instead.", _TIME),
+    _option(
+        "X-Zmesh-Max-Attempts",
+        "How often it is tried at most. Left out: once where the caller waits, else as the function says.",
+        Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=100),
+    ),
+    _option("X-Zmesh-Concurrency-Key", "Of those with the same key, one runs at a time.", _TEXT),
+]
+VERSION = Parameter(
+    name="version", param_in="query", description="The same as X-Zmesh-Version.", schema=_TEXT, required=False
+)
+
+
+@dataclass
+class ListLogs(Operation):
+    """GET /invocations/{id}/logs."""
+
+    def __post_init__(self) -> None:
+        last = _option("Last-Event-ID", "Of the last event that was seen: the stream goes on after it.", _TEXT)
+        self.parameters = [*(self.parameters or []), last]
+        answer = (self.responses or {}).get("200")
+        if isinstance(answer, OpenAPIResponse) and answer.content is not None:
+            answer.content["text/event-stream"] = OpenAPIMediaType(schema=_TEXT)
+
+
 @dataclass
 class ConditionalChange(Operation):
     """What If-Match guards."""
@@ -47,6 +91,7 @@ class Invoke(Operation):
 
     def __post_init__(self) -> None:
         _add_headers(self)
+        self.parameters = [*(self.parameters or []), VERSION]
         example = {"payload": {"user_id": "abc123"}}
         schema = Schema(
             type=OpenAPIType.OBJECT,
@@ -93,4 +138,4 @@ class ReceiveHook(Operation):
 
 
 def _add_headers(operation: Operation) -> None:
-    operation.parameters = [*(operation.parameters or []), PREFER, IDEMPOTENCY_KEY]
+    operation.parameters = [*(operation.parameters or []), PREFER, IDEMPOTENCY_KEY, *OPTIONS]

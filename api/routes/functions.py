@@ -1,4 +1,4 @@
-"""Functions and their versions."""
+"""Functions. Their versions: versions.py."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ from typing import Annotated
 
 from litestar import Response, Router, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody, PathParameter, QueryParameter
+from litestar.params import JSONBody, QueryParameter
 
 from api.auth import role
 from api.database import Database
 from api.json_bodies import MIB, NUL_MESSAGE
 from api.models.base import Page, page_cursor, read_cursor
-from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate, FunctionVersion
+from api.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from api.problems import invalid, not_found
 from api.revisions import changed_meanwhile, demanded_revisions, etag_of
 from api.routes.common import BEARER, CallerRequest, Cursor, FunctionId, Limit, problems
 from api.routes.documented import ConditionalChange
 from sql import catalog
 from sql.catalog import Function, FunctionName
-from sql.errors import NotFound
-
-NEWEST = 2**31 - 1
 
 
 async def function_of(database: Database, request: CallerRequest, id: str) -> Function:
@@ -33,7 +30,8 @@ async def function_of(database: Database, request: CallerRequest, id: str) -> Fu
     return function
 
 
-def _shown(function: Function, status: int = 200) -> Response[FunctionDetails]:
+def shown(function: Function, status: int = 200) -> Response[FunctionDetails]:
+    """The function with its ETag."""
     return Response(FunctionDetails.model_validate(function), status_code=status, headers=etag_of(function))
 
 
@@ -71,7 +69,7 @@ async def create_function(
     """The slug is derived from the name. The code is kept as it is; whether it runs shows when it is invoked."""
     async with database.checked() as connection:
         function = await catalog.insert_function(connection, request.user.project_id, data.model_dump())
-    return _shown(function, 201)
+    return shown(function, 201)
 
 
 @get("/functions/{id:str}", operation_id="getFunction", summary="Read a function", responses=problems(404))
@@ -79,7 +77,7 @@ async def get_function(
     request: CallerRequest, database: NamedDependency[Database], id: FunctionId
 ) -> Response[FunctionDetails]:
     """Configuration and current code. Send the ETag as If-Match with a change, so that it undoes nobody else's."""
-    return _shown(await function_of(database, request, id))
+    return shown(await function_of(database, request, id))
 
 
 @patch(
@@ -105,7 +103,7 @@ async def update_function(
         if changed is None:
             raise changed_meanwhile(await function_of(database, request, str(function.id)))
         function = changed
-    return _shown(function)
+    return shown(function)
 
 
 @delete(
@@ -125,54 +123,6 @@ async def delete_function(request: CallerRequest, database: NamedDependency[Data
         raise changed_meanwhile(await function_of(database, request, str(function.id)))
 
 
-@get(
-    "/functions/{id:str}/versions",
-    operation_id="listVersions",
-    summary="List versions",
-    responses=problems(404, 422),
-)
-async def list_versions(
-    request: CallerRequest,
-    database: NamedDependency[Database],
-    id: FunctionId,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Page[FunctionVersion]:
-    """The current version and every saved one, newest first."""
-    function = await function_of(database, request, id)
-    before = read_cursor(cursor, int, NEWEST)
-    found = await database.read(lambda c: catalog.list_versions(c, function.id, min(before, NEWEST), limit + 1))
-    items = [FunctionVersion.model_validate(version, from_attributes=True) for version in found[:limit]]
-    return Page[FunctionVersion](
-        items=items, next_cursor=page_cursor(items[-1].version) if len(found) > limit else None
-    )
-
-
-@post(
-    "/functions/{id:str}/versions/{version:int}/rollback",
-    operation_id="rollbackFunction",
-    summary="Roll back to a version",
-    guards=[role("developer")],
-    status_code=200,
-    responses=problems(403, 404, 409),
-)
-async def rollback(
-    request: CallerRequest,
-    database: NamedDependency[Database],
-    id: FunctionId,
-    version: Annotated[int, PathParameter(description="A saved version.")],
-) -> Response[FunctionDetails]:
-    """Saves the current state as a version, then restores the older one: a rollback can be rolled back."""
-    function = await function_of(database, request, id)
-    if not 0 < version <= NEWEST:
-        raise not_found("version", version)
-    try:
-        async with database.checked() as connection:
-            return _shown(await catalog.rollback(connection, function.id, version))
-    except NotFound as error:
-        raise not_found("version", version) from error
-
-
 router = Router(
     "/",
     route_handlers=[
@@ -181,8 +131,6 @@ router = Router(
         get_function,
         update_function,
         delete_function,
-        list_versions,
-        rollback,
     ],
     guards=[role("viewer")],
     security=BEARER,

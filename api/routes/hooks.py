@@ -10,15 +10,16 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
-from api.answers import ID_HEADER
-from api.hooks import Hooks
+from api.answers import ID_HEADER, public_answer
+from api.hooks import Hooks, Message
 from api.json_bodies import LARGEST_PAYLOAD
 from api.models.webhooks import Accepted
 from api.payloads import headers_of, payload_of, request_of, traceparent_of
+from api.preferences import NO_PREFERENCE
 from api.problems import not_found
 from api.routes.common import problems
 from api.routes.documented import ReceiveHook
-from api.signatures import slack_challenge
+from api.signatures import secret_header_of, slack_challenge
 
 
 @post(
@@ -28,25 +29,35 @@ from api.signatures import slack_challenge
     summary="Receive a webhook's message",
     status_code=202,
     responses={
-        200: ResponseSpec(dict[str, str], description="Slack's URL challenge, answered.", generate_examples=False),
+        200: ResponseSpec(
+            dict[str, str],
+            description="Slack's URL challenge, answered; or what the function answers, where the webhook says so.",
+            generate_examples=False,
+        ),
         **problems(404, 413, 422, 429),
     },
 )
 async def receive(
     request: Request[Any, Any, State], hooks: NamedDependency[Hooks], token: FromPath[str]
-) -> Response[Accepted]:
+) -> Response[Any]:
     """Verifies the sender's signature, puts the message into the queue and answers at once. A message whose
-    id was accepted before is not invoked again."""
+    id was accepted before is not invoked again. With `"answer": "result"` it answers as the public route does."""
     if not token.isascii() or not token.isprintable():
         raise not_found("webhook")
     webhook = await hooks.addressed(token)
     body = await request.body()
-    message_id = hooks.verified_message_id(webhook, headers_of(request), body)
+    headers = headers_of(request)
+    message_id = hooks.verified_message_id(webhook, headers, body)
     challenge = slack_challenge(body) if webhook.preset == "slack" else None
     if challenge is not None:
-        return Response({"challenge": challenge}, status_code=200)  # type: ignore[arg-type]
+        return Response({"challenge": challenge}, status_code=200)
     payload = payload_of(body, request.headers.get("content-type", ""))
-    id, new = await hooks.accept(webhook, message_id, payload, request_of(request, "/", body), traceparent_of(request))
+    secret_header = secret_header_of(webhook.preset, webhook.signature_header, headers)
+    shown = request_of(request, "/", body, without=secret_header)
+    message = Message(webhook, message_id, payload, shown, traceparent_of(request))
+    if webhook.answer == "result":
+        return public_answer(await hooks.answer(message), NO_PREFERENCE)
+    id, new = await hooks.accept(message)
     return Response(Accepted(invocation_id=id, duplicate=not new), status_code=202, headers={ID_HEADER: str(id)})
 
 

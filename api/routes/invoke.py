@@ -19,6 +19,7 @@ from api.invoking import Call, Invoker
 from api.json_bodies import LARGEST_PAYLOAD, decode_json
 from api.limits import Limits
 from api.models.invocations import Envelope
+from api.options import options_of
 from api.payloads import EMPTY, payload_of, request_of, traceparent_of
 from api.preferences import idempotency_key_of, preference_of
 from api.problems import invalid
@@ -87,6 +88,7 @@ async def invoke(
         idempotency_key=idempotency_key_of(request),
         traceparent=traceparent_of(request),
         preference=preference,
+        options=options_of(request, by_query=True),
     )
     return envelope(await invoker.invoke(call), preference)
 
@@ -106,6 +108,7 @@ async def _invoke_publicly(
         idempotency_key=idempotency_key_of(request),
         traceparent=traceparent_of(request),
         preference=preference,
+        options=options_of(request),
     )
     return public_answer(await invoker.invoke(call), preference)
 

@@ -1,4 +1,4 @@
-"""Logging in."""
+"""Logging in and out."""
 
 from __future__ import annotations
 
@@ -9,38 +9,46 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.auth import Access
-from api.database import Database
-from api.logins import Logins
-from api.models.auth import Credentials, Session
-from api.problems import Problem
+from api.models.auth import Acceptance, Credentials, Logout, Refresh, Session
 from api.routes.common import problems
-from sql import access as queries
+from api.sessions import Sessions
+
+AnybodysRequest = Request[Any, Any, State]
+
+
+def client_of(request: AnybodysRequest) -> str:
+    """The address a request comes from."""
+    return request.client.host if request.client else ""
+
+
+@post("/auth/login", operation_id="login", summary="Log in", status_code=200, responses=problems(403, 422, 429))
+async def login(request: AnybodysRequest, sessions: NamedDependency[Sessions], data: JSONBody[Credentials]) -> Session:
+    """A token of fifteen minutes for one project, and a refresh token."""
+    return await sessions.log_in(data, client_of(request))
+
+
+@post("/auth/refresh", operation_id="refresh", summary="Get a new token", status_code=200, responses=problems(403, 422))
+async def refresh(sessions: NamedDependency[Sessions], data: JSONBody[Refresh]) -> Session:
+    """Exchanges a refresh token, for the same project or another of yours. One that is used twice ends the session."""
+    return await sessions.refresh(data)
+
+
+@post("/auth/logout", operation_id="logout", summary="Log out", status_code=204, responses=problems(422))
+async def logout(sessions: NamedDependency[Sessions], data: JSONBody[Logout]) -> None:
+    """Ends the session: its token and refresh token are refused from then on."""
+    await sessions.log_out(data.refresh_token)
 
 
 @post(
-    "/auth/login",
-    operation_id="login",
-    summary="Log in",
+    "/auth/accept",
+    operation_id="acceptInvitation",
+    summary="Accept an invitation",
     status_code=200,
-    responses=problems(403, 422, 429),
+    responses=problems(404, 409, 422, 429),
 )
-async def login(
-    request: Request[Any, Any, State],
-    database: NamedDependency[Database],
-    logins: NamedDependency[Logins],
-    access: NamedDependency[Access],
-    data: JSONBody[Credentials],
-) -> Session:
-    """A token of twelve hours for one project."""
-    client = request.client.host if request.client else ""
-    user = await logins.check(data.email, data.password, client)
-    projects = await database.read(lambda connection: queries.projects_of(connection, user.id))
-    wanted = [p for p in projects if data.project in (None, p.slug, str(p.id))]
-    if not wanted:
-        raise Problem(403, "not_a_member", "You are not a member of that project.")
-    token, expires_at = access.tokens.issue(user.id, wanted[0].id)
-    return Session(token=token, expires_at=expires_at, project_id=wanted[0].id)
+async def accept(request: AnybodysRequest, sessions: NamedDependency[Sessions], data: JSONBody[Acceptance]) -> Session:
+    """Makes you a member, with your account or a new one, and logs you in."""
+    return await sessions.accept(data, client_of(request))
 
 
-router = Router("/", route_handlers=[login], tags=["login"])
+router = Router("/", route_handlers=[login, refresh, logout, accept], tags=["login"])

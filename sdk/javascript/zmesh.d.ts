@@ -66,6 +66,8 @@ export interface EnqueueOptions {
   maxAttempts?: number;
   /** The same key for the same function again gives the id of the first invocation. */
   idempotencyKey?: string;
+  /** Where to send how it ended, signed. */
+  callbackUrl?: string;
 }
 
 export interface Request {

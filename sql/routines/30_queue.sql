@@ -1,5 +1,16 @@
 -- From an insert to the queue. Claims: 31_claims.sql. Ends: 32_ends.sql. Leases: 33_leases.sql.
 
+create or replace function zmesh.check_time(p_column text, p_time timestamptz) returns void
+language plpgsql as $$
+begin
+    if p_time not between '0001-01-02 00:00Z' and '9999-12-30 00:00Z' then
+        raise exception using errcode = 'check_violation', constraint = 'invocations_times_are_of_years_1_to_9999',
+            message = format('%s %s is out of range', p_column, p_time), hint = 'Leave it out where there is no limit.';
+    end if;
+end $$;
+comment on function zmesh.check_time(text, timestamptz) is
+    'Refuses a time that not every language can hold, infinity among them: who lists invocations must be able to show it.';
+
 create or replace function zmesh.prepare_invocation() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -9,7 +20,12 @@ begin
         perform zmesh.fail('ZM403', 'this role belongs to no project',
                            'Connect as the project''s role, or name the project_id.');
     end if;
-    select f.id, f.enabled, f.max_attempts into v_function
+    if new.function is null then
+        perform zmesh.fail('ZM404', 'an insert has to name the function', 'Set the column function to its slug.');
+    end if;
+    select f.id, f.enabled, f.max_attempts,
+           exists (select from zmesh.function_aliases a where a.function_id = f.id and a.name = 'live') as aliased
+      into v_function
       from zmesh.functions f where f.project_id = new.project_id and f.slug = new.function;
     if not found then
         perform zmesh.fail('ZM404', format('function "%s" does not exist in this project', new.function),
@@ -23,6 +39,9 @@ begin
             message = 'the payload is larger than 8 MiB',
             hint = 'Put the data into a table and send what identifies it.';
     end if;
+    if new.run_at is not null or new.expires_at is not null then
+        perform zmesh.check_time('run_at', new.run_at), zmesh.check_time('expires_at', new.expires_at);
+    end if;
     new.function_id := v_function.id;
     new.created_at := zmesh.now();
     new.run_at := coalesce(new.run_at, new.created_at);
@@ -32,6 +51,13 @@ begin
     new.lane := zmesh.lane(new.function_id, new.concurrency_key);
     if new.parent_id is not null then
         new := zmesh.below_parent(new);
+    end if;
+    -- Most inserts ask for no version and repeat nothing: the calls alone would be half of what a row of a bulk insert costs.
+    if new.version is not null or new.alias is not null or v_function.aliased then
+        new := zmesh.choose_version(new);
+    end if;
+    if new.idempotency_key is null and new.reply_channel is null and new.source not in ('api', 'webhook') then
+        return new;
     end if;
     return zmesh.once(new);
 end $$;
@@ -71,6 +97,19 @@ begin
 end $$;
 comment on function zmesh.once(zmesh.invocations) is
     'The row to insert, its reply channel put where only the platform sees it; null where it was inserted before.';
+
+create or replace function zmesh.await_end(p_id uuid, p_channel text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from zmesh.queue where id = p_id for update;   -- its end waits for us, and tells us
+    if not found then
+        return;
+    end if;
+    insert into zmesh.waiters (invocation_id, channel) values (p_id, p_channel) on conflict do nothing;
+    update zmesh.queue set waited = true where id = p_id and not waited;
+end $$;
+comment on function zmesh.await_end(uuid, text) is
+    'Has the end of an invocation that is queued or running told on one channel more; read the row afterwards, it may have ended.';
 
 create or replace trigger invocations_prepare before insert on zmesh.queue
     for each row when (new.function_id is null) execute function zmesh.prepare_invocation();

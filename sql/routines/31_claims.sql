@@ -1,8 +1,9 @@
 -- Which invocations start next. A claim holds the row lock of zmesh.settings, so each sees all claims before it and
 -- counts exactly. It looks at a bounded number of projects and lanes, from a random one on: its cost does not grow
--- with the backlog, with history or with the number of projects.
+-- with the backlog, with history or with the number of projects. Nor with the dead rows that pile up while another
+-- session holds an old snapshot: claims pass by them, see zmesh.look_ahead().
 
-create or replace function zmesh.ready_projects(p_waited boolean, p_limit integer) returns uuid[]
+create or replace function zmesh.ready_projects(p_waited boolean, p_limit integer, p_since timestamptz) returns uuid[]
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     return array(
@@ -14,19 +15,20 @@ begin
               cross join lateral (
                    (select q.project_id from zmesh.queue q
                      where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id > r.project_id
+                       and q.run_at >= p_since
                      order by q.project_id limit 1)
                    union all
                    (select q.project_id from zmesh.queue q
-                     where q.status = 'queued' and q.due and q.waited = p_waited
+                     where q.status = 'queued' and q.due and q.waited = p_waited and q.run_at >= p_since
                      order by q.project_id limit 1)
                    limit 1) next
              where r.n < p_limit and next.project_id is distinct from r.first)
         select r.project_id from ring r where r.n > 0);
 end $$;
-comment on function zmesh.ready_projects(boolean, integer) is
+comment on function zmesh.ready_projects(boolean, integer, timestamptz) is
     'Projects that have something to run, from a random one on and round: each comes as often as the others.';
 
-create or replace function zmesh.ready_lanes(p_waited boolean, p_project_id uuid, p_limit integer)
+create or replace function zmesh.ready_lanes(p_waited boolean, p_project_id uuid, p_limit integer, p_since timestamptz)
 returns table (lane bigint, function_id uuid, keyed boolean)
 language plpgsql as $$
 #variable_conflict use_column
@@ -41,20 +43,22 @@ begin
               cross join lateral (
                    (select q.lane, q.function_id, q.concurrency_key is not null as keyed from zmesh.queue q
                      where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id = p_project_id
-                       and q.lane > r.lane
+                       and q.lane > r.lane and q.run_at >= p_since
                      order by q.lane limit 1)
                    union all
                    (select q.lane, q.function_id, q.concurrency_key is not null from zmesh.queue q
                      where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id = p_project_id
+                       and q.run_at >= p_since
                      order by q.lane limit 1)
                    limit 1) next
              where r.n < p_limit and next.lane is distinct from r.first)
         select r.lane, r.function_id, r.keyed from ring r where r.n > 0;
 end $$;
-comment on function zmesh.ready_lanes(boolean, uuid, integer) is
+comment on function zmesh.ready_lanes(boolean, uuid, integer, timestamptz) is
     'Lanes of a project that have something to run, from a random one on and round.';
 
-create or replace function zmesh.next_of(p_waited boolean, p_wanted integer, p_now timestamptz) returns uuid[]
+create or replace function zmesh.next_of(p_horizon zmesh.horizon, p_waited boolean, p_wanted integer, p_now timestamptz)
+returns uuid[]
 language plpgsql as $$
 declare
     v_running  integer;
@@ -62,16 +66,17 @@ declare
     v_each     integer;
 begin
     -- Whatever is at a limit has something running, so beyond that many more there is enough to choose from.
-    select count(*) into v_running from zmesh.queue q where q.status = 'running';
-    v_projects := zmesh.ready_projects(p_waited, greatest(p_wanted, 64) + v_running);
+    v_running := zmesh.count_running(p_horizon.running_since);
+    v_projects := zmesh.ready_projects(p_waited, greatest(p_wanted, 64) + v_running, p_horizon.ready_since);
     v_each := case when cardinality(v_projects) <= 8 then p_wanted
                    else ceil(8.0 * p_wanted / cardinality(v_projects)) end;
     return array(
         with running as materialized (
             select q.project_id, q.function_id, q.lane, count(*)::integer as n
-              from zmesh.queue q where q.status = 'running' group by q.project_id, q.function_id, q.lane
+              from zmesh.queue q where q.status = 'running' and q.started_at >= p_horizon.running_since
+             group by q.project_id, q.function_id, q.lane
         ), lenders as materialized (
-            select l.project_id, l.n from zmesh.lenders() l
+            select l.project_id, l.n from zmesh.lenders(p_horizon.running_since) l
         ), projects as materialized (
             select p.id, r.n as running, p.max_running - r.n as free
               from unnest(v_projects) ready
@@ -87,7 +92,8 @@ begin
                    case when l.keyed then f.max_concurrency_per_key - (select coalesce(sum(r.n), 0) from running r
                                                                         where r.lane = l.lane) end as lane_free
               from projects p
-              cross join lateral zmesh.ready_lanes(p_waited, p.id, greatest(least(p.free, v_each), 16) + v_running) l
+              cross join lateral zmesh.ready_lanes(p_waited, p.id, greatest(least(p.free, v_each), 16) + v_running,
+                                                   p_horizon.ready_since) l
               left join zmesh.functions f on f.id = l.function_id
         ), candidates as (
             select j.id, l.project_id, l.running, l.free, l.function_free, j.priority, j.run_at, row_number()
@@ -96,7 +102,8 @@ begin
               cross join lateral (
                    select q.id, q.priority, q.run_at from zmesh.queue q
                     where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id = l.project_id
-                      and q.lane = l.lane and (q.expires_at is null or q.expires_at > p_now)
+                      and q.lane = l.lane and q.run_at >= p_horizon.ready_since
+                      and (q.expires_at is null or q.expires_at > p_now)
                     order by q.priority desc, q.run_at
                     limit greatest(least(v_each, l.free, l.function_free, l.lane_free), 0)) j
         ), turns as (
@@ -107,7 +114,7 @@ begin
         )
         select t.id from turns t where t.turn <= t.free order by t.running + t.turn, random() limit p_wanted);
 end $$;
-comment on function zmesh.next_of(boolean, integer, timestamptz) is
+comment on function zmesh.next_of(zmesh.horizon, boolean, integer, timestamptz) is
     'What may start now within all limits, the projects in turn: those that have least running first.';
 
 create or replace function zmesh.start(p_listener uuid, p_ids uuid[], p_now timestamptz) returns uuid[]
@@ -120,7 +127,8 @@ begin
     ), started as (
         update zmesh.queue q
            set status = 'running', listener_id = p_listener, attempt = q.attempt + 1, started_at = p_now,
-               version = (select f.version from zmesh.functions f where f.id = q.function_id)
+               version = case when q.pinned then q.version
+                              else (select f.version from zmesh.functions f where f.id = q.function_id) end
           from free where q.id = free.id
         returning q.id
     )
@@ -139,7 +147,8 @@ begin
 end $$;
 comment on function zmesh.make_due(timestamptz) is 'Puts what was delayed until now among what is ready.';
 
-create or replace function zmesh.start_next(p_listener uuid, p_wanted integer, p_now timestamptz) returns uuid[]
+create or replace function zmesh.start_next(p_listener uuid, p_horizon zmesh.horizon, p_wanted integer, p_now timestamptz)
+returns uuid[]
 language plpgsql as $$
 declare
     v_started uuid[] := '{}';
@@ -148,8 +157,8 @@ declare
 begin
     foreach v_waited in array array[true, false] loop
         while cardinality(v_started) < p_wanted
-            and exists (select from zmesh.queue q where q.status = 'queued' and q.due and q.waited = v_waited) loop
-            v_round := zmesh.next_of(v_waited, p_wanted - cardinality(v_started), p_now);
+            and cardinality(zmesh.ready_projects(v_waited, 1, p_horizon.ready_since)) > 0 loop
+            v_round := zmesh.next_of(p_horizon, v_waited, p_wanted - cardinality(v_started), p_now);
             v_round := zmesh.start(p_listener, v_round, p_now);
             exit when cardinality(v_round) = 0;
             v_started := v_started || v_round;
@@ -157,55 +166,119 @@ begin
     end loop;
     return v_started;
 end $$;
-comment on function zmesh.start_next(uuid, integer, timestamptz) is
+comment on function zmesh.start_next(uuid, zmesh.horizon, integer, timestamptz) is
     'Makes up to this many invocations a listener''s, those that somebody waits for before any other.';
 
-create or replace function zmesh.nothing_to_claim(p_listener uuid, p_slots integer) returns boolean
+create or replace function zmesh.look_ahead(p_horizon zmesh.horizon, p_now timestamptz) returns zmesh.horizon
+language plpgsql as $$
+declare
+    v_begun   timestamptz := clock_timestamp();
+    v_all     boolean := p_horizon.ready_since = '-infinity' or zmesh.is_old(p_horizon, p_now);
+    -- A second back, for what other transactions have inserted and will commit in a moment.
+    v_horizon zmesh.horizon := row(true, p_now - interval '1 second', p_now, p_now);
+begin
+    if not v_all then
+        v_horizon.looked_at := p_horizon.looked_at;
+    end if;
+    v_horizon.ready_since := least(
+        v_horizon.ready_since,
+        (select q.run_at from zmesh.queue q
+          where q.status = 'queued' and q.due and q.run_at >= case when v_all then '-infinity' else p_horizon.ready_since end
+          order by q.run_at limit 1),
+        (select q.run_at from zmesh.queue q where q.status = 'queued' and not q.due order by q.run_at limit 1));
+    v_horizon.running_since := least(
+        p_now, (select min(q.started_at) from zmesh.queue q
+                 where q.status = 'running' and q.started_at >= p_horizon.running_since));
+    if v_all and not zmesh.is_slow(v_begun) then
+        v_horizon.ready_since := '-infinity';
+        v_horizon.running_since := '-infinity';
+    end if;
+    update zmesh.horizon h
+       set ready_since = v_horizon.ready_since, running_since = v_horizon.running_since, looked_at = v_horizon.looked_at;
+    return v_horizon;
+end $$;
+comment on function zmesh.look_ahead(zmesh.horizon, timestamptz) is
+    'Lets claims begin where there are living rows. What comes to be seen before that, from long transactions, is found '
+    'seconds later, when all is looked at again.';
+
+create or replace function zmesh.is_slow(p_begun timestamptz) returns boolean
+language sql volatile parallel safe
+return clock_timestamp() - p_begun > interval '2 milliseconds';
+comment on function zmesh.is_slow(timestamptz) is 'Whether a look that found at most one row had to pass many dead ones.';
+
+create or replace function zmesh.is_old(p_horizon zmesh.horizon, p_now timestamptz) returns boolean
+language sql immutable parallel safe
+return p_horizon.ready_since > '-infinity'
+       and (p_horizon.looked_at < p_now - interval '4 seconds'
+            or p_now < greatest(p_horizon.looked_at, p_horizon.ready_since, p_horizon.running_since));
+comment on function zmesh.is_old(zmesh.horizon, timestamptz) is
+    'Whether there may be rows that claims would not look at: some time has passed, or the clock was set back.';
+
+create or replace function zmesh.count_running(p_since timestamptz) returns integer
+language plpgsql as $$
+begin
+    return (select count(*) from zmesh.queue q where q.status = 'running' and q.started_at >= p_since);
+end $$;
+comment on function zmesh.count_running(timestamptz) is 'How many invocations run; none of them started before that time.';
+
+create or replace function zmesh.nothing_to_claim(p_listener uuid, p_slots integer, p_horizon zmesh.horizon)
+returns boolean
 language plpgsql as $$
 begin
     if p_slots = 0 then
         return zmesh.nobody_was_called();
     end if;
-    return not exists (select from zmesh.queue q where q.status = 'queued' and q.due)
+    return not zmesh.is_old(p_horizon, zmesh.now())
+       and not exists (select from zmesh.queue q
+                        where q.status = 'queued' and q.due and q.run_at >= p_horizon.ready_since)
        and not exists (select from zmesh.queue q where q.status = 'queued' and not q.due and q.run_at <= zmesh.now())
        and exists (select from zmesh.listeners l
                     where l.id = p_listener and l.waiting and l.lease_expires_at > zmesh.now());
 end $$;
-comment on function zmesh.nothing_to_claim(uuid, integer) is
+comment on function zmesh.nothing_to_claim(uuid, integer, zmesh.horizon) is
     'Whether a claim of this listener would find nothing and change nothing: an idle listener locks and writes nothing.';
 
-drop function if exists zmesh.nothing_to_claim(uuid);
 drop function if exists zmesh.claim(uuid, integer);
 create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
--- The queue's size changes faster than its statistics: fix the plans that are right at any size.
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
-set enable_hashjoin = off set enable_mergejoin = off as $$
+-- The queue's size changes faster than its statistics: fix the plans that are right at any size. Before version 18
+-- what is switched off counts as so dear that every claim would be compiled, which takes longer than the claim.
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off set enable_bitmapscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_sort = off as $$
 #variable_conflict use_column
 declare
+    v_horizon zmesh.horizon;
+    v_begun   timestamptz := clock_timestamp();
+    v_slow    boolean;
     v_now     timestamptz;
     v_wanted  integer;
     v_called  uuid[];
     v_started uuid[];
 begin
-    if zmesh.nothing_to_claim(p_listener, p_slots) then
+    select h.* into v_horizon from zmesh.horizon h;
+    if zmesh.nothing_to_claim(p_listener, p_slots, v_horizon) then
         return;
     end if;
+    v_slow := zmesh.is_slow(v_begun);
     -- One claim at a time: whoever holds this row sees every claim before it, so the limits are exact.
     select s.max_running into v_wanted from zmesh.settings s for update;
+    select h.* into v_horizon from zmesh.horizon h;
     v_now := zmesh.now();
     perform from zmesh.listeners l where l.id = p_listener and l.lease_expires_at > v_now;
     if not found then
         perform zmesh.fail('ZM410', 'the lease of this listener has run out', 'Stop its runs and register again.');
     end if;
+    if v_slow or zmesh.is_old(v_horizon, v_now) then
+        v_horizon := zmesh.look_ahead(v_horizon, v_now);
+    end if;
     perform zmesh.make_due(v_now);
     v_called := zmesh.start_called(p_listener, v_now);
-    v_wanted := least(p_slots, v_wanted - (select count(*) from zmesh.queue q where q.status = 'running')
-                                        + (select coalesce(sum(l.n), 0) from zmesh.lenders() l));
-    v_started := zmesh.start_next(p_listener, v_wanted, v_now);
+    v_wanted := least(p_slots, v_wanted - zmesh.count_running(v_horizon.running_since)
+                                        + (select coalesce(sum(l.n), 0) from zmesh.lenders(v_horizon.running_since) l));
+    v_started := zmesh.start_next(p_listener, v_horizon, v_wanted, v_now);
     update zmesh.listeners l set waiting = not l.waiting
      where l.id = p_listener and l.waiting <> (cardinality(v_started) < v_wanted);
     v_started := v_called || v_started;
@@ -214,12 +287,14 @@ begin
         perform zmesh.end_without_function(v_started);
     end if;
     return query
-        select q.id, q.project_id, q.function_id, f.slug, f.version, f.language, f.entry_point, f.code,
+        select q.id, q.project_id, q.function_id, f.slug, coalesce(v.version, f.version),
+               coalesce(v.language, f.language), coalesce(v.entry_point, f.entry_point), coalesce(v.code, f.code),
                f.timeout_ms, f.memory_mb, f.env_vars, q.payload::text, q.request::text, q.attempt, q.max_attempts,
                zmesh.traceparent_of(q.id, q.traceparent), q.id = any (v_called)
           from unnest(v_started) started
           join zmesh.queue q on q.id = started
           join zmesh.functions f on f.id = q.function_id
+          left join zmesh.function_versions v on v.function_id = q.function_id and v.version = q.version
          order by q.waited desc, q.priority desc, q.run_at;
 end $$;
 comment on function zmesh.claim(uuid, integer) is
@@ -227,7 +302,7 @@ comment on function zmesh.claim(uuid, integer) is
     'limits. Besides, what its runs called and wait for: those are lent their places and take no slot.';
 
 create or replace function zmesh.seconds_to_next() returns double precision
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
     return (select extract(epoch from q.run_at - zmesh.now()) from zmesh.queue q
              where q.status = 'queued' and not q.due order by q.run_at limit 1);

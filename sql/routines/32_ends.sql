@@ -51,7 +51,8 @@ comment on function zmesh.short_answer(text, uuid, text, integer, integer, numer
 create or replace function zmesh.end_for_good(p_outcomes zmesh.outcome[], p_now timestamptz) returns void
 language plpgsql as $$
 declare
-    v_told integer;
+    v_told      integer;
+    v_callbacks integer;
 begin
     with gone as (
         delete from zmesh.queue q using unnest(p_outcomes) o
@@ -63,16 +64,27 @@ begin
             id, project_id, function_id, parent_id, schedule_id, lane, created_at, run_at, expires_at, started_at,
             finished_at, version, duration_ms, cpu_ms, peak_memory_mb, retry_base_ms, retry_max_ms, priority,
             max_attempts, attempt, due, waited, cancel_requested, status, source, function, payload, request,
-            idempotency_key, concurrency_key, result, response, error, generation, depth, traceparent)
+            idempotency_key, concurrency_key, pinned, alias, earlier_attempts, result, response, error, generation, depth,
+            traceparent, callback_url)
         select g.id, g.project_id, g.function_id, g.parent_id, g.schedule_id, g.lane, g.created_at, g.run_at,
                g.expires_at, g.started_at, p_now, g.version, g.end_duration_ms, g.end_cpu_ms, g.end_peak_memory_mb,
                g.retry_base_ms, g.retry_max_ms, g.priority, g.max_attempts, g.attempt, g.due, g.waited,
                g.cancel_requested, g.ended, g.source, g.function, g.payload, g.request, g.idempotency_key,
-               g.concurrency_key, g.end_result, g.end_response, g.end_error, g.generation, g.depth, g.traceparent
+               g.concurrency_key, g.pinned, g.alias, g.earlier_attempts, g.end_result, g.end_response, g.end_error,
+               g.generation, g.depth, g.traceparent, g.callback_url
           from gone g
             on conflict do nothing   -- an id that ended before keeps its first end
         returning id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at) as queue_ms,
-                  zmesh.start_ms(started_at, finished_at, duration_ms) as start_ms, result, error, response
+                  zmesh.start_ms(started_at, finished_at, duration_ms) as start_ms, result, error, response, project_id,
+                  callback_url
+    ), sent as (
+        insert into zmesh.callbacks as c (invocation_id, project_id, message_id, created_at, next_attempt_at, url)
+        select k.id, k.project_id, zmesh.new_id(), p_now, p_now, k.callback_url from kept k
+         where k.callback_url is not null
+            on conflict (invocation_id) do update   -- tried again after its end: it ends a second time
+           set message_id = excluded.message_id, created_at = p_now, next_attempt_at = p_now, delivered_at = null,
+               attempts = 0, last_status_code = null, last_error = null, status = 'pending', url = excluded.url
+        returning 1
     ), waiting as (
         delete from zmesh.waiters w using gone g where g.waited and w.invocation_id = g.id
         returning w.invocation_id, w.channel
@@ -80,12 +92,26 @@ begin
     select count(zmesh.hint(w.channel, coalesce(
                zmesh.short_answer(w.channel, k.id, k.status, k.version, k.duration_ms, k.queue_ms, k.start_ms, k.result,
                                   k.error, k.response),
-               w.invocation_id::text)))
-      into v_told
+               w.invocation_id::text))), (select count(*) from sent)
+      into v_told, v_callbacks
       from waiting w left join kept k on k.id = w.invocation_id;
+    if v_callbacks > 0 then
+        perform zmesh.hint('zmesh_callbacks');
+    end if;
 end $$;
 comment on function zmesh.end_for_good(zmesh.outcome[], timestamptz) is
-    'Moves invocations to history, and notifies the callers that wait for them, and nobody else.';
+    'Moves invocations to history, leaves their callbacks to be sent, and notifies the callers that wait, and nobody else.';
+
+create or replace function zmesh.ended_attempt(
+    p_attempt smallint, p_status text, p_error jsonb, p_version integer, p_started_at timestamptz,
+    p_finished_at timestamptz, p_duration_ms integer, p_cpu_ms integer, p_peak_memory_mb integer)
+returns jsonb
+language sql stable parallel safe
+return jsonb_build_object(
+    'attempt', p_attempt, 'status', p_status, 'error', p_error, 'version', p_version, 'started_at', p_started_at,
+    'finished_at', p_finished_at, 'duration_ms', p_duration_ms, 'cpu_ms', p_cpu_ms, 'peak_memory_mb', p_peak_memory_mb);
+comment on function zmesh.ended_attempt(smallint, text, jsonb, integer, timestamptz, timestamptz, integer, integer, integer) is
+    'An attempt as invocations.earlier_attempts keeps it.';
 
 create or replace function zmesh.put_back(p_outcomes zmesh.outcome[], p_now timestamptz) returns void
 language plpgsql as $$
@@ -93,6 +119,8 @@ begin
     update zmesh.queue q
        set status = 'queued', due = false, listener_id = null, result = o.result, response = o.response,
            error = o.error, duration_ms = o.duration_ms, cpu_ms = o.cpu_ms, peak_memory_mb = o.peak_memory_mb,
+           earlier_attempts = coalesce(q.earlier_attempts, '[]') || zmesh.ended_attempt(
+               q.attempt, o.status, o.error, q.version, q.started_at, p_now, o.duration_ms, o.cpu_ms, o.peak_memory_mb),
            run_at = p_now + zmesh.retry_delay(q.attempt, coalesce(q.retry_base_ms, f.retry_base_ms),
                                               coalesce(q.retry_max_ms, f.retry_max_ms))
       from unnest(p_outcomes) o, zmesh.functions f
@@ -102,7 +130,7 @@ comment on function zmesh.put_back(zmesh.outcome[], timestamptz) is 'Puts invoca
 
 create or replace function zmesh.end_attempts(p_outcomes zmesh.outcome[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off set enable_bitmapscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     v_now   timestamptz := zmesh.now();
@@ -110,12 +138,13 @@ declare
     v_again zmesh.outcome[];
 begin
     insert into zmesh.logs (invocation_id, attempt, line, project_id, at, level, message)
-    select q.id, q.attempt, l.line, q.project_id, l.at, l.level, l.message
+    select q.id, q.attempt, coalesce(l.line, l.n), q.project_id, l.at, l.level, l.message
       from unnest(p_outcomes) o
       join zmesh.queue q on q.id = o.id
-      cross join rows from (json_to_recordset(o.logs) as (at timestamptz, level text, message text))
-           with ordinality as l (at, level, message, line)
-     where o.logs is not null;
+      cross join rows from (json_to_recordset(o.logs) as (line integer, at timestamptz, level text, message text))
+           with ordinality as l (line, at, level, message, n)
+     where o.logs is not null
+        on conflict do nothing;   -- zmesh.append_logs() has written it
     select array_agg(o) filter (where final), array_agg(o) filter (where not final) into v_final, v_again
       from (select o, o.status in ('success', 'cancelled') or q.status = 'queued' or q.attempt >= q.max_attempts
                       or q.cancel_requested or not exists (select from zmesh.functions f where f.id = q.function_id)
@@ -132,7 +161,7 @@ comment on function zmesh.end_attempts(zmesh.outcome[]) is
     'Writes the end of attempts whose queue rows the caller has locked: final, or back to the queue while attempts are left.';
 
 create or replace function zmesh.finish(p_listener uuid, p_outcomes zmesh.outcome[]) returns setof uuid
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
     v_owned uuid[];
 begin
@@ -159,7 +188,7 @@ comment on function zmesh.end_without_function(uuid[]) is
     'Cancels what was inserted while its function was being deleted.';
 
 create or replace function zmesh.end_expired() returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
     v_expired zmesh.outcome[];
 begin
@@ -175,7 +204,7 @@ end $$;
 comment on function zmesh.end_expired() is 'Ends what was not started in time; returns how many.';
 
 create or replace function zmesh.cancel(p_ids uuid[], p_why text default 'cancelled on request') returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
     v_queued  zmesh.outcome[];
     v_running integer;
@@ -210,11 +239,17 @@ begin
         insert into zmesh.queue (
             id, project_id, function_id, parent_id, schedule_id, lane, created_at, run_at, retry_base_ms, retry_max_ms,
             priority, max_attempts, attempt, due, source, function, payload, request, idempotency_key,
-            concurrency_key, error, generation, traceparent)
+            concurrency_key, version, pinned, alias, earlier_attempts, error, generation, traceparent,
+            callback_url)
         select d.id, d.project_id, d.function_id, d.parent_id, d.schedule_id, d.lane, d.created_at, zmesh.now(),
                d.retry_base_ms, d.retry_max_ms, d.priority, d.attempt + 1, d.attempt, true, d.source,
-               d.function, d.payload, d.request, d.idempotency_key, d.concurrency_key, d.error,
-               d.generation, d.traceparent
+               d.function, d.payload, d.request, d.idempotency_key, d.concurrency_key,
+               case when d.pinned then d.version end, d.pinned, d.alias,
+               case when d.attempt = 0 then d.earlier_attempts
+                    else coalesce(d.earlier_attempts, '[]') || zmesh.ended_attempt(
+                        d.attempt, d.status, d.error, d.version, d.started_at, d.finished_at, d.duration_ms, d.cpu_ms,
+                        d.peak_memory_mb) end,
+               d.error, d.generation, d.traceparent, d.callback_url
           from dead d
         returning id;
     perform zmesh.hint('zmesh_jobs');

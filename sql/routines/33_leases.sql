@@ -8,7 +8,7 @@ end;
 comment on function zmesh.register_listener(text, integer, interval) is 'Starts the lease of a listener.';
 
 create or replace function zmesh.renew_lease(p_listener uuid, p_lease interval) returns setof uuid
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
     update zmesh.listeners set lease_expires_at = zmesh.now() + p_lease
      where id = p_listener and lease_expires_at > zmesh.now();
@@ -22,7 +22,7 @@ comment on function zmesh.renew_lease(uuid, interval) is
     'Prolongs the lease of a listener; returns those of its invocations that shall be cancelled.';
 
 create or replace function zmesh.give_back(p_listener uuid, p_known uuid[]) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
     v_unknown   uuid[];
     v_cancelled zmesh.outcome[];
@@ -44,7 +44,7 @@ comment on function zmesh.give_back(uuid, uuid[]) is
     'Queues again what a listener claimed and never heard of, since the answer was lost: as if it had not been claimed.';
 
 create or replace function zmesh.take_from_listeners(p_listeners uuid[]) returns integer
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set enable_seqscan = off set jit = off as $$
 declare
     v_lost zmesh.outcome[];
 begin

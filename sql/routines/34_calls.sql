@@ -13,7 +13,7 @@ comment on function zmesh.traceparent_of(uuid, text) is
     'Trace context that an invocation passes on: the trace that it was given, or one of its own, and itself as the span.';
 
 create or replace function zmesh.callers_of(p_id uuid) returns setof zmesh.queue
-language sql stable set enable_seqscan = off
+language sql stable set enable_seqscan = off set jit = off
 begin atomic
     with recursive callers as (
         select p.* from zmesh.queue c join zmesh.queue p on p.id = c.parent_id where c.id = p_id and c.waited
@@ -83,17 +83,20 @@ end $$;
 comment on function zmesh.below_parent(zmesh.invocations) is
     'The row with what follows from the run that inserts it. Refuses what is called too deep, or a chain that is too long.';
 
-create or replace function zmesh.lenders() returns table (project_id uuid, n integer)
+create or replace function zmesh.lenders(p_since timestamptz) returns table (project_id uuid, n integer)
 language plpgsql stable as $$
 #variable_conflict use_column
 begin
     return query
         select p.project_id, count(distinct p.id)::integer
           from zmesh.queue c join zmesh.queue p on p.id = c.parent_id
-         where c.status = 'running' and c.waited and c.parent_id is not null and p.status = 'running'
+         where c.status = 'running' and c.started_at >= p_since and c.waited and c.parent_id is not null
+           and p.status = 'running'
          group by p.project_id;
 end $$;
-comment on function zmesh.lenders() is 'How many running invocations of each project wait for one they called, which runs in their place.';
+comment on function zmesh.lenders(timestamptz) is
+    'How many running invocations of each project wait for one they called, which runs in their place; none of them started '
+    'before that time.';
 
 create or replace function zmesh.may_be_called(p_id uuid) returns boolean
 language plpgsql stable as $$

@@ -3,7 +3,7 @@
 create or replace function zmesh.load_of(p_projects uuid[])
 returns table (project_id uuid, requests_per_second integer, max_queued integer, queued integer)
 language plpgsql stable
-set enable_seqscan = off set enable_bitmapscan = off as $$
+set enable_seqscan = off set jit = off set enable_bitmapscan = off as $$
 begin
     return query
         select p.id, p.requests_per_second, p.max_queued, waiting.n + background.n

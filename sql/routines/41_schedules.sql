@@ -80,7 +80,7 @@ comment on function zmesh.verdict(boolean, boolean, boolean) is 'What becomes of
 create or replace function zmesh.missed_times(
     p_schedule zmesh.schedules, p_enabled boolean, p_busy boolean, p_now timestamptz)
 returns table (due_at timestamptz, last_due_at timestamptz, outcome text)
-language plpgsql stable as $$
+language plpgsql stable rows 2 as $$
 #variable_conflict use_variable
 declare
     v_first  timestamptz := p_schedule.next_due_at;
@@ -110,13 +110,15 @@ comment on function zmesh.missed_times(zmesh.schedules, boolean, boolean, timest
     'What becomes of each due time of a schedule that has several: one row stands for those that go unmade.';
 
 create or replace function zmesh.fire_due_schedules(p_intervals_only boolean, p_limit integer) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off as $$
 declare
     v_now   timestamptz := zmesh.now();
     v_count integer;
 begin
     with due as materialized (
         select s, s.id, s.next_due_at, f.enabled, f.max_attempts,
+               case when exists (select from zmesh.function_aliases a where a.function_id = f.id and a.name = 'live')
+                    then zmesh.version_by_alias(f.id, 'live') end as live,
                zmesh.next_due(s.plan, s.timezone, s.next_due_at) as following,
                s.overlap = 'skip' and exists (select from zmesh.queue q where q.schedule_id = s.id) as busy
           from zmesh.schedules s join zmesh.functions f on f.id = s.function_id
@@ -141,9 +143,10 @@ begin
         returning schedule_id, due_at, invocation_id
     ), fired as (   -- with what zmesh.prepare_invocation() would add, so that nothing is looked up twice
         insert into zmesh.invocations (id, project_id, function_id, function, schedule_id, lane, created_at, run_at,
-                                       due, max_attempts, source, payload)
+                                       due, max_attempts, source, payload, version, pinned, alias)
         select r.invocation_id, (d.s).project_id, (d.s).function_id, (d.s).function, d.id,
-               zmesh.lane((d.s).function_id, null), v_now, r.due_at, true, d.max_attempts, 'schedule', (d.s).payload
+               zmesh.lane((d.s).function_id, null), v_now, r.due_at, true, d.max_attempts, 'schedule', (d.s).payload,
+               d.live, d.live is not null, case when d.live is not null then 'live' end
           from runs r join due d on d.id = r.schedule_id
          where r.invocation_id is not null
          order by r.due_at

@@ -82,6 +82,10 @@ begin
         select ctid from zmesh.schedule_runs where created_at < v_kept_since limit 10000));
     delete from zmesh.webhook_deliveries where ctid = any (array(
         select ctid from zmesh.webhook_deliveries where received_at < v_kept_since limit 10000));
+    delete from zmesh.callbacks where ctid = any (array(
+        select ctid from zmesh.callbacks where created_at < v_kept_since limit 10000));
+    update zmesh.webhooks set sealed_previous_secret = null, previous_secret_valid_until = null
+     where previous_secret_valid_until < zmesh.now();
 end $$;
 comment on function zmesh.delete_rest() is 'Deletes what is as old as dropped history and has no partitions, some at a time.';
 

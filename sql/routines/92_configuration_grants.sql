@@ -3,3 +3,11 @@
 grant insert (description, tags, auth, methods, cors_origins),
       update (description, tags, auth, methods, cors_origins)
       on zmesh.functions to zmesh_api;
+
+grant select, delete on zmesh.function_aliases to zmesh_api;
+grant execute on function zmesh.set_alias(uuid, text, integer[], integer[]) to zmesh_api;
+grant insert (version, alias) on zmesh.invocations to zmesh_project, zmesh_api;
+grant execute on function zmesh.id_at(timestamptz) to zmesh_api;
+grant select on zmesh.history to zmesh_api;
+grant execute on function zmesh.append_logs(uuid, uuid[], smallint[], integer[], timestamptz[], text[], text[])
+      to zmesh_listener;

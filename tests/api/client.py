@@ -98,6 +98,7 @@ class Api:
                 PASSWORD_HASH,
             )
             accounts.ensure_member(connection, user_id, project.id, "owner")
+            accounts.ensure_member(connection, _somebody(database), project.id, "owner")  # one always stays
         return cls(database, url, project, key, new_token(user_id, project.id), user_id)
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -118,6 +119,18 @@ class Api:
 
     def change_role(self, role: str) -> None:
         self.database.rows("update zmesh.memberships set role = %s where user_id = %s", role, self.user_id)
+
+
+def _somebody(database: Database) -> UUID:
+    """An owner of every project, so that tests may take the role of the other one away."""
+    email = "somebody.else@example.org"
+    database.rows(
+        "insert into zmesh.users (email, password_hash) values (%s, %s) on conflict (lower(email)) do nothing",
+        email,
+        PASSWORD_HASH,
+    )
+    id: UUID = database.value("select id from zmesh.users where email = %s", email)
+    return id
 
 
 def new_token(user_id: object, project_id: object, lifetime: float = 600, key: str = JWT_KEY) -> str:

@@ -33,9 +33,10 @@ def backend(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
             yield Backend(database, process)
         finally:
             process.stop()
+            database.remember_roles()
             connection.execute(f"drop database {name} with (force)")
             for role in database.roles:
-                connection.execute(f"drop role {role}")
+                connection.execute(f"drop role if exists {role}")
 
 
 @pytest.fixture

@@ -166,3 +166,123 @@ def test_history_leaves_out_what_is_large_and_the_invocation_shows_it(api: Api) 
     shown = api.call("GET", f"/invocations/{id}").json()
     assert (shown["result"], shown["result_truncated"]) == ("x" * 70_000, False)
     assert len(api.call("GET", f"/invocations/{id}/logs").json()["items"][0]["message"]) == 5000
+
+
+def failing(message: str) -> str:
+    return json.dumps({"type": "ValueError", "message": message, "stack": None})
+
+
+def ended(api: Api, function: str, status: str = "success", **outcome: Any) -> str:
+    """The id of an invocation that has ended so."""
+    with standing_in(api, lambda job: {"status": status, **outcome}):
+        id: str = api.invoke(function, json={}).json()["invocation_id"]
+    return id
+
+
+def found(api: Api, path: str, **query: Any) -> list[str]:
+    answer = api.call("GET", path, params=query)
+    assert answer.status_code == 200, answer.text
+    return [item["id"] for item in answer.json()["items"]]
+
+
+def test_invocations_are_found_by_what_is_known_of_them(api: Api, stranger: Api) -> None:
+    api.deploy("a")
+    api.deploy("b")
+    stranger.deploy("a")
+    ended(stranger, "a")
+    fine, other = ended(api, "a"), ended(api, "b")
+    failed = ended(api, "a", "error", error=failing("Connection to DB-7 lost"))
+    late = ended(api, "a", "timeout", error=failing("took 100% of 5 s"))
+    api.call("PATCH", "/functions/a", json={"code": "two"})
+    second = ended(api, "a")
+    [queued] = map(str, api.database.enqueue(api.project, "a"))
+    everything = [queued, second, late, failed, other, fine]
+    assert found(api, "/invocations") == everything
+    assert found(api, "/functions/a/invocations") == [id for id in everything if id != other]
+    assert found(api, "/invocations", function="b") == [other]
+    for path in ("/invocations", "/functions/a/invocations"):
+        assert found(api, path, status="error") == [failed]
+        assert found(api, path, source="sql") == [queued]
+        assert found(api, path, version=2) == [second]
+        assert found(api, path, error="db-7") == [failed]
+        assert found(api, path, error="100%") == [late]
+        assert found(api, path, error="valueerror") == [late, failed]
+        assert found(api, path, error="valueerror", status="timeout") == [late]
+        assert found(api, path, created_after="2999-01-01T00:00:00Z") == []
+        assert found(api, path, created_before="2020-01-01T00:00:00") == []
+        assert len(found(api, path, created_after="2020-01-01T00:00:00", status="timeout", logs="false")) == 1
+
+
+def test_pages_over_several_states_leave_nothing_out(api: Api) -> None:
+    api.deploy()
+    ids = [ended(api, "greet", status, error=failing("no")) for status in ("error", "timeout", "error", "timeout")]
+    seen, cursor = [], None
+    for _ in ids:
+        query = {"error": "no", "limit": 1} | ({"cursor": cursor} if cursor else {})
+        page = api.call("GET", "/invocations", params=query).json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    assert (seen, cursor) == (ids[::-1], None)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"status": "done"}, "status"),
+        ({"source": "mail"}, "source"),
+        ({"version": 0}, "version"),
+        ({"created_after": "yesterday"}, "created_after"),
+        ({"error": ""}, "error"),
+        ({"error": "\x00"}, "error"),
+    ],
+)
+def test_a_condition_that_cannot_be_is_named(api: Api, query: dict[str, Any], field: str) -> None:
+    refused(api.call("GET", "/invocations", params=query), 422, "invalid_input", field)
+
+
+def test_one_that_failed_is_tried_again_with_what_went_before_kept(api: Api) -> None:
+    api.deploy()
+    id = ended(api, "greet", "error", error=failing("first"), duration_ms=7)
+    again = api.call("POST", f"/invocations/{id}/retry")
+    assert (again.status_code, again.json()["status"], again.json()["max_attempts"]) == (200, "queued", 2)
+    refused(api.call("POST", f"/invocations/{id}/retry"), 409, "not_retryable")
+    with standing_in(api):
+        eventually(lambda: api.call("GET", f"/invocations/{id}").json()["status"] == "success", "its success")
+    shown = api.call("GET", f"/invocations/{id}").json()
+    [earlier] = shown["earlier_attempts"]
+    assert (earlier["attempt"], earlier["status"], earlier["error"]["message"]) == (1, "error", "first")
+    assert (earlier["duration_ms"], shown["attempt"]) == (7, 2)
+    assert earlier["started_at"] <= earlier["finished_at"] <= shown["started_at"]
+    refused(api.call("POST", f"/invocations/{id}/retry"), 409, "not_retryable")
+
+
+def test_many_that_failed_are_tried_again_each_once(api: Api, stranger: Api) -> None:
+    for project in (api, stranger):
+        project.deploy()
+    dead = [ended(api, "greet", "error", error=failing(f"no {n}")) for n in range(3)]
+    dead.append(ended(api, "greet", "timeout", error=failing("no 3")))
+    other = ended(stranger, "greet", "error", error=failing("no 0"))
+    fine = ended(api, "greet")
+
+    def retry(**body: Any) -> tuple[list[str], str | None]:
+        answer = api.call("POST", "/invocations/retry", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["items"], answer.json()["next_cursor"]
+
+    assert retry(error="no 2") == ([dead[2]], None)
+    assert retry(function="greet", status="timeout") == ([dead[3]], None)
+    assert retry(ids=[dead[1], other, fine]) == ([dead[1]], None)
+    for id in (dead[1], dead[2], dead[3]):
+        api.call("POST", f"/invocations/{id}/cancel")
+        api.call("POST", f"/invocations/{id}/retry")
+    with standing_in(api, lambda job: {"status": "error", "error": failing("again")}):
+        eventually(lambda: len(found(api, "/invocations", status="error")) == 4, "the end of all")
+    items, cursor = retry(limit=3)
+    assert (items, retry(cursor=cursor)) == (dead[:3], (dead[3:], None))
+    assert retry() == ([], None)
+    refused(api.call("POST", "/invocations/retry", json={"ids": [other], "status": "error"}), 422, "invalid_input")
+    refused(api.call("POST", "/invocations/retry", json={"function": "nobody"}), 404, "function_not_found")
+    future = {"created_after": "2999-01-01T00:00:00Z"}
+    assert retry(**future) == ([], None)
+    for bad in ({"ids": [1]}, {"ids": ["x"]}, {"created_after": 7}, {"created_before": "2999-01-01T00:00:00"}):
+        refused(api.call("POST", "/invocations/retry", json=bad), 422, "invalid_input")

@@ -232,6 +232,36 @@ def test_headers_that_are_not_a_functions_to_set_are_left_out(api: Api) -> None:
     assert not {"x-split", "x-injected", "bad name", "x-snow", "transfer-encoding"} & set(answer.headers)
 
 
+def test_a_page_of_a_function_is_an_origin_of_its_own_and_decides_nothing_for_the_others(api: Api) -> None:
+    """The console is served by the same host, and so are pages of other projects."""
+    headers = {
+        "Content-Type": "text/html",
+        "Content-Security-Policy": "default-src *",
+        "Clear-Site-Data": '"storage"',
+        "Service-Worker-Allowed": "/",
+        "Alt-Svc": 'h2="example.org:443"',
+        "Strict-Transport-Security": "max-age=1",
+        "NEL": "{}",
+        "Report-To": "{}",
+    }
+    id = api.deploy(auth="none")["id"]
+    with standing_in(api, lambda job: response(200, headers, base64.b64encode(b"<script>1</script>").decode())):
+        answer = api.client.get(f"{api.url}/api/functions/{id}")
+    theirs, ours = answer.headers.get_list("content-security-policy")
+    assert theirs == "default-src *"
+    assert ours.startswith("sandbox ")
+    assert "allow-same-origin" not in ours
+    assert not {name.lower() for name in list(headers)[2:]} & set(answer.headers)
+
+
+def test_nobody_but_the_platform_says_who_calls(api: Api) -> None:
+    ids = [api.deploy(f"for-{auth}", auth=auth)["id"] for auth in ("none", "api_key")]
+    with standing_in(api) as jobs:
+        for id in ids:
+            assert api.invoke(id, headers={"X-Zmesh-User-Id": str(api.user_id)}).status_code == 200
+    assert [str(api.user_id) in job["request"] for job in jobs] == [False, False]
+
+
 @pytest.mark.parametrize("status", [204, 304])
 def test_a_response_that_may_have_no_body_has_none(api: Api, status: int) -> None:
     api.deploy()
@@ -333,6 +363,20 @@ def test_a_retry_while_the_first_call_runs_awaits_its_answer(api: Api) -> None:
     assert [answer.status_code for answer in answers] == [200] * 8
     assert len({answer.json()["invocation_id"] for answer in answers}) == 1
     assert len(jobs) == 1
+
+
+def test_a_retry_of_a_call_that_nobody_awaited_is_told_of_its_end(api: Api) -> None:
+    api.deploy()
+    headers = {"idempotency-key": "once"}
+    id = api.invoke(headers={**headers, "prefer": "respond-async"}).json()["invocation_id"]
+    with ThreadPoolExecutor(1) as threads:
+        retry = threads.submit(api.invoke, headers=headers)
+        eventually(
+            lambda: api.database.rows("select 1 from zmesh.waiters where invocation_id = %s", id), "the retry waits"
+        )
+        with standing_in(api):
+            answer = retry.result()
+    assert (answer.status_code, answer.json()["invocation_id"]) == (200, id)
 
 
 def test_a_failure_is_replayed_as_well(api: Api) -> None:

@@ -127,12 +127,67 @@ def test_login_is_remembered_for_this_user_only(platform: Platform, tmp_path: Pa
     assert isinstance(json.loads(done.stdout), list)
 
 
-def test_several_files_are_deployed_although_one_is_bad(platform: Platform) -> None:
+def test_several_files_are_deployed_together_or_not_at_all(platform: Platform) -> None:
     good = [write(platform, f"batch-{n}.js", "exports.handler = () => 1") for n in (1, 2)]
-    bad = write(platform, "batch.rb", "puts 1")
-    said = platform.zmesh("functions", "deploy", str(good[0]), str(bad), str(good[1]), status=1)
-    assert "batch.rb" in said
-    assert [platform.result(f"batch-{n}") for n in (1, 2)] == [1, 1]
+    write(platform, "!!!.js", "exports.handler = () => 1")
+    said = platform.zmesh("functions", "deploy", str(good[0]), "!!!.js", str(good[1]), status=1)
+    assert "Nothing was deployed" in said
+    assert "batch-" not in platform.zmesh("functions", "list")
+    deployed = json.loads(platform.zmesh("functions", "deploy", *map(str, good)))
+    assert [function["action"] for function in deployed] == ["created", "created"]
+
+
+def test_a_folder_is_deployed_at_once(platform: Platform) -> None:
+    folder = platform.folder / "shop"
+    folder.mkdir()
+    for name in ("order.py", "_shared.py", "types.d.ts", "readme.md"):
+        (folder / name).write_text("def handler(payload, zmesh):\n    return 1\n")
+    (folder / "receipt.js").write_text("exports.handler = () => 2")
+    deployed = json.loads(platform.zmesh("functions", "deploy", str(folder)))
+    assert [(function["slug"], function["action"]) for function in deployed] == [
+        ("order", "created"),
+        ("receipt", "created"),
+    ]
+    (folder / "receipt.js").write_text("exports.handler = () => 3")
+    actions = [function["action"] for function in json.loads(platform.zmesh("functions", "deploy", str(folder)))]
+    assert actions == ["unchanged", "updated"]
+    empty = platform.folder / "empty"
+    empty.mkdir()
+    assert "has no function in it" in platform.zmesh("functions", "deploy", str(empty), status=1)
+
+
+def test_versions_are_compared_pinned_and_rolled_out_by_an_alias(platform: Platform) -> None:
+    path = write(platform, "rolled.py", "def handler(payload, zmesh):\n    return 1\n")
+    platform.zmesh("functions", "deploy", str(path))
+    platform.zmesh("functions", "alias", "set", "rolled", "live", "1")
+    path.write_text("def handler(payload, zmesh):\n    return 2\n")
+    platform.zmesh("functions", "deploy", str(path))
+    compared = platform.zmesh("functions", "diff", "rolled", "--output", "table")
+    assert "-    return 1\n+    return 2" in compared
+    assert compared == platform.zmesh("functions", "diff", "rolled", "1", "2", "--output", "table")
+    assert "version 9" in platform.zmesh("functions", "diff", "rolled", "9", status=1)
+    assert "return 1" in platform.zmesh("functions", "show", "rolled", "--version", "1", "--output", "table")
+
+    def result(*options: str) -> object:
+        return json.loads(platform.zmesh("functions", "invoke", "rolled", *options))["result"]
+
+    assert (result(), result("--version", "2")) == (1, 2)
+    shared = platform.zmesh("functions", "alias", "set", "rolled", "live", "1=1%", "2=99", "--output", "table")
+    assert "version 1 1 %, version 2 99 %" in shared
+    [alias] = json.loads(platform.zmesh("functions", "alias", "list", "rolled"))
+    assert alias["versions"] == {"1": 1, "2": 99}
+    platform.zmesh("functions", "alias", "delete", "rolled", "live")
+    assert result() == 2
+
+
+def test_an_invocation_can_be_asked_for_later(platform: Platform) -> None:
+    path = write(platform, "delayed.py", "def handler(payload, zmesh):\n    return payload\n")
+    platform.zmesh("functions", "deploy", str(path))
+    options = ("--delay", "3600", "--priority", "7", "--max-attempts", "2", "--idempotency-key", "one")
+    accepted = json.loads(platform.zmesh("functions", "invoke", "delayed", *options))
+    again = json.loads(platform.zmesh("functions", "invoke", "delayed", *options))
+    assert (accepted["status"], again["invocation_id"]) == ("queued", accepted["invocation_id"])
+    assert "whole number" in platform.zmesh("functions", "invoke", "delayed", "--priority", "high", status=1)
 
 
 def test_variables_are_added_to_those_already_set_and_never_shown(platform: Platform) -> None:

@@ -49,7 +49,14 @@ def test_an_expired_token_is_refused(parts: Parts) -> None:
 
 
 def test_a_token_ends_with_its_persons_membership(parts: Parts) -> None:
-    parts.database.rows("delete from zmesh.memberships")
+    parts.database.rows(
+        "with grace as (insert into zmesh.users (email, password_hash) values ('grace@example.com', 'x') returning id)"
+        " insert into zmesh.memberships (user_id, project_id, role) select id, %s, 'owner' from grace",
+        parts.platform.project_id,
+    )
+    parts.database.rows(
+        "delete from zmesh.memberships where user_id = (select id from zmesh.users where email = 'ada@example.com')"
+    )
     assert parts.platform.request("GET", "/functions").status_code in (401, 403)
 
 

@@ -1,4 +1,4 @@
-"""What attacks in Python share: text put before the body of a handler."""
+"""Attacks in Python: what they share, as text put before the body of a handler, and those that several tests try."""
 
 from __future__ import annotations
 
@@ -49,3 +49,120 @@ def python(body: str) -> str:
     import textwrap
 
     return SYSCALLS + "\ndef handler(payload, zmesh):\n" + textwrap.indent(textwrap.dedent(body).strip("\n"), "    ")
+
+
+# What a run may try: bodies of handlers, each of which returns what it got.
+SYSTEM_CALLS_OUT = """
+os.mkdir("here")
+NEWUSER = 0x10000000
+calls = {
+    "unshare user": (272, NEWUSER), "unshare mount": (272, 0x20000),
+    "clone user": (56, NEWUSER | 17, 0, 0, 0, 0),
+    "setns": (308, 0, 0), "mount": (165, b"none", b"here", b"tmpfs", 0, None), "umount": (166, b"/proc", 2),
+    "pivot_root": (155, b".", b"here"), "chroot": (161, b"here"), "bpf": (321, 0, bytes(64), 64),
+    "keyctl": (250, 0, -3, 1), "add_key": (248, b"user", b"x", b"y", 1, -3),
+    "request_key": (249, b"user", b"x", None, 0),
+    "perf": (298, bytes(128), 0, -1, -1, 0), "ptrace": (101, 0, 0, 0, 0), "kexec": (246, 0, 0, None, 0),
+    "init_module": (175, b"x", 1, b""), "syslog": (103, 3, bytes(64), 64), "userfaultfd": (323, 0),
+    "personality": (135, 0x0040000), "open_by_handle": (304, -100, bytes(64), 0),
+    "name_to_handle": (303, -100, b".", bytes(64), bytes(8), 0),
+    "reboot": (169, 0xfee1dead, 672274793, 0), "swapon": (167, b"x", 0), "sethostname": (170, b"x", 1),
+    "settime": (227, 0, bytes(16)), "fsopen": (430, b"tmpfs", 0), "open_tree": (428, -100, b"/", 1),
+    "move_mount": (429, -100, b"/", -100, b"here", 0), "mount_setattr": (442, -100, b"/", 0, bytes(32), 32),
+    "open_tree_attr": (467, -100, b"/", 1, bytes(32), 32), "pidfd_getfd": (438, 0, 0, 0),
+    "memfd": (319, b"x", 0),
+    "memfd_secret": (447, 0), "quotactl_fd": (443, 0, 0, 0, None), "acct": (163, b"x"), "iopl": (172, 3),
+    "ioperm": (173, 0x70, 2, 1), "modify_ldt": (154, 0, bytes(16), 16), "fanotify": (300, 0, 0),
+    "kcmp": (312, 1, 1, 0, 0, 0), "io_setup": (206, 1000, bytes(8)), "process_madvise": (440, 0, None, 0, 0, 0),
+}
+absent = {
+    "io_uring": (425, 8, bytes(120)), "io_uring_enter": (426, 0, 0, 0, 0, None, 0),
+    "clone3": (435, bytes(88), 88),
+}
+return {
+    "refused": {name: syscall(*values) for name, values in calls.items()},
+    "absent": {name: syscall(*values) for name, values in absent.items()},
+}
+"""
+OTHER_ARCHITECTURES = """
+i386 = bytes.fromhex("b8 14000000 cd80 c3".replace(" ", ""))       # mov eax, 20 (getpid); int 0x80; ret
+return {
+    "x32": ending_of(lambda: syscall(0x40000000 | 39)),
+    "x32 mount": ending_of(lambda: syscall(0x40000000 | 165, b"none", b"/", b"tmpfs", 0, None)),
+    "i386": ending_of(lambda: machine_code(i386)()),
+    "own": ending_of(lambda: syscall(39)),
+}
+"""
+OTHER_USERS = """
+import subprocess
+me = os.getresuid()
+answers = {name: error_of(lambda: getattr(os, name)(*values)) for name, values in {
+    "setuid": (0,), "setgid": (0,), "setresuid": (0, 0, 0), "setreuid": (0, 0), "setgroups": ([0],),
+}.items()}
+answers["chown"] = error_of(lambda: os.chown(open("mine", "w").name, 0, 0))
+answers["still"] = os.getresuid() == me and 0 not in me
+status = open("/proc/self/status").read()
+sets = ("CapEff", "CapPrm", "CapAmb")
+answers["capabilities"] = [line.split()[1] for line in status.splitlines() if line.startswith(sets)]
+answers["no_new_privs"] = "NoNewPrivs:\\t1" in status
+return answers
+"""
+TERMINALS = """
+return {
+    "TIOCSTI": syscall(16, 0, 0x5412, b"x"),
+    "TIOCSTI, high bits": syscall(16, 0, 0x5412 | (1 << 32), b"x"),
+    "TIOCLINUX": syscall(16, 0, 0x541C, b"x"),
+}
+"""
+HIGHER_LIMITS = """
+import resource
+answers = {}
+for name in ("AS", "CORE", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK", "MSGQUEUE", "MEMLOCK", "RTPRIO", "NICE"):
+    kind = getattr(resource, f"RLIMIT_{name}")
+    soft, hard = resource.getrlimit(kind)
+    try:
+        resource.setrlimit(kind, (soft, resource.RLIM_INFINITY))
+        answers[name] = "done"
+    except (ValueError, OSError) as error:
+        answers[name] = "refused"
+answers["nice"] = error_of(lambda: os.nice(-5))
+answers["scheduler"] = error_of(lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10)))
+return answers
+"""
+UNCOUNTED_MEMORY = """
+import mmap
+def map_zero():
+    with open("/dev/zero", "r+b") as zero:
+        mmap.mmap(zero.fileno(), 4096, flags=mmap.MAP_SHARED)
+def map_zero_read_only():
+    fd = os.open("/dev/zero", os.O_RDONLY)
+    mmap.mmap(fd, 4096, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+private = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+private.write(b"x")
+return {
+    "anonymous": error_of(lambda: mmap.mmap(-1, 4096)),
+    "validated": syscall(9, 0, 4096, 3, 0x23, -1, 0),
+    "zero": error_of(map_zero),
+    "zero, read": error_of(map_zero_read_only),
+}
+"""
+SOCKET_FAMILIES = """
+families = {"unix": 1, "inet": 2, "inet6": 10, "netlink": 16, "packet": 17, "alg": 38, "vsock": 40,
+            "bluetooth": 31, "xdp": 44, "can": 29, "key": 15}
+return {name: syscall(41, family, 1 if family < 15 else 3, 0) for name, family in families.items()}
+"""
+SOCKET_PROTOCOLS = """
+return {
+    **{f"netlink {n}": syscall(41, 16, 3, n) for n in (2, 4, 6, 9, 11, 12, 15, 16, 18, 20, 21)},
+    **{f"IPv4 {n}": syscall(41, 2, kind, n) for kind, n in ((1, 132), (1, 262), (2, 136), (2, 115), (6, 33), (3, 255))},
+}
+"""
+SHARED_OBJECTS = """
+answers = {"mq_open": syscall(240, b"zmesh", 0o102, 0o666, None), "mq_unlink": syscall(241, b"zmesh")}
+for name, number in {"shmget": 29, "semget": 64, "msgget": 68}.items():
+    answers[name] = syscall(number, 4711, 4096, 0o1666)
+others = {"shmat": 30, "shmctl": 31, "semop": 65, "semctl": 66, "semtimedop": 220, "msgsnd": 69, "msgrcv": 70, "msgctl": 71}
+for name, number in others.items():
+    answers[name] = syscall(number, 0, 0, 0, 0)
+return answers
+"""

@@ -31,10 +31,12 @@ PROJECTS = ("shop", "blog")
 FUNCTIONS = (("greet", "shop", None), ("mail", "shop", 2), ("post", "blog", None))
 RETRY_BASE = timedelta(seconds=1)
 CLOCK = """
-create table zmesh.test_clock as select timestamptz '2026-01-05 12:00Z' as at;
+create table zmesh.test_clock as select timestamptz '2026-01-05 12:00Z' as at, false as slow;
 grant select on zmesh.test_clock to public;
 create or replace function zmesh.now() returns timestamptz language sql volatile parallel safe
 begin atomic select at from zmesh.test_clock; end;
+create or replace function zmesh.is_slow(p_begun timestamptz) returns boolean language sql volatile parallel safe
+begin atomic select slow from zmesh.test_clock; end;
 """
 EMPTY = """
 truncate zmesh.invocations, zmesh.waiters, zmesh.idempotency_keys, zmesh.listeners;
@@ -107,12 +109,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     connections: ClassVar[Connections]
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(slow=st.booleans())
+    def begin(self, slow: bool) -> None:
         self.now = START
         self.claimed: list[tuple[UUID, Row]] = []
         self.model = Queue(5, dict.fromkeys(PROJECTS, 3), [Function(*values) for values in FUNCTIONS])
         self.connections.admin.execute(EMPTY)
+        self.connections.admin.execute("update zmesh.test_clock set slow = %s", (slow,))
         self.set_clock()
         self.register()
 

@@ -1,10 +1,13 @@
-"""pg_cron as the clock: a real server with the real extension fires a schedule, with no listener anywhere."""
+"""pg_cron as the clock: a real server with the real extension fires schedules, with the listeners' clocks beside it."""
 
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -39,20 +42,55 @@ def test_migrating_again_keeps_one_job(cron_database: Database) -> None:
     assert cron_database.value("select count(*) from cron.job") == 1
 
 
+@contextmanager
+def listeners_clocks(database: Database) -> Iterator[None]:
+    """Two listeners' clocks, which tick far more often than real ones."""
+    stop = threading.Event()
+
+    def tick() -> None:
+        with database.connect(database.listener_url) as connection:
+            while not stop.wait(0.02):
+                connection.execute("select zmesh.listener_tick()")
+
+    threads = [threading.Thread(target=tick) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 @pytest.mark.timeout(200)
-def test_pg_cron_fires_a_schedule_within_the_minute(cron_database: Database) -> None:
+def test_beside_listeners_pg_cron_fires_the_minutes_and_nothing_fires_twice(cron_database: Database) -> None:
     project = cron_database.project()
     function = cron_database.function(project)
-    cron_database.rows(
-        "insert into zmesh.schedules (project_id, function_id, name, cron, payload)"
-        " values (%s, %s, 'each-minute', '* * * * *', '{\"by\": \"cron\"}')",
-        project.id,
-        function,
+    for name, cron in (("minutes", "* * * * *"), ("seconds", "1 second")):
+        cron_database.rows(
+            "insert into zmesh.schedules (project_id, function_id, name, cron, payload, overlap, missed)"
+            " values (%s, %s, %s, %s, '{\"by\": \"cron\"}', 'queue', 'all')",
+            *(project.id, function, name, cron),
+        )
+    # As if pg_cron had ticked before: so listeners leave whole minutes to it.
+    cron_database.rows("update zmesh.clock set cron_ticked_at = now()")
+    runs = (
+        "select r.due_at, r.outcome, i.payload, i.source from zmesh.schedule_runs r"
+        " join zmesh.schedules s on s.id = r.schedule_id join zmesh.invocations i on i.id = r.invocation_id"
+        " where s.name = %s and i.run_at = r.due_at order by r.due_at"
     )
+    ticked = "select 1 from cron.job_run_details where status = 'succeeded'"
     deadline = time.monotonic() + 150
-    while not (fired := cron_database.rows("select source, payload, status from zmesh.invocations")):
-        assert time.monotonic() < deadline, cron_database.rows("select * from cron.job_run_details")
-        time.sleep(0.5)
-    assert fired == [{"source": "schedule", "payload": {"by": "cron"}, "status": "queued"}]
-    # While pg_cron ticks, a listener's own clock stays silent.
-    assert cron_database.value("select zmesh.listener_tick()", url=cron_database.listener_url) == 0
+    with listeners_clocks(cron_database):
+        while not (cron_database.rows(runs, "minutes") and cron_database.rows(ticked)):
+            assert time.monotonic() < deadline, cron_database.rows("select * from cron.job_run_details")
+            time.sleep(0.5)
+    for run in cron_database.rows(runs, "minutes"):
+        assert (run["outcome"], run["payload"], run["source"]) == ("fired", {"by": "cron"}, "schedule")
+    # Each second from the first to the last, once, although three clocks ticked.
+    seconds = [run["due_at"] for run in cron_database.rows(runs, "seconds")]
+    assert len(seconds) > 1
+    assert seconds == [seconds[0] + timedelta(seconds=n) for n in range(len(seconds))]
+    strays = "select id from zmesh.invocations where id not in (select invocation_id from zmesh.schedule_runs)"
+    assert cron_database.rows(strays) == []

@@ -237,6 +237,26 @@ def test_only_the_caller_that_waits_is_told(database: Database) -> None:
     assert told.payload.startswith(str(id))
 
 
+def test_whoever_asks_for_the_end_of_what_is_under_way_is_told_as_well(database: Database) -> None:
+    project = database.project()
+    database.function(project)
+    channels = [f"zmesh_r_{letter * 32}" for letter in "ab"]
+    listener = database.listener()
+    [id] = database.enqueue(project, reply_channel=channels[0])
+    [job] = database.claim(listener)
+    with database.connect(database.api_url) as waiting:
+        for channel in channels:
+            waiting.execute(f"listen {channel}")
+            for _ in range(2):
+                waiting.execute("select zmesh.await_end(%s, %s)", (id, channel))
+        database.finish(listener, job)
+        told = list(waiting.notifies(timeout=10, stop_after=2))
+        waiting.execute("select zmesh.await_end(%s, %s)", (id, channels[0]))
+    assert sorted(notification.channel for notification in told) == channels
+    assert all(notification.payload.startswith(str(id)) for notification in told)
+    assert database.rows("select * from zmesh.waiters") == []
+
+
 def test_a_reply_channel_that_could_be_guessed_is_refused(database: Database) -> None:
     project = database.project()
     database.function(project)

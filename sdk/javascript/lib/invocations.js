@@ -18,6 +18,7 @@ const ENQUEUE_OPTIONS = {
   priority: 'priority',
   maxAttempts: 'max_attempts',
   idempotencyKey: 'idempotency_key',
+  callbackUrl: 'callback_url',
 };
 const INVOKE_OPTIONS = { timeoutMs: 'timeout_ms' };
 

@@ -108,6 +108,7 @@ class Zmesh:
         priority: int | None = None,
         max_attempts: int | None = None,
         idempotency_key: str | None = None,
+        callback_url: str | None = None,
     ) -> str:
         """Run another function later, without waiting; returns the invocation's id. Part of an open transaction."""
         return self._invocations.enqueue(
@@ -118,6 +119,7 @@ class Zmesh:
             priority=priority,
             max_attempts=max_attempts,
             idempotency_key=idempotency_key,
+            callback_url=callback_url,
         )
 
     def response(

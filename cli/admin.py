@@ -1,0 +1,94 @@
+"""`zmesh admin`: what an administrator of the database does before, or when, nobody can log in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from cli.asking import ask_secret
+from cli.errors import CliError
+from cli.output import progress
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from sql.sealing import Sealer
+
+SHORTEST_PASSWORD = 12
+
+
+@click.group()
+def admin() -> None:
+    """Make the first user, and help who cannot log in.
+
+    Works on the database of DATABASE_URL, as the administrator that zmesh migrate uses.
+    """
+
+
+@admin.command("create")
+@click.argument("email")
+@click.option("--project", default="default", show_default=True, help="Name of the project to own; made where missing.")
+def create(email: str, project: str) -> None:
+    """Create a user who owns a project. The password is asked for, or read from standard input."""
+    from sql import accounts
+
+    with _database() as connection:
+        if accounts.find_user(connection, email) is not None:
+            raise CliError(f"{email} has an account.", code="user_exists", hint="See `zmesh admin reset-password`.")
+        user_id = accounts.ensure_user(connection, email, _new_password())
+        slug = accounts.slug_of(connection, project)
+        found = accounts.find_project(connection, slug) or accounts.create_project(connection, _sealer(), project)
+        accounts.ensure_member(connection, user_id, found.id, "owner")
+    progress(f"{email} owns the project {found.slug}. Next: zmesh login")
+
+
+@admin.command("reset-password")
+@click.argument("email")
+def reset_password(email: str) -> None:
+    """Give a user another password, and end all their sessions."""
+    from sql import accounts
+
+    with _database() as connection:
+        user_id = accounts.find_user(connection, email)
+        if user_id is None:
+            raise CliError(f"Nobody has the address {email}.", code="user_not_found")
+        accounts.set_password(connection, user_id, _new_password())
+    progress(f"{email} has a new password, and is logged out everywhere.")
+
+
+@contextmanager
+def _database() -> Iterator[psycopg.Connection]:
+    import psycopg
+
+    from sql.errors import DomainError
+    from sql.sealing import SealingError
+
+    try:
+        with psycopg.connect(_variable("DATABASE_URL"), application_name="zmesh admin") as connection:
+            yield connection
+    except (psycopg.Error, DomainError, SealingError) as error:
+        raise CliError(f"The database refused: {str(error).strip()}", code="admin_failed") from error
+
+
+def _sealer() -> Sealer:
+    from sql.sealing import Sealer
+
+    return Sealer(_variable("ZMESH_SECRET_KEY"))
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise CliError(f"{name} is not set.", code="not_configured", hint="It is the same as for `zmesh migrate`.")
+    return value
+
+
+def _new_password() -> str:
+    password = ask_secret("New password", twice=True)
+    if len(password) < SHORTEST_PASSWORD:
+        raise CliError(f"The password has fewer than {SHORTEST_PASSWORD} characters.", code="password_too_short")
+    return password

@@ -1,0 +1,194 @@
+"""`zmesh invocations`: list, show, logs, cancel and retry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from cli.client import Client, quoted
+from cli.connecting import connected, find_function
+from cli.errors import CommandFailed
+from cli.history import ENDED, STATUS_COLOURS, heading, print_line
+from cli.output import local_time, output_option, print_json, progress, style
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+SOURCES = ("api", "sql", "schedule", "webhook", "function")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@click.group()
+def invocations() -> None:
+    """Look into what was invoked, cancel it, and try it again."""
+
+
+def _moment(_context: click.Context, option: click.Parameter, given: str | None) -> str | None:
+    """An ISO time, or how long ago, such as 30m, 2h or 7d."""
+    if given is None:
+        return None
+    if ago := re.fullmatch(r"(\d{1,6})([smhd])", given):
+        return (datetime.now(UTC) - timedelta(seconds=int(ago[1]) * UNITS[ago[2]])).isoformat()
+    try:
+        return datetime.fromisoformat(given).astimezone().isoformat()
+    except ValueError as error:
+        raise click.BadParameter("it is neither a time nor how long ago, such as 30m, 2h or 7d.") from error
+
+
+def conditions(statuses: Sequence[str]) -> Callable[[Command], Command]:
+    """Adds the options that say which invocations."""
+
+    def add(command: Command) -> Command:
+        for option in (
+            click.option("--error", metavar="TEXT", help="Only those whose error has this in its type or message."),
+            click.option("--until", "created_before", metavar="TIME", callback=_moment, help="Only those made before."),
+            click.option("--since", "created_after", metavar="TIME", callback=_moment, help="A time, or 30m, 2h, 7d."),
+            click.option("--version", type=click.IntRange(1), help="Only those of this version of the code."),
+            click.option("--source", type=click.Choice(SOURCES), help="Only those that this started."),
+            click.option("--status", type=click.Choice(statuses), help="Only those of this status."),
+            click.option("--function", metavar="NAME", help="Only those of this function."),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _given(client: Client, options: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in options.items() if value is not None}
+    if "function" in given:
+        given["function"] = find_function(client, given["function"])["id"]
+    return given
+
+
+@invocations.command("list")
+@conditions(("queued", "running", *ENDED))
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many.")
+@output_option
+@connected
+def list_invocations(client: Client, limit: int, output: str, **options: Any) -> None:
+    """List invocations, the newest first."""
+    found: list[dict[str, Any]] = []
+    for invocation in client.items("/invocations", logs="false", **_given(client, options)):
+        found.append(invocation)
+        if len(found) == limit:
+            break
+    if output == "json":
+        print_json(found)
+        return
+    if not found:
+        progress("No invocations that fit.")
+    for invocation in found:
+        click.echo(f"{heading(invocation)}  {style(invocation['function'], bold=True)}")
+        if error := invocation["error"]:
+            click.echo(f"    {style(error['type'], fg='red')}: {error['message']}")
+
+
+@invocations.command("show")
+@click.argument("id")
+@output_option
+@connected
+def show(client: Client, id: str, output: str) -> None:
+    """Show all that is known about an invocation."""
+    found = client.call("GET", f"/invocations/{quoted(id)}").body
+    if output == "json":
+        print_json(found)
+        return
+    click.echo(heading(found))
+    times = ("created_at", "run_at", "started_at", "finished_at", "expires_at")
+    facts: list[tuple[str, Any]] = [(key, local_time(found[key])) for key in times if found[key]]
+    plain = ("function", "priority", "alias", "idempotency_key", "concurrency_key", "parent_id", "schedule_id")
+    facts += [(key, found[key]) for key in plain if found[key]]
+    units = {"queue_ms": "ms", "start_ms": "ms", "duration_ms": "ms", "cpu_ms": "ms", "peak_memory_mb": "MB"}
+    facts += [(key, f"{found[key]} {unit}") for key, unit in units.items() if found[key] is not None]
+    facts.append(("attempts", f"{found['attempt']} of {found['max_attempts']}"))
+    for key, value in facts:
+        click.echo(f"{style(f'{key:<18}', dim=True)}{value}")
+    for attempt in found["earlier_attempts"]:
+        _show_attempt(attempt)
+    for key in ("payload", "result"):
+        if found[key] is not None:
+            click.echo(style(f"{key}:", dim=True))
+            print_json(found[key])
+    if error := found["error"]:
+        click.echo(f"{style(error['type'], fg='red', bold=True)}: {error['message']}")
+        click.echo(style((error["stack"] or "").rstrip(), dim=True))
+    for line in found["logs"]:
+        print_line(line)
+
+
+def _show_attempt(attempt: dict[str, Any]) -> None:
+    error = attempt["error"] or {"type": "", "message": ""}
+    status = style(attempt["status"], fg=STATUS_COLOURS.get(attempt["status"]))
+    took = "" if attempt["duration_ms"] is None else f"  {attempt['duration_ms']} ms"
+    number = style(f"attempt {attempt['attempt']:<10}", dim=True)
+    click.echo(f"{number}{status}{took}  {error['type']}: {error['message']}")
+
+
+@invocations.command("logs")
+@click.argument("id")
+@click.option("--follow", is_flag=True, help="Stay until it ends, and print each line as it comes.")
+@output_option
+@connected
+def logs(client: Client, id: str, follow: bool, output: str) -> None:
+    """Print every line that an invocation printed.
+
+    With --follow, ends with status 1 when the invocation does not succeed.
+    """
+    if not follow:
+        lines = list(client.items(f"/invocations/{quoted(id)}/logs"))
+        if output == "json":
+            print_json(lines)
+        for line in lines if output == "table" else []:
+            print_line(line)
+        return
+    for name, data in client.events(f"/invocations/{quoted(id)}/logs"):
+        if output == "json":
+            print_json(data)
+        elif name == "log":
+            print_line(data)
+        if name == "end":
+            progress(f"{data['status']}")
+            if data["status"] != "success":
+                raise CommandFailed
+
+
+@invocations.command("cancel")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@output_option
+@connected
+def cancel(client: Client, ids: tuple[str, ...], output: str) -> None:
+    """Cancel what is queued or runs."""
+    for id in ids:
+        found = client.call("POST", f"/invocations/{quoted(id)}/cancel").body
+        if output == "json":
+            print_json({"id": id, "status": found["status"]})
+        else:
+            click.echo(f"{id} {found['status'] if found['status'] in ENDED else 'is being stopped'}")
+
+
+@invocations.command("retry")
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@conditions(("error", "timeout"))
+@click.option("--all", "everything", is_flag=True, help="All that failed, over all functions.")
+@output_option
+@connected
+def retry(client: Client, ids: tuple[str, ...], everything: bool, output: str, **options: Any) -> None:
+    """Try again what failed: those named, or all that fit the options."""
+    wanted = {"ids": list(ids)} if ids else _given(client, options)
+    if ids and (everything or _given(client, options)):
+        raise click.UsageError("Name invocations or give options, not both.")
+    if not wanted and not everything:
+        raise click.UsageError("Name invocations, say which by options, or pass --all.")
+    retried: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = client.call("POST", "/invocations/retry", {**wanted, **({"cursor": cursor} if cursor else {})}).body
+        retried += page["items"]
+        cursor = page["next_cursor"]
+    if output == "json":
+        print_json(retried)
+    else:
+        click.echo(f"{len(retried)} invocations are tried again")

@@ -1,0 +1,94 @@
+"""`zmesh keys`: list, create and revoke."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import rich_click as click
+
+from cli.client import Client
+from cli.connecting import connected
+from cli.errors import CliError
+from cli.output import ago, local_time, output_option, print_json, print_table, progress
+
+
+@click.group()
+def keys() -> None:
+    """Manage the API keys of the project."""
+
+
+@keys.command("list")
+@output_option
+@connected
+def list_keys(client: Client, output: str) -> None:
+    """List the keys, the newest first, by how they begin."""
+    found = list(client.items("/keys"))
+    if output == "json":
+        print_json(found)
+        return
+    rows = [
+        [
+            key["prefix"] + "…",
+            key["name"],
+            "all" if key["functions"] is None else ", ".join(key["functions"]) or "none any more",
+            ago(key["last_used_at"]) if key["last_used_at"] else "never",
+            _state(key),
+        ]
+        for key in found
+    ]
+    print_table(("key", "name", "functions", "last used", ""), rows, "No keys yet. Make one: zmesh keys create NAME")
+
+
+def _state(key: dict[str, Any]) -> str:
+    if key["revoked_at"]:
+        return f"revoked {local_time(key['revoked_at'])}"
+    if not key["expires_at"]:
+        return ""
+    over = datetime.fromisoformat(key["expires_at"]) < datetime.now(UTC)
+    return f"{'expired' if over else 'until'} {local_time(key['expires_at'])}"
+
+
+@keys.command("create")
+@click.argument("name")
+@click.option("--function", "functions", multiple=True, help="What it may invoke; may be repeated. Default: all.")
+@click.option("--days", type=click.IntRange(1), help="How long it is good. Default: until it is revoked.")
+@output_option
+@connected
+def create(client: Client, name: str, functions: tuple[str, ...], days: int | None, output: str) -> None:
+    """Create a key and print it, this once."""
+    body: dict[str, Any] = {"name": name}
+    if functions:
+        body["functions"] = list(functions)
+    if days is not None:
+        body["expires_at"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    key = client.call("POST", "/keys", body).body
+    if output == "json":
+        print_json(key)
+        return
+    click.echo(key["key"])
+    progress("Keep it: it is not shown again.")
+
+
+@keys.command("revoke")
+@click.argument("key")
+@output_option
+@connected
+def revoke(client: Client, key: str, output: str) -> None:
+    """Revoke a key, named by its name, id or beginning. It ends at once, for good."""
+    found = [k for k in client.items("/keys") if not k["revoked_at"] and _is_meant(k, key)]
+    if len(found) != 1:
+        raise CliError(
+            f'{"No key is" if not found else f"{len(found)} keys are"} called "{key}".',
+            code="key_not_found",
+            hint="See `zmesh keys list`, and name the key by how it begins.",
+        )
+    client.call("DELETE", f"/keys/{found[0]['id']}")
+    if output == "json":
+        print_json({"action": "revoked", "id": found[0]["id"], "prefix": found[0]["prefix"]})
+    else:
+        click.echo(f"revoked {found[0]['prefix']}… ({found[0]['name']})")
+
+
+def _is_meant(key: dict[str, Any], name: str) -> bool:
+    return name in (key["name"], key["id"]) or name.rstrip("…") == key["prefix"]

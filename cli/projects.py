@@ -1,0 +1,103 @@
+"""`zmesh projects`: list, create, rename, use and delete."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import rich_click as click
+
+from cli.asking import confirm
+from cli.client import ApiError, Client
+from cli.connecting import connected
+from cli.errors import CliError, did_you_mean
+from cli.output import ago, output_option, print_json, print_table, progress, style
+
+
+@click.group()
+def projects() -> None:
+    """Manage your projects."""
+
+
+def _find(client: Client, name: str) -> dict[str, Any]:
+    found = list(client.items("/projects"))
+    for project in found:
+        if name in (project["slug"], project["id"], project["name"]):
+            return dict(project)
+    raise CliError(
+        f'You have no project "{name}".',
+        code="project_not_found",
+        hint=did_you_mean(name, [project["slug"] for project in found]) or "See `zmesh projects list`.",
+    )
+
+
+@projects.command("list")
+@output_option
+@connected
+def list_projects(client: Client, output: str) -> None:
+    """List the projects you belong to."""
+    found = list(client.items("/projects"))
+    if output == "json":
+        print_json(found)
+        return
+    rows = [[p["slug"], p["name"], p["role"], p["schema_name"], ago(p["created_at"])] for p in found]
+    print_table(("project", "name", "your role", "schema", "created"), rows, "No projects.")
+
+
+@projects.command("create")
+@click.argument("name")
+@output_option
+@connected
+def create(client: Client, name: str, output: str) -> None:
+    """Create a project with a schema and a login role of its own."""
+    project = client.call("POST", "/projects", {"name": name}).body
+    if output == "json":
+        print_json(project)
+        return
+    click.echo(f"created {style(project['slug'], bold=True)}")
+    progress(f"Work in it with: zmesh projects use {project['slug']}")
+
+
+@projects.command("rename")
+@click.argument("project")
+@click.argument("name")
+@output_option
+@connected
+def rename(client: Client, project: str, name: str, output: str) -> None:
+    """Give a project another name. Its slug stays."""
+    renamed = client.call("PATCH", f"/projects/{_find(client, project)['id']}", {"name": name}).body
+    if output == "json":
+        print_json(renamed)
+    else:
+        click.echo(f"renamed {style(renamed['slug'], bold=True)} to {renamed['name']}")
+
+
+@projects.command("use")
+@click.argument("project")
+@connected
+def use(client: Client, project: str) -> None:
+    """Let later commands work in this project. Needs zmesh login."""
+    found = _find(client, project)
+    client.switch_project(found["id"])
+    progress(f"Commands go to {found['slug']} now.")
+
+
+@projects.command("delete")
+@click.argument("project")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@output_option
+@connected
+def delete(client: Client, project: str, yes: bool, output: str) -> None:
+    """Delete a project with its functions, keys, members and tables."""
+    found = _find(client, project)
+    confirm(
+        f"Delete {found['slug']} with its functions, keys, members and all tables in {found['schema_name']}?", yes=yes
+    )
+    client.call("DELETE", f"/projects/{found['id']}")
+    if found["id"] == client.connection.project_id:
+        with suppress(ApiError):  # it was the last one
+            client.switch_project(None)
+    if output == "json":
+        print_json({"action": "deleted", "id": found["id"], "slug": found["slug"]})
+    else:
+        click.echo(f"deleted {found['slug']}")

@@ -1,0 +1,168 @@
+"""`zmesh functions versions`, `diff`, `rollback` and `alias`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rich_click as click
+
+from cli.client import ApiError, Client, quoted
+from cli.connecting import connected, find_function
+from cli.errors import CliError
+from cli.output import ago, output_option, print_json, print_table, progress, style
+
+DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+@contextmanager
+def _telling_of_versions(function: dict[str, Any], version: int) -> Iterator[None]:
+    try:
+        yield
+    except ApiError as error:
+        if error.code != "version_not_found":
+            raise
+        slug = function["slug"]
+        raise CliError(
+            f"{slug} has no version {version}.", code=error.code, hint=f"See `zmesh functions versions {slug}`."
+        ) from error
+
+
+def version_of(client: Client, function: dict[str, Any], version: int) -> dict[str, Any]:
+    """Version, language, entry point and code of a version. Raises CliError."""
+    with _telling_of_versions(function, version):
+        found = client.call("GET", f"/functions/{function['id']}/versions/{version}").body
+    return {key: found[key] for key in ("version", "language", "entry_point", "code")}
+
+
+@click.command("versions")
+@click.argument("name")
+@output_option
+@connected
+def versions(client: Client, name: str, output: str) -> None:
+    """List the versions of a function, the newest first."""
+    found = list(client.items(f"/functions/{find_function(client, name)['id']}/versions"))
+    if output == "json":
+        print_json(found)
+        return
+    rows = [
+        [
+            str(version["version"]),
+            "current" if version["current"] else "",
+            ago(version["created_at"]),
+            version["language"],
+            version["entry_point"],
+            f"{len(version['code'].splitlines())} lines",
+        ]
+        for version in found
+    ]
+    print_table(("version", "", "deployed", "language", "entry point", "code"), rows, "No versions.")
+
+
+@click.command("rollback")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@output_option
+@connected
+def rollback(client: Client, name: str, version: int, output: str) -> None:
+    """Restore an older version. What is current is kept as a version too, so a rollback can be undone."""
+    function = find_function(client, name)
+    with _telling_of_versions(function, version):
+        restored = client.call("POST", f"/functions/{function['id']}/versions/{version}/rollback").body
+    if output == "json":
+        print_json(restored)
+    else:
+        click.echo(
+            f"{style(restored['slug'], bold=True)} is now what version {version} was, as version {restored['version']}."
+        )
+
+
+@click.command("diff")
+@click.argument("name")
+@click.argument("before", type=click.IntRange(1), required=False)
+@click.argument("after", type=click.IntRange(1), required=False)
+@output_option
+@connected
+def diff(client: Client, name: str, before: int | None, after: int | None, output: str) -> None:
+    """Compare two versions; with one, what came after it; with none, what the last change was."""
+    function = find_function(client, name)
+    number = after or function["version"]
+    query = f"?before={before}" if before else ""
+    with _telling_of_versions(function, after or before or number):
+        found = client.call("GET", f"/functions/{function['id']}/versions/{number}/diff{query}").body
+    if output == "json":
+        print_json(found)
+        return
+    for key, changed in found["settings"].items():
+        if changed["before"] is not None:
+            click.echo(f"{key}: {changed['before']} → {changed['after']}")
+    for line in found["code"].splitlines():
+        click.echo(style(line, fg=DIFF_COLOURS.get(line[:1])))
+    if not found["code"] and not found["settings"]:
+        progress(f"Versions {found['before']} and {found['after']} are the same.")
+
+
+@click.group("alias")
+def alias() -> None:
+    """Name versions, with a share of the invocations each."""
+
+
+@alias.command("list")
+@click.argument("name")
+@output_option
+@connected
+def list_aliases(client: Client, name: str, output: str) -> None:
+    """List the aliases of a function."""
+    found = list(client.items(f"/functions/{find_function(client, name)['id']}/aliases"))
+    if output == "json":
+        print_json(found)
+        return
+    rows = [[alias["name"], _shares(alias), ago(alias["updated_at"])] for alias in found]
+    print_table(("alias", "versions", "updated"), rows, "No aliases. Set one: zmesh functions alias set NAME live 1")
+
+
+@alias.command("set")
+@click.argument("name")
+@click.argument("alias")
+@click.argument("shares", nargs=-1, required=True, metavar="VERSION[=PERCENT]...")
+@output_option
+@connected
+def set_alias(client: Client, name: str, alias: str, shares: tuple[str, ...], output: str) -> None:
+    """Make an alias stand for a version, or for several with their shares: live 7=90 8=10.
+
+    What names no version runs the alias live, where there is one.
+    """
+    wanted = dict(_share(text) for text in shares)
+    path = f"/functions/{find_function(client, name)['id']}/aliases/{quoted(alias)}"
+    found = client.call("PUT", path, {"versions": wanted}).body
+    if output == "json":
+        print_json(found)
+    else:
+        click.echo(f"{style(alias, bold=True)}: {_shares(found)}")
+
+
+@alias.command("delete")
+@click.argument("name")
+@click.argument("alias")
+@output_option
+@connected
+def delete_alias(client: Client, name: str, alias: str, output: str) -> None:
+    """Delete an alias."""
+    client.call("DELETE", f"/functions/{find_function(client, name)['id']}/aliases/{quoted(alias)}")
+    if output == "json":
+        print_json({"action": "deleted", "alias": alias})
+    else:
+        click.echo(f"deleted {alias}")
+
+
+def _share(text: str) -> tuple[str, int]:
+    version, _, percent = text.partition("=")
+    percent = percent.removesuffix("%") or "100"
+    if not version.isdecimal() or not percent.isdecimal():
+        raise click.BadParameter(f'"{text}" is not VERSION or VERSION=PERCENT.', param_hint="VERSION")
+    return version, int(percent)
+
+
+def _shares(alias: dict[str, Any]) -> str:
+    return ", ".join(f"version {version} {share} %" for version, share in alias["versions"].items())

@@ -1,0 +1,214 @@
+"""`zmesh webhooks`: list, create, show, update, rotate, disable, enable and delete."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+from uuid import UUID
+
+import rich_click as click
+
+from cli.client import Client
+from cli.connecting import connected, find_function
+from cli.errors import CliError, did_you_mean
+from cli.output import local_time, output_option, print_json, print_table, progress, style
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Webhook = dict[str, Any]
+PRESETS = ("none", "hmac", "shared_secret", "github", "stripe", "slack", "standard")
+
+
+@click.group()
+def webhooks() -> None:
+    """Invoke functions by what others send."""
+
+
+def settings_options(command: Command) -> Command:
+    """What `create` and `update` have in common."""
+    for option in (
+        click.option("--answer", type=click.Choice(["accepted", "result"]), help="What the sender hears."),
+        click.option("--signature-header", help="Where signature or secret comes, with hmac and shared_secret."),
+        click.option(
+            "--replay-window", type=int, metavar="SECONDS", help="How far timestamps may be off. Default: 300."
+        ),
+        click.option("--secret", help="The sender's secret, where the sender chooses it; - reads it from stdin."),
+        click.option("--name", help="Name of the webhook."),
+    ):
+        command = option(command)
+    return command
+
+
+def _given(secret: str | None, replay_window: int | None, settings: dict[str, Any]) -> dict[str, Any]:
+    given = {"secret": _secret(secret), "replay_window_seconds": replay_window, **settings}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _secret(given: str | None) -> str | None:
+    return sys.stdin.readline().rstrip("\n") if given == "-" else given
+
+
+@webhooks.command("list")
+@output_option
+@connected
+def list_webhooks(client: Client, output: str) -> None:
+    """List the webhooks of the project."""
+    found = list(client.items("/webhooks"))
+    if output == "json":
+        print_json(found)
+        return
+    rows = [
+        [
+            webhook["name"],
+            webhook["function"],
+            webhook["preset"],
+            webhook["answer"],
+            "" if webhook["enabled"] else "disabled",
+            client.connection.url + webhook["path"],
+        ]
+        for webhook in found
+    ]
+    headings = ("webhook", "function", "preset", "answer", "", "URL")
+    print_table(headings, rows, "No webhooks yet. Make one: zmesh webhooks create my-function --preset github")
+
+
+@webhooks.command("create")
+@click.argument("function")
+@click.option("--preset", type=click.Choice(PRESETS), default="none", show_default=True, help="How the sender signs.")
+@settings_options
+@output_option
+@connected
+def create(
+    client: Client,
+    function: str,
+    preset: str,
+    secret: str | None,
+    replay_window: int | None,
+    output: str,
+    **settings: Any,
+) -> None:
+    """Make a URL that invokes FUNCTION, and show it with its secret, which is shown this once."""
+    wanted = {
+        "function_id": find_function(client, function)["id"],
+        "preset": preset,
+        **_given(secret, replay_window, settings),
+    }
+    _show(client, client.call("POST", "/webhooks", wanted).body, "created", output)
+
+
+@webhooks.command("show")
+@click.argument("webhook")
+@output_option
+@connected
+def show(client: Client, webhook: str, output: str) -> None:
+    """Show a webhook, without its secret."""
+    _show(client, find_webhook(client, webhook), "", output)
+
+
+@webhooks.command("update")
+@click.argument("webhook")
+@settings_options
+@output_option
+@connected
+def update(
+    client: Client, webhook: str, secret: str | None, replay_window: int | None, output: str, **settings: Any
+) -> None:
+    """Change what is given. A secret replaces the one before at once: to keep that valid for a while, rotate it."""
+    changes = _given(secret, replay_window, settings)
+    if not changes:
+        raise click.UsageError("Nothing to change is given.")
+    _show(client, _change(client, webhook, changes), "updated", output)
+
+
+@webhooks.command("rotate")
+@click.argument("webhook")
+@click.option("--secret", help="The new secret, where the sender chooses it; - reads it from stdin.")
+@click.option(
+    "--grace", type=int, default=86400, show_default=True, metavar="SECONDS", help="How long the old one stays valid."
+)
+@output_option
+@connected
+def rotate(client: Client, webhook: str, secret: str | None, grace: int, output: str) -> None:
+    """Replace the secret and show the new one, this once. For a while the old one is valid, too."""
+    wanted = {"grace_seconds": grace, **({} if secret is None else {"secret": _secret(secret)})}
+    path = f"/webhooks/{find_webhook(client, webhook)['id']}/rotate"
+    _show(client, client.call("POST", path, wanted).body, "rotated", output)
+
+
+@webhooks.command("disable")
+@click.argument("webhook")
+@output_option
+@connected
+def disable(client: Client, webhook: str, output: str) -> None:
+    """Answer its senders that there is no such URL, until it is enabled again."""
+    _show(client, _change(client, webhook, {"enabled": False}), "disabled", output)
+
+
+@webhooks.command("enable")
+@click.argument("webhook")
+@output_option
+@connected
+def enable(client: Client, webhook: str, output: str) -> None:
+    """Accept messages again."""
+    _show(client, _change(client, webhook, {"enabled": True}), "enabled", output)
+
+
+@webhooks.command("delete")
+@click.argument("webhook")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@output_option
+@connected
+def delete(client: Client, webhook: str, yes: bool, output: str) -> None:
+    """Delete a webhook: its URL is unknown from then on."""
+    found = find_webhook(client, webhook)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("Nobody is here to confirm it: pass --yes.")
+        click.confirm(f"Delete the webhook {found['name']}?", abort=True, err=True)
+    client.call("DELETE", f"/webhooks/{found['id']}")
+    if output == "json":
+        print_json({"action": "deleted", "id": found["id"], "name": found["name"]})
+    else:
+        click.echo(f"deleted {found['name']}")
+
+
+def find_webhook(client: Client, name: str) -> Webhook:
+    """The webhook with this name or id. Raises CliError, with what was perhaps meant."""
+    for webhook in client.items("/webhooks", name=name):
+        return dict(webhook)
+    with suppress(ValueError):
+        return dict(client.call("GET", f"/webhooks/{UUID(name)}").body)
+    names = [webhook["name"] for webhook in client.items("/webhooks")]
+    raise CliError(
+        f'There is no webhook "{name}".',
+        code="webhook_not_found",
+        hint=did_you_mean(name, names) or "See `zmesh webhooks list`.",
+    )
+
+
+def _change(client: Client, name: str, changes: dict[str, Any]) -> Webhook:
+    return dict(client.call("PATCH", f"/webhooks/{find_webhook(client, name)['id']}", changes).body)
+
+
+def _show(client: Client, webhook: Webhook, action: str, output: str) -> None:
+    url = client.connection.url + webhook["path"]
+    if output == "json":
+        print_json({**webhook, "url": url})
+        return
+    click.echo(f"{style(action, fg='green')} {style(webhook['name'], bold=True)} ({webhook['function']})".strip())
+    facts = {
+        "URL": url,
+        "secret": webhook.get("secret"),
+        "preset": webhook["preset"],
+        "header": webhook["signature_header"],
+        "answer": webhook["answer"],
+        "state": None if webhook["enabled"] else "disabled",
+    }
+    for name, value in facts.items():
+        if value is not None:
+            click.echo(f"  {style(f'{name:<8}', dim=True)}{value}")
+    if webhook["previous_secret_valid_until"] is not None:
+        progress(f"The secret before is valid until {local_time(webhook['previous_secret_valid_until'])}.")
+    if webhook.get("secret") is not None:
+        progress("The secret is shown this once.")

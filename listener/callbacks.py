@@ -1,0 +1,150 @@
+"""Sends how invocations ended to the addresses that they carry, signed as Standard Webhooks asks."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from listener.outgoing import Network, NotSent, post
+from sql import callbacks
+from sql.callbacks import Due, signing_purpose
+from sql.sealing import Sealer, SealingError
+
+log = logging.getLogger(__name__)
+AT_ONCE = 16
+AT_ONCE_PER_PROJECT = 4
+SECONDS_PER_TRY = 15.0
+POLL_SECONDS = 5.0
+STANDARD_PREFIX = "whsec_"
+GONE = 410
+TROUBLE = (psycopg.Error, PoolTimeout)
+
+
+class Callbacks:
+    """Up to 16 at once, four of a project: one that is slow to answer holds up no other."""
+
+    def __init__(
+        self, pool: AsyncConnectionPool, sealer: Sealer, networks: Sequence[Network], wake: asyncio.Event
+    ) -> None:
+        """`networks` may be sent to beside the public internet; `wake` is set when there is something to send."""
+        self._wake = wake
+        self._pool = pool
+        self._sealer = sealer
+        self._networks = networks
+        self._under_way: Counter[UUID] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Send what is due, for ever. What was under way at the end is sent again by another listener."""
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    claimed = await self._start_due()
+                    pause = 0.0 if claimed else await self._seconds_to_next()
+                except TROUBLE as error:
+                    log.warning("callbacks: %s", str(error).strip())
+                    pause = POLL_SECONDS
+                if pause > 0:
+                    await self._pause(pause)
+        finally:
+            for task in list(self._tasks):
+                task.cancel()
+
+    async def _start_due(self) -> int:
+        free = AT_ONCE - len(self._tasks)
+        if free <= 0:
+            return 0
+        busy = [project for project, count in self._under_way.items() if count >= AT_ONCE_PER_PROJECT]
+        async with self._pool.connection() as connection:
+            due = await callbacks.claim(connection, min(free, AT_ONCE_PER_PROJECT), busy)
+        for one in due:
+            self._under_way[one.project_id] += 1
+            task = asyncio.create_task(self._try(one))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return len(due)
+
+    async def _seconds_to_next(self) -> float:
+        async with self._pool.connection() as connection:
+            seconds = await callbacks.seconds_to_next(connection)
+        # What is due and was not taken is of a project that has enough under way: whatever ends there wakes us.
+        return POLL_SECONDS if seconds is None or seconds <= 0 else min(seconds, POLL_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _try(self, due: Due) -> None:
+        try:
+            status, error, final = await self._send(due)
+            async with self._pool.connection() as connection:
+                await callbacks.end(connection, due, status, error, final)
+            if error is not None:
+                log.info("callback of %s, try %d: %s", due.invocation_id, due.attempt, error)
+        except (*TROUBLE, SealingError) as error:  # the claim runs out, and somebody tries again
+            log.warning("callback of %s: %s", due.invocation_id, str(error).strip())
+        finally:
+            self._under_way[due.project_id] -= 1
+            if not self._under_way[due.project_id]:
+                del self._under_way[due.project_id]
+            self._wake.set()
+
+    async def _send(self, due: Due) -> tuple[int | None, str | None, bool]:
+        """Status code, what is wrong, and whether that is for good."""
+        if due.body is None:
+            return None, "the invocation is not kept any more", True
+        body = due.body.encode()
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "zMesh",
+            **({"traceparent": due.traceparent} if due.traceparent else {}),
+            **signed(await self._secrets(due), str(due.message_id), int(time.time()), body),
+        }
+        try:
+            status = await post(due.url, headers, body, networks=self._networks, seconds=SECONDS_PER_TRY)
+        except NotSent as error:
+            return None, str(error), error.for_good
+        if 200 <= status < 300:
+            return status, None, True
+        if 300 <= status < 400:
+            return status, f"the answer was a redirect ({status}), which is not followed", False
+        return status, f"the answer was {status}", status == GONE
+
+    async def _secrets(self, due: Due) -> list[str]:
+        purpose = signing_purpose(due.project_id)
+        sealed = due.sealed_secret
+        if sealed is None:
+            fresh = self._sealer.seal(new_secret(), purpose)
+            async with self._pool.connection() as connection:
+                sealed = await callbacks.keep_secret(connection, due.project_id, fresh)
+        return [self._sealer.open(one, purpose) for one in (sealed, due.sealed_previous_secret) if one is not None]
+
+
+def new_secret() -> str:
+    """A secret as Standard Webhooks writes them."""
+    return STANDARD_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def signed(keys: Sequence[str], message_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
+    """The headers of Standard Webhooks, with a signature by each of the secrets."""
+    message = f"{message_id}.{timestamp}.".encode() + body
+    digests = [hmac.digest(base64.b64decode(key.removeprefix(STANDARD_PREFIX)), message, "sha256") for key in keys]
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
+    }

@@ -1,0 +1,83 @@
+"""Writes what runs print while they run: it can be followed, and is there when the listener is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from listener.endings import is_passing, printable
+from sandbox import LogLine
+from sql import jobs
+from sql.jobs import Job, PrintedLine
+
+log = logging.getLogger(__name__)
+PAUSE_SECONDS = 0.4
+LARGEST_BATCH = 2000
+
+
+@dataclass(slots=True)
+class LiveLog:
+    """What one attempt has printed, and how many lines of it are written."""
+
+    job: Job
+    lease: UUID
+    lines: list[LogLine]
+    written: int = 0
+
+    def unwritten(self, most: int) -> list[PrintedLine]:
+        """The next lines to write, numbered from 1."""
+        start = self.written
+        return [
+            PrintedLine(self.job.id, self.job.attempt, number, line.at, line.level, printable(line.message))
+            for number, line in enumerate(self.lines[start : start + most], start + 1)
+        ]
+
+
+class LiveLogs:
+    """The logs of the attempts that run here. Short runs end before they are looked at, and cost nothing."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+        self._logs: dict[int, LiveLog] = {}
+
+    @contextmanager
+    def of(self, job: Job, lease: UUID, lines: list[LogLine]) -> Iterator[LiveLog]:
+        """Write what comes into `lines` until the block ends."""
+        live = LiveLog(job, lease, lines)
+        self._logs[id(live)] = live
+        try:
+            yield live
+        finally:
+            del self._logs[id(live)]
+
+    async def run(self) -> None:
+        """Look every now and then, for ever."""
+        while True:
+            await asyncio.sleep(PAUSE_SECONDS)
+            by_lease: dict[UUID, list[LiveLog]] = defaultdict(list)
+            for live in self._logs.values():
+                if live.written < len(live.lines):
+                    by_lease[live.lease].append(live)
+            for lease, logs in by_lease.items():
+                await self._write(lease, logs)
+
+    async def _write(self, lease: UUID, logs: list[LiveLog]) -> None:
+        """Some lines of each: what is left waits for the next round, so that one that floods holds up nobody."""
+        parts = [(live, live.unwritten(max(1, LARGEST_BATCH // len(logs)))) for live in logs]
+        try:
+            async with self._pool.connection() as connection:
+                await jobs.append_logs(connection, lease, [line for _, lines in parts for line in lines])
+        except (psycopg.Error, PoolTimeout) as error:
+            log.warning("writing lines of %d runs: %s", len(logs), str(error).strip())
+            if is_passing(error):
+                return
+        for live, lines in parts:
+            live.written += len(lines)

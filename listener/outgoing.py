@@ -1,0 +1,125 @@
+"""One POST to an address that a tenant chose: bounded in time and size, never to where only the platform may reach."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from urllib.parse import SplitResult, quote, urlsplit
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LARGEST_HEAD = 65536
+INTERIM = range(100, 200)
+AS_THEY_ARE = "%:/?#[]@!$&'()*+,;="
+# Global by the registry, yet ways around: translation to, and tunnels into, IPv4.
+ROUNDABOUT = [ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]
+
+
+class NotSent(Exception):
+    """Nobody took the message; `for_good` when trying again is of no use."""
+
+    def __init__(self, message: str, *, for_good: bool = False) -> None:
+        super().__init__(message)
+        self.for_good = for_good
+
+
+def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
+    """Whether a tenant may have us connect there: the public internet, and the networks that the operator named."""
+    mapped = getattr(address, "ipv4_mapped", None)
+    if mapped is not None:
+        return is_allowed(mapped, networks)
+    if any(address in network for network in networks):
+        return True
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not address.is_reserved
+        and not any(address in network for network in ROUNDABOUT)
+    )
+
+
+async def post(
+    url: str, headers: Mapping[str, str], body: bytes, *, networks: Sequence[Network], seconds: float
+) -> int:
+    """The status code of the answer. Raises NotSent where there is none, in so many seconds at the latest.
+
+    Redirects are not followed: what they lead to was chosen by somebody else.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await _post(url, headers, body, networks)
+    except TimeoutError as error:
+        raise NotSent(f"no answer within {seconds:g} seconds") from error
+
+
+async def _post(url: str, headers: Mapping[str, str], body: bytes, networks: Sequence[Network]) -> int:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        name = host.encode("idna").decode() if not host.isascii() else host
+    except (ValueError, UnicodeError) as error:
+        raise NotSent(f"this is no address: {error}", for_good=True) from error
+    address = await _address(name, port, networks)
+    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    try:
+        # To the very address that was checked: a second look-up might answer another one.
+        reader, writer = await asyncio.open_connection(
+            str(address), port, ssl=tls, server_hostname=name if tls else None, limit=LARGEST_HEAD
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise NotSent(f"{name} cannot be reached: {error.strerror or error}") from error
+    try:
+        writer.write(_head(parts, name, headers, len(body)) + body)
+        await writer.drain()
+        return await _status(reader)
+    except (OSError, ssl.SSLError) as error:
+        raise NotSent(f"{name} closed the connection: {error.strerror or error}") from error
+    finally:
+        writer.transport.abort()
+
+
+async def _address(host: str, port: int, networks: Sequence[Network]) -> Address:
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise NotSent(f"{host} is not known: {error.strerror or error}") from error
+    addresses = [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]
+    for address in addresses:
+        if is_allowed(address, networks):
+            return address
+    raise NotSent(
+        f"{host} is not on the public internet, and this platform sends nothing elsewhere"
+        " (an operator allows networks with ZMESH_CALLBACK_NETWORKS)",
+        for_good=True,
+    )
+
+
+def _head(parts: SplitResult, host: str, headers: Mapping[str, str], length: int) -> bytes:
+    authority = f"[{host}]" if ":" in host else host
+    if parts.port is not None:
+        authority += f":{parts.port}"
+    target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=AS_THEY_ARE)
+    lines = [f"POST {target} HTTP/1.1", f"Host: {authority}", f"Content-Length: {length}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("utf-8")
+
+
+async def _status(reader: asyncio.StreamReader) -> int:
+    while True:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise NotSent("the answer is not HTTP, or its head is too long") from error
+        version, _, rest = head.partition(b" ")
+        with suppress(ValueError):
+            status = int(rest[:3])
+            if version.startswith(b"HTTP/1.") and status not in INTERIM:
+                return status
+            if status in INTERIM:
+                continue
+        raise NotSent("the answer is not HTTP")

@@ -1,0 +1,74 @@
+-- Aliases name versions, with a share of the invocations each. The one called live is what runs where nothing else is asked.
+
+create or replace function zmesh.has_version(p_function_id uuid, p_version integer) returns boolean
+language plpgsql stable parallel safe as $$
+begin
+    return exists (select from zmesh.functions f where f.id = p_function_id and f.version = p_version)
+        or exists (select from zmesh.function_versions v where v.function_id = p_function_id and v.version = p_version);
+end $$;
+comment on function zmesh.has_version(uuid, integer) is 'Whether this is the current version of a function, or a saved one.';
+
+create or replace function zmesh.version_by_alias(p_function_id uuid, p_alias text) returns integer
+language plpgsql volatile parallel safe as $$
+declare
+    v_dice double precision := random() * 100;
+begin
+    return (select a.version
+              from (select version, sum(weight) over (order by version) as upto
+                      from zmesh.function_aliases where function_id = p_function_id and name = p_alias) a
+             where a.upto > v_dice order by a.upto limit 1);
+end $$;
+comment on function zmesh.version_by_alias(uuid, text) is
+    'One of the versions that an alias stands for, by their shares at random; null where there is no such alias.';
+
+create or replace function zmesh.choose_version(inout p_new zmesh.invocations) returns zmesh.invocations
+language plpgsql as $$
+begin
+    p_new.pinned := true;
+    if p_new.version is not null then
+        if p_new.alias is not null then
+            perform zmesh.fail('ZM422', 'an invocation names a version or an alias, not both');
+        elsif not zmesh.has_version(p_new.function_id, p_new.version) then
+            perform zmesh.fail('ZM404', format('function "%s" has no version %s', p_new.function, p_new.version),
+                               'List its versions: zmesh functions versions ' || p_new.function);
+        end if;
+        return;
+    end if;
+    p_new.version := zmesh.version_by_alias(p_new.function_id, coalesce(p_new.alias, 'live'));
+    if p_new.version is not null then
+        p_new.alias := coalesce(p_new.alias, 'live');
+    elsif p_new.alias is not null then
+        perform zmesh.fail('ZM404', format('function "%s" has no alias "%s"', p_new.function, p_new.alias),
+                           'List its aliases: zmesh functions alias list ' || p_new.function);
+    else
+        p_new.pinned := false;
+    end if;
+end $$;
+comment on function zmesh.choose_version(zmesh.invocations) is
+    'Settles at the insert which version runs, for all attempts; without a version or an alias it is what is current then.';
+
+create or replace function zmesh.set_alias(p_function_id uuid, p_name text, p_versions integer[], p_weights integer[])
+returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_missing integer;
+    v_sum     integer := (select sum(w) from unnest(p_weights) w);
+begin
+    perform from zmesh.functions where id = p_function_id for update;
+    if not found then
+        perform zmesh.fail('ZM404', 'function does not exist');
+    end if;
+    select v into v_missing from unnest(p_versions) v where not zmesh.has_version(p_function_id, v) limit 1;
+    if found then
+        perform zmesh.fail('ZM404', format('version %s does not exist', v_missing), 'List the versions to see which there are.');
+    end if;
+    if v_sum is distinct from 100 then
+        perform zmesh.fail('ZM422', format('the shares add up to %s percent instead of 100', coalesce(v_sum, 0)));
+    end if;
+    delete from zmesh.function_aliases where function_id = p_function_id and name = p_name;
+    insert into zmesh.function_aliases (function_id, name, version, weight, updated_at)
+    select p_function_id, p_name, version, weight, zmesh.now()
+      from unnest(p_versions, p_weights) a (version, weight);
+end $$;
+comment on function zmesh.set_alias(uuid, text, integer[], integer[]) is
+    'Makes an alias stand for these versions with these shares in percent, in place of what it stood for.';

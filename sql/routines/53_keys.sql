@@ -1,0 +1,38 @@
+create or replace function zmesh.create_key(p_project_id uuid, p_name text, p_prefix text, p_hash bytea, p_expires_at timestamptz,
+                                            p_functions text[], p_by uuid) returns uuid
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_id   uuid;
+    v_name text;
+begin
+    if p_expires_at <= zmesh.now() then
+        raise exception using errcode = 'ZM422', constraint = 'api_keys_expire_in_the_future',
+            message = 'a key cannot expire in the past';
+    end if;
+    insert into zmesh.api_keys (project_id, name, prefix, hash, created_at, expires_at, all_functions, created_by)
+    values (p_project_id, p_name, p_prefix, p_hash, zmesh.now(), p_expires_at, p_functions is null, p_by)
+    returning id into v_id;
+    foreach v_name in array coalesce(p_functions, '{}') loop
+        insert into zmesh.api_key_functions (key_id, function_id)
+        select v_id, f.id from zmesh.functions f
+         where f.project_id = p_project_id and (f.slug = v_name or f.id::text = lower(v_name))
+        on conflict do nothing;
+        if not exists (select from zmesh.functions f where f.project_id = p_project_id
+                        and (f.slug = v_name or f.id::text = lower(v_name))) then
+            raise exception using errcode = 'ZM404', constraint = 'api_key_functions_exist',
+                message = format('function %L does not exist', v_name);
+        end if;
+    end loop;
+    return v_id;
+end $$;
+comment on function zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid) is
+    'Creates a key, given as its SHA-256, for the functions with these slugs or ids, or with null for all there will ever be.';
+
+create or replace function zmesh.revoke_key(p_project_id uuid, p_id uuid) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update zmesh.api_keys set revoked_at = coalesce(revoked_at, zmesh.now()) where project_id = p_project_id and id = p_id;
+    return found;
+end $$;
+comment on function zmesh.revoke_key(uuid, uuid) is
+    'Ends a key for good. It is looked up at each request and kept nowhere else, so it ends everywhere at once.';

@@ -1,0 +1,118 @@
+"""Versions of functions and their aliases, as people manage them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from sql.catalog import COLUMNS, Function
+from sql.rows import fetch_all, fetch_one
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One state of a function's code; `created_at` is when it was deployed."""
+
+    version: int
+    current: bool
+    language: str
+    entry_point: str
+    code: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name of versions, with the share of each in percent."""
+
+    name: str
+    shares: dict[str, int]
+    updated_at: datetime
+
+
+_VERSIONS = """
+    with every as (
+        select version, false as current, language, entry_point, code, created_at as ended_at
+          from zmesh.function_versions where function_id = %(id)s
+        union all
+        select version, true, language, entry_point, code, null from zmesh.functions where id = %(id)s
+    )
+    select v.version, v.current, v.language, v.entry_point, v.code,
+           -- A version is deployed at the moment the one before it is saved.
+           coalesce((select b.created_at from zmesh.function_versions b
+                      where b.function_id = %(id)s and b.version = v.version - 1),
+                    (select created_at from zmesh.functions where id = %(id)s)) as created_at
+      from every v
+"""
+
+
+async def list_versions(connection: AsyncConnection, function_id: UUID, before: int, limit: int) -> list[Version]:
+    """The current and the saved versions below a number, newest first."""
+    return await fetch_all(
+        connection,
+        Version,
+        f"{_VERSIONS} where v.version < %(before)s order by v.version desc limit %(limit)s",
+        {"id": function_id, "before": before, "limit": limit},
+    )
+
+
+async def find_version(connection: AsyncConnection, function_id: UUID, version: int) -> Version | None:
+    """The current version or a saved one."""
+    return await fetch_one(
+        connection,
+        Version,
+        f"{_VERSIONS} where v.version = %(version)s",
+        {"id": function_id, "version": version},
+    )
+
+
+async def rollback(connection: AsyncConnection, function_id: UUID, version: int) -> Function:
+    """Restore a saved version. Raises the domain's errors where it does not exist or is the current one."""
+    function = await fetch_one(
+        connection, Function, f"select {COLUMNS} from zmesh.rollback(%s, %s)", (function_id, version)
+    )
+    assert function is not None
+    return function
+
+
+_ALIASES = """
+    select name, jsonb_object_agg(version::text, weight) as shares, max(updated_at) as updated_at
+      from zmesh.function_aliases where function_id = %(id)s
+"""
+
+
+async def list_aliases(connection: AsyncConnection, function_id: UUID, after: str, limit: int) -> list[Alias]:
+    """The aliases of a function after this name, in the order of their names."""
+    return await fetch_all(
+        connection,
+        Alias,
+        f"{_ALIASES} and name > %(after)s group by name order by name limit %(limit)s",
+        {"id": function_id, "after": after, "limit": limit},
+    )
+
+
+async def find_alias(connection: AsyncConnection, function_id: UUID, name: str) -> Alias | None:
+    """One alias of a function."""
+    return await fetch_one(
+        connection, Alias, f"{_ALIASES} and name = %(name)s group by name", {"id": function_id, "name": name}
+    )
+
+
+async def set_alias(connection: AsyncConnection, function_id: UUID, name: str, shares: Mapping[int, int]) -> None:
+    """Make an alias stand for these versions. Raises NotFound for one there is not, Invalid where it is not all."""
+    await connection.execute(
+        "select zmesh.set_alias(%s, %s, %s::integer[], %s::integer[])",
+        (function_id, name, list(shares), list(shares.values())),
+    )
+
+
+async def delete_alias(connection: AsyncConnection, function_id: UUID, name: str) -> bool:
+    """Whether there was one."""
+    cursor = await connection.execute(
+        "delete from zmesh.function_aliases where function_id = %s and name = %s", (function_id, name)
+    )
+    return cursor.rowcount > 0

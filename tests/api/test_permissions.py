@@ -1,0 +1,271 @@
+"""docs/reference/permissions.md is the truth: every cell of its table is tried, and every endpoint is in it.
+
+An endpoint that is new needs a line there and, where it takes a body or a thing of its own, one in BODIES, QUERIES or
+THINGS.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from litestar.routes import HTTPRoute
+
+from api.app import Parts, create_app
+from api.settings import Settings
+from api.tokens import token_hash
+from sql.sealing import Sealer
+from tests.api.client import ECHO, PASSWORD, PASSWORD_HASH, Api, new_token
+from tests.api.conftest import Backend
+
+TABLE = (Path(__file__).parents[2] / "docs" / "reference" / "permissions.md").read_text()
+COLUMNS = ("viewer", "developer", "owner", "key", "nobody")
+ROWS = re.findall(r"^\| ([A-Z]+) \| `(/[^`]*)` \| (.*) \|$", TABLE, re.MULTILINE)
+ALIAS = {"versions": {"1": 100}}
+NOT_ENDPOINTS = ("/schema", "/console")
+
+
+@dataclass
+class Things:
+    """What the endpoints are about, made in one project by its owner."""
+
+    api: Api
+    actor: UUID
+
+    def function(self) -> str:
+        id: str = self.api.deploy(f"f{secrets.token_hex(4)}")["id"]
+        return id
+
+    def version(self) -> str:
+        function = self.function()
+        self.api.call("PATCH", f"/functions/{function}", json={"code": ECHO + "#\n"})
+        return function
+
+    def alias(self) -> str:
+        function = self.function()
+        answer = self.api.call("PUT", f"/functions/{function}/aliases/live", json=ALIAS)
+        assert answer.is_success, answer.text
+        return function
+
+    def slug(self) -> str:
+        slug: str = self.api.deploy(f"f{secrets.token_hex(4)}")["slug"]
+        return slug
+
+    def invocation(self) -> str:
+        return str(self.api.database.enqueue(self.api.project, self.slug())[0])
+
+    def cancelled(self) -> str:
+        id = self.invocation()
+        self.api.call("POST", f"/invocations/{id}/cancel")
+        return id
+
+    def schedule(self) -> str:
+        return self._made("/schedules", function_id=self.function(), cron="@daily")
+
+    def table(self) -> str:
+        name = f"t{secrets.token_hex(4)}"
+        self.api.database.rows(f"create table {name} (id integer)", url=self.api.project.url)
+        return name
+
+    def change(self) -> str:
+        """What is passed on of a table, as a query names it."""
+        names = {"table": self.table(), "function_id": self.function()}
+        answer = self.api.call("POST", "/changes", json=names)
+        assert answer.is_success, answer.text
+        return f"?table={names['table']}&function_id={names['function_id']}"
+
+    def webhook(self) -> str:
+        return self._made("/webhooks", function_id=self.function())
+
+    def signed_webhook(self) -> str:
+        return self._made("/webhooks", function_id=self.function(), preset="github")
+
+    def hook(self) -> str:
+        path: str = self.api.call("GET", f"/webhooks/{self.webhook()}").json()["path"]
+        return path.removeprefix("/hooks/")
+
+    def key(self) -> str:
+        return self._made("/keys", name="a key")
+
+    def invitation(self) -> str:
+        return self._made("/invitations", email=f"{secrets.token_hex(4)}@example.org")
+
+    def invitation_token(self) -> str:
+        email = self.api.database.value("select email from zmesh.users where id = %s", self.user())
+        token: str = self.api.call("POST", "/invitations", json={"email": email}).json()["token"]
+        return token
+
+    def user(self) -> str:
+        email = f"{secrets.token_hex(8)}@example.org"
+        query = "insert into zmesh.users (email, password_hash) values (%s, %s) returning id"
+        return str(self.api.database.value(query, email, PASSWORD_HASH))
+
+    def member(self) -> str:
+        id = self.user()
+        query = "insert into zmesh.memberships (user_id, project_id, role) values (%s, %s, 'developer')"
+        self.api.database.rows(query, id, self.api.project.id)
+        return id
+
+    def project(self) -> str:
+        """Another one, in which the actor has the same role."""
+        project = self._made("/projects", name=f"p {secrets.token_hex(4)}")
+        query = """insert into zmesh.memberships (user_id, project_id, role)
+                   select user_id, %s, role from zmesh.memberships where project_id = %s and user_id = %s
+                   on conflict do nothing"""
+        self.api.database.rows(query, project, self.api.project.id, self.actor)
+        return project
+
+    def refresh_token(self) -> str:
+        token = secrets.token_hex(16)
+        self.api.database.rows("select zmesh.start_session(%s, '', %s)", self.api.user_id, token_hash(token))
+        return token
+
+    def email(self) -> str:
+        email: str = self.api.database.value("select email from zmesh.users where id = %s", self.api.user_id)
+        return email
+
+    def _made(self, path: str, **body: Any) -> str:
+        answer = self.api.call("POST", path, json=body)
+        assert answer.status_code == 201, answer.text
+        id: str = answer.json()["id"]
+        return id
+
+
+THINGS: dict[str, Callable[[Things], str]] = {
+    "/functions/{id}/versions/{version}/rollback": Things.version,
+    "/functions/{id}/aliases/{alias}": Things.alias,
+    "/functions/{id}": Things.function,
+    "/api/functions/{slug}": Things.slug,
+    "/invocations/{id}/retry": Things.cancelled,
+    "/invocations/{id}": Things.invocation,
+    "/schedules/{id}": Things.schedule,
+    "/webhooks/{id}/rotate": Things.signed_webhook,
+    "/webhooks/{id}": Things.webhook,
+    "/hooks/{token}": Things.hook,
+    "/keys/{id}": Things.key,
+    "/invitations/{id}": Things.invitation,
+    "/members/{id}": Things.member,
+    "/projects/{id}": Things.project,
+}
+BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
+    "POST /functions": lambda _: {"name": f"f {secrets.token_hex(4)}", "language": "python", "code": ECHO},
+    "PATCH /functions/{id}": lambda _: {"timeout_ms": 5000},
+    "POST /deployments": lambda _: {
+        "functions": [{"name": f"f {secrets.token_hex(4)}", "language": "python", "code": ECHO}]
+    },
+    "PUT /functions/{id}/aliases/{alias}": lambda _: ALIAS,
+    "POST /invocations/retry": lambda _: {"status": "error"},
+    "POST /schedules": lambda things: {"function_id": things.function(), "cron": "@daily"},
+    "PATCH /schedules/{id}": lambda _: {"enabled": False},
+    "POST /changes": lambda things: {"table": things.table(), "function_id": things.function()},
+    "POST /webhooks": lambda things: {"function_id": things.function()},
+    "PATCH /webhooks/{id}": lambda _: {"enabled": False},
+    "POST /webhooks/{id}/rotate": lambda _: {"grace_seconds": 0},
+    "POST /keys": lambda _: {"name": "another key"},
+    "POST /invitations": lambda _: {"email": f"{secrets.token_hex(4)}@example.org"},
+    "PATCH /members/{id}": lambda _: {"role": "viewer"},
+    "POST /projects": lambda _: {"name": f"p {secrets.token_hex(4)}"},
+    "PATCH /projects/{id}": lambda _: {"name": "renamed"},
+    "POST /auth/login": lambda things: {"email": things.email(), "password": PASSWORD},
+    "POST /auth/refresh": lambda things: {"refresh_token": things.refresh_token()},
+    "POST /auth/logout": lambda things: {"refresh_token": things.refresh_token()},
+    "POST /auth/accept": lambda things: {"token": things.invitation_token(), "password": PASSWORD},
+}
+QUERIES: dict[str, Callable[[Things], str]] = {
+    "GET /schedules/preview": lambda _: "?cron=@daily",
+    "DELETE /changes": Things.change,
+}
+
+
+@pytest.fixture(scope="module")
+def things(backend: Backend) -> Things:
+    api = Api.create(backend.database, backend.process.url, f"m{secrets.token_hex(4)}")
+    things = Things(api, api.user_id)
+    things.actor = UUID(things.member())
+    return things
+
+
+@pytest.fixture(scope="module")
+def others(backend: Backend) -> Things:
+    """What is another project's; the actor's role there is none."""
+    api = Api.create(backend.database, backend.process.url, f"o{secrets.token_hex(4)}")
+    return Things(api, api.user_id)
+
+
+def filled(path: str, things: Things) -> str:
+    make = next((make for start, make in THINGS.items() if path.startswith(start)), None)
+    assert make is not None or "{" not in path, f"THINGS lacks {path}"
+    path = path.replace("{version}", "1").replace("{alias}", "live")
+    return path if make is None else re.sub(r"\{\w+\}", make(things), path, count=1)
+
+
+def body_of(method: str, path: str, things: Things) -> dict[str, Any]:
+    make = BODIES.get(f"{method} {path}")
+    return {} if make is None else {"json": make(things)}
+
+
+def query_of(method: str, path: str, things: Things) -> str:
+    make = QUERIES.get(f"{method} {path}")
+    return "" if make is None else make(things)
+
+
+def credentials(things: Things, who: str) -> dict[str, str]:
+    if who == "nobody":
+        return {}
+    if who == "key":
+        return {"x-api-key": things.api.key}
+    query = "update zmesh.memberships set role = %s where user_id = %s and project_id = %s"
+    things.api.database.rows(query, who, things.actor, things.api.project.id)
+    return {"authorization": f"Bearer {new_token(things.actor, things.api.project.id)}"}
+
+
+def served() -> Iterator[tuple[str, str]]:
+    """Every method and path of the application."""
+    settings = Settings(database_url="postgresql://", jwt_secret_key="x", secret_key=Sealer.new_key())
+    for route in create_app(Parts.of(settings)).routes:
+        if isinstance(route, HTTPRoute):
+            path = re.sub(r":\w+\}", "}", route.path)
+            yield from ((method, path) for method in route.methods if method not in ("OPTIONS", "HEAD"))
+
+
+def test_every_endpoint_is_in_the_table_and_no_other() -> None:
+    endpoints = {
+        (method, path)
+        for method, path in served()
+        if path != "/"
+        and not path.startswith(NOT_ENDPOINTS)
+        and not (path.startswith("/api/functions/{slug}") and (method, path) != ("POST", "/api/functions/{slug}"))
+    }
+    assert {(method, path) for method, path, _ in ROWS} == endpoints, "docs/reference/permissions.md needs a change"
+    assert len(ROWS) == len(endpoints)
+
+
+@pytest.mark.parametrize(("method", "path", "cells"), ROWS, ids=[f"{method} {path}" for method, path, _ in ROWS])
+def test_every_cell_is_as_the_table_says(method: str, path: str, cells: str, things: Things, others: Things) -> None:
+    marks = dict(zip(COLUMNS, cells.split(" | "), strict=True))
+    for who, mark in marks.items():
+        headers = {**credentials(things, who), "prefer": "respond-async"}
+        url = things.api.url + filled(path, things) + query_of(method, path, things)
+        answer = things.api.client.request(method, url, headers=headers, **body_of(method, path, things))
+        if mark == "✓":
+            assert answer.is_success, f"{who}: {answer.status_code} {answer.text}"
+            continue
+        is_person = who not in ("key", "nobody") and not path.startswith("/api/")
+        assert (mark, answer.status_code) == ("–", 403 if is_person else 401), f"{who}: {answer.text}"
+    if path.startswith(tuple(start for start in THINGS if not start.startswith("/hooks/"))):
+        _does_not_exist_for_others(method, path, marks, things, others)
+
+
+def _does_not_exist_for_others(method: str, path: str, marks: dict[str, str], things: Things, others: Things) -> None:
+    for who in ("owner", "key"):
+        if marks[who] == "✓":
+            url = things.api.url + filled(path, others)
+            options = {"headers": credentials(things, who), **body_of(method, path, things)}
+            answer = things.api.client.request(method, url, **options)
+            assert answer.status_code == 404, f"{who}: {answer.status_code} {answer.text}"

@@ -1,0 +1,140 @@
+"""A platform without people gets its first one by command, who brings in the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.api.client import ApiProcess
+from tests.databases import Database
+from tests.platform import ZMESH, clean_environment
+
+PASSWORD = "a password of some length"
+
+
+@dataclass
+class Person:
+    """Somebody with a configuration of their own, who types commands."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def types(self, *arguments: str, stdin: str = "", status: int = 0) -> str:
+        done = subprocess.run(
+            [*ZMESH, *arguments],
+            cwd=self.folder,
+            env={**clean_environment(), "XDG_CONFIG_HOME": str(self.folder), **self.environment},
+            capture_output=True,
+            text=True,
+            input=stdin,
+            timeout=90,
+        )
+        assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout if status == 0 else done.stderr
+
+    def reads(self, *arguments: str) -> Any:
+        return json.loads(self.types(*arguments))
+
+    @property
+    def stored(self) -> Path:
+        return self.folder / "zmesh" / "login.json"
+
+
+@pytest.fixture
+def api(database: Database, tmp_path: Path) -> Iterator[ApiProcess]:
+    process = ApiProcess(database, tmp_path / "log")
+    try:
+        yield process
+    finally:
+        process.stop()
+        database.remember_roles()
+
+
+def person(tmp_path: Path, name: str, **environment: str) -> Person:
+    folder = tmp_path / name
+    folder.mkdir()
+    return Person(folder, environment)
+
+
+def test_the_first_user_logs_in_and_brings_in_others(api: ApiProcess, database: Database, tmp_path: Path) -> None:
+    operator = person(tmp_path, "op", DATABASE_URL=database.admin_url, ZMESH_SECRET_KEY=database.secret_key)
+    ada, grace = person(tmp_path, "ada"), person(tmp_path, "grace")
+    assert "12" in operator.types("admin", "create", "ada@example.org", stdin="short", status=1)
+    operator.types("admin", "create", "ada@example.org", "--project", "Web shop", stdin=f"{PASSWORD}\n")
+    assert "user_exists" in operator.types("admin", "create", "ADA@example.org", stdin=PASSWORD, status=1)
+
+    ada.types("login", "--url", api.url, "--email", "ada@example.org", stdin=f"{PASSWORD}\n")
+    assert os.stat(ada.stored).st_mode & 0o077 == 0
+    [project] = ada.reads("projects", "list")
+    assert (project["slug"], project["role"]) == ("web-shop", "owner")
+
+    invitation = ada.reads("members", "invite", "grace@example.org", "--role", "viewer")
+    login = ("login", "--url", api.url, "--invitation", invitation["token"])
+    grace.types(*login, stdin=f"{PASSWORD}, too\n")
+    assert grace.reads("functions", "list") == []
+    assert "forbidden" in grace.types("keys", "list", status=1)
+    ada.types("members", "change", "grace@example.org", "developer")
+    assert grace.reads("keys", "list") == []
+    people = {(one["email"], one["role"], one["status"]) for one in ada.reads("members", "list")}
+    assert people == {("ada@example.org", "owner", "member"), ("grace@example.org", "developer", "member")}
+    assert "last_owner" in ada.types("members", "remove", "ada@example.org", status=1)
+    ada.types("members", "remove", "grace@example.org")
+    assert "not_a_member" in grace.types("functions", "list", status=1)
+
+    operator.types("admin", "reset-password", "ada@example.org", stdin="another long password")
+    assert "zmesh login" in ada.types("functions", "list", status=1)
+    ada.types("login", "--url", api.url, "--email", "ada@example.org", stdin="another long password")
+    ada.types("logout")
+    assert not ada.stored.exists()
+    assert database.value("select count(*) from zmesh.sessions where ended_by = 'logout'") == 1
+
+
+def test_projects_and_keys_are_managed_by_command(api: ApiProcess, database: Database, tmp_path: Path) -> None:
+    operator = person(tmp_path, "op", DATABASE_URL=database.admin_url, ZMESH_SECRET_KEY=database.secret_key)
+    ada = person(tmp_path, "ada")
+    operator.types("admin", "create", "ada@example.org", stdin=PASSWORD)
+    ada.types("login", "--url", api.url, "--email", "ada@example.org", stdin=PASSWORD)
+    ada.types("projects", "create", "Second")
+    ada.types("projects", "use", "second")
+    (ada.folder / "greet.py").write_text("def handler(payload, zmesh):\n    return payload\n")
+    ada.types("functions", "deploy", "greet.py")
+    ada.types("projects", "use", "default")
+    assert ada.reads("functions", "list") == []
+    ada.types("projects", "use", "second")
+
+    key = ada.reads("keys", "create", "frontend", "--function", "greet", "--days", "7")["key"]
+    [listed] = ada.reads("keys", "list")
+    assert (listed["name"], listed["functions"]) == ("frontend", ["greet"])
+    assert key not in json.dumps(listed)
+    ada.types("keys", "revoke", listed["prefix"])
+    assert ada.reads("keys", "list")[0]["revoked_at"]
+    assert "key_not_found" in ada.types("keys", "revoke", "frontend", status=1)
+
+    assert "--yes" in ada.types("projects", "delete", "second", status=2)
+    ada.types("projects", "rename", "second", "Last")
+    ada.types("projects", "delete", "Last", "--yes")
+    assert [project["slug"] for project in ada.reads("projects", "list")] == ["default"]
+
+
+def test_a_stored_session_is_renewed_by_itself_and_by_many_commands_at_once(
+    api: ApiProcess, database: Database, tmp_path: Path
+) -> None:
+    operator = person(tmp_path, "op", DATABASE_URL=database.admin_url, ZMESH_SECRET_KEY=database.secret_key)
+    ada = person(tmp_path, "ada")
+    operator.types("admin", "create", "ada@example.org", stdin=PASSWORD)
+    ada.types("login", "--url", api.url, "--email", "ada@example.org", stdin=PASSWORD)
+    ada.stored.write_text(json.dumps({**json.loads(ada.stored.read_text()), "token": "one.that.ran-out"}))
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(lambda _: ada.reads("functions", "list"), range(3))) == [[]] * 3
+    with psycopg.connect(database.admin_url) as connection:
+        used = connection.execute("select count(*) from zmesh.refresh_tokens where used_at is not null").fetchone()
+    assert used == (1,)

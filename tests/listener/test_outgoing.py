@@ -1,0 +1,160 @@
+"""Where callbacks may go, and what an answer may be."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from listener.outgoing import Network, NotSent, is_allowed, post
+from listener.settings import SettingsError, read_settings
+
+LOOPBACK: list[Network] = [ipaddress.ip_network("127.0.0.0/8")]
+INSIDE = [
+    *("127.0.0.1", "127.8.9.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1"),
+    *("169.254.169.254", "192.0.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1", "239.1.1.1", "240.0.0.1"),
+    *("255.255.255.255", "::", "::1", "fe80::1", "fc00::1", "fd12::1", "ff02::1", "2001:db8::1"),
+    *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b:1::a00:1"),
+    *("2002:7f00:1::", "2001:0:0:0::1", "::127.0.0.1"),
+]
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_only_the_public_internet_is_sent_to(address: str) -> None:
+    assert not is_allowed(ipaddress.ip_address(address), [])
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1"])
+def test_the_public_internet_is(address: str) -> None:
+    assert is_allowed(ipaddress.ip_address(address), [])
+
+
+def test_an_operator_may_allow_networks() -> None:
+    networks = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
+    for allowed in ("10.1.2.3", "::ffff:10.1.2.3", "fd12::1"):
+        assert is_allowed(ipaddress.ip_address(allowed), networks)
+    assert not is_allowed(ipaddress.ip_address("127.0.0.1"), networks)
+
+
+def test_the_setting_is_a_list_of_networks() -> None:
+    variables = {"DATABASE_URL": "postgresql://x", "ZMESH_SECRET_KEY": "k"}
+    read = read_settings({**variables, "ZMESH_CALLBACK_NETWORKS": "10.0.0.0/8, fd00::/8"})
+    assert [str(network) for network in read.callback_networks] == ["10.0.0.0/8", "fd00::/8"]
+    with pytest.raises(SettingsError, match="ZMESH_CALLBACK_NETWORKS"):
+        read_settings({**variables, "ZMESH_CALLBACK_NETWORKS": "everywhere"})
+
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def server(talk: Talk) -> AsyncIterator[int]:
+    """The port of a server that talks so to whoever connects."""
+    listening = await asyncio.start_server(talk, "127.0.0.1", 0)
+    try:
+        yield listening.sockets[0].getsockname()[1]
+    finally:
+        listening.close()
+
+
+def answering(*lines: str, seen: list[bytes] | None = None) -> Talk:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, OSError):
+            return
+        if seen is not None:
+            seen.append(head)
+        if lines:
+            writer.write("\r\n".join([*lines, "", ""]).encode())
+        writer.close()
+
+    return talk
+
+
+async def send(url: str, networks: list[Network] = LOOPBACK, seconds: float = 20) -> int:
+    return await post(url, {"X-A": "b"}, b"{}", networks=networks, seconds=seconds)
+
+
+async def test_the_request_is_plain_http_to_the_address_of_the_host() -> None:
+    seen: list[bytes] = []
+    async with server(answering("HTTP/1.1 103 Hints", "", "HTTP/1.1 204 None", seen=seen)) as port:
+        assert await send(f"http://localhost:{port}/é/a%20b?c=d&e=[1]#f") == 204
+    [head] = seen
+    lines = head.decode().split("\r\n")
+    assert lines[0] == "POST /%C3%A9/a%20b?c=d&e=[1] HTTP/1.1"
+    assert {f"Host: localhost:{port}", "X-A: b", "Content-Length: 2"} <= set(lines)
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    hit: list[bytes] = []
+    async with server(answering("HTTP/1.1 200 OK", seen=hit)) as inside:
+        where = f"Location: http://127.0.0.1:{inside}/"
+        async with server(answering("HTTP/1.1 307 Temporary Redirect", where)) as port:
+            assert await send(f"http://127.0.0.1:{port}/") == 307
+    assert hit == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1:{}/", "http://localhost:{}/", "http://[::1]:{}/", "http://[::ffff:127.0.0.1]:{}/"),
+        *("http://2130706433:{}/", "http://0x7f.1:{}/", "http://0:{}/", "http://127.1:{}/", "http://127.0.0.1.:{}/"),
+    ],
+)
+async def test_nothing_is_sent_inside_however_the_address_is_written(url: str) -> None:
+    hit: list[bytes] = []
+    async with server(answering("HTTP/1.1 200 OK", seen=hit)) as port:
+        with pytest.raises(NotSent):
+            await send(url.format(port), networks=[])
+    assert hit == []
+
+
+async def test_a_name_that_changes_its_address_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First it is public, then it is ours: what was checked is what is connected to."""
+    answers, connected = ["203.0.114.1", "127.0.0.1"], []
+
+    async def getaddrinfo(host: Any, port: Any, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers.pop(0), port))]
+
+    async def open_connection(host: str, *_: Any, **__: Any) -> Any:
+        connected.append(host)
+        raise ConnectionRefusedError("refused by the test")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    with pytest.raises(NotSent, match="cannot be reached"):
+        await send("http://rebinding.example/", networks=[])
+    assert connected == ["203.0.114.1"]
+    with pytest.raises(NotSent, match="not on the public internet") as refusal:
+        await send("http://rebinding.example/", networks=[])
+    assert refusal.value.for_good
+
+
+@pytest.mark.parametrize("answer", [["SSH-2.0-x"], ["HTTP/1.1 abc"], ["HTTP/1.1 200 OK", "X: " + "a" * 70000], []])
+async def test_an_answer_that_is_no_http_or_too_long_is_none(answer: list[str]) -> None:
+    async with server(answering(*answer)) as port:
+        with pytest.raises(NotSent, match="not HTTP"):
+            await send(f"http://127.0.0.1:{port}/")
+
+
+async def test_an_answer_that_does_not_come_is_waited_for_only_so_long() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with server(silent) as port:
+        with pytest.raises(NotSent, match=r"no answer within 0\.1 seconds"):
+            await send(f"http://127.0.0.1:{port}/", seconds=0.1)
+
+
+async def test_who_speaks_no_tls_gets_nothing() -> None:
+    seen: list[bytes] = []
+    async with server(answering("HTTP/1.1 200 OK", seen=seen)) as port:
+        with pytest.raises(NotSent):
+            await send(f"https://127.0.0.1:{port}/", seconds=2)
+    assert not any(b"POST" in head for head in seen)
