@@ -17,6 +17,7 @@ from sandbox.frames import FrameError, FrameParser
 from sandbox.logs import LogKeeper
 from sandbox.model import MIB, Outcome, RunRequest
 from sandbox.orders import LIMITS
+from sandbox.streams import Sink, Streamed
 from sandbox.verdict import Observed, StopReason, verdict
 
 _PARAMETERS = struct.Struct("!QQ")
@@ -47,6 +48,7 @@ class Child:
         self._seen: Observed | None = None
         self._listening: set[socket.socket | int] = set()
         self._finished: set[socket.socket | int] = set()  # sources of which nothing more counts
+        self._room: asyncio.Task[None] | None = None  # waits until what the run streams can go on
         self._given_away = False
         self._closed = False
 
@@ -81,12 +83,11 @@ class Child:
     def alive(self) -> bool:
         return not self._ended.done()
 
-    async def run(self, request: RunRequest, cancel: asyncio.Event) -> Outcome:
+    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink | None) -> Outcome:
         """Run one request to its end. This child cannot be used again."""
         limits = request.limits
-        self._seen = seen = Observed(
-            limits, request.runtime, LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
-        )
+        logs = LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
+        self._seen = seen = Observed(limits, request.runtime, logs, Streamed(limits.result_bytes, sink))
         self._parser = FrameParser(limits.result_bytes)
         if request.runtime == "node":
             await self._wait_for(self.booted, KILL_GRACE_SECONDS)
@@ -219,8 +220,8 @@ class Child:
                 break
 
     def _pause(self, source: socket.socket | int, read: Callable[[], bool], seconds: float) -> None:
-        """Once no more lines are kept, read on slowly: what a run prints then only costs."""
-        if self._seen is None or not self._seen.logs.full:
+        """Once no more lines are kept, or a stream is long, read on slowly: what a run sends then mostly costs."""
+        if self._seen is None or not (self._seen.logs.full or self._seen.streamed.costly):
             return
         self._ignore(source)
         self._loop.call_later(seconds * PATIENCE, self._resume, source, read)
@@ -247,8 +248,23 @@ class Child:
         if not data or self._take_frames(data):
             self._stop_reading(self._channel)
             return False
-        self._pause(self._channel, self._read_channel, time.thread_time() - started)
+        if self._seen is not None and self._seen.streamed.full:
+            self._wait_for_room(self._seen.streamed)
+        else:
+            self._pause(self._channel, self._read_channel, time.thread_time() - started)
         return True
+
+    def _wait_for_room(self, streamed: Streamed) -> None:
+        """Leave what the run sends in the channel, until that is full as well and the run has to wait."""
+        if self._room is not None:
+            return
+        self._ignore(self._channel)
+        self._room = self._loop.create_task(streamed.room())
+        self._room.add_done_callback(lambda _: self._read_on())
+
+    def _read_on(self) -> None:
+        self._room = None
+        self._resume(self._channel, self._read_channel)
 
     def _take_frames(self, data: bytes) -> bool:
         """Whether that was all that counts: only the first final frame does, and nothing after it."""
@@ -259,6 +275,10 @@ class Child:
                     self.booted.set()
                 elif seen is not None and kind == frames.LOG:
                     seen.logs.add_frame(body)
+                elif seen is not None and kind == frames.STREAM:
+                    seen.streamed.start(body)
+                elif seen is not None and kind == frames.CHUNK:
+                    seen.streamed.add(body)
                 elif seen is not None:
                     seen.final = (kind, body)
                     break
@@ -300,6 +320,8 @@ class Child:
             self._ignore(reader)
         if not self._given_away:
             self._close_ends_of_run()
+        if self._room is not None:
+            self._room.cancel()
         self._supervision.close()
         self._channel.close()
         os.close(self._output)

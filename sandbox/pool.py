@@ -19,6 +19,7 @@ from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunR
 from sandbox.node import BOOT_DATA_BYTES, FORKED_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
 from sandbox.node_forks import NodeForks
 from sandbox.orders import Mode, NodeTemplateOrder, SpawnOrder, TemplateSettings
+from sandbox.streams import Sink
 from sandbox.template_process import TemplateProcess
 from sandbox.uids import UidRange
 
@@ -157,15 +158,15 @@ class Sandbox:
             if self._lock >= 0:
                 os.close(self._lock)
 
-    async def run(self, request: RunRequest, cancel: asyncio.Event | None = None) -> Outcome:
-        """Run one request; never raises for anything the code does."""
+    async def run(self, request: RunRequest, cancel: asyncio.Event | None = None, sink: Sink | None = None) -> Outcome:
+        """Run one request; never raises for anything the code does. A response made piece by piece goes to `sink`."""
         async with self._free:
             try:
                 child = await self._take(request)
             except SandboxError as error:
                 return _failed(str(error))
             try:
-                return await child.run(request, cancel or asyncio.Event())
+                return await child.run(request, cancel or asyncio.Event(), sink)
             finally:
                 if child.alive and self._template is not None:
                     self._template.kill(child.number)

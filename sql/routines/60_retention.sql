@@ -108,6 +108,7 @@ begin
     exception when lock_not_available then null;
     end;
     perform zmesh.delete_rest();
+    perform zmesh.forget_streams();
     return true;
 end $$;
 comment on function zmesh.maintain() is

@@ -11,6 +11,7 @@ from typing import Any
 
 from listener import main as listener
 from sandbox import Outcome, Report, RunError, RunRequest
+from sandbox.streams import Sink
 
 RECORDS = "CHAOS_RECORDS"
 
@@ -30,7 +31,7 @@ class RecordingSandbox:
     def report(self) -> Report:
         return Report("full", "recording", [])
 
-    async def run(self, request: RunRequest, cancel: asyncio.Event) -> Outcome:
+    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> Outcome:
         payload = json.loads(request.payload_json)
         self._record("start", request)
         try:
