@@ -15,6 +15,8 @@ from api.invoking import Invoked
 from api.models.base import raw
 from api.preferences import Preference
 from api.problems import Problem
+from api.streaming import WITHOUT_BODY, StreamedResponse
+from api.streams import Streaming
 from sql.invocations import Answer
 
 STATUS_CODES = {"success": 200, "error": 500, "timeout": 504, "cancelled": 409, "queued": 202, "running": 202}
@@ -37,7 +39,6 @@ SANDBOXED = (
 )
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 UNSAFE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
-WITHOUT_BODY = (204, 304)
 
 
 class Verbatim(Response[bytes]):
@@ -57,11 +58,12 @@ class Verbatim(Response[bytes]):
 
 
 class FunctionResponse(msgspec.Struct):
-    """What zmesh.response() gave."""
+    """What zmesh.response() gave; `kept` is false for one that was streamed and is too long to keep."""
 
     status: int
     headers: dict[str, Any] = msgspec.field(default_factory=dict)
     body_base64: str | None = None
+    kept: bool = True
 
 
 def envelope(invoked: Invoked, preference: Preference) -> Response[bytes]:
@@ -89,6 +91,8 @@ def envelope(invoked: Invoked, preference: Preference) -> Response[bytes]:
 def public_answer(invoked: Invoked, preference: Preference) -> Response[bytes]:
     """The function's own response where it gave one, else the envelope."""
     answer = invoked.answer
+    if invoked.streaming is not None:
+        return _streamed(invoked, invoked.streaming, preference)
     if answer.status == "success" and answer.response is not None:
         return _passed_on(answer, _headers(invoked, preference))
     return envelope(invoked, preference)
@@ -130,8 +134,25 @@ def _decoded(response: str) -> tuple[FunctionResponse, bytes]:
 def _passed_on(answer: Answer, ours: dict[str, str]) -> Response[bytes]:
     assert answer.response is not None
     decoded, body = _decoded(answer.response)
+    if not decoded.kept:
+        raise Problem(
+            410, "response_not_kept", "The response was streamed to its first caller and is too long to keep."
+        )
     headers = [*_safe_headers(decoded.headers), ("content-security-policy", SANDBOXED), *ours.items()]
     return Verbatim(b"" if decoded.status in WITHOUT_BODY else body, decoded.status, headers)
+
+
+def _streamed(invoked: Invoked, streaming: Streaming, preference: Preference) -> Response[bytes]:
+    try:
+        head, _ = _decoded(streaming.head)
+    except Problem:
+        streaming.close()
+        raise
+    headers = _headers(invoked, preference)
+    for name in ("Location", "Retry-After"):
+        headers.pop(name, None)
+    lines = [*_safe_headers(head.headers), ("content-security-policy", SANDBOXED), *headers.items()]
+    return StreamedResponse(streaming, head.status, lines)
 
 
 def _safe_headers(given: dict[str, Any]) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -41,11 +42,13 @@ from api.routes import (
     members,
     projects,
     schedules,
+    secrets,
     versions,
     webhooks,
 )
 from api.sessions import Sessions
 from api.settings import Settings
+from api.streams import Streams
 from api.tokens import Tokens
 from api.waiting import Replies
 from sql.sealing import Sealer
@@ -66,6 +69,7 @@ ROUTERS = [
     projects.router,
     members.router,
     keys.router,
+    secrets.router,
     login.router,
     health.router,
 ]
@@ -77,6 +81,7 @@ class Parts:
 
     database: Database
     replies: Replies
+    streams: Streams
     limits: Limits
     access: Access
     invoker: Invoker
@@ -90,13 +95,15 @@ class Parts:
         """Nothing is connected yet. Raises SealingError for a malformed secret key."""
         sealer = Sealer(settings.secret_key)
         database = Database(settings.database_url)
-        replies = Replies(settings.database_url, database)
+        streams = Streams(database)
+        replies = Replies(settings.database_url, database, streams.notified)
         limits = Limits(database)
-        invoker = Invoker(database, replies, limits)
+        invoker = Invoker(database, replies, streams, limits)
         tokens = Tokens(settings.jwt_secret_key)
         return cls(
             database=database,
             replies=replies,
+            streams=streams,
             limits=limits,
             access=Access(database, tokens),
             invoker=invoker,
@@ -114,9 +121,11 @@ def create_app(parts: Parts) -> Litestar:
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await parts.database.open()
         parts.replies.start()
+        polling = asyncio.create_task(parts.streams.poll())
         try:
             yield
         finally:
+            polling.cancel()
             await parts.replies.close()
             await parts.database.close()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -15,11 +17,13 @@ from api.ids import new_id
 from api.limits import Limits
 from api.preferences import NO_PREFERENCE, Preference
 from api.problems import Problem, not_found
+from api.streams import Reader, Streaming, Streams
 from api.waiting import Future, Replies
 from sql import catalog, invocations
 from sql.catalog import FunctionName
 from sql.errors import DomainError, NotFound, Unavailable
 from sql.invocations import NO_OPTIONS, Answer, Delivery, NewInvocation, Options
+from sql.streams import Taken
 
 QUEUE_ALLOWANCE = 20.0
 LONGEST_WAIT_BY_ITSELF = 60.0
@@ -33,7 +37,10 @@ def longest_wait(timeout_ms: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function and what to invoke it with; `payload` and `request` are JSON texts."""
+    """A function and what to invoke it with; `payload` and `request` are JSON texts.
+
+    `streams`: its caller takes a response piece by piece, if it comes so.
+    """
 
     project_id: UUID
     function: str
@@ -44,6 +51,7 @@ class Call:
     traceparent: str | None = None
     preference: Preference = NO_PREFERENCE
     options: Options = NO_OPTIONS
+    streams: bool = False
 
     @property
     def wait_seconds(self) -> float:
@@ -61,10 +69,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Invoked:
-    """Where the invocation stands; `replayed` when an earlier call with the same idempotency key made it."""
+    """Where the invocation stands; `replayed` when an earlier call with the same idempotency key made it.
+
+    `streaming` is the response that has begun while it runs; who gets it has to close it.
+    """
 
     answer: Answer
     replayed: bool
+    streaming: Streaming | None = None
 
 
 def just_queued(id: UUID) -> Answer:
@@ -72,12 +84,17 @@ def just_queued(id: UUID) -> Answer:
     return Answer(id, "queued", None, None, None, None, None, None, None)
 
 
+def _result(future: Future) -> Answer | None:
+    return future.result() if future.done() else None
+
+
 class Invoker:
     """Turns calls into rows and waits for their ends; it never runs anything."""
 
-    def __init__(self, database: Database, replies: Replies, limits: Limits) -> None:
+    def __init__(self, database: Database, replies: Replies, streams: Streams, limits: Limits) -> None:
         self._database = database
         self._replies = replies
+        self._streams = streams
         self._limits = limits
         self._inserts: Batcher[NewInvocation, bool] = Batcher(self._insert, LARGEST_INSERT)
         self._keyed: dict[UUID, Batcher[NewInvocation, bool]] = {}
@@ -99,11 +116,13 @@ class Invoker:
             request=call.request,
             source="api",
             options=options,
-            reply_channel=self._replies.channel if waits else None,
+            reply_channel=self._reply_channel(call, options),
             idempotency_key=call.idempotency_key,
             traceparent=call.traceparent,
         )
-        with self._replies.expecting(invocation.id) as future:
+        with ExitStack() as until:
+            future = until.enter_context(self._replies.expecting(invocation.id))
+            reader = until.enter_context(self._streams.reading(invocation.id))
             try:
                 id = await self._accept(invocation)
             except NotFound as error:  # the function was there; what the options ask of it is not
@@ -111,8 +130,11 @@ class Invoker:
             if id == invocation.id:
                 if not waits:
                     return Invoked(just_queued(id), replayed=False)
-                answer = await self._wait(future, call.wait_seconds)
-                return Invoked(answer or await self._standing(id), replayed=False)
+                first = await self._wait_for_either(future, reader, call.wait_seconds)
+                if first:
+                    streaming = Streaming(self._streams, reader, future, first, until.pop_all())
+                    return Invoked(just_queued(id), replayed=False, streaming=streaming)
+                return Invoked(_result(future) or await self._standing(id), replayed=False)
         return await self._invoked_before(id, call.wait_seconds)
 
     async def _invoked_before(self, id: UUID, seconds: float) -> Invoked:
@@ -122,6 +144,13 @@ class Invoker:
             self._replies.look(id)
             answer = await self._wait(future, seconds)
             return Invoked(answer or await self._standing(id), replayed=True)
+
+    def _reply_channel(self, call: Call, options: Options) -> str | None:
+        if call.wait_seconds <= 0:
+            return None
+        # A second attempt could not take back what the first one has sent, so only what runs once is streamed.
+        streams = call.streams and options.max_attempts == 1
+        return self._replies.stream_channel if streams else self._replies.channel
 
     async def deliver_and_wait(self, delivery: Delivery, timeout_ms: int) -> Invoked:
         """Accept a webhook's message and wait for its end, or for that of the same message before."""
@@ -189,7 +218,27 @@ class Invoker:
     @staticmethod
     async def _wait(future: Future, seconds: float) -> Answer | None:
         await asyncio.wait([future], timeout=seconds)
-        return future.result() if future.done() else None
+        return _result(future)
+
+    async def _wait_for_either(self, future: Future, reader: Reader, seconds: float) -> list[Taken]:
+        """The beginning of a response that comes piece by piece; nothing when it ends first, or time is up."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        news = asyncio.create_task(reader.news.wait())
+        try:
+            while (left := deadline - asyncio.get_running_loop().time()) > 0:
+                either: list[asyncio.Future[Any]] = [future, news]
+                await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if future.done() or not news.done():
+                    break
+                if first := await self._streams.take(reader.id):
+                    return first
+                reader.news.clear()
+                news = asyncio.create_task(reader.news.wait())
+            if news.done():
+                self._streams.close(reader.id)  # the end has all of it
+            return []
+        finally:
+            news.cancel()
 
     async def _standing(self, id: UUID) -> Answer:
         """Where an invocation stands that its caller waits for no longer."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 from uuid import UUID
@@ -27,15 +27,21 @@ LONGEST_BACKOFF = 5.0
 LARGEST_READ = 200
 TROUBLE = (DomainError, psycopg.Error)
 LENGTH_OF_ID = 36
+MORE_OF_A_STREAM = "+"
 
 Future = asyncio.Future[Answer | None]
 
 
 class Replies:
-    """The invocations this process waits for. Whoever knows `channel` could answer them, so it is random and secret."""
+    """The invocations this process waits for. Whoever knows `channel` could answer them, so it is random and secret.
 
-    def __init__(self, url: str, database: Database) -> None:
-        self.channel = f"zmesh_r_{secrets.token_hex(16)}"
+    On `stream_channel`, what a run sends before its end is told as well: `on_stream` gets the invocation's id.
+    """
+
+    def __init__(self, url: str, database: Database, on_stream: Callable[[UUID], None]) -> None:
+        secret = secrets.token_hex(16)
+        self.channel, self.stream_channel = f"zmesh_r_{secret}", f"zmesh_s_{secret}"
+        self._on_stream = on_stream
         self._url = url
         self._database = database
         self._waiting: dict[UUID, set[Future]] = {}
@@ -116,7 +122,8 @@ class Replies:
                 async with await AsyncConnection.connect(
                     self._url, **{**CONNECTION, "application_name": "zmesh api replies"}
                 ) as connection:
-                    await connection.execute(sql.SQL("listen {}").format(sql.Identifier(self.channel)))
+                    for channel in (self.channel, self.stream_channel):
+                        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
                     backoff = 0.1
                     await self._look_at_all()  # for what ended while nobody listened
                     async for notification in connection.notifies():
@@ -130,6 +137,9 @@ class Replies:
         try:
             id = UUID(payload[:LENGTH_OF_ID])
         except ValueError:
+            return
+        if payload[LENGTH_OF_ID:] == MORE_OF_A_STREAM:
+            self._on_stream(id)
             return
         if id not in self._waiting:
             return

@@ -21,6 +21,7 @@ from listener.main import connection_pool
 from listener.service import Listener
 from listener.settings import Settings
 from sandbox import Outcome, RunRequest
+from sandbox.streams import Sink
 from tests.databases import Database, TestProject
 
 CHUNK = 1000
@@ -35,7 +36,7 @@ class NoSandbox:
         self._on_start = on_start
         self._run_ms = run_ms
 
-    async def run(self, request: RunRequest, cancel: asyncio.Event) -> Outcome:
+    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> Outcome:
         self._on_start()
         if self._run_ms:
             await asyncio.sleep(self._run_ms / 1000)

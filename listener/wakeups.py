@@ -10,19 +10,27 @@ from psycopg import AsyncConnection, sql
 
 from sql.callbacks import CALLBACKS_CHANNEL
 from sql.jobs import CANCEL_CHANNEL, JOBS_CHANNEL
+from sql.streams import STREAMS_CHANNEL
 
 log = logging.getLogger(__name__)
 LONGEST_BACKOFF = 5.0
 
 
 class Wakeups:
-    """Sets `jobs`, `cancels` and `callbacks` when the database says so. What a notification carries is never looked at:
-    everybody who may connect can send one."""
+    """Sets `jobs`, `cancels`, `callbacks` and `streams` when the database says so. What a notification carries is never
+    looked at: everybody who may connect can send one."""
 
     def __init__(self, database_url: str) -> None:
         self.jobs = asyncio.Event()
         self.cancels = asyncio.Event()
         self.callbacks = asyncio.Event()
+        self.streams = asyncio.Event()
+        self._events = {
+            JOBS_CHANNEL: self.jobs,
+            CANCEL_CHANNEL: self.cancels,
+            CALLBACKS_CHANNEL: self.callbacks,
+            STREAMS_CHANNEL: self.streams,
+        }
         self._database_url = database_url
 
     async def run(self) -> None:
@@ -33,18 +41,13 @@ class Wakeups:
                 async with await AsyncConnection.connect(
                     self._database_url, autocommit=True, application_name="zmesh listener wake-ups"
                 ) as connection:
-                    events = {
-                        JOBS_CHANNEL: self.jobs,
-                        CANCEL_CHANNEL: self.cancels,
-                        CALLBACKS_CHANNEL: self.callbacks,
-                    }
-                    for channel in events:
+                    for channel in self._events:
                         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
                     backoff = 0.1
-                    for event in events.values():  # for what came while nobody listened
-                        event.set()
+                    for event in self._events.values():
+                        event.set()  # for what came while nobody listened
                     async for notification in connection.notifies():
-                        events[notification.channel].set()
+                        self._events[notification.channel].set()
             except (psycopg.Error, OSError) as error:
                 log.warning("wake-ups: %s; polling until the connection is back", str(error).strip())
             await asyncio.sleep(backoff)

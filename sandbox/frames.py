@@ -7,9 +7,12 @@ from collections.abc import Iterator
 
 _HEAD = struct.Struct("!cI")
 LOG, RESULT, RESPONSE, ERROR, BOOTED = b"L", b"R", b"H", b"E", b"B"
-FINAL = (RESULT, RESPONSE, ERROR)
+STREAM, CHUNK, STREAMED = b"S", b"C", b"Z"  # the head of a response, its pieces, and its end
+FINAL = (RESULT, RESPONSE, ERROR, STREAMED)
 LARGEST_LOG = 256 * 1024
 LARGEST_ERROR = 1024 * 1024
+LARGEST_HEAD = 65536
+LARGEST_CHUNK = 64 * 1024
 
 
 class FrameError(Exception):
@@ -32,7 +35,10 @@ class FrameParser:
         self._largest = {
             LOG: LARGEST_LOG,
             RESULT: result_bytes,
-            RESPONSE: result_bytes * 4 // 3 + 65536,  # base64, and headers
+            RESPONSE: result_bytes * 4 // 3 + LARGEST_HEAD,  # base64, and headers
+            STREAM: LARGEST_HEAD,
+            CHUNK: LARGEST_CHUNK,
+            STREAMED: 0,
             ERROR: LARGEST_ERROR,
             BOOTED: 0,
         }

@@ -19,6 +19,7 @@ from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunR
 from sandbox.node import BOOT_DATA_BYTES, FORKED_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
 from sandbox.node_forks import NodeForks
 from sandbox.orders import Mode, NodeTemplateOrder, SpawnOrder, TemplateSettings
+from sandbox.streams import Sink
 from sandbox.template_process import TemplateProcess
 from sandbox.uids import UidRange
 
@@ -64,7 +65,7 @@ class Sandbox:
         self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
         self._filling: set[Kind] = set()
         self._slot_of: dict[int, int] = {}  # run → slot, until nothing of the run is left
-        self._free_slots: deque[int] = deque()
+        self._free_slots: list[int] = []  # the last first: the template keeps plans of slots that were used lately
         self._slot_freed = asyncio.Event()
         self._last_run = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,7 +108,7 @@ class Sandbox:
 
     def _ways(self) -> list[tuple[Mode, bool]]:
         """How to isolate and whether to fork booted runtimes, best first."""
-        built = os.path.exists(native.NODE_ADDON) and os.path.exists(native.PYTHON_LIBRARY)
+        built = native.is_built()
         return [
             (mode, with_native)
             for mode in self._modes
@@ -157,15 +158,15 @@ class Sandbox:
             if self._lock >= 0:
                 os.close(self._lock)
 
-    async def run(self, request: RunRequest, cancel: asyncio.Event | None = None) -> Outcome:
-        """Run one request; never raises for anything the code does."""
+    async def run(self, request: RunRequest, cancel: asyncio.Event | None = None, sink: Sink | None = None) -> Outcome:
+        """Run one request; never raises for anything the code does. A response made piece by piece goes to `sink`."""
         async with self._free:
             try:
                 child = await self._take(request)
             except SandboxError as error:
                 return _failed(str(error))
             try:
-                return await child.run(request, cancel or asyncio.Event())
+                return await child.run(request, cancel or asyncio.Event(), sink)
             finally:
                 if child.alive and self._template is not None:
                     self._template.kill(child.number)
@@ -235,7 +236,7 @@ class Sandbox:
             await self._slot_freed.wait()
         self._last_run += 1
         run = self._last_run
-        self._slot_of[run] = slot = self._free_slots.popleft()
+        self._slot_of[run] = slot = self._free_slots.pop()
         child = Child(run, slot)
         spawning = asyncio.ensure_future(self._spawn(template, self._order(kind, run, slot, limits), child))
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gc
 import json
-import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,14 +14,12 @@ from sandbox import frames
 from sandbox.frames import FrameError
 from sandbox.logs import LogKeeper
 from sandbox.model import Limits, Outcome, RunError, Runtime
+from sandbox.streams import Streamed, checked_head
 
 OUT_OF_MEMORY_SIGNALS = (signal.SIGABRT, signal.SIGTRAP, signal.SIGSEGV, signal.SIGILL)
 OUT_OF_MEMORY_TEXTS = (b"heap out of memory", b"Fatal process out of memory", b"Fatal process OOM")
 LONGEST_MESSAGE = 16 * 1024
 LONGEST_STACK = 64 * 1024
-LARGEST_HEADERS = 100
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8192}")
 StopReason = Literal["timeout", "cancelled"]
 
 
@@ -33,6 +30,7 @@ class Observed:
     limits: Limits
     runtime: Runtime
     logs: LogKeeper
+    streamed: Streamed
     final: tuple[bytes, bytes] | None = None
     stopped: StopReason | None = None
     violation: FrameError | None = None
@@ -46,7 +44,7 @@ def verdict(seen: Observed) -> Outcome:
     response: Mapping[str, Any] | None = None
     error: RunError | None = None
     if seen.final is not None:
-        result, response, error = _of_final_frame(*seen.final)
+        result, response, error = _of_final_frame(*seen.final, seen.streamed)
     else:
         error = _of_silence(seen)
     status: Literal["success", "error", "timeout", "cancelled"] = "error" if error else "success"
@@ -64,8 +62,12 @@ def verdict(seen: Observed) -> Outcome:
     )
 
 
-def _of_final_frame(kind: bytes, body: bytes) -> tuple[str | None, Mapping[str, Any] | None, RunError | None]:
+def _of_final_frame(
+    kind: bytes, body: bytes, streamed: Streamed
+) -> tuple[str | None, Mapping[str, Any] | None, RunError | None]:
     try:
+        if kind == frames.STREAMED:
+            return None, streamed.response(), None
         text = body.decode("utf-8")
         value = _parsed(text)
         if kind == frames.RESULT:
@@ -93,16 +95,9 @@ def _refuse_constant(name: str) -> None:
 
 
 def _response(value: Any) -> Mapping[str, Any]:
-    status, headers, body = value["status"], value["headers"], value["body_base64"]
+    body = value["body_base64"]
     base64.b64decode(body, validate=True)
-    if not isinstance(status, int) or not 200 <= status <= 599:
-        raise ValueError("the status of a response is a number from 200 to 599")
-    if len(headers) > LARGEST_HEADERS:
-        raise ValueError(f"a response has at most {LARGEST_HEADERS} headers")
-    for name, text in headers.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text):
-            raise ValueError(f"{name!r} is not a header that HTTP can carry")
-    return {"status": status, "headers": dict(headers), "body_base64": body}
+    return {**checked_head(value), "body_base64": body}
 
 
 def _user_error(value: Any) -> RunError:

@@ -108,6 +108,7 @@ async def _invoke_publicly(
         idempotency_key=idempotency_key_of(request),
         traceparent=traceparent_of(request),
         preference=preference,
+        streams=True,
         options=options_of(request),
     )
     return public_answer(await invoker.invoke(call), preference)

@@ -5,9 +5,10 @@
 const { Channel } = require('./lib/channel.js');
 const { Failure, failureFrame } = require('./lib/failures.js');
 const { load, resolveBundledImports } = require('./lib/functions.js');
-const { RawResponse, fromWebResponse, isWebResponse } = require('./lib/http.js');
+const { RawResponse, isStream, isWebResponse } = require('./lib/http.js');
 const { Output } = require('./lib/output.js');
 const { NotJson, toJson } = require('./lib/results.js');
+const { fromWebResponse, sendStream } = require('./lib/streaming.js');
 const { limitWorkers } = require('./lib/threads.js');
 const { Rehearsal, warm } = require('./lib/warming.js');
 const { Zmesh } = require('./lib/zmesh.js');
@@ -38,7 +39,7 @@ function serveOn(channel, exit) {
   process.on('beforeExit', () => fail(new Failure('no_result', NEVER_SETTLED)));
   Error.stackTraceLimit = STACK_FRAMES;
   output.capture(channel);
-  answer(job, payload.body)
+  answer(job, payload.body, channel)
     .then(({ kind, body }) => end(kind, body))
     .catch(fail);
 }
@@ -62,13 +63,21 @@ async function prepare() {
   Error.stackTraceLimit = stackTraceLimit;
 }
 
-async function answer(job, payloadText) {
+async function answer(job, payloadText, channel) {
   const payload = JSON.parse(payloadText.toString('utf8'));
   const zmesh = new Zmesh(job.context, job.env);
   Object.assign(process.env, zmesh.env);
   const handler = load(job);
-  const result = await handler(payload, zmesh);
-  return frameOf(isWebResponse(result) ? await fromWebResponse(result) : result, job.limits.result_bytes);
+  const result = await responseOf(await handler(payload, zmesh));
+  if (!(result instanceof RawResponse && result.stream)) return frameOf(result, job.limits.result_bytes);
+  await sendStream(channel, result);
+  return { kind: 'Z', body: '' };
+}
+
+/** Generators, streams and the web's responses as ours; any other result as it is. */
+async function responseOf(result) {
+  if (isWebResponse(result)) return fromWebResponse(result);
+  return isStream(result) ? new RawResponse(result) : result;
 }
 
 function frameOf(result, limit) {

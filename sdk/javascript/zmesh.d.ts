@@ -8,7 +8,7 @@
 /** A row, by column name. int8 is a number while exact, numeric and date are text, timestamps are Date. */
 export type Row = Record<string, any>;
 
-/** A function: what it returns becomes JSON, or the raw answer when it is a response. */
+/** A function: what it returns becomes JSON, or the raw answer when it is a response. What a generator yields goes out at once. */
 export type Handler<Payload = any> = (payload: Payload, zmesh: Zmesh) => unknown;
 
 export interface Zmesh {
@@ -28,7 +28,7 @@ export interface Zmesh {
   readonly traceparent: string | null;
   /** The HTTP request behind this invocation; null when it was invoked another way. */
   readonly request: Request | null;
-  /** The HTTP answer as it stands: return it. Text, bytes, or anything JSON. */
+  /** The HTTP answer as it stands: return it. Text, bytes, anything JSON, or a generator or stream of them. */
   response(body?: unknown, options?: { status?: number; headers?: Record<string, string | number> }): RawResponse;
   /** Runs another function of the project and resolves to its result; rejects with InvocationError. */
   invoke<Result = any>(slug: string, payload?: unknown, options?: { timeoutMs?: number }): Promise<Result>;

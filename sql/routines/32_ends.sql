@@ -37,7 +37,7 @@ declare
     c_longest constant integer := 7900;   -- a notification carries less than 8000 bytes
     v_answer text;
 begin
-    if p_id is null or p_channel not like 'zmesh\_r\_%'
+    if p_id is null or p_channel !~ '^zmesh_[rs]_'
         or octet_length(concat(p_result::text, p_error::text, p_response::text)) > c_longest then
         return null;
     end if;

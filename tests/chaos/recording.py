@@ -11,6 +11,7 @@ from typing import Any
 
 from listener import main as listener
 from sandbox import Outcome, Report, RunError, RunRequest
+from sandbox.streams import Sink
 
 RECORDS = "CHAOS_RECORDS"
 
@@ -28,9 +29,9 @@ class RecordingSandbox:
         os.close(self._file)
 
     def report(self) -> Report:
-        return Report("full", "recording", [])
+        return Report("full", "recording", [], "forked")
 
-    async def run(self, request: RunRequest, cancel: asyncio.Event) -> Outcome:
+    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> Outcome:
         payload = json.loads(request.payload_json)
         self._record("start", request)
         try:

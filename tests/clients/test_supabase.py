@@ -27,9 +27,16 @@ FUNCTIONS = {
         return new Response(await form.get('file').text());
     };""",
     "client-error": "exports.handler = () => { throw new RangeError('no'); };",
-    "client-stream": """exports.handler = ({ count }, { response }) => response(
-        Array.from({ length: count }, (_, n) => `data: ${n}\\n\\n`).join(''),
-        { headers: { 'content-type': 'text/event-stream' } });""",
+    "client-stream": """exports.handler = ({ count }) => {
+        async function* events() {
+            for (let n = 0; n < count; n++) {
+                yield `data: ${n}\\n\\n`;
+                await new Promise((resolve) => setTimeout(resolve, 20));
+            }
+        }
+        const stream = ReadableStream.from(events()).pipeThrough(new TextEncoderStream());
+        return new Response(stream, { headers: { 'content-type': 'text/event-stream' } });
+    };""",
 }
 
 

@@ -12,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 from listener.service import Listener
 from listener.settings import Settings
 from sandbox import Outcome, RunRequest
+from sandbox.streams import Sink
 from tests.databases import Database
 
 
@@ -26,7 +27,7 @@ class ScriptedSandbox:
         self.most_at_once = 0
         self._now = 0
 
-    async def run(self, request: RunRequest, cancel: asyncio.Event) -> Outcome:
+    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> Outcome:
         self.runs.append(request)
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)

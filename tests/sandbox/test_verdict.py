@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sandbox import Limits
 from sandbox.frames import FrameError
 from sandbox.logs import LogKeeper
+from sandbox.streams import Streamed
 from sandbox.verdict import Observed, verdict
 
 ENDINGS: list[tuple[dict[str, Any], str, str]] = [
@@ -49,7 +50,7 @@ def observed(**seen: Any) -> Observed:
     limits = Limits()
     logs = LogKeeper(1 << 20, 100)
     logs.add_bytes("error", seen.pop("stderr", b""))
-    return Observed(limits, "node", logs, **seen)
+    return Observed(limits, "node", logs, Streamed(limits.result_bytes, None), **seen)
 
 
 @pytest.mark.parametrize(("seen", "status", "error"), ENDINGS, ids=[f"{n} {e[2]}" for n, e in enumerate(ENDINGS)])

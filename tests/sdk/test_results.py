@@ -61,7 +61,6 @@ def test_values_have_a_json_form(language: str, value: str, result: object) -> N
         ("python", "return b'x'", "base64"),
         ("python", "return {'x': object()}", "an object of type object is not JSON"),
         ("python", "return lambda: 5", "an object of type function is not JSON"),
-        ("python", "return (n for n in [1])", "an object of type generator is not JSON"),
         ("python", "return {(1, 2): 3}", "keys must be"),
         ("python", "return 10**5000", "4300 digits"),
         ("python", "a = []\nfor _ in range(100000): a = [a]\nreturn a", "nested too deeply"),

@@ -40,7 +40,7 @@ class Request {
   }
 }
 
-/** Returned by a handler, it is the HTTP answer as it stands. */
+/** Returned by a handler, it is the HTTP answer as it stands. A body that is an iterator goes out piece by piece. */
 class RawResponse {
   constructor(body, { status = 200, headers = {}, ...unknown } = {}) {
     const extra = Object.keys(unknown);
@@ -49,11 +49,21 @@ class RawResponse {
       throw new RangeError(`status must be a whole number from 200 to 599, not ${String(status)}`);
     }
     this.status = status;
-    const [bytes, contentType] = encoded(body);
-    this.body = bytes;
     this.headers = checkedHeaders(headers);
-    const named = Object.keys(this.headers).some((name) => name.toLowerCase() === 'content-type');
-    if (contentType && !named) this.headers['content-type'] = contentType;
+    this.stream = isStream(body) ? body : null;
+    const [bytes, contentType] = this.stream ? [Buffer.alloc(0), null] : encoded(body);
+    this.body = bytes;
+    this.#addContentType(contentType);
+  }
+
+  /** The media type that a header names, without parameters. */
+  get contentType() {
+    const found = Object.entries(this.headers).find(([name]) => name.toLowerCase() === 'content-type');
+    return found?.[1].split(';')[0].trim().toLowerCase();
+  }
+
+  #addContentType(contentType) {
+    if (contentType && this.contentType === undefined) this.headers['content-type'] = contentType;
   }
 
   text() {
@@ -64,22 +74,27 @@ class RawResponse {
     return JSON.parse(this.text());
   }
 
+  /** The body of the frame that announces a stream whose first piece has this type. */
+  head(contentType) {
+    this.#addContentType(contentType);
+    return JSON.stringify({ status: this.status, headers: this.headers });
+  }
+
   /** The body of the frame that carries this response to the sandbox. */
   frame() {
     return JSON.stringify({ status: this.status, headers: this.headers, body_base64: this.body.toString('base64') });
   }
 }
 
-/** A response of the web standard (new Response(…)) as one of ours. Asks by name: touching the class loads fetch. */
+/** A response of the web standard, new Response(…). Asks by name: touching the class loads fetch. */
 function isWebResponse(value) {
   return value?.constructor?.name === 'Response' && typeof value.arrayBuffer === 'function';
 }
 
-async function fromWebResponse(response) {
-  return new RawResponse(Buffer.from(await response.arrayBuffer()), {
-    status: response.status,
-    headers: Object.fromEntries(response.headers),
-  });
+/** Whether a value is sent piece by piece: generators, ReadableStream, Node.js's own streams. */
+function isStream(value) {
+  if (typeof value !== 'object' || value === null) return false;
+  return typeof value[Symbol.asyncIterator] === 'function' || typeof value.next === 'function';
 }
 
 function encoded(body) {
@@ -104,4 +119,4 @@ function checkedHeaders(headers) {
   return checked;
 }
 
-module.exports = { Request, RawResponse, isWebResponse, fromWebResponse };
+module.exports = { Request, RawResponse, isStream, isWebResponse };

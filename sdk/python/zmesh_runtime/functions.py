@@ -15,6 +15,7 @@ from zmesh_runtime.zmesh import Zmesh
 
 MODULE_NAME = "zmesh_function"
 Handler = Callable[..., Any]
+_loop: asyncio.AbstractEventLoop | None = None
 
 
 def load(code: str, filename: str, entry_point: str) -> Handler:
@@ -37,14 +38,19 @@ def load(code: str, filename: str, entry_point: str) -> Handler:
 def call(handler: Handler, payload: Any, zmesh: Zmesh) -> Any:
     """The handler's result, awaited when it is awaitable."""
     result = handler(*_arguments(handler, payload, zmesh))
-    if hasattr(result, "__await__"):
-        loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
-        return loop.run_until_complete(_awaited(result))
-    return result
+    return awaited(result) if hasattr(result, "__await__") else result
 
 
-async def _awaited(result: Awaitable[Any]) -> Any:
+def awaited(result: Awaitable[Any]) -> Any:
+    """What comes of an awaitable, in the one event loop of this process."""
+    global _loop
+    if _loop is None:
+        _loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(_loop)
+    return _loop.run_until_complete(_await(result))
+
+
+async def _await(result: Awaitable[Any]) -> Any:
     return await result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -45,15 +45,34 @@ class Request:
 
 
 class Response:
-    """Returned by a handler, it is the HTTP answer as it stands."""
+    """Returned by a handler, it is the HTTP answer as it stands.
+
+    A body that is an iterator, such as a generator, is a `stream` and goes out piece by piece.
+    """
 
     def __init__(self, body: Any = None, status: int = 200, headers: Mapping[str, Any] | None = None) -> None:
         if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
             raise ValueError(f"status must be a whole number from 200 to 599, not {status!r}")
         self.status = status
-        self.body, content_type = _encoded(body)
         self.headers = _checked_headers(headers or {})
-        if content_type and not any(name.lower() == "content-type" for name in self.headers):
+        self.stream: Iterator[Any] | AsyncIterator[Any] = iter(())
+        self.is_stream = is_stream(body)
+        if self.is_stream:
+            self.stream, self.body = body, b""
+        else:
+            self.body, content_type = _encoded(body)
+            self._add_content_type(content_type)
+
+    @property
+    def content_type(self) -> str | None:
+        """The media type that a header names, without parameters."""
+        for name, value in self.headers.items():
+            if name.lower() == "content-type":
+                return value.partition(";")[0].strip().lower()
+        return None
+
+    def _add_content_type(self, content_type: str | None) -> None:
+        if content_type and self.content_type is None:
             self.headers["content-type"] = content_type
 
     def text(self) -> str:
@@ -64,10 +83,20 @@ class Response:
         """The body parsed as JSON."""
         return json.loads(self.body)
 
+    def head(self, content_type: str | None) -> bytes:
+        """The body of the frame that announces a stream whose first piece has this type."""
+        self._add_content_type(content_type)
+        return json.dumps({"status": self.status, "headers": self.headers}).encode()
+
     def frame(self) -> bytes:
         """The body of the frame that carries this response to the sandbox."""
         body = base64.b64encode(self.body).decode()
         return json.dumps({"status": self.status, "headers": self.headers, "body_base64": body}).encode()
+
+
+def is_stream(value: Any) -> bool:
+    """Whether a value is sent piece by piece."""
+    return isinstance(value, (Iterator, AsyncIterator))
 
 
 def _encoded(body: Any) -> tuple[bytes, str | None]:

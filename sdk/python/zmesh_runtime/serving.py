@@ -10,10 +10,10 @@ import tempfile
 import time
 from typing import Any, NoReturn
 
-from zmesh_runtime import functions
+from zmesh_runtime import functions, streaming
 from zmesh_runtime.channel import Channel, Closed
 from zmesh_runtime.failures import Failure, failure_of, out_of_memory
-from zmesh_runtime.http import Response
+from zmesh_runtime.http import Response, is_stream
 from zmesh_runtime.output import Output
 from zmesh_runtime.results import NotJson, to_json_bytes
 from zmesh_runtime.zmesh import Zmesh
@@ -39,7 +39,7 @@ def serve(channel_fd: int) -> NoReturn:
     tempfile.tempdir = None
     _output.capture(channel)
     os.register_at_fork(after_in_child=lambda: _leave_to_parent(channel))
-    kind, body = _final_frame(json.loads(header.decode()), payload, reserve)
+    kind, body = _final_frame(json.loads(header.decode()), payload, reserve, channel)
     if os.getpid() != pid:
         os._exit(0 if kind != b"E" else 1)  # a child that user code forked came all the way back
     _output.flush()
@@ -52,9 +52,9 @@ def _leave_to_parent(channel: Channel) -> None:
     _output.leave_to_parent()
 
 
-def _final_frame(job: dict[str, Any], payload: bytes, reserve: mmap.mmap) -> Frame:
+def _final_frame(job: dict[str, Any], payload: bytes, reserve: mmap.mmap, channel: Channel) -> Frame:
     try:
-        return _result_frame(_run(job, payload), job["limits"].get("result_bytes"))
+        return _result_frame(_run(job, payload), job["limits"].get("result_bytes"), channel)
     except MemoryError as error:
         reserve.close()
         return b"E", out_of_memory(error, job["filename"]).frame()
@@ -83,8 +83,13 @@ def _set_environment(zmesh: Zmesh) -> None:
         time.tzset()
 
 
-def _result_frame(result: Any, limit: int | None) -> Frame:
+def _result_frame(result: Any, limit: int | None, channel: Channel) -> Frame:
+    if is_stream(result):
+        result = Response(result)
     if isinstance(result, Response):
+        if result.is_stream:
+            streaming.send(channel, result)
+            return b"Z", b""
         _check_size(result.body, limit)
         return b"H", result.frame()
     try:

@@ -1,0 +1,187 @@
+"""Passes on what runs send piece by piece: many streams in one statement, each no faster than its reader takes it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from sql import streams
+from sql.errors import DomainError
+from sql.streams import Chunk
+
+log = logging.getLogger(__name__)
+WINDOW_BYTES = 256 * 1024  # of one stream, from the run to the reader
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+PATIENCE_SECONDS = 30.0
+TROUBLE = (psycopg.Error, PoolTimeout, DomainError)
+
+
+class Stream:
+    """One run's response on its way to the database. Where nobody reads, it takes everything and keeps nothing."""
+
+    def __init__(self, id: UUID, lease: UUID, changed: asyncio.Event) -> None:
+        self.id = id
+        self.lease = lease
+        self.read = True
+        self.progressed_at = time.monotonic()  # when something was written or taken
+        self._changed = changed
+        self._head: str | None = None
+        self._pending = bytearray()
+        self._chunk: Chunk | None = None  # being written; again, if the answer does not come
+        self._number = 0
+        self._untaken = 0
+        self._blocked = False
+        self._moved = asyncio.Event()
+
+    # What the sandbox calls
+
+    def start(self, head: Mapping[str, Any]) -> None:
+        """The head goes to the database with the first piece."""
+        self._head = json.dumps(head)
+
+    def write(self, data: bytes) -> None:
+        """Take a piece."""
+        if self.read:
+            self._pending += data
+            self._changed.set()
+
+    @property
+    def full(self) -> bool:
+        """Whether as much is on its way as may be."""
+        return self.read and self._size >= WINDOW_BYTES
+
+    async def room(self) -> None:
+        """Return when half of it has been taken."""
+        self._blocked = True
+        self._changed.set()  # from now on it is looked at
+        while self.read and self._size > WINDOW_BYTES // 2:
+            await self._moved.wait()
+        self._blocked = False
+
+    # What the listener calls
+
+    async def written(self, cancel: asyncio.Event) -> None:
+        """Return when all of it is in the database, when nobody reads, or on `cancel`."""
+        cancelled = asyncio.create_task(cancel.wait())
+        while self.read and (self._pending or self._chunk) and not cancel.is_set():
+            moved = asyncio.create_task(self._moved.wait())
+            await asyncio.wait([moved, cancelled], return_when=asyncio.FIRST_COMPLETED)
+            moved.cancel()
+        cancelled.cancel()
+
+    def next_chunk(self) -> Chunk | None:
+        """What is to be written now."""
+        if self._chunk is None and self._pending:
+            self._number += 1
+            self._chunk = Chunk(self.id, self._number, bytes(self._pending), self._head)
+            self._pending.clear()
+            self._head = None
+        return self._chunk
+
+    @property
+    def waits(self) -> bool:
+        """Whether the run can go on only when its reader takes something."""
+        return self.read and self._blocked and self._untaken > 0
+
+    def was_written(self, untaken: int | None) -> None:
+        """The chunk is in the database; what of the stream is not taken, None where nobody reads."""
+        self._chunk = None
+        self.progressed_at = time.monotonic()
+        self.has_untaken(untaken)
+
+    def has_untaken(self, untaken: int | None) -> None:
+        """How much its reader has left there; None where there is no reader any more."""
+        if untaken is None:
+            self.abandon()
+            return
+        if untaken < self._untaken:
+            self.progressed_at = time.monotonic()
+        self._untaken = untaken
+        self._move()
+
+    def abandon(self) -> None:
+        """From now on nobody reads."""
+        self.read = False
+        self._chunk = None
+        self._pending.clear()
+        self._move()
+
+    @property
+    def _size(self) -> int:
+        return len(self._pending) + (len(self._chunk.body) if self._chunk else 0) + self._untaken
+
+    def _move(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+
+class Streams:
+    """The streams of this listener and the task that writes them."""
+
+    def __init__(self, pool: AsyncConnectionPool, changed: asyncio.Event) -> None:
+        """`changed` is set here when there is something to write, and elsewhere when something may have been taken."""
+        self._pool = pool
+        self._changed = changed
+        self._open: dict[UUID, Stream] = {}
+
+    @contextmanager
+    def opened(self, id: UUID, lease: UUID) -> Iterator[Stream]:
+        """The stream of an invocation while it runs."""
+        stream = self._open[id] = Stream(id, lease, self._changed)
+        try:
+            yield stream
+        finally:
+            stream.abandon()
+            del self._open[id]
+
+    async def run(self) -> None:
+        """Write what comes, for ever."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS if self._waiting() else None):
+                    await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._write()
+                await self._look()
+            except TROUBLE as error:
+                log.warning("streams: %s; trying again", str(error).strip())
+                await asyncio.sleep(RETRY_SECONDS)
+                self._changed.set()
+
+    def _waiting(self) -> list[Stream]:
+        return [stream for stream in self._open.values() if stream.waits]
+
+    async def _write(self) -> None:
+        found = [(stream, stream.next_chunk()) for stream in self._open.values() if stream.read]
+        for lease in {stream.lease for stream, chunk in found if chunk}:
+            chunks = {stream: chunk for stream, chunk in found if chunk and stream.lease == lease}
+            async with self._pool.connection() as connection:
+                left = await streams.write(connection, lease, list(chunks.values()), WINDOW_BYTES)
+            for stream in chunks:
+                stream.was_written(left.get(stream.id))
+
+    async def _look(self) -> None:
+        """See what was taken of the streams that wait for that, and give up on readers that take nothing."""
+        waiting = self._waiting()
+        if not waiting:
+            return
+        async with self._pool.connection() as connection:
+            left = await streams.untaken(connection, [stream.id for stream in waiting])
+            for stream in waiting:
+                stream.has_untaken(left.get(stream.id))
+            late = time.monotonic() - PATIENCE_SECONDS
+            if gone := [stream for stream in waiting if stream.waits and stream.progressed_at < late]:
+                await streams.close(connection, [stream.id for stream in gone])
+                for stream in gone:
+                    stream.abandon()
