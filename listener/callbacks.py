@@ -21,7 +21,7 @@ from sql.callbacks import Due, signing_purpose
 from sql.sealing import Sealer, SealingError
 
 log = logging.getLogger(__name__)
-AT_ONCE = 16
+AT_ONCE = 64
 AT_ONCE_PER_PROJECT = 4
 SECONDS_PER_TRY = 15.0
 POLL_SECONDS = 5.0
@@ -31,7 +31,7 @@ TROUBLE = (psycopg.Error, PoolTimeout)
 
 
 class Callbacks:
-    """Up to 16 at once, four of a project: one that is slow to answer holds up no other."""
+    """Up to 64 at once, four of a project: receivers that are slow to answer hold up no others."""
 
     def __init__(
         self, pool: AsyncConnectionPool, sealer: Sealer, networks: Sequence[Network], wake: asyncio.Event
