@@ -33,8 +33,7 @@ declare
                             select p.function, p.depth from zmesh.callers_of(p_new.parent_id) p) c);
 begin
     perform zmesh.fail('ZM508', format('the call of "%s" is %s levels deep, and %s are allowed: %s → %1$s',
-                                       p_new.function, p_new.depth, p_limit, v_path),
-                       'Let functions call each other in no circle, or continue with zmesh.enqueue(), which waits for nothing.');
+                                       p_new.function, p_new.depth, p_limit, v_path));
 end $$;
 comment on function zmesh.too_deep(zmesh.invocations, integer) is 'Refuses a call, and says by which way it came about.';
 
