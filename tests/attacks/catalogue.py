@@ -153,7 +153,7 @@ for port in sorted(ports):
     for path in ("/functions", "/invocations/00000000-0000-0000-0000-000000000000", "/console/", "/schema"):
         try:
             with socket.create_connection(("127.0.0.1", port), 1) as server:
-                server.settimeout(1)
+                server.settimeout(0.3)
                 server.sendall(f"GET {path} HTTP/1.0\\r\\nhost: localhost\\r\\n\\r\\n".encode())
                 found.append(f"{port} " + server.recv(65536).decode("latin-1"))
         except OSError:
