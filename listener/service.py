@@ -290,6 +290,7 @@ class Listener:
             log.warning("took %d invocations from listeners that stopped", taken)
             self._wakeups.jobs.set()
         if expired:
+            self._wakeups.jobs.set()  # they stood before others
             log.info("%d invocations were not started in time", expired)
 
     async def _watch(self) -> None:

@@ -24,8 +24,12 @@ returns table (invocation_id uuid, project_id uuid, message_id uuid, attempt int
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column
 declare
-    v_now timestamptz := zmesh.now();
+    c_most constant integer := 12;
+    v_now  timestamptz := zmesh.now();
 begin
+    update zmesh.callbacks c
+       set status = 'failed', next_attempt_at = null, last_error = coalesce(c.last_error, 'nothing is known of its tries')
+     where c.status = 'pending' and c.next_attempt_at <= v_now and c.attempts >= c_most;
     return query
         with due as materialized (
             select c.invocation_id from zmesh.callbacks c
