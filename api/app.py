@@ -42,6 +42,7 @@ from api.routes import (
     members,
     projects,
     schedules,
+    secrets,
     versions,
     webhooks,
 )
@@ -68,6 +69,7 @@ ROUTERS = [
     projects.router,
     members.router,
     keys.router,
+    secrets.router,
     login.router,
     health.router,
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from litestar.handlers import BaseRouteHandler
 from api.batching import Batcher
 from api.database import Database
 from api.problems import Problem, unauthorized
+from api.throttling import Throttle
 from api.tokens import Identity, Tokens
 from sql import access
 from sql.access import KeyedFunction, Membership, PublicFunction
@@ -25,6 +27,8 @@ from sql.errors import DomainError
 KEY_PREFIX = "zb_"
 SLUG = re.compile(r"[a-z0-9-]{1,100}")
 RANKS = {"viewer": 1, "developer": 2, "owner": 3}
+GUESSES_ALLOWED = 60
+KEYS_REMEMBERED = 10_000
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -60,6 +64,8 @@ class Access:
         self._members: Batcher[Identity, Membership] = Batcher(self._read_members)
         self._keys: Batcher[tuple[bytes, str], KeyedFunction] = Batcher(self._read_keys)
         self._functions: Batcher[tuple[UUID | None, str], PublicFunction | None] = Batcher(self._read_functions)
+        self._guesses = Throttle(GUESSES_ALLOWED, "unknown API keys from your address")
+        self._good_keys: OrderedDict[bytes, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def person(self, token: str) -> Caller:
@@ -72,16 +78,16 @@ class Access:
             raise Problem(403, "not_a_member", "The token's user is not a member of the token's project.")
         return Caller(identity.project_id, member.role, identity.user_id)
 
-    async def program(self, key: str) -> Caller:
+    async def program(self, key: str, client: str) -> Caller:
         """The caller an API key stands for, with the rights of reading. Raises Problem 401."""
-        found = await self._keyed(key, "")
+        found = await self._keyed(key, "", client)
         assert found.project_id is not None
         functions = None if found.functions is None else frozenset(found.functions)
         return Caller(found.project_id, "viewer", functions=functions)
 
-    async def function_by_key(self, key: str, slug: str) -> PublicFunction | None:
+    async def function_by_key(self, key: str, slug: str, client: str) -> PublicFunction | None:
         """The function of this slug in the project of an API key. Raises Problem 401."""
-        return (await self._keyed(key, slug)).function
+        return (await self._keyed(key, slug, client)).function
 
     async def function_by_token(self, token: str, slug: str) -> tuple[PublicFunction | None, UUID]:
         """The function of this slug in the project of a person's token, and who that is. Raises Problem 401 or 403."""
@@ -92,17 +98,29 @@ class Access:
         """The function of this id, in whatever project."""
         return await self._functions.ask((None, str(id)))
 
-    async def _keyed(self, key: str, slug: str) -> KeyedFunction:
-        found = await self._keys.ask((access.key_hash(key), slug))
+    async def _keyed(self, key: str, slug: str, client: str) -> KeyedFunction:
+        hash = access.key_hash(key)
+        known = hash in self._good_keys  # these are looked up as well, but not kept out by others at their address
+        if not known:
+            self._guesses.demand(client)
+        found = await self._keys.ask((hash, slug))
         if found.key_id is None:
+            self._guesses.begin(client)
             raise unauthorized("invalid_api_key", "The API key is not known here.", scheme="ApiKey")
         if found.revoked:
             raise unauthorized("api_key_revoked", "The API key has been revoked.", scheme="ApiKey")
         if found.expired:
             raise unauthorized("api_key_expired", "The API key has expired.", scheme="ApiKey")
+        if not known:
+            self._remember(hash)
         if found.last_used_at is None or datetime.now(UTC) - found.last_used_at > USE_IS_NOTED_EVERY:
             self._note_use(found.key_id)
         return found
+
+    def _remember(self, hash: bytes) -> None:
+        self._good_keys[hash] = None
+        if len(self._good_keys) > KEYS_REMEMBERED:
+            self._good_keys.popitem(last=False)
 
     def _note_use(self, key_id: UUID) -> None:
         if self._tasks:
@@ -129,6 +147,11 @@ class Access:
 def function_disabled(slug: str) -> Problem:
     """409 for a function that is switched off."""
     return Problem(409, "function_disabled", f'Function "{slug}" is disabled.', "Enable it first.")
+
+
+def client_of(connection: Connection) -> str:
+    """The address a request comes from."""
+    return connection.client.host if connection.client else ""
 
 
 def bearer(connection: Connection) -> str | None:
@@ -170,7 +193,7 @@ async def person_or_key(connection: Connection, _: BaseRouteHandler) -> None:
     if key is None:
         await role("viewer")(connection, _)
     else:
-        connection.scope["user"] = await access_of(connection).program(key)
+        connection.scope["user"] = await access_of(connection).program(key, client_of(connection))
 
 
 def demand_role(role: str, least: str) -> None:

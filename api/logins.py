@@ -3,54 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import time
-from collections import OrderedDict, deque
 
 import argon2
 
 from api.database import Database
 from api.problems import Problem, invalid
+from api.throttling import Throttle
 from sql import access
 from sql.access import User
 
-FAILURES_ALLOWED = 8
-WINDOW_SECONDS = 60.0
-REMEMBERED = 10_000
+FAILURES_OF_ACCOUNT = 8
+FAILURES_OF_CLIENT = 30
 CHECKS_AT_ONCE = 2
 SHORTEST_PASSWORD = 12
-
-
-class Throttle:
-    """Counts failures by name, in this process; more than enough of them have to wait."""
-
-    def __init__(self) -> None:
-        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def demand(self, name: str) -> None:
-        """Raises Problem 429 after too many failures."""
-        times = self._failures.get(name)
-        if times is None:
-            return
-        now = time.monotonic()
-        while times and now - times[0] > WINDOW_SECONDS:
-            times.popleft()
-        if len(times) >= FAILURES_ALLOWED:
-            wait = math.ceil(times[0] + WINDOW_SECONDS - now)
-            raise Problem(
-                429,
-                "too_many_attempts",
-                "Too many failed logins.",
-                f"Try again in {wait} seconds.",
-                headers={"Retry-After": str(wait)},
-            )
-
-    def failed(self, name: str) -> None:
-        times = self._failures.setdefault(name, deque(maxlen=FAILURES_ALLOWED))
-        times.append(time.monotonic())
-        self._failures.move_to_end(name)
-        while len(self._failures) > REMEMBERED:
-            self._failures.popitem(last=False)
 
 
 class Logins:
@@ -60,22 +25,25 @@ class Logins:
         self._database = database
         self._hasher = argon2.PasswordHasher()
         self._nobodys_hash = self._hasher.hash("nobody has this password")
-        self._throttle = Throttle()
+        self._clients = Throttle(FAILURES_OF_CLIENT, "failed logins from your address")
+        self._accounts = Throttle(FAILURES_OF_ACCOUNT, "failed logins to this account")
         self._slots = asyncio.Semaphore(CHECKS_AT_ONCE)
 
     async def check(self, email: str, password: str, client: str) -> User:
         """The person. Raises Problem 401 or 429."""
-        names = (f"email {email.lower()}", f"client {client}")
-        for name in names:
-            self._throttle.demand(name)
-        user = await self._database.read(lambda connection: access.find_user(connection, email))
+        self._clients.demand(client)
+        user = await self._database.read(lambda connection: access.find_user(connection, email, client))
+        # Who guesses from elsewhere does not keep people out where they have logged in of late.
+        account = email.lower() if user is None or not user.knows_client else f"{email.lower()} at {client}"
+        self._clients.begin(client)
+        self._accounts.begin(account)
         stored = self._nobodys_hash if user is None else user.password_hash
         async with self._slots:
             fits = await asyncio.to_thread(self._fits, stored, password)
         if user is None or not fits:
-            for name in names:
-                self._throttle.failed(name)
             raise Problem(401, "invalid_login", "E-mail address or password is wrong.")
+        self._clients.succeeded(client)
+        self._accounts.succeeded(account)
         return user
 
     async def hash(self, password: str) -> str:

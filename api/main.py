@@ -17,6 +17,7 @@ from api.connections import GuardedProtocol
 from api.middleware import Edge
 from api.settings import Settings, SettingsError, read_settings
 from api.waiting import Replies
+from sql.log_lines import log_to_stderr
 from sql.sealing import SealingError
 
 GRACE_SECONDS = 5.0
@@ -26,9 +27,8 @@ SHORT_KEY = 32
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for name, level in (("psycopg.pool", logging.ERROR), ("uvicorn.error", logging.WARNING)):
-        logging.getLogger(name).setLevel(level)  # what they tell, we log with its meaning
+    log_to_stderr()
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it tells, we log with its meaning
     try:
         settings = read_settings(os.environ)
         parts = Parts.of(settings)

@@ -47,12 +47,14 @@ from api.models.schedules import (
     ScheduleStarted,
     ScheduleToCreate,
 )
+from api.models.secrets import SecretDetails, SecretToSet
 from api.models.versions import AliasDetails, AliasToSet, Deployment, DeploymentDetails, FunctionVersion, VersionDiff
 from api.models.webhooks import Accepted, NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
     *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
+    SecretToSet,
     *(Refresh, Logout, Acceptance, ProjectToCreate, ProjectChange, MemberChange, InvitationToCreate, KeyToCreate),
 ]
 GIVEN: list[type[BaseModel]] = [
@@ -63,6 +65,7 @@ GIVEN: list[type[BaseModel]] = [
     *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
     *(Page[ScheduleDetails], Page[WebhookDetails]),
     *(ChangeDetails, Page[ChangeDetails]),
+    *(SecretDetails, Page[SecretDetails]),
     *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
     *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),

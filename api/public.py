@@ -8,7 +8,7 @@ from uuid import UUID
 
 from litestar.handlers import BaseRouteHandler
 
-from api.auth import SLUG, Access, Connection, access_of, api_key, bearer, function_disabled
+from api.auth import SLUG, Access, Connection, access_of, api_key, bearer, client_of, function_disabled
 from api.problems import Problem, not_found, unauthorized
 from sql.access import PublicFunction
 
@@ -42,7 +42,7 @@ async def _admitted(connection: Connection, access: Access, name: str) -> Public
     slug = name if by_id is None else by_id.slug
     key, token = api_key(connection), bearer(connection)
     if key is not None:
-        function = await access.function_by_key(key, slug)
+        function = await access.function_by_key(key, slug, client_of(connection))
         takes, refused = ("api_key", "none"), _needs_token
     elif token is not None:
         function, user_id = await access.function_by_token(token, slug)

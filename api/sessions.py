@@ -8,12 +8,14 @@ from api.database import Database
 from api.logins import Logins, check_new_password
 from api.models.auth import Acceptance, Credentials, Refresh, Session
 from api.problems import Problem, not_found, unauthorized
+from api.throttling import Throttle
 from api.tokens import Identity, Tokens, new_secret_token, token_hash
 from sql import access, people
 from sql.errors import Conflict, NotFound
 from sql.people import Invited, Joined
 
 REFRESH_PREFIX = "zr"
+GUESSES_ALLOWED = 30
 
 
 class Sessions:
@@ -23,6 +25,7 @@ class Sessions:
         self._database = database
         self._logins = logins
         self._tokens = tokens
+        self._guesses = Throttle(GUESSES_ALLOWED, "unknown tokens from your address")
 
     async def log_in(self, credentials: Credentials, client: str) -> Session:
         """A new session. Raises Problem 401, 403 or 429."""
@@ -30,11 +33,13 @@ class Sessions:
         project_id = await self._project(user.id, credentials.project)
         return await self._start(user.id, project_id, client)
 
-    async def refresh(self, wanted: Refresh) -> Session:
-        """The next tokens of a session. Raises Problem 401 or 403."""
+    async def refresh(self, wanted: Refresh, client: str) -> Session:
+        """The next tokens of a session. Raises Problem 401, 403 or 429."""
+        self._guesses.demand(client)
         hash, token = token_hash(wanted.refresh_token), new_secret_token(REFRESH_PREFIX)
         user_id = await self._database.read(lambda c: people.user_of_refresh_token(c, hash))
         if user_id is None:
+            self._guesses.begin(client)
             raise unauthorized("invalid_refresh_token", "The refresh token is not known here.", "Log in again.")
         project_id = await self._project(user_id, wanted.project)  # first: a refusal must not use the token up
         async with self._database.checked() as connection:
@@ -52,8 +57,10 @@ class Sessions:
     async def accept(self, acceptance: Acceptance, client: str) -> Session:
         """Become a member. Raises Problem 401, 404, 409, 422 or 429."""
         hash = token_hash(acceptance.token)
+        self._guesses.demand(client)
         invited = await self._database.read(lambda c: people.find_invited(c, hash))
         if invited is None:
+            self._guesses.begin(client)
             raise not_found("invitation")
         try:
             joined = await self._join(hash, invited, acceptance.password, client)

@@ -60,6 +60,18 @@ def reset_password(email: str) -> None:
     progress(f"{email} has a new password, and is logged out everywhere.")
 
 
+@admin.command("rotate-key")
+def rotate_key() -> None:
+    """Seal every secret anew with the first key of ZMESH_SECRET_KEY. Nothing has to stop meanwhile."""
+    from sql.resealing import reseal
+
+    sealer = _sealer()
+    with _database() as connection:
+        connection.autocommit = True
+        count = reseal(connection, sealer)
+    progress(f"Sealed {count} values anew. The first key opens everything now.")
+
+
 @contextmanager
 def _database() -> Iterator[psycopg.Connection]:
     import psycopg
@@ -75,9 +87,12 @@ def _database() -> Iterator[psycopg.Connection]:
 
 
 def _sealer() -> Sealer:
-    from sql.sealing import Sealer
+    from sql.sealing import Sealer, SealingError
 
-    return Sealer(_variable("ZMESH_SECRET_KEY"))
+    try:
+        return Sealer(_variable("ZMESH_SECRET_KEY"))
+    except SealingError as error:
+        raise CliError(f"{error}.", code="not_configured") from error
 
 
 def _variable(name: str) -> str:

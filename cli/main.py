@@ -19,6 +19,7 @@ from cli.members import members
 from cli.output import output_option
 from cli.projects import projects
 from cli.schedules import schedules
+from cli.secrets import secrets
 from cli.webhooks import webhooks
 
 click.rich_click.TEXT_MARKUP = "rich"
@@ -26,7 +27,7 @@ click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
         {
             "name": "Work with functions",
-            "commands": ["functions", "invocations", "schedules", "webhooks", "changes", "callbacks"],
+            "commands": ["functions", "invocations", "schedules", "webhooks", "changes", "callbacks", "secrets"],
         },
         {"name": "Work with others", "commands": ["login", "logout", "projects", "members", "keys"]},
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate", "admin"]},
@@ -49,6 +50,7 @@ zmesh.add_command(schedules)
 zmesh.add_command(webhooks)
 zmesh.add_command(callbacks)
 zmesh.add_command(changes)
+zmesh.add_command(secrets)
 zmesh.add_command(projects)
 zmesh.add_command(members)
 zmesh.add_command(keys)

@@ -30,6 +30,7 @@ REASONS = {
     "skipped_disabled": "skipped: the function was disabled",
     "skipped_paused": "skipped: paused",
     "skipped_changed": "skipped: the schedule was changed before it fired",
+    "skipped_failed": "failed, and paused",
 }
 
 
@@ -180,7 +181,7 @@ def history(client: Client, schedule: str, limit: int, output: str) -> None:
     rows = [
         [
             local_time(run["due_at"]) + (f" to {local_time(run['last_due_at'])}" if run["last_due_at"] else ""),
-            REASONS.get(run["outcome"], run["outcome"]),
+            REASONS.get(run["outcome"], run["outcome"]) + (f": {run['error']}" if run["error"] else ""),
             run["status"] or "",
             run["invocation_id"] or "",
         ]

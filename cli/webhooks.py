@@ -53,7 +53,7 @@ def _secret(given: str | None) -> str | None:
 @output_option
 @connected
 def list_webhooks(client: Client, output: str) -> None:
-    """List the webhooks of the project."""
+    """List the webhooks of the project. `show` has their URLs."""
     found = list(client.items("/webhooks"))
     if output == "json":
         print_json(found)
@@ -65,11 +65,10 @@ def list_webhooks(client: Client, output: str) -> None:
             webhook["preset"],
             webhook["answer"],
             "" if webhook["enabled"] else "disabled",
-            client.connection.url + webhook["path"],
         ]
         for webhook in found
     ]
-    headings = ("webhook", "function", "preset", "answer", "", "URL")
+    headings = ("webhook", "function", "preset", "answer", "")
     print_table(headings, rows, "No webhooks yet. Make one: zmesh webhooks create my-function --preset github")
 
 
@@ -196,7 +195,8 @@ def _show(client: Client, webhook: Webhook, action: str, output: str) -> None:
     if output == "json":
         print_json({**webhook, "url": url})
         return
-    click.echo(f"{style(action, fg='green')} {style(webhook['name'], bold=True)} ({webhook['function']})".strip())
+    done = f"{style(action, fg='green')} " if action else ""
+    click.echo(f"{done}{style(webhook['name'], bold=True)} ({webhook['function']})")
     facts = {
         "URL": url,
         "secret": webhook.get("secret"),

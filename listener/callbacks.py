@@ -21,7 +21,7 @@ from sql.callbacks import Due, signing_purpose
 from sql.sealing import Sealer, SealingError
 
 log = logging.getLogger(__name__)
-AT_ONCE = 16
+AT_ONCE = 64
 AT_ONCE_PER_PROJECT = 4
 SECONDS_PER_TRY = 15.0
 POLL_SECONDS = 5.0
@@ -31,7 +31,7 @@ TROUBLE = (psycopg.Error, PoolTimeout)
 
 
 class Callbacks:
-    """Up to 16 at once, four of a project: one that is slow to answer holds up no other."""
+    """Up to 64 at once, four of a project: receivers that are slow to answer hold up no others."""
 
     def __init__(
         self, pool: AsyncConnectionPool, sealer: Sealer, networks: Sequence[Network], wake: asyncio.Event
@@ -90,12 +90,12 @@ class Callbacks:
 
     async def _try(self, due: Due) -> None:
         try:
-            status, error, final = await self._send(due)
+            status, error, final = await self._outcome(due)
             async with self._pool.connection() as connection:
                 await callbacks.end(connection, due, status, error, final)
             if error is not None:
                 log.info("callback of %s, try %d: %s", due.invocation_id, due.attempt, error)
-        except (*TROUBLE, SealingError) as error:  # the claim runs out, and somebody tries again
+        except TROUBLE as error:  # the claim runs out, and somebody tries again
             log.warning("callback of %s: %s", due.invocation_id, str(error).strip())
         finally:
             self._under_way[due.project_id] -= 1
@@ -103,8 +103,19 @@ class Callbacks:
                 del self._under_way[due.project_id]
             self._wake.set()
 
-    async def _send(self, due: Due) -> tuple[int | None, str | None, bool]:
+    async def _outcome(self, due: Due) -> tuple[int | None, str | None, bool]:
         """Status code, what is wrong, and whether that is for good."""
+        try:
+            return await self._send(due)
+        except TROUBLE:
+            raise
+        except SealingError as error:
+            return None, str(error), False
+        except Exception:  # a fault of ours: it counts as a try, so that it comes to an end
+            log.exception("callback of %s", due.invocation_id)
+            return None, "the platform failed to send it", False
+
+    async def _send(self, due: Due) -> tuple[int | None, str | None, bool]:
         if due.body is None:
             return None, "the invocation is not kept any more", True
         body = due.body.encode()

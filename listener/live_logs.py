@@ -13,7 +13,8 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from listener.endings import is_passing, printable
+from listener.endings import is_passing
+from listener.environments import Environment
 from sandbox import LogLine
 from sql import jobs
 from sql.jobs import Job, PrintedLine
@@ -28,6 +29,7 @@ class LiveLog:
     """What one attempt has printed, and how many lines of it are written."""
 
     job: Job
+    environment: Environment
     lease: UUID
     lines: list[LogLine]
     written: int = 0
@@ -36,7 +38,9 @@ class LiveLog:
         """The next lines to write, numbered from 1."""
         start = self.written
         return [
-            PrintedLine(self.job.id, self.job.attempt, number, line.at, line.level, printable(line.message))
+            PrintedLine(
+                self.job.id, self.job.attempt, number, line.at, line.level, self.environment.shown(line.message)
+            )
             for number, line in enumerate(self.lines[start : start + most], start + 1)
         ]
 
@@ -49,9 +53,9 @@ class LiveLogs:
         self._logs: dict[int, LiveLog] = {}
 
     @contextmanager
-    def of(self, job: Job, lease: UUID, lines: list[LogLine]) -> Iterator[LiveLog]:
+    def of(self, job: Job, environment: Environment, lease: UUID, lines: list[LogLine]) -> Iterator[LiveLog]:
         """Write what comes into `lines` until the block ends."""
-        live = LiveLog(job, lease, lines)
+        live = LiveLog(job, environment, lease, lines)
         self._logs[id(live)] = live
         try:
             yield live

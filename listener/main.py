@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from listener.service import Listener
 from listener.settings import Settings, SettingsError, read_settings
 from sandbox import Sandbox, SandboxError
+from sql.log_lines import log_to_stderr
 from sql.sealing import SealingError
 
 log = logging.getLogger(__name__)
@@ -24,8 +25,7 @@ MOST_RUNS = 4000  # as there are users for
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # what it warns of, we log with its meaning
+    log_to_stderr()
     try:
         settings = read_settings(os.environ)
         asyncio.run(_serve(settings))

@@ -7,7 +7,9 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache, partial
 from urllib.parse import SplitResult, quote, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -17,6 +19,10 @@ INTERIM = range(100, 200)
 AS_THEY_ARE = "%:/?#[]@!$&'()*+,;="
 # Global by the registry, yet ways around: translation to, and tunnels into, IPv4.
 ROUNDABOUT = [ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]
+
+
+# Of their own, and many: a name whose server does not answer holds a thread for longer than anybody waits.
+_LOOK_UPS = ThreadPoolExecutor(64, thread_name_prefix="callback look-ups")
 
 
 class NotSent(Exception):
@@ -64,7 +70,7 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes, networks: Seq
     except (ValueError, UnicodeError) as error:
         raise NotSent(f"this is no address: {error}", for_good=True) from error
     address = await _address(name, port, networks)
-    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    tls = _tls() if parts.scheme == "https" else None
     try:
         # To the very address that was checked: a second look-up might answer another one.
         reader, writer = await asyncio.open_connection(
@@ -82,10 +88,16 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes, networks: Seq
         writer.transport.abort()
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made once: it reads every certificate of the system's store."""
+    return ssl.create_default_context()
+
+
 async def _address(host: str, port: int, networks: Sequence[Network]) -> Address:
-    loop = asyncio.get_running_loop()
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look_up)
     except OSError as error:
         raise NotSent(f"{host} is not known: {error.strerror or error}") from error
     addresses = [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]

@@ -6,6 +6,7 @@ import json
 from typing import Any, cast
 
 from listener.endings import printable
+from listener.environments import Environment
 from sandbox import Language, Limits, Outcome, RunRequest
 from sql.jobs import Ending, Job
 
@@ -13,7 +14,7 @@ SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
 MIB = 1024 * 1024
 
 
-def run_request(job: Job, database_url: str) -> RunRequest:
+def run_request(job: Job, environment: Environment, database_url: str) -> RunRequest:
     """What the sandbox shall run for this job."""
     return RunRequest(
         language=cast(Language, job.language),
@@ -21,7 +22,7 @@ def run_request(job: Job, database_url: str) -> RunRequest:
         entry_point=job.entry_point,
         filename=f"{job.slug}.{SUFFIXES[job.language]}",
         payload_json=job.payload,
-        env=job.env_vars,
+        env=environment.variables,
         context={
             "project_id": str(job.project_id),
             "invocation_id": str(job.id),
@@ -36,14 +37,14 @@ def run_request(job: Job, database_url: str) -> RunRequest:
     )
 
 
-def ending_of(job: Job, outcome: Outcome, written: int = 0) -> Ending:
+def ending_of(job: Job, environment: Environment, outcome: Outcome, written: int = 0) -> Ending:
     """How the attempt ended; every text in it can be stored. The first lines, as many as are written, are left out."""
     error: dict[str, Any] | None = None
     if outcome.error is not None:
         error = {
             "type": printable(outcome.error.type),
-            "message": printable(outcome.error.message),
-            "stack": None if outcome.error.stack is None else printable(outcome.error.stack),
+            "message": environment.shown(outcome.error.message),
+            "stack": None if outcome.error.stack is None else environment.shown(outcome.error.stack),
         }
     return Ending(
         id=job.id,
@@ -53,7 +54,7 @@ def ending_of(job: Job, outcome: Outcome, written: int = 0) -> Ending:
         response=outcome.response,
         error=error,
         logs=[
-            {"line": number, "at": line.at.isoformat(), "level": line.level, "message": printable(line.message)}
+            {"line": number, "at": line.at.isoformat(), "level": line.level, "message": environment.shown(line.message)}
             for number, line in enumerate(outcome.logs[written:], written + 1)
         ],
         duration_ms=outcome.duration_ms,

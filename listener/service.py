@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from listener.callbacks import Callbacks
 from listener.databases import ProjectDatabases
 from listener.endings import Endings
+from listener.environments import environment_of
 from listener.live_logs import LiveLogs
 from listener.runs import ending_of, failed_ending, run_request
 from listener.settings import Settings
@@ -27,6 +28,7 @@ from sql import jobs
 from sql.errors import DomainError, LeaseLost
 from sql.jobs import Ending, Job
 from sql.sealing import Sealer, SealingError
+from sql.secrets import Sealed, secrets_of
 
 log = logging.getLogger(__name__)
 CLOCK_SECONDS = 1.0
@@ -54,9 +56,9 @@ class Listener:
         self._sandbox = sandbox
         self._pool = pool
         self._wakeups = Wakeups(settings.database_url)
-        sealer = Sealer(settings.secret_key)
-        self._databases = ProjectDatabases(pool, sealer, settings.database_url)
-        self._callbacks = Callbacks(pool, sealer, settings.callback_networks, self._wakeups.callbacks)
+        self._sealer = Sealer(settings.secret_key)
+        self._databases = ProjectDatabases(pool, self._sealer, settings.database_url)
+        self._callbacks = Callbacks(pool, self._sealer, settings.callback_networks, self._wakeups.callbacks)
         self._endings = Endings(pool, self._written)
         self._streams = Streams(pool, self._wakeups.streams)
         self._live_logs = LiveLogs(pool)
@@ -197,6 +199,8 @@ class Listener:
         try:
             async with self._pool.connection() as connection:
                 claimed = await jobs.claim(connection, lease, free)
+                # In the same breath, so that each run gets the values of its own time.
+                secrets = await secrets_of(connection, {(job.project_id, job.function_id) for job in claimed})
         except LeaseLost:
             self._wakeups.cancels.set()  # the lease's own task finds out, and stops the runs
             await asyncio.sleep(0.1)
@@ -213,7 +217,7 @@ class Listener:
             self._running[job.id, job.attempt] = asyncio.Event()
             if job.lent:
                 self._lent.add((job.id, job.attempt))
-            self._start(self._run_job(lease, job))
+            self._start(self._run_job(lease, job, [s for s in secrets if s.for_function == job.function_id]))
         return claimed
 
     async def _give_back(self, lease: UUID) -> None:
@@ -242,18 +246,21 @@ class Listener:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run_job(self, lease: UUID, job: Job) -> None:
+    async def _run_job(self, lease: UUID, job: Job, secrets: list[Sealed]) -> None:
         try:
-            request = run_request(job, await self._databases.url(job.project_id))
+            environment = environment_of(job, secrets, self._sealer)
+            request = run_request(job, environment, await self._databases.url(job.project_id))
             cancel = self._running[job.id, job.attempt]
             with (
-                self._live_logs.of(job, lease, request.printed) as log_of_run,
+                self._live_logs.of(job, environment, lease, request.printed) as log_of_run,
                 self._streams.opened(job.id, lease) as stream,
             ):
                 outcome = await self._sandbox.run(request, cancel, stream)
                 await stream.written(cancel)
-            ending = ending_of(job, outcome, log_of_run.written)
-        except (*DATABASE_TROUBLE, LookupError, SealingError) as error:
+            ending = ending_of(job, environment, outcome, log_of_run.written)
+        except SealingError as error:
+            ending = failed_ending(job, "platform_error", f"{error}.")
+        except (*DATABASE_TROUBLE, LookupError) as error:
             ending = failed_ending(job, "platform_error", f"The project's database is not reachable: {error}")
         except Exception as error:  # a fault of ours must not leave the job running for ever
             log.exception("running %s", job.id)
@@ -283,6 +290,7 @@ class Listener:
             log.warning("took %d invocations from listeners that stopped", taken)
             self._wakeups.jobs.set()
         if expired:
+            self._wakeups.jobs.set()  # they stood before others
             log.info("%d invocations were not started in time", expired)
 
     async def _watch(self) -> None:

@@ -16,6 +16,7 @@ from sandbox import frames
 from sandbox.frames import FrameError, FrameParser
 from sandbox.logs import LogKeeper
 from sandbox.model import MIB, Outcome, RunRequest
+from sandbox.orders import LIMITS
 from sandbox.streams import Sink, Streamed
 from sandbox.verdict import Observed, StopReason, verdict
 
@@ -40,10 +41,12 @@ class Child:
         self._output, self.output_of_run = os.pipe()
         self._errors, self.errors_of_run = os.pipe()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._settled = asyncio.Event()  # a final frame, a violation or the end
+        self._settled = False  # a final frame, a violation or the end
+        self._wake = asyncio.Event()  # then, or when the run was cancelled
         self.booted = asyncio.Event()
         self._parser = FrameParser(0)
         self._seen: Observed | None = None
+        self._listening: set[socket.socket | int] = set()
         self._finished: set[socket.socket | int] = set()  # sources of which nothing more counts
         self._room: asyncio.Task[None] | None = None  # waits until what the run streams can go on
         self._given_away = False
@@ -66,8 +69,8 @@ class Child:
         self._supervision.setblocking(False)
         os.set_blocking(self._output, False)
         os.set_blocking(self._errors, False)
-        self._loop.add_reader(self._supervision, self._read_supervision)
-        self._loop.add_reader(self._channel, self._read_channel)
+        self._listen(self._supervision, self._read_supervision)
+        self._listen(self._channel, self._read_channel)
 
     def _close_ends_of_run(self) -> None:
         self._given_away = True
@@ -88,25 +91,26 @@ class Child:
         self._parser = FrameParser(limits.result_bytes)
         if request.runtime == "node":
             await self._wait_for(self.booted, KILL_GRACE_SECONDS)
-        self._loop.add_reader(self._output, self._read_pipe, self._output, "info")
-        self._loop.add_reader(self._errors, self._read_pipe, self._errors, "error")
+        self._listen(self._output, self._read_pipe, self._output, "info")
+        self._listen(self._errors, self._read_pipe, self._errors, "error")
         started = time.monotonic()
-        sending = asyncio.create_task(self._send(request))
+        sending = self._send(request)
         try:
             seen.stopped = await self._wait_until_settled(limits.timeout_ms / 1000, cancel)
             seen.duration_ms = round((time.monotonic() - started) * 1000)
             await self._end(grace=EXIT_GRACE_SECONDS if seen.final else 0)
         finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            if sending is not None:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
             self._drain()
             self.close()
         seen.logs.flush()
         return verdict(seen)
 
-    async def _send(self, request: RunRequest) -> None:
+    def _send(self, request: RunRequest) -> asyncio.Task[None] | None:
+        """Send the job; what does not fit into the socket at once is sent by the task."""
         limits = request.limits
-        watch = {"memory_bytes": limits.memory_mb * MIB, "cpu_seconds": limits.cpu_seconds}
         header = {
             "code": request.code,
             "entry_point": request.entry_point,
@@ -121,26 +125,39 @@ class Child:
             },
         }
         parameters = _PARAMETERS.pack(limits.memory_mb * MIB, limits.cpu_seconds)
-        message = (parameters if request.runtime == "python" else b"") + frames.encode(
-            b"J", json.dumps(header).encode("utf-8", "surrogatepass")
+        message = (
+            (parameters if request.runtime == "python" else b"")
+            + frames.encode(b"J", json.dumps(header).encode("utf-8", "surrogatepass"))
+            + frames.encode(b"P", request.payload_json.encode("utf-8", "surrogatepass"))
         )
-        with contextlib.suppress(OSError):  # a run that is gone is found out by its end
-            self._supervision.send(json.dumps(watch).encode())
-            await self._loop.sock_sendall(
-                self._channel, message + frames.encode(b"P", request.payload_json.encode("utf-8", "surrogatepass"))
-            )
+        sent = 0
+        try:
+            self._supervision.send(LIMITS.pack(limits.memory_mb * MIB, limits.cpu_seconds))
+            sent = self._channel.send(message)
+        except BlockingIOError:
+            pass
+        except OSError:  # a run that is gone is found out by its end
+            return None
+        return None if sent == len(message) else asyncio.create_task(self._send_rest(message[sent:]))
+
+    async def _send_rest(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):
+            await self._loop.sock_sendall(self._channel, message)
 
     async def _wait_until_settled(self, seconds: float, cancel: asyncio.Event) -> StopReason | None:
-        settled = asyncio.create_task(self._settled.wait())
         cancelled = asyncio.create_task(cancel.wait())
+        cancelled.add_done_callback(lambda done: self._wake.set())
         try:
-            await asyncio.wait([settled, cancelled], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await self._wait_for(self._wake, seconds)
         finally:
-            settled.cancel()
             cancelled.cancel()
-        if self._settled.is_set():
+        if self._settled:
             return None
         return "cancelled" if cancel.is_set() else "timeout"
+
+    def _settle(self) -> None:
+        self._settled = True
+        self._wake.set()
 
     async def _end(self, grace: float) -> None:
         """Wait for the process to end by itself within `grace`, else have its supervisor end it."""
@@ -163,6 +180,15 @@ class Child:
 
     # What comes in
 
+    def _listen(self, source: socket.socket | int, read: Callable[..., object], *arguments: object) -> None:
+        self._listening.add(source)
+        self._loop.add_reader(source, read, *arguments)
+
+    def _ignore(self, source: socket.socket | int) -> None:
+        if source in self._listening:  # asyncio is slow to find out
+            self._listening.remove(source)
+            self._loop.remove_reader(source)
+
     def _read_supervision(self) -> None:
         try:
             message = self._last_words()
@@ -172,12 +198,12 @@ class Child:
             message = b""
         if message and self._seen is not None:
             self._seen.report = json.loads(message)
-        self._loop.remove_reader(self._supervision)
+        self._ignore(self._supervision)
         if self._channel.fileno() >= 0:
             self._read_all_sent(self._read_channel)
         if not self._ended.done():
             self._ended.set_result(None)
-        self._settled.set()
+        self._settle()
         self.booted.set()
 
     def _last_words(self) -> bytes:
@@ -197,15 +223,15 @@ class Child:
         """Once no more lines are kept, or a stream is long, read on slowly: what a run sends then mostly costs."""
         if self._seen is None or not (self._seen.logs.full or self._seen.streamed.costly):
             return
-        self._loop.remove_reader(source)
+        self._ignore(source)
         self._loop.call_later(seconds * PATIENCE, self._resume, source, read)
 
     def _resume(self, source: socket.socket | int, read: Callable[[], bool]) -> None:
         if not self._closed and source not in self._finished:
-            self._loop.add_reader(source, read)
+            self._listen(source, read)
 
     def _stop_reading(self, source: socket.socket | int) -> None:
-        self._loop.remove_reader(source)
+        self._ignore(source)
         self._finished.add(source)
 
     def _read_channel(self) -> bool:
@@ -232,7 +258,7 @@ class Child:
         """Leave what the run sends in the channel, until that is full as well and the run has to wait."""
         if self._room is not None:
             return
-        self._loop.remove_reader(self._channel)
+        self._ignore(self._channel)
         self._room = self._loop.create_task(streamed.room())
         self._room.add_done_callback(lambda _: self._read_on())
 
@@ -259,11 +285,11 @@ class Child:
         except FrameError as error:
             if seen is not None:
                 seen.violation = error
-            self._settled.set()
+            self._settle()
             return True
         if seen is None or seen.final is None:
             return False
-        self._settled.set()
+        self._settle()
         return True
 
     def _read_pipe(self, pipe: int, level: str) -> bool:
@@ -291,7 +317,7 @@ class Child:
             return
         self._closed = True
         for reader in (self._supervision, self._channel, self._output, self._errors):
-            self._loop.remove_reader(reader)
+            self._ignore(reader)
         if not self._given_away:
             self._close_ends_of_run()
         if self._room is not None:

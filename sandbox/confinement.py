@@ -11,8 +11,9 @@ import os
 import resource
 import signal
 import struct
+from typing import Any
 
-from sandbox import kernel, landlock, seccomp, usage
+from sandbox import kernel, landlock, root, seccomp, usage
 from sandbox.orders import SpawnOrder, TemplateSettings
 from sandbox.plan import Plan, Result
 from sandbox.root import DEVICES, STAND_INS, WORKSPACE
@@ -20,6 +21,8 @@ from sandbox.root import DEVICES, STAND_INS, WORKSPACE
 CHANNEL = 3
 NAMESPACE_USER = 1000
 STACK_BYTES = {"python": 2 << 20, "node": 8 << 20}
+SUPERVISOR_NAME = "zmesh-run"
+_OWN_BYTES = struct.Struct("=Q")
 _RLIMIT = struct.Struct("=QQ")
 _CAPABILITIES = struct.Struct("=Ii")
 
@@ -47,19 +50,26 @@ class Confinement:
         self._settings = settings
         self._uid, self._gid = os.getuid(), os.getgid()
         self._plan = functools.lru_cache(maxsize=128)(self._make)
-        self._encoded = functools.lru_cache(maxsize=128)(lambda *key: self._plan(*key).encode())
+        self._encoded = functools.lru_cache(maxsize=128)(self._encode)
 
     def plan(self, order: SpawnOrder) -> Plan:
         """What the process of a run does to itself."""
         return self._plan(order.slot, workspace_of(order, self._settings), self._limits(order))
 
     def encoded(self, order: SpawnOrder) -> bytes:
-        """The same for native code."""
-        return self._encoded(order.slot, workspace_of(order, self._settings), self._limits(order))
+        """What the native supervisor takes: a plan for itself, and the one for its run."""
+        own_mounts = order.workspace_mb, order.workspace_files
+        return self._encoded(own_mounts, order.slot, WORKSPACE, self._limits(order))
 
-    def remember(self, order: SpawnOrder) -> None:
-        """Make the plan now, since what a supervisor makes is gone with it."""
-        self.encoded(order)
+    def _encode(self, own_mounts: tuple[int, int], *key: Any) -> bytes:
+        own = Plan()
+        own.call("prctl", kernel.PR_SET_NAME, SUPERVISOR_NAME)
+        root.add_own(own, *own_mounts)
+        if self._settings.mode == "user_namespace":
+            # A program that was started in our user namespace is our user's, though it may not be looked into.
+            own.call("mount", root.EMPTY, "/proc/1", 0, kernel.MS_BIND, 0)
+        encoded = own.encode()
+        return _OWN_BYTES.pack(len(encoded)) + encoded + self._plan(*key).encode()
 
     def _make(self, slot: int, workspace: str, limits: tuple[tuple[int, int], ...]) -> Plan:
         settings = self._settings

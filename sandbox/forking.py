@@ -1,35 +1,60 @@
-"""Ordering a run from a template: a runtime that has booted, and forks."""
+"""Programs beside the template that take orders over a socket: its forks that exec them, and the order for a run."""
 
 from __future__ import annotations
 
 import os
-import select
+import resource
 import socket
 import struct
+from collections.abc import Mapping
 
+from sandbox import kernel, native
+from sandbox.confinement import CHANNEL
 from sandbox.newborn import RunFds
+from sandbox.plan import Plan
 
-_NAMESPACES = ("pid", "mnt", "ipc", "uts")  # in the order that native/template.c expects
 _NUMBER = struct.Struct("=i")
-ANSWER_SECONDS = 10.0
+KILL = 9
 
 
-def fork_from(orders: socket.socket, plan: bytes, fds: RunFds) -> int:
-    """Called by process 1 of a run's namespaces: have a run forked into them, as a child of ours. Raises OSError."""
-    answer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    namespaces = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in _NAMESPACES]
+def start_program(argv: list[str], environment: Mapping[str, str], plan: Plan) -> tuple[int, socket.socket]:
+    """Its process number, and the other end of its descriptor 3. It carries out `plan` first, and ends with us."""
+    orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        _become_program(argv, environment, plan, theirs.fileno())
+    theirs.close()
+    return pid, orders
+
+
+def _become_program(argv: list[str], environment: Mapping[str, str], plan: Plan, orders: int) -> None:
     try:
-        socket.send_fds(orders, [plan], [*fds, theirs.fileno(), *namespaces])
+        os.setsid()
+        kernel.die_with_parent(KILL)
+        os.dup2(os.dup(orders), CHANNEL, inheritable=True)
+        os.dup2(0, 1, inheritable=True)
+        os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        plan.carry_out()
+        os.execve(argv[0], argv, environment)
+    except BaseException as error:
+        os.write(CHANNEL, f"{type(error).__name__}: {error}".encode())
     finally:
-        theirs.close()
-        for fd in namespaces:
-            os.close(fd)
-    ready, _, _ = select.select([answer], [], [], ANSWER_SECONDS)
-    said = answer.recv(_NUMBER.size) if ready else b""
-    answer.close()
-    if not said:
-        raise OSError("the runtime's template did not answer")
-    number: int = _NUMBER.unpack(said)[0]
-    if number < 0:
-        raise OSError(-number, os.strerror(-number), "fork of the runtime's template")
-    return number
+        os._exit(99)
+
+
+class Supervisors:
+    """The program that makes supervisors of runs that are forked from a booted runtime (native/supervisor.c)."""
+
+    def __init__(self) -> None:
+        self.pid, self._orders = start_program([native.SUPERVISOR], {}, Plan())
+
+    def make(self, plans: bytes, fds: RunFds, supervision: int, runtime: socket.socket) -> int:
+        """The process number of one, a child of ours, whose run is ordered from `runtime`. Raises OSError."""
+        socket.send_fds(self._orders, [plans], [*fds, supervision, runtime.fileno()])
+        said = self._orders.recv(4096)
+        if len(said) != _NUMBER.size:
+            raise OSError(f"the program that makes supervisors failed: {said.decode('utf-8', 'replace')}")
+        number: int = _NUMBER.unpack(said)[0]
+        if number < 0:
+            raise OSError(-number, os.strerror(-number), "making a supervisor")
+        return number

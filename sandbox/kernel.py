@@ -29,12 +29,12 @@ _NUMBERS = {
     "x86_64": {
         "write": 1, "close": 3, "rt_sigprocmask": 14, "chdir": 80, "umask": 95, "setsid": 112, "setgroups": 116,
         "setresuid": 117, "setresgid": 119, "capset": 126, "pivot_root": 155, "prctl": 157, "openat": 257,
-        "unshare": 272, "prlimit64": 302, "seccomp": 317,
+        "unshare": 272, "prlimit64": 302, "mount": 165, "mkdirat": 258, "fchmodat": 268, "seccomp": 317,
     },
     "aarch64": {
-        "chdir": 49, "openat": 56, "close": 57, "write": 64, "pivot_root": 41, "capset": 91, "unshare": 97,
-        "rt_sigprocmask": 135, "setresuid": 147, "setresgid": 149, "setsid": 157, "setgroups": 159, "umask": 166,
-        "prctl": 167, "prlimit64": 261, "seccomp": 277,
+        "mkdirat": 34, "mount": 40, "pivot_root": 41, "chdir": 49, "fchmodat": 53, "openat": 56, "close": 57,
+        "write": 64, "capset": 91, "unshare": 97, "rt_sigprocmask": 135, "setresuid": 147, "setresgid": 149,
+        "setsid": 157, "setgroups": 159, "umask": 166, "prctl": 167, "prlimit64": 261, "seccomp": 277,
     },
 }  # fmt: skip
 SYSTEM_CALLS = _NUMBERS.get(MACHINE, {}) | {

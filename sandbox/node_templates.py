@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import socket
 from dataclasses import dataclass
 
-from sandbox import kernel, seccomp
-from sandbox.confinement import CHANNEL, environment
+from sandbox import seccomp
+from sandbox.confinement import environment
+from sandbox.forking import start_program
 from sandbox.plan import Plan
 from sandbox.root import WORKSPACE
 
@@ -36,11 +36,9 @@ class NodeTemplates:
 
     def start(self, number: int, argv: list[str]) -> None:
         """Start one; what is ready later is told by `hear`."""
-        orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
-        if pid == 0:
-            _become_node(argv, theirs.fileno())
-        theirs.close()
+        plan = Plan()
+        seccomp.add_filter(plan, seccomp.without_io_uring())
+        pid, orders = start_program(argv, environment(WORKSPACE), plan)
         self._by_number[number] = _NodeTemplate(number, pid, orders)
         self._booting.add(orders)
 
@@ -81,24 +79,6 @@ class NodeTemplates:
         if number not in self._by_number:
             raise ProcessLookupError(f"no Node.js template {number}")
         return self._by_number[number].orders
-
-
-def _become_node(argv: list[str], orders: int) -> None:
-    """In a fork of the template: exec Node.js with the environment that runs have."""
-    try:
-        os.setsid()
-        kernel.die_with_parent(signal.SIGKILL)
-        os.dup2(os.dup(orders), CHANNEL, inheritable=True)
-        os.dup2(0, 1, inheritable=True)
-        os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-        plan = Plan()
-        seccomp.add_filter(plan, seccomp.without_io_uring())
-        plan.carry_out()
-        os.execve(argv[0], argv, environment(WORKSPACE))
-    except BaseException as error:
-        os.write(CHANNEL, f"{type(error).__name__}: {error}".encode())
-    finally:
-        os._exit(99)
 
 
 def _data_bytes(pid: int) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+import struct
+from dataclasses import asdict, dataclass, field, fields
 from typing import Literal
 
 from sandbox.model import Runtime
+
+LIMITS = struct.Struct("=QQ")  # what a supervisor is told when the job is known: bytes of memory, CPU seconds
 
 Mode = Literal["root", "user_namespace", "process"]
 
@@ -74,15 +77,17 @@ class NodeTemplateOrder:
 
 
 Order = SpawnOrder | KillOrder | NodeTemplateOrder
-_KINDS = {kind.__name__: kind for kind in (SpawnOrder, KillOrder, NodeTemplateOrder)}
+_KINDS: dict[str, type[Order]] = {kind.__name__: kind for kind in (SpawnOrder, KillOrder, NodeTemplateOrder)}
+_FIELDS = {kind: [field.name for field in fields(kind)] for kind in _KINDS.values()}
 
 
 def encode_order(order: Order) -> bytes:
     """One message to the template."""
-    return json.dumps([type(order).__name__, asdict(order)]).encode()
+    kind = type(order)
+    return json.dumps([kind.__name__, *(getattr(order, name) for name in _FIELDS[kind])]).encode()
 
 
 def decode_order(message: bytes) -> Order:
     """The order of such a message."""
-    kind, fields = json.loads(message)
-    return _KINDS[kind](**fields)
+    kind, *values = json.loads(message.decode())
+    return _KINDS[kind](*values)

@@ -74,10 +74,10 @@ class Plan:
         """What native code takes."""
         return b"".join(
             (
-                _HEAD.pack(len(self._steps), len(self._pointers), len(self._data), 0),
+                _HEAD.pack(len(self._steps), len(self._pointers), len(self._data) + -len(self._data) % 8, 0),
                 *(_STEP.pack(number, *values, *kinds, result) for number, values, kinds, result in self._steps),
                 *(_POINTER.pack(*pointer) for pointer in self._pointers),
-                self._data,
+                self._data + bytes(-len(self._data) % 8),
             )
         )
 

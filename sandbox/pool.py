@@ -65,7 +65,7 @@ class Sandbox:
         self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
         self._filling: set[Kind] = set()
         self._slot_of: dict[int, int] = {}  # run → slot, until nothing of the run is left
-        self._free_slots: deque[int] = deque()
+        self._free_slots: list[int] = []  # the last first: the template keeps plans of slots that were used lately
         self._slot_freed = asyncio.Event()
         self._last_run = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,7 +108,7 @@ class Sandbox:
 
     def _ways(self) -> list[tuple[Mode, bool]]:
         """How to isolate and whether to fork booted runtimes, best first."""
-        built = os.path.exists(native.NODE_ADDON) and os.path.exists(native.PYTHON_LIBRARY)
+        built = native.is_built()
         return [
             (mode, with_native)
             for mode in self._modes
@@ -236,7 +236,7 @@ class Sandbox:
             await self._slot_freed.wait()
         self._last_run += 1
         run = self._last_run
-        self._slot_of[run] = slot = self._free_slots.popleft()
+        self._slot_of[run] = slot = self._free_slots.pop()
         child = Child(run, slot)
         spawning = asyncio.ensure_future(self._spawn(template, self._order(kind, run, slot, limits), child))
         try:

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sandbox import kernel, workspaces
+from sandbox.plan import Plan
 
 WORKSPACE = "/workspace"
+EMPTY = "/run"
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
 SYSTEM_FILES = tuple(
     f"/etc/{name}"
@@ -41,8 +43,8 @@ def enter(folder: str, readable: Sequence[str], hidden: Sequence[str], users: di
         _hide(folder, path, shown[path])
     _make_devices(folder)
     _write_accounts(folder, users)
-    for name in ("proc", WORKSPACE[1:], "var", "run", "root"):
-        os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
+    for name in ("/proc", WORKSPACE, EMPTY, "/var", "/root"):
+        os.makedirs(folder + name, 0o755, exist_ok=True)
     for name in ("tmp", "var/tmp"):
         if not os.path.exists(f"{folder}/{name}"):  # else a readable folder is below it; TMPDIR works anyway
             os.symlink(f"{WORKSPACE}/tmp", f"{folder}/{name}")
@@ -115,9 +117,11 @@ def _write_accounts(root: str, users: dict[int, str]) -> None:
     Path(f"{root}/etc/group").write_text("\n".join(groups) + "\n")
 
 
-def mount_own(megabytes: int, files: int) -> None:
+def add_own(plan: Plan, megabytes: int, files: int) -> None:
     """Inside a run's mount namespace: its process list, and its workspace of bounded size, gone with the namespace."""
     flags = kernel.MS_NOSUID | kernel.MS_NODEV
-    kernel.mount("proc", "/proc", "proc", flags | kernel.MS_NOEXEC)
-    kernel.mount("tmpfs", WORKSPACE, "tmpfs", flags, f"size={megabytes}m,nr_inodes={files},mode=1777")
-    workspaces.prepare(WORKSPACE)
+    plan.call("mount", "proc", "/proc", "proc", flags | kernel.MS_NOEXEC, 0)
+    plan.call("mount", "tmpfs", WORKSPACE, "tmpfs", flags, f"size={megabytes}m,nr_inodes={files},mode=1777")
+    for name in workspaces.FOLDERS:
+        plan.call("mkdirat", kernel.AT_FDCWD, f"{WORKSPACE}/{name}", 0o700)
+        plan.call("fchmodat", kernel.AT_FDCWD, f"{WORKSPACE}/{name}", workspaces.FOLDER_MODE)

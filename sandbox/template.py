@@ -12,7 +12,7 @@ from typing import Any
 
 from sandbox import kernel, python_template, root, workspaces
 from sandbox.confinement import Confinement, workspace_of
-from sandbox.forking import fork_from
+from sandbox.forking import Supervisors
 from sandbox.newborn import RunFds, become_run
 from sandbox.node_templates import NodeTemplates
 from sandbox.orders import KillOrder, Order, SpawnOrder, TemplateSettings, decode_order
@@ -28,6 +28,7 @@ class Template:
         self._control = control
         self._settings = TemplateSettings.decode(control.recv(65536))
         self._supervisors: dict[int, int] = {}  # pid → run
+        self._native: Supervisors | None = None
         self._nodes = NodeTemplates()
         self._confinement: Confinement
         self._python: tuple[int, socket.socket] | None = None  # process and where to order forks of it
@@ -42,6 +43,7 @@ class Template:
         self._confinement = Confinement(self._settings)
         kernel.set_dumpable(False)
         if self._settings.native:
+            self._native = Supervisors()
             self._python = python_template.start(self._settings.sdk)
         else:
             self._runtime = python_template.load_runtime(self._settings.sdk)
@@ -117,7 +119,7 @@ class Template:
 
     def _spawn(self, order: SpawnOrder, fds: list[int]) -> None:
         try:
-            pid = self._fork(order, fds)
+            pid = self._make(order, fds)
         except OSError as error:
             self._tell(f"failed {order.run} {error}")
         else:
@@ -127,11 +129,18 @@ class Template:
             for fd in fds:
                 os.close(fd)
 
+    def _make(self, order: SpawnOrder, fds: list[int]) -> int:
+        channel, output, errors, supervision = fds
+        runtime = self._runtime_to_fork(order)
+        if self._native is None or runtime is None:
+            return self._fork(order, fds)
+        return self._native.make(self._confinement.encoded(order), (channel, output, errors), supervision, runtime)
+
     def _fork(self, order: SpawnOrder, fds: list[int]) -> int:
         channel, output, errors, supervision = fds
         namespaces = self._settings.mode != "process"
         if namespaces:
-            self._confinement.remember(order)
+            self._confinement.plan(order)  # kept for the next: what a supervisor makes is gone with it
             kernel.unshare(kernel.CLONE_NEWPID)  # for the next child, not for this process
         pid = -1
         try:
@@ -156,15 +165,13 @@ class Template:
 
     def _make_run(self, order: SpawnOrder, fds: RunFds) -> int:
         """In the supervisor: make its child."""
-        if (orders := self._where_to_order(order)) is not None:
-            return fork_from(orders, self._confinement.encoded(order), fds)
         pid = os.fork()
         if pid == 0:
             serve = None if order.argv else self._runtime.serve
             become_run(order, self._confinement.plan(order), fds, workspace_of(order, self._settings), serve)
         return pid
 
-    def _where_to_order(self, order: SpawnOrder) -> socket.socket | None:
+    def _runtime_to_fork(self, order: SpawnOrder) -> socket.socket | None:
         if order.node_template:
             return self._nodes.orders_to(order.node_template)
         if self._python is not None and not order.argv:
@@ -183,6 +190,8 @@ class Template:
                 return
             if self._python is not None and pid == self._python[0]:
                 raise ChildProcessError("the Python template ended")
+            if self._native is not None and pid == self._native.pid:
+                raise ChildProcessError("the program that makes supervisors ended")
             run = self._supervisors.pop(pid, None)
             if run is not None:
                 self._clean_up(run)
@@ -204,8 +213,9 @@ class Template:
 
     def _end_all(self) -> None:
         self._nodes.end_all()
-        if self._python is not None:
-            os.kill(self._python[0], signal.SIGKILL)
+        for helper in (self._python[0] if self._python else 0, self._native.pid if self._native else 0):
+            if helper:
+                os.kill(helper, signal.SIGKILL)
         for run in list(self._supervisors.values()):
             self._kill(run)
         # Whatever child ends is reaped: a supervisor cannot end before one that its run's namespace has left to us.

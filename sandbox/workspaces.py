@@ -10,7 +10,8 @@ import stat
 from collections.abc import Iterator
 from itertools import islice
 
-FOLDERS = ("tmp", ".shm")
+FOLDERS = ("tmp", ".shm")  # that a run expects
+FOLDER_MODE = 0o1777
 BATCH = 1000
 
 
@@ -38,18 +39,12 @@ def remove_abandoned(parent: str, prefix: str) -> None:
                 os.close(held)
 
 
-def prepare(folder: str) -> None:
-    """The folders that a run expects in its workspace."""
-    for name in FOLDERS:
-        path = f"{folder}/{name}"
-        os.mkdir(path)
-        os.chmod(path, 0o1777)
-
-
 def make(folder: str, uid: int | None) -> None:
     """A workspace for this user; None is who we are."""
     os.mkdir(folder, 0o700)
-    prepare(folder)
+    for name in FOLDERS:
+        os.mkdir(f"{folder}/{name}")
+        os.chmod(f"{folder}/{name}", FOLDER_MODE)
     if uid is not None:
         for path in (folder, *(f"{folder}/{name}" for name in FOLDERS)):
             os.chown(path, uid, uid)

@@ -29,6 +29,7 @@ class User:
     id: UUID
     email: str
     password_hash: str
+    knows_client: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +154,17 @@ async def key_was_used(connection: AsyncConnection, key_id: UUID) -> None:
     )
 
 
-async def find_user(connection: AsyncConnection, email: str) -> User | None:
-    """The person with this address, however it is capitalised."""
+async def find_user(connection: AsyncConnection, email: str, client: str) -> User | None:
+    """The person with this address, however it is capitalised, and whether they logged in from this client of late."""
     return await fetch_one(
         connection,
         User,
-        "select id, email, password_hash from zmesh.users where lower(email) = lower(%s)",
-        (email,),
+        """
+        select u.id, u.email, u.password_hash,
+               exists (select from zmesh.sessions s where s.user_id = u.id and s.client = %s) as knows_client
+          from zmesh.users u where lower(u.email) = lower(%s)
+        """,
+        (client, email),
     )
 
 

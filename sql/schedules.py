@@ -44,6 +44,7 @@ class ScheduleRun:
     due_at: datetime
     last_due_at: datetime | None
     outcome: str
+    error: str | None
     invocation_id: UUID | None
     status: str | None
     created_at: datetime
@@ -137,7 +138,7 @@ async def list_runs(connection: AsyncConnection, id: UUID, before: datetime, lim
         connection,
         ScheduleRun,
         """
-        select r.due_at, r.last_due_at, r.outcome, r.invocation_id, i.status, r.created_at
+        select r.due_at, r.last_due_at, r.outcome, r.error, r.invocation_id, i.status, r.created_at
           from zmesh.schedule_runs r left join zmesh.invocations i on i.id = r.invocation_id
          where r.schedule_id = %s and r.due_at < %s order by r.due_at desc limit %s
         """,

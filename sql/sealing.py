@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import secrets
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 NONCE_BYTES = 12
+FORMAT = b"\x01"
+ID_BYTES = 4
 
 
 class SealingError(Exception):
-    """The key is malformed, or is not the one a secret was sealed with."""
+    """A key is malformed, or none is the one a secret was sealed with."""
 
 
 class Sealer:
-    """AES-256-GCM under one key; what is sealed for one purpose does not open for another."""
+    """AES-256-GCM; what is sealed for one purpose does not open for another.
 
-    def __init__(self, key: str) -> None:
-        """`key` is 32 bytes in URL-safe base64, as `new_key` makes them."""
-        try:
-            raw = base64.urlsafe_b64decode(key.encode())
-        except (binascii.Error, ValueError) as error:
-            raise SealingError("ZMESH_SECRET_KEY is not base64") from error
-        if len(raw) != 32:
-            raise SealingError(f"ZMESH_SECRET_KEY holds {len(raw)} bytes instead of 32")
-        self._cipher = AESGCM(raw)
+    A sealed text begins with a format and the id of its key, the first bytes of the key's SHA-256. Texts of before
+    there were ids open with any key.
+    """
+
+    def __init__(self, keys: str) -> None:
+        """Keys with commas between them, each 32 bytes in URL-safe base64: the first one seals, all of them open."""
+        self._ciphers = {_id(raw): AESGCM(raw) for raw in map(_raw, keys.split(","))}
+        self._current = next(iter(self._ciphers))
 
     @staticmethod
     def new_key() -> str:
@@ -35,16 +37,38 @@ class Sealer:
         return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
     def seal(self, secret: str, purpose: str) -> bytes:
-        """Nonce and ciphertext of a secret."""
+        """Format, key id, nonce and ciphertext of a secret."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, secret.encode(), purpose.encode())
+        sealed = self._ciphers[self._current].encrypt(nonce, secret.encode(), purpose.encode())
+        return FORMAT + self._current + nonce + sealed
 
     def open(self, sealed: bytes, purpose: str) -> str:
-        """The secret again. Raises SealingError where the key or the purpose is another."""
-        try:
-            plain = self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], purpose.encode())
-        except InvalidTag as error:
-            raise SealingError(
-                "A stored secret does not open: ZMESH_SECRET_KEY is not the one it was sealed with"
-            ) from error
-        return plain.decode()
+        """The secret again. Raises SealingError where key or purpose is another."""
+        head, body = sealed[: 1 + ID_BYTES], sealed[1 + ID_BYTES :]
+        named = self._ciphers.get(head[1:]) if head[:1] == FORMAT else None
+        attempts = [(named, body)] if named is not None else []
+        attempts += [(cipher, sealed) for cipher in self._ciphers.values()]  # of before there were ids
+        for cipher, text in attempts:
+            try:
+                return cipher.decrypt(text[:NONCE_BYTES], text[NONCE_BYTES:], purpose.encode()).decode()
+            except (InvalidTag, ValueError):
+                continue
+        raise SealingError("A stored secret does not open: no key of ZMESH_SECRET_KEY is the one it was sealed with")
+
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether the first key sealed this."""
+        return sealed.startswith(FORMAT + self._current)
+
+
+def _raw(key: str) -> bytes:
+    try:
+        raw = base64.urlsafe_b64decode(key.strip().encode())
+    except (binascii.Error, ValueError) as error:
+        raise SealingError("ZMESH_SECRET_KEY is not base64") from error
+    if len(raw) != 32:
+        raise SealingError(f"ZMESH_SECRET_KEY holds {len(raw)} bytes instead of 32")
+    return raw
+
+
+def _id(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()[:ID_BYTES]

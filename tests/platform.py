@@ -182,12 +182,13 @@ class Platform:
             cursor = connection.execute(query.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 
-    def zmesh(self, *arguments: str, status: int = 0) -> str:
+    def zmesh(self, *arguments: str, status: int = 0, stdin: str = "") -> str:
         """A `zmesh` command that must end with this status; returns what it printed on stdout."""
         done = subprocess.run(
             [*ZMESH, *arguments],
             capture_output=True,
             text=True,
+            input=stdin,
             timeout=90,
             cwd=self.folder,
             env={

@@ -94,6 +94,7 @@ Outcome = Literal[
     "skipped_disabled",
     "skipped_paused",
     "skipped_changed",
+    "skipped_failed",
 ]
 
 
@@ -103,6 +104,7 @@ class ScheduleRunDetails(BaseModel):
     due_at: datetime
     last_due_at: datetime | None = Field(description="Where one entry stands for all due times of a span: the last.")
     outcome: Outcome = Field(description="Fired, run on request, or why it was skipped.")
+    error: str | None = Field(description="Why it could not fire, where that is the outcome; the schedule is paused.")
     invocation_id: UUID | None
     status: Status | None = Field(description="How the invocation stands or ended; null once its history is gone.")
     created_at: datetime

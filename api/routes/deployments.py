@@ -90,7 +90,7 @@ def _located(problem: Problem, name: str, index: int) -> Problem:
     return Problem(
         problem.status,
         problem.code,
-        f'"{name}": {problem.detail} Nothing was deployed.',
+        f'"{name}": {problem.detail.rstrip(".")}. Nothing was deployed.',
         problem.hint,
         errors=[{**error, "field": f"functions.{index}.{error['field']}"} for error in problem.errors],
         headers=problem.headers,

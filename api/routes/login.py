@@ -9,16 +9,12 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
+from api.auth import client_of
 from api.models.auth import Acceptance, Credentials, Logout, Refresh, Session
 from api.routes.common import problems
 from api.sessions import Sessions
 
 AnybodysRequest = Request[Any, Any, State]
-
-
-def client_of(request: AnybodysRequest) -> str:
-    """The address a request comes from."""
-    return request.client.host if request.client else ""
 
 
 @post("/auth/login", operation_id="login", summary="Log in", status_code=200, responses=problems(403, 422, 429))
@@ -27,10 +23,16 @@ async def login(request: AnybodysRequest, sessions: NamedDependency[Sessions], d
     return await sessions.log_in(data, client_of(request))
 
 
-@post("/auth/refresh", operation_id="refresh", summary="Get a new token", status_code=200, responses=problems(403, 422))
-async def refresh(sessions: NamedDependency[Sessions], data: JSONBody[Refresh]) -> Session:
+@post(
+    "/auth/refresh",
+    operation_id="refresh",
+    summary="Get a new token",
+    status_code=200,
+    responses=problems(403, 422, 429),
+)
+async def refresh(request: AnybodysRequest, sessions: NamedDependency[Sessions], data: JSONBody[Refresh]) -> Session:
     """Exchanges a refresh token, for the same project or another of yours. One that is used twice ends the session."""
-    return await sessions.refresh(data)
+    return await sessions.refresh(data, client_of(request))
 
 
 @post("/auth/logout", operation_id="logout", summary="Log out", status_code=204, responses=problems(422))

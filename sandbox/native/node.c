@@ -38,6 +38,7 @@ static napi_value serve(napi_env env, napi_callback_info info) {
     napi_throw_error(env, NULL, why);
     return NULL;
   }
+  move_code_to_huge_pages("/bin/node\n");
   serve_orders(control, begin, loop);
   renew_inherited();
   napi_create_int32(env, getpid(), &result);

@@ -3,6 +3,8 @@
 // come from; in a run it is the run's channel.
 
 const fs = require('node:fs');
+const v8 = require('node:v8');
+const vm = require('node:vm');
 const ORDERS = 3;
 
 const runtimeFile = process.argv[2];
@@ -33,8 +35,17 @@ function forgetTemplate({ pid, reallyExit }) {
   process.chdir(process.env.HOME); // Node.js remembers where the template was
 }
 
+/** Where the space for new objects is nearly full, each run would collect garbage anew. */
+function emptyNewSpace() {
+  v8.setFlagsFromString('--expose-gc');
+  const collect = vm.runInNewContext('gc');
+  v8.setFlagsFromString('--no-expose-gc');
+  for (let time = 0; time < 2; time++) collect({ type: 'minor' }); // a full one would drop compiled code as well
+}
+
 const OF_TEMPLATE = new Set(['--single-threaded', '--v8-pool-size=0']);
 prepare().then(() => {
+  emptyNewSpace();
   forgetTemplate(fork());
   serve(ORDERS);
 });

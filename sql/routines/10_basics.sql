@@ -29,6 +29,9 @@ comment on function zmesh.project_of(name) is 'The project whose login role this
 create or replace function zmesh.fail(code text, message text, hint text default null) returns void
 language plpgsql as $$
 begin
-    raise exception using errcode = code, message = message, hint = coalesce(hint, '');
+    if hint is null then
+        raise exception using errcode = code, message = message;
+    end if;
+    raise exception using errcode = code, message = message, hint = hint;
 end $$;
 comment on function zmesh.fail(text, text, text) is 'Raises one of the platform''s own errors (SQLSTATE class ZM).';

@@ -15,6 +15,7 @@ create or replace function zmesh.prepare_invocation() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_function record;
+    v_new      zmesh.invocations;
 begin
     if new.project_id is null then
         perform zmesh.fail('ZM403', 'this role belongs to no project',
@@ -49,17 +50,18 @@ begin
     new.waited := new.reply_channel is not null;
     new.max_attempts := coalesce(new.max_attempts, case when new.waited then 1 else v_function.max_attempts end);
     new.lane := zmesh.lane(new.function_id, new.concurrency_key);
-    if new.parent_id is not null then
-        new := zmesh.below_parent(new);
+    v_new := new;   -- a row of the parent: what is called gets the same type on every way, and plans it once
+    if v_new.parent_id is not null then
+        v_new := zmesh.below_parent(v_new);
     end if;
     -- Most inserts ask for no version and repeat nothing: the calls alone would be half of what a row of a bulk insert costs.
-    if new.version is not null or new.alias is not null or v_function.aliased then
-        new := zmesh.choose_version(new);
+    if v_new.version is not null or v_new.alias is not null or v_function.aliased then
+        v_new := zmesh.choose_version(v_new);
     end if;
-    if new.idempotency_key is null and new.reply_channel is null and new.source not in ('api', 'webhook') then
-        return new;
+    if v_new.idempotency_key is null and v_new.reply_channel is null and v_new.source not in ('api', 'webhook') then
+        return v_new;
     end if;
-    return zmesh.once(new);
+    return zmesh.once(v_new);
 end $$;
 comment on function zmesh.prepare_invocation() is
     'Refuses an unknown or disabled function, fills in what follows from it, and leaves out what was inserted before.';

@@ -4,7 +4,7 @@ create or replace function zmesh.append_logs(
     p_listener uuid, p_ids uuid[], p_attempts smallint[], p_lines integer[], p_at timestamptz[], p_levels text[],
     p_messages text[])
 returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
     insert into zmesh.logs (invocation_id, attempt, line, project_id, at, level, message)
     select q.id, q.attempt, l.line, q.project_id, l.at, l.level, l.message

@@ -5,7 +5,7 @@
 create or replace function zmesh.write_streams(
     p_listener uuid, p_ids uuid[], p_heads text[], p_numbers integer[], p_bodies bytea[], p_window integer)
 returns table (id uuid, untaken bigint)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
     v_told integer;
 begin
@@ -40,7 +40,7 @@ comment on function zmesh.write_streams(uuid, uuid[], text[], integer[], bytea[]
     'Writes one chunk of each of these streams, a head where it is the first, and tells who reads. Returns the streams that are read, and how many bytes of each are not taken yet.';
 
 create or replace function zmesh.untaken_of(p_ids uuid[]) returns table (id uuid, untaken bigint)
-language sql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off
+language sql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 begin atomic
     select s.invocation_id, s.sent - s.taken from zmesh.streams s where s.invocation_id = any (p_ids);
 end;
@@ -48,7 +48,7 @@ comment on function zmesh.untaken_of(uuid[]) is 'Those of these streams that are
 
 create or replace function zmesh.take_chunks(p_ids uuid[])
 returns table (invocation_id uuid, head text, number integer, body bytea)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
     perform from zmesh.streams s where s.invocation_id = any (p_ids) order by s.invocation_id for update;
     if exists (select from zmesh.streams s where s.invocation_id = any (p_ids) and s.full_since is not null) then
@@ -72,7 +72,7 @@ comment on function zmesh.take_chunks(uuid[]) is
     'Takes the chunks of these streams that are there; one row without a chunk for a stream that has none now.';
 
 create or replace function zmesh.close_streams(p_ids uuid[]) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
     perform from zmesh.streams s where s.invocation_id = any (p_ids) order by s.invocation_id for update;
     if exists (select from zmesh.streams s where s.invocation_id = any (p_ids) and s.full_since is not null) then

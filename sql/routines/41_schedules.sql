@@ -109,7 +109,9 @@ end $$;
 comment on function zmesh.missed_times(zmesh.schedules, boolean, boolean, timestamptz) is
     'What becomes of each due time of a schedule that has several: one row stands for those that go unmade.';
 
-create or replace function zmesh.fire_due_schedules(p_intervals_only boolean, p_limit integer) returns integer
+drop function if exists zmesh.fire_due_schedules(boolean, integer);
+create or replace function zmesh.fire_due_schedules(p_intervals_only boolean, p_limit integer, p_only uuid default null)
+returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off as $$
 declare
     v_now   timestamptz := zmesh.now();
@@ -124,6 +126,7 @@ begin
           from zmesh.schedules s join zmesh.functions f on f.id = s.function_id
          where s.enabled and s.next_due_at <= v_now
            and (not p_intervals_only or (s.plan).every_seconds is not null)
+           and (p_only is null or s.id = p_only)
          order by s.next_due_at
          limit p_limit
            for update of s skip locked
@@ -158,8 +161,18 @@ begin
     get diagnostics v_count = row_count;
     return v_count;
 end $$;
-comment on function zmesh.fire_due_schedules(boolean, integer) is
+comment on function zmesh.fire_due_schedules(boolean, integer, uuid) is
     'Fires due schedules in one statement, and sets when they are next due; returns how many were due.';
+
+create or replace function zmesh.next_due_or_same(p_schedule zmesh.schedules, p_now timestamptz) returns timestamptz
+language plpgsql stable as $$
+begin
+    return zmesh.next_due(p_schedule.plan, p_schedule.timezone, p_now);
+exception when others then
+    return p_schedule.next_due_at;   -- its failure shows when it comes due
+end $$;
+comment on function zmesh.next_due_or_same(zmesh.schedules, timestamptz) is
+    'When a schedule is next due after a time, or what it said before where that cannot be told.';
 
 create or replace function zmesh.watch_the_time() returns void
 language plpgsql as $$
@@ -170,7 +183,7 @@ begin
     if v_seen > v_now then   -- what would now wait for the wrong time comes due at the right one
         delete from zmesh.schedule_runs r where r.due_at > v_now and r.outcome like 'skipped%';
         update zmesh.schedule_runs r set last_due_at = v_now where r.last_due_at > v_now and r.due_at < v_now;
-        update zmesh.schedules s set next_due_at = zmesh.next_due(s.plan, s.timezone, v_now)
+        update zmesh.schedules s set next_due_at = zmesh.next_due_or_same(s, v_now)
          where s.enabled and s.next_due_at > v_now;
     end if;
     if v_seen is null or v_seen > v_now or v_seen <= v_now - interval '1 minute' then
@@ -180,19 +193,66 @@ end $$;
 comment on function zmesh.watch_the_time() is
     'Notices a clock that was set back, within a minute: what it skipped while it was ahead comes due after all.';
 
+create or replace function zmesh.give_up(p_schedule zmesh.schedules, p_error text) returns void
+language plpgsql as $$
+begin
+    update zmesh.schedules set enabled = false, next_due_at = null where id = p_schedule.id;
+    insert into zmesh.schedule_runs (schedule_id, due_at, outcome, error, created_at)
+    values (p_schedule.id, p_schedule.next_due_at, 'skipped_failed', p_error, zmesh.now())
+        on conflict do nothing;
+    raise warning 'schedule % is paused: %', p_schedule.id, p_error;
+end $$;
+comment on function zmesh.give_up(zmesh.schedules, text) is
+    'Pauses a schedule that cannot fire any more: its time zone has gone with an update of the system, for one.';
+
+create or replace function zmesh.fire_singly(p_intervals_only boolean) returns integer
+language plpgsql as $$
+declare
+    v_schedule zmesh.schedules;
+    v_count    integer := 0;
+begin
+    loop
+        select s.* into v_schedule from zmesh.schedules s
+         where s.enabled and s.next_due_at <= zmesh.now()
+           and (not p_intervals_only or (s.plan).every_seconds is not null)
+         order by s.next_due_at limit 1 for update skip locked;
+        if not found then
+            return v_count;
+        end if;
+        v_count := v_count + 1;
+        begin
+            perform zmesh.fire_due_schedules(p_intervals_only, 1, v_schedule.id);
+        exception when others then
+            if sqlstate ~ '^(40|53|57|58|XX)' then   -- the server is to blame, and not the schedule
+                raise;
+            end if;
+            perform zmesh.give_up(v_schedule, sqlerrm);
+            return v_count;
+        end;
+    end loop;
+end $$;
+comment on function zmesh.fire_singly(boolean) is
+    'Fires due schedules one by one, up to the one that makes all fail, which is paused; returns how many it dealt with.';
+
 create or replace function zmesh.fire_all_due(p_intervals_only boolean) returns integer
 language plpgsql as $$
 declare
     v_count integer;
+    v_full  integer := 10000;
     v_total integer := 0;
 begin
     perform zmesh.watch_the_time();
     loop
-        v_count := zmesh.fire_due_schedules(p_intervals_only, 10000);
+        begin
+            v_count := zmesh.fire_due_schedules(p_intervals_only, v_full);
+            exit when v_count < v_full;
+        exception when others then   -- one schedule must not stop those of everybody
+            v_count := zmesh.fire_singly(p_intervals_only);
+            exit when v_count = 0;
+        end;
         v_total := v_total + v_count;
-        exit when v_count < 10000;
     end loop;
-    return v_total;
+    return v_total + v_count;
 end $$;
 comment on function zmesh.fire_all_due(boolean) is 'Fires every schedule that is due, or only those with intervals of seconds.';
 

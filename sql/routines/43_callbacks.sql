@@ -21,11 +21,15 @@ comment on function zmesh.callback_body(zmesh.invocations, integer) is
 create or replace function zmesh.claim_callbacks(p_limit integer, p_busy uuid[])
 returns table (invocation_id uuid, project_id uuid, message_id uuid, attempt integer, url text, body text,
                traceparent text, sealed_secret bytea, sealed_previous_secret bytea)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column
 declare
-    v_now timestamptz := zmesh.now();
+    c_most constant integer := 12;
+    v_now  timestamptz := zmesh.now();
 begin
+    update zmesh.callbacks c
+       set status = 'failed', next_attempt_at = null, last_error = coalesce(c.last_error, 'nothing is known of its tries')
+     where c.status = 'pending' and c.next_attempt_at <= v_now and c.attempts >= c_most;
     return query
         with due as materialized (
             select c.invocation_id from zmesh.callbacks c
@@ -68,7 +72,7 @@ comment on function zmesh.end_callback(uuid, integer, integer, text, boolean) is
     'How a try ended: delivered where there is no error, else tried again after 5 seconds, 20, 80, … up to 6 hours, 12 times in all.';
 
 create or replace function zmesh.seconds_to_next_callback() returns double precision
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
     return (select extract(epoch from c.next_attempt_at - zmesh.now()) from zmesh.callbacks c
              where c.status = 'pending' order by c.next_attempt_at limit 1);

@@ -38,7 +38,7 @@ declare
     v_count  integer := 0;
 begin
     -- A day back at first: ids are made by clients, whose clocks may differ.
-    v_starts := coalesce(greatest(v_starts, v_today), v_today - interval '1 day');
+    v_starts := case when v_starts is null then v_today - interval '1 day' else greatest(v_starts, v_today) end;
     while v_starts < zmesh.now() + 2 * v_span loop
         perform zmesh.make_partition('history', 'id', v_starts, v_starts + v_span);
         perform zmesh.make_partition('logs', 'invocation_id', v_starts, v_starts + v_span);

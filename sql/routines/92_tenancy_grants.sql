@@ -8,3 +8,7 @@ grant execute on function
       zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid), zmesh.revoke_key(uuid, uuid)
    to zmesh_api;
 grant select on zmesh.sessions, zmesh.refresh_tokens, zmesh.invitations, zmesh.api_key_functions to zmesh_api;
+
+grant select (id, project_id, function_id, name, created_at, updated_at) on zmesh.secrets to zmesh_api;
+grant execute on function zmesh.set_secret(uuid, uuid, text, bytea), zmesh.delete_secret(uuid, uuid, text) to zmesh_api;
+grant execute on function zmesh.secrets_of(uuid[], uuid[]) to zmesh_listener;

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -180,16 +182,84 @@ def test_a_wrong_password_and_an_unknown_person_look_and_last_the_same(api: Api)
     assert unknown_time > known_time / 4
 
 
-def test_guessing_passwords_is_throttled(backend: Backend, api: Api) -> None:
-    """Through another address than the other tests', which the throttle shall not hit."""
-    email = api.database.value("select email from zmesh.users where id = %s", api.user_id)
-    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.9"), timeout=30) as client:
+def at(address: str) -> httpx.Client:
+    """A client whose guesses are not held against the other tests."""
+    return httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=30)
 
-        def attempt(password: str) -> httpx.Response:
-            return client.post(f"{api.url}/auth/login", json={"email": email, "password": password})
 
-        answers = [attempt(f"guess {n}") for n in range(9)]
+def email_of(api: Api) -> str:
+    email: str = api.database.value("select email from zmesh.users where id = %s", api.user_id)
+    return email
+
+
+def attempt(client: httpx.Client, api: Api, password: str, email: str | None = None) -> httpx.Response:
+    return client.post(f"{api.url}/auth/login", json={"email": email or email_of(api), "password": password})
+
+
+def test_guessing_passwords_is_throttled(api: Api) -> None:
+    with at("127.0.0.9") as client:
+        answers = [attempt(client, api, f"guess {n}") for n in range(9)]
         assert [answer.status_code for answer in answers] == [401] * 8 + [429]
         refused(answers[-1], 429, "too_many_attempts")
         assert int(answers[-1].headers["retry-after"]) > 0
-        assert attempt("pw").status_code == 429
+        assert attempt(client, api, "pw").status_code == 429
+
+
+def test_guesses_at_once_are_not_more_than_guesses_in_a_row(api: Api) -> None:
+    email = email_of(api)
+    with at("127.0.0.10") as client, ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda n: attempt(client, api, f"guess {n}", email), range(20)))
+    assert sorted(answer.status_code for answer in answers) == [401] * 8 + [429] * 12
+
+
+def test_guesses_from_elsewhere_do_not_keep_a_person_out(api: Api) -> None:
+    with at("127.0.0.11") as home, at("127.0.0.12") as elsewhere:
+        assert attempt(home, api, "pw").status_code == 200
+        while attempt(elsewhere, api, "guess").status_code == 401:
+            pass
+        refused(attempt(elsewhere, api, "pw"), 429, "too_many_attempts")
+        assert attempt(home, api, "pw").status_code == 200
+
+
+def test_an_address_that_tries_many_accounts_is_throttled(api: Api) -> None:
+    with at("127.0.0.13") as client:
+        answers = [attempt(client, api, "guess", f"{n}@example.org").status_code for n in range(31)]
+        assert answers == [401] * 30 + [429]
+
+
+def test_guessing_keys_is_throttled_and_keeps_no_good_key_out(api: Api) -> None:
+    function = f"{api.url}/api/functions/greet"
+    api.deploy()
+    with at("127.0.0.14") as client:
+
+        def call(key: str) -> httpx.Response:
+            return client.post(function, headers={"x-api-key": key, "prefer": "respond-async"})
+
+        assert call(api.key).status_code == 202
+        assert {call(f"zb_guess{n}").status_code for n in range(60)} == {401}
+        refused(call("zb_guess60"), 429, "too_many_attempts")
+        assert call(api.key).status_code == 202
+    assert api.invoke(headers={"prefer": "respond-async"}).status_code == 202
+
+
+def test_guessing_refresh_tokens_and_invitations_is_throttled(api: Api) -> None:
+    with at("127.0.0.15") as client:
+        for n in range(15):
+            guess = {"refresh_token": f"zr_{n}"}
+            refused(client.post(f"{api.url}/auth/refresh", json=guess), 401, "invalid_refresh_token")
+            guess = {"token": f"zi_{n}", "password": "a password of some length"}
+            refused(client.post(f"{api.url}/auth/accept", json=guess), 404, "invitation_not_found")
+        last = client.post(f"{api.url}/auth/refresh", json={"refresh_token": "zr_16"})
+        refused(last, 429, "too_many_attempts")
+
+
+def test_nothing_that_others_send_makes_lines_of_its_own_in_the_log(backend: Backend, api: Api) -> None:
+    forged = "2026-01-01 00:00:00,000 INFO api.access GET /forged 200"
+    path = f"/functions/x%0A{quote(forged)}%1B[31m"
+    api.call("GET", path)
+    api.client.post(f"{api.url}/auth/login", json={"email": f"a@b\n{forged}", "password": f"\n{forged}"})
+    logged = eventually(
+        lambda: "/forged" in (text := backend.process.log.read_text()) and text, "the log of the request"
+    )
+    assert not [line for line in logged.splitlines() if line.startswith(forged)]
+    assert "\x1b" not in logged

@@ -100,6 +100,7 @@ def test_the_record_tells_what_became_of_each_due_time_the_latest_first(api: Api
     found = first["items"] + rest["items"]
     assert [run["outcome"] for run in found] == ["skipped_overlap", "skipped_missed", "fired"]
     assert found[1]["last_due_at"] == "2026-01-04T00:00:00Z"
+    assert {run["error"] for run in found} == {None}
     assert rest["next_cursor"] is None
     refused(api.call("GET", path, params={"cursor": "nonsense"}), 422, "invalid_input", "cursor")
 

@@ -89,3 +89,27 @@ def test_a_project_that_takes_all_connections_leaves_the_platform_its_own(arena:
     assert [answer.json().get("result") for answer in results] == [{"n": n} for n in range(5)]
     for connection in taken:
         connection.close()
+
+
+def test_a_project_that_waits_for_everything_it_does_leaves_slots_to_the_work_of_others(arena: Arena) -> None:
+    """Whoever inserts may name a channel to be told on, and so go before all that nobody waits for."""
+    arena.attacker.deploy("slow", "import time\ndef handler(payload, zmesh):\n    time.sleep(0.5)\n")
+    arena.attacker.sql(
+        "insert into zmesh.invocations (function, reply_channel)"
+        " select 'slow', 'zmesh_i_' || md5(n::text) from generate_series(1, 1000) n"
+    )
+    id = arena.victim.enqueue("echo")
+
+    ended = arena.victim.ended(id)
+    left = arena.database.value("select count(*) from zmesh.queue where function = 'slow'")
+    arena.attacker.request("DELETE", "/functions/slow")
+
+    assert ended["status"] == "success"
+    assert left > 500
+
+
+@pytest.mark.parametrize("time", ["infinity", "-infinity", "4000-01-01 BC", "20000-01-01"])
+@pytest.mark.parametrize("column", ["run_at", "expires_at"])
+def test_a_time_that_nobody_can_read_is_refused(arena: Arena, column: str, time: str) -> None:
+    with pytest.raises(psycopg.Error, match="out of range"):
+        arena.attacker.sql(f"insert into zmesh.invocations (function, {column}) values ('echo', %s)", time)

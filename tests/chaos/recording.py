@@ -29,7 +29,7 @@ class RecordingSandbox:
         os.close(self._file)
 
     def report(self) -> Report:
-        return Report("full", "recording", [])
+        return Report("full", "recording", [], "forked")
 
     async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> Outcome:
         payload = json.loads(request.payload_json)

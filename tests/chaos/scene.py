@@ -53,6 +53,8 @@ class Scene:
         self.urls = [f"http://127.0.0.1:{port}" for port in ports]
         self.apis = [Part(lambda port=port: self._start_api(port)) for port in ports]  # type: ignore[misc]
         self.listeners = [Part(lambda: self._start_listener(LISTENERS[listener])) for _ in range(2)]
+        for api in self.apis:
+            api.process.line("listening")
         self._mishaps: list[tuple[str, Callable[[Part, Part], object]]] = []
 
     def _start_api(self, port: int) -> Process:

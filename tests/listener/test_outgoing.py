@@ -119,14 +119,14 @@ async def test_a_name_that_changes_its_address_is_looked_up_once(monkeypatch: py
     """First it is public, then it is ours: what was checked is what is connected to."""
     answers, connected = ["203.0.114.1", "127.0.0.1"], []
 
-    async def getaddrinfo(host: Any, port: Any, **_: Any) -> list[Any]:
+    def getaddrinfo(host: Any, port: Any, **_: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers.pop(0), port))]
 
     async def open_connection(host: str, *_: Any, **__: Any) -> Any:
         connected.append(host)
         raise ConnectionRefusedError("refused by the test")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(asyncio, "open_connection", open_connection)
     with pytest.raises(NotSent, match="cannot be reached"):
         await send("http://rebinding.example/", networks=[])

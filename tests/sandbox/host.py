@@ -84,7 +84,7 @@ class SandboxHost:
         return (
             1
             + (settings.mode == "user_namespace")
-            + settings.native
+            + 2 * settings.native  # the Python that is forked, and what makes supervisors
             + len(of_node._data_bytes.keys() | of_node._booting.keys())
         )
 

@@ -124,6 +124,20 @@ def test_runs_wait_for_a_template_that_starts_again(own_host: Host) -> None:
     assert [run.result(20).result_json for run in runs] == ["1"] * 8
 
 
+def test_killing_the_program_that_makes_supervisors_fails_no_later_run(own_host: Host) -> None:
+    makers = [pid for pid in descendants(own_host.process.pid) if name_of(pid).startswith("supervisor")]
+    if not makers:
+        pytest.skip("only runs that are forked have supervisors of a program's")
+    template = own_host.state()["template"]
+
+    os.kill(makers[0], signal.SIGKILL)
+    wait_until(lambda: own_host.state()["template"] not in (template, None))
+
+    assert [own_host.value("python", "return 1") for _ in range(6)] == [1] * 6
+    assert own_host.value("javascript", "return 1;") == 1
+    own_host.assert_clean()
+
+
 def test_killing_a_supervisor_ends_its_run_alone(own_host: Host) -> None:
     idle = set(descendants(own_host.process.pid))
     victim = own_host.begin("python", DAEMON.replace("50", "40"), limits=LONG)

@@ -107,7 +107,7 @@ def test_a_run_sees_no_process_but_its_own(host: Host) -> None:
         host,
         """
         try:
-            return [open(f"/proc/{pid}/comm").read() for pid in os.listdir("/proc") if pid.isdigit()]
+            return [pid for pid in os.listdir("/proc") if pid.isdigit()]
         except PermissionError:
             return "denied"
         """,

@@ -16,7 +16,7 @@ WITH_NAMESPACES = ("root", "user_namespace")
 
 
 def test_runs_are_forked_where_the_native_code_was_built(kind: str, host: Host) -> None:
-    built = os.path.exists(native.NODE_ADDON) and kind in WITH_NAMESPACES
+    built = native.is_built() and kind in WITH_NAMESPACES
 
     assert host.report.node == ("forked" if built else "started"), host.report.gaps
 

@@ -97,6 +97,15 @@ def test_tries_become_rarer_and_end(database: Database, project: TestProject) ->
     assert max(waits) <= 1.25 * 21600
 
 
+def test_one_of_which_nothing_is_ever_heard_comes_to_an_end(database: Database, project: TestProject) -> None:
+    id = ended(database, project)
+    for _ in range(12):
+        assert len(claim(database)) == 1
+        database.rows("update zmesh.callbacks set next_attempt_at = zmesh.now()")
+    assert claim(database) == []
+    assert database.row("select status from zmesh.callbacks where invocation_id = %s", id)["status"] == "failed"
+
+
 def test_one_that_is_of_no_use_is_given_up_at_once(database: Database, project: TestProject) -> None:
     ended(database, project)
     [due] = claim(database)

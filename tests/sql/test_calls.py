@@ -178,6 +178,24 @@ def test_a_chain_of_functions_that_enqueue_each_other_ends_unless_they_take_thei
     assert inserted_by_run(database, project, run, "2 seconds")["generation"] == 0
 
 
+def test_a_circle_by_way_of_a_table_ends_as_well(database: Database, project: TestProject) -> None:
+    database.rows("update zmesh.settings set max_generations = 1")
+    database.rows("create table orders (n int)", url=project.url)
+    database.rows("select zmesh.on_change('orders', 'a', '{INSERT}')", url=project.url)
+    listener, [run] = running(database, project)
+
+    def change(by: UUID) -> None:
+        url = f"{project.url}?options=-c%20zmesh.invocation_id%3D{by}"
+        database.rows("insert into orders values (1)", url=url)
+
+    change(run)
+    [second] = claimed(database, listener, 1)
+    assert database.invocation(second)["parent_id"] == run
+    with pytest.raises(psycopg.DatabaseError, match="invocation number 3 in a chain"):
+        change(second)
+    assert database.value("select count(*) from orders", url=project.url) == 1
+
+
 def test_what_was_inserted_for_a_run_that_has_ended_has_no_parent(database: Database, project: TestProject) -> None:
     [run] = database.enqueue(project, "a")
     row = inserted_by_run(database, project, run)

@@ -163,6 +163,10 @@ def test_what_ends_is_kept_by_time_and_goes_when_it_is_old(database: Database) -
     assert len(database.enqueue(project, idempotency_key="once")) == 1
 
 
+def test_there_is_a_partition_for_clients_whose_clock_is_a_day_behind(database: Database) -> None:
+    assert database.value("select min(starts_at) <= zmesh.now() - interval '1 day' from zmesh.periods")
+
+
 def test_maintenance_runs_once_a_minute_whoever_calls(database: Database) -> None:
     database.stop_clock("2030-03-01 12:00Z")
     assert [database.value("select zmesh.maintain()") for _ in range(2)] == [True, False]

@@ -211,6 +211,32 @@ def test_a_clock_set_back_repeats_nothing_and_waits_for_nothing(database: Databa
     assert times == ["12:10", "12:20", "12:30", "12:40", "00:00"]
 
 
+def test_a_schedule_that_cannot_fire_any_more_is_paused_and_holds_up_no_other(
+    database: Database, project: TestProject
+) -> None:
+    """As after an update of the system that took the time zone away."""
+    gone = schedule(database, project, name="gone", timezone="Asia/Tokyo")
+    for n in range(3):
+        schedule(database, project, name=f"good {n}")
+    with database.connect() as connection:
+        connection.execute("set session_replication_role = replica")  # no trigger checks it
+        connection.execute("update zmesh.schedules set timezone = 'Asia/Edo' where id = %s", [gone])
+    tick_at(database, "12:10", "12:20")
+    assert fired(database) == 3
+    assert runs(database).count("12:20 skipped_overlap") == 3
+    [failure] = database.rows("select * from zmesh.schedule_runs where outcome = 'skipped_failed'", url=project.url)
+    assert failure["schedule_id"] == gone
+    assert failure["error"] == 'time zone "Asia/Edo" not recognized'
+    again = "update zmesh.schedules set enabled = true where name = 'gone'"
+    with pytest.raises(psycopg.Error, match="Asia/Edo"):
+        database.rows(again, url=project.url)
+    database.rows(again.replace("true", "true, timezone = 'Asia/Tokyo'"), url=project.url)
+    tick_at(database, "12:30")
+    assert database.value(
+        "select outcome from zmesh.schedule_runs where schedule_id = %s and due_at = zmesh.now()", gone
+    )
+
+
 def test_an_idle_clock_writes_nothing(database: Database, project: TestProject) -> None:
     schedule(database, project)
     tick_at(database, "12:02")

@@ -125,3 +125,18 @@ def test_the_shares_of_an_alias_are_of_versions_there_are_and_add_up_to_all(data
     with pytest.raises(psycopg.errors.UniqueViolation):
         database.rows("select zmesh.set_alias(%s, 'live', '{1,1}', '{50,50}')", function)
     assert database.rows("select * from zmesh.function_aliases") == []
+
+
+def test_one_session_inserts_with_and_without_a_version_by_turns(database: Database) -> None:
+    project, function = three_versions(database)
+    set_alias(database, function, "stable", v1=100)
+    parent = database.enqueue(project)[0]
+    database.claim(database.listener())
+    columns: list[Row] = [{}, {"version": 2}, {"alias": "stable"}, {"idempotency_key": "a"}, {"parent_id": parent}]
+    with database.connect(project.url) as connection:
+        for n, given in enumerate([*columns, *columns, *reversed(columns)]):
+            values = {"function": "greet", **given, **({"idempotency_key": f"k{n}"} if n % 2 else {})}
+            marks = ", ".join(["%s"] * len(values))
+            query = f"insert into zmesh.invocations ({', '.join(values)}) values ({marks})"
+            connection.execute(query.encode(), list(values.values()))
+    assert database.value("select count(*) from zmesh.queue where pinned") == 6

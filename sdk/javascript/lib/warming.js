@@ -9,7 +9,7 @@ const statements = require('./statements.js');
 
 const MODULES = `assert async_hooks buffer child_process crypto dns events fs/promises http https net os path querystring
   stream/promises timers/promises tls url util zlib`;
-const TIMES = 3; // the first run compiles, the next ones settle what V8 learns of types
+const TIMES = 12; // the first run compiles, the next ones settle what V8 learns of types
 const CODES = [
   'exports.handler = async (payload, zmesh) => { console.log(payload, zmesh.env); return payload; };',
   'exports.handler = () => { throw new TypeError("rehearsed"); };',

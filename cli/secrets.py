@@ -1,0 +1,72 @@
+"""`zmesh secrets`: list, set and delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from cli.asking import ask_secret
+from cli.client import Client, quoted
+from cli.connecting import connected, find_function
+from cli.output import ago, output_option, print_json, print_table, style
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group()
+def secrets() -> None:
+    """Give functions values that nobody sees again."""
+
+
+def function_option(command: Command) -> Command:
+    """Adds --function."""
+    return click.option("--function", help="Of this function only. Default: of every function of the project.")(command)
+
+
+def _path(client: Client, function: str | None) -> str:
+    return "/secrets" if function is None else f"/functions/{find_function(client, function)['id']}/secrets"
+
+
+@secrets.command("list")
+@function_option
+@output_option
+@connected
+def list_secrets(client: Client, function: str | None, output: str) -> None:
+    """List the names. Values are shown to nobody."""
+    found = list(client.items(_path(client, function)))
+    if output == "json":
+        print_json(found)
+        return
+    rows = [[secret["name"], ago(secret["updated_at"])] for secret in found]
+    print_table(("secret", "set"), rows, "No secrets yet. Set one: zmesh secrets set NAME")
+
+
+@secrets.command("set")
+@click.argument("name")
+@function_option
+@output_option
+@connected
+def set_secret(client: Client, name: str, function: str | None, output: str) -> None:
+    """Set a secret. Its value is asked for, or read from standard input; it counts from the next run on."""
+    path = _path(client, function)
+    secret = client.call("PUT", f"{path}/{quoted(name)}", {"value": ask_secret("Value")}).body
+    if output == "json":
+        print_json(secret)
+    else:
+        click.echo(f"set {style(name, bold=True)}")
+
+
+@secrets.command("delete")
+@click.argument("name")
+@function_option
+@output_option
+@connected
+def delete(client: Client, name: str, function: str | None, output: str) -> None:
+    """Delete a secret."""
+    client.call("DELETE", f"{_path(client, function)}/{quoted(name)}")
+    if output == "json":
+        print_json({"action": "deleted", "name": name})
+    else:
+        click.echo(f"deleted {name}")

@@ -1,0 +1,89 @@
+"""Seals everything anew with the first key, so that the others can be given up; as an administrator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from sql import secrets
+from sql.accounts import password_purpose
+from sql.callbacks import signing_purpose
+from sql.sealing import Sealer
+from sql.webhooks import secret_purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A column of sealed texts. The query gives a row's key, the text, and what its purpose is made of."""
+
+    table: str
+    key: str
+    column: str
+    query: str
+    purpose: Callable[..., str]
+
+
+PLACES = (
+    Place(
+        "project_databases",
+        "project_id",
+        "sealed_password",
+        "select d.project_id, d.sealed_password, p.role_name"
+        "  from zmesh.project_databases d join zmesh.projects p on p.id = d.project_id",
+        password_purpose,
+    ),
+    Place("webhooks", "id", "sealed_secret", "select id, sealed_secret, id from zmesh.webhooks", secret_purpose),
+    Place(
+        "webhooks",
+        "id",
+        "sealed_previous_secret",
+        "select id, sealed_previous_secret, id from zmesh.webhooks",
+        secret_purpose,
+    ),
+    Place(
+        "signing_secrets",
+        "project_id",
+        "sealed_secret",
+        "select project_id, sealed_secret, project_id from zmesh.signing_secrets",
+        signing_purpose,
+    ),
+    Place(
+        "signing_secrets",
+        "project_id",
+        "sealed_previous_secret",
+        "select project_id, sealed_previous_secret, project_id from zmesh.signing_secrets",
+        signing_purpose,
+    ),
+    Place(
+        "secrets",
+        "id",
+        "sealed",
+        "select id, sealed, project_id, function_id, name from zmesh.secrets",
+        secrets.purpose,
+    ),
+)
+
+
+def reseal(connection: psycopg.Connection, sealer: Sealer) -> int:
+    """Seal anew what another key sealed; returns how much.
+
+    Everything else may go on meanwhile: a value that changes under our hands stays as it has become.
+    Raises SealingError for what no key opens.
+    """
+    return sum(_reseal(connection, sealer, place) for place in PLACES)
+
+
+def _reseal(connection: psycopg.Connection, sealer: Sealer, place: Place) -> int:
+    update = sql.SQL("update zmesh.{table} set {column} = %s where {key} = %s and {column} = %s").format(
+        table=sql.Identifier(place.table), column=sql.Identifier(place.column), key=sql.Identifier(place.key)
+    )
+    count = 0
+    for key, sealed, *parts in connection.execute(place.query.encode()).fetchall():
+        if sealed is not None and not sealer.is_current(sealed):
+            purpose = place.purpose(*parts)
+            anew = sealer.seal(sealer.open(sealed, purpose), purpose)
+            count += connection.execute(update, (anew, key, sealed)).rowcount
+    return count

@@ -1,0 +1,46 @@
+create or replace function zmesh.set_secret(p_project_id uuid, p_function_id uuid, p_name text, p_sealed bytea)
+returns zmesh.secrets
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_secret zmesh.secrets;
+begin
+    perform from zmesh.projects where id = p_project_id for share;
+    if p_function_id is not null
+       and not exists (select from zmesh.functions where id = p_function_id and project_id = p_project_id) then
+        perform zmesh.fail('ZM404', 'function does not exist');
+    end if;
+    insert into zmesh.secrets (project_id, function_id, name, sealed, created_at, updated_at)
+    values (p_project_id, p_function_id, p_name, p_sealed, zmesh.now(), zmesh.now())
+    on conflict (project_id, function_id, name) do update
+        set sealed = excluded.sealed, updated_at = excluded.updated_at
+    returning * into v_secret;
+    if (select count(*) from zmesh.secrets
+         where project_id = p_project_id and function_id is not distinct from p_function_id) > 100 then
+        perform zmesh.fail('ZM422', 'there are 100 secrets already', 'Delete one, or put several values into one.');
+    end if;
+    return v_secret;
+end $$;
+comment on function zmesh.set_secret(uuid, uuid, text, bytea) is
+    'Sets a secret of a function, or with null of all functions of the project, to a value that is sealed already.';
+
+create or replace function zmesh.delete_secret(p_project_id uuid, p_function_id uuid, p_name text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from zmesh.secrets
+     where project_id = p_project_id and function_id is not distinct from p_function_id and name = p_name;
+    return found;
+end $$;
+comment on function zmesh.delete_secret(uuid, uuid, text) is 'Deletes a secret; returns whether there was one.';
+
+create or replace function zmesh.secrets_of(p_project_ids uuid[], p_function_ids uuid[])
+returns table (for_function uuid, project_id uuid, function_id uuid, name text, sealed bytea)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return query
+        select w.function_id, s.project_id, s.function_id, s.name, s.sealed
+          from unnest(p_project_ids, p_function_ids) w (project_id, function_id)
+          join zmesh.secrets s
+            on s.project_id = w.project_id and (s.function_id is null or s.function_id = w.function_id);
+end $$;
+comment on function zmesh.secrets_of(uuid[], uuid[]) is
+    'What runs of these functions get, still sealed: read anew for each claim, so a new value counts at once.';
