@@ -15,7 +15,7 @@ from cli.history import logs
 from cli.invoking import invoke
 from cli.output import ago, output_option, print_code, print_json, print_table, style
 from cli.settings import settings_of, settings_options
-from cli.versions import DIFF_COLOURS, alias, diff, rollback, version_of, versions
+from cli.versions import DIFF_COLOURS, alias, diff, rollback, tell_of_live, version_of, versions
 
 NOT_SETTINGS = ("project_id", "code", "env_vars", "created_at", "updated_at", "revision")
 ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_black"}
@@ -53,6 +53,8 @@ def deploy_files(client: Client, files: tuple[Path, ...], name: str | None, outp
         return
     for deployment in done:
         _show_deployment(deployment)
+        if "code" in deployment.changed:
+            tell_of_live(client, deployment.after)
 
 
 @functions.command("update")
@@ -81,6 +83,13 @@ def _described(deployment: Deployment) -> dict[str, Any]:
     }
 
 
+def _text(value: Any) -> str:
+    """A setting as people read it."""
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return "none" if value is None else str(value)
+
+
 def _show_deployment(deployment: Deployment) -> None:
     before, after = deployment.before, deployment.after
     action = style(deployment.action, fg=ACTION_COLOURS[deployment.action])
@@ -92,7 +101,7 @@ def _show_deployment(deployment: Deployment) -> None:
             names = [k for k in after[key] if before[key].get(k) != after[key][k]]
             click.echo(f"  variables set: {', '.join(names)}")  # not their values: those may be secrets
         elif key != "code":
-            click.echo(f"  {key}: {before[key]} → {after[key]}")
+            click.echo(f"  {key}: {_text(before[key])} → {_text(after[key])}")
     for line in deployment.diff():
         click.echo(style(f"  {line}", fg=DIFF_COLOURS.get(line[:1])))
 
@@ -140,8 +149,7 @@ def show(client: Client, name: str, version: int | None, output: str) -> None:
     if function["auth"] == "none":
         facts.append(("public URL", f"{client.connection.url}/api/functions/{function['id']}"))
     for key, value in facts:
-        text = ", ".join(value) if isinstance(value, list) else "" if value is None else value
-        click.echo(f"{style(f'{key:<24}', dim=True)}{text}".rstrip())
+        click.echo(f"{style(f'{key:<24}', dim=True)}{_text(value)}".rstrip())
     click.echo()
     print_code(function["code"], function["language"])
 

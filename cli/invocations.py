@@ -191,4 +191,4 @@ def retry(client: Client, ids: tuple[str, ...], everything: bool, output: str, *
     if output == "json":
         print_json(retried)
     else:
-        click.echo(f"{len(retried)} invocations are tried again")
+        click.echo(f"tried again: {len(retried)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,6 +76,7 @@ def rollback(client: Client, name: str, version: int, output: str) -> None:
         click.echo(
             f"{style(restored['slug'], bold=True)} is now what version {version} was, as version {restored['version']}."
         )
+        tell_of_live(client, restored)
 
 
 @click.command("diff")
@@ -106,6 +107,15 @@ def diff(client: Client, name: str, before: int | None, after: int | None, outpu
 @click.group("alias")
 def alias() -> None:
     """Name versions, with a share of the invocations each."""
+
+
+def tell_of_live(client: Client, function: Mapping[str, Any]) -> None:
+    """What a person should know who has just changed the code: callers may not get it yet."""
+    for found in client.items(f"/functions/{function['id']}/aliases"):
+        if found["name"] == "live" and found["versions"] != {str(function["version"]): 100}:
+            slug, version = function["slug"], function["version"]
+            progress(f"Callers of {slug} get the alias live: {_shares(found)}.")
+            progress(f"To give all of them this one: zmesh functions alias set {slug} live {version}")
 
 
 @alias.command("list")

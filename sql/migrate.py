@@ -122,8 +122,20 @@ def _hand_over_projects(connection: psycopg.Connection) -> None:
         " where n.nspowner <> 'zmesh_provisioner'::regrole"
     ).fetchall()
     for role, schema in made_by_others:
-        connection.execute(sql.SQL("grant {} to zmesh_provisioner with admin option").format(sql.Identifier(role)))
-        connection.execute(sql.SQL("alter schema {} owner to zmesh_provisioner").format(sql.Identifier(schema)))
+        names = {
+            "role": sql.Identifier(role),
+            "schema": sql.Identifier(schema),
+            "database": sql.Identifier(connection.info.dbname),
+        }
+        for statement in (
+            "grant {role} to zmesh_provisioner with admin option",
+            "alter schema {schema} owner to zmesh_provisioner",
+            "revoke all on database {database} from {role}",
+            "set local role zmesh_provisioner",
+            "grant connect, temporary on database {database} to {role}",  # what it gave it can take back
+            "reset role",
+        ):
+            connection.execute(sql.SQL(statement).format(**names))
 
 
 def _let_platform_go_first(connection: psycopg.Connection) -> None:
@@ -145,8 +157,9 @@ def _try_to_install_pg_cron(connection: psycopg.Connection) -> None:
     """Install the extension where pg_cron works in this database and we may; else listeners are the clock."""
     here = connection.execute(
         "select from pg_available_extensions where name = 'pg_cron' and installed_version is null"
-        " and current_setting('cron.database_name', true) = current_database()"
-        " and (select rolsuper from pg_roles where rolname = current_user)"
+        # Only a superuser may read that setting: the others must not even ask.
+        " and case when (select rolsuper from pg_roles where rolname = current_user)"
+        "          then current_setting('cron.database_name', true) = current_database() end"
     ).fetchone()
     if here is not None:
         connection.execute("create extension pg_cron")

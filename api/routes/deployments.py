@@ -31,7 +31,7 @@ LARGEST_DEPLOYMENT = 32 * MIB
     summary="Deploy functions",
     guards=[role("developer")],
     status_code=200,
-    responses=problems(403, 409, 412, 413, 422),
+    responses=problems(403, 404, 409, 412, 413, 422),
 )
 async def deploy(
     request: CallerRequest, database: NamedDependency[Database], data: JSONBody[Deployment]
@@ -90,7 +90,7 @@ def _located(problem: Problem, name: str, index: int) -> Problem:
     return Problem(
         problem.status,
         problem.code,
-        f'"{name}": {problem.detail} Nothing was deployed.',
+        f'"{name}": {problem.detail.rstrip(".")}. Nothing was deployed.',
         problem.hint,
         errors=[{**error, "field": f"functions.{index}.{error['field']}"} for error in problem.errors],
         headers=problem.headers,

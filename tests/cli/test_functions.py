@@ -161,7 +161,7 @@ def test_versions_are_compared_pinned_and_rolled_out_by_an_alias(platform: Platf
     platform.zmesh("functions", "deploy", str(path))
     platform.zmesh("functions", "alias", "set", "rolled", "live", "1")
     path.write_text("def handler(payload, zmesh):\n    return 2\n")
-    platform.zmesh("functions", "deploy", str(path))
+    assert "version 2" in platform.zmesh("functions", "deploy", str(path), "--output", "table")
     compared = platform.zmesh("functions", "diff", "rolled", "--output", "table")
     assert "-    return 1\n+    return 2" in compared
     assert compared == platform.zmesh("functions", "diff", "rolled", "1", "2", "--output", "table")

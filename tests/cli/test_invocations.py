@@ -15,7 +15,6 @@ from tests.platform import ZMESH, Platform, clean_environment, eventually
 GATED = """
 import time
 def handler(payload, zmesh):
-    zmesh.db.query("create table if not exists gates (name text)")
     print("before the gate")
     while not zmesh.db.select("gates", "name = %s", [payload["gate"]]):
         time.sleep(0.05)
@@ -23,7 +22,6 @@ def handler(payload, zmesh):
 """
 FLAKY = """
 def handler(payload, zmesh):
-    zmesh.db.query("create table if not exists switches (is_on bool)")
     if not zmesh.db.select("switches"):
         raise ConnectionError(f"no connection to {payload['host']}")
     return "fine"
@@ -47,6 +45,13 @@ def running(platform: Platform, *arguments: str) -> Iterator[subprocess.Popen[st
 def lines(process: subprocess.Popen[str]) -> Iterator[str]:
     assert process.stdout is not None
     yield from process.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tables(running_platform: Platform) -> None:
+    """Made once: runs that each make one at the same moment would fail."""
+    running_platform.sql("create table gates (name text)")
+    running_platform.sql("create table switches (is_on bool)")
 
 
 def open_gate(platform: Platform, name: str) -> None:
