@@ -2,6 +2,7 @@
 # make test    every check and test
 # make attack  the attacks on the sandbox's limits: long, and they load the machine
 # make chaos   the test that kills everything at random, for CHAOS_SECONDS (300)
+# make fuzz-api  requests made of the OpenAPI document, for FUZZ_SECONDS (600)
 # make bench   a no-op over HTTP beside the bare round trip to PostgreSQL
 # make bench-queue  our queue and those of others, side by side
 # make lock    resolve the Python dependencies anew
@@ -26,7 +27,7 @@ PROJECT := pyproject.toml hatch_build.py sdk/javascript/package-lock.json
 LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --upgrade
 
-.PHONY: up test attack chaos lint bench bench-queue lock wheel clean dev system-packages
+.PHONY: up test attack fuzz-api chaos lint bench bench-queue lock wheel clean dev system-packages
 
 up: $(VENV)/.runtime
 	@exec $(BIN)/zmesh dev $(ARGS)
@@ -36,6 +37,9 @@ test: dev system-packages lint
 
 attack: dev
 	@$(BIN)/pytest tests/sandbox/test_attacks.py tests/attacks $(ARGS)
+
+fuzz-api: dev
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/pytest -s --timeout 0 tests/api/test_fuzz.py $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check

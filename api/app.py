@@ -15,7 +15,7 @@ from litestar.di import Provide
 from litestar.plugins.pydantic import PydanticPlugin
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
-from litestar.types import ControllerRouterHandler
+from litestar.types import ControllerRouterHandler, Message, Scope
 from pydantic import BaseModel
 
 from api.auth import Access
@@ -153,12 +153,22 @@ def create_app(parts: Parts) -> Litestar:
         exception_handlers=HANDLERS,
         request_class=JsonRequest,
         request_max_body_size=LARGEST_BODY,
+        before_send=[_allow_every_method],
         # Python values, not JSON ones: texts that are JSON already go out as they are.
         type_encoders={BaseModel: lambda model: model.model_dump()},
         plugins=[PydanticPlugin(validate_strict=True)],  # "5" is no number and 1 is no boolean
         openapi_config=OPENAPI,
         logging_config=None,
     )
+
+
+async def _allow_every_method(message: Message, scope: Scope) -> None:
+    """Litestar answers OPTIONS with the methods of the first handler of a path only."""
+    if message["type"] == "http.response.start" and scope.get("method") == "OPTIONS" and message["status"] == 204:
+        routes = scope["litestar_app"].routes
+        methods = {m for route in routes if route.path_format == scope["path_template"] for m in route.methods}
+        headers = [(name, value) for name, value in message["headers"] if name.lower() != b"allow"]
+        message["headers"] = [*headers, (b"allow", ", ".join(sorted(methods)).encode())]
 
 
 def _console() -> list[ControllerRouterHandler]:

@@ -1,4 +1,5 @@
-"""A no-op function over HTTP, in both languages, beside the bare PostgreSQL round trip of the same minute.
+"""A no-op function over HTTP, in both languages, beside the bare PostgreSQL round trip of the same minute, and beside
+the same function with one query to its database.
 
 python -m bench.http_noop [--rounds N] [--callers N]
 """
@@ -25,6 +26,10 @@ FUNCTIONS = {
     "python": "def handler(payload, zmesh):\n    return payload\n",
     "javascript": "exports.handler = async (payload) => payload;\n",
 }
+WITH_QUERY = {
+    "python": "def handler(payload, zmesh):\n    return zmesh.db.query_one('select 1 as one')\n",
+    "javascript": "exports.handler = async (payload, zmesh) => await zmesh.db.queryOne('select 1 as one');\n",
+}
 
 
 def percentile(seconds: list[float], share: float) -> float:
@@ -34,12 +39,12 @@ def percentile(seconds: list[float], share: float) -> float:
 
 async def sequential(platform: Platform, rounds: int) -> dict[str, list[float]]:
     """One in flight: seconds of each call, by side."""
-    seen: dict[str, list[float]] = {"floor": [], **{language: [] for language in FUNCTIONS}}
     caller = await Caller.connect(platform.url)
     async with Floor(platform.database_url) as floor:
         sides: dict[str, Callable[[], Awaitable[float]]] = {"floor": floor.round_trip}
-        for language in FUNCTIONS:
-            sides[language] = lambda language=language: call(caller, platform, language)  # type: ignore[misc]
+        for slug in (*(f"noop-{name}" for name in FUNCTIONS), *(f"query-{name}" for name in WITH_QUERY)):
+            sides[slug] = lambda slug=slug: call(caller, platform, slug)  # type: ignore[misc]
+        seen: dict[str, list[float]] = {side: [] for side in sides}
         for block in range(BLOCKS + 1):  # the first warms up and does not count
             for side, act in sides.items():
                 timings = [await act() for _ in range(rounds // BLOCKS)]
@@ -49,22 +54,21 @@ async def sequential(platform: Platform, rounds: int) -> dict[str, list[float]]:
     return seen
 
 
-async def call(caller: Caller, platform: Platform, language: str) -> float:
+async def call(caller: Caller, platform: Platform, slug: str) -> float:
     """Seconds of one call that must succeed."""
     started = time.perf_counter()
-    path = f"/api/functions/noop-{language}"
-    status, body = await caller.post(path, {"x-api-key": platform.api_key}, {"n": 1})
+    status, body = await caller.post(f"/api/functions/{slug}", {"x-api-key": platform.api_key}, {"n": 1})
     if status != 200:
         raise RuntimeError(f"{status}: {body[:300]!r}")
     return time.perf_counter() - started
 
 
-async def concurrent(platform: Platform, language: str, callers: int, calls: int) -> tuple[float, list[float]]:
+async def concurrent(platform: Platform, slug: str, callers: int, calls: int) -> tuple[float, list[float]]:
     """Calls per second with many callers, and the seconds of each."""
     connections = [await Caller.connect(platform.url) for _ in range(callers)]
 
     async def work(caller: Caller) -> list[float]:
-        return [await call(caller, platform, language) for _ in range(calls // callers)]
+        return [await call(caller, platform, slug) for _ in range(calls // callers)]
 
     started = time.perf_counter()
     seconds = [s for part in await asyncio.gather(*map(work, connections)) for s in part]
@@ -78,18 +82,20 @@ async def measure(platform: Platform, rounds: int, callers: int, console: Consol
     one = await sequential(platform, rounds)
     floor = statistics.median(one["floor"]) * 1000
     table = Table(title=f"No-op over HTTP, one in flight, {rounds} calls each, in turns")
-    for column in ("side", "p50 ms", "p99 ms", "p50 against the floor"):
+    for column in ("side", "p50 ms", "p99 ms", "p50 against the floor", "query, ms more"):
         table.add_column(column, justify="left" if column == "side" else "right")
     for side, seconds in one.items():
         p50 = percentile(seconds, 0.5)
-        table.add_row(side, f"{p50:.2f}", f"{percentile(seconds, 0.99):.2f}", f"{p50 / floor:.2f} ×")
+        noop = one.get(side.replace("query", "noop"), [])
+        more = f"{p50 - percentile(noop, 0.5):.2f}" if side.startswith("query") else ""
+        table.add_row(side, f"{p50:.2f}", f"{percentile(seconds, 0.99):.2f}", f"{p50 / floor:.2f} ×", more)
     console.print(table)
     table = Table(title=f"No-op over HTTP, {callers} callers")
     for column in ("language", "per second", "p50 ms", "p99 ms"):
         table.add_column(column, justify="left" if column == "language" else "right")
     for language in FUNCTIONS:
-        await concurrent(platform, language, callers, callers * 2)
-        rate, seconds = await concurrent(platform, language, callers, max(rounds, callers * 5))
+        await concurrent(platform, f"noop-{language}", callers, callers * 2)
+        rate, seconds = await concurrent(platform, f"noop-{language}", callers, max(rounds, callers * 5))
         table.add_row(language, f"{rate:.0f}", f"{percentile(seconds, 0.5):.1f}", f"{percentile(seconds, 0.99):.1f}")
     console.print(table)
 
@@ -105,8 +111,9 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="zmesh-bench-") as folder,
         zmesh_dev(Path(folder), "--no-examples") as platform,
     ):
-        for language, code in FUNCTIONS.items():
-            platform.deploy(f"noop-{language}", code, language)
+        for kind, functions in (("noop", FUNCTIONS), ("query", WITH_QUERY)):
+            for language, code in functions.items():
+                platform.deploy(f"{kind}-{language}", code, language)
         asyncio.run(measure(platform, options.rounds, options.callers, console))
 
 

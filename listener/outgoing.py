@@ -17,8 +17,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LARGEST_HEAD = 65536
 INTERIM = range(100, 200)
 AS_THEY_ARE = "%:/?#[]@!$&'()*+,;="
-# Global by the registry, yet ways around: translation to, and tunnels into, IPv4.
-ROUNDABOUT = [ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]
+# Global by the registry, or by the library, yet ways around: translation to, and tunnels into, IPv4; sites of old.
+ROUNDABOUT = [
+    ipaddress.ip_network(text)
+    for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "192.88.99.0/24", "fec0::/10", "3fff::/20")
+]
 
 
 # Of their own, and many: a name whose server does not answer holds a thread for longer than anybody waits.

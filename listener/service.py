@@ -42,6 +42,7 @@ LEAVE_SECONDS = 3.0
 POLLS_SECONDS = (0.02, 0.1, 0.5, 1.0)
 RETRY_SECONDS = 1.0
 RENEWALS_PER_LEASE = 5
+RENEWALS_APART_SECONDS = 0.05  # everybody can notify, as often as he likes
 DATABASE_TROUBLE = (psycopg.Error, PoolTimeout, DomainError)
 
 
@@ -136,6 +137,7 @@ class Listener:
                 await asyncio.sleep(min(RETRY_SECONDS, pause))
             else:
                 await self._pause(self._wakeups.cancels, pause)
+                await asyncio.sleep(RENEWALS_APART_SECONDS)
 
     async def _guard_lease(self) -> None:
         """Stop the runs when the lease ends, whatever the database or the connection to it is doing."""
@@ -290,6 +292,7 @@ class Listener:
             log.warning("took %d invocations from listeners that stopped", taken)
             self._wakeups.jobs.set()
         if expired:
+            self._wakeups.jobs.set()  # they stood before others
             log.info("%d invocations were not started in time", expired)
 
     async def _watch(self) -> None:

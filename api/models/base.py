@@ -45,6 +45,11 @@ Name = Annotated[Text, Field(min_length=1, max_length=100, description="Unique i
 RawJson = Annotated[Any, WithJsonSchema({"description": "Any JSON value."})]
 
 
+def matching(regex: str, **more: Any) -> Any:
+    """A field of this pattern; after a validator of ours, pydantic would not put it into the schema by itself."""
+    return Field(pattern=regex, json_schema_extra={"pattern": regex}, **more)
+
+
 class Model(BaseModel):
     """Unknown fields are errors, so that a misspelt one does not pass unnoticed."""
 

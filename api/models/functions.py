@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.models.base import LEFT_OUT, Change, Model, Name, Text
+from api.models.base import LEFT_OUT, Change, Model, Name, Text, matching
 
 LARGEST_CODE = 1024 * 1024
 LARGEST_ENVIRONMENT = 64 * 1024
@@ -33,18 +33,16 @@ def _distinct(items: list[str]) -> list[str]:
     return list(dict.fromkeys(items))
 
 
-EntryPoint = Annotated[
-    Text, Field(pattern=r"^[A-Za-z_$][A-Za-z0-9_$]{0,99}$", description="Name of the function to call.")
-]
+EntryPoint = Annotated[Text, matching(r"^[A-Za-z_$][A-Za-z0-9_$]{0,99}$", description="Name of the function to call.")]
 Code = Annotated[Text, AfterValidator(_fits), Field(description="Source text, at most 1 MiB.")]
 Timeout = Annotated[int, Field(ge=1, le=900_000, description="Wall-clock limit; at most 15 minutes.")]
 Memory = Annotated[int, Field(ge=64, le=8192, description="Memory limit in MiB.")]
-VariableName = Annotated[Text, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+VariableName = Annotated[Text, matching(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 Environment = Annotated[
     dict[VariableName, Text], AfterValidator(_is_small), Field(description="What the code finds in zmesh.env.")
 ]
 Description = Annotated[Text, Field(max_length=1000, description="What the function is for.")]
-Tag = Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,49}$")]
+Tag = Annotated[Text, matching(r"^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,49}$")]
 Tags = Annotated[list[Tag], AfterValidator(_distinct), Field(max_length=20, description="Words to find it by.")]
 Auth = Annotated[
     Literal["api_key", "jwt", "none"],
@@ -56,7 +54,7 @@ Methods = Annotated[
     AfterValidator(_distinct),
     Field(min_length=1, max_length=7, description="What the public route takes."),
 ]
-Origin = Annotated[Text, Field(max_length=255, pattern=r"^(\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]-]+)$")]
+Origin = Annotated[Text, matching(r"^(\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]-]+)$", max_length=255)]
 Origins = Annotated[
     list[Origin],
     AfterValidator(_distinct),

@@ -21,7 +21,12 @@ async def _present(database: Database, request: CallerRequest) -> SigningSecret 
     return await database.read(lambda c: callbacks.find_secret(c, project_id))
 
 
-@get("/callbacks/secret", operation_id="getSigningSecret", summary="Read about the callbacks' secret")
+@get(
+    "/callbacks/secret",
+    operation_id="getSigningSecret",
+    summary="Read about the callbacks' secret",
+    responses=problems(),
+)
 async def get_secret(request: CallerRequest, database: NamedDependency[Database]) -> SigningSecretDetails:
     """Without the secret: that is shown when it is made."""
     present = await _present(database, request)

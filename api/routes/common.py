@@ -39,10 +39,10 @@ _MEANINGS = {
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """The failures an endpoint documents; 400, 401 and 503 are on every one."""
+    """The failures an endpoint documents; 400, 401, 403 and 503 are on every one: memberships end."""
     return {
         status: ResponseSpec(
             ProblemDetails, description=_MEANINGS[status], media_type=MEDIA_TYPE, generate_examples=False
         )
-        for status in sorted({400, 401, 503, *statuses})
+        for status in sorted({400, 401, 403, 503, *statuses})
     }

@@ -31,7 +31,7 @@ LARGEST_DEPLOYMENT = 32 * MIB
     summary="Deploy functions",
     guards=[role("developer")],
     status_code=200,
-    responses=problems(403, 409, 412, 413, 422),
+    responses=problems(403, 404, 409, 412, 413, 422),
 )
 async def deploy(
     request: CallerRequest, database: NamedDependency[Database], data: JSONBody[Deployment]

@@ -38,7 +38,8 @@ def _option(name: str, description: str, schema: Schema) -> Parameter:
 
 
 _TEXT = Schema(type=OpenAPIType.STRING)
-_TIME = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.DATE_TIME)
+# No format: generators of clients know no header that is a time.
+_TIME = Schema(type=OpenAPIType.STRING, examples=["2026-05-01T09:30:00Z"])
 OPTIONS = [
     _option("X-Zmesh-Version", "A version to run, or an alias that chooses one; else `live`, else the current.", _TEXT),
     _option(

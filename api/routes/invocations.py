@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -65,8 +66,12 @@ SourceFilter = Annotated[Source | None, QueryParameter(description="Only those t
 VersionFilter = Annotated[
     int | None, QueryParameter(ge=1, le=2**31 - 1, description="Only those of this version of the code.")
 ]
-After = Annotated[datetime | None, QueryParameter(description="Only those made at this time or later.")]
-Before = Annotated[datetime | None, QueryParameter(description="Only those made before this time.")]
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ].+")
+DATE_TIME = {"format": "date-time"}
+After = Annotated[
+    str | None, QueryParameter(description="Only those made at this time or later.", schema_extra=DATE_TIME)
+]
+Before = Annotated[str | None, QueryParameter(description="Only those made before this time.", schema_extra=DATE_TIME)]
 ErrorFilter = Annotated[
     str | None,
     QueryParameter(min_length=1, max_length=200, description="Only those whose error has this in its type or message."),
@@ -104,8 +109,8 @@ async def list_invocations(
         statuses=None if status is None else [status],
         source=source,
         version=version,
-        created_after=_aware(created_after),
-        created_before=_aware(created_before),
+        created_after=_time("created_after", created_after),
+        created_before=_time("created_before", created_before),
         error=_searchable(error),
     )
     return await _page(database, wanted, cursor, limit, logs=logs)
@@ -140,16 +145,22 @@ async def list_project_invocations(
         statuses=None if status is None else [status],
         source=source,
         version=version,
-        created_after=_aware(created_after),
-        created_before=_aware(created_before),
+        created_after=_time("created_after", created_after),
+        created_before=_time("created_before", created_before),
         error=_searchable(error),
     )
     return await _page(database, wanted, cursor, limit, logs=logs)
 
 
-def _aware(time: datetime | None) -> datetime | None:
-    """A time without a zone is one in UTC."""
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+def _time(name: str, text: str | None) -> datetime | None:
+    """A time without a zone is one in UTC. Raises Problem 422."""
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text if TIME.fullmatch(text) else "")
+    except ValueError:
+        raise invalid(name, "is no time such as 2026-05-01T09:30:00Z") from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 def _searchable(text: str | None) -> str | None:

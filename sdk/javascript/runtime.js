@@ -10,7 +10,7 @@ const { Output } = require('./lib/output.js');
 const { NotJson, toJson } = require('./lib/results.js');
 const { fromWebResponse, sendStream } = require('./lib/streaming.js');
 const { limitWorkers } = require('./lib/threads.js');
-const { Rehearsal, warm } = require('./lib/warming.js');
+const { Rehearsal, rehearseDatabase, warm } = require('./lib/warming.js');
 const { Zmesh } = require('./lib/zmesh.js');
 
 const STACK_FRAMES = 50;
@@ -55,6 +55,7 @@ function endOnce(channel, exit) {
 /** In a template, before the first fork: loads and compiles what runs need by going through some of them. */
 async function prepare() {
   warm();
+  await rehearseDatabase();
   const { stackTraceLimit } = Error;
   for (const rehearsal of Rehearsal.all()) {
     await new Promise((resolve) => serveOn(rehearsal, resolve));

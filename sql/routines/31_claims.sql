@@ -100,12 +100,13 @@ begin
                        over (partition by l.function_id order by j.priority desc, j.run_at) as turn_in_function
               from lanes l
               cross join lateral (
-                   select q.id, q.priority, q.run_at from zmesh.queue q
+                   select q.id, q.priority, q.run_at, q.expires_at from zmesh.queue q
                     where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id = l.project_id
                       and q.lane = l.lane and q.run_at >= p_horizon.ready_since
-                      and (q.expires_at is null or q.expires_at > p_now)
                     order by q.priority desc, q.run_at
                     limit greatest(least(v_each, l.free, l.function_free, l.lane_free), 0)) j
+             -- Not looked past: what has expired holds up its own lane until it is ended, not everybody's claims.
+             where j.expires_at is null or j.expires_at > p_now
         ), turns as (
             select c.id, c.free, c.running, row_number()
                        over (partition by c.project_id order by c.priority desc, c.run_at) as turn
@@ -122,14 +123,15 @@ language plpgsql as $$
 declare
     v_started uuid[];
 begin
+    -- By their ids alone: with the status, an index over all that is queued may look as good.
     with free as materialized (   -- a cancellation may hold a row: it is left to it
-        select q.id from zmesh.queue q where q.id = any (p_ids) and q.status = 'queued' for update skip locked
+        select q.id, q.status from zmesh.queue q where q.id = any (p_ids) for update skip locked
     ), started as (
         update zmesh.queue q
            set status = 'running', listener_id = p_listener, attempt = q.attempt + 1, started_at = p_now,
                version = case when q.pinned then q.version
                               else (select f.version from zmesh.functions f where f.id = q.function_id) end
-          from free where q.id = free.id
+          from free where q.id = free.id and free.status = 'queued'
         returning q.id
     )
     select coalesce(array_agg(s.id), '{}') into v_started from started s;
@@ -154,11 +156,18 @@ declare
     v_started uuid[] := '{}';
     v_round   uuid[];
     v_waited  boolean;
+    v_goal    integer;
+    v_slots   integer := (select l.slots from zmesh.listeners l where l.id = p_listener);
+    -- Anybody can say that he waits, and go on and on: in a quarter of the slots, background work goes first.
+    v_first   integer := v_slots - v_slots / 4 - (select count(*) from zmesh.queue q
+                             where q.status = 'running' and q.listener_id = p_listener and q.waited);
 begin
-    foreach v_waited in array array[true, false] loop
-        while cardinality(v_started) < p_wanted
+    for v_waited, v_goal in values (true, least(v_first, p_wanted)),
+                                   (false, least(greatest(v_first, 0) + v_slots / 4, p_wanted)),
+                                   (true, p_wanted), (false, p_wanted) loop
+        while cardinality(v_started) < v_goal
             and cardinality(zmesh.ready_projects(v_waited, 1, p_horizon.ready_since)) > 0 loop
-            v_round := zmesh.next_of(p_horizon, v_waited, p_wanted - cardinality(v_started), p_now);
+            v_round := zmesh.next_of(p_horizon, v_waited, v_goal - cardinality(v_started), p_now);
             v_round := zmesh.start(p_listener, v_round, p_now);
             exit when cardinality(v_round) = 0;
             v_started := v_started || v_round;
@@ -167,7 +176,7 @@ begin
     return v_started;
 end $$;
 comment on function zmesh.start_next(uuid, zmesh.horizon, integer, timestamptz) is
-    'Makes up to this many invocations a listener''s, those that somebody waits for before any other.';
+    'Makes up to this many invocations a listener''s, those that somebody waits for before most others.';
 
 create or replace function zmesh.look_ahead(p_horizon zmesh.horizon, p_now timestamptz) returns zmesh.horizon
 language plpgsql as $$

@@ -195,7 +195,7 @@ begin
     v_expired := array(
         select zmesh.failure(q.id, q.attempt, 'error', 'expired', 'It was not started before its expires_at.')
           from zmesh.queue q where q.status = 'queued' and q.expires_at <= zmesh.now()
-         order by q.expires_at limit 1000 for update skip locked);
+         order by q.expires_at limit 5000 for update skip locked);
     if cardinality(v_expired) > 0 then
         perform zmesh.end_attempts(v_expired);
     end if;

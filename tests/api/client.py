@@ -160,7 +160,7 @@ def standing_in(api: Api, answer: Answerer = echo) -> Iterator[list[Row]]:
 
 def _work(api: Api, answer: Answerer, jobs: list[Row], stop: threading.Event) -> None:
     database = api.database
-    listener = database.listener(100)
+    listener = database.listener(100, "1 hour")
     with psycopg.connect(database.listener_url, autocommit=True) as wakeups:
         wakeups.execute("listen zmesh_jobs")
         while not stop.is_set():

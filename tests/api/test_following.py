@@ -45,6 +45,11 @@ class Run:
         ]
         assert self._database.finish(self._listener, self.job, logs=json.dumps(lines), duration_ms=7)
 
+    def is_lost(self) -> None:
+        query = "update zmesh.listeners set lease_expires_at = zmesh.now() - interval '1 second' where id = %s"
+        self._database.rows(query, self._listener)
+        self._database.rows("select zmesh.reap()")
+
 
 @contextmanager
 def followed(api: Api, id: UUID, **headers: str) -> Iterator[Iterator[Event]]:
@@ -120,3 +125,12 @@ def test_only_the_listener_that_runs_an_invocation_writes_its_log(api: Api) -> N
     )
     assert api.database.rows("select * from zmesh.logs where invocation_id = %s", run.id) == []
     run.ends(first=1)
+
+
+def test_what_was_printed_stays_when_the_listener_is_lost(api: Api) -> None:
+    api.deploy(max_attempts=1)
+    run = Run(api)
+    run.prints("the last words", first=1)
+    run.is_lost()
+    with followed(api, run.id) as stream:
+        assert [event.get("message", event.get("status")) for event in stream] == ["the last words", "error"]

@@ -16,7 +16,7 @@ ECHO = "def handler(payload, zmesh):\n    return payload\n"
 UNTIMED = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def functions(arena: Arena) -> None:
     for project in (arena.attacker, arena.victim):
         project.deploy("echo", ECHO)
@@ -42,9 +42,8 @@ def is_open(connection: psycopg.Connection[object]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("relation", ["schedules"])
-def test_a_lock_on_a_table_of_all_stops_no_schedule(arena: Arena, relation: str) -> None:
-    with holding(arena, f"lock table zmesh.{relation} in access exclusive mode"):
+def test_a_lock_on_a_table_of_all_stops_no_schedule(arena: Arena) -> None:
+    with holding(arena, "lock table zmesh.schedules in access exclusive mode"):
         [row] = arena.victim.sql(
             "insert into zmesh.schedules (function, cron) values ('echo', '1 seconds') returning id"
         )
@@ -89,3 +88,20 @@ def test_a_project_that_takes_all_connections_leaves_the_platform_its_own(arena:
     assert [answer.json().get("result") for answer in results] == [{"n": n} for n in range(5)]
     for connection in taken:
         connection.close()
+
+
+def test_a_project_that_waits_for_everything_it_does_leaves_slots_to_the_work_of_others(arena: Arena) -> None:
+    """Whoever inserts may name a channel to be told on, and so go before all that nobody waits for."""
+    arena.attacker.deploy("slow", "import time\ndef handler(payload, zmesh):\n    time.sleep(0.5)\n")
+    arena.attacker.sql(
+        "insert into zmesh.invocations (function, reply_channel)"
+        " select 'slow', 'zmesh_i_' || md5(n::text) from generate_series(1, 1000) n"
+    )
+    id = arena.victim.enqueue("echo")
+
+    ended = arena.victim.ended(id)
+    left = arena.database.value("select count(*) from zmesh.queue where function = 'slow'")
+    arena.attacker.request("DELETE", "/functions/slow")
+
+    assert ended["status"] == "success"
+    assert left > 500

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from uuid import UUID
 
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+
+from listener.service import RENEWALS_APART_SECONDS
+from sql import jobs
 from tests.databases import Database
 from tests.listener.conftest import Running, ScriptedSandbox, eventually
 
@@ -142,3 +149,29 @@ async def test_a_listener_does_the_upkeep(database: Database, running: Running) 
             lambda: database.value("select last_run_at is not null from zmesh.upkeep"), "the maintenance of history"
         )
     assert database.invocation(id)["error"]["type"] == "expired"
+
+
+async def test_a_flood_of_notifications_renews_the_lease_not_much_more_often(
+    database: Database, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any role may send them."""
+    project = database.project()
+    renewals: list[UUID] = []
+    renew = jobs.renew_lease
+
+    async def counted(connection: AsyncConnection, listener: UUID, seconds: float) -> list[UUID]:
+        renewals.append(listener)
+        return await renew(connection, listener, seconds)
+
+    def flood() -> float:
+        started = time.monotonic()
+        with psycopg.connect(project.url, autocommit=True) as connection:
+            for _ in range(500):
+                connection.execute("notify zmesh_cancel")
+        return time.monotonic() - started
+
+    monkeypatch.setattr(jobs, "renew_lease", counted)
+    async with running():
+        await eventually(lambda: owners(database) == 1, "the listener")
+        seconds = await asyncio.to_thread(flood)
+        assert len(renewals) <= seconds / RENEWALS_APART_SECONDS + 2
