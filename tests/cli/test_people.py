@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psycopg
 import pytest
 
+from cli.main import main
 from tests.api.client import ApiProcess
 from tests.databases import Database
 from tests.platform import ZMESH, clean_environment
@@ -28,18 +32,29 @@ class Person:
     folder: Path
     environment: dict[str, str]
 
+    @property
+    def variables(self) -> dict[str, str]:
+        return {**clean_environment(), "XDG_CONFIG_HOME": str(self.folder), **self.environment}
+
     def types(self, *arguments: str, stdin: str = "", status: int = 0) -> str:
-        done = subprocess.run(
-            [*ZMESH, *arguments],
-            cwd=self.folder,
-            env={**clean_environment(), "XDG_CONFIG_HOME": str(self.folder), **self.environment},
-            capture_output=True,
-            text=True,
-            input=stdin,
-            timeout=90,
+        """What a command prints, on stderr where it is to fail. In this process: each would take its time to start."""
+        output, errors = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.folder),
+            mock.patch.dict(os.environ, self.variables, clear=True),
+            mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(errors),
+        ):
+            ended = main(list(arguments))
+        assert ended == status, f"{arguments}: {ended}\n{output.getvalue()}\n{errors.getvalue()}"
+        return output.getvalue() if status == 0 else errors.getvalue()
+
+    def starts(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command as a process of its own."""
+        return subprocess.Popen(
+            [*ZMESH, *arguments], cwd=self.folder, env=self.variables, stdout=subprocess.PIPE, text=True
         )
-        assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout if status == 0 else done.stderr
 
     def reads(self, *arguments: str) -> Any:
         return json.loads(self.types(*arguments))
@@ -133,8 +148,8 @@ def test_a_stored_session_is_renewed_by_itself_and_by_many_commands_at_once(
     operator.types("admin", "create", "ada@example.org", stdin=PASSWORD)
     ada.types("login", "--url", api.url, "--email", "ada@example.org", stdin=PASSWORD)
     ada.stored.write_text(json.dumps({**json.loads(ada.stored.read_text()), "token": "one.that.ran-out"}))
-    with ThreadPoolExecutor() as pool:
-        assert list(pool.map(lambda _: ada.reads("functions", "list"), range(3))) == [[]] * 3
+    commands = [ada.starts("functions", "list") for _ in range(3)]
+    assert [json.loads(command.communicate(timeout=90)[0]) for command in commands] == [[]] * 3
     with psycopg.connect(database.admin_url) as connection:
         used = connection.execute("select count(*) from zmesh.refresh_tokens where used_at is not null").fetchone()
     assert used == (1,)
