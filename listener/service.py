@@ -296,9 +296,17 @@ class Listener:
             log.info("%d invocations were not started in time", expired)
 
     async def _watch(self) -> None:
-        async with self._pool.connection() as connection:
-            for harm in await jobs.end_harmful_sessions(connection):
-                log.warning("ended a session of a project: %s", harm)
+        """By a connection of its own: when all locks are taken, one that knows the roles already gets through."""
+        async with await psycopg.AsyncConnection.connect(
+            self._settings.database_url, autocommit=True, application_name="zmesh listener watch"
+        ) as connection:
+            while True:
+                try:
+                    for harm in await jobs.end_harmful_sessions(connection):
+                        log.warning("ended a session of a project: %s", harm)
+                except psycopg.errors.OutOfMemory as error:
+                    log.warning("watching the database: %s", error.diag.message_primary)
+                await asyncio.sleep(WATCH_SECONDS)
 
     async def _tick(self) -> None:
         async with self._pool.connection() as connection:

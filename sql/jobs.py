@@ -173,8 +173,11 @@ async def maintain(connection: AsyncConnection) -> bool:
 
 async def end_harmful_sessions(connection: AsyncConnection) -> list[str]:
     """End the database sessions of projects that hold up others; returns who did what."""
-    cursor = await connection.execute("select zmesh.end_harmful_sessions()")
-    return [str(row[0]) for row in await cursor.fetchall()]
+    ended = []
+    for end in ("end_hoarders", "end_harmful_sessions"):  # one at a time: the first makes room for the second
+        cursor = await connection.execute(f"select zmesh.{end}()")
+        ended += [str(row[0]) for row in await cursor.fetchall()]
+    return ended
 
 
 async def leave(connection: AsyncConnection, listener: UUID) -> int:

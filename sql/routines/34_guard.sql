@@ -16,13 +16,13 @@ create or replace function zmesh.harmful_sessions() returns table (pid integer, 
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-    -- The table of locks is one for all: when it is full, nobody gets any.
-    c_many constant integer := current_setting('max_locks_per_transaction')::integer
-                             * current_setting('max_connections')::integer / 2;
-    v_now  timestamptz := clock_timestamp();
+    v_now timestamptz := clock_timestamp();
 begin
+    -- Known in this session from now on, so that end_hoarders() looks nothing up.
+    perform count(pg_get_userbyid(r.oid)), bool_and(pg_has_role('pg_signal_backend', 'usage'))
+       from pg_roles r where r.rolname like 'zmesh\_p\_%';
     return query
-        with sessions as materialized (   -- the functions below the views: these need hardly a lock themselves
+        with sessions as materialized (
             select a.pid, pg_get_userbyid(a.usesysid) as role_name, a.state, a.xact_start, a.query_start,
                    a.state_change, a.wait_event
               from pg_stat_get_activity(null) a where a.usesysid is not null
@@ -35,15 +35,9 @@ begin
               join sessions s on s.pid = any (pg_blocking_pids(l.pid)) and s.role_name <> waiting.role_name
              where not l.granted and l.waitstart < v_now - interval '1 second'
                and zmesh.must_not_wait(waiting.role_name, l.relation)
-        ), held as materialized (
-            select s.pid, count(*) as by_session, sum(count(*)) over (partition by s.role_name) as by_role
-              from locks l join sessions s on s.pid = l.pid
-             where l.granted and not l.fastpath group by s.pid, s.role_name
         ), judged as (
             select s.pid, s.role_name, case
                 when s.pid in (select b.pid from blockers b) then 'held a lock that others waited for'
-                when s.pid in (select h.pid from held h where h.by_role > c_many and h.by_session > 100)
-                    then 'held many of all the locks there are'
                 when s.state like 'idle in transaction%' and s.state_change < v_now - interval '16 minutes'
                     then 'was idle in a transaction for 16 minutes'
                 when s.state = 'active' and s.query_start < v_now - interval '16 minutes'
@@ -58,6 +52,28 @@ begin
 end $$;
 comment on function zmesh.harmful_sessions() is
     'Sessions of projects that hold up the platform, or that have been at it for longer than any run may.';
+
+-- The table of locks is one for all: when it is full, nobody gets any. So this reads no table and no view.
+create or replace function zmesh.end_hoarders() returns setof text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    c_many constant integer := current_setting('max_locks_per_transaction')::integer
+                             * current_setting('max_connections')::integer / 2;
+    v_session record;
+begin
+    for v_session in
+        select h.pid, h.role_name
+          from (select a.pid, pg_get_userbyid(a.usesysid) as role_name, l.n,
+                       sum(l.n) over (partition by a.usesysid) as of_role
+                  from (select pid, count(*) as n from pg_lock_status() where granted and not fastpath group by pid) l
+                  join pg_stat_get_activity(null) a on a.pid = l.pid) h
+         where h.role_name like 'zmesh\_p\_%' and h.of_role > c_many and h.n > 100
+    loop
+        perform pg_terminate_backend(v_session.pid);
+        return next format('%s, process %s, held most of all the locks there are', v_session.role_name, v_session.pid);
+    end loop;
+end $$;
+comment on function zmesh.end_hoarders() is 'Ends the sessions of a project that hold half of all locks; returns who did.';
 
 create or replace function zmesh.end_harmful_sessions() returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
