@@ -43,7 +43,7 @@ Environment = Annotated[
 ]
 Description = Annotated[Text, Field(max_length=1000, description="What the function is for.")]
 Tag = Annotated[Text, matching(r"^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,49}$")]
-Tags = Annotated[list[Tag], AfterValidator(_distinct), Field(max_length=20, description="Words to find it by.")]
+Tags = Annotated[list[Tag], Field(max_length=20, description="Words to find it by."), AfterValidator(_distinct)]
 Auth = Annotated[
     Literal["api_key", "jwt", "none"],
     Field(description="Who may call the public route: who has an API key, a member's token, or anybody."),
@@ -51,14 +51,14 @@ Auth = Annotated[
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Methods = Annotated[
     list[Method],
-    AfterValidator(_distinct),
     Field(min_length=1, max_length=7, description="What the public route takes."),
+    AfterValidator(_distinct),
 ]
 Origin = Annotated[Text, matching(r"^(\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]-]+)$", max_length=255)]
 Origins = Annotated[
     list[Origin],
-    AfterValidator(_distinct),
     Field(max_length=50, description="Origins of web pages that may call the public route; * is any."),
+    AfterValidator(_distinct),
 ]
 Attempts = Annotated[
     int, Field(ge=1, le=100, description="How often an invocation that nobody waits for is tried at most.")
