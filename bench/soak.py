@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -98,7 +98,7 @@ class Soak:
         cancel = asyncio.Event()
         if self.random.random() < 0.1:
             asyncio.get_running_loop().call_later(self.random.random() * 0.2, cancel.set)
-        outcome = await self.sandbox.run(chosen, cancel)
+        outcome = await self.sandbox.run(replace(chosen, printed=[]), cancel)
         self.runs += 1
         if outcome.error and outcome.error.type == "sandbox_failed":
             self.wrong.append(f"{outcome.error.message}: {chosen.code[-200:]}")
