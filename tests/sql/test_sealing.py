@@ -37,7 +37,11 @@ def test_texts_of_before_there_were_key_ids_open() -> None:
     assert not Sealer(old).is_current(sealed)
 
 
-@pytest.mark.parametrize("keys", ["", "short", "not base64!", f"{Sealer.new_key()},"])
+@pytest.mark.parametrize(
+    "keys",
+    ["", "short", "not base64!", f"{Sealer.new_key()},"],
+    ids=["empty", "short", "no base64", "comma at the end"],
+)
 def test_malformed_keys_are_refused(keys: str) -> None:
     with pytest.raises(SealingError):
         Sealer(keys)
