@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from listener.environments import Environment
 from listener.runs import ending_of
 from sandbox import Limits, Outcome, RunRequest, frames
 from sandbox.child import Child
@@ -161,7 +162,7 @@ class Run:
         request = RunRequest(
             "python", "", "handler", "f.py", "{}", limits=Limits(result_bytes=RESULT_BYTES, timeout_ms=60_000)
         )
-        return asyncio.create_task(self.child.run(request, asyncio.Event()))
+        return asyncio.create_task(self.child.run(request, asyncio.Event(), None))
 
     async def send(self, stream: bytes, cuts: list[int], printed: bytes) -> None:
         for start, end in pieces(len(stream), cuts):
@@ -224,7 +225,7 @@ def assert_each_decides_its_own_outcome_only(
             assert final[0] == frames.RESPONSE
         if final is None:
             assert outcome.status == "error"
-        kept = ending_of(SimpleNamespace(id=None, attempt=1), outcome)  # type: ignore[arg-type]
+        kept = ending_of(SimpleNamespace(id=None, attempt=1), Environment({}), outcome)  # type: ignore[arg-type]
         texts = [*(kept.error or {}).values(), *(line["message"] for line in kept.logs)]
         assert not [text for text in texts if text and "\x00" in text.encode().decode()], "PostgreSQL refuses it"
 
