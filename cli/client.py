@@ -83,10 +83,6 @@ class Client:
         """Send with the API key."""
         return self._send(method, path, body, {"x-api-key": self.connection.api_key or "", **(headers or {})}, seconds)
 
-    def call_without_credentials(self, method: str, path: str) -> Response:
-        """Ask what anybody may know."""
-        return self._send(method, path, None, {}, REQUEST_SECONDS)
-
     def call_openly(self, method: str, path: str, body: Json = None) -> Response:
         """Send without credentials."""
         return self._send(method, path, body, {}, REQUEST_SECONDS)

@@ -1,10 +1,12 @@
-"""What every command that talks to the API has in common: its options, and finding the function a name means."""
+"""What every command that talks to the API has in common: its options, and finding what a name means."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
+from uuid import UUID
 
 import rich_click as click
 
@@ -57,4 +59,17 @@ def no_such_function(name: str, slugs: list[str]) -> CliError:
         f'There is no function "{name}".',
         code="function_not_found",
         hint=did_you_mean(name, slugs) or "See `zmesh functions list`.",
+    )
+
+
+def find_named(client: Client, path: str, noun: str, name: str) -> dict[str, Any]:
+    """The item of a list with this name or id. Raises CliError, with what was perhaps meant."""
+    for item in client.items(path, name=name):
+        return dict(item)
+    with suppress(ValueError):
+        return dict(client.call("GET", f"{path}/{UUID(name)}").body)
+    raise CliError(
+        f'There is no {noun} "{name}".',
+        code=f"{noun}_not_found",
+        hint=did_you_mean(name, [item["name"] for item in client.items(path)]) or f"See `zmesh {noun}s list`.",
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
+from cli.asking import confirm
 from cli.client import Client
 from cli.connecting import connected, find_function
 from cli.deploying import Deployment, change, deploy, files_of, read_function
@@ -162,10 +162,7 @@ def show(client: Client, name: str, version: int | None, output: str) -> None:
 def delete(client: Client, name: str, yes: bool, output: str) -> None:
     """Delete a function with its versions, schedules and webhooks."""
     function = find_function(client, name)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("Nobody is here to confirm it: pass --yes.")
-        click.confirm(f"Delete {function['slug']} with all its versions, schedules and webhooks?", abort=True, err=True)
+    confirm(f"Delete {function['slug']} with all its versions, schedules and webhooks?", yes=yes)
     client.call("DELETE", f"/functions/{function['id']}")
     if output == "json":
         print_json({"action": "deleted", "id": function["id"], "slug": function["slug"]})

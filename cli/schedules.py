@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 import urllib.parse
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeVar
-from uuid import UUID
 
 import rich_click as click
 
+from cli.asking import confirm
 from cli.client import ApiError, Client
-from cli.connecting import connected, find_function
-from cli.errors import CliError, did_you_mean
+from cli.connecting import connected, find_function, find_named
 from cli.output import local_time, output_option, print_json, print_table, progress, style
 from cli.payloads import read_payload
 
@@ -198,10 +196,7 @@ def history(client: Client, schedule: str, limit: int, output: str) -> None:
 def delete(client: Client, schedule: str, yes: bool, output: str) -> None:
     """Delete a schedule and the record of its due times."""
     found = find_schedule(client, schedule)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("Nobody is here to confirm it: pass --yes.")
-        click.confirm(f"Delete the schedule {found['name']}?", abort=True, err=True)
+    confirm(f"Delete the schedule {found['name']}?", yes=yes)
     client.call("DELETE", f"/schedules/{found['id']}")
     if output == "json":
         print_json({"action": "deleted", "id": found["id"], "name": found["name"]})
@@ -211,16 +206,7 @@ def delete(client: Client, schedule: str, yes: bool, output: str) -> None:
 
 def find_schedule(client: Client, name: str) -> Schedule:
     """The schedule with this name or id. Raises CliError, with what was perhaps meant."""
-    for schedule in client.items("/schedules", name=name):
-        return dict(schedule)
-    with suppress(ValueError):
-        return dict(client.call("GET", f"/schedules/{UUID(name)}").body)
-    names = [schedule["name"] for schedule in client.items("/schedules")]
-    raise CliError(
-        f'There is no schedule "{name}".',
-        code="schedule_not_found",
-        hint=did_you_mean(name, names) or "See `zmesh schedules list`.",
-    )
+    return find_named(client, "/schedules", "schedule", name)
 
 
 def _change(client: Client, name: str, changes: dict[str, Any]) -> Schedule:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
-from uuid import UUID
 
 import rich_click as click
 
+from cli.asking import confirm
 from cli.client import Client
-from cli.connecting import connected, find_function
-from cli.errors import CliError, did_you_mean
+from cli.connecting import connected, find_function, find_named
 from cli.output import local_time, output_option, print_json, print_table, progress, style
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -161,10 +159,7 @@ def enable(client: Client, webhook: str, output: str) -> None:
 def delete(client: Client, webhook: str, yes: bool, output: str) -> None:
     """Delete a webhook: its URL is unknown from then on."""
     found = find_webhook(client, webhook)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("Nobody is here to confirm it: pass --yes.")
-        click.confirm(f"Delete the webhook {found['name']}?", abort=True, err=True)
+    confirm(f"Delete the webhook {found['name']}?", yes=yes)
     client.call("DELETE", f"/webhooks/{found['id']}")
     if output == "json":
         print_json({"action": "deleted", "id": found["id"], "name": found["name"]})
@@ -174,16 +169,7 @@ def delete(client: Client, webhook: str, yes: bool, output: str) -> None:
 
 def find_webhook(client: Client, name: str) -> Webhook:
     """The webhook with this name or id. Raises CliError, with what was perhaps meant."""
-    for webhook in client.items("/webhooks", name=name):
-        return dict(webhook)
-    with suppress(ValueError):
-        return dict(client.call("GET", f"/webhooks/{UUID(name)}").body)
-    names = [webhook["name"] for webhook in client.items("/webhooks")]
-    raise CliError(
-        f'There is no webhook "{name}".',
-        code="webhook_not_found",
-        hint=did_you_mean(name, names) or "See `zmesh webhooks list`.",
-    )
+    return find_named(client, "/webhooks", "webhook", name)
 
 
 def _change(client: Client, name: str, changes: dict[str, Any]) -> Webhook:
