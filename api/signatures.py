@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -15,10 +14,10 @@ from typing import Any
 import msgspec
 
 from api.problems import Problem, invalid
+from sql import standard_webhooks
 
 WITH_OWN_HEADER = ("hmac", "shared_secret")
 SECRET_HEADERS = ("x-webhook-secret", "x-gitlab-token", "x-telegram-bot-api-secret-token", "authorization")
-STANDARD_PREFIX = "whsec_"
 LONGEST_MESSAGE_ID = 255
 HEX_LENGTH = 64
 
@@ -51,7 +50,7 @@ def new_secret(preset: str) -> str | None:
     if preset == "none":
         return None
     if preset == "standard":
-        return STANDARD_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+        return standard_webhooks.new_secret()
     return secrets.token_urlsafe(32)
 
 
@@ -61,8 +60,8 @@ def check_secret(preset: str, secret: str) -> None:
         raise invalid("secret", "the preset none has no secret")
     if preset == "standard":
         try:
-            _standard_key(secret)
-        except (binascii.Error, ValueError) as error:
+            standard_webhooks.key_of(secret)
+        except ValueError as error:
             raise invalid("secret", "must be whsec_ and base64, as Standard Webhooks writes secrets") from error
 
 
@@ -136,13 +135,9 @@ def _standard(rules: Rules, headers: Headers, body: bytes) -> str | None:
     message_id = _header(headers, "webhook-id", "svix-id")
     timestamp = _header(headers, "webhook-timestamp", "svix-timestamp")
     _demand_fresh(timestamp, rules.window)
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    digests = [hmac.digest(_standard_key(secret), signed, "sha256") for secret in rules.secrets]
+    expected = [standard_webhooks.signature(secret, message_id, timestamp, body) for secret in rules.secrets]
     given = [one.partition(",") for one in _header(headers, "webhook-signature", "svix-signature").split()]
-    _demand_equal(
-        [value for version, _, value in given if version == "v1"],
-        [base64.b64encode(digest).decode() for digest in digests],
-    )
+    _demand_equal([value for version, _, value in given if version == "v1"], expected)
     return message_id
 
 
@@ -159,10 +154,6 @@ _PRESETS: dict[str, Callable[[Rules, Headers, bytes], str | None]] = {
 
 def _hex(secret: str, signed: bytes) -> str:
     return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
-
-
-def _standard_key(secret: str) -> bytes:
-    return base64.b64decode(secret.removeprefix(STANDARD_PREFIX), validate=True)
 
 
 def _header(headers: Headers, *names: str) -> str:

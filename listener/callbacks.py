@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
 import logging
-import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,13 +16,13 @@ from listener.outgoing import Network, NotSent, post
 from sql import callbacks
 from sql.callbacks import Due, signing_purpose
 from sql.sealing import Sealer, SealingError
+from sql.standard_webhooks import new_secret, signature
 
 log = logging.getLogger(__name__)
 AT_ONCE = 64
 AT_ONCE_PER_PROJECT = 4
 SECONDS_PER_TRY = 15.0
 POLL_SECONDS = 5.0
-STANDARD_PREFIX = "whsec_"
 GONE = 410
 TROUBLE = (psycopg.Error, PoolTimeout)
 
@@ -145,17 +142,11 @@ class Callbacks:
         return [self._sealer.open(one, purpose) for one in (sealed, due.sealed_previous_secret) if one is not None]
 
 
-def new_secret() -> str:
-    """A secret as Standard Webhooks writes them."""
-    return STANDARD_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
 def signed(keys: Sequence[str], message_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
     """The headers of Standard Webhooks, with a signature by each of the secrets."""
-    message = f"{message_id}.{timestamp}.".encode() + body
-    digests = [hmac.digest(base64.b64decode(key.removeprefix(STANDARD_PREFIX)), message, "sha256") for key in keys]
+    signatures = [signature(key, message_id, str(timestamp), body) for key in keys]
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
+        "webhook-signature": " ".join(f"v1,{one}" for one in signatures),
     }
