@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -35,3 +37,25 @@ class Caller:
 
     def close(self) -> None:
         self._writer.close()
+
+
+async def many_at_once(
+    url: str, callers: int, calls: int, call: Callable[[Caller], Awaitable[float]]
+) -> tuple[float, list[float]]:
+    """Calls per second with many callers, and the seconds of each."""
+    connections = [await Caller.connect(url) for _ in range(callers)]
+
+    async def work(caller: Caller) -> list[float]:
+        return [await call(caller) for _ in range(calls // callers)]
+
+    started = time.perf_counter()
+    seconds = [s for part in await asyncio.gather(*map(work, connections)) for s in part]
+    elapsed = time.perf_counter() - started
+    for connection in connections:
+        connection.close()
+    return len(seconds) / elapsed, seconds
+
+
+def percentile(seconds: list[float], share: float) -> float:
+    """In milliseconds."""
+    return sorted(seconds)[min(len(seconds) - 1, int(len(seconds) * share))] * 1000

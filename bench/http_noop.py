@@ -12,13 +12,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.floor import Floor
-from bench.http_client import Caller
+from bench.http_client import Caller, many_at_once, percentile
 from tests.platform import Platform, zmesh_dev
 
 BLOCKS = 5  # the sides take turns, so that a slow moment of the machine hits all of them
@@ -30,11 +31,6 @@ WITH_QUERY = {
     "python": "def handler(payload, zmesh):\n    return zmesh.db.query_one('select 1 as one')\n",
     "javascript": "exports.handler = async (payload, zmesh) => await zmesh.db.queryOne('select 1 as one');\n",
 }
-
-
-def percentile(seconds: list[float], share: float) -> float:
-    """In milliseconds."""
-    return sorted(seconds)[min(len(seconds) - 1, int(len(seconds) * share))] * 1000
 
 
 async def sequential(platform: Platform, rounds: int) -> dict[str, list[float]]:
@@ -63,21 +59,6 @@ async def call(caller: Caller, platform: Platform, slug: str) -> float:
     return time.perf_counter() - started
 
 
-async def concurrent(platform: Platform, slug: str, callers: int, calls: int) -> tuple[float, list[float]]:
-    """Calls per second with many callers, and the seconds of each."""
-    connections = [await Caller.connect(platform.url) for _ in range(callers)]
-
-    async def work(caller: Caller) -> list[float]:
-        return [await call(caller, platform, slug) for _ in range(calls // callers)]
-
-    started = time.perf_counter()
-    seconds = [s for part in await asyncio.gather(*map(work, connections)) for s in part]
-    elapsed = time.perf_counter() - started
-    for connection in connections:
-        connection.close()
-    return len(seconds) / elapsed, seconds
-
-
 async def measure(platform: Platform, rounds: int, callers: int, console: Console) -> None:
     one = await sequential(platform, rounds)
     floor = statistics.median(one["floor"]) * 1000
@@ -94,8 +75,9 @@ async def measure(platform: Platform, rounds: int, callers: int, console: Consol
     for column in ("language", "per second", "p50 ms", "p99 ms"):
         table.add_column(column, justify="left" if column == "language" else "right")
     for language in FUNCTIONS:
-        await concurrent(platform, f"noop-{language}", callers, callers * 2)
-        rate, seconds = await concurrent(platform, f"noop-{language}", callers, max(rounds, callers * 5))
+        noop = partial(call, platform=platform, slug=f"noop-{language}")
+        await many_at_once(platform.url, callers, callers * 2, noop)
+        rate, seconds = await many_at_once(platform.url, callers, max(rounds, callers * 5), noop)
         table.add_row(language, f"{rate:.0f}", f"{percentile(seconds, 0.5):.1f}", f"{percentile(seconds, 0.99):.1f}")
     console.print(table)
 

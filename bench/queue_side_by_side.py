@@ -25,7 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 from rich.table import Table
 
-from bench.http_noop import percentile
+from bench.http_client import percentile
 from bench.queue_server import server
 
 PEERS = Path(__file__).parent / "peers"

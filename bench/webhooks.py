@@ -17,6 +17,7 @@ import os
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,8 +26,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from bench.http_client import Caller
-from bench.http_noop import percentile
+from bench.http_client import Caller, many_at_once, percentile
 from cli.postgres import EmbeddedPostgres
 from sql.sealing import Sealer
 from tests.databases import Database
@@ -84,23 +84,6 @@ async def one_in_flight(platform: Platform, path: str, key: bytes, messages: int
     return seen
 
 
-async def many_at_once(
-    platform: Platform, path: str, key: bytes, callers: int, messages: int
-) -> tuple[float, list[float]]:
-    """Messages per second, and the seconds of each."""
-    connections = [await Caller.connect(platform.url) for _ in range(callers)]
-
-    async def work(caller: Caller) -> list[float]:
-        return [await send(caller, path, key) for _ in range(messages // callers)]
-
-    started = time.perf_counter()
-    seconds = [s for part in await asyncio.gather(*map(work, connections)) for s in part]
-    elapsed = time.perf_counter() - started
-    for connection in connections:
-        connection.close()
-    return len(seconds) / elapsed, seconds
-
-
 async def measure(parts: Parts, messages: int, callers: int, console: Console) -> None:
     platform = parts.platform
     webhook = platform.request("POST", "/webhooks", json={"function_id": "greet", "preset": "standard"}).json()
@@ -114,10 +97,11 @@ async def measure(parts: Parts, messages: int, callers: int, console: Console) -
         against = f"{statistics.median(seconds) / floor:.2f} ×"
         rate, p50, p99 = len(seconds) / sum(seconds), percentile(seconds, 0.5), percentile(seconds, 0.99)
         table.add_row(side, "1", f"{rate:.0f}", f"{p50:.2f}", f"{p99:.2f}", against, "")
-    await many_at_once(platform, path, key, callers, callers * 10)
+    message = partial(send, path=path, key=key)
+    await many_at_once(platform.url, callers, callers * 10, message)
     for _ in range(3):
         before = cpu_seconds(parts.api.pid)
-        rate, seconds = await many_at_once(platform, path, key, callers, max(messages * 5, callers * 20))
+        rate, seconds = await many_at_once(platform.url, callers, max(messages * 5, callers * 20), message)
         cpu = (cpu_seconds(parts.api.pid) - before) / len(seconds) * 1000
         p50, p99 = percentile(seconds, 0.5), percentile(seconds, 0.99)
         table.add_row("webhook", str(callers), f"{rate:.0f}", f"{p50:.1f}", f"{p99:.1f}", "", f"{cpu:.2f}")
