@@ -46,14 +46,22 @@ begin atomic
 end;
 comment on function zmesh.untaken_of(uuid[]) is 'Those of these streams that are read, and how many bytes of each are not taken yet.';
 
-create or replace function zmesh.take_chunks(p_ids uuid[])
-returns table (invocation_id uuid, head text, number integer, body bytea)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
+create or replace function zmesh.lock_to_empty(p_ids uuid[]) returns void
+language plpgsql set enable_seqscan = off set jit = off as $$
 begin
     perform from zmesh.streams s where s.invocation_id = any (p_ids) order by s.invocation_id for update;
     if exists (select from zmesh.streams s where s.invocation_id = any (p_ids) and s.full_since is not null) then
         perform zmesh.hint('zmesh_streams');
     end if;
+end $$;
+comment on function zmesh.lock_to_empty(uuid[]) is
+    'Locks these streams for who takes out their chunks; wakes listeners that wait for room in one of them.';
+
+create or replace function zmesh.take_chunks(p_ids uuid[])
+returns table (invocation_id uuid, head text, number integer, body bytea)
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
+begin
+    perform zmesh.lock_to_empty(p_ids);
     return query
         with gone as (
             delete from zmesh.stream_chunks c where c.invocation_id = any (p_ids)
@@ -74,10 +82,7 @@ comment on function zmesh.take_chunks(uuid[]) is
 create or replace function zmesh.close_streams(p_ids uuid[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
-    perform from zmesh.streams s where s.invocation_id = any (p_ids) order by s.invocation_id for update;
-    if exists (select from zmesh.streams s where s.invocation_id = any (p_ids) and s.full_since is not null) then
-        perform zmesh.hint('zmesh_streams');
-    end if;
+    perform zmesh.lock_to_empty(p_ids);
     delete from zmesh.stream_chunks c where c.invocation_id = any (p_ids);
     delete from zmesh.streams s where s.invocation_id = any (p_ids);
 end $$;
