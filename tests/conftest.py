@@ -53,16 +53,8 @@ def migrated(server: str) -> Iterator[str]:
 @pytest.fixture
 def database(server: str, migrated: str) -> Iterator[Database]:
     """A migrated database that only this test sees."""
-    name = f"zmesh_test_{secrets.token_hex(6)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {migrated}")
-        database = Database.create(server, name, API_PASSWORD, LISTENER_PASSWORD)
-        try:
-            yield database
-        finally:
-            connection.execute(f"drop database {name} with (force)")
-            for role in database.roles:
-                connection.execute(f"drop role if exists {role}")
+    with Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD, template=migrated) as database:
+        yield database
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -49,6 +52,23 @@ class Database:
             accounts.role_url(admin_url, "zmesh_listener", listener_password),
             Sealer.new_key(),
         )
+
+    @classmethod
+    @contextmanager
+    def fresh(
+        cls, server: str, api_password: str, listener_password: str, template: str = "template1"
+    ) -> Iterator[Database]:
+        """A database of its own until the block ends; then its projects' roles are gone as well."""
+        name = f"zmesh_test_{secrets.token_hex(6)}"
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"create database {name} template {template}")
+            database = cls.create(server, name, api_password, listener_password)
+            try:
+                yield database
+            finally:
+                connection.execute(f"drop database {name} with (force)")
+                for role in database.roles:
+                    connection.execute(f"drop role if exists {role}")
 
     def connect(self, url: str | None = None) -> psycopg.Connection[Row]:
         """An autocommit connection with dict rows; as administrator unless told."""

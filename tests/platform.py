@@ -227,22 +227,23 @@ class Parts:
         self.jwt_key = secrets.token_urlsafe(32)
         self._environment = {"ZMESH_SECRET_KEY": database.secret_key, "JWT_SECRET_KEY": self.jwt_key}
         self._processes: list[Process] = []
-        self.platform = self._start_api()
+        self.api = self.start("api", DATABASE_URL=database.api_url, ZMESH_PORT="0")
+        self.platform = self.project_of("ada", "shop")
 
-    def _start_api(self) -> Platform:
-        password, key = secrets.token_urlsafe(16), new_api_key()
+    def project_of(self, person: str, project: str | None = None) -> Platform:
+        """The platform as the administrator of a new project sees it, which is named as the person unless told."""
+        password, key, email = secrets.token_urlsafe(16), new_api_key(), f"{person}@example.com"
         ready = bootstrap(
             self.database.admin_url,
             Sealer(self.database.secret_key),
-            project_name="shop",
-            admin_email="ada@example.com",
+            project_name=project or person,
+            admin_email=email,
             admin_password=password,
             api_key=key,
         )
         self.database.roles.append(ready.project.role_name)
-        self.api = self.start("api", DATABASE_URL=self.database.api_url, ZMESH_PORT="0")
         url = self.api.line("listening http://").split()[1]
-        login = httpx.post(f"{url}/auth/login", json={"email": "ada@example.com", "password": password})
+        login = httpx.post(f"{url}/auth/login", json={"email": email, "password": password})
         assert login.is_success, login.text
         return Platform(url, str(ready.project.id), key, login.json()["token"], ready.database_url, self.folder)
 

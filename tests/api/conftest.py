@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import psycopg
 import pytest
 
 from tests.api.client import Api, ApiProcess
@@ -24,19 +23,13 @@ class Backend:
 
 @pytest.fixture(scope="session")
 def backend(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    name = f"zmesh_test_{secrets.token_hex(6)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-        database = Database.create(server, name, API_PASSWORD, LISTENER_PASSWORD)
+    with Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD) as database:
         process = ApiProcess(database, tmp_path_factory.mktemp("api") / "log")
         try:
             yield Backend(database, process)
         finally:
             process.stop()
             database.remember_roles()
-            connection.execute(f"drop database {name} with (force)")
-            for role in database.roles:
-                connection.execute(f"drop role if exists {role}")
 
 
 @pytest.fixture

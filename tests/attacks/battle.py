@@ -124,8 +124,8 @@ def knowledge(arena: Arena) -> dict[str, Any]:
         "pids": here,
         "paths": [str(path) for path in (
             *(repository / name for name in ("pyproject.toml", "listener/settings.py", "sql/migrate.py", ".env")),
-            *arena.parts.folder.glob("*"), "/etc/shadow", "/root/.bashrc", "/proc/1/environ", "/proc/kcore", "/dev/mem",
-            data)],
+            *arena.parts.folder.glob("*"), "/etc/shadow", Path("~root/.bashrc").expanduser(), "/proc/1/environ",
+            "/proc/kcore", "/dev/mem", data)],
         "patterns": [f"{secret[:-1]}[{secret[-1]}]" for secret in secrets_of(arena)],
         "abstract": f"zmesh-attacked-{os.getpid()}",
         "ports": [urlsplit(arena.attacker.url).port, database.port],

@@ -232,7 +232,7 @@ return answers;
         REPOSITORY / "listener" / "settings.py",
         "/etc/shadow",
         "/etc/hostname",
-        "/root/.bashrc",
+        Path("~root/.bashrc").expanduser(),
         "/proc/sysrq-trigger",
         "/proc/kmsg",
         "/proc/1/environ",
