@@ -25,7 +25,6 @@ READ_BYTES = 256 * 1024
 READS_AFTER_END = 64
 # A run that floods its outputs waits this much longer than reading it took, so it cannot take the listener's time.
 PATIENCE = 20
-EXIT_GRACE_SECONDS = 0.5
 KILL_GRACE_SECONDS = 3.0
 
 
@@ -98,7 +97,7 @@ class Child:
         try:
             seen.stopped = await self._wait_until_settled(limits.timeout_ms / 1000, cancel)
             seen.duration_ms = round((time.monotonic() - started) * 1000)
-            await self._end(grace=EXIT_GRACE_SECONDS if seen.final else 0)
+            await self._end(b"kill" if seen.final is None else b"done")
         finally:
             if sending is not None:
                 sending.cancel()
@@ -159,18 +158,13 @@ class Child:
         self._settled = True
         self._wake.set()
 
-    async def _end(self, grace: float) -> None:
-        """Wait for the process to end by itself within `grace`, else have its supervisor end it."""
-        if await self._has_ended(grace):
+    async def _end(self, order: bytes) -> None:
+        """Have its supervisor end the run and tell what it used; of one that is done, that may be before its end."""
+        if self._ended.done():
             return
         with contextlib.suppress(OSError):
-            self._supervision.send(b"kill")
-        await self._has_ended(KILL_GRACE_SECONDS)
-
-    async def _has_ended(self, seconds: float) -> bool:
-        if not self._ended.done() and seconds > 0:
-            await asyncio.wait([self._ended], timeout=seconds)
-        return self._ended.done()
+            self._supervision.send(order)
+        await asyncio.wait([self._ended], timeout=KILL_GRACE_SECONDS)
 
     @staticmethod
     async def _wait_for(event: asyncio.Event, seconds: float) -> None:

@@ -9,8 +9,7 @@ import signal
 import struct
 import sys
 import traceback
-from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sandbox.confinement import CHANNEL, environment
 from sandbox.orders import SpawnOrder
@@ -20,31 +19,28 @@ _PARAMETERS = struct.Struct("!QQ")  # what a run of Python reads first: address 
 RunFds = tuple[int, int, int]  # the channel, and the pipes of standard output and error
 
 
-def become_run(
-    order: SpawnOrder, plan: Plan, fds: RunFds, workspace: str, serve: Callable[[int], NoReturn] | None
-) -> NoReturn:
-    """Never returns, whatever happens; `serve` is the Python runtime's, if this is to be a run of Python."""
+def become_run(order: SpawnOrder, plan: Plan, fds: RunFds, workspace: str, runtime: Any) -> NoReturn:
+    """Never returns, whatever happens; `runtime` is Python's, None where this is to be a run of Node.js."""
     try:
         _let_go(fds, workspace)
         plan.carry_out()
-        if serve is None:
+        if runtime is None:
             os.execve(order.argv[0], order.argv, os.environ)
         for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
             del sys.modules[name]
-        serve_python(serve)
+        runtime.serve(CHANNEL, limit_python)
     except BaseException:
         # By now 2 is the run's own standard error, or still the template's.
         os.write(2, traceback.format_exc().encode())
     os._exit(99)
 
 
-def serve_python(serve: Callable[[int], NoReturn]) -> NoReturn:
-    """In a process that is confined: wait for the limits of the run, and run it."""
+def limit_python() -> None:
+    """In a process that is confined and ready: wait for the limits of the run."""
     own_bytes = _address_space()
     memory, cpu_seconds = _PARAMETERS.unpack(_read_exactly(CHANNEL, _PARAMETERS.size))
     _lower(resource.RLIMIT_AS, own_bytes + memory)
     _lower(resource.RLIMIT_CPU, cpu_seconds, extra=1)
-    serve(CHANNEL)
 
 
 def _let_go(fds: RunFds, workspace: str) -> None:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 Kind = tuple[Runtime, int]  # and, for Node.js, the memory its heap is limited for
 PYTHON: Kind = ("python", 0)
 PARKED: Mapping[Runtime, int] = {"python": 4, "node": 4}
+FEW_PARKED = 2
 PARKED_KINDS = 4
 RESPAWN_SECONDS = 0.2
 RUN_DIR_PREFIX = "zmesh-run-"
@@ -171,11 +172,12 @@ class Sandbox:
                 if child.alive and self._template is not None:
                     self._template.kill(child.number)
                 child.close()
+                self._refill(_kind_of(request))
 
     # Children
 
     async def _take(self, request: RunRequest) -> Child:
-        kind: Kind = PYTHON if request.runtime == "python" else ("node", request.limits.memory_mb)
+        kind = _kind_of(request)
         if _spawn_limits(request.limits) != _spawn_limits(Limits()):
             return await self._make(kind, request.limits)  # parked ones have other limits
         parked = self._parked.setdefault(kind, deque())
@@ -187,7 +189,8 @@ class Sandbox:
                 child = candidate
             else:
                 candidate.close()
-        self._refill(kind)
+        if len(parked) < FEW_PARKED:  # else at the run's end: until then the processors are its own
+            self._refill(kind)
         return child or await self._make(kind, request.limits)
 
     def _refill(self, kind: Kind) -> None:
@@ -369,6 +372,10 @@ class Sandbox:
         assert self._run_dir is not None
         for left in self._run_dir.glob("run-*"):
             workspaces.remove(str(left))
+
+
+def _kind_of(request: RunRequest) -> Kind:
+    return PYTHON if request.runtime == "python" else ("node", request.limits.memory_mb)
 
 
 def _spawn_limits(limits: Limits) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from sandbox import kernel
 from sandbox.confinement import CHANNEL, environment
 from sandbox.native import PYTHON_LIBRARY
-from sandbox.newborn import serve_python
+from sandbox.newborn import limit_python
 from sandbox.root import WORKSPACE
 
 
@@ -64,7 +64,7 @@ def _become_template(orders: socket.socket, sdk: str) -> NoReturn:
         python.PyOS_BeforeFork()
         serve_forks(CHANNEL)
         python.PyOS_AfterFork_Child()
-        serve_python(runtime.serve)
+        runtime.serve(CHANNEL, limit_python)
     except BaseException:
         text = traceback.format_exc()
         os.write(2, text.encode())

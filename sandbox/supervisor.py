@@ -111,7 +111,7 @@ class Supervisor:
                 self._watch()
 
     def _obey(self, message: bytes) -> None:
-        if not message or message == b"kill":
+        if not message or message in (b"kill", b"done"):
             self._end(report=bool(message))
         self._limits = LIMITS.unpack(message)
         self._baseline = usage.measure([self._child]).memory_bytes

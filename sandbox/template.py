@@ -167,8 +167,8 @@ class Template:
         """In the supervisor: make its child."""
         pid = os.fork()
         if pid == 0:
-            serve = None if order.argv else self._runtime.serve
-            become_run(order, self._confinement.plan(order), fds, workspace_of(order, self._settings), serve)
+            runtime = None if order.argv else self._runtime
+            become_run(order, self._confinement.plan(order), fds, workspace_of(order, self._settings), runtime)
         return pid
 
     def _runtime_to_fork(self, order: SpawnOrder) -> socket.socket | None:

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MAPPED_PER_TABLE_BYTE = 512, SMALL_TABLES = 8 << 20 }; // a table of one page maps 512 pages
@@ -47,14 +48,16 @@ static uint64_t add(pid_t pid, struct usage *sum) {
   close(file);
   text[size > 0 ? size : 0] = 0;
   const char *after_name = strrchr(text, ')');
-  unsigned long long spent[4], mapped;
+  unsigned long long faults_of_children, spent[4], mapped;
   long long pages;
-  // From the state on, the third field of proc_pid_stat(5): CPU time in ticks is from 14 to 17, sizes are 23 and 24.
+  // From the state on, the third field of proc_pid_stat(5): the page faults of children it waited for are 11, CPU time in
+  // ticks is from 14 to 17, sizes are 23 and 24.
   if (!after_name || sscanf(after_name + 1,
-                            " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %llu %llu %*s %*s %*s %*s %*s %llu %lld",
-                            &spent[0], &spent[1], &spent[2], &spent[3], &mapped, &pages) != 6)
+                            " %*c %*s %*s %*s %*s %*s %*s %*s %llu %*s %*s %llu %llu %llu %llu %*s %*s %*s %*s %*s %llu %lld",
+                            &faults_of_children, &spent[0], &spent[1], &spent[2], &spent[3], &mapped, &pages) != 7)
     return 0;
   sum->processes++;
+  sum->had_children |= faults_of_children > 0;
   sum->cpu_seconds += (double)(spent[0] + spent[1] + spent[2] + spent[3]) / (double)sysconf(_SC_CLK_TCK);
   sum->memory_bytes += (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) + page_tables(pid, mapped);
   return mapped;
@@ -79,6 +82,16 @@ struct usage measure(pid_t pid) {
   while (folder && (pid = next_process(folder))) add(pid, &sum);
   if (folder) closedir(folder);
   return sum;
+}
+
+int measure_one(pid_t pid, uint64_t *peak_bytes, double *cpu_seconds) {
+  clockid_t clock;
+  struct timespec spent;
+  FILE *file = open_of(pid, "status");
+  *peak_bytes = file ? kilobytes_in(file, "VmHWM", NULL) * 1024 : 0;
+  if (!*peak_bytes || clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &spent)) return 0;
+  *cpu_seconds = (double)spent.tv_sec + (double)spent.tv_nsec / 1e9;
+  return 1;
 }
 
 uint64_t exact_memory(void) {

@@ -3,7 +3,7 @@
 #include <sys/types.h>
 
 struct usage {
-  int processes;
+  int processes, had_children; // children that ended and were waited for
   double cpu_seconds; // children that ended included
   uint64_t memory_bytes;
 };
@@ -11,6 +11,9 @@ struct usage {
 // Of one process, or, where `pid` is 0, of all but process 1. A page mapped by several counts once for each, so this is
 // never too little.
 struct usage measure(pid_t pid);
+
+// The most memory one process has held, and its CPU time to the nanosecond, without its children; 0 where it is gone.
+int measure_one(pid_t pid, uint64_t *peak_bytes, double *cpu_seconds);
 
 // The same in bytes with each shared page divided among those who map it; slower.
 uint64_t exact_memory(void);

@@ -20,18 +20,28 @@ limitWorkers();
 
 const output = new Output();
 
+/** In a process that waits for its run: goes through one that nobody asked for, so that the memory a run writes to is no
+ * longer shared with the template when the job comes. */
+function rehearse() {
+  const rehearsal = new Rehearsal('exports.handler = (payload) => payload;');
+  const job = JSON.parse(rehearsal.receive().body.toString('utf8'));
+  const payload = JSON.parse(rehearsal.receive().body.toString('utf8'));
+  frameOf(load(job)(payload, new Zmesh(job.context, job.env)), job.limits.result_bytes);
+}
+
 /** Waits for a run on the channel, executes it, and ends this process. */
 function serve(fd) {
-  serveOn(new Channel(fd), process.reallyExit);
+  const channel = new Channel(fd);
+  const { reallyExit } = process;
+  rehearse();
+  serveOn(channel, () => {
+    channel.waitForEnd();
+    reallyExit.call(process, 0);
+  });
 }
 
 function serveOn(channel, exit) {
-  channel.send('B', ''); // booted: from here on the time counts as the function's
-  const header = channel.receive();
-  const payload = header && channel.receive();
-  if (!payload) process.reallyExit(0);
-  process.uptime(); // has the event loop look at the clock: it may have waited for long, and timers would fire early
-  const job = JSON.parse(header.body.toString('utf8'));
+  const job = {};
   const end = endOnce(channel, exit);
   const fail = (thrown) => end('E', failureFrame(thrown, job.filename));
   process.on('uncaughtException', fail);
@@ -39,6 +49,12 @@ function serveOn(channel, exit) {
   process.on('beforeExit', () => fail(new Failure('no_result', NEVER_SETTLED)));
   Error.stackTraceLimit = STACK_FRAMES;
   output.capture(channel);
+  channel.send('B', ''); // booted: from here on the time counts as the function's
+  const header = channel.receive();
+  const payload = header && channel.receive();
+  if (!payload) process.reallyExit(0);
+  process.uptime(); // has the event loop look at the clock: it may have waited for long, and timers would fire early
+  Object.assign(job, JSON.parse(header.body.toString('utf8')));
   answer(job, payload.body, channel)
     .then(({ kind, body }) => end(kind, body))
     .catch(fail);
@@ -48,7 +64,7 @@ function serveOn(channel, exit) {
 function endOnce(channel, exit) {
   return (kind, body) => {
     channel.send(kind, body);
-    exit.call(process, 0);
+    exit();
   };
 }
 

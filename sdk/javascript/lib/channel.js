@@ -33,6 +33,15 @@ class Channel {
     }
   }
 
+  /** After the final frame: the sandbox ends this process as soon as it has seen what that used. */
+  waitForEnd() {
+    try {
+      while (readSync(this.fd, Buffer.allocUnsafe(HEAD_BYTES)) > 0);
+    } catch {
+      // a channel that user code closed
+    }
+  }
+
   #read(length) {
     const data = Buffer.allocUnsafe(length);
     for (let got = 0; got < length; ) {

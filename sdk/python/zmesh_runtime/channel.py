@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import threading
@@ -33,6 +34,12 @@ class Channel:
                 self._write(_HEAD.pack(kind, len(body)))
                 self._write(body)
             except OSError:
+                pass
+
+    def wait_for_end(self) -> None:
+        """After the final frame: the sandbox ends this process as soon as it has seen what that used."""
+        with contextlib.suppress(OSError):
+            while os.read(self._fd, 4096):
                 pass
 
     def leave_to_parent(self) -> None:

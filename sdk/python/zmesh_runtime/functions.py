@@ -35,6 +35,12 @@ def load(code: str, filename: str, entry_point: str) -> Handler:
     return handler  # type: ignore[no-any-return]
 
 
+def forget(filename: str) -> None:
+    """Undo what load() left in the interpreter."""
+    linecache.cache.pop(filename, None)
+    sys.modules.pop(MODULE_NAME, None)
+
+
 def call(handler: Handler, payload: Any, zmesh: Zmesh) -> Any:
     """The handler's result, awaited when it is awaitable."""
     result = handler(*_arguments(handler, payload, zmesh))
