@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
 from psycopg_pool import AsyncConnectionPool
 
 from listener.service import Listener
@@ -28,7 +29,7 @@ def main() -> int:
     log_to_stderr()
     try:
         settings = read_settings(os.environ)
-        asyncio.run(_serve(settings))
+        uvloop.run(_serve(settings))
     except (SettingsError, SealingError, SandboxError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -59,7 +60,6 @@ def connection_pool(database_url: str) -> AsyncConnectionPool:
         max_size=POOL_SIZE,
         open=False,
         timeout=5,
-        check=AsyncConnectionPool.check_connection,
         kwargs={"autocommit": True, "application_name": "zmesh listener"},
     )
 

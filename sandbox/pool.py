@@ -28,6 +28,7 @@ Kind = tuple[Runtime, int]  # and, for Node.js, the memory its heap is limited f
 PYTHON: Kind = ("python", 0)
 PARKED: Mapping[Runtime, int] = {"python": 4, "node": 4}
 FEW_PARKED = 2
+REFILL_SECONDS = 0.004
 PARKED_KINDS = 4
 RESPAWN_SECONDS = 0.2
 RUN_DIR_PREFIX = "zmesh-run-"
@@ -172,7 +173,7 @@ class Sandbox:
                 if child.alive and self._template is not None:
                     self._template.kill(child.number)
                 child.close()
-                self._refill(_kind_of(request))
+                self._refill_later(_kind_of(request))
 
     # Children
 
@@ -192,6 +193,10 @@ class Sandbox:
         if len(parked) < FEW_PARKED:  # else at the run's end: until then the processors are its own
             self._refill(kind)
         return child or await self._make(kind, request.limits)
+
+    def _refill_later(self, kind: Kind) -> None:
+        """Not while the caller is about to tell of a run's end, which this would hold up."""
+        asyncio.get_running_loop().call_later(REFILL_SECONDS, self._refill, kind)
 
     def _refill(self, kind: Kind) -> None:
         if kind not in self._filling and not self._closing:
