@@ -83,6 +83,7 @@ def run(language: str, code: str, payload: Any = None, **options: Any) -> Ending
         try:
             _send(ours, b"J", json.dumps(job).encode())
             _send(ours, b"P", options.get("payload_text", json.dumps(payload).encode()))
+            ours.shutdown(socket.SHUT_WR)  # nobody will end the run: after its final frame it finds that, and ends
             ending = _receive_all(ours)
             stdout, stderr = process.communicate(timeout=10)
         finally:
