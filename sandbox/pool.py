@@ -28,7 +28,7 @@ Kind = tuple[Runtime, int]  # and, for Node.js, the memory its heap is limited f
 PYTHON: Kind = ("python", 0)
 PARKED: Mapping[Runtime, int] = {"python": 4, "node": 4}
 FEW_PARKED = 2
-REFILL_SECONDS = 0.004
+REFILL_SECONDS = 0.005  # after a parked process was taken: short runs are over by then, and held up by nothing
 PARKED_KINDS = 4
 RESPAWN_SECONDS = 0.2
 RUN_DIR_PREFIX = "zmesh-run-"
@@ -173,12 +173,11 @@ class Sandbox:
                 if child.alive and self._template is not None:
                     self._template.kill(child.number)
                 child.close()
-                self._refill_later(_kind_of(request))
 
     # Children
 
     async def _take(self, request: RunRequest) -> Child:
-        kind = _kind_of(request)
+        kind: Kind = PYTHON if request.runtime == "python" else ("node", request.limits.memory_mb)
         if _spawn_limits(request.limits) != _spawn_limits(Limits()):
             return await self._make(kind, request.limits)  # parked ones have other limits
         parked = self._parked.setdefault(kind, deque())
@@ -190,13 +189,11 @@ class Sandbox:
                 child = candidate
             else:
                 candidate.close()
-        if len(parked) < FEW_PARKED:  # else at the run's end: until then the processors are its own
+        if len(parked) < FEW_PARKED:
             self._refill(kind)
+        else:
+            asyncio.get_running_loop().call_later(REFILL_SECONDS, self._refill, kind)
         return child or await self._make(kind, request.limits)
-
-    def _refill_later(self, kind: Kind) -> None:
-        """Not while the caller is about to tell of a run's end, which this would hold up."""
-        asyncio.get_running_loop().call_later(REFILL_SECONDS, self._refill, kind)
 
     def _refill(self, kind: Kind) -> None:
         if kind not in self._filling and not self._closing:
@@ -377,10 +374,6 @@ class Sandbox:
         assert self._run_dir is not None
         for left in self._run_dir.glob("run-*"):
             workspaces.remove(str(left))
-
-
-def _kind_of(request: RunRequest) -> Kind:
-    return PYTHON if request.runtime == "python" else ("node", request.limits.memory_mb)
 
 
 def _spawn_limits(limits: Limits) -> tuple[int, ...]:
