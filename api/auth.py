@@ -138,7 +138,10 @@ class Access:
         return await self._database.read(lambda connection: access.memberships(connection, asked))
 
     async def _read_keys(self, wanted: list[tuple[bytes, str]]) -> Sequence[KeyedFunction]:
-        return await self._database.read(lambda connection: access.keyed_functions(connection, wanted))
+        once = list(dict.fromkeys(wanted))  # callers at the same time often send the same key to the same function
+        found = await self._database.read(lambda connection: access.keyed_functions(connection, once))
+        answers = dict(zip(once, found, strict=True))
+        return [answers[one] for one in wanted]
 
     async def _read_functions(self, wanted: list[tuple[UUID | None, str]]) -> Sequence[PublicFunction | None]:
         return await self._database.read(lambda connection: access.public_functions(connection, wanted))

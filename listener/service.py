@@ -202,7 +202,8 @@ class Listener:
             async with self._pool.connection() as connection:
                 claimed = await jobs.claim(connection, lease, free)
                 # In the same breath, so that each run gets the values of its own time.
-                secrets = await secrets_of(connection, {(job.project_id, job.function_id) for job in claimed})
+                secret = {(job.project_id, job.function_id) for job in claimed if job.has_secrets}
+                secrets = await secrets_of(connection, secret) if secret else []
         except LeaseLost:
             self._wakeups.cancels.set()  # the lease's own task finds out, and stops the runs
             await asyncio.sleep(0.1)

@@ -42,6 +42,7 @@ class Job:
     max_attempts: int
     traceparent: str
     lent: bool
+    has_secrets: bool
 
 
 @dataclass(frozen=True, slots=True)

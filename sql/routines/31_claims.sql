@@ -149,6 +149,30 @@ begin
 end $$;
 comment on function zmesh.make_due(timestamptz) is 'Puts what was delayed until now among what is ready.';
 
+create or replace function zmesh.all_that_waits(p_horizon zmesh.horizon, p_wanted integer, p_now timestamptz)
+returns uuid[]
+language plpgsql as $$
+begin
+    return (
+        with ready as materialized (
+            select q.id, q.project_id, q.function_id, q.concurrency_key, q.expires_at from zmesh.queue q
+             where q.status = 'queued' and q.due and q.run_at >= p_horizon.ready_since
+             order by q.run_at limit p_wanted + 1
+        )
+        select case when count(*) <= p_wanted
+                     and count(*) + zmesh.count_running(p_horizon.running_since) <= min(p.max_running)
+                     and bool_and(r.expires_at is null or r.expires_at > p_now)
+                     and bool_and(f.max_concurrency is null)
+                     and bool_and(r.concurrency_key is null or f.max_concurrency_per_key is null)
+                    then array_agg(r.id) end
+          from ready r
+          join zmesh.projects p on p.id = r.project_id
+          left join zmesh.functions f on f.id = r.function_id);
+end $$;
+comment on function zmesh.all_that_waits(zmesh.horizon, integer, timestamptz) is
+    'Everything that is ready, where it is so little that no limit can be in its way: then nobody has to be chosen. '
+    'Null where there is more, or nothing.';
+
 create or replace function zmesh.start_next(p_listener uuid, p_horizon zmesh.horizon, p_wanted integer, p_now timestamptz)
 returns uuid[]
 language plpgsql as $$
@@ -162,6 +186,10 @@ declare
     v_first   integer := v_slots - v_slots / 4 - (select count(*) from zmesh.queue q
                              where q.status = 'running' and q.listener_id = p_listener and q.waited);
 begin
+    v_round := zmesh.all_that_waits(p_horizon, greatest(p_wanted, 0), p_now);
+    if v_round is not null then
+        return zmesh.start(p_listener, v_round, p_now);
+    end if;
     for v_waited, v_goal in values (true, least(v_first, p_wanted)),
                                    (false, least(greatest(v_first, 0) + v_slots / 4, p_wanted)),
                                    (true, p_wanted), (false, p_wanted) loop
@@ -251,7 +279,8 @@ drop function if exists zmesh.claim(uuid, integer);
 create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
-               payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean)
+               payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
+               has_secrets boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- The queue's size changes faster than its statistics: fix the plans that are right at any size. Before version 18
 -- what is switched off counts as so dear that every claim would be compiled, which takes longer than the claim.
@@ -299,7 +328,9 @@ begin
         select q.id, q.project_id, q.function_id, f.slug, coalesce(v.version, f.version),
                coalesce(v.language, f.language), coalesce(v.entry_point, f.entry_point), coalesce(v.code, f.code),
                f.timeout_ms, f.memory_mb, f.env_vars, q.payload::text, q.request::text, q.attempt, q.max_attempts,
-               zmesh.traceparent_of(q.id, q.traceparent), q.id = any (v_called)
+               zmesh.traceparent_of(q.id, q.traceparent), q.id = any (v_called),
+               exists (select from zmesh.secrets s where s.project_id = q.project_id
+                          and (s.function_id is null or s.function_id = q.function_id))
           from unnest(v_started) started
           join zmesh.queue q on q.id = started
           join zmesh.functions f on f.id = q.function_id

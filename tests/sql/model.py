@@ -45,6 +45,14 @@ class Invocation:
     def ready(self, now: datetime) -> bool:
         return self.status == "queued" and self.run_at <= now and (self.expires_at is None or self.expires_at > now)
 
+    def has_expired(self, now: datetime) -> bool:
+        return self.status == "queued" and self.run_at <= now and not self.ready(now)
+
+    def is_before(self, other: Invocation) -> bool:
+        """Whether it comes first in the lane that both are in."""
+        same_lane = (self.lane, self.waited) == (other.lane, other.waited)
+        return same_lane and (-self.priority, self.run_at) <= (-other.priority, other.run_at)
+
     def start(self, owner: UUID) -> None:
         self.status, self.owner, self.attempt = "running", owner, self.attempt + 1
 
@@ -93,7 +101,7 @@ class Queue:
                 yield f"function or key {one.lane}"
 
     def could_start(self, now: datetime) -> list[Invocation]:
-        """What is ready and within every limit, as things stand."""
+        """What is ready, within every limit, and behind nothing that has expired and is not ended yet."""
         running = self.running()
         if len(running) >= self.max_running:
             return []
@@ -101,6 +109,7 @@ class Queue:
             i
             for i in self.invocations.values()
             if i.ready(now)
+            and not any(other.has_expired(now) and other.is_before(i) for other in self.invocations.values())
             and self._in_project(running, i) < self.project_limits[i.function.project]
             and self._function_allows(running, i, 1)
         ]
