@@ -116,6 +116,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.claimed: list[tuple[UUID, Row]] = []
         self.model = Queue(5, dict.fromkeys(PROJECTS, 3), [Function(*values) for values in FUNCTIONS])
         self.connections.admin.execute(EMPTY)
+        self.connections.admin.execute(
+            "update zmesh.horizon set ready_since = default, running_since = default, looked_at = default"
+        )
         self.connections.admin.execute("update zmesh.test_clock set slow = %s", (slow,))
         self.set_clock()
         self.register()
@@ -260,10 +263,10 @@ class QueueMachine(RuleBasedStateMachine):
         left = self.model.could_start(self.now)
         assert not left or len(jobs) == slots, "a slot stays free although something could start"
         for one in started:
-            self.check_turns(one, left)
+            self.check_turns(one, started, left)
 
-    def check_turns(self, one: Invocation, left: list[Invocation]) -> None:
-        """Nothing that was left behind should have come before this one."""
+    def check_turns(self, one: Invocation, started: list[Invocation], left: list[Invocation]) -> None:
+        """Nothing that was left behind should have come before this one, of those started now."""
         callers = sum(i.waited for i in self.model.owned_by(one.owner)) if one.owner else 0
         for other in left:
             assert one.waited or not other.waited or callers >= SLOTS - SLOTS // 4, (
@@ -275,6 +278,7 @@ class QueueMachine(RuleBasedStateMachine):
                 assert (-one.priority, one.run_at) <= (-other.priority, other.run_at), "something more urgent was left"
             else:
                 mine, theirs = (self.model.in_project(i.function.project) for i in (one, other))
+                mine -= sum(i.waited != one.waited and i.function.project == one.function.project for i in started)
                 assert mine <= theirs + 1, "another project, with less running, did not get its turn"
 
     @precondition(lambda self: self.claimed)
