@@ -28,34 +28,7 @@ end $$;
 comment on function zmesh.ready_projects(boolean, integer, timestamptz) is
     'Projects that have something to run, from a random one on and round: each comes as often as the others.';
 
-create or replace function zmesh.ready_lanes(p_waited boolean, p_project_id uuid, p_limit integer, p_since timestamptz)
-returns table (lane bigint, function_id uuid, keyed boolean)
-language plpgsql as $$
-#variable_conflict use_column
-begin
-    return query
-        with recursive ring as (
-            select hashint8extended(0, (random() * 1e18)::bigint) as lane, null::uuid as function_id,
-                   null::boolean as keyed, null::bigint as first, 0 as n
-            union all
-            select next.lane, next.function_id, next.keyed, coalesce(r.first, next.lane), r.n + 1
-              from ring r
-              cross join lateral (
-                   (select q.lane, q.function_id, q.concurrency_key is not null as keyed from zmesh.queue q
-                     where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id = p_project_id
-                       and q.lane > r.lane and q.run_at >= p_since
-                     order by q.lane limit 1)
-                   union all
-                   (select q.lane, q.function_id, q.concurrency_key is not null from zmesh.queue q
-                     where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id = p_project_id
-                       and q.run_at >= p_since
-                     order by q.lane limit 1)
-                   limit 1) next
-             where r.n < p_limit and next.lane is distinct from r.first)
-        select r.lane, r.function_id, r.keyed from ring r where r.n > 0;
-end $$;
-comment on function zmesh.ready_lanes(boolean, uuid, integer, timestamptz) is
-    'Lanes of a project that have something to run, from a random one on and round.';
+drop function if exists zmesh.ready_lanes(boolean, uuid, integer, timestamptz);
 
 create or replace function zmesh.next_of(p_horizon zmesh.horizon, p_waited boolean, p_wanted integer, p_now timestamptz)
 returns uuid[]
@@ -69,7 +42,7 @@ begin
     v_running := zmesh.count_running(p_horizon.running_since);
     v_projects := zmesh.ready_projects(p_waited, greatest(p_wanted, 64) + v_running, p_horizon.ready_since);
     v_each := case when cardinality(v_projects) <= 8 then p_wanted
-                   else ceil(8.0 * p_wanted / cardinality(v_projects)) end;
+                   else ceil(2.0 * p_wanted / cardinality(v_projects)) end;
     return array(
         with running as materialized (
             select q.project_id, q.function_id, q.lane, count(*)::integer as n
@@ -92,8 +65,27 @@ begin
                    case when l.keyed then f.max_concurrency_per_key - (select coalesce(sum(r.n), 0) from running r
                                                                         where r.lane = l.lane) end as lane_free
               from projects p
-              cross join lateral zmesh.ready_lanes(p_waited, p.id, greatest(least(p.free, v_each), 16) + v_running,
-                                                   p_horizon.ready_since) l
+              cross join lateral (   -- its lanes that have something to run, from a random one on and round
+                  with recursive ring as (
+                      select hashint8extended(0, (random() * 1e18)::bigint) as lane, null::uuid as function_id,
+                             null::boolean as keyed, null::bigint as first, 0 as n
+                      union all
+                      select next.lane, next.function_id, next.keyed, coalesce(r.first, next.lane), r.n + 1
+                        from ring r
+                        cross join lateral (
+                             (select q.lane, q.function_id, q.concurrency_key is not null as keyed from zmesh.queue q
+                               where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id = p.id
+                                 and q.lane > r.lane and q.run_at >= p_horizon.ready_since
+                               order by q.lane limit 1)
+                             union all
+                             (select q.lane, q.function_id, q.concurrency_key is not null from zmesh.queue q
+                               where q.status = 'queued' and q.due and q.waited = p_waited and q.project_id = p.id
+                                 and q.run_at >= p_horizon.ready_since
+                               order by q.lane limit 1)
+                             limit 1) next
+                       where r.n < greatest(least(p.free, v_each), 16) + v_running
+                         and next.lane is distinct from r.first)
+                  select r.lane, r.function_id, r.keyed from ring r where r.n > 0) l
               left join zmesh.functions f on f.id = l.function_id
         ), candidates as (
             select j.id, l.project_id, l.running, l.free, l.function_free, j.priority, j.run_at, row_number()
