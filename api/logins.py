@@ -58,7 +58,7 @@ class Logins:
             return False
 
 
-def check_new_password(password: str) -> None:
+def check_new_password(password: str, field: str = "password") -> None:
     """Raises Problem 422 for one that is too easily guessed."""
     if len(password) < SHORTEST_PASSWORD:
-        raise invalid("password", f"has to have at least {SHORTEST_PASSWORD} characters")
+        raise invalid(field, f"has to have at least {SHORTEST_PASSWORD} characters")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from api.database import Database
 from api.logins import Logins, check_new_password
-from api.models.auth import Acceptance, Credentials, Refresh, Session
+from api.models.auth import Acceptance, Credentials, PasswordChange, Refresh, Session
 from api.problems import Problem, not_found, unauthorized
 from api.throttling import Throttle
 from api.tokens import Identity, Tokens, new_secret_token, token_hash
@@ -31,6 +31,16 @@ class Sessions:
         """A new session. Raises Problem 401, 403 or 429."""
         user = await self._logins.check(credentials.email, credentials.password, client)
         project_id = await self._project(user.id, credentials.project)
+        return await self._start(user.id, project_id, client)
+
+    async def change_password(self, change: PasswordChange, client: str) -> Session:
+        """A new session, in place of all there were. Raises Problem 401, 403, 422 or 429."""
+        check_new_password(change.new_password, "new_password")
+        user = await self._logins.check(change.email, change.password, client)
+        project_id = await self._project(user.id, change.project)  # first: a refusal must change nothing
+        hash = await self._logins.hash(change.new_password)
+        async with self._database.checked() as connection:
+            await people.set_password(connection, user.id, hash)
         return await self._start(user.id, project_id, client)
 
     async def refresh(self, wanted: Refresh, client: str) -> Session:

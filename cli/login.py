@@ -1,4 +1,4 @@
-"""`zmesh login` and `zmesh logout`."""
+"""`zmesh login`, `zmesh logout` and `zmesh password`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,26 @@ def login(url: str, email: str | None, password: str | None, project: str | None
     home = dev_home()
     if home is not None:
         progress(f"Here, though, commands go to the zmesh dev of {home}; use --url or another folder.")
+
+
+@click.command()
+@click.option("--url", envvar="ZMESH_URL", prompt="Address", default=DEFAULT_URL, help="Address of the API.")
+@click.option("--email", envvar="ZMESH_EMAIL", help="Your e-mail address there; asked for where it is missing.")
+@click.option("--password", envvar="ZMESH_PASSWORD", help="The one so far; better given as ZMESH_PASSWORD than here.")
+@click.option("--project", help="Id or slug of the project to work in afterwards. Default: your oldest one.")
+def password(url: str, email: str | None, password: str | None, project: str | None) -> None:
+    """Change your password: the new one is asked for, or read from standard input. You are logged out elsewhere."""
+    url = url.rstrip("/")
+    change = {
+        "email": email or click.prompt("E-mail", err=True),
+        "password": password or ask_secret("Password"),
+        "new_password": ask_secret("New password", twice=True),
+    }
+    if project:
+        change["project"] = project
+    session = Client(Connection(url)).call_openly("POST", "/auth/password", change).body
+    path = store_login({"url": url, **session})
+    progress(f"You have a new password at {url}, and are logged out everywhere else. The token is in {path}.")
 
 
 @click.command()

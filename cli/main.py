@@ -14,7 +14,7 @@ from cli.changes import changes
 from cli.functions import functions
 from cli.invocations import invocations
 from cli.keys import keys
-from cli.login import login, logout
+from cli.login import login, logout, password
 from cli.members import members
 from cli.output import output_option
 from cli.projects import projects
@@ -29,7 +29,7 @@ click.rich_click.COMMAND_GROUPS = {
             "name": "Work with functions",
             "commands": ["functions", "invocations", "schedules", "webhooks", "changes", "callbacks", "secrets"],
         },
-        {"name": "Work with others", "commands": ["login", "logout", "projects", "members", "keys"]},
+        {"name": "Work with others", "commands": ["login", "logout", "password", "projects", "members", "keys"]},
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate", "admin"]},
     ]
 }
@@ -56,6 +56,7 @@ zmesh.add_command(members)
 zmesh.add_command(keys)
 zmesh.add_command(login)
 zmesh.add_command(logout)
+zmesh.add_command(password)
 zmesh.add_command(admin)
 
 

@@ -93,6 +93,11 @@ async def end_session(connection: AsyncConnection, token_hash: bytes) -> None:
     await connection.execute("select zmesh.end_session(%s)", (token_hash,))
 
 
+async def set_password(connection: AsyncConnection, user_id: UUID, password_hash: str) -> None:
+    """Change a password and end every session of the person."""
+    await connection.execute("select zmesh.set_password(%s, %s)", (user_id, password_hash))
+
+
 async def list_members(connection: AsyncConnection, project_id: UUID, after: str, limit: int) -> list[Member]:
     """The members after this address, in the order of their addresses."""
     return await fetch_all(

@@ -30,6 +30,24 @@ class Credentials(Model):
     ]
 
 
+class PasswordChange(Credentials):
+    """Who logs in with a password, to have another one from now on."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "email": "ada@example.org",
+                    "password": "correct horse battery staple",
+                    "new_password": "a longer one, with a staple",
+                }
+            ]
+        }
+    )
+
+    new_password: Annotated[Text, Field(min_length=1, max_length=1024, description="At least 12 characters.")]
+
+
 class Refresh(Model):
     """A refresh token to exchange."""
 

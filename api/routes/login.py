@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from api.auth import client_of
-from api.models.auth import Acceptance, Credentials, Logout, Refresh, Session
+from api.models.auth import Acceptance, Credentials, Logout, PasswordChange, Refresh, Session
 from api.routes.common import problems
 from api.sessions import Sessions
 
@@ -53,4 +53,18 @@ async def accept(request: AnybodysRequest, sessions: NamedDependency[Sessions], 
     return await sessions.accept(data, client_of(request))
 
 
-router = Router("/", route_handlers=[login, refresh, logout, accept], tags=["login"])
+@post(
+    "/auth/password",
+    operation_id="changePassword",
+    summary="Change your password",
+    status_code=200,
+    responses=problems(403, 422, 429),
+)
+async def password(
+    request: AnybodysRequest, sessions: NamedDependency[Sessions], data: JSONBody[PasswordChange]
+) -> Session:
+    """Ends all your sessions, everywhere, and answers a new one."""
+    return await sessions.change_password(data, client_of(request))
+
+
+router = Router("/", route_handlers=[login, refresh, logout, accept, password], tags=["login"])

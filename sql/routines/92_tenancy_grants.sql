@@ -5,6 +5,7 @@ grant execute on function
       zmesh.change_member(uuid, uuid, text), zmesh.remove_member(uuid, uuid),
       zmesh.invite(uuid, text, text, bytea, uuid), zmesh.accept_invitation(bytea, uuid, text), zmesh.withdraw_invitation(uuid, uuid),
       zmesh.start_session(uuid, text, bytea), zmesh.refresh_session(bytea, bytea), zmesh.end_session(bytea),
+      zmesh.set_password(uuid, text),
       zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid), zmesh.revoke_key(uuid, uuid)
    to zmesh_api;
 grant select on zmesh.sessions, zmesh.refresh_tokens, zmesh.invitations, zmesh.api_key_functions to zmesh_api;

@@ -191,6 +191,11 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "POST /auth/login": lambda things: {"email": things.email(), "password": PASSWORD},
     "POST /auth/refresh": lambda things: {"refresh_token": things.refresh_token()},
     "POST /auth/logout": lambda things: {"refresh_token": things.refresh_token()},
+    "POST /auth/password": lambda things: {
+        "email": things.email(),
+        "password": PASSWORD,
+        "new_password": "a new one, longer",
+    },
     "POST /auth/accept": lambda things: {"token": things.invitation_token(), "password": PASSWORD},
 }
 QUERIES: dict[str, Callable[[Things], str]] = {

@@ -113,3 +113,28 @@ def test_a_changed_password_ends_every_session(api: Api) -> None:
     assert api.database.value("select zmesh.set_password(%s, %s)", api.user_id, hash)
     assert not works(api, session["token"])
     refused(post(api, "/auth/refresh", refresh_token=session["refresh_token"]), 401, "session_ended")
+
+
+NEW_PASSWORD = "tea and a long walk"
+
+
+def test_a_new_password_ends_all_sessions_and_begins_one(api: Api) -> None:
+    before = log_in(api)
+    change = {"email": email_of(api), "password": PASSWORD, "new_password": NEW_PASSWORD}
+    session = post(api, "/auth/password", **change, project=str(api.project.id)).json()
+    assert works(api, session["token"])
+    assert not works(api, before["token"])
+    refused(post(api, "/auth/login", email=email_of(api), password=PASSWORD), 401, "invalid_login")
+    assert post(api, "/auth/login", email=email_of(api), password=NEW_PASSWORD).status_code == 200
+
+
+def test_a_password_is_not_changed_with_a_wrong_or_short_one(api: Api) -> None:
+    session = log_in(api)
+    wrong = {"email": email_of(api), "password": "wrong", "new_password": NEW_PASSWORD}
+    refused(post(api, "/auth/password", **wrong), 401, "invalid_login")
+    short = {"email": email_of(api), "password": PASSWORD, "new_password": "short"}
+    refused(post(api, "/auth/password", **short), 422, "invalid_input", "new_password")
+    elsewhere = {"email": email_of(api), "password": PASSWORD, "new_password": NEW_PASSWORD, "project": str(uuid4())}
+    refused(post(api, "/auth/password", **elsewhere), 403, "not_a_member")
+    assert works(api, session["token"])
+    assert log_in(api)

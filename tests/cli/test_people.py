@@ -107,7 +107,10 @@ def test_the_first_user_logs_in_and_brings_in_others(api: ApiProcess, database: 
 
     operator.types("admin", "reset-password", "ada@example.org", stdin="another long password")
     assert "zmesh login" in ada.types("functions", "list", status=1)
-    ada.types("login", "--url", api.url, "--email", "ada@example.org", stdin="another long password")
+    account = ("--url", api.url, "--email", "ada@example.org", "--password", "another long password")
+    assert "invalid_input" in ada.types("password", *account, stdin="short", status=1)
+    ada.types("password", *account, stdin="a third long password")
+    assert ada.reads("functions", "list") == []
     ada.types("logout")
     assert not ada.stored.exists()
     assert database.value("select count(*) from zmesh.sessions where ended_by = 'logout'") == 1
