@@ -141,6 +141,10 @@ class Things:
         email: str = self.api.database.value("select email from zmesh.users where id = %s", self.api.user_id)
         return email
 
+    def members_email(self) -> str:
+        email: str = self.api.database.value("select email from zmesh.users where id = %s", self.member())
+        return email
+
     def _made(self, path: str, **body: Any) -> str:
         answer = self.api.call("POST", path, json=body)
         assert answer.status_code == 201, answer.text
@@ -192,7 +196,7 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "POST /auth/refresh": lambda things: {"refresh_token": things.refresh_token()},
     "POST /auth/logout": lambda things: {"refresh_token": things.refresh_token()},
     "POST /auth/password": lambda things: {
-        "email": things.email(),
+        "email": things.members_email(),
         "password": PASSWORD,
         "new_password": "a new one, longer",
     },
