@@ -60,6 +60,38 @@ def reset_password(email: str) -> None:
     progress(f"{email} has a new password, and is logged out everywhere.")
 
 
+@admin.command("limit-project")
+@click.argument("slug")
+@click.option("--requests-per-second", type=click.IntRange(min=0), help="Of its public routes; 0: any number.")
+@click.option("--max-queued", type=click.IntRange(min=1), help="Invocations that may wait for a listener.")
+@click.option("--max-running", type=click.IntRange(min=1), help="Invocations that may run at a time.")
+def limit_project(slug: str, requests_per_second: int | None, max_queued: int | None, max_running: int | None) -> None:
+    """Set how much a project may ask for. What is not named stays; it counts within a second."""
+    from sql import accounts
+
+    with _database() as connection:
+        limits = accounts.limit_project(connection, slug, requests_per_second, max_queued, max_running)
+        if limits is None:
+            raise CliError(f"There is no project {slug}.", code="project_not_found", hint="It goes by its slug.")
+    progress(
+        f"{slug}: {limits.requests_per_second or 'any number of'} requests a second, {limits.max_queued} queued and"
+        f" {limits.max_running} running invocations."
+    )
+
+
+@admin.command("limit-key")
+@click.argument("prefix")
+@click.argument("requests_per_second", type=click.IntRange(min=0))
+def limit_key(prefix: str, requests_per_second: int) -> None:
+    """Set how many requests a second an API key may send; 0: any number. It goes by its prefix, as it is listed."""
+    from sql import accounts
+
+    with _database() as connection:
+        if not accounts.limit_key(connection, prefix, requests_per_second):
+            raise CliError(f"No key begins with {prefix}.", code="key_not_found", hint="See `zmesh keys list`.")
+    progress(f"{prefix}…: {requests_per_second or 'any number of'} requests a second.")
+
+
 @admin.command("rotate-key")
 def rotate_key() -> None:
     """Seal every secret anew with the first key of ZMESH_SECRET_KEY. Nothing has to stop meanwhile."""

@@ -145,3 +145,41 @@ def ensure_api_key(connection: psycopg.Connection, project_id: UUID, key: str, n
         " on conflict (hash) do nothing",
         (project_id, name, key[:API_KEY_PREFIX_LENGTH], hashlib.sha256(key.encode()).digest()),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectLimits:
+    """How much a project may ask for; None is any number."""
+
+    requests_per_second: int | None
+    max_queued: int
+    max_running: int
+
+
+def limit_project(
+    connection: psycopg.Connection,
+    slug: str,
+    requests_per_second: int | None,
+    max_queued: int | None,
+    max_running: int | None,
+) -> ProjectLimits | None:
+    """Change limits of a project, None leaves one as it is and 0 requests a second are any number; returns all of
+    them, or None where there is no such project."""
+    with connection.cursor(row_factory=class_row(ProjectLimits)) as cursor:
+        return cursor.execute(
+            """
+            update zmesh.projects
+               set requests_per_second = nullif(coalesce(%s, requests_per_second), 0),
+                   max_queued = coalesce(%s, max_queued), max_running = coalesce(%s, max_running)
+             where slug = %s returning requests_per_second, max_queued, max_running
+            """,
+            (requests_per_second, max_queued, max_running, slug),
+        ).fetchone()
+
+
+def limit_key(connection: psycopg.Connection, prefix: str, requests_per_second: int) -> bool:
+    """Change the limit of the API key with this prefix, 0 is any number; False where there is none."""
+    cursor = connection.execute(
+        "update zmesh.api_keys set requests_per_second = nullif(%s, 0) where prefix = %s", (requests_per_second, prefix)
+    )
+    return cursor.rowcount > 0

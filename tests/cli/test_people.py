@@ -105,6 +105,13 @@ def test_the_first_user_logs_in_and_brings_in_others(api: ApiProcess, database: 
     ada.types("members", "remove", "grace@example.org")
     assert "not_a_member" in grace.types("functions", "list", status=1)
 
+    assert "project_not_found" in operator.types("admin", "limit-project", "nowhere", "--max-queued", "5", status=1)
+    operator.types("admin", "limit-project", "web-shop", "--requests-per-second", "50", "--max-running", "3")
+    limits = "select requests_per_second, max_queued, max_running from zmesh.projects where slug = 'web-shop'"
+    assert database.row(limits) == {"requests_per_second": 50, "max_queued": 100_000, "max_running": 3}
+    operator.types("admin", "limit-project", "web-shop", "--requests-per-second", "0", "--max-queued", "7")
+    assert database.row(limits) == {"requests_per_second": None, "max_queued": 7, "max_running": 3}
+
     operator.types("admin", "reset-password", "ada@example.org", stdin="another long password")
     assert "zmesh login" in ada.types("functions", "list", status=1)
     account = ("--url", api.url, "--email", "ada@example.org", "--password", "another long password")
@@ -131,6 +138,9 @@ def test_projects_and_keys_are_managed_by_command(api: ApiProcess, database: Dat
 
     key = ada.reads("keys", "create", "frontend", "--function", "greet", "--days", "7")["key"]
     [listed] = ada.reads("keys", "list")
+    operator.types("admin", "limit-key", listed["prefix"], "20")
+    assert database.value("select requests_per_second from zmesh.api_keys where prefix = %s", listed["prefix"]) == 20
+    assert "key_not_found" in operator.types("admin", "limit-key", "zb_nobody", "20", status=1)
     assert (listed["name"], listed["functions"]) == ("frontend", ["greet"])
     assert key not in json.dumps(listed)
     ada.types("keys", "revoke", listed["prefix"])
