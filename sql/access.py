@@ -125,7 +125,8 @@ async def keyed_functions(connection: AsyncConnection, wanted: Sequence[tuple[by
     if len(wanted) == 1:
         rows = await fetch_dicts(connection, _KEYED_ONE, wanted[0])
     else:
-        rows = await fetch_dicts(connection, _KEYED_MANY, tuple(zip(*wanted, strict=True)))
+        columns = [list(column) for column in zip(*wanted, strict=True)]
+        rows = await fetch_dicts(connection, _KEYED_MANY, columns)
     names = ("key_id", "project_id", "revoked", "expired", "functions", "last_used_at")
     return [KeyedFunction(**{name: row[name] for name in names}, function=_function_in(row)) for row in rows]
 

@@ -130,6 +130,20 @@ def test_an_api_key_works_in_either_header_and_stops_when_revoked(api: Api) -> N
     refused(api.invoke(), 401, "api_key_revoked")
 
 
+def test_keys_and_functions_that_are_asked_for_at_the_same_time_are_not_mixed_up(api: Api, stranger: Api) -> None:
+    slugs = ("greet", "part", "missing")
+    for who in (api, stranger):
+        who.deploy("greet")
+        who.deploy("part", enabled=False)
+
+    def call(n: int) -> tuple[int, int]:
+        return n % 6, (api, stranger)[n % 2].invoke(slugs[n // 2 % 3], headers={"prefer": "respond-async"}).status_code
+
+    with ThreadPoolExecutor(24) as threads:
+        answers = set(threads.map(call, range(240)))
+    assert answers == {(0, 202), (1, 202), (2, 409), (3, 409), (4, 404), (5, 404)}
+
+
 @pytest.mark.parametrize("key", ["zb_wrong", "x" * 5000, "é"])
 def test_an_unknown_api_key_is_refused(api: Api, key: str) -> None:
     answer = api.invoke(headers={"x-api-key": key.encode("latin-1")})

@@ -12,7 +12,6 @@ import psycopg
 import pytest
 
 from tests.api.client import Api, echo, eventually, refused, response, standing_in
-from tests.databases import Row
 
 FAILURE = {"type": "ValueError", "message": "no", "stack": "greet.py:2"}
 
@@ -468,12 +467,10 @@ def test_each_function_gets_only_its_own_jobs(api: Api, stranger: Api) -> None:
     api.deploy()
     stranger.deploy()
 
-    def answer(job: Row) -> dict[str, Any]:
-        return {"status": "success", "result": json.dumps(str(job["project_id"]))}
-
-    with standing_in(api, answer):
-        assert api.invoke().json()["result"] == str(api.project.id)
-        assert stranger.invoke().json()["result"] == str(stranger.project.id)
+    with standing_in(api) as jobs:
+        assert api.invoke(json={"of": "mine"}).json()["result"] == {"of": "mine"}
+        assert stranger.invoke(json={"of": "theirs"}).json()["result"] == {"of": "theirs"}
+    assert [json.loads(job["payload"]) for job in jobs] == [{"of": "mine"}]
 
 
 def test_calls_at_the_same_time_share_their_inserts(api: Api) -> None:
