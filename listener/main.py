@@ -7,9 +7,12 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import uvloop
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from listener.service import Listener
@@ -20,6 +23,7 @@ from sql.sealing import SealingError
 
 log = logging.getLogger(__name__)
 POOL_SIZE = 6
+BELIEVED_SECONDS = 1.0
 DEEPEST = 32  # as zmesh.settings allows
 MOST_RUNS = 4000  # as there are users for
 
@@ -54,12 +58,21 @@ async def _serve(settings: Settings) -> None:
 
 def connection_pool(database_url: str) -> AsyncConnectionPool:
     """The listener's connections, not yet open."""
+    seen_alive: WeakKeyDictionary[AsyncConnection, float] = WeakKeyDictionary()
+
+    async def check(connection: AsyncConnection) -> None:
+        """Try a connection before its use, but not again within a second: that is a round trip for every statement."""
+        if time.monotonic() - seen_alive.get(connection, 0.0) > BELIEVED_SECONDS:
+            await AsyncConnectionPool.check_connection(connection)
+            seen_alive[connection] = time.monotonic()
+
     return AsyncConnectionPool(
         database_url,
         min_size=2,
         max_size=POOL_SIZE,
         open=False,
         timeout=5,
+        check=check,
         kwargs={"autocommit": True, "application_name": "zmesh listener"},
     )
 
