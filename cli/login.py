@@ -9,10 +9,26 @@ from cli.client import Client
 from cli.config import DEFAULT_URL, Connection, dev_home, forget_login, store_login, stored_login
 from cli.output import progress
 
+url_option = click.option(
+    "--url", envvar="ZMESH_URL", prompt="Address", default=DEFAULT_URL, help="Address of the API."
+)
+email_option = click.option(
+    "--email", envvar="ZMESH_EMAIL", help="Your e-mail address there; asked for where it is missing."
+)
+
+
+def _credentials(email: str | None, password: str | None, project: str | None) -> dict[str, str]:
+    """Who logs in, and where to; asks for what is missing."""
+    credentials = {
+        "email": email or click.prompt("E-mail", err=True),
+        "password": password or ask_secret("Password"),
+    }
+    return {**credentials, "project": project} if project else credentials
+
 
 @click.command()
-@click.option("--url", envvar="ZMESH_URL", prompt="Address", default=DEFAULT_URL, help="Address of the API.")
-@click.option("--email", envvar="ZMESH_EMAIL", help="Your e-mail address there; asked for where it is missing.")
+@url_option
+@email_option
 @click.option(
     "--password",
     envvar="ZMESH_PASSWORD",
@@ -25,9 +41,7 @@ def login(url: str, email: str | None, password: str | None, project: str | None
     url = url.rstrip("/")
     client = Client(Connection(url))
     if invitation is None:
-        email = email or click.prompt("E-mail", err=True)
-        credentials = {"email": email, "password": password or ask_secret("Password")}
-        session = client.log_in({**credentials, **({"project": project} if project else {})})
+        session = client.log_in(_credentials(email, password, project))
     else:
         accepted = {"token": invitation, "password": password or ask_secret("Password, your own or a new one")}
         session = client.call_openly("POST", "/auth/accept", accepted).body
@@ -39,20 +53,14 @@ def login(url: str, email: str | None, password: str | None, project: str | None
 
 
 @click.command()
-@click.option("--url", envvar="ZMESH_URL", prompt="Address", default=DEFAULT_URL, help="Address of the API.")
-@click.option("--email", envvar="ZMESH_EMAIL", help="Your e-mail address there; asked for where it is missing.")
+@url_option
+@email_option
 @click.option("--password", envvar="ZMESH_PASSWORD", help="The one so far; better given as ZMESH_PASSWORD than here.")
 @click.option("--project", help="Id or slug of the project to work in afterwards. Default: your oldest one.")
 def password(url: str, email: str | None, password: str | None, project: str | None) -> None:
     """Change your password: the new one is asked for, or read from standard input. You are logged out elsewhere."""
     url = url.rstrip("/")
-    change = {
-        "email": email or click.prompt("E-mail", err=True),
-        "password": password or ask_secret("Password"),
-        "new_password": ask_secret("New password", twice=True),
-    }
-    if project:
-        change["project"] = project
+    change = {**_credentials(email, password, project), "new_password": ask_secret("New password", twice=True)}
     session = Client(Connection(url)).call_openly("POST", "/auth/password", change).body
     path = store_login({"url": url, **session})
     progress(f"You have a new password at {url}, and are logged out everywhere else. The token is in {path}.")

@@ -104,20 +104,23 @@ async def memberships(
     )
 
 
-_KEYED = f"""
+def _keyed(wanted: str) -> str:
+    return f"""
         select k.id as key_id, k.project_id, k.revoked_at is not null as revoked,
                k.expires_at <= zmesh.now() as expired, s.functions, k.last_used_at, {_FUNCTION}
-          from {{wanted}} as w (hash, slug, n)
+          from {wanted} as w (hash, slug, n)
           left join zmesh.api_keys k on k.hash = w.hash
-          left join lateral (select coalesce(array_agg(a.function_id), '{{{{}}}}') as functions
+          left join lateral (select coalesce(array_agg(a.function_id), '{{}}') as functions
                                from zmesh.api_key_functions a where a.key_id = k.id) s on not k.all_functions
           left join zmesh.functions f on f.project_id = k.project_id and f.slug = w.slug
                                      and (k.all_functions or f.id = any (s.functions))
          order by w.n
-"""
+    """
+
+
 # One row has a plan that PostgreSQL keeps; the number of an array's rows changes, and with it the plan is made anew.
-_KEYED_ONE = _KEYED.format(wanted="(select %s::bytea, %s::text, 1)")
-_KEYED_MANY = _KEYED.format(wanted="unnest(%s::bytea[], %s::text[]) with ordinality")
+_KEYED_ONE = _keyed("(select %s::bytea, %s::text, 1)")
+_KEYED_MANY = _keyed("unnest(%s::bytea[], %s::text[]) with ordinality")
 
 
 async def keyed_functions(connection: AsyncConnection, wanted: Sequence[tuple[bytes, str]]) -> list[KeyedFunction]:

@@ -108,7 +108,7 @@ class Things:
         return self._made("/invitations", email=f"{secrets.token_hex(4)}@example.org")
 
     def invitation_token(self) -> str:
-        email = self.api.database.value("select email from zmesh.users where id = %s", self.user())
+        email = self._email_of(self.user())
         token: str = self.api.call("POST", "/invitations", json={"email": email}).json()["token"]
         return token
 
@@ -138,11 +138,13 @@ class Things:
         return token
 
     def email(self) -> str:
-        email: str = self.api.database.value("select email from zmesh.users where id = %s", self.api.user_id)
-        return email
+        return self._email_of(self.api.user_id)
 
     def members_email(self) -> str:
-        email: str = self.api.database.value("select email from zmesh.users where id = %s", self.member())
+        return self._email_of(self.member())
+
+    def _email_of(self, user_id: object) -> str:
+        email: str = self.api.database.value("select email from zmesh.users where id = %s", user_id)
         return email
 
     def _made(self, path: str, **body: Any) -> str:

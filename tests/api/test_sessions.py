@@ -11,6 +11,8 @@ import jwt
 
 from tests.api.client import JWT_KEY, PASSWORD, Api, new_token, refused
 
+NEW_PASSWORD = "tea and a long walk"
+
 
 def email_of(api: Api) -> str:
     email: str = api.database.value("select email from zmesh.users where id = %s", api.user_id)
@@ -113,9 +115,6 @@ def test_a_changed_password_ends_every_session(api: Api) -> None:
     assert api.database.value("select zmesh.set_password(%s, %s)", api.user_id, hash)
     assert not works(api, session["token"])
     refused(post(api, "/auth/refresh", refresh_token=session["refresh_token"]), 401, "session_ended")
-
-
-NEW_PASSWORD = "tea and a long walk"
 
 
 def test_a_new_password_ends_all_sessions_and_begins_one(api: Api) -> None:
