@@ -52,6 +52,7 @@ from api.streams import Streams
 from api.tokens import Tokens
 from api.waiting import Replies
 from sql.sealing import Sealer
+from sql.tasks import end
 
 CONSOLE = Path(__file__).parent / "static" / "console"
 LARGEST_BODY = 1024 * 1024
@@ -125,7 +126,7 @@ def create_app(parts: Parts) -> Litestar:
         try:
             yield
         finally:
-            polling.cancel()
+            await end([polling])
             await parts.replies.close()
             await parts.database.close()
 

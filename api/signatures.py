@@ -92,7 +92,7 @@ def _shared_secret(rules: Rules, headers: Headers, body: bytes) -> str | None:
     scheme, _, token = given.partition(" ")
     given = token.strip() if scheme.lower() == "bearer" else given
     _demand_equal([given], rules.secrets, "The secret in the header is not that of this webhook.")
-    return headers.get("x-message-id") or None
+    return _own_id(headers)
 
 
 def _hmac(rules: Rules, headers: Headers, body: bytes) -> str | None:
@@ -103,7 +103,7 @@ def _hmac(rules: Rules, headers: Headers, body: bytes) -> str | None:
         _demand_equal([given.lower()], [digest.hex() for digest in digests])
     else:
         _demand_equal([given], [base64.b64encode(digest).decode() for digest in digests])
-    return headers.get("x-message-id") or None
+    return _own_id(headers)
 
 
 def _github(rules: Rules, headers: Headers, body: bytes) -> str | None:
@@ -119,16 +119,15 @@ def _stripe(rules: Rules, headers: Headers, body: bytes) -> str | None:
     signed = timestamp.encode() + b"." + body
     given = [value for name, _, value in parts if name == "v1"]
     _demand_equal(given, [_hex(secret, signed) for secret in rules.secrets])
-    return _text(_json_object(body).get("id"))
+    return _text(_json_object(body).get("id")) or _id_of_signed(signed)
 
 
 def _slack(rules: Rules, headers: Headers, body: bytes) -> str | None:
     timestamp = _header(headers, "x-slack-request-timestamp")
     _demand_fresh(timestamp, rules.window)
     signed = b"v0:" + timestamp.encode() + b":" + body
-    given = _header(headers, "x-slack-signature")
-    _demand_equal([given], [f"v0={_hex(secret, signed)}" for secret in rules.secrets])
-    return _text(_json_object(body).get("event_id"))
+    _demand_equal([_header(headers, "x-slack-signature")], [f"v0={_hex(secret, signed)}" for secret in rules.secrets])
+    return _text(_json_object(body).get("event_id")) or _id_of_signed(signed)
 
 
 def _standard(rules: Rules, headers: Headers, body: bytes) -> str | None:
@@ -150,6 +149,15 @@ _PRESETS: dict[str, Callable[[Rules, Headers, bytes], str | None]] = {
     "slack": _slack,
     "standard": _standard,
 }
+
+
+def _own_id(headers: Headers) -> str | None:
+    return headers.get("x-message-id") or headers.get("idempotency-key") or None
+
+
+def _id_of_signed(signed: bytes) -> str:
+    """An id for a message that has none: who repeats it within the window repeats its timestamp and body."""
+    return "signed-" + hashlib.sha256(signed).hexdigest()
 
 
 def _hex(secret: str, signed: bytes) -> str:

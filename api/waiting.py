@@ -20,6 +20,7 @@ from api.database import CONNECTION, Database
 from sql import invocations
 from sql.errors import DomainError
 from sql.invocations import Answer
+from sql.tasks import end
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
@@ -56,10 +57,7 @@ class Replies:
 
     async def close(self) -> None:
         self.release()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(self._tasks)
 
     @property
     def released(self) -> bool:

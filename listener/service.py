@@ -29,6 +29,7 @@ from sql.errors import DomainError, LeaseLost
 from sql.jobs import Ending, Job
 from sql.sealing import Sealer, SealingError
 from sql.secrets import Sealed, secrets_of
+from sql.tasks import end
 
 log = logging.getLogger(__name__)
 CLOCK_SECONDS = 1.0
@@ -97,7 +98,7 @@ class Listener:
                 task.result()  # a duty never returns: this raises what ended it
             await self._drain()
         finally:
-            await _end({stopped, *duties})
+            await end({stopped, *duties})
 
     async def _drain(self) -> None:
         self._draining = True
@@ -327,11 +328,3 @@ class Listener:
             async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
                 await event.wait()
         event.clear()
-
-
-async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancel until all have ended: a library in the middle of a reconnect may swallow a cancellation."""
-    while tasks:
-        for task in tasks:
-            task.cancel()
-        _, tasks = await asyncio.wait(tasks, timeout=1)

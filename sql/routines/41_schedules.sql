@@ -37,6 +37,12 @@ begin
             else format('function "%s" does not exist in this project', new.function) end,
             'Deploy it first, or look up its slug: zmesh functions list');
     end if;
+    -- Not a constraint: that would be looked at, and the payload unpacked, whenever the schedule fires.
+    if octet_length(new.payload::text) > 8388608 then
+        raise exception using errcode = 'check_violation', constraint = 'schedules_payload_is_at_most_8_mib',
+            message = 'the payload is larger than 8 MiB',
+            hint = 'Put the data into a table and send what identifies it.';
+    end if;
     new.function := v_slug;
     new.name := coalesce(new.name, left(v_slug, 90) || '-' || left(md5(gen_random_uuid()::text), 6));
     -- The list of time zones is slow to read: only for one that no schedule has yet.
@@ -60,6 +66,54 @@ create trigger schedules_prepare
     on zmesh.schedules
     for each row execute function zmesh.prepare_schedule();
 
+create or replace function zmesh.bound_schedules(p_project_ids uuid[]) returns void
+language plpgsql as $$
+declare
+    v_many record;
+begin
+    -- One at a time, so that each sees what the others have added.
+    perform from zmesh.projects p where p.id = any (p_project_ids) order by p.id for no key update;
+    select n.schedules, n.bytes, z.max_schedules, z.max_schedule_payloads_mb as max_mb into v_many
+      from zmesh.settings z,
+           (select count(*) as schedules, sum(pg_column_size(s.payload)) as bytes
+              from zmesh.schedules s where s.project_id = any (p_project_ids) group by s.project_id) n
+     where n.schedules > z.max_schedules or n.bytes > z.max_schedule_payloads_mb * 1048576::bigint limit 1;
+    if v_many.schedules > v_many.max_schedules then
+        raise exception using errcode = 'check_violation', constraint = 'schedules_of_a_project_are_bounded',
+            message = format('a project can have %s schedules', v_many.max_schedules),
+            hint = 'Delete some, or let one schedule start a function that looks up what is due.';
+    elsif v_many.schedules is not null then
+        raise exception using errcode = 'check_violation', constraint = 'schedules_of_a_project_are_bounded',
+            message = format('the payloads of a project''s schedules can have %s MiB together', v_many.max_mb),
+            hint = 'Put the data into a table and send what identifies it.';
+    end if;
+end $$;
+comment on function zmesh.bound_schedules(uuid[]) is
+    'Refuses more schedules, or larger payloads of them, than a project may have: all of them may come due in one tick.';
+
+create or replace function zmesh.bound_new_schedules() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform zmesh.bound_schedules(array(select distinct n.project_id from new_rows n));
+    return null;
+end $$;
+comment on function zmesh.bound_new_schedules() is 'Bounds what projects add, once per statement.';
+
+create or replace trigger schedules_bound_new after insert on zmesh.schedules
+    referencing new table as new_rows for each statement execute function zmesh.bound_new_schedules();
+
+create or replace function zmesh.bound_changed_schedule() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform zmesh.bound_schedules(array[new.project_id]);
+    return null;
+end $$;
+comment on function zmesh.bound_changed_schedule() is 'Bounds what a project puts into a schedule.';
+
+-- For each row, since triggers of single columns see no table of rows; a tick names neither column.
+create or replace trigger schedules_bound_changed after update of payload, project_id on zmesh.schedules
+    for each row execute function zmesh.bound_changed_schedule();
+
 create or replace function zmesh.missed_limit() returns integer
 language sql immutable parallel safe
 return 100;
@@ -76,37 +130,38 @@ return case when not p_enabled then 'skipped_disabled' when p_late then 'skipped
             when p_busy then 'skipped_overlap' else 'fired' end;
 comment on function zmesh.verdict(boolean, boolean, boolean) is 'What becomes of a due time.';
 
--- A row of zmesh.schedules, what its function allows, and what is to be done about it now.
+-- Not the schedule's row: as a value, it would carry its payload, fetched and unpacked.
+drop function if exists zmesh.missed_times(zmesh.schedules, boolean, boolean, timestamptz);
 create or replace function zmesh.missed_times(
-    p_schedule zmesh.schedules, p_enabled boolean, p_busy boolean, p_now timestamptz)
+    p_plan zmesh.cron_plan, p_timezone text, p_first timestamptz, p_missed text, p_overlap text,
+    p_enabled boolean, p_busy boolean, p_now timestamptz)
 returns table (due_at timestamptz, last_due_at timestamptz, outcome text)
 language plpgsql stable rows 2 as $$
 #variable_conflict use_variable
 declare
-    v_first  timestamptz := p_schedule.next_due_at;
-    v_due    timestamptz := zmesh.last_due(p_schedule.plan, p_schedule.timezone, v_first, p_now);
-    v_limit  integer := case p_schedule.missed when 'all' then zmesh.missed_limit() else 1 end;
+    v_due    timestamptz := zmesh.last_due(p_plan, p_timezone, p_first, p_now);
+    v_limit  integer := case p_missed when 'all' then zmesh.missed_limit() else 1 end;
     v_chosen timestamptz[] := array[v_due];
 begin
-    while v_due > v_first and cardinality(v_chosen) < v_limit loop   -- the latest ones are worth most
-        v_due := zmesh.last_due(p_schedule.plan, p_schedule.timezone, v_first, v_due - interval '1 microsecond');
+    while v_due > p_first and cardinality(v_chosen) < v_limit loop   -- the latest ones are worth most
+        v_due := zmesh.last_due(p_plan, p_timezone, p_first, v_due - interval '1 microsecond');
         v_chosen := v_due || v_chosen;
     end loop;
-    if v_due > v_first then
-        due_at := v_first;
-        last_due_at := nullif(zmesh.last_due(p_schedule.plan, p_schedule.timezone, v_first,
-                                             v_due - interval '1 microsecond'), v_first);
+    if v_due > p_first then
+        due_at := p_first;
+        last_due_at := nullif(zmesh.last_due(p_plan, p_timezone, p_first,
+                                             v_due - interval '1 microsecond'), p_first);
         outcome := 'skipped_missed';
         return next;
     end if;
     last_due_at := null;
     foreach due_at in array v_chosen loop
-        outcome := zmesh.verdict(p_enabled, p_schedule.missed = 'skip' and due_at < p_now - zmesh.late(), p_busy);
-        p_busy := p_busy or (p_schedule.overlap = 'skip' and outcome = 'fired');
+        outcome := zmesh.verdict(p_enabled, p_missed = 'skip' and due_at < p_now - zmesh.late(), p_busy);
+        p_busy := p_busy or (p_overlap = 'skip' and outcome = 'fired');
         return next;
     end loop;
 end $$;
-comment on function zmesh.missed_times(zmesh.schedules, boolean, boolean, timestamptz) is
+comment on function zmesh.missed_times(zmesh.cron_plan, text, timestamptz, text, text, boolean, boolean, timestamptz) is
     'What becomes of each due time of a schedule that has several: one row stands for those that go unmade.';
 
 drop function if exists zmesh.fire_due_schedules(boolean, integer);
@@ -118,7 +173,8 @@ declare
     v_count integer;
 begin
     with due as materialized (
-        select s, s.id, s.next_due_at, f.enabled, f.max_attempts,
+        select s.id, s.project_id, s.function_id, s.function, s.payload, s.plan, s.timezone, s.missed, s.overlap,
+               s.next_due_at, f.enabled, f.max_attempts,
                case when exists (select from zmesh.function_aliases a where a.function_id = f.id and a.name = 'live')
                     then zmesh.version_by_alias(f.id, 'live') end as live,
                zmesh.next_due(s.plan, s.timezone, s.next_due_at) as following,
@@ -132,11 +188,12 @@ begin
            for update of s skip locked
     ), times as materialized (
         select d.id, d.next_due_at as due_at, null::timestamptz as last_due_at,
-               zmesh.verdict(d.enabled, (d.s).missed = 'skip' and d.next_due_at < v_now - zmesh.late(), d.busy) as outcome
+               zmesh.verdict(d.enabled, d.missed = 'skip' and d.next_due_at < v_now - zmesh.late(), d.busy) as outcome
           from due d where d.following > v_now
         union all
         select d.id, t.due_at, t.last_due_at, t.outcome
-          from due d cross join lateral zmesh.missed_times(d.s, d.enabled, d.busy, v_now) t
+          from due d cross join lateral
+               zmesh.missed_times(d.plan, d.timezone, d.next_due_at, d.missed, d.overlap, d.enabled, d.busy, v_now) t
          where d.following <= v_now
     ), runs as (
         insert into zmesh.schedule_runs (schedule_id, due_at, last_due_at, invocation_id, outcome, created_at)
@@ -147,8 +204,8 @@ begin
     ), fired as (   -- with what zmesh.prepare_invocation() would add, so that nothing is looked up twice
         insert into zmesh.invocations (id, project_id, function_id, function, schedule_id, lane, created_at, run_at,
                                        due, max_attempts, source, payload, version, pinned, alias)
-        select r.invocation_id, (d.s).project_id, (d.s).function_id, (d.s).function, d.id,
-               zmesh.lane((d.s).function_id, null), v_now, r.due_at, true, d.max_attempts, 'schedule', (d.s).payload,
+        select r.invocation_id, d.project_id, d.function_id, d.function, d.id,
+               zmesh.lane(d.function_id, null), v_now, r.due_at, true, d.max_attempts, 'schedule', d.payload,
                d.live, d.live is not null, case when d.live is not null then 'live' end
           from runs r join due d on d.id = r.schedule_id
          where r.invocation_id is not null
@@ -156,7 +213,7 @@ begin
     )
     update zmesh.schedules s
        set next_due_at = case when d.following > v_now then d.following
-                              else zmesh.next_due((d.s).plan, (d.s).timezone, v_now) end
+                              else zmesh.next_due(d.plan, d.timezone, v_now) end
       from due d where s.id = d.id;
     get diagnostics v_count = row_count;
     return v_count;

@@ -119,6 +119,24 @@ def test_a_message_that_comes_again_is_invoked_once(api: Api, preset: str) -> No
     assert len(api.call("GET", "/functions/greet/invocations").json()["items"]) == 1
 
 
+@pytest.mark.parametrize("preset", ["stripe", "slack"])
+def test_a_signed_message_without_an_id_cannot_be_sent_again_by_who_recorded_it(api: Api, preset: str) -> None:
+    webhook = hook(api, preset)
+    body, now = b'{"command": "/deploy"}', time.time()
+    recorded = sign(preset, webhook["secret"], body, now)
+    answers = [send(api, webhook, headers, body) for headers in (recorded, recorded)]
+    answers.append(send(api, webhook, sign(preset, webhook["secret"], body, now + 1), body))
+    assert [answer.json()["duplicate"] for answer in answers] == [False, True, False]
+
+
+@pytest.mark.parametrize("preset", ["hmac", "shared_secret"])
+def test_a_sender_may_call_its_message_s_id_an_idempotency_key(api: Api, preset: str) -> None:
+    webhook = hook(api, preset)
+    headers = {**sign(preset, webhook["secret"]), "idempotency-key": "k1"}
+    del headers["x-message-id"]
+    assert [send(api, webhook, headers).json()["duplicate"] for _ in range(2)] == [False, True]
+
+
 def test_messages_without_an_id_are_all_invoked(api: Api) -> None:
     webhook = hook(api, "none")
     assert [send(api, webhook, {}).json()["duplicate"] for _ in range(3)] == [False] * 3

@@ -8,6 +8,7 @@ import os
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -51,12 +52,19 @@ def storm(scene: Scene, callers: Callers, seconds: float, pause: float) -> list[
     return mishaps
 
 
+def drain(database: Database) -> None:
+    """Until nothing is queued, however much has piled up; fails when nothing ends for a minute."""
+    while left := database.value("select count(*) from zmesh.queue"):
+        fewer = partial(database.rows, "select 1 from zmesh.queue having count(*) < %s", left)
+        eventually(fewer, f"the end of one of {left} invocations")
+
+
 def ends(scene: Scene, callers: Callers) -> dict[UUID, Row]:
     """All invocations, once nothing is left to do; each accepted one among them, once, with its end."""
     database = scene.parts.database
     for part in (*scene.apis, *scene.listeners):
         part.process.output()  # fails when it has ended by itself
-    eventually(lambda: database.rows("select 1 having not exists (select from zmesh.queue)"), "an empty queue", 120)
+    drain(database)
     rows = database.rows("select *, payload ->> 'n' as n from zmesh.invocations")
     by_id = {row["id"]: row for row in rows}
     assert len(by_id) == len(rows), "an invocation has two ends"

@@ -89,6 +89,28 @@ def test_a_schedule_skips_while_the_run_before_has_not_ended(database: Database,
     assert runs(database) == ["12:10 fired", "12:20 skipped_overlap", "12:30 skipped_overlap", "12:40 fired"]
 
 
+def test_a_project_has_a_bounded_number_of_schedules(database: Database, project: TestProject) -> None:
+    database.rows("update zmesh.settings set max_schedules = 2")
+    schedule(database, project, name="one")
+    schedule(database, project, name="two")
+    with pytest.raises(psycopg.errors.CheckViolation, match="a project can have 2 schedules"):
+        schedule(database, project, name="three")
+    assert database.value("select count(*) from zmesh.schedules") == 2
+
+
+def test_payloads_of_a_project_s_schedules_are_bounded_together(database: Database, project: TestProject) -> None:
+    database.rows("update zmesh.settings set max_schedule_payloads_mb = 1")
+    half_a_megabyte = "select to_jsonb(string_agg(gen_random_uuid()::text, '')) from generate_series(1, 15000)"
+    values = f"(%s, '@daily', 'greet', ({half_a_megabyte}))"
+    create = f"insert into zmesh.schedules (name, cron, function, payload) values {values}"
+    database.rows(create, "one", url=project.url)
+    schedule(database, project, name="two")
+    for query, names in ((create, ["three"]), (f"update zmesh.schedules set payload = ({half_a_megabyte})", [])):
+        with pytest.raises(psycopg.errors.CheckViolation, match="1 MiB together"):
+            database.rows(query, *names, url=project.url)
+    database.rows("update zmesh.schedules set enabled = false", url=project.url)
+
+
 def test_or_queues_as_well_where_it_is_told_to(database: Database, project: TestProject) -> None:
     schedule(database, project, overlap="queue")
     tick_at(database, "12:10", "12:20")
