@@ -175,6 +175,9 @@ class Listener:
         self._lease = None
         await self._stop_runs()
 
+    def _holds(self, lease: UUID) -> bool:
+        return self._lease == lease and time.monotonic() < self._lease_ends
+
     # Claims and runs
 
     async def _claim_jobs(self) -> None:
@@ -214,7 +217,7 @@ class Listener:
             self._give_back_at = 0.0
             await asyncio.sleep(RETRY_SECONDS)
             return []
-        if self._lease != lease or time.monotonic() > self._lease_ends:
+        if not self._holds(lease):
             return []  # we stood still, and others may have them by now
         for job in claimed:
             self._idle.clear()
@@ -255,6 +258,9 @@ class Listener:
             environment = environment_of(job, secrets, self._sealer)
             request = run_request(job, environment, await self._databases.url(job.project_id))
             cancel = self._running[job.id, job.attempt]
+            if not self._holds(lease):
+                self._forget(job.id, job.attempt)
+                return
             with (
                 self._live_logs.of(job, environment, lease, request.printed) as log_of_run,
                 self._streams.opened(job.id, lease) as stream,
@@ -277,8 +283,11 @@ class Listener:
     def _written(self, ending: Ending, accepted: bool) -> None:
         if not accepted:
             log.warning("the result of %s, attempt %d, came after its lease", ending.id, ending.attempt)
-        self._running.pop((ending.id, ending.attempt), None)
-        self._lent.discard((ending.id, ending.attempt))
+        self._forget(ending.id, ending.attempt)
+
+    def _forget(self, id: UUID, attempt: int) -> None:
+        self._running.pop((id, attempt), None)
+        self._lent.discard((id, attempt))
         if not self._running:
             self._idle.set()
         self._wakeups.jobs.set()  # a slot is free

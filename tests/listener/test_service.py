@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
+from listener.databases import ProjectDatabases
 from listener.service import RENEWALS_APART_SECONDS
 from sql import jobs
 from tests.databases import Database
@@ -121,6 +122,27 @@ async def test_a_listener_whose_lease_was_lost_stops_its_runs_and_starts_again(
         await eventually(lambda: ended(database, [id]), "the second attempt")
         assert database.value("select id from zmesh.listeners") != first
     assert database.invocation(id)["attempt"] == 2
+
+
+async def test_a_process_that_stood_still_does_not_start_what_it_had_claimed_before(
+    database: Database, running: Running, sandbox: ScriptedSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, stood_still = ProjectDatabases.url, []
+
+    async def url(databases: ProjectDatabases, project_id: UUID) -> str:
+        answer = await real(databases, project_id)
+        if not stood_still:
+            stood_still.append(project_id)
+            time.sleep(1.5)  # the whole process, as under SIGSTOP
+        return answer
+
+    monkeypatch.setattr(ProjectDatabases, "url", url)
+    project = database.project()
+    database.function(project)
+    ids = database.enqueue(project, retry_base_ms=1)
+    async with running(lease_seconds=1):
+        await eventually(lambda: ended(database, ids), "its end")
+    assert [run.context["attempt"] for run in sandbox.runs] == [2]
 
 
 async def test_a_running_invocation_is_stopped_when_it_is_cancelled(
