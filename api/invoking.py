@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import psycopg
 
@@ -97,7 +98,8 @@ class Invoker:
         self._streams = streams
         self._limits = limits
         self._inserts: Batcher[NewInvocation, bool] = Batcher(self._insert, LARGEST_INSERT)
-        self._keyed: dict[UUID, Batcher[NewInvocation, bool]] = {}
+        # A project's is there while somebody asks it.
+        self._keyed: WeakValueDictionary[UUID, Batcher[NewInvocation, bool]] = WeakValueDictionary()
         self._standings: Batcher[UUID, Answer | None] = Batcher(self._read_standings)
         self._deliveries: Batcher[Delivery, bool] = Batcher(self._insert_deliveries, LARGEST_INSERT)
 

@@ -124,13 +124,17 @@ def deploy(client: Client, wanted: Sequence[Mapping[str, Any]]) -> list[Deployme
     ]
 
 
+def unchanged_since(function: Mapping[str, Any]) -> dict[str, str]:
+    """The header that lets a change happen only where nobody else has changed the function since it was read."""
+    return {"If-Match": f'"{function["revision"]}"'}
+
+
 def change(client: Client, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> Deployment:
     """Send what differs from `before`, unless somebody else has changed the function since. Raises CliError."""
     changes = _changes(before, wanted)
     if not changes:
         return Deployment(before, before)
-    unchanged_since = {"If-Match": f'"{before["revision"]}"'}
-    after = client.call("PATCH", f"/functions/{before['id']}", changes, headers=unchanged_since).body
+    after = client.call("PATCH", f"/functions/{before['id']}", changes, headers=unchanged_since(before)).body
     return Deployment(before, after, tuple(changes))
 
 

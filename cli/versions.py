@@ -10,6 +10,7 @@ import rich_click as click
 
 from cli.client import ApiError, Client, quoted
 from cli.connecting import connected, find_function
+from cli.deploying import unchanged_since
 from cli.errors import CliError
 from cli.output import ago, output_option, print_json, print_table, progress, style
 
@@ -69,7 +70,8 @@ def rollback(client: Client, name: str, version: int, output: str) -> None:
     """Restore an older version. What is current is kept as a version too, so a rollback can be undone."""
     function = find_function(client, name)
     with _telling_of_versions(function, version):
-        restored = client.call("POST", f"/functions/{function['id']}/versions/{version}/rollback").body
+        path = f"/functions/{function['id']}/versions/{version}/rollback"
+        restored = client.call("POST", path, headers=unchanged_since(function)).body
     if output == "json":
         print_json(restored)
     else:

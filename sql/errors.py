@@ -42,6 +42,12 @@ class Conflict(DomainError):
     code = "conflict"
 
 
+class Outdated(DomainError):
+    """Somebody else has changed it meanwhile."""
+
+    code = "changed_meanwhile"
+
+
 class LeaseLost(DomainError):
     """The listener's lease has run out: its runs belong to others now."""
 
@@ -65,6 +71,7 @@ _OWN: dict[str, type[DomainError]] = {
     "ZM404": NotFound,
     "ZM409": Conflict,
     "ZM410": LeaseLost,
+    "ZM412": Outdated,
     "ZM422": Invalid,
     "ZM508": Conflict,
 }

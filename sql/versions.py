@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -70,10 +70,16 @@ async def find_version(connection: AsyncConnection, function_id: UUID, version: 
     )
 
 
-async def rollback(connection: AsyncConnection, function_id: UUID, version: int) -> Function:
-    """Restore a saved version. Raises the domain's errors where it does not exist or is the current one."""
+async def rollback(
+    connection: AsyncConnection, function_id: UUID, version: int, revisions: Sequence[int] | None = None
+) -> Function:
+    """Restore a saved version. Raises the domain's errors where it does not exist, is the current one, or where the
+    function has none of the given revisions."""
     function = await fetch_one(
-        connection, Function, f"select {COLUMNS} from zmesh.rollback(%s, %s)", (function_id, version)
+        connection,
+        Function,
+        f"select {COLUMNS} from zmesh.rollback(%s, %s, %s::integer[])",
+        (function_id, version, None if revisions is None else list(revisions)),
     )
     assert function is not None
     return function

@@ -17,11 +17,13 @@ from api.models.base import Page, page_cursor, read_cursor
 from api.models.functions import FunctionDetails
 from api.models.versions import AliasDetails, AliasToSet, Changed, FunctionVersion, VersionDiff
 from api.problems import Problem, invalid, not_found
+from api.revisions import changed_meanwhile, demanded_revisions
 from api.routes.common import BEARER, CallerRequest, Cursor, FunctionId, Limit, problems
+from api.routes.documented import ConditionalChange
 from api.routes.functions import function_of, shown
 from sql import versions
 from sql.catalog import Function
-from sql.errors import NotFound
+from sql.errors import NotFound, Outdated
 from sql.versions import Alias, Version
 
 NEWEST = 2**31 - 1
@@ -67,10 +69,11 @@ async def list_versions(
 @post(
     "/functions/{id:str}/versions/{version:int}/rollback",
     operation_id="rollbackFunction",
+    operation_class=ConditionalChange,
     summary="Roll back to a version",
     guards=[role("developer")],
     status_code=200,
-    responses=problems(403, 404, 409),
+    responses=problems(403, 404, 409, 412),
 )
 async def rollback(
     request: CallerRequest,
@@ -78,13 +81,16 @@ async def rollback(
     id: FunctionId,
     version: Annotated[int, PathParameter(description="A saved version.")],
 ) -> Response[FunctionDetails]:
-    """Saves the current state as a version, then restores the older one: a rollback can be rolled back."""
+    """Saves the current state as a version, then restores the older one: a rollback can be rolled back. With If-Match,
+    nothing is changed when somebody else was faster."""
     function = await function_of(database, request, id)
     if not 0 < version <= NEWEST:
         raise not_found("version", version)
     try:
         async with database.checked() as connection:
-            return shown(await versions.rollback(connection, function.id, version))
+            return shown(await versions.rollback(connection, function.id, version, demanded_revisions(request)))
+    except Outdated as error:
+        raise changed_meanwhile(await function_of(database, request, str(function.id))) from error
     except NotFound as error:
         raise not_found("version", version) from error
 

@@ -31,7 +31,7 @@ export interface Zmesh {
   /** The HTTP answer as it stands: return it. Text, bytes, anything JSON, or a generator or stream of them. */
   response(body?: unknown, options?: { status?: number; headers?: Record<string, string | number> }): RawResponse;
   /** Runs another function of the project and resolves to its result; rejects with InvocationError. */
-  invoke<Result = any>(slug: string, payload?: unknown, options?: { timeoutMs?: number }): Promise<Result>;
+  invoke<Result = any>(slug: string, payload?: unknown, options?: InvokeOptions): Promise<Result>;
   /** Runs another function later; resolves to the invocation's id. Part of an open transaction. */
   enqueue(slug: string, payload?: unknown, options?: EnqueueOptions): Promise<string>;
 }
@@ -55,19 +55,36 @@ export interface Database {
   transaction<T>(work: (tx: Database) => Promise<T>): Promise<T>;
 }
 
+export interface InvokeOptions {
+  /** How long to wait. */
+  timeoutMs?: number;
+  /** The version to run; left out, the alias "live" or the current version. */
+  version?: number;
+  /** The alias that chooses the version. */
+  alias?: string;
+}
+
 export interface EnqueueOptions {
   /** Not before this time. */
   runAt?: Date | string;
   /** Not before this many seconds have passed; instead of runAt. */
   delaySeconds?: number;
+  /** Not started later than this. */
+  expiresAt?: Date | string;
   /** -100 to 100; higher goes first. */
   priority?: number;
-  /** 1 to 20 attempts. */
+  /** 1 to 100 attempts. */
   maxAttempts?: number;
   /** The same key for the same function again gives the id of the first invocation. */
   idempotencyKey?: string;
+  /** At most as many invocations with the same key run at once as the function allows: one, unless told. */
+  concurrencyKey?: string;
   /** Where to send how it ended, signed. */
   callbackUrl?: string;
+  /** The version to run; left out, the alias "live" or the current version. */
+  version?: number;
+  /** The alias that chooses the version. */
+  alias?: string;
 }
 
 export interface Request {

@@ -56,7 +56,9 @@ comment on function zmesh.cancel_jobs_of_function() is 'Cancels what is queued o
 create or replace trigger functions_cancel_jobs before delete on zmesh.functions
     for each row execute function zmesh.cancel_jobs_of_function();
 
-create or replace function zmesh.rollback(p_function_id uuid, p_version integer) returns zmesh.functions
+drop function if exists zmesh.rollback(uuid, integer);
+create or replace function zmesh.rollback(p_function_id uuid, p_version integer, p_revisions integer[] default null)
+returns zmesh.functions
 language plpgsql as $$
 declare
     v_function zmesh.functions;
@@ -65,6 +67,9 @@ begin
     select * into v_function from zmesh.functions where id = p_function_id for update;
     if not found then
         perform zmesh.fail('ZM404', 'function does not exist');
+    end if;
+    if v_function.revision <> all (p_revisions) then
+        perform zmesh.fail('ZM412', format('the function is at revision %s', v_function.revision));
     end if;
     select * into v_saved from zmesh.function_versions where function_id = p_function_id and version = p_version;
     if not found then
@@ -81,5 +86,5 @@ begin
     returning * into v_function;
     return v_function;
 end $$;
-comment on function zmesh.rollback(uuid, integer) is
-    'Restores a saved version; the trigger saves the current state first, so a rollback can be rolled back.';
+comment on function zmesh.rollback(uuid, integer, integer[]) is
+    'Restores a saved version, if the function has one of the revisions; the trigger saves the current state first, so a rollback can be rolled back.';

@@ -31,7 +31,7 @@ grant insert on zmesh.webhook_deliveries, zmesh.api_keys to zmesh_api;
 grant update (last_used_at, revoked_at, name) on zmesh.api_keys to zmesh_api;
 grant update (password_hash) on zmesh.users to zmesh_api;
 grant execute on function zmesh.queue_ms(timestamptz, timestamptz, timestamptz),
-      zmesh.start_ms(timestamptz, timestamptz, integer), zmesh.rollback(uuid, integer), zmesh.cancel(uuid[], text),
+      zmesh.start_ms(timestamptz, timestamptz, integer), zmesh.rollback(uuid, integer, integer[]), zmesh.cancel(uuid[], text),
       zmesh.retry(uuid[]), zmesh.await_end(uuid, text), zmesh.slug_of(text),
       zmesh.fail(text, text, text) to zmesh_api;
 

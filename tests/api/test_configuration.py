@@ -82,6 +82,18 @@ def test_who_sends_the_etag_of_what_was_read_overwrites_nobody(api: Api) -> None
     refused(api.call("DELETE", "/functions/greet", headers={"If-Match": etag}), 412, "changed_meanwhile")
 
 
+def test_nor_does_a_rollback(api: Api) -> None:
+    api.deploy()
+    etag = api.call("PATCH", "/functions/greet", json={"code": "async def handler(p, z): return 2"}).headers["etag"]
+    api.call("PATCH", "/functions/greet", json={"timeout_ms": 1})
+    late = api.call("POST", "/functions/greet/versions/1/rollback", headers={"If-Match": etag})
+    assert "revision 3" in refused(late, 412, "changed_meanwhile")["detail"]
+    assert late.headers["etag"] == '"3"'
+    assert api.call("GET", "/functions/greet").json()["version"] == 2
+    rolled_back = api.call("POST", "/functions/greet/versions/1/rollback", headers={"If-Match": '"3"'})
+    assert (rolled_back.status_code, rolled_back.json()["version"]) == (200, 3)
+
+
 @pytest.mark.parametrize("given", [{}, {"If-Match": "*"}, {"If-Match": '"7", "1"'}, {"If-Match": "1"}])
 def test_nobody_has_to_send_an_etag(api: Api, given: dict[str, str]) -> None:
     api.deploy()

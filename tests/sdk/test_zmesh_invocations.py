@@ -199,6 +199,32 @@ def test_enqueue_returns_the_id_of_an_invocation_with_its_options(bench: Bench) 
     assert abs((second["run_at"] - second["created_at"]).total_seconds() - 3600) < 5
 
 
+def test_a_function_chooses_the_version_that_it_starts_and_the_key_that_it_queues_by(bench: Bench) -> None:
+    bench.database.function(bench.project, "greet")
+    bench.database.rows("update zmesh.functions set code = code || ' '")
+    bench.database.rows("select zmesh.set_alias(id, 'old', '{1}', '{100}') from zmesh.functions")
+    with listener(bench.database, echo) as jobs:
+        ending = bench.run(
+            javascript="""
+                await zmesh.invoke('greet', {}, { version: 1 });
+                await zmesh.invoke('greet', {}, { alias: 'old' });
+                return zmesh.enqueue('greet', {}, {
+                    alias: 'old', runAt: '2030-01-01T00:00:00Z', expiresAt: '2031-01-01T00:00:00Z', concurrencyKey: 'k',
+                })
+            """,
+            python="""
+                zmesh.invoke('greet', {}, version=1)
+                zmesh.invoke('greet', {}, alias='old')
+                return zmesh.enqueue('greet', {}, alias='old', run_at='2030-01-01T00:00:00Z',
+                                     expires_at='2031-01-01T00:00:00Z', concurrency_key='k')
+            """,
+        )
+    assert [job["version"] for job in jobs] == [1, 1]
+    enqueued = bench.database.invocation(ending.result)
+    assert (enqueued["version"], enqueued["alias"], enqueued["concurrency_key"]) == (1, "old", "k")
+    assert enqueued["expires_at"].isoformat() == "2031-01-01T00:00:00+00:00"
+
+
 def test_enqueueing_twice_with_one_idempotency_key_gives_the_same_invocation(bench: Bench) -> None:
     bench.database.function(bench.project, "greet")
     ending = bench.run(

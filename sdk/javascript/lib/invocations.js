@@ -15,12 +15,16 @@ const TOO_DEEP = 'ZM508';
 const ENQUEUE_OPTIONS = {
   runAt: 'run_at',
   delaySeconds: 'delay_seconds',
+  expiresAt: 'expires_at',
   priority: 'priority',
+  concurrencyKey: 'concurrency_key',
   maxAttempts: 'max_attempts',
   idempotencyKey: 'idempotency_key',
   callbackUrl: 'callback_url',
+  version: 'version',
+  alias: 'alias',
 };
-const INVOKE_OPTIONS = { timeoutMs: 'timeout_ms' };
+const INVOKE_OPTIONS = { timeoutMs: 'timeout_ms', version: 'version', alias: 'alias' };
 
 /**
  * The invoked function failed; type, message and cause are those of its error. invocationId is null where it was not
@@ -61,10 +65,10 @@ class Invocations {
 
   /** Inserts the invocation on a connection of its own and waits for its end. */
   async invoke(name, payload, options) {
-    const { timeout_ms: timeout } = named(options, INVOKE_OPTIONS);
+    const { timeout_ms: timeout, ...given } = named(options, INVOKE_OPTIONS);
     this.#waiter ??= Waiter.open(this.#database.url, this.#applicationName);
     const waiter = await this.#waiter;
-    const columns = this.#columns(name, payload, { reply_channel: waiter.channel, max_attempts: 1 });
+    const columns = this.#columns(name, payload, { ...given, reply_channel: waiter.channel, max_attempts: 1 });
     const { id, ended } = await waiter.startAndWait(statements.insertInvocation(columns), timeout).catch(meant(name));
     if (ended === null) {
       const message = `no answer within ${timeout} ms; the function may still be running`;

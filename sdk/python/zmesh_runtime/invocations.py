@@ -69,12 +69,12 @@ class Invocations:
         rows = rows or self._database.query(_SAME_KEY, [function, options.get("idempotency_key")])
         return str(rows[0]["id"])
 
-    def invoke(self, function: str, payload: Any, timeout_ms: float | None) -> Any:
+    def invoke(self, function: str, payload: Any, timeout_ms: float | None, **options: Any) -> Any:
         """Insert the invocation on a connection of its own and wait for its end."""
         waiter = (
             self._idle.pop() if self._idle else _Waiter(Connection.open(self._database.url, self._application_name))
         )
-        columns = self._columns(function, payload, reply_channel=waiter.channel, max_attempts=1)
+        columns = self._columns(function, payload, reply_channel=waiter.channel, max_attempts=1, **options)
         try:
             id, ended = waiter.start_and_wait(columns, None if timeout_ms is None else timeout_ms / 1000)
         except psycopg.Error as error:

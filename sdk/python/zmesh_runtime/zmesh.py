@@ -94,9 +94,19 @@ class Zmesh:
         """The project's id."""
         return self.project_id
 
-    def invoke(self, slug: str, payload: Any = None, *, timeout_ms: float | None = None) -> Any:
+    def invoke(
+        self,
+        slug: str,
+        payload: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        version: int | None = None,
+        alias: str | None = None,
+    ) -> Any:
         """Run another function of the project and return its result; raises InvocationError when it fails."""
-        return self._invocations.invoke(slug, {} if payload is None else payload, timeout_ms)
+        return self._invocations.invoke(
+            slug, {} if payload is None else payload, timeout_ms, version=version, alias=alias
+        )
 
     def enqueue(
         self,
@@ -105,10 +115,14 @@ class Zmesh:
         *,
         run_at: datetime | str | None = None,
         delay_seconds: float | None = None,
+        expires_at: datetime | str | None = None,
         priority: int | None = None,
         max_attempts: int | None = None,
+        concurrency_key: str | None = None,
         idempotency_key: str | None = None,
         callback_url: str | None = None,
+        version: int | None = None,
+        alias: str | None = None,
     ) -> str:
         """Run another function later, without waiting; returns the invocation's id. Part of an open transaction."""
         return self._invocations.enqueue(
@@ -116,10 +130,14 @@ class Zmesh:
             {} if payload is None else payload,
             run_at,
             delay_seconds,
+            expires_at=expires_at,
             priority=priority,
             max_attempts=max_attempts,
+            concurrency_key=concurrency_key,
             idempotency_key=idempotency_key,
             callback_url=callback_url,
+            version=version,
+            alias=alias,
         )
 
     def response(
