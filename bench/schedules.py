@@ -23,14 +23,20 @@ CRONS = {
     "all different": "format('%s,30 %s-23 * %s-12 */%s', n % 30, n % 13, 1 + n % 2, 1 + n % 2)",
     "by the clock on the wall": "format('*/30 %s-20 * * *', n % 13)",
 }
+# What a tenth of them carry. Random text cannot be compressed, so that all of it is written to the log ahead.
+PAYLOADS = {
+    "1 MB of repetitions each": "to_jsonb(repeat('abcd', 250000))",
+    "100 KB of random text each": """(select to_jsonb(string_agg(gen_random_uuid()::text, ''))
+                                        from generate_series(1, 2800) g where n > 0)""",
+}
 
 
-def prepare(connection: psycopg.Connection, cron: str, count: int) -> None:
+def prepare(connection: psycopg.Connection, cron: str, payload: str, count: int) -> None:
     connection.execute("truncate zmesh.schedules, zmesh.schedule_runs, zmesh.queue")
     connection.execute(
         f"""
-        insert into zmesh.schedules (project_id, function_id, name, cron, timezone)
-        select f.project_id, f.id, 'n' || n, {cron}, 'Europe/Berlin'
+        insert into zmesh.schedules (project_id, function_id, name, cron, timezone, payload)
+        select f.project_id, f.id, 'n' || n, {cron}, 'Europe/Berlin', {payload}
           from generate_series(1, {count}) n join zmesh.functions f on f.slug = 'f' || (n % {PROJECTS})
         """
     )
@@ -38,16 +44,21 @@ def prepare(connection: psycopg.Connection, cron: str, count: int) -> None:
     connection.execute("vacuum analyze zmesh.schedules")
 
 
-def measure(connection: psycopg.Connection, cron: str, count: int) -> list[float]:
+def measure(connection: psycopg.Connection, cron: str, payload: str, count: int) -> list[float]:
     seconds = []
     for _ in range(ROUNDS):
-        prepare(connection, cron, count)
+        prepare(connection, cron, payload, count)
         started = time.perf_counter()
         fired = connection.execute("select zmesh.tick()").fetchone()
         seconds.append(time.perf_counter() - started)
         queued = connection.execute("select count(*) from zmesh.queue").fetchone()
         assert fired == queued == (count,), (fired, queued)
     return seconds
+
+
+def report(connection: psycopg.Connection, what: str, cron: str, payload: str, count: int) -> None:
+    seconds = measure(connection, cron, payload, count)
+    print(f"{count} due, {what}: median {statistics.median(seconds):.3f} s ({min(seconds):.3f} to {max(seconds):.3f})")
 
 
 def fill(connection: psycopg.Connection) -> None:
@@ -77,9 +88,9 @@ def main() -> None:
             with psycopg.connect(url, autocommit=True) as connection:
                 fill(connection)
                 for what, cron in CRONS.items():
-                    seconds = measure(connection, cron, count)
-                    middle = statistics.median(seconds)
-                    print(f"{count} due, {what}: median {middle:.3f} s ({min(seconds):.3f} to {max(seconds):.3f})")
+                    report(connection, what, cron, "'{}'::jsonb", count)
+                for what, payload in PAYLOADS.items():
+                    report(connection, what, CRONS["the same expression"], payload, count // 10)
         finally:
             admin.execute(f"drop database {name} with (force)")
 
