@@ -12,7 +12,10 @@ def ask_secret(prompt: str, *, twice: bool = False) -> str:
     if sys.stdin.isatty():
         answer: str = click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True)
         return answer
-    return sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    given = sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    if not given:
+        raise click.UsageError(f"{prompt}: nobody is at a terminal to type it, and standard input is empty.")
+    return given
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -50,6 +50,12 @@ def list_secrets(client: Client, function: str | None, output: str) -> None:
 @connected
 def set_secret(client: Client, name: str, function: str | None, output: str) -> None:
     """Set a secret. Its value is asked for, or read from standard input; it counts from the next run on."""
+    if "=" in name:
+        name = name.partition("=")[0]
+        raise click.UsageError(
+            f"Give the name only, since arguments can be seen by others: zmesh secrets set {name} asks for the value, "
+            f"or takes it from standard input (zmesh secrets set {name} < file)."
+        )
     path = _path(client, function)
     secret = client.call("PUT", f"{path}/{quoted(name)}", {"value": ask_secret("Value")}).body
     if output == "json":

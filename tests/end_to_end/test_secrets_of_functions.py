@@ -123,3 +123,12 @@ def test_a_secret_is_set_from_standard_input(running_platform: Platform, functio
     assert VALUE not in listed
     running_platform.zmesh("secrets", "delete", "STRIPE_KEY", *options)
     assert running_platform.result(function)[0] is None
+
+
+def test_a_value_among_the_arguments_is_refused_and_so_is_none(running_platform: Platform) -> None:
+    refused = running_platform.zmesh("secrets", "set", f"STRIPE_KEY={VALUE}", status=2)
+    assert "zmesh secrets set STRIPE_KEY" in " ".join(refused.split())
+    assert VALUE not in refused
+    assert "standard input is empty" in " ".join(
+        running_platform.zmesh("secrets", "set", "STRIPE_KEY", status=2).replace("│", "").split()
+    )
