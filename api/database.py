@@ -11,21 +11,17 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from sql.connecting import NOTICING
 from sql.errors import Unavailable, domain_error
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 POOL_SIZE = 8
 WAIT_SECONDS = 3.0
-# A server that vanished without a word is noticed within half a minute, and no statement runs for ever.
 CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "options": "-c timezone=UTC -c statement_timeout=20s -c idle_in_transaction_session_timeout=20s",
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20000,
+    **NOTICING,
 }
 
 

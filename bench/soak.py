@@ -114,6 +114,12 @@ class Soak:
 
         await asyncio.gather(*(repeat(language) for language in GOOD))
 
+    async def boot_all(self) -> None:
+        """A run of each language and memory class: a template boots with the first, and stays."""
+        classes = {(request.language, request.limits.memory_mb): request for request, _ in self.hostile}
+        for request in classes.values():
+            await self.sandbox.run(replace(request, printed=[]))
+
     async def round(self, runs: int) -> None:
         """Good and hostile runs side by side."""
         until = self.runs + runs
@@ -227,6 +233,7 @@ async def soak(runs: int, seed: int, console: Console) -> int:
         await it.quiet(1)
         it.quiet_ms = {language: [] for language in GOOD}
         await it.quiet(QUIET_SECONDS)
+        await it.boot_all()
         looks: list[Left] = []
         while it.runs < runs:
             await it.round(min(ROUND, runs - it.runs))

@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from listener.service import Listener
 from listener.settings import Settings, SettingsError, read_settings
 from sandbox import Sandbox, SandboxError
+from sql.connecting import NOTICING
 from sql.log_lines import log_to_stderr
 from sql.sealing import SealingError
 
@@ -73,7 +74,7 @@ def connection_pool(database_url: str) -> AsyncConnectionPool:
         open=False,
         timeout=5,
         check=check,
-        kwargs={"autocommit": True, "application_name": "zmesh listener"},
+        kwargs={**NOTICING, "autocommit": True, "application_name": "zmesh listener"},
     )
 
 

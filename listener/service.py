@@ -25,6 +25,7 @@ from listener.streams import Streams
 from listener.wakeups import Wakeups
 from sandbox import Sandbox
 from sql import jobs
+from sql.connecting import NOTICING
 from sql.errors import DomainError, LeaseLost
 from sql.jobs import Ending, Job
 from sql.sealing import Sealer, SealingError
@@ -309,7 +310,9 @@ class Listener:
     async def _watch(self) -> None:
         """By a connection of its own: when all locks are taken, one that knows the roles already gets through."""
         async with await psycopg.AsyncConnection.connect(
-            self._settings.database_url, autocommit=True, application_name="zmesh listener watch"
+            self._settings.database_url,
+            autocommit=True,
+            **{**NOTICING, "application_name": "zmesh listener watch"},
         ) as connection:
             while True:
                 try:

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from sql.callbacks import CALLBACKS_CHANNEL
+from sql.connecting import NOTICING
 from sql.jobs import CANCEL_CHANNEL, JOBS_CHANNEL
 from sql.streams import STREAMS_CHANNEL
 
@@ -39,7 +40,9 @@ class Wakeups:
         while True:
             try:
                 async with await AsyncConnection.connect(
-                    self._database_url, autocommit=True, application_name="zmesh listener wake-ups"
+                    self._database_url,
+                    autocommit=True,
+                    **{**NOTICING, "application_name": "zmesh listener wake-ups"},
                 ) as connection:
                     for channel in self._events:
                         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))

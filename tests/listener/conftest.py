@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
-from psycopg_pool import AsyncConnectionPool
 
+from listener.main import connection_pool
 from listener.service import Listener
 from listener.settings import Settings
 from sandbox import Outcome, RunRequest
@@ -60,9 +60,7 @@ def running(database: Database, sandbox: ScriptedSandbox) -> Running:
             {"database_url": database.listener_url, "secret_key": database.secret_key, "slots": 4, **values}
         )
         stop = asyncio.Event()
-        async with AsyncConnectionPool(
-            settings.database_url, min_size=2, max_size=4, open=False, kwargs={"autocommit": True}
-        ) as pool:
+        async with connection_pool(settings.database_url) as pool:
             listener = Listener(settings, sandbox, pool)  # type: ignore[arg-type]
             work = asyncio.create_task(listener.run(stop))
             try:
