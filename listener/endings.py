@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
@@ -16,9 +17,12 @@ from sql.jobs import Ending
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
-# Classes of SQLSTATE that say nothing about the values sent: connection, resources, rollback, operator.
-PASSING_CLASSES = ("08", "40", "53", "57", "58")
+# Classes of SQLSTATE that blame the values sent: cardinality, data, constraints, limits of the program.
+REFUSING_CLASSES = ("21", "22", "23", "54")
+# Whatever else goes wrong for so long, longer than a lease, is blamed on the values as well.
+UNEXPLAINED_SECONDS = 60.0
 LARGEST_BATCH = 64
+LARGEST_BYTES = 16 * 1024 * 1024
 
 
 class Endings:
@@ -38,41 +42,46 @@ class Endings:
         """Write what comes, for ever."""
         while True:
             batch = [await self._waiting.get()]
-            while not self._waiting.empty() and len(batch) < LARGEST_BATCH:
+            left = LARGEST_BYTES - _size(batch[0][1])
+            while not self._waiting.empty() and len(batch) < LARGEST_BATCH and left > 0:
                 batch.append(self._waiting.get_nowait())
+                left -= _size(batch[-1][1])
             for listener in {listener for listener, _ in batch}:
                 await self._write(listener, [ending for owner, ending in batch if owner == listener])
 
     async def _write(self, listener: UUID, endings: list[Ending]) -> None:
+        blamed_at, stripped = time.monotonic() + UNEXPLAINED_SECONDS, False
         while True:
             try:
                 async with self._pool.connection() as connection:
                     accepted = await jobs.finish(connection, listener, endings)
                 break
             except (psycopg.Error, PoolTimeout, UnicodeError) as error:
-                if not is_passing(error):
-                    await self._write_singly(listener, endings, error)
+                if not blames_values(error) and time.monotonic() < blamed_at:
+                    log.warning("writing %d results: %s; trying again", len(endings), str(error).strip())
+                    await asyncio.sleep(RETRY_SECONDS)
+                elif len(endings) > 1:  # one must not hold up the others
+                    for ending in endings:
+                        await self._write(listener, [ending])
                     return
-                log.warning("writing %d results: %s; trying again", len(endings), str(error).strip())
-                await asyncio.sleep(RETRY_SECONDS)
+                else:
+                    log.warning("result of %s refused by the database: %s", endings[0].id, str(error).strip())
+                    if stripped:
+                        await asyncio.sleep(RETRY_SECONDS)
+                    endings, stripped = [without_values(endings[0], error)], True
         for ending in endings:
             self._on_written(ending, ending.id in accepted)
 
-    async def _write_singly(self, listener: UUID, endings: list[Ending], error: Exception) -> None:
-        """One value that PostgreSQL refuses must not hold up the others, nor be tried for ever."""
-        if len(endings) == 1:
-            endings = [without_values(endings[0], error)]
-            log.warning("result of %s refused by the database: %s", endings[0].id, str(error).strip())
-        for ending in endings:
-            await self._write(listener, [ending])
+
+def blames_values(error: Exception) -> bool:
+    """Whether it is the values that are refused, and not the time or the place."""
+    return isinstance(error, UnicodeError) or (getattr(error, "sqlstate", None) or "")[:2] in REFUSING_CLASSES
 
 
-def is_passing(error: Exception) -> bool:
-    """Whether the same values may well be accepted later."""
-    if isinstance(error, UnicodeError):
-        return False
-    state = getattr(error, "sqlstate", None)
-    return state is None or state[:2] in PASSING_CLASSES
+def _size(ending: Ending) -> int:
+    """About how many bytes it adds to a statement."""
+    body = ending.response.get("body_base64") if ending.response else None
+    return len(ending.result or "") + len(body or "")
 
 
 def without_values(ending: Ending, error: Exception) -> Ending:

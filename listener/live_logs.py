@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from listener.endings import is_passing
+from listener.endings import blames_values
 from listener.environments import Environment
 from sandbox import LogLine
 from sql import jobs
@@ -81,7 +81,7 @@ class LiveLogs:
                 await jobs.append_logs(connection, lease, [line for _, lines in parts for line in lines])
         except (psycopg.Error, PoolTimeout) as error:
             log.warning("writing lines of %d runs: %s", len(logs), str(error).strip())
-            if is_passing(error):
+            if not blames_values(error):
                 return
         for live, lines in parts:
             live.written += len(lines)

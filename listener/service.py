@@ -271,7 +271,13 @@ class Listener:
             ending = ending_of(job, environment, outcome, log_of_run.written)
         except SealingError as error:
             ending = failed_ending(job, "platform_error", f"{error}.")
-        except (*DATABASE_TROUBLE, LookupError) as error:
+        except DATABASE_TROUBLE as error:  # nothing has begun yet
+            log.warning("preparing %s: %s; queueing it again", job.id, str(error).strip())
+            await asyncio.sleep(RETRY_SECONDS)
+            self._give_back_at = 0.0
+            self._forget(job.id, job.attempt)
+            return
+        except LookupError as error:
             ending = failed_ending(job, "platform_error", f"The project's database is not reachable: {error}")
         except Exception as error:  # a fault of ours must not leave the job running for ever
             log.exception("running %s", job.id)

@@ -91,7 +91,8 @@ def domain_error(error: psycopg.Error) -> DomainError | None:
         return NotFound(message, hint, constraint=constraint)
     if isinstance(error, (errors.CheckViolation, errors.NotNullViolation, psycopg.DataError)):
         return Invalid(message, hint, constraint=constraint)
-    if isinstance(error, psycopg.OperationalError):
+    # A server that takes no writes is one that another takes over from, or whose disk is full.
+    if isinstance(error, (psycopg.OperationalError, errors.ReadOnlySqlTransaction)):
         return Unavailable(message)
     return None
 

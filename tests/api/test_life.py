@@ -124,6 +124,23 @@ def test_it_answers_503_while_the_database_is_away_and_works_again_at_once(own: 
         assert own.invoke().status_code == 200
 
 
+def test_a_database_that_takes_no_writes_is_503_and_nothing_is_accepted(own: Api) -> None:
+    own.deploy()
+    name = own.database.value("select current_database()")
+
+    def restart(setting: str) -> None:
+        own.database.rows(f"alter role zmesh_api in database {name} {setting}")
+        own.database.rows("select pg_terminate_backend(pid, 10000) from pg_stat_activity where usename = 'zmesh_api'")
+
+    restart("set default_transaction_read_only = on")
+    try:
+        refused(own.invoke(headers={"prefer": "respond-async"}), 503, "unavailable")
+    finally:
+        restart("reset default_transaction_read_only")
+    assert own.invoke(headers={"prefer": "respond-async"}).status_code == 202
+    assert own.database.value("select count(*) from zmesh.queue") == 1
+
+
 def test_it_starts_while_the_database_is_away(database: Database, relay: Relay, tmp_path: Path) -> None:
     relay.cut()
     process = ApiProcess(database, tmp_path / "log", DATABASE_URL=through(relay, database.api_url))

@@ -75,6 +75,28 @@ async def test_a_lost_connection_loses_no_invocation(database: Database, running
     assert database.value("select max(attempt) from zmesh.invocations") == 1
 
 
+async def test_a_database_that_takes_no_writes_for_a_while_loses_no_result(
+    database: Database, running: Running, sandbox: ScriptedSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As while another server takes over: it answers, and refuses."""
+    project = database.project()
+    database.function(project)
+    sandbox.allowed.clear()
+    async with running():
+        [id] = database.enqueue(project)
+        await eventually(lambda: len(sandbox.runs) == 1, "the run")
+        name = database.value("select current_database()")
+        for setting in ("set default_transaction_read_only = on", "reset default_transaction_read_only"):
+            database.rows(f"alter role zmesh_listener in database {name} {setting}")
+            database.rows("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'zmesh_listener'")
+            sandbox.allowed.set()
+            if setting.startswith("set"):
+                await eventually(lambda: "writing 1 results: cannot execute" in caplog.text, "the refusal")
+        await eventually(lambda: ended(database, [id]), "its end")
+    ending = database.invocation(id)
+    assert (ending["status"], ending["attempt"], ending["error"]) == ("success", 1, None)
+
+
 async def test_stopping_lets_runs_end_and_starts_no_more(
     database: Database, running: Running, sandbox: ScriptedSandbox
 ) -> None:
@@ -122,6 +144,26 @@ async def test_a_listener_whose_lease_was_lost_stops_its_runs_and_starts_again(
         await eventually(lambda: ended(database, [id]), "the second attempt")
         assert database.value("select id from zmesh.listeners") != first
     assert database.invocation(id)["attempt"] == 2
+
+
+async def test_a_run_that_cannot_be_prepared_for_want_of_the_database_is_queued_again(
+    database: Database, running: Running, sandbox: ScriptedSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failed = ProjectDatabases.url, []
+
+    async def url(databases: ProjectDatabases, project_id: UUID) -> str:
+        if not failed:
+            failed.append(project_id)
+            raise psycopg.OperationalError("the connection is lost")
+        return await real(databases, project_id)
+
+    monkeypatch.setattr(ProjectDatabases, "url", url)
+    project = database.project()
+    database.function(project)
+    [id] = database.enqueue(project, max_attempts=1)
+    async with running():
+        await eventually(lambda: ended(database, [id]), "its end")
+    assert (database.invocation(id)["status"], len(sandbox.runs)) == ("success", 1)
 
 
 async def test_a_process_that_stood_still_does_not_start_what_it_had_claimed_before(
