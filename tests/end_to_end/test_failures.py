@@ -178,7 +178,7 @@ def test_a_run_survives_a_short_outage_of_postgres(tmp_path: Path) -> None:
         time.sleep(5)  # the run ends while nobody can write its result
         postgres.start()
         ended = parts.platform.ended(id)
-        assert (ended["status"], ended["result"], ended["attempt"]) == ("success", "kept", 1)
+        assert (ended["status"], ended["result"], ended["error"], ended["attempt"]) == ("success", "kept", None, 1)
 
 
 def test_the_platform_goes_on_after_postgres_stood_still(tmp_path: Path) -> None:
