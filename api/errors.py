@@ -11,7 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from api.problems import Problem, invalid, of_domain_error, too_large
+from api.problems import MEDIA_TYPE, Problem, invalid, of_domain_error, too_large
 from sql.errors import DomainError
 
 log = logging.getLogger(__name__)
@@ -19,18 +19,22 @@ AnyRequest = Request[Any, Any, Any]
 MISSING_PARAMETER = re.compile(r"Missing required query parameter '(\w+)'")
 
 
+def _answer(problem: Problem) -> Response[bytes]:
+    return Response(problem.body(), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers)
+
+
 def _problem(_: AnyRequest, problem: Problem) -> Response[bytes]:
-    return problem.response()
+    return _answer(problem)
 
 
 def _domain_error(_: AnyRequest, error: DomainError) -> Response[bytes]:
-    return of_domain_error(error).response()
+    return _answer(of_domain_error(error))
 
 
 def _validation(_: AnyRequest, error: ValidationException) -> Response[bytes]:
     """What Litestar and pydantic found: one entry for each field."""
     if missing := MISSING_PARAMETER.match(error.detail):
-        return invalid(missing[1], "is missing from the query").response()
+        return _answer(invalid(missing[1], "is missing from the query"))
     found: list[Any] = error.extra if isinstance(error.extra, list) else []
     errors = [
         {"field": _field(str(one.get("key", ""))), "message": _message(str(one.get("message", "")))}
@@ -38,9 +42,9 @@ def _validation(_: AnyRequest, error: ValidationException) -> Response[bytes]:
         if isinstance(one, dict)
     ]
     if any(e["field"] == "data" for e in errors) or not errors:
-        return Problem(400, "malformed_json", "The body is empty; this endpoint takes a JSON object.").response()
+        return _answer(Problem(400, "malformed_json", "The body is empty; this endpoint takes a JSON object."))
     detail = "; ".join(f"{e['field']}: {e['message']}" if e["field"] else e["message"] for e in errors)
-    return Problem(422, "invalid_input", detail, errors=errors).response()
+    return _answer(Problem(422, "invalid_input", detail, errors=errors))
 
 
 def _field(key: str) -> str:
@@ -56,18 +60,18 @@ def _message(message: str) -> str:
 def _http(_: AnyRequest, error: HTTPException) -> Response[bytes]:
     status = HTTPStatus(error.status_code)
     if status == 413:
-        return too_large("body").response()
+        return _answer(too_large("body"))
     code, detail = {
         400: ("bad_request", error.detail),
         404: ("not_found", "There is no such endpoint."),
         405: ("method_not_allowed", "This endpoint does not take this method."),
     }.get(status, (status.phrase.lower().replace(" ", "_"), error.detail))
-    return Problem(status, code, detail, headers=error.headers).response()
+    return _answer(Problem(status, code, detail, headers=error.headers))
 
 
 def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
     log.error("unexpected error in %s", request.method, exc_info=error)
-    return Problem(500, "internal_error", "Something is wrong with this server.", "Its log says what.").response()
+    return _answer(Problem(500, "internal_error", "Something is wrong with this server.", "Its log says what."))
 
 
 HANDLERS: ExceptionHandlersMap = {

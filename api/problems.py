@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from litestar import Response
 
 from sql.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Unavailable
 
@@ -50,9 +49,6 @@ class Problem(Exception):
         if self.errors:
             body["errors"] = self.errors
         return msgspec.json.encode(body)
-
-    def response(self) -> Response[bytes]:
-        return Response(self.body(), status_code=self.status, media_type=MEDIA_TYPE, headers=self.headers)
 
 
 def unauthorized(code: str, detail: str, hint: str = "", *, scheme: str = "Bearer") -> Problem:

@@ -56,6 +56,30 @@ async def many_at_once(
     return len(seconds) / elapsed, seconds
 
 
+async def at_rate(
+    url: str, callers: int, rate: float, calls: int, call: Callable[[Caller], Awaitable[float]]
+) -> list[float]:
+    """Seconds of calls that come at a steady rate whether or not those before were answered: waiting for a free
+    connection counts."""
+    free: asyncio.Queue[Caller] = asyncio.Queue()
+    for _ in range(callers):
+        free.put_nowait(await Caller.connect(url))
+    started = time.perf_counter()
+
+    async def come(n: int) -> float:
+        due = started + n / rate
+        await asyncio.sleep(due - time.perf_counter())
+        caller = await free.get()
+        await call(caller)
+        free.put_nowait(caller)
+        return time.perf_counter() - due
+
+    seconds = list(await asyncio.gather(*(come(n) for n in range(calls))))
+    while not free.empty():
+        free.get_nowait().close()
+    return seconds
+
+
 def percentile(seconds: list[float], share: float) -> float:
     """In milliseconds."""
     return sorted(seconds)[min(len(seconds) - 1, int(len(seconds) * share))] * 1000

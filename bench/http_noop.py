@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.floor import Floor
-from bench.http_client import Caller, many_at_once, percentile
+from bench.http_client import Caller, at_rate, many_at_once, percentile
 from tests.platform import Platform, zmesh_dev
 
 BLOCKS = 5  # the sides take turns, so that a slow moment of the machine hits all of them
@@ -72,13 +72,15 @@ async def measure(platform: Platform, rounds: int, callers: int, console: Consol
         table.add_row(side, f"{p50:.2f}", f"{percentile(seconds, 0.99):.2f}", f"{p50 / floor:.2f} ×", more)
     console.print(table)
     table = Table(title=f"No-op over HTTP, {callers} callers")
-    for column in ("language", "per second", "p50 ms", "p99 ms"):
+    for column in ("language", "per second", "p50 ms", "p99 ms", "at half of it: p50 ms", "p99 ms"):
         table.add_column(column, justify="left" if column == "language" else "right")
     for language in FUNCTIONS:
         noop = partial(call, platform=platform, slug=f"noop-{language}")
         await many_at_once(platform.url, callers, callers * 2, noop)
         rate, seconds = await many_at_once(platform.url, callers, max(rounds, callers * 5), noop)
-        table.add_row(language, f"{rate:.0f}", f"{percentile(seconds, 0.5):.1f}", f"{percentile(seconds, 0.99):.1f}")
+        half = await at_rate(platform.url, callers, rate / 2, max(rounds, callers * 5), noop)
+        figures = [f"{percentile(times, share):.1f}" for times in (seconds, half) for share in (0.5, 0.99)]
+        table.add_row(language, f"{rate:.0f}", *figures)
     console.print(table)
 
 

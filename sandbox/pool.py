@@ -26,8 +26,8 @@ from sandbox.uids import UidRange
 log = logging.getLogger(__name__)
 Kind = tuple[Runtime, int]  # and, for Node.js, the memory its heap is limited for
 PYTHON: Kind = ("python", 0)
-PARKED: Mapping[Runtime, int] = {"python": 4, "node": 4}
-FEW_PARKED = 2
+LEAST_PARKED, MOST_PARKED = 2, 4  # of each kind: more where they run out, few again when nobody asks
+CALM_SECONDS = 60.0
 REFILL_SECONDS = 0.005  # after a parked process was taken: short runs are over by then, and held up by nothing
 PARKED_KINDS = 4
 RESPAWN_SECONDS = 0.2
@@ -65,6 +65,8 @@ class Sandbox:
         self._forks = NodeForks(self._node, self._order_node)
         self._free = asyncio.Semaphore(slots)
         self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
+        self._wanted: dict[Kind, int] = {}  # how many are to be parked, where that is more than the least
+        self._calming: dict[Kind, asyncio.TimerHandle] = {}
         self._filling: set[Kind] = set()
         self._slot_of: dict[int, int] = {}  # run → slot, until nothing of the run is left
         self._free_slots: list[int] = []  # the last first: the template keeps plans of slots that were used lately
@@ -90,7 +92,7 @@ class Sandbox:
             raise SandboxError(f"{self._run_dir} is another sandbox's, or not ours: {error}. Name a folder.") from error
         (self._run_dir / "root").mkdir(exist_ok=True)
         self._sweep()
-        self._free_slots.extend(range(self._slots + PARKED_KINDS * max(PARKED.values())))
+        self._free_slots.extend(range(self._slots + PARKED_KINDS * MOST_PARKED))
         if os.geteuid() == 0:
             self._uids = UidRange()
         why: list[str] = []
@@ -189,11 +191,30 @@ class Sandbox:
                 child = candidate
             else:
                 candidate.close()
-        if len(parked) < FEW_PARKED:
+        # One that nobody had asked for before has not run out.
+        self._note_demand(kind, len(parked), ran_out=not parked and (child is not None or kind in self._filling))
+        return child or await self._make(kind, request.limits)
+
+    def _note_demand(self, kind: Kind, left: int, *, ran_out: bool) -> None:
+        """Replace what was taken, at once where none is left; park one more from now on where they ran out."""
+        loop = asyncio.get_running_loop()
+        if ran_out:
+            self._wanted[kind] = min(self._wanted.get(kind, LEAST_PARKED) + 1, MOST_PARKED)
+        if left == 0:
             self._refill(kind)
         else:
-            asyncio.get_running_loop().call_later(REFILL_SECONDS, self._refill, kind)
-        return child or await self._make(kind, request.limits)
+            loop.call_later(REFILL_SECONDS, self._refill, kind)
+        if kind in self._calming:
+            self._calming[kind].cancel()
+        self._calming[kind] = loop.call_later(CALM_SECONDS, self._calm, kind)
+
+    def _calm(self, kind: Kind) -> None:
+        """Nobody has asked for a while: the least is enough."""
+        self._wanted.pop(kind, None)
+        del self._calming[kind]
+        parked = self._parked.get(kind, deque())
+        while len(parked) > LEAST_PARKED:
+            parked.pop().close()
 
     def _refill(self, kind: Kind) -> None:
         if kind not in self._filling and not self._closing:
@@ -203,7 +224,7 @@ class Sandbox:
     async def _fill(self, kind: Kind) -> None:
         try:
             self._forget_old_kinds()
-            while len(self._parked.setdefault(kind, deque())) < PARKED[kind[0]]:
+            while len(self._parked.setdefault(kind, deque())) < self._wanted.get(kind, LEAST_PARKED):
                 child = await self._make(kind, Limits(memory_mb=kind[1] or 256))
                 self._parked.setdefault(kind, deque()).append(child)  # another one, if the template ended meanwhile
         except SandboxError as error:
