@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
-from weakref import WeakValueDictionary
-
-import psycopg
 
 from api.auth import function_disabled
 from api.batching import Batcher
 from api.database import Database
 from api.ids import new_id
+from api.inserting import Inserts
 from api.limits import Limits
 from api.preferences import NO_PREFERENCE, Preference
 from api.problems import Problem, not_found
@@ -22,13 +21,12 @@ from api.streams import Reader, Streaming, Streams
 from api.waiting import Future, Replies
 from sql import catalog, invocations
 from sql.catalog import FunctionName
-from sql.errors import DomainError, NotFound, Unavailable
+from sql.errors import NotFound, Unavailable
 from sql.invocations import NO_OPTIONS, Answer, Delivery, NewInvocation, Options
 from sql.streams import Taken
 
 QUEUE_ALLOWANCE = 20.0
 LONGEST_WAIT_BY_ITSELF = 60.0
-LARGEST_INSERT = 100
 
 
 def longest_wait(timeout_ms: int) -> float:
@@ -97,11 +95,9 @@ class Invoker:
         self._replies = replies
         self._streams = streams
         self._limits = limits
-        self._inserts: Batcher[NewInvocation, bool] = Batcher(self._insert, LARGEST_INSERT)
-        # A project's is there while somebody asks it.
-        self._keyed: WeakValueDictionary[UUID, Batcher[NewInvocation, bool]] = WeakValueDictionary()
+        self._inserts = Inserts(self._insert, lambda invocation: invocation.project_id)
         self._standings: Batcher[UUID, Answer | None] = Batcher(self._read_standings)
-        self._deliveries: Batcher[Delivery, bool] = Batcher(self._insert_deliveries, LARGEST_INSERT)
+        self._deliveries = Inserts(self._insert_deliveries, lambda delivery: delivery.invocation.project_id)
 
     async def invoke(self, call: Call) -> Invoked:
         """Accept a call durably, then wait as long as its caller wants to. Raises Problem or DomainError."""
@@ -181,7 +177,8 @@ class Invoker:
 
     async def _accept(self, invocation: NewInvocation) -> UUID:
         """The id of the invocation: this one's, or the one its idempotency key stands for."""
-        if await self._inserts_with(invocation).ask(invocation):
+        # A key waits for any transaction that has inserted it: then the calls of its own project do, and no others.
+        if await self._inserts.ask(invocation, apart=invocation.idempotency_key is not None):
             return invocation.id
         if invocation.idempotency_key is not None:
             known = await self._database.read(lambda c: invocations.known_by_key(c, invocation))
@@ -196,12 +193,6 @@ class Invoker:
                 return known.id
         await self._explain(invocation)
         return invocation.id
-
-    def _inserts_with(self, invocation: NewInvocation) -> Batcher[NewInvocation, bool]:
-        """A key waits for any transaction that has inserted it: then the calls of its own project do, and no others."""
-        if invocation.idempotency_key is None:
-            return self._inserts
-        return self._keyed.setdefault(invocation.project_id, Batcher(self._insert, LARGEST_INSERT))
 
     async def _explain(self, invocation: NewInvocation) -> None:
         """Why an invocation was left out; returns when it is there after all, from an earlier try of ours."""
@@ -254,20 +245,10 @@ class Invoker:
         found = {answer.id: answer for answer in answers}
         return [found.get(id) for id in ids]
 
-    async def _insert(self, batch: list[NewInvocation]) -> list[bool | BaseException]:
-        try:
-            new = await self._database.read(lambda c: invocations.insert(c, batch))
-        except (DomainError, psycopg.Error) as error:
-            if isinstance(error, Unavailable) or len(batch) == 1:
-                return [error] * len(batch)
-            return [(await self._insert([invocation]))[0] for invocation in batch]
+    async def _insert(self, batch: Sequence[NewInvocation]) -> list[bool]:
+        new = await self._database.read(lambda c: invocations.insert(c, batch))
         return [invocation.id in new for invocation in batch]
 
-    async def _insert_deliveries(self, batch: list[Delivery]) -> list[bool | BaseException]:
-        try:
-            new = await self._database.read(lambda c: invocations.insert_deliveries(c, batch))
-        except (DomainError, psycopg.Error) as error:
-            if isinstance(error, Unavailable) or len(batch) == 1:
-                return [error] * len(batch)
-            return [(await self._insert_deliveries([delivery]))[0] for delivery in batch]
+    async def _insert_deliveries(self, batch: Sequence[Delivery]) -> list[bool]:
+        new = await self._database.read(lambda c: invocations.insert_deliveries(c, batch))
         return [delivery.invocation.id in new for delivery in batch]

@@ -1,0 +1,78 @@
+"""Inserts of all projects together, in which nobody waits for what is wrong with another project's."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import psycopg
+
+from api.batching import Batcher
+from sql.errors import DomainError, Unavailable
+
+Item = TypeVar("Item")
+TROUBLE = (DomainError, psycopg.Error)
+LARGEST_INSERT = 100
+
+
+class _Refused(Exception):
+    """The database refused something of the project's, not necessarily this."""
+
+
+class Inserts(Generic[Item]):
+    """Answers for each item whether its row is new. Raises what the database refuses it for."""
+
+    def __init__(
+        self, insert: Callable[[Sequence[Item]], Awaitable[list[bool]]], project_of: Callable[[Item], UUID]
+    ) -> None:
+        """`insert` does all of its items in one statement, or raises and does none."""
+        self._insert = insert
+        self._project_of = project_of
+        self._together: Batcher[Item, bool] = Batcher(self._insert_together, LARGEST_INSERT)
+        # A project's is there while somebody asks it.
+        self._apart: WeakValueDictionary[UUID, Batcher[Item, bool]] = WeakValueDictionary()
+
+    async def ask(self, item: Item, *, apart: bool = False) -> bool:
+        """`apart`: only with its own project's, from the beginning: it may wait for a transaction of theirs."""
+        if not apart:
+            try:
+                return await self._together.ask(item)
+            except _Refused:
+                pass
+        project = self._project_of(item)
+        return await self._apart.setdefault(project, Batcher(self._insert_apart, LARGEST_INSERT)).ask(item)
+
+    async def _insert_together(self, batch: list[Item]) -> Sequence[bool | BaseException]:
+        try:
+            return await self._insert(batch)
+        except TROUBLE as error:
+            if isinstance(error, Unavailable) or len(batch) == 1:
+                return [error] * len(batch)
+        by_project: dict[UUID, list[int]] = defaultdict(list)
+        for position, item in enumerate(batch):
+            by_project[self._project_of(item)].append(position)
+        answers: list[bool | BaseException] = [_Refused()] * len(batch)
+        for positions in by_project.values() if len(by_project) > 1 else ():
+            for position, answer in zip(positions, await self._of_one([batch[n] for n in positions]), strict=True):
+                answers[position] = answer
+        return answers
+
+    async def _of_one(self, items: list[Item]) -> Sequence[bool | BaseException]:
+        """Items of one project, in one statement."""
+        try:
+            return await self._insert(items)
+        except TROUBLE as error:
+            alone = isinstance(error, Unavailable) or len(items) == 1
+            return [error if alone else _Refused()] * len(items)
+
+    async def _insert_apart(self, batch: list[Item]) -> Sequence[bool | BaseException]:
+        """One by one where together fails: only the project's own wait for that."""
+        try:
+            return await self._insert(batch)
+        except TROUBLE as error:
+            if isinstance(error, Unavailable) or len(batch) == 1:
+                return [error] * len(batch)
+        return [(await self._insert_apart([item]))[0] for item in batch]
