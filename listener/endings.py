@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
 # Classes of SQLSTATE that blame the values sent: cardinality, data, constraints, limits of the program.
 REFUSING_CLASSES = ("21", "22", "23", "54")
-# Whatever else goes wrong for so long, longer than a lease, is blamed on the values as well.
+# Those that blame the time or the place: connection, state of the server, login, rollback, resources, operator, system.
+PASSING_CLASSES = ("08", "25", "28", "40", "53", "57", "58")
+# Whatever else goes wrong for so long is blamed on the values as well: one must not hold up all others for ever.
 UNEXPLAINED_SECONDS = 60.0
 LARGEST_BATCH = 64
 LARGEST_BYTES = 16 * 1024 * 1024
@@ -57,7 +59,7 @@ class Endings:
                     accepted = await jobs.finish(connection, listener, endings)
                 break
             except (psycopg.Error, PoolTimeout, UnicodeError) as error:
-                if not blames_values(error) and time.monotonic() < blamed_at:
+                if is_passing(error) or (not blames_values(error) and time.monotonic() < blamed_at):
                     log.warning("writing %d results: %s; trying again", len(endings), str(error).strip())
                     await asyncio.sleep(RETRY_SECONDS)
                 elif len(endings) > 1:  # one must not hold up the others
@@ -74,8 +76,19 @@ class Endings:
 
 
 def blames_values(error: Exception) -> bool:
-    """Whether it is the values that are refused, and not the time or the place."""
-    return isinstance(error, UnicodeError) or (getattr(error, "sqlstate", None) or "")[:2] in REFUSING_CLASSES
+    """Whether the same values are surely refused again."""
+    return isinstance(error, UnicodeError) or _class_of(error) in REFUSING_CLASSES
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the same values may well be accepted later."""
+    return not isinstance(error, UnicodeError) and _class_of(error) in (None, *PASSING_CLASSES)
+
+
+def _class_of(error: Exception) -> str | None:
+    """The class of the SQLSTATE; None where the server did not even answer."""
+    state: str | None = getattr(error, "sqlstate", None)
+    return None if state is None else state[:2]
 
 
 def _size(ending: Ending) -> int:

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
+from listener import endings
 from listener.databases import ProjectDatabases
 from listener.service import RENEWALS_APART_SECONDS
 from sql import jobs
@@ -76,9 +77,14 @@ async def test_a_lost_connection_loses_no_invocation(database: Database, running
 
 
 async def test_a_database_that_takes_no_writes_for_a_while_loses_no_result(
-    database: Database, running: Running, sandbox: ScriptedSandbox, caplog: pytest.LogCaptureFixture
+    database: Database,
+    running: Running,
+    sandbox: ScriptedSandbox,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As while another server takes over: it answers, and refuses."""
+    monkeypatch.setattr(endings, "UNEXPLAINED_SECONDS", 0.0)  # this is explained, however long it lasts
     project = database.project()
     database.function(project)
     sandbox.allowed.clear()
