@@ -76,19 +76,19 @@ class Endings:
 
 
 def blames_values(error: Exception) -> bool:
-    """Whether the same values are surely refused again."""
-    return isinstance(error, UnicodeError) or _class_of(error) in REFUSING_CLASSES
+    """Whether the same values are surely refused again, by the server or by the driver."""
+    return isinstance(error, (UnicodeError, psycopg.DataError)) or _class_of(error) in REFUSING_CLASSES
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same values may well be accepted later."""
-    return not isinstance(error, UnicodeError) and _class_of(error) in (None, *PASSING_CLASSES)
+    """Whether the same values may well be accepted later: so it is, too, where the server did not even answer."""
+    unanswered = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and not _class_of(error)
+    return unanswered or _class_of(error) in PASSING_CLASSES
 
 
-def _class_of(error: Exception) -> str | None:
-    """The class of the SQLSTATE; None where the server did not even answer."""
-    state: str | None = getattr(error, "sqlstate", None)
-    return None if state is None else state[:2]
+def _class_of(error: Exception) -> str:
+    """The class of the SQLSTATE; empty where there is none."""
+    return (getattr(error, "sqlstate", None) or "")[:2]
 
 
 def _size(ending: Ending) -> int:

@@ -32,6 +32,7 @@ def test_what_passes_is_waited_for(error: Exception) -> None:
     "error",
     [
         UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+        psycopg.DataError("the driver's own: a text with NUL"),
         errors.UntranslatableCharacter("NUL"),
         errors.CheckViolation("too large"),
         errors.ProgramLimitExceeded("too deep"),
