@@ -51,6 +51,11 @@ DATABASE_TROUBLE = (psycopg.Error, PoolTimeout, DomainError)
 Attempt = tuple[UUID, int]
 
 
+def lease_clock() -> float:
+    """Seconds that go on while the machine sleeps, as those of the database elsewhere do."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Listener:
     """One listener process: a lease, `slots` runs at a time."""
 
@@ -66,7 +71,7 @@ class Listener:
         self._streams = Streams(pool, self._wakeups.streams)
         self._live_logs = LiveLogs(pool)
         self._lease: UUID | None = None
-        self._lease_ends = 0.0  # by this process's clock, and never later than by the database's
+        self._lease_ends = 0.0  # by lease_clock(), and never later than by the database's
         self._give_back_at = 0.0
         self._running: dict[Attempt, asyncio.Event] = {}  # set to stop the run
         self._lent: set[Attempt] = set()  # those that run in the slot of one that waits for them
@@ -144,14 +149,14 @@ class Listener:
     async def _guard_lease(self) -> None:
         """Stop the runs when the lease ends, whatever the database or the connection to it is doing."""
         while True:
-            left = self._lease_ends - time.monotonic()
+            left = self._lease_ends - lease_clock()
             if self._lease is not None and left <= 0:
                 await self._lose_lease("the database was away for longer than the lease")
             await asyncio.sleep(left if left > 0 else GUARD_SECONDS)
 
     async def _register(self) -> None:
         await self._stop_runs()  # of a lease before
-        asked = time.monotonic()
+        asked = lease_clock()
         async with self._pool.connection() as connection:
             self._lease = await jobs.register_listener(
                 connection, self._settings.name, self._settings.slots, self._settings.lease_seconds
@@ -161,7 +166,7 @@ class Listener:
         self._wakeups.jobs.set()
 
     async def _renew(self, lease: UUID) -> None:
-        asked = time.monotonic()
+        asked = lease_clock()
         async with self._pool.connection() as connection:
             cancelled = await jobs.renew_lease(connection, lease, self._settings.lease_seconds)
         if self._lease != lease:
@@ -177,7 +182,7 @@ class Listener:
         await self._stop_runs()
 
     def _holds(self, lease: UUID) -> bool:
-        return self._lease == lease and time.monotonic() < self._lease_ends
+        return self._lease == lease and lease_clock() < self._lease_ends
 
     # Claims and runs
 
