@@ -71,6 +71,13 @@ async def nothing(scope: object, receive: object, send: object) -> None:
     await send({"type": "http.response.body"})  # type: ignore[operator]
 
 
+async def connected(port: int, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection on which `sent` has arrived before the server, which shares this event loop, gets to accept it."""
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.sendall(sent)
+    return await asyncio.open_connection(sock=connection)
+
+
 @pytest.fixture
 async def impatient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """Port of a server that gives head and body a moment only."""
@@ -98,8 +105,7 @@ async def impatient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     ],
 )
 async def test_a_client_that_sends_too_slowly_is_hung_up_on(impatient: int, sent: bytes, status: int | None) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", impatient)
-    writer.write(sent)
+    reader, writer = await connected(impatient, sent)
     received = await reader.read()
     writer.close()
     assert (int(received.split()[1]) if received else None) == status
@@ -108,11 +114,10 @@ async def test_a_client_that_sends_too_slowly_is_hung_up_on(impatient: int, sent
 
 
 async def test_slow_clients_keep_nobody_else_from_being_answered(impatient: int) -> None:
-    slow = [await asyncio.open_connection("127.0.0.1", impatient) for _ in range(100)]
-    for _, writer in slow:
-        writer.write(b"POST / HTTP/1.1\r\nx-slow: ")
-    reader, writer = await asyncio.open_connection("127.0.0.1", impatient)
-    writer.write(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\nconnection: close\r\n\r\n1")
+    slow = [await connected(impatient, b"POST / HTTP/1.1\r\nx-slow: ") for _ in range(100)]
+    reader, writer = await connected(
+        impatient, b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\nconnection: close\r\n\r\n1"
+    )
     assert (await reader.read()).startswith(b"HTTP/1.1 204")
     for waiting, _ in slow:
         assert (await waiting.read()).startswith(b"HTTP/1.1 408")
