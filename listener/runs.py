@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 from listener.endings import printable
 from listener.environments import Environment
-from sandbox import Language, Limits, Outcome, RunRequest
+from sandbox import Language, Limits, OpenSession, Outcome, RunRequest
 from sql.jobs import Ending, Job
 
 SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
 MIB = 1024 * 1024
+LONGEST_NAME = 63  # bytes of an application_name
+TakeSession = Callable[[str, Mapping[str, str]], Awaitable[OpenSession | None]]
 
 
-def run_request(job: Job, environment: Environment, database_url: str) -> RunRequest:
-    """What the sandbox shall run for this job."""
+def run_request(job: Job, environment: Environment, database_url: str, take_session: TakeSession) -> RunRequest:
+    """What the sandbox shall run for this job; it may take one of the sessions that are open already."""
+    name = f"zmesh {job.slug}"[:LONGEST_NAME]
+    settings = {"zmesh.invocation_id": str(job.id), "application_name": name}
     return RunRequest(
         language=cast(Language, job.language),
         code=job.code,
@@ -34,6 +39,7 @@ def run_request(job: Job, environment: Environment, database_url: str) -> RunReq
             "request": None if job.request is None else json.loads(job.request),
         },
         limits=Limits(timeout_ms=job.timeout_ms, memory_mb=job.memory_mb),
+        take_session=lambda: take_session(database_url, settings),
     )
 
 

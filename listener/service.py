@@ -20,6 +20,7 @@ from listener.endings import Endings
 from listener.environments import environment_of
 from listener.live_logs import LiveLogs
 from listener.runs import ending_of, failed_ending, run_request
+from listener.sessions import Sessions
 from listener.settings import Settings
 from listener.streams import Streams
 from listener.wakeups import Wakeups
@@ -66,6 +67,7 @@ class Listener:
         self._wakeups = Wakeups(settings.database_url)
         self._sealer = Sealer(settings.secret_key)
         self._databases = ProjectDatabases(pool, self._sealer, settings.database_url)
+        self._sessions = Sessions()
         self._callbacks = Callbacks(pool, self._sealer, settings.callback_networks, self._wakeups.callbacks)
         self._endings = Endings(pool, self._written)
         self._streams = Streams(pool, self._wakeups.streams)
@@ -105,6 +107,7 @@ class Listener:
             await self._drain()
         finally:
             await end({stopped, *duties})
+            await self._sessions.close()
 
     async def _drain(self) -> None:
         self._draining = True
@@ -262,7 +265,8 @@ class Listener:
     async def _run_job(self, lease: UUID, job: Job, secrets: list[Sealed]) -> None:
         try:
             environment = environment_of(job, secrets, self._sealer)
-            request = run_request(job, environment, await self._databases.url(job.project_id))
+            url = await self._databases.url(job.project_id)
+            request = run_request(job, environment, url, self._sessions.take)
             cancel = self._running[job.id, job.attempt]
             if not self._holds(lease):
                 self._forget(job.id, job.attempt)

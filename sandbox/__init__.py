@@ -5,13 +5,14 @@ await sandbox.start()
 outcome = await sandbox.run(RunRequest("python", code, "handler", "hello.py", '{"name": "Ada"}'))
 """
 
-from sandbox.model import Language, Limits, LogLine, Outcome, Report, RunError, RunRequest, SandboxError
+from sandbox.model import Language, Limits, LogLine, OpenSession, Outcome, Report, RunError, RunRequest, SandboxError
 from sandbox.pool import Sandbox
 
 __all__ = [
     "Language",
     "Limits",
     "LogLine",
+    "OpenSession",
     "Outcome",
     "Report",
     "RunError",

@@ -9,13 +9,13 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from sandbox import frames
 from sandbox.frames import FrameError, FrameParser
 from sandbox.logs import LogKeeper
-from sandbox.model import MIB, Outcome, RunRequest
+from sandbox.model import MIB, OpenSession, Outcome, RunRequest
 from sandbox.orders import LIMITS
 from sandbox.streams import Sink, Streamed
 from sandbox.verdict import Observed, StopReason, verdict
@@ -45,6 +45,8 @@ class Child:
         self.booted = asyncio.Event()
         self._parser = FrameParser(0)
         self._seen: Observed | None = None
+        self._take_session: Callable[[], Awaitable[OpenSession | None]] | None = None
+        self._handing_over: asyncio.Task[None] | None = None  # a session with the database
         self._listening: set[socket.socket | int] = set()
         self._finished: set[socket.socket | int] = set()  # sources of which nothing more counts
         self._room: asyncio.Task[None] | None = None  # waits until what the run streams can go on
@@ -88,6 +90,7 @@ class Child:
         logs = LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
         self._seen = seen = Observed(limits, request.runtime, logs, Streamed(limits.result_bytes, sink))
         self._parser = FrameParser(limits.result_bytes)
+        self._take_session = request.take_session
         if request.runtime == "node":
             await self._wait_for(self.booted, KILL_GRACE_SECONDS)
         self._listen(self._output, self._read_pipe, self._output, "info")
@@ -273,6 +276,8 @@ class Child:
                     seen.streamed.start(body)
                 elif seen is not None and kind == frames.CHUNK:
                     seen.streamed.add(body)
+                elif seen is not None and kind == frames.SESSION:
+                    self._handing_over = self._loop.create_task(self._hand_over())
                 elif seen is not None:
                     seen.final = (kind, body)
                     break
@@ -285,6 +290,18 @@ class Child:
             return False
         self._settle()
         return True
+
+    async def _hand_over(self) -> None:
+        """A session's descriptor goes with the answer; ours is closed."""
+        session = None if self._take_session is None else await self._take_session()
+        answer = frames.encode(frames.SESSION, b"" if session is None else session.greeting)
+        try:
+            socket.send_fds(self._channel, [answer], [] if session is None else [session.socket.fileno()])
+        except OSError:
+            pass  # the run is gone, or does not read
+        finally:
+            if session is not None:
+                session.socket.close()
 
     def _read_pipe(self, pipe: int, level: str) -> bool:
         """Read once; False when there is no more for now."""
@@ -314,8 +331,9 @@ class Child:
             self._ignore(reader)
         if not self._given_away:
             self._close_ends_of_run()
-        if self._room is not None:
-            self._room.cancel()
+        for task in (self._room, self._handing_over):
+            if task is not None:
+                task.cancel()
         self._supervision.close()
         self._channel.close()
         os.close(self._output)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 _HEAD = struct.Struct("!cI")
 LOG, RESULT, RESPONSE, ERROR, BOOTED = b"L", b"R", b"H", b"E", b"B"
 STREAM, CHUNK, STREAMED = b"S", b"C", b"Z"  # the head of a response, its pieces, and its end
+SESSION = b"D"  # asks for a session with the database, which the answer brings, or not
 FINAL = (RESULT, RESPONSE, ERROR, STREAMED)
 LARGEST_LOG = 256 * 1024
 LARGEST_ERROR = 1024 * 1024
@@ -41,8 +42,9 @@ class FrameParser:
             STREAMED: 0,
             ERROR: LARGEST_ERROR,
             BOOTED: 0,
+            SESSION: 0,
         }
-        self._booted = False
+        self._once: set[bytes] = set()  # kinds that came and may not come again
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -64,10 +66,11 @@ class FrameParser:
 
     def _check(self, kind: bytes, length: int) -> None:
         largest = self._largest.get(kind)
-        if largest is None or (kind == BOOTED and self._booted):
+        if largest is None or kind in self._once:
             raise FrameError("protocol_error", "The function wrote to the platform's own channel (descriptor 3).")
         if length > largest:
             if kind in (RESULT, RESPONSE):
                 raise FrameError("result_too_large", f"The result has {length} bytes; {largest} are allowed.")
             raise FrameError("protocol_error", f"The function sent a frame of {length} bytes; {largest} are allowed.")
-        self._booted = self._booted or kind == BOOTED
+        if kind in (BOOTED, SESSION):
+            self._once.add(kind)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -58,10 +59,22 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session with a database for one run to take over: what a driver expects to hear first is the `greeting`.
+
+    Then comes the server's answer to one query, which nobody has read.
+    """
+
+    socket: socket.socket
+    greeting: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequest:
     """One run: user code, its payload as JSON text, and what its `zmesh` object knows.
 
-    What it prints is added to `printed` at once, line by line.
+    What it prints is added to `printed` at once, line by line. When it first wants to ask its database something,
+    `take_session` may have a session for it.
     """
 
     language: Language
@@ -73,6 +86,7 @@ class RunRequest:
     context: Mapping[str, Any] = field(default_factory=lambda: NO_CONTEXT)
     limits: Limits = field(default_factory=Limits)
     printed: list[LogLine] = field(default_factory=list)
+    take_session: Callable[[], Awaitable[OpenSession | None]] | None = None
 
     @property
     def runtime(self) -> Runtime:

@@ -13,8 +13,8 @@ const { prepare, serve } = require(runtimeFile);
 /** Returns in each run, with what is different there. */
 function fork() {
   try {
-    const { serve: serveOrders, reallyExit } = require('./fork.node');
-    return { pid: serveOrders(ORDERS, drawRandomNumber), reallyExit };
+    const { serve: serveOrders, reallyExit, receive } = require('./fork.node');
+    return { pid: serveOrders(ORDERS, drawRandomNumber), reallyExit, receive };
   } catch (error) {
     fs.writeSync(ORDERS, String(error.message));
     process.exit(1);
@@ -46,6 +46,7 @@ function emptyNewSpace() {
 const OF_TEMPLATE = new Set(['--single-threaded', '--v8-pool-size=0']);
 prepare().then(() => {
   emptyNewSpace();
-  forgetTemplate(fork());
-  serve(ORDERS);
+  const here = fork();
+  forgetTemplate(here);
+  serve(ORDERS, here.receive);
 });

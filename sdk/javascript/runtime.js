@@ -30,8 +30,8 @@ function rehearse() {
 }
 
 /** Waits for a run on the channel, executes it, and ends this process. */
-function serve(fd) {
-  const channel = new Channel(fd);
+function serve(fd, receiveMessage) {
+  const channel = new Channel(fd, receiveMessage);
   const { reallyExit } = process;
   rehearse();
   serveOn(channel, () => {
@@ -82,7 +82,7 @@ async function prepare() {
 
 async function answer(job, payloadText, channel) {
   const payload = JSON.parse(payloadText.toString('utf8'));
-  const zmesh = new Zmesh(job.context, job.env);
+  const zmesh = new Zmesh(job.context, job.env, () => channel.takeSession());
   Object.assign(process.env, zmesh.env);
   const handler = load(job);
   const result = await responseOf(await handler(payload, zmesh));

@@ -71,6 +71,7 @@ def test_frames_before_noise_still_count(sent: list[tuple[bytes, bytes]], noise:
         (b"L", frames.LARGEST_LOG + 1, "protocol_error"),
         (b"E", frames.LARGEST_ERROR + 1, "protocol_error"),
         (b"B", 1, "protocol_error"),
+        (b"D", 1, "protocol_error"),
         (b"\0", 0, "protocol_error"),
     ],
 )
@@ -81,12 +82,13 @@ def test_a_length_beyond_the_limit_is_refused_before_its_body_comes(kind: bytes,
     assert caught.value.kind == error
 
 
-def test_a_run_boots_once() -> None:
+@pytest.mark.parametrize("kind", [frames.BOOTED, frames.SESSION])
+def test_a_run_boots_once_and_asks_for_a_session_once(kind: bytes) -> None:
     parser = FrameParser(10)
-    assert list(parser.feed(frames.encode(b"B", b""))) == [(b"B", b"")]
+    assert list(parser.feed(frames.encode(kind, b""))) == [(kind, b"")]
 
     with pytest.raises(FrameError):
-        list(parser.feed(frames.encode(b"B", b"")))
+        list(parser.feed(frames.encode(kind, b"")))
 
 
 # From here on the whole way, from the bytes of two runs to what the database would keep of each.

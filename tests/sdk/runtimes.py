@@ -35,6 +35,7 @@ class Ending:
     logs: list[dict[str, Any]] = field(default_factory=list)
     finals: list[tuple[str, bytes]] = field(default_factory=list)
     booted: bool = False
+    asked_for_session: bool = False
     exit_code: int | None = None
     stdout: str = ""
     stderr: str = ""
@@ -137,6 +138,8 @@ def _receive_all(channel: socket.socket) -> Ending:
         assert len(body) == length
         if kind == b"B":
             ending.booted = True
+        elif kind == b"D":
+            ending.asked_for_session = True  # and gets none
         elif kind == b"L":
             ending.logs.append(json.loads(body))
         else:

@@ -2,13 +2,28 @@
 // The socket between a run and its sandbox: frames of one type byte, four bytes of length, and a body.
 
 const fs = require('node:fs');
+const net = require('node:net');
 
 const HEAD_BYTES = 5;
 const { readSync, writeSync } = fs; // user code may replace the properties of fs
 
 class Channel {
-  constructor(fd) {
+  #receiveMessage;
+  #streams = false;
+
+  /** `receiveMessage` reads a message with the descriptor that comes along, where this Node.js can do so. */
+  constructor(fd, receiveMessage) {
     this.fd = fd;
+    this.#receiveMessage = receiveMessage;
+  }
+
+  /** A session with the project's database that the platform has signed in, or null. */
+  takeSession() {
+    if (!this.#receiveMessage || this.#streams) return null; // while a stream waits for its reader, nothing is answered
+    this.send('D', '');
+    const [answer, descriptor] = this.#receiveMessage(this.fd);
+    if (descriptor === null) return null;
+    return { socket: new net.Socket({ fd: descriptor }), greeting: answer.subarray(HEAD_BYTES) };
   }
 
   /** The next frame, or null when the sandbox has closed the channel. */
@@ -20,6 +35,7 @@ class Channel {
 
   /** Sends one frame whole; when the sandbox is gone there is nobody left to tell. */
   send(kind, body) {
+    this.#streams ||= kind === 'S';
     const length = Buffer.byteLength(body);
     const frame = Buffer.allocUnsafe(HEAD_BYTES + length);
     frame.write(kind, 0, 'latin1');

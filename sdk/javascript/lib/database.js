@@ -2,7 +2,7 @@
 // zmesh.db: the project's own database over one connection that opens on first use.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { connect } = require('./driver.js');
+const { adopt, connect } = require('./driver.js');
 const statements = require('./statements.js');
 
 const IN_FAILED_TRANSACTION = '25P02';
@@ -44,12 +44,14 @@ class Session {
   #client = null;
   #lost = true;
   #applicationName;
+  #takeSession;
 
-  constructor(url, applicationName) {
+  constructor(url, applicationName, takeSession = () => null) {
     this.url = url;
     this.root = new Scope();
     this.current = new AsyncLocalStorage();
     this.#applicationName = applicationName;
+    this.#takeSession = takeSession;
   }
 
   /** Rows of the last statement in the text; none for statements that return no rows. */
@@ -106,12 +108,18 @@ class Session {
 
   async #open(scope) {
     if (this.#lost && scope === this.root) {
-      this.#client = await connect(this.url, this.#applicationName);
+      const taken = this.#client === null && !hasSettingsOfDriver() ? this.#takeSession() : null;
+      this.#client = (taken && (await adopt(taken))) ?? (await connect(this.url, this.#applicationName));
       this.#lost = false;
       this.#client.once('end', () => (this.#lost = true));
     }
     return this.#client;
   }
+}
+
+/** Variables such as PGOPTIONS, which count when a session begins. */
+function hasSettingsOfDriver() {
+  return Object.keys(process.env).some((name) => name.startsWith('PG'));
 }
 
 /** Runs SQL in the project's database. Rows are objects; placeholders are $1, $2, … */

@@ -12,12 +12,54 @@ signIn.deriveKey = (password, salt, iterations) => crypto.pbkdf2Sync(password, s
 signIn.hmacSha256 = (key, text) => crypto.createHmac('sha256', key).update(text).digest();
 signIn.sha256 = (text) => crypto.createHash('sha256').update(text).digest();
 
+const READY = Buffer.from('Z\0\0\0\x05I', 'latin1');
+const COMPLETED = 'C'.charCodeAt(0);
+
 /** A connection of the project's role. */
-async function connect(url, applicationName) {
-  const client = new pg.Client({ connectionString: url, application_name: applicationName, types });
+function connect(url, applicationName) {
+  return connected(new pg.Client({ connectionString: url, application_name: applicationName, types }));
+}
+
+/** The same by a session that the platform has signed in; null when it is of no use. */
+async function adopt({ socket, greeting }) {
+  if (!(await wasSetUp(socket))) return null;
+  return connected(new pg.Client({ user: 'zmesh', stream: () => asIfNew(socket, greeting), types }));
+}
+
+async function connected(client) {
   client.on('error', () => {}); // a lost connection fails the next statement; without this it would end the process
   await client.connect();
   return client;
 }
 
-module.exports = { connect };
+/** Reads the answer to what the platform has set in a session. */
+function wasSetUp(socket) {
+  return new Promise((resolve) => {
+    let answer = Buffer.alloc(0);
+    const settle = (well) => {
+      socket.off('data', read).off('close', fail);
+      if (!well) socket.destroy();
+      resolve(well);
+    };
+    const read = (data) => {
+      answer = Buffer.concat([answer, data]);
+      if (answer.subarray(-READY.length).equals(READY)) settle(answer[0] === COMPLETED);
+    };
+    const fail = () => settle(false);
+    socket.on('data', read).on('close', fail).on('error', () => {});
+  });
+}
+
+/** The socket of a session that is open already, for a driver that wants to connect and sign in. */
+function asIfNew(socket, greeting) {
+  const { write } = socket;
+  socket.connect = () => process.nextTick(() => socket.emit('connect'));
+  socket.write = () => {
+    socket.write = write;
+    process.nextTick(() => socket.emit('data', greeting)); // the answer to the driver's first message
+    return true;
+  };
+  return socket;
+}
+
+module.exports = { adopt, connect };

@@ -7,20 +7,22 @@ const net = require('node:net');
 const PASSWORD = 'rehearsed';
 const SALT = Buffer.alloc(16, 1);
 
-/** A server on a free local port; `url` is where, `close` waits until nothing of it is open. */
-async function openServer() {
+/** A server on a free local port; `url` is where, `close` waits until nothing of it is open.
+ * Who connects signs in, or is `signedIn` already and gets the answer to a first query. */
+async function openServer({ signedIn = false } = {}) {
   const sockets = new Set();
   const server = net.createServer((socket) => {
     sockets.add(socket);
     socket.on('error', () => {});
-    new Conversation(socket);
+    new Conversation(socket, signedIn);
   });
   await new Promise((resolve, reject) => server.on('error', reject).listen(0, '127.0.0.1', resolve));
   const close = async () => {
     for (const socket of sockets) socket.end();
     await new Promise((resolve) => server.close(resolve));
   };
-  return { url: `postgresql://warm:${PASSWORD}@127.0.0.1:${server.address().port}/warm`, close };
+  const { port } = server.address();
+  return { port, url: `postgresql://warm:${PASSWORD}@127.0.0.1:${port}/warm`, close };
 }
 
 /** One connection. */
@@ -28,8 +30,10 @@ class Conversation {
   #socket;
   #signIn = { started: false, bare: '', serverFirst: '' };
 
-  constructor(socket) {
+  constructor(socket, signedIn) {
     this.#socket = socket;
+    this.#signIn.started = signedIn;
+    if (signedIn) socket.write(Buffer.concat([message('C', text('SET')), ready()]));
     socket.on('data', (data) => this.#read(data));
   }
 
@@ -64,9 +68,13 @@ class Conversation {
     const signed = `${this.#signIn.bare},${this.#signIn.serverFirst},${body.slice(0, body.lastIndexOf(',p='))}`;
     const serverKey = hmac(crypto.pbkdf2Sync(PASSWORD, SALT, 1, 32, 'sha256'), 'Server Key');
     const proof = message('R', int(12), Buffer.from(`v=${hmac(serverKey, signed).toString('base64')}`));
-    const settings = message('S', text('server_version'), text('18.0'));
-    return Buffer.concat([proof, message('R', int(0)), settings, message('K', int(1), int(1)), ready()]);
+    return Buffer.concat([proof, greeting()]);
   }
+}
+
+function greeting() {
+  const settings = message('S', text('server_version'), text('18.0'));
+  return Buffer.concat([message('R', int(0)), settings, message('K', int(1), int(1)), ready()]);
 }
 
 function rows() {
@@ -95,4 +103,4 @@ function message(kind, ...parts) {
   return Buffer.concat([Buffer.from(kind), int(4 + body.length), body]);
 }
 
-module.exports = { openServer };
+module.exports = { greeting, openServer };

@@ -2,12 +2,14 @@
 // What a template process does once, so that no run forked from it has to. Nothing here may draw a random number,
 // leave a socket open or touch the standard streams: every run would share what comes of it.
 
+const { once } = require('node:events');
 const fs = require('node:fs');
+const net = require('node:net');
 const pg = require('pg');
 const signIn = require('pg/lib/crypto/utils.js');
 const { Channel } = require('./channel.js');
 const { Database, Session } = require('./database.js');
-const { openServer } = require('./rehearsed_server.js');
+const { greeting, openServer } = require('./rehearsed_server.js');
 const statements = require('./statements.js');
 
 const MODULES = `assert async_hooks buffer child_process crypto dns events fs/promises http https net os path querystring
@@ -63,19 +65,32 @@ function warm() {
   fs.closeSync(device);
 }
 
-/** Signs in and asks something a few times: cold, that costs a run 10 ms. */
+/** Asks something a few times, in a session signed in beforehand and by signing in: cold, that costs a run 10 ms. */
 async function rehearseDatabase() {
   const server = await openServer().catch(() => null);
   if (server === null) return; // no local network, so runs have none either
+  await rehearseAdoption();
   const { randomBytes } = signIn;
   signIn.randomBytes = (size) => Buffer.alloc(size, 1);
-  for (let time = 0; time < TIMES; time++) {
-    const database = new Database(new Session(server.url, 'warm'));
-    await database.queryOne('select 1 as one');
-    await database.query('select $1::int as one', [1]);
-  }
+  for (let time = 0; time < TIMES; time++) await ask(new Session(server.url, 'warm'));
   signIn.randomBytes = randomBytes;
   await server.close();
+}
+
+async function rehearseAdoption() {
+  const server = await openServer({ signedIn: true });
+  for (let time = 0; time < TIMES; time++) {
+    const socket = net.connect(server.port, '127.0.0.1');
+    await once(socket, 'connect');
+    await ask(new Session(server.url, 'warm', () => ({ socket, greeting: greeting() })));
+  }
+  await server.close();
+}
+
+async function ask(session) {
+  const database = new Database(session);
+  await database.queryOne('select 1 as one');
+  await database.query('select $1::int as one', [1]);
 }
 
 module.exports = { Rehearsal, rehearseDatabase, warm };

@@ -10,7 +10,7 @@ const MAX_NAME = 63; // bytes of an application_name
 class Zmesh {
   #invocations;
 
-  constructor(context, env) {
+  constructor(context, env, takeSession) {
     this.projectId = context.project_id;
     this.env = environment(env);
     this.invocation = Object.freeze({
@@ -22,7 +22,7 @@ class Zmesh {
     // W3C trace context for what this run asks of others; functions that it starts get it by themselves.
     this.traceparent = context.traceparent ?? null;
     const name = `zmesh ${context.function}`.slice(0, MAX_NAME);
-    this.db = new Database(new Session(context.database_url, name));
+    this.db = new Database(new Session(context.database_url, name, takeSession));
     this.request = context.request ? new Request(context.request) : null;
     this.#invocations = new Invocations(this.db, this.invocation.id, name);
     for (const method of ['invoke', 'enqueue', 'response']) this[method] = this[method].bind(this);

@@ -7,6 +7,8 @@ import os
 import struct
 import threading
 
+from zmesh_runtime import sessions
+
 _HEAD = struct.Struct(">cI")
 
 
@@ -20,6 +22,7 @@ class Channel:
     def __init__(self, fd: int) -> None:
         os.set_inheritable(fd, False)
         self._fd = fd
+        self._streams = False
         self._lock = threading.Lock()
 
     def receive(self) -> tuple[bytes, bytes]:
@@ -29,12 +32,20 @@ class Channel:
 
     def send(self, kind: bytes, body: bytes) -> None:
         """Send one frame whole; when the sandbox is gone there is nobody left to tell."""
+        self._streams = self._streams or kind == b"S"
         with self._lock:
             try:
                 self._write(_HEAD.pack(kind, len(body)))
                 self._write(body)
             except OSError:
                 pass
+
+    def take_session(self) -> sessions.Taken | None:
+        """A session with the project's database that the platform has signed in, if it has one."""
+        if self._streams:
+            return None  # while a stream waits for its reader, nothing is answered
+        self.send(b"D", b"")
+        return sessions.answer_on(self._fd)
 
     def wait_for_end(self) -> None:
         """After the final frame: the sandbox ends this process as soon as it has seen what that used."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -14,8 +15,9 @@ from psycopg.adapt import AdaptersMap
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb, JsonbDumper, set_json_dumps
 
-from zmesh_runtime import statements
+from zmesh_runtime import sessions, statements
 from zmesh_runtime.results import to_json
+from zmesh_runtime.sessions import Taken
 from zmesh_runtime.statements import Params
 
 Row = dict[str, Any]
@@ -42,8 +44,11 @@ class Connection(psycopg.Connection[DictRow]):
     """
 
     @classmethod
-    def open(cls, url: str, application_name: str) -> Connection:
-        pgconn = psycopg.pq.PGconn.connect(_named(url, application_name).encode())
+    def open(cls, url: str, application_name: str, taken: Taken | None = None) -> Connection:
+        """By a session that was `taken` from the platform, if it is of use. Raises OperationalError."""
+        pgconn = sessions.adopt(taken) if taken else None
+        if pgconn is None:
+            pgconn = psycopg.pq.PGconn.connect(_named(url, application_name).encode())
         if pgconn.status != psycopg.pq.ConnStatus.OK:
             raise psycopg.OperationalError(pgconn.get_error_message())
         pgconn.nonblocking = 1
@@ -98,8 +103,11 @@ class _Scope:
 class Session:
     """The one connection of a run, and which transaction each task or thread is in."""
 
-    def __init__(self, url: str, application_name: str) -> None:
+    def __init__(
+        self, url: str, application_name: str, take_session: Callable[[], Taken | None] = lambda: None
+    ) -> None:
         self.url = url
+        self._take_session = take_session
         self.root = _Scope()
         self.current: ContextVar[_Scope] = ContextVar("zmesh transaction", default=self.root)
         self._application_name = application_name
@@ -121,7 +129,8 @@ class Session:
     def _open(self, scope: _Scope) -> Connection:
         lost = self._connection is None or self._connection.closed
         if lost and scope is self.root:
-            self._connection = Connection.open(self.url, self._application_name)
+            taken = self._take_session() if self._connection is None and not _has_settings_of_libpq() else None
+            self._connection = Connection.open(self.url, self._application_name, taken)
         assert self._connection is not None
         return self._connection
 
@@ -143,6 +152,11 @@ class Session:
                 self.current.set(parent)
             scope.end()
             _commit(connection, name if parent.depth else None)
+
+
+def _has_settings_of_libpq() -> bool:
+    """Variables such as PGTZ, which count when a session begins."""
+    return any(name.startswith("PG") for name in os.environ)
 
 
 def _roll_back(connection: Connection, savepoint: str | None) -> None:

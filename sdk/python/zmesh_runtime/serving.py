@@ -17,6 +17,7 @@ from zmesh_runtime.failures import Failure, failure_of, out_of_memory
 from zmesh_runtime.http import Response, is_stream
 from zmesh_runtime.output import Output
 from zmesh_runtime.results import NotJson, to_json_bytes
+from zmesh_runtime.sessions import Taken
 from zmesh_runtime.zmesh import Zmesh
 
 Frame = tuple[bytes, bytes]
@@ -81,7 +82,7 @@ def _leave_to_parent(channel: Channel) -> None:
 
 def _final_frame(job: dict[str, Any], payload: bytes, reserve: mmap.mmap, channel: Channel) -> Frame:
     try:
-        return _result_frame(_run(job, payload), job["limits"].get("result_bytes"), channel)
+        return _result_frame(_run(job, payload, channel.take_session), job["limits"].get("result_bytes"), channel)
     except MemoryError as error:
         reserve.close()
         return b"E", out_of_memory(error, job["filename"]).frame()
@@ -89,12 +90,12 @@ def _final_frame(job: dict[str, Any], payload: bytes, reserve: mmap.mmap, channe
         return b"E", failure_of(error, job["filename"]).frame()
 
 
-def _run(job: dict[str, Any], payload_text: bytes) -> Any:
+def _run(job: dict[str, Any], payload_text: bytes, take_session: Callable[[], Taken | None] = lambda: None) -> Any:
     try:
         payload = json.loads(payload_text.decode())
     except (ValueError, RecursionError) as error:
         raise Failure("invalid_payload", f"the payload cannot be read: {error}") from None
-    zmesh = Zmesh(job["context"], job["env"])
+    zmesh = Zmesh(job["context"], job["env"], take_session)
     _set_environment(zmesh)
     handler = functions.load(job["code"], job["filename"], job["entry_point"])
     return functions.call(handler, payload, zmesh)

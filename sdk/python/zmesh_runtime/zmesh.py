@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from zmesh_runtime.database import Database, Session
 from zmesh_runtime.http import Request, Response
 from zmesh_runtime.invocations import Invocations
+from zmesh_runtime.sessions import Taken
 
 
 class Env(Mapping[str, str]):
@@ -60,7 +61,12 @@ class Invocation(NamedTuple):
 class Zmesh:
     """What a function has of its project."""
 
-    def __init__(self, context: Mapping[str, Any], env: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        context: Mapping[str, Any],
+        env: Mapping[str, Any],
+        take_session: Callable[[], Taken | None] = lambda: None,
+    ) -> None:
         self.project_id: str = str(context["project_id"])
         self.env = Env(env)
         self.invocation = Invocation(
@@ -69,11 +75,12 @@ class Zmesh:
         # W3C trace context for what this run asks of others; functions that it starts get it by themselves.
         self.traceparent: str | None = context.get("traceparent")
         self._context = context
+        self._take_session = take_session
 
     @cached_property
     def db(self) -> Database:
         """The project's own database."""
-        return Database(Session(self._context["database_url"], self._application_name))
+        return Database(Session(self._context["database_url"], self._application_name, self._take_session))
 
     @cached_property
     def request(self) -> Request | None:

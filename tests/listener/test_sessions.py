@@ -1,0 +1,152 @@
+"""Sessions for runs to take over, and how many of them wait for the next run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from listener import sessions
+from listener.sessions import Sessions
+from tests.databases import Database
+from tests.listener.conftest import eventually
+from tests.postgres_with_cron import missing, postgres_with_cron
+
+SETTINGS = {"application_name": "a run's o'clock", "zmesh.invocation_id": "1"}
+WAITING = """
+select pid from pg_stat_activity where datname = current_database() and application_name = 'zmesh for the next run'
+"""
+
+
+@pytest.fixture
+async def of_projects() -> AsyncIterator[Sessions]:
+    of_projects = Sessions()
+    yield of_projects
+    await of_projects.close()
+
+
+def waiting(database: Database) -> set[int]:
+    return {row["pid"] for row in database.rows(WAITING)}
+
+
+async def test_one_is_signed_in_where_none_waits_and_is_told_whose_it_is(
+    database: Database, of_projects: Sessions
+) -> None:
+    project = database.project()
+    taken = await of_projects.take(project.url, SETTINGS)
+    assert taken is not None
+    with taken.socket:
+        await eventually(
+            lambda: database.rows(
+                "select 1 from pg_stat_activity where usename = %s and application_name = %s",
+                project.role,
+                SETTINGS["application_name"],
+            ),
+            "the session of the run",
+        )
+        assert taken.greeting.startswith(b"R")
+        assert b"server_version\0" in taken.greeting
+
+
+async def test_a_few_wait_for_the_next_runs_of_each_project_and_not_for_ever(
+    database: Database, of_projects: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "SPARE_SECONDS", 1.0)
+    url = database.project().url
+    taken = [await of_projects.take(url, SETTINGS) for _ in range(5)]
+    await eventually(lambda: len(waiting(database)) == sessions.SPARE, "as many as are to wait")
+    await eventually(lambda: not waiting(database), "the end of those that nobody took")
+    for session in taken:
+        assert session is not None
+        session.socket.close()
+
+
+async def test_of_all_projects_together_no_more_wait_than_the_server_can_bear(
+    database: Database, of_projects: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_SPARE", 3)
+    most = 0
+    for number in range(4):
+        url = database.project(f"shop{number}").url
+        taken = await of_projects.take(url, SETTINGS)
+        assert taken is not None
+        taken.socket.close()
+        role = psycopg.conninfo.conninfo_to_dict(url)["user"]
+        await eventually(
+            lambda role=role: len(database.rows(f"{WAITING} and usename = %s", role)) == sessions.SPARE,  # type: ignore[misc]
+            "those of the project that asked last",
+        )
+        await eventually(lambda: len(waiting(database)) <= sessions.MOST_SPARE, "the end of those of another")
+        most = max(most, len(waiting(database)))
+    assert most == sessions.MOST_SPARE
+
+
+async def test_none_is_left_when_the_listener_ends(database: Database) -> None:
+    of_projects = Sessions()
+    taken = await of_projects.take(database.project().url, SETTINGS)
+    assert taken is not None
+    taken.socket.close()
+    await eventually(lambda: waiting(database), "one that waits")
+    await of_projects.close()
+    await eventually(lambda: not waiting(database), "the end of those that waited")
+
+
+async def test_a_server_that_cannot_be_reached_is_the_runs_to_find_out(
+    of_projects: Sessions, database: Database
+) -> None:
+    for url in (
+        "postgresql://a:b@127.0.0.1:1/c",
+        database.project().url.replace(":", ":wrong", 2),
+        "postgresql://a@b.invalid/c",
+    ):
+        assert await of_projects.take(url, SETTINGS) is None
+
+
+async def test_a_server_that_says_nothing_holds_a_run_up_for_a_moment_only(
+    of_projects: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "SIGN_IN_SECONDS", 0.2)
+    silent = await asyncio.start_server(lambda reader, writer: asyncio.sleep(60), "127.0.0.1")
+    port = silent.sockets[0].getsockname()[1]
+    assert await of_projects.take(f"postgresql://a:b@127.0.0.1:{port}/c", SETTINGS) is None
+    silent.close()
+
+
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+async def test_sessions_by_tls_stay_with_who_signed_in(of_projects: Sessions) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="zmesh-tls-") as root,  # its own user gets into it
+        postgres_with_cron(Path(root), "zmesh") as url,
+    ):
+        folder = Path(root) / "data"
+        files = ["-keyout", folder / "server.key", "-out", folder / "server.crt"]
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", *files]
+        await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+        for file in ("server.key", "server.crt"):
+            own(folder / file, folder)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("alter system set ssl = on")
+            connection.execute("select pg_reload_conf()")
+        await eventually(lambda: by_tls(url), "a session by TLS")
+        assert await of_projects.take(url, SETTINGS) is None
+        taken = await of_projects.take(f"{url}?sslmode=disable", SETTINGS)
+        assert taken is not None
+        taken.socket.close()
+
+
+def own(file: Path, folder: Path) -> None:
+    """The server reads a key that is its own only."""
+    owner = folder.stat()
+    os.chown(file, owner.st_uid, owner.st_gid)
+    file.chmod(0o600)
+
+
+def by_tls(url: str) -> bool:
+    with psycopg.connect(url) as connection:
+        return connection.pgconn.ssl_in_use
