@@ -57,7 +57,7 @@ async def test_one_is_signed_in_where_none_waits_and_is_told_whose_it_is(
 async def test_a_few_wait_for_the_next_runs_of_each_project_and_not_for_ever(
     database: Database, of_projects: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "SPARE_SECONDS", 1.0)
+    monkeypatch.setattr(sessions, "SPARE_SECONDS", 3.0)
     url = database.project().url
     taken = [await of_projects.take(url, SETTINGS) for _ in range(5)]
     await eventually(lambda: len(waiting(database)) == sessions.SPARE, "as many as are to wait")
