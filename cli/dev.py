@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
-import psycopg
 import rich_click as click
-from psycopg import sql
 
-from api.tokens import Identity, Tokens
-from cli.bootstrap import Bootstrapped, bootstrap
 from cli.client import ApiError, Client
 from cli.config import HOME_NAME, Connection
 from cli.errors import CliError
 from cli.home import Home, Secrets
 from cli.output import progress, style
 from cli.postgres import EmbeddedPostgres, PostgresError
+from cli.processes import dying_with_parent
 from cli.services import Service
 from examples import load
-from sql.accounts import role_url
-from sql.errors import DomainError
-from sql.migrate import MigrationError, migrate
-from sql.sealing import Sealer, SealingError
 
 HOST = "127.0.0.1"
-PROJECT = "default"
 DATABASE = "zmesh"
 START_SECONDS = 60
 STOP_SECONDS = 10
 DRAIN_SECONDS = 5
 WATCH_SECONDS = 0.2
-TOKEN_LIFETIME = timedelta(hours=12)  # of the one in dev.json; what a login gives is shorter
+RETRY_SECONDS = 60
+TOKEN_SECONDS = 12 * 3600  # of the one in dev.json; what a login gives is shorter
 FOR_THE_LISTENER = ("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED", "ZMESH_CALLBACK_NETWORKS")
 
 
@@ -59,7 +53,7 @@ class Dev:
         self._postgres: EmbeddedPostgres | None = None
         self._services: list[Service] = []
         self._facts: dict[str, str] = {}
-        self._made: Bootstrapped | None = None
+        self._made: dict[str, str] = {}
         self._renew_token_at = 0.0
         self._stopping = False
 
@@ -86,22 +80,22 @@ class Dev:
     # Starting
 
     def _start(self) -> None:
-        secrets = self._home.secrets()
         self._claim_port()
         admin_url = self._start_database()
         self._step("Preparing the database")
-        self._made = made = self._prepare_database(admin_url, secrets)
+        self._made = made = _apart("prepare_database", admin_url=admin_url, home=str(self._home.folder))
+        secrets = self._home.secrets()
         self._step("Starting the API and a listener")
-        self._start_services(admin_url, secrets)
+        self._start_services(secrets)
         client = self._wait_for_health(secrets)
         self._facts = {
             "url": client.connection.url,
-            "project_id": str(made.project.id),
+            "project_id": made["project_id"],
             "api_key": secrets.api_key,
             "token": "",
             "admin_email": secrets.admin_email,
             "admin_password": secrets.admin_password,
-            "database_url": made.database_url,
+            "database_url": made["database_url"],
         }
         self._renew_token()
         if self._with_examples:
@@ -136,11 +130,7 @@ class Dev:
         self._step("Starting PostgreSQL" if folder.exists() else "Creating a PostgreSQL database")
         self._postgres = EmbeddedPostgres(folder)
         self._run_postgres()
-        admin_url = self._postgres.admin_url
-        with psycopg.connect(admin_url, autocommit=True) as connection:
-            if connection.execute("select from pg_database where datname = %s", (DATABASE,)).fetchone() is None:
-                connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
-        return admin_url.rpartition("/")[0] + f"/{DATABASE}"
+        return _apart("create_database", server_url=self._postgres.admin_url, name=DATABASE)["admin_url"]
 
     def _run_postgres(self) -> None:
         assert self._postgres is not None
@@ -149,42 +139,18 @@ class Dev:
         except PostgresError as error:
             raise CliError(str(error), code="postgres_failed") from error
 
-    def _prepare_database(self, admin_url: str, secrets: Secrets) -> Bootstrapped:
-        try:
-            migrate(
-                admin_url,
-                passwords={"zmesh_api": secrets.api_password, "zmesh_listener": secrets.listener_password},
-                on_step=lambda step: progress(style(f"    {step}", dim=True)),
-            )
-            return bootstrap(
-                admin_url,
-                Sealer(secrets.secret_key),
-                project_name=PROJECT,
-                admin_email=secrets.admin_email,
-                admin_password=secrets.admin_password,
-                api_key=secrets.api_key,
-            )
-        except SealingError as error:
-            raise CliError(
-                f"The project in this database was made by another installation: {error}.",
-                code="foreign_database",
-                hint="Use the --home it was made with, or another database.",
-            ) from error
-        except (psycopg.Error, MigrationError, DomainError) as error:
-            raise CliError(f"The database cannot be prepared: {str(error).strip()}", code="database_failed") from error
-
-    def _start_services(self, admin_url: str, secrets: Secrets) -> None:
+    def _start_services(self, secrets: Secrets) -> None:
         key = {"ZMESH_SECRET_KEY": secrets.secret_key}
         api = {
             **key,
-            "DATABASE_URL": role_url(admin_url, "zmesh_api", secrets.api_password),
+            "DATABASE_URL": self._made["api_url"],
             "JWT_SECRET_KEY": secrets.jwt_secret_key,
             "ZMESH_HOST": HOST,
             "ZMESH_PORT": str(self._port),
         }
         listener = {
             **key,
-            "DATABASE_URL": role_url(admin_url, "zmesh_listener", secrets.listener_password),
+            "DATABASE_URL": self._made["listener_url"],
             "ZMESH_RUN_DIR": str(self._home.runs),
             "ZMESH_DRAIN_SECONDS": str(DRAIN_SECONDS),
             **{name: os.environ[name] for name in FOR_THE_LISTENER if name in os.environ},
@@ -215,12 +181,10 @@ class Dev:
 
     def _renew_token(self) -> None:
         """Write dev.json with a fresh token, and note when the next one is due."""
-        assert self._made is not None
-        tokens = Tokens(self._home.secrets().jwt_secret_key)
-        admin = Identity(self._made.user_id, self._made.project.id)
-        self._facts["token"], _ = tokens.issue(admin, TOKEN_LIFETIME)
+        whom = {name: self._made[name] for name in ("user_id", "project_id")}
+        self._facts |= _apart("issue_token", home=str(self._home.folder), seconds=TOKEN_SECONDS, **whom)
         self._home.write_facts(self._facts)
-        self._renew_token_at = time.monotonic() + TOKEN_LIFETIME.total_seconds() / 2
+        self._renew_token_at = time.monotonic() + TOKEN_SECONDS / 2
 
     def _deploy_examples(self, client: Client) -> None:
         deployed = self._home.deployed_examples()
@@ -266,7 +230,9 @@ class Dev:
             if self._postgres.admin_url != before:
                 raise CliError("PostgreSQL's port was taken by another program.", code="postgres_failed")
         if time.monotonic() > self._renew_token_at:
-            self._renew_token()
+            self._renew_token_at += RETRY_SECONDS
+            with suppress(CliError):  # half of its life is left
+                self._renew_token()
 
     def _stop(self) -> None:
         self._stopping = True
@@ -279,6 +245,24 @@ class Dev:
             service.stop(deadline - time.monotonic())
         if self._postgres is not None:
             self._postgres.stop()
+
+
+def _apart(action: str, **arguments: object) -> dict[str, str]:
+    """The answer of an action of cli/preparing.py, which a process of its own carries out. Raises CliError."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "from cli.preparing import main; main()"],
+        input=json.dumps([action, arguments]).encode(),
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl+C is for us
+        preexec_fn=dying_with_parent(signal.SIGKILL),
+    )
+    if done.returncode != 0:
+        raise CliError(f"{action} ended with status {done.returncode}; what it said is above.", code="start_failed")
+    outcome, said = json.loads(done.stdout)
+    if outcome == "failed":
+        raise CliError(said["message"], code=said["code"], hint=said["hint"])
+    answer: dict[str, str] = said
+    return answer
 
 
 def _did_not_start(service: Service) -> CliError:

@@ -11,8 +11,6 @@ from typing import Any, Self
 
 from cli.config import read_json, write_private_json
 from cli.errors import CliError
-from sql.accounts import new_api_key
-from sql.sealing import Sealer
 
 ADMIN_EMAIL = "admin@zmesh.local"
 
@@ -32,6 +30,9 @@ class Secrets:
     @classmethod
     def new(cls) -> Self:
         """Random ones."""
+        from sql.accounts import new_api_key
+        from sql.sealing import Sealer
+
         return cls(
             jwt_secret_key=secrets.token_urlsafe(48),
             secret_key=Sealer.new_key(),

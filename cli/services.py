@@ -16,7 +16,6 @@ from cli.output import progress, style
 from cli.processes import dying_with_parent
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
-COMMAND = (sys.executable, "-P", "-c", "import sys; from cli.main import main; sys.exit(main())")
 SHORTEST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
 HEALTHY_SECONDS = 30.0
@@ -52,7 +51,8 @@ class Service:
         self._started_at = time.monotonic()
         self._last_lines.clear()
         self._process = subprocess.Popen(
-            [*COMMAND, self.name],
+            # Not by the command line, whose libraries would stay in memory.
+            [sys.executable, "-P", "-c", f"import sys; from {self.name}.main import main; sys.exit(main())", self.name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
