@@ -27,7 +27,6 @@ from cli.services import Service
 from examples import load
 
 HOST = "127.0.0.1"
-DATABASE = "zmesh"
 START_SECONDS = 60
 STOP_SECONDS = 10
 DRAIN_SECONDS = 5
@@ -83,7 +82,14 @@ class Dev:
         self._claim_port()
         admin_url = self._start_database()
         self._step("Preparing the database")
-        self._made = made = _apart("prepare_database", admin_url=admin_url, home=str(self._home.folder))
+        self._made = made = apart(
+            "prepare_database",
+            admin_url=admin_url,
+            own_server=self._postgres is not None,
+            home=str(self._home.folder),
+            token_seconds=TOKEN_SECONDS,
+        )
+        self._renew_token_at = time.monotonic() + TOKEN_SECONDS / 2
         secrets = self._home.secrets()
         self._step("Starting the API and a listener")
         self._start_services(secrets)
@@ -92,12 +98,12 @@ class Dev:
             "url": client.connection.url,
             "project_id": made["project_id"],
             "api_key": secrets.api_key,
-            "token": "",
+            "token": made["token"],
             "admin_email": secrets.admin_email,
             "admin_password": secrets.admin_password,
             "database_url": made["database_url"],
         }
-        self._renew_token()
+        self._home.write_facts(self._facts)
         if self._with_examples:
             self._deploy_examples(client)
         click.echo(f"ready {client.connection.url}")
@@ -130,7 +136,7 @@ class Dev:
         self._step("Starting PostgreSQL" if folder.exists() else "Creating a PostgreSQL database")
         self._postgres = EmbeddedPostgres(folder)
         self._run_postgres()
-        return _apart("create_database", server_url=self._postgres.admin_url, name=DATABASE)["admin_url"]
+        return self._postgres.admin_url
 
     def _run_postgres(self) -> None:
         assert self._postgres is not None
@@ -182,7 +188,7 @@ class Dev:
     def _renew_token(self) -> None:
         """Write dev.json with a fresh token, and note when the next one is due."""
         whom = {name: self._made[name] for name in ("user_id", "project_id")}
-        self._facts |= _apart("issue_token", home=str(self._home.folder), seconds=TOKEN_SECONDS, **whom)
+        self._facts |= apart("issue_token", home=str(self._home.folder), seconds=TOKEN_SECONDS, **whom)
         self._home.write_facts(self._facts)
         self._renew_token_at = time.monotonic() + TOKEN_SECONDS / 2
 
@@ -247,7 +253,7 @@ class Dev:
             self._postgres.stop()
 
 
-def _apart(action: str, **arguments: object) -> dict[str, str]:
+def apart(action: str, **arguments: object) -> dict[str, str]:
     """The answer of an action of cli/preparing.py, which a process of its own carries out. Raises CliError."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", "from cli.preparing import main; main()"],

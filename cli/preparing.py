@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -16,48 +17,35 @@ import psycopg
 from psycopg import sql
 
 from api.tokens import Identity, Tokens
-from cli.bootstrap import Bootstrapped, bootstrap
+from cli.bootstrap import bootstrap
 from cli.errors import CliError
-from cli.home import Home, Secrets
+from cli.home import Home
 from cli.output import progress, style
 from sql.accounts import role_url
 from sql.errors import DomainError
 from sql.migrate import MigrationError, migrate
 from sql.sealing import Sealer, SealingError
 
+DATABASE = "zmesh"
 PROJECT = "default"
 Answer = dict[str, str]
 
 
-def create_database(server_url: str, name: str) -> Answer:
-    """Make sure that it exists; its connection string."""
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    return {"admin_url": server_url.rpartition("/")[0] + f"/{name}"}
+def prepare_database(admin_url: str, own_server: bool, home: str, token_seconds: float) -> Answer:
+    """Migrate, and make sure of secrets, first project and administrator; on a server of ours, of the database as well.
 
-
-def prepare_database(admin_url: str, home: str) -> Answer:
-    """Migrate, and make sure of secrets, first project and administrator. Raises CliError."""
+    Raises CliError.
+    """
     secrets = Home(Path(home)).secrets()
-    made = _bootstrapped(admin_url, secrets)
-    return {
-        "project_id": str(made.project.id),
-        "user_id": str(made.user_id),
-        "database_url": made.database_url,
-        "api_url": role_url(admin_url, "zmesh_api", secrets.api_password),
-        "listener_url": role_url(admin_url, "zmesh_listener", secrets.listener_password),
-    }
-
-
-def _bootstrapped(admin_url: str, secrets: Secrets) -> Bootstrapped:
-    try:
+    with _failures_explained():
+        if own_server:
+            admin_url = _database_on(admin_url)
         migrate(
             admin_url,
             passwords={"zmesh_api": secrets.api_password, "zmesh_listener": secrets.listener_password},
             on_step=lambda step: progress(style(f"    {step}", dim=True)),
         )
-        return bootstrap(
+        made = bootstrap(
             admin_url,
             Sealer(secrets.secret_key),
             project_name=PROJECT,
@@ -65,6 +53,27 @@ def _bootstrapped(admin_url: str, secrets: Secrets) -> Bootstrapped:
             admin_password=secrets.admin_password,
             api_key=secrets.api_key,
         )
+    whom = {"user_id": str(made.user_id), "project_id": str(made.project.id)}
+    return {
+        **whom,
+        **issue_token(home, **whom, seconds=token_seconds),
+        "database_url": made.database_url,
+        "api_url": role_url(admin_url, "zmesh_api", secrets.api_password),
+        "listener_url": role_url(admin_url, "zmesh_listener", secrets.listener_password),
+    }
+
+
+def _database_on(server_url: str) -> str:
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        if connection.execute("select from pg_database where datname = %s", (DATABASE,)).fetchone() is None:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
+    return server_url.rpartition("/")[0] + f"/{DATABASE}"
+
+
+@contextmanager
+def _failures_explained() -> Iterator[None]:
+    try:
+        yield
     except SealingError as error:
         raise CliError(
             f"The project in this database was made by another installation: {error}.",
@@ -82,9 +91,7 @@ def issue_token(home: str, user_id: str, project_id: str, seconds: float) -> Ans
     return {"token": token}
 
 
-ACTIONS: Mapping[str, Callable[..., Answer]] = {
-    action.__name__: action for action in (create_database, prepare_database, issue_token)
-}
+ACTIONS: Mapping[str, Callable[..., Answer]] = {action.__name__: action for action in (prepare_database, issue_token)}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 
+from cli.dev import apart
 from cli.postgres import EmbeddedPostgres
 from tests.platform import ZMESH, Platform, Process, clean_environment, eventually, zmesh_dev
 
@@ -206,3 +208,20 @@ def test_its_parts_get_only_the_secrets_they_need(running_platform: Platform) ->
         given = dict(line.partition("=")[::2] for line in environment if line)
         assert {name for name in given if name.startswith(("ZMESH_", "JWT_", "DATABASE_"))} == kept
         assert f"//zmesh_{part}:" in given["DATABASE_URL"]
+
+
+def test_a_damaged_file_of_secrets_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    with zmesh_dev(tmp_path, "--no-examples"):
+        pass
+    file = tmp_path / ".zmesh" / "secrets.json"
+    file.write_text("{}")
+    assert "[secrets_damaged]" in refused("dev", "--port", "0", cwd=tmp_path)
+    assert file.read_text() == "{}"
+
+
+def test_its_token_can_be_made_anew(running_platform: Platform) -> None:
+    claims = json.loads(base64.urlsafe_b64decode(running_platform.token.split(".")[1] + "=="))
+    whom = {"user_id": claims["sub"], "project_id": running_platform.project_id}
+    made = apart("issue_token", home=str(running_platform.folder / ".zmesh"), seconds=60, **whom)
+    answer = httpx.get(f"{running_platform.url}/functions", headers={"authorization": f"Bearer {made['token']}"})
+    assert answer.status_code == 200
