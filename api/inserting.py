@@ -46,33 +46,27 @@ class Inserts(Generic[Item]):
         return await self._apart.setdefault(project, Batcher(self._insert_apart, LARGEST_INSERT)).ask(item)
 
     async def _insert_together(self, batch: list[Item]) -> Sequence[bool | BaseException]:
-        try:
-            return await self._insert(batch)
-        except TROUBLE as error:
-            if isinstance(error, Unavailable) or len(batch) == 1:
-                return [error] * len(batch)
+        if (answers := await self._in_one_statement(batch)) is not None:
+            return answers
         by_project: dict[UUID, list[int]] = defaultdict(list)
         for position, item in enumerate(batch):
             by_project[self._project_of(item)].append(position)
-        answers: list[bool | BaseException] = [_Refused()] * len(batch)
+        found: list[bool | BaseException] = [_Refused()] * len(batch)
         for positions in by_project.values() if len(by_project) > 1 else ():
-            for position, answer in zip(positions, await self._of_one([batch[n] for n in positions]), strict=True):
-                answers[position] = answer
-        return answers
-
-    async def _of_one(self, items: list[Item]) -> Sequence[bool | BaseException]:
-        """Items of one project, in one statement."""
-        try:
-            return await self._insert(items)
-        except TROUBLE as error:
-            alone = isinstance(error, Unavailable) or len(items) == 1
-            return [error if alone else _Refused()] * len(items)
+            if (answers := await self._in_one_statement([batch[n] for n in positions])) is not None:
+                for position, answer in zip(positions, answers, strict=True):
+                    found[position] = answer
+        return found
 
     async def _insert_apart(self, batch: list[Item]) -> Sequence[bool | BaseException]:
         """One by one where together fails: only the project's own wait for that."""
-        try:
-            return await self._insert(batch)
-        except TROUBLE as error:
-            if isinstance(error, Unavailable) or len(batch) == 1:
-                return [error] * len(batch)
+        if (answers := await self._in_one_statement(batch)) is not None:
+            return answers
         return [(await self._insert_apart([item]))[0] for item in batch]
+
+    async def _in_one_statement(self, items: list[Item]) -> Sequence[bool | BaseException] | None:
+        """An answer for each; None where some of several are refused, and nobody knows which."""
+        try:
+            return await self._insert(items)
+        except TROUBLE as error:
+            return [error] * len(items) if isinstance(error, Unavailable) or len(items) == 1 else None

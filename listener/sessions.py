@@ -40,13 +40,10 @@ class Sessions:
             return None
         asyncio.get_running_loop().call_later(REFILL_SECONDS, self._refill, url)
         while spare := self._pop(url):
-            if spare.begin(settings):
-                return OpenSession(spare.socket, spare.greeting)
-            spare.end()
+            if begun := _begun(spare, settings):
+                return begun
         session = await self._signed_in(url)
-        if session is not None and session.begin(settings):
-            return OpenSession(session.socket, session.greeting)
-        return None
+        return None if session is None else _begun(session, settings)
 
     async def close(self) -> None:
         """End them all."""
@@ -107,3 +104,10 @@ class Sessions:
         """The oldest of the project that asked the longest ago."""
         if (session := self._pop(next(iter(self._spare)))) is not None:
             session.end()
+
+
+def _begun(session: SignedIn, settings: Mapping[str, str]) -> OpenSession | None:
+    if session.begin(settings):
+        return OpenSession(session.socket, session.greeting)
+    session.end()
+    return None

@@ -97,12 +97,12 @@ async def sign_in(url: str) -> SignedIn:
 
 async def _conninfo(url: str) -> bytes:
     """With the address looked up, which libpq would do while everything else waits. Raises OSError."""
-    given = dict(GIVEN)
-    host = str(conninfo_to_dict(url).get("host") or "/")
-    if not host.startswith(("/", "@")):
+    parts = conninfo_to_dict(url, **GIVEN)
+    host = str(parts.get("host") or "/")
+    if "hostaddr" not in parts and not host.startswith(("/", "@")):
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        given["hostaddr"] = str(found[0][4][0])
-    return make_conninfo(url, **given).encode()
+        parts["hostaddr"] = str(found[0][4][0])
+    return make_conninfo("", **parts).encode()
 
 
 async def _ready(descriptor: int, writing: bool) -> None:
