@@ -66,13 +66,16 @@ class FunctionResponse(msgspec.Struct):
     kept: bool = True
 
 
-def envelope(invoked: Invoked, preference: Preference) -> Response[bytes]:
-    """The envelope, with the status code that its status has; 202 and Location while it has not ended."""
+def envelope(invoked: Invoked, preference: Preference, *, with_error: bool = True) -> Response[bytes]:
+    """The envelope, with the status code that its status has; 202 and Location while it has not ended.
+
+    `with_error` false: the caller gets no detail of an error.
+    """
     answer = invoked.answer
     body = {
         "status": answer.status,
         "result": raw(answer.result),
-        "error": raw(answer.error),
+        "error": raw(answer.error) if with_error or answer.error is None else _withheld(answer),
         "duration_ms": answer.duration_ms,
         "invocation_id": str(answer.id),
         "version": answer.version,
@@ -88,14 +91,22 @@ def envelope(invoked: Invoked, preference: Preference) -> Response[bytes]:
     )
 
 
-def public_answer(invoked: Invoked, preference: Preference) -> Response[bytes]:
+def _withheld(answer: Answer) -> dict[str, Any]:
+    return {
+        "type": answer.status,
+        "message": f"The function failed. Quote invocation {answer.id} to whoever runs it.",
+        "stack": None,
+    }
+
+
+def public_answer(invoked: Invoked, preference: Preference, *, with_error: bool = True) -> Response[bytes]:
     """The function's own response where it gave one, else the envelope."""
     answer = invoked.answer
     if invoked.streaming is not None:
         return _streamed(invoked, invoked.streaming, preference)
     if answer.status == "success" and answer.response is not None:
         return _passed_on(answer, _headers(invoked, preference))
-    return envelope(invoked, preference)
+    return envelope(invoked, preference, with_error=with_error)
 
 
 def _headers(invoked: Invoked, preference: Preference) -> dict[str, str]:

@@ -85,14 +85,15 @@ class Access:
         functions = None if found.functions is None else frozenset(found.functions)
         return Caller(found.project_id, "viewer", functions=functions)
 
-    async def function_by_key(self, key: str, slug: str, client: str) -> PublicFunction | None:
-        """The function of this slug in the project of an API key. Raises Problem 401."""
-        return (await self._keyed(key, slug, client)).function
+    async def function_by_key(self, key: str, slug: str, client: str) -> tuple[PublicFunction | None, UUID | None]:
+        """The function of this slug in the project of an API key, and the key's id. Raises Problem 401."""
+        found = await self._keyed(key, slug, client)
+        return found.function, found.key_id
 
-    async def function_by_token(self, token: str, slug: str) -> tuple[PublicFunction | None, UUID]:
+    async def function_by_token(self, token: str, slug: str) -> tuple[PublicFunction | None, Caller]:
         """The function of this slug in the project of a person's token, and who that is. Raises Problem 401 or 403."""
         caller = await self.person(token)
-        return await self._functions.ask((caller.project_id, slug)), caller.person
+        return await self._functions.ask((caller.project_id, slug)), caller
 
     async def function_by_id(self, id: UUID) -> PublicFunction | None:
         """The function of this id, in whatever project."""

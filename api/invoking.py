@@ -47,6 +47,7 @@ class Call:
     payload: str
     request: str | None = None
     idempotency_key: str | None = None
+    idempotency_scope: str | None = None
     traceparent: str | None = None
     preference: Preference = NO_PREFERENCE
     options: Options = NO_OPTIONS
@@ -116,6 +117,7 @@ class Invoker:
             options=options,
             reply_channel=self._reply_channel(call, options),
             idempotency_key=call.idempotency_key,
+            idempotency_scope=call.idempotency_scope,
             traceparent=call.traceparent,
         )
         with ExitStack() as until:

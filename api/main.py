@@ -52,6 +52,9 @@ def _config(settings: Settings, parts: Parts) -> uvicorn.Config:
         loop="uvloop",
         http=GuardedProtocol,
         ws="none",
+        # Left to itself, the server believes X-Forwarded-For of 127.0.0.1, from where runs connect.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -1,4 +1,4 @@
-"""What one invocation may ask for itself, as headers that go with any body on both routes."""
+"""What one invocation may ask for itself, as headers that go with any body on both routes, where its caller may."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from litestar.connection import Request
 
+from api.callers import Credential, Policy
 from api.problems import Problem
 from sql.invocations import Options
 
@@ -18,6 +19,26 @@ Value = TypeVar("Value")
 PREFIX = "x-zmesh-"
 LONGEST_DELAY = timedelta(days=3650)
 LATEST = 2**31 - 1
+# The headers after their prefix, and which option of anonymous_options and key_options lets a caller send them.
+ALLOWED_BY = {
+    "version": "version",
+    "priority": "priority",
+    "run-at": "delay",
+    "delay": "delay",
+    "expires-at": "expires_at",
+    "max-attempts": "max_attempts",
+    "concurrency-key": "concurrency_key",
+    "callback-url": "callback_url",
+}
+
+
+def require_allowed(request: AnyRequest, credential: Credential, function: Policy) -> None:
+    """Raises Problem 403 for the first header of an invocation that its caller may not send."""
+    for name, option in ALLOWED_BY.items():
+        if PREFIX + name in request.headers:
+            credential.require(function, option, f"{PREFIX}{name}".title())
+    if "idempotency-key" in request.headers:
+        credential.require(function, "idempotency_key", "Idempotency-Key")
 
 
 def options_of(request: AnyRequest, *, by_query: bool = False) -> Options:

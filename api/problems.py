@@ -106,6 +106,7 @@ _CODES = {
     "memberships_one_is_an_owner": "last_owner",
     "memberships_are_unique": "already_a_member",
     "api_key_functions_exist": "function_not_found",
+    "function_versions_retired_ones_do_not_run": "version_retired",
 }
 
 

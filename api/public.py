@@ -8,7 +8,8 @@ from uuid import UUID
 
 from litestar.handlers import BaseRouteHandler
 
-from api.auth import SLUG, Access, Connection, access_of, api_key, bearer, client_of, function_disabled
+from api.auth import RANKS, SLUG, Access, Connection, access_of, api_key, bearer, client_of, function_disabled
+from api.callers import ANONYMOUS, Credential
 from api.problems import Problem, not_found, unauthorized
 from sql.access import PublicFunction
 
@@ -24,37 +25,41 @@ async def public_caller(connection: Connection, _: BaseRouteHandler) -> None:
     if not SLUG.fullmatch(name):
         raise not_found("function", name)
     _forget_user(connection)
-    function = await _admitted(connection, access_of(connection), name)
+    function, credential = await _admitted(connection, access_of(connection), name)
     if not function.enabled:
         raise function_disabled(function.slug)
     _demand_method(connection, function)
     _demand_origin(connection, function)
     connection.scope["user"] = function
+    connection.scope["auth"] = credential
 
 
-async def _admitted(connection: Connection, access: Access, name: str) -> PublicFunction:
-    """The function of this slug in the project of the credentials, or of this id."""
+async def _admitted(connection: Connection, access: Access, name: str) -> tuple[PublicFunction, Credential]:
+    """The function of this slug in the project of the credentials, or of this id, and what its caller was let in by."""
     by_id = None
     if (id := _uuid(name)) is not None:
         by_id = await access.function_by_id(id)
         if by_id is not None and by_id.auth == "none":
-            return by_id
+            return by_id, ANONYMOUS
     slug = name if by_id is None else by_id.slug
     key, token = api_key(connection), bearer(connection)
     if key is not None:
-        function = await access.function_by_key(key, slug, client_of(connection))
+        function, key_id = await access.function_by_key(key, slug, client_of(connection))
+        credential = Credential("api_key", key_id)
         takes, refused = ("api_key", "none"), _needs_token
     elif token is not None:
-        function, user_id = await access.function_by_token(token, slug)
+        function, caller = await access.function_by_token(token, slug)
+        invokes = RANKS[caller.role] >= RANKS["developer"]
+        credential = Credential("member" if invokes else "viewer", caller.person)
         takes, refused = ("jwt", "none"), _needs_key
-        _name_user(connection, user_id)
+        _name_user(connection, caller.person)
     else:
         raise _needs_token() if by_id is not None and by_id.auth == "jwt" else _needs_key()
     if function is None or (by_id is not None and function.id != by_id.id):
         raise not_found("function", name)
     if function.auth not in takes:
         raise refused()
-    return function
+    return function, credential
 
 
 def _needs_key() -> Problem:

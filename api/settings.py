@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
+from typing import Annotated
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 
 class SettingsError(Exception):
     """A variable of the environment is missing or malformed; the message names it."""
 
 
+def _networks(text: str) -> list[str]:
+    try:
+        return [str(ipaddress.ip_network(part.strip())) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise ValueError(f"{error}; give addresses or networks, such as 10.0.0.5,192.168.1.0/24") from error
+
+
 class Settings(BaseModel):
-    """`port` 0 takes a free one."""
+    """`port` 0 takes a free one. Whoever is not in `trusted_proxies` has its own address, whatever it sends."""
 
     database_url: str = Field(min_length=1)
     jwt_secret_key: str = Field(min_length=1)
     secret_key: str = Field(min_length=1)
     host: str = "127.0.0.1"
     port: int = Field(default=8700, ge=0, le=65535)
+    trusted_proxies: Annotated[list[str], BeforeValidator(_networks)] = Field(default_factory=list)
 
 
 VARIABLES = {
@@ -27,6 +37,7 @@ VARIABLES = {
     "ZMESH_SECRET_KEY": "secret_key",
     "ZMESH_HOST": "host",
     "ZMESH_PORT": "port",
+    "ZMESH_TRUSTED_PROXIES": "trusted_proxies",
 }
 
 

@@ -15,7 +15,7 @@ from cli.history import logs
 from cli.invoking import invoke
 from cli.output import ago, output_option, print_code, print_json, print_table, style
 from cli.settings import settings_of, settings_options
-from cli.versions import DIFF_COLOURS, alias, diff, rollback, tell_of_live, version_of, versions
+from cli.versions import DIFF_COLOURS, alias, diff, retire, rollback, tell_of_live, unretire, version_of, versions
 
 NOT_SETTINGS = ("project_id", "code", "env_vars", "created_at", "updated_at", "revision")
 ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_black"}
@@ -28,7 +28,7 @@ def functions() -> None:
 
 functions.add_command(invoke)
 functions.add_command(logs)
-for command in (versions, diff, rollback, alias):
+for command in (versions, diff, rollback, retire, unretire, alias):
     functions.add_command(command)
 
 

@@ -45,6 +45,26 @@ _OPTIONS = (
         metavar="ORIGIN",
         help="Origin of pages that may call it: *, none, or an address; repeatable.",
     ),
+    click.option(
+        "--anonymous-option",
+        "anonymous_options",
+        multiple=True,
+        metavar="OPTION",
+        help="What callers without credentials may set, such as idempotency_key, or none; repeatable.",
+    ),
+    click.option(
+        "--key-option",
+        "key_options",
+        multiple=True,
+        metavar="OPTION",
+        help="What API keys may set, such as version or callback_url, or none; repeatable.",
+    ),
+    click.option(
+        "--public-errors/--no-public-errors",
+        "public_errors",
+        default=None,
+        help="Whether callers without credentials get the details of errors.",
+    ),
     click.option("--description", help="What the function is for."),
     click.option("--tag", "tags", multiple=True, metavar="TAG", help="A word to find it by, or none; repeatable."),
     click.option("--enable/--disable", "enabled", default=None, help="Whether it may be invoked."),
@@ -63,7 +83,7 @@ def settings_of(options: dict[str, Any]) -> dict[str, Any]:
     fields = {name: value for name, value in options.items() if value is not None and value != ()}
     if "variables" in fields:
         fields["env_vars"] = dict(_variable(text) for text in fields.pop("variables"))
-    for name in ("tags", "cors_origins"):
+    for name in ("tags", "cors_origins", "anonymous_options", "key_options"):
         if name in fields:
             fields[name] = [] if fields[name] == (NONE,) else list(fields[name])
     if "methods" in fields:

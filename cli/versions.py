@@ -50,7 +50,7 @@ def versions(client: Client, name: str, output: str) -> None:
     rows = [
         [
             str(version["version"]),
-            "current" if version["current"] else "",
+            _standing(version),
             ago(version["created_at"]),
             version["language"],
             version["entry_point"],
@@ -59,6 +59,42 @@ def versions(client: Client, name: str, output: str) -> None:
         for version in found
     ]
     print_table(("version", "", "deployed", "language", "entry point", "code"), rows, "No versions.")
+
+
+def _standing(version: Mapping[str, Any]) -> str:
+    if version["current"]:
+        return "current"
+    return "retired" if version["retired_at"] else ""
+
+
+@click.command("retire")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@output_option
+@connected
+def retire(client: Client, name: str, version: int, output: str) -> None:
+    """Keep a version from running: no call, alias, retry or rollback starts it any more."""
+    _set_retired(client, name, version, "retire", "is retired: nothing starts it any more", output)
+
+
+@click.command("unretire")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@output_option
+@connected
+def unretire(client: Client, name: str, version: int, output: str) -> None:
+    """Let a retired version run again."""
+    _set_retired(client, name, version, "unretire", "may run again", output)
+
+
+def _set_retired(client: Client, name: str, version: int, action: str, outcome: str, output: str) -> None:
+    function = find_function(client, name)
+    with _telling_of_versions(function, version):
+        changed = client.call("POST", f"/functions/{function['id']}/versions/{version}/{action}").body
+    if output == "json":
+        print_json(changed)
+    else:
+        click.echo(f"Version {version} of {style(function['slug'], bold=True)} {outcome}.")
 
 
 @click.command("rollback")

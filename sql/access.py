@@ -54,6 +54,9 @@ class PublicFunction:
     auth: str
     methods: list[str]
     cors_origins: list[str]
+    anonymous_options: list[str]
+    key_options: list[str]
+    public_errors: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from sql.rows import fetch_all, fetch_one
 # What people set; everything else the database fills in.
 SETTINGS = (
     *("name", "language", "entry_point", "code", "timeout_ms", "memory_mb", "env_vars", "enabled"),
-    *("description", "tags", "auth", "methods", "cors_origins"),
+    *("description", "tags", "auth", "methods", "cors_origins", "anonymous_options", "key_options", "public_errors"),
     *("max_attempts", "retry_base_ms", "retry_max_ms", "max_concurrency", "max_concurrency_per_key"),
 )
 COLUMNS = f"id, project_id, slug, {', '.join(SETTINGS)}, version, revision, created_at, updated_at"
@@ -44,6 +44,9 @@ class Function:
     auth: str
     methods: list[str]
     cors_origins: list[str]
+    anonymous_options: list[str]
+    key_options: list[str]
+    public_errors: bool
     max_attempts: int
     retry_base_ms: int
     retry_max_ms: int

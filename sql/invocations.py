@@ -32,7 +32,10 @@ NO_OPTIONS = Options()
 
 @dataclass(frozen=True, slots=True)
 class NewInvocation:
-    """An invocation to insert. `payload` and `request` are JSON texts; the id is the caller's own."""
+    """An invocation to insert. `payload` and `request` are JSON texts; the id is the caller's own.
+
+    `idempotency_scope`: the credential whose key `idempotency_key` is.
+    """
 
     id: UUID
     project_id: UUID
@@ -43,6 +46,7 @@ class NewInvocation:
     request: str | None = None
     reply_channel: str | None = None
     idempotency_key: str | None = None
+    idempotency_scope: str | None = None
     traceparent: str | None = None
 
 
@@ -82,18 +86,19 @@ _ANSWER = """id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at
              result::text, error::text, response::text"""
 _WANTED = """
     unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-           %b::integer[], %b::text[], %b::smallint[], %b::timestamptz[], %b::timestamptz[], %b::integer[],
+           %b::text[], %b::integer[], %b::text[], %b::smallint[], %b::timestamptz[], %b::timestamptz[], %b::integer[],
            %b::text[], %b::text[]{extra}) with ordinality
-        as w (id, project_id, function, payload, request, source, reply_channel, idempotency_key, traceparent,
-              version, alias, priority, run_at, expires_at, max_attempts, concurrency_key, callback_url{names}, n)
+        as w (id, project_id, function, payload, request, source, reply_channel, idempotency_key, idempotency_scope,
+              traceparent, version, alias, priority, run_at, expires_at, max_attempts,
+              concurrency_key, callback_url{names}, n)
 """
 _INSERT = """
     insert into zmesh.invocations (id, project_id, function, payload, request, source, reply_channel, idempotency_key,
-                                   traceparent, version, alias, priority, run_at, expires_at, max_attempts,
-                                   concurrency_key, callback_url)
+                                   idempotency_scope, traceparent, version, alias, priority, run_at, expires_at,
+                                   max_attempts, concurrency_key, callback_url)
     select w.id, w.project_id, w.function, w.payload::jsonb, w.request::json, w.source, w.reply_channel,
-           w.idempotency_key, w.traceparent, w.version, w.alias, coalesce(w.priority, 0), w.run_at, w.expires_at,
-           coalesce(w.max_attempts, f.max_attempts), w.concurrency_key, w.callback_url
+           w.idempotency_key, w.idempotency_scope, w.traceparent, w.version, w.alias, coalesce(w.priority, 0),
+           w.run_at, w.expires_at, coalesce(w.max_attempts, f.max_attempts), w.concurrency_key, w.callback_url
 """
 # What cannot be inserted (no such function, a key that is taken) is left out, so that it fails nobody else.
 _ENABLED = "join zmesh.functions f on f.project_id = w.project_id and f.slug = w.function and f.enabled"
@@ -129,6 +134,7 @@ def _columns(invocations: Sequence[NewInvocation]) -> tuple[list[Any], ...]:
         "source",
         "reply_channel",
         "idempotency_key",
+        "idempotency_scope",
         "traceparent",
     )
     return (
@@ -137,11 +143,16 @@ def _columns(invocations: Sequence[NewInvocation]) -> tuple[list[Any], ...]:
     )
 
 
+def _by_key(invocation: NewInvocation) -> tuple[UUID, str, str, str]:
+    scope, key = invocation.idempotency_scope or "", invocation.idempotency_key or ""
+    return invocation.project_id, invocation.function, scope, key
+
+
 async def insert(connection: AsyncConnection, invocations: Sequence[NewInvocation]) -> set[UUID]:
     """Insert in one statement; returns the ids that are new. The others have no enabled function, a taken
     idempotency key, or were inserted before."""
     # One order for everybody: two statements with the same idempotency keys must not wait for each other.
-    ordered = sorted(invocations, key=lambda i: (i.project_id, i.function, i.idempotency_key or ""))
+    ordered = sorted(invocations, key=_by_key)
     cursor = await connection.execute(INSERT.encode(), _columns(ordered))
     return {row[0] for row in await cursor.fetchall()}
 
@@ -177,7 +188,7 @@ class Known:
 
 
 async def known_by_key(connection: AsyncConnection, invocation: NewInvocation) -> Known | None:
-    """The invocation that has this one's function and idempotency key."""
+    """The invocation that has this one's function and idempotency key, sent with the same credential."""
     return await fetch_one(
         connection,
         Known,
@@ -192,13 +203,14 @@ async def known_by_key(connection: AsyncConnection, invocation: NewInvocation) -
           join zmesh.idempotency_keys k on k.function_id = f.id
           join zmesh.invocations i on i.id = k.invocation_id
           cross join (select %(request)s::json as value) r
-         where f.project_id = %(project_id)s and f.slug = %(function)s and k.key = %(key)s
+         where f.project_id = %(project_id)s and f.slug = %(function)s and k.scope = %(scope)s and k.key = %(key)s
         """,
         {
             "payload": invocation.payload,
             "request": invocation.request,
             "project_id": invocation.project_id,
             "function": invocation.function,
+            "scope": invocation.idempotency_scope or "",
             "key": invocation.idempotency_key,
         },
     )

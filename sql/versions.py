@@ -15,7 +15,7 @@ from sql.rows import fetch_all, fetch_one
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One state of a function's code; `created_at` is when it was deployed."""
+    """One state of a function's code; `created_at` is when it was deployed, `retired_at` since when nothing runs it."""
 
     version: int
     current: bool
@@ -23,6 +23,7 @@ class Version:
     entry_point: str
     code: str
     created_at: datetime
+    retired_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,12 @@ class Alias:
 
 _VERSIONS = """
     with every as (
-        select version, false as current, language, entry_point, code, created_at as ended_at
+        select version, false as current, language, entry_point, code, created_at as ended_at, retired_at
           from zmesh.function_versions where function_id = %(id)s
         union all
-        select version, true, language, entry_point, code, null from zmesh.functions where id = %(id)s
+        select version, true, language, entry_point, code, null, null from zmesh.functions where id = %(id)s
     )
-    select v.version, v.current, v.language, v.entry_point, v.code,
+    select v.version, v.current, v.language, v.entry_point, v.code, v.retired_at,
            -- A version is deployed at the moment the one before it is saved.
            coalesce((select b.created_at from zmesh.function_versions b
                       where b.function_id = %(id)s and b.version = v.version - 1),
@@ -83,6 +84,16 @@ async def rollback(
     )
     assert function is not None
     return function
+
+
+async def retire(connection: AsyncConnection, function_id: UUID, version: int) -> None:
+    """Keep a saved version from running. Raises NotFound, or Conflict for the current one or one that has an alias."""
+    await connection.execute("select zmesh.retire_version(%s, %s)", (function_id, version))
+
+
+async def unretire(connection: AsyncConnection, function_id: UUID, version: int) -> None:
+    """Let a saved version run again. Raises NotFound."""
+    await connection.execute("select zmesh.unretire_version(%s, %s)", (function_id, version))
 
 
 _ALIASES = """

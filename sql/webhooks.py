@@ -158,6 +158,7 @@ class Addressed:
     signature_header: str | None
     answer: str
     enabled: bool
+    public_errors: bool
 
     @property
     def sealed_secrets(self) -> list[bytes]:
@@ -174,7 +175,7 @@ async def by_token(connection: AsyncConnection, tokens: Sequence[str]) -> list[A
         select w.token, w.id, w.project_id, f.slug as function, f.timeout_ms, w.preset, w.sealed_secret,
                case when w.previous_secret_valid_until > zmesh.now() then w.sealed_previous_secret end
                as sealed_previous_secret, w.replay_window_seconds, w.signature_header, w.answer,
-               w.enabled and f.enabled as enabled
+               w.enabled and f.enabled as enabled, f.public_errors
           from zmesh.webhooks w join zmesh.functions f on f.id = w.function_id
          where w.token = any (%s)
         """,

@@ -60,6 +60,22 @@ Origins = Annotated[
     Field(max_length=50, description="Origins of web pages that may call the public route; * is any."),
     AfterValidator(_distinct),
 ]
+InvocationOption = Literal[
+    "callback_url", "concurrency_key", "delay", "expires_at", "idempotency_key", "max_attempts", "priority", "version"
+]
+AnonymousOptions = Annotated[
+    list[InvocationOption],
+    Field(max_length=8, description="Invocation options that callers without credentials may set."),
+    AfterValidator(_distinct),
+]
+KeyOptions = Annotated[
+    list[InvocationOption],
+    Field(max_length=8, description="Invocation options that API keys, and the tokens of viewers, may set."),
+    AfterValidator(_distinct),
+]
+PublicErrors = Annotated[
+    bool, Field(description="Whether callers without credentials get the type, message and stack of an error.")
+]
 Attempts = Annotated[
     int, Field(ge=1, le=100, description="How often an invocation that nobody waits for is tried at most.")
 ]
@@ -74,6 +90,7 @@ Concurrency = Annotated[
 ConcurrencyPerKey = Annotated[
     int, Field(ge=1, le=1_000_000, description="How many invocations with the same concurrency key may run at once.")
 ]
+KEY_OPTIONS: list[InvocationOption] = ["concurrency_key", "delay", "expires_at", "idempotency_key"]
 EVERY_METHOD: list[Method] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -97,6 +114,9 @@ class FunctionToCreate(Model):
     auth: Auth = "api_key"
     methods: Methods = Field(default_factory=lambda: list(EVERY_METHOD))
     cors_origins: Origins = Field(default_factory=lambda: ["*"])
+    anonymous_options: AnonymousOptions = Field(default_factory=list)
+    key_options: KeyOptions = Field(default_factory=lambda: list(KEY_OPTIONS))
+    public_errors: PublicErrors = False
     max_attempts: Attempts = 3
     retry_base_ms: RetryBase = 1000
     retry_max_ms: RetryMax = 300_000
@@ -120,6 +140,9 @@ class FunctionChange(Change):
     auth: Auth = LEFT_OUT
     methods: Methods = LEFT_OUT
     cors_origins: Origins = LEFT_OUT
+    anonymous_options: AnonymousOptions = LEFT_OUT
+    key_options: KeyOptions = LEFT_OUT
+    public_errors: PublicErrors = LEFT_OUT
     max_attempts: Attempts = LEFT_OUT
     retry_base_ms: RetryBase = LEFT_OUT
     retry_max_ms: RetryMax = LEFT_OUT
@@ -148,6 +171,9 @@ class FunctionDetails(BaseModel):
     auth: Literal["api_key", "jwt", "none"]
     methods: list[Method]
     cors_origins: list[str]
+    anonymous_options: list[InvocationOption]
+    key_options: list[InvocationOption]
+    public_errors: bool
     max_attempts: int
     retry_base_ms: int
     retry_max_ms: int

@@ -23,6 +23,7 @@ class FunctionVersion(BaseModel):
     entry_point: str
     code: str
     created_at: datetime = Field(description="When this state was deployed.")
+    retired_at: datetime | None = Field(description="Since when nothing runs it; null: it may run.")
 
 
 class Changed(BaseModel):

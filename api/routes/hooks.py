@@ -56,7 +56,8 @@ async def receive(
     shown = request_of(request, "/", body, without=secret_header)
     message = Message(webhook, message_id, payload, shown, traceparent_of(request))
     if webhook.answer == "result":
-        return public_answer(await hooks.answer(message), NO_PREFERENCE)
+        with_error = webhook.preset != "none" or webhook.public_errors
+        return public_answer(await hooks.answer(message), NO_PREFERENCE, with_error=with_error)
     id, new = await hooks.accept(message)
     return Response(Accepted(invocation_id=id, duplicate=not new), status_code=202, headers={ID_HEADER: str(id)})
 

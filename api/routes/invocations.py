@@ -316,7 +316,7 @@ async def retry_invocation(
         raise Problem(
             409,
             "not_retryable",
-            f"The invocation is {recorded.status}, or its function was deleted.",
+            f"The invocation is {recorded.status}, or its function was deleted, or its version is retired.",
             "Only what ended as error, timeout or cancelled can be tried again, up to 100 times.",
         )
     return await _details(database, await _recorded(database, request, id))

@@ -14,12 +14,13 @@ from litestar.params import FromPath
 
 from api.answers import envelope, public_answer
 from api.auth import api_key, function_disabled, role
+from api.callers import Credential
 from api.database import Database
 from api.invoking import Call, Invoker
 from api.json_bodies import LARGEST_PAYLOAD, decode_json
 from api.limits import Limits
 from api.models.invocations import Envelope
-from api.options import options_of
+from api.options import options_of, require_allowed
 from api.payloads import EMPTY, payload_of, request_of, traceparent_of
 from api.preferences import idempotency_key_of, preference_of
 from api.problems import invalid
@@ -29,6 +30,7 @@ from api.routes.documented import Invoke, PublicInvoke
 from api.routes.functions import function_of
 from sql.access import PublicFunction
 
+PublicRequest = Request[PublicFunction, Credential, State]
 METHODS = [
     *(HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE),
     HttpMethod.OPTIONS,
@@ -86,6 +88,7 @@ async def invoke(
         timeout_ms=function.timeout_ms,
         payload=_payload(await request.body()),
         idempotency_key=idempotency_key_of(request),
+        idempotency_scope=Credential("member", request.user.person).scope,
         traceparent=traceparent_of(request),
         preference=preference,
         options=options_of(request, by_query=True),
@@ -93,25 +96,26 @@ async def invoke(
     return envelope(await invoker.invoke(call), preference)
 
 
-async def _invoke_publicly(
-    request: Request[PublicFunction, Any, State], invoker: Invoker, limits: Limits, path: str
-) -> Response[Any]:
-    await limits.admit_request(request.user.project_id, api_key(request))
+async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Limits, path: str) -> Response[Any]:
+    function, credential = request.user, request.auth
+    await limits.admit_request(function.project_id, api_key(request))
+    require_allowed(request, credential, function)
     body = await request.body()
     preference = preference_of(request)
     call = Call(
-        project_id=request.user.project_id,
-        function=request.user.slug,
-        timeout_ms=request.user.timeout_ms,
+        project_id=function.project_id,
+        function=function.slug,
+        timeout_ms=function.timeout_ms,
         payload=payload_of(body, request.headers.get("content-type", "")),
         request=request_of(request, path, body),
         idempotency_key=idempotency_key_of(request),
+        idempotency_scope=credential.scope,
         traceparent=traceparent_of(request),
         preference=preference,
         streams=True,
         options=options_of(request),
     )
-    return public_answer(await invoker.invoke(call), preference)
+    return public_answer(await invoker.invoke(call), preference, with_error=credential.sees_errors(function))
 
 
 PUBLIC_ANSWERS = {
@@ -134,7 +138,7 @@ PUBLIC_ANSWERS = {
     security=API_KEY,
 )
 async def invoke_publicly(
-    request: Request[PublicFunction, Any, State],
+    request: PublicRequest,
     invoker: NamedDependency[Invoker],
     limits: NamedDependency[Limits],
     slug: FromPath[str],
@@ -151,7 +155,7 @@ async def invoke_publicly(
     include_in_schema=False,
 )
 async def invoke_by_other_methods(
-    request: Request[PublicFunction, Any, State],
+    request: PublicRequest,
     invoker: NamedDependency[Invoker],
     limits: NamedDependency[Limits],
     slug: FromPath[str],
@@ -168,7 +172,7 @@ async def invoke_by_other_methods(
     include_in_schema=False,
 )
 async def invoke_below(
-    request: Request[PublicFunction, Any, State],
+    request: PublicRequest,
     invoker: NamedDependency[Invoker],
     limits: NamedDependency[Limits],
     slug: FromPath[str],

@@ -95,6 +95,46 @@ async def rollback(
         raise not_found("version", version) from error
 
 
+@post(
+    "/functions/{id:str}/versions/{version:int}/retire",
+    operation_id="retireVersion",
+    summary="Retire a version",
+    guards=[role("developer")],
+    status_code=200,
+    responses=problems(403, 404, 409),
+)
+async def retire(
+    request: CallerRequest, database: NamedDependency[Database], id: FunctionId, version: VersionNumber
+) -> FunctionVersion:
+    """Nothing starts the version any more: no call that names it, no retry, no alias, no rollback. What is queued
+    for it is cancelled when its turn comes; what runs may finish. The current version, and one that an alias names,
+    cannot be retired."""
+    function = await function_of(database, request, id)
+    await version_of(database, function, version)
+    async with database.checked() as connection:
+        await versions.retire(connection, function.id, version)
+    return FunctionVersion.model_validate(await version_of(database, function, version))
+
+
+@post(
+    "/functions/{id:str}/versions/{version:int}/unretire",
+    operation_id="unretireVersion",
+    summary="Let a retired version run again",
+    guards=[role("developer")],
+    status_code=200,
+    responses=problems(403, 404),
+)
+async def unretire(
+    request: CallerRequest, database: NamedDependency[Database], id: FunctionId, version: VersionNumber
+) -> FunctionVersion:
+    """A version that is not retired stays as it is."""
+    function = await function_of(database, request, id)
+    if not (await version_of(database, function, version)).current:
+        async with database.checked() as connection:
+            await versions.unretire(connection, function.id, version)
+    return FunctionVersion.model_validate(await version_of(database, function, version))
+
+
 @get(
     "/functions/{id:str}/versions/{version:int}",
     operation_id="getVersion",
@@ -228,6 +268,8 @@ router = Router(
         get_version,
         compare_versions,
         rollback,
+        retire,
+        unretire,
         list_aliases,
         set_alias,
         delete_alias,

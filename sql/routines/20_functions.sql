@@ -56,6 +56,23 @@ comment on function zmesh.cancel_jobs_of_function() is 'Cancels what is queued o
 create or replace trigger functions_cancel_jobs before delete on zmesh.functions
     for each row execute function zmesh.cancel_jobs_of_function();
 
+create or replace function zmesh.is_retired(p_function_id uuid, p_version integer) returns boolean
+language plpgsql stable as $$
+begin
+    return exists (select from zmesh.function_versions v
+                    where v.function_id = p_function_id and v.version = p_version and v.retired_at is not null);
+end $$;
+comment on function zmesh.is_retired(uuid, integer) is 'Whether nothing may run this version.';
+
+create or replace function zmesh.fail_retired(p_function text, p_version integer) returns void
+language plpgsql as $$
+begin
+    raise exception using errcode = 'ZM409', constraint = 'function_versions_retired_ones_do_not_run',
+        message = format('version %s of function "%s" is retired', p_version, p_function),
+        hint = format('Choose another version, or allow it again: zmesh functions unretire %s %s', p_function, p_version);
+end $$;
+comment on function zmesh.fail_retired(text, integer) is 'Refuses to run, restore or name a retired version.';
+
 drop function if exists zmesh.rollback(uuid, integer);
 create or replace function zmesh.rollback(p_function_id uuid, p_version integer, p_revisions integer[] default null)
 returns zmesh.functions
@@ -79,6 +96,9 @@ begin
         end if;
         perform zmesh.fail('ZM404', format('version %s does not exist', p_version),
                            'List the versions to see which can be restored.');
+    end if;
+    if v_saved.retired_at is not null then
+        perform zmesh.fail_retired(v_function.slug, p_version);
     end if;
     update zmesh.functions
        set language = v_saved.language, entry_point = v_saved.entry_point, code = v_saved.code

@@ -8,6 +8,19 @@ begin
 end $$;
 comment on function zmesh.has_version(uuid, integer) is 'Whether this is the current version of a function, or a saved one.';
 
+create or replace function zmesh.require_runnable(p_function_id uuid, p_function text, p_version integer) returns void
+language plpgsql stable as $$
+begin
+    if not zmesh.has_version(p_function_id, p_version) then
+        perform zmesh.fail('ZM404', format('function "%s" has no version %s', p_function, p_version),
+                           'List its versions: zmesh functions versions ' || p_function);
+    elsif zmesh.is_retired(p_function_id, p_version) then
+        perform zmesh.fail_retired(p_function, p_version);
+    end if;
+end $$;
+comment on function zmesh.require_runnable(uuid, text, integer) is
+    'Refuses a version that does not exist or is retired. One that is retired later is stopped by zmesh.claim().';
+
 create or replace function zmesh.version_by_alias(p_function_id uuid, p_alias text) returns integer
 language plpgsql volatile parallel safe as $$
 declare
@@ -28,10 +41,8 @@ begin
     if p_new.version is not null then
         if p_new.alias is not null then
             perform zmesh.fail('ZM422', 'an invocation names a version or an alias, not both');
-        elsif not zmesh.has_version(p_new.function_id, p_new.version) then
-            perform zmesh.fail('ZM404', format('function "%s" has no version %s', p_new.function, p_new.version),
-                               'List its versions: zmesh functions versions ' || p_new.function);
         end if;
+        perform zmesh.require_runnable(p_new.function_id, p_new.function, p_new.version);
         return;
     end if;
     p_new.version := zmesh.version_by_alias(p_new.function_id, coalesce(p_new.alias, 'live'));
@@ -52,15 +63,21 @@ returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_missing integer;
+    v_retired integer;
+    v_slug    text;
     v_sum     integer := (select sum(w) from unnest(p_weights) w);
 begin
-    perform from zmesh.functions where id = p_function_id for update;
+    select slug into v_slug from zmesh.functions where id = p_function_id for update;
     if not found then
         perform zmesh.fail('ZM404', 'function does not exist');
     end if;
     select v into v_missing from unnest(p_versions) v where not zmesh.has_version(p_function_id, v) limit 1;
     if found then
         perform zmesh.fail('ZM404', format('version %s does not exist', v_missing), 'List the versions to see which there are.');
+    end if;
+    select v into v_retired from unnest(p_versions) v where zmesh.is_retired(p_function_id, v) limit 1;
+    if found then
+        perform zmesh.fail_retired(v_slug, v_retired);
     end if;
     if v_sum is distinct from 100 then
         perform zmesh.fail('ZM422', format('the shares add up to %s percent instead of 100', coalesce(v_sum, 0)));
@@ -72,3 +89,48 @@ begin
 end $$;
 comment on function zmesh.set_alias(uuid, text, integer[], integer[]) is
     'Makes an alias stand for these versions with these shares in percent, in place of what it stood for.';
+
+create or replace function zmesh.retire_version(p_function_id uuid, p_version integer) returns timestamptz
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_function record;
+    v_alias    text;
+    v_at       timestamptz;
+begin
+    -- The lock keeps set_alias() and rollback() away, which take the same one.
+    select f.slug, f.version into v_function from zmesh.functions f where f.id = p_function_id for update;
+    if not found then
+        perform zmesh.fail('ZM404', 'function does not exist');
+    end if;
+    if v_function.version = p_version then
+        perform zmesh.fail('ZM409', format('version %s is the current version', p_version),
+                           'Deploy other code or roll back first, then retire it.');
+    end if;
+    select a.name into v_alias from zmesh.function_aliases a
+     where a.function_id = p_function_id and a.version = p_version order by a.name limit 1;
+    if found then
+        perform zmesh.fail('ZM409', format('the alias "%s" stands for version %s', v_alias, p_version),
+                           'Point the alias at another version or delete it, then retire this one.');
+    end if;
+    update zmesh.function_versions v set retired_at = coalesce(v.retired_at, zmesh.now())
+     where v.function_id = p_function_id and v.version = p_version returning v.retired_at into v_at;
+    if not found then
+        perform zmesh.fail('ZM404', format('version %s does not exist', p_version),
+                           'List its versions: zmesh functions versions ' || v_function.slug);
+    end if;
+    return v_at;
+end $$;
+comment on function zmesh.retire_version(uuid, integer) is
+    'From now on nothing starts this version: no call, alias, retry or rollback. zmesh.claim() cancels what is queued for '
+    'it; attempts that run may finish. Returns since when it is retired.';
+
+create or replace function zmesh.unretire_version(p_function_id uuid, p_version integer) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update zmesh.function_versions v set retired_at = null
+     where v.function_id = p_function_id and v.version = p_version;
+    if not found then
+        perform zmesh.fail('ZM404', format('version %s does not exist', p_version), 'List the versions to see which there are.');
+    end if;
+end $$;
+comment on function zmesh.unretire_version(uuid, integer) is 'Lets a retired version run again; one that is not retired stays as it is.';

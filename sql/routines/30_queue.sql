@@ -80,13 +80,14 @@ begin
         return null;
     end if;
     if p_new.idempotency_key is not null then
-        insert into zmesh.idempotency_keys (function_id, key, invocation_id, created_at)
-        values (p_new.function_id, p_new.idempotency_key, p_new.id, p_new.created_at)
+        insert into zmesh.idempotency_keys (function_id, scope, key, invocation_id, created_at)
+        values (p_new.function_id, coalesce(p_new.idempotency_scope, ''), p_new.idempotency_key, p_new.id, p_new.created_at)
             on conflict do nothing;
         if not found then
             return null;
         end if;
     end if;
+    p_new.idempotency_scope := null;
     if p_new.reply_channel is not null then
         insert into zmesh.waiters (invocation_id, channel) values (p_new.id, p_new.reply_channel)
             on conflict do nothing;   -- waits for the same insert, should that still be under way

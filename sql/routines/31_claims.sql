@@ -316,6 +316,10 @@ begin
                 and not exists (select from zmesh.functions f where f.id = q.function_id)) then
         perform zmesh.end_without_function(v_started);
     end if;
+    if exists (select from zmesh.queue q where q.id = any (v_started) and q.pinned
+                and zmesh.is_retired(q.function_id, q.version)) then
+        perform zmesh.end_retired(v_started);
+    end if;
     return query
         select q.id, q.project_id, q.function_id, f.slug, coalesce(v.version, f.version),
                coalesce(v.language, f.language), coalesce(v.entry_point, f.entry_point), coalesce(v.code, f.code),

@@ -187,6 +187,16 @@ end $$;
 comment on function zmesh.end_without_function(uuid[]) is
     'Cancels what was inserted while its function was being deleted.';
 
+create or replace function zmesh.end_retired(p_ids uuid[]) returns void
+language plpgsql as $$
+begin
+    perform zmesh.end_attempts(array(
+        select zmesh.failure(q.id, q.attempt, 'cancelled', 'version_retired',
+                             format('version %s of function "%s" is retired', q.version, q.function))
+          from zmesh.queue q where q.id = any (p_ids) and q.pinned and zmesh.is_retired(q.function_id, q.version)));
+end $$;
+comment on function zmesh.end_retired(uuid[]) is 'Cancels what was about to run a version that has been retired meanwhile.';
+
 create or replace function zmesh.end_expired() returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 declare
@@ -225,6 +235,18 @@ end $$;
 comment on function zmesh.cancel(uuid[], text) is
     'Ends queued invocations as cancelled and asks for the end of running ones; returns how many. Ended ones are left alone.';
 
+create or replace function zmesh.may_run_again(
+    p_function_id uuid, p_status text, p_attempt smallint, p_pinned boolean, p_version integer)
+returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return p_status in ('error', 'timeout', 'cancelled') and p_attempt < 100
+           and exists (select from zmesh.functions f where f.id = p_function_id)
+           and not (p_pinned and zmesh.is_retired(p_function_id, p_version));
+end $$;
+comment on function zmesh.may_run_again(uuid, text, smallint, boolean, integer) is
+    'Whether zmesh.retry() gives an ended invocation one attempt more: it failed, its function is there, and so is its version.';
+
 create or replace function zmesh.retry(p_ids uuid[]) returns setof uuid
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -232,8 +254,8 @@ begin
     return query
         with dead as (
             delete from zmesh.history h
-             where h.id = any (p_ids) and h.status in ('error', 'timeout', 'cancelled') and h.attempt < 100
-               and exists (select from zmesh.functions f where f.id = h.function_id)
+             where h.id = any (p_ids)
+               and zmesh.may_run_again(h.function_id, h.status, h.attempt, h.pinned, h.version)
             returning h.*
         )
         insert into zmesh.queue (
@@ -258,6 +280,8 @@ comment on function zmesh.retry(uuid[]) is
     'Gives ended invocations that did not succeed one attempt more; returns which. Their payload, id and history stay.';
 
 create or replace view zmesh.dead_invocations with (security_invoker) as
-    select * from zmesh.invocations where status in ('error', 'timeout');
+    select * from zmesh.invocations
+     where status in ('error', 'timeout')
+       and zmesh.may_run_again(function_id, status, attempt, pinned, version);
 comment on view zmesh.dead_invocations is
-    'Invocations that failed and have no attempts left. zmesh.retry() gives them one more.';
+    'Invocations that failed, have no attempts left, and may run again: zmesh.retry() gives each of them one attempt more.';

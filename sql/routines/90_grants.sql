@@ -22,7 +22,7 @@ grant insert (project_id, name, slug, language, entry_point, code, timeout_ms, m
               max_attempts, retry_base_ms, retry_max_ms, max_concurrency, max_concurrency_per_key),
       delete on zmesh.functions to zmesh_api;
 grant insert (id, project_id, function, payload, request, source, run_at, expires_at, priority, max_attempts,
-              retry_base_ms, retry_max_ms, reply_channel, idempotency_key, concurrency_key, traceparent,
+              retry_base_ms, retry_max_ms, reply_channel, idempotency_key, idempotency_scope, concurrency_key, traceparent,
               callback_url)
       on zmesh.invocations to zmesh_api;
 grant insert, delete, update (name, function_id, preset, sealed_secret, sealed_previous_secret, previous_secret_valid_until,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -12,7 +14,8 @@ import httpx
 import jwt
 import pytest
 
-from tests.api.client import JWT_KEY, Api, eventually, new_token, refused, standing_in
+from api.settings import SettingsError, read_settings
+from tests.api.client import JWT_KEY, Api, ApiProcess, eventually, new_token, refused, standing_in
 from tests.api.conftest import Backend
 
 NO_ID = "00000000-0000-4000-8000-000000000000"
@@ -239,6 +242,37 @@ def test_an_address_that_tries_many_accounts_is_throttled(api: Api) -> None:
     with at("127.0.0.13") as client:
         answers = [attempt(client, api, "guess", f"{n}@example.org").status_code for n in range(31)]
         assert answers == [401] * 30 + [429]
+
+
+def test_who_claims_to_be_a_proxy_is_throttled_all_the_same(api: Api) -> None:
+    with at("127.0.0.14") as client:
+        for n in range(31):
+            client.headers["x-forwarded-for"] = f"203.0.113.{n}"
+            answer = attempt(client, api, "guess", f"{n}@example.org")
+        refused(answer, 429, "too_many_attempts")
+
+
+def test_a_trusted_proxy_says_who_asks(api: Api, tmp_path: Path) -> None:
+    process = ApiProcess(api.database, tmp_path / "log", ZMESH_TRUSTED_PROXIES="127.0.0.15, 10.0.0.0/8")
+    behind = replace(api, url=process.url)
+    try:
+        with at("127.0.0.15") as proxy, at("127.0.0.16") as other:
+            for client, last in ((proxy, 401), (other, 429)):
+                for n in range(31):
+                    # What the client claims comes first; the proxy adds whom it saw, and another proxy adds that one.
+                    client.headers["x-forwarded-for"] = f"198.51.100.1, 203.0.113.{n}, 10.1.2.3"
+                    answer = attempt(client, behind, "guess", f"{n}@example.org")
+                assert answer.status_code == last
+    finally:
+        process.stop()
+
+
+def test_a_list_of_proxies_that_is_none_is_refused_at_the_start(tmp_path: Path) -> None:
+    values = {"DATABASE_URL": "x", "JWT_SECRET_KEY": "x", "ZMESH_SECRET_KEY": "x"}
+    assert read_settings(values).trusted_proxies == []
+    for given in ("proxy.example", "10.0.0.1/8", "*"):
+        with pytest.raises(SettingsError, match=r"ZMESH_TRUSTED_PROXIES: .*such as 10\.0\.0\.5"):
+            read_settings({**values, "ZMESH_TRUSTED_PROXIES": given})
 
 
 def test_guessing_keys_is_throttled_and_keeps_no_good_key_out(api: Api) -> None:

@@ -12,6 +12,7 @@ from tests.api.client import ECHO, Api, refused
 KEYS = {
     *("id", "project_id", "name", "slug", "language", "entry_point", "code", "timeout_ms", "memory_mb", "env_vars"),
     *("version", "revision", "enabled", "created_at", "updated_at", "description", "tags", "auth", "methods"),
+    *("anonymous_options", "key_options", "public_errors"),
     *("cors_origins", "max_attempts", "retry_base_ms", "retry_max_ms", "max_concurrency", "max_concurrency_per_key"),
 }
 
@@ -24,6 +25,8 @@ def test_a_new_function_has_the_documented_fields_and_defaults(api: Api) -> None
     defaults = ("handler", 10_000, 256, {}, 1, True)
     names = ("entry_point", "timeout_ms", "memory_mb", "env_vars", "version", "enabled")
     assert tuple(created[name] for name in names) == defaults
+    assert (created["anonymous_options"], created["public_errors"]) == ([], False)
+    assert created["key_options"] == ["concurrency_key", "delay", "expires_at", "idempotency_key"]
     for reference in (created["id"], "send-welcome"):
         assert api.call("GET", f"/functions/{reference}").json() == created
 

@@ -150,12 +150,17 @@ def test_the_dashboard_wants_the_payload_inside_an_object(api: Api, body: bytes)
 
 
 def test_a_key_in_an_open_transaction_holds_up_the_calls_of_its_own_project_only(api: Api, stranger: Api) -> None:
-    """Any role may insert a key and not commit."""
+    """Whoever sends a key while it is being inserted waits for it, as long as that takes."""
     api.deploy()
     stranger.deploy()
     later = {"prefer": "respond-async"}
-    with psycopg.connect(api.project.url) as connection, ThreadPoolExecutor(10) as pool:
-        connection.execute("insert into zmesh.invocations (function, idempotency_key) values ('greet', 'held')")
+    scope = f"key:{api.database.value('select id from zmesh.api_keys where project_id = %s', api.project.id)}"
+    with psycopg.connect(api.database.api_url) as connection, ThreadPoolExecutor(10) as pool:
+        connection.execute(
+            "insert into zmesh.invocations (project_id, function, idempotency_key, idempotency_scope)"
+            " values (%s, 'greet', 'held', %s)",
+            (api.project.id, scope),
+        )
         held = [pool.submit(api.invoke, headers={**later, "idempotency-key": "held"}) for _ in range(10)]
         waiting = (
             "select 1 from pg_locks l join pg_stat_activity a using (pid) where not granted and usename = 'zmesh_api'"
@@ -168,6 +173,14 @@ def test_a_key_in_an_open_transaction_holds_up_the_calls_of_its_own_project_only
         assert not any(call.done() for call in held)
         connection.rollback()
         assert [call.result().status_code for call in held] == [202] * 10
+
+
+def test_a_key_that_a_role_holds_in_an_open_transaction_holds_up_no_call_over_http(api: Api) -> None:
+    api.deploy()
+    with psycopg.connect(api.project.url) as connection:
+        connection.execute("insert into zmesh.invocations (function, idempotency_key) values ('greet', 'held')")
+        answer = api.invoke(headers={"prefer": "respond-async", "idempotency-key": "held"})
+        assert answer.status_code == 202
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])

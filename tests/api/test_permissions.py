@@ -156,6 +156,8 @@ class Things:
 
 THINGS: dict[str, Callable[[Things], str]] = {
     "/functions/{id}/versions/{version}/rollback": Things.version,
+    "/functions/{id}/versions/{version}/retire": Things.version,
+    "/functions/{id}/versions/{version}/unretire": Things.version,
     "/functions/{id}/aliases/{alias}": Things.alias,
     "/functions/{id}/secrets/{name}": Things.function_with_secret,
     "/secrets/{name}": Things.secret,

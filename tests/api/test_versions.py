@@ -41,6 +41,7 @@ def test_two_versions_are_compared_line_by_line(api: Api) -> None:
 
 def test_a_call_runs_the_version_it_names_else_the_alias_live_else_the_current_one(api: Api) -> None:
     three_versions(api)
+    api.call("PATCH", "/functions/greet", json={"key_options": ["version"]})
     shares = {"versions": {"1": 100}}
     assert api.call("PUT", "/functions/greet/aliases/beta", json=shares).json()["versions"] == {"1": 100}
     with standing_in(api) as jobs:
@@ -64,7 +65,7 @@ def test_a_call_runs_the_version_it_names_else_the_alias_live_else_the_current_o
 
 @pytest.mark.parametrize("asked", ["9", "nobody"])
 def test_a_call_for_a_version_that_is_not_there_is_refused(api: Api, asked: str) -> None:
-    api.deploy()
+    api.deploy(key_options=["version"])
     problem = refused(api.invoke(json={}, headers={"x-zmesh-version": asked}), 404, "version_not_found")
     assert asked in problem["detail"]
     refused(api.call("POST", "/functions/greet/invoke", params={"version": asked}), 404, "version_not_found")
@@ -147,7 +148,7 @@ def row(api: Api, answer: Any) -> dict[str, Any]:
 
 
 def test_an_invocation_may_ask_for_itself_over_http(api: Api) -> None:
-    api.deploy()
+    api.deploy(key_options=["priority", "delay", "expires_at", "max_attempts", "concurrency_key"])
     soon = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     headers = {
         "x-zmesh-priority": "-5",
@@ -189,7 +190,7 @@ def test_a_delay_counts_from_now_and_nobody_waits_for_it(api: Api) -> None:
     ],
 )
 def test_an_option_that_cannot_be_is_named(api: Api, name: str, value: str) -> None:
-    api.deploy()
+    api.deploy(key_options=["priority", "delay", "expires_at", "max_attempts", "concurrency_key", "version"])
     header = f"x-zmesh-{name}"
     problem = refused(api.invoke(json={}, headers={header: value}), 400, "invalid_header")
     assert header.title() in problem["detail"]

@@ -150,6 +150,7 @@ def test_a_webhook_that_answers_with_the_result_waits_for_the_function(api: Api)
 
 def test_the_functions_own_response_or_failure_is_the_answer(api: Api) -> None:
     webhook = hook(api, "none", answer="result")
+    api.call("PATCH", "/functions/greet", json={"public_errors": True})
 
     def answered(outcome: dict[str, Any]) -> httpx.Response:
         with standing_in(api, lambda job: outcome):

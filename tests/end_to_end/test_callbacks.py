@@ -84,6 +84,8 @@ def invoke(platform: Platform, receiver: Receiver) -> str:
 
 def deploy(parts: Parts) -> Platform:
     parts.platform.deploy("greet", "def handler(payload, zmesh):\n    return payload\n")
+    allowed = parts.platform.request("PATCH", "/functions/greet", json={"key_options": ["callback_url"]})
+    assert allowed.status_code == 200, allowed.text
     return parts.platform
 
 

@@ -10,7 +10,9 @@ const { toJson } = require('./results.js');
 const POLL_MS = 1000;
 const ENDED = `select id, status, result, response, error from zmesh.invocations
   where id = any($1) and finished_at is not null`;
-const SAME_KEY = 'select id from zmesh.invocations where function = $1 and idempotency_key = $2';
+// A key that came over HTTP is another caller's.
+const SAME_KEY =
+  "select id from zmesh.invocations where function = $1 and idempotency_key = $2 and source <> 'api'";
 const TOO_DEEP = 'ZM508';
 const ENQUEUE_OPTIONS = {
   runAt: 'run_at',

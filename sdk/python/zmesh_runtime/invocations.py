@@ -19,7 +19,8 @@ from zmesh_runtime.http import Response
 POLL_SECONDS = 1.0
 _ROW = "select status, result, response, error from zmesh.invocations where id = %s and finished_at is not null"
 _TOO_DEEP = "ZM508"
-_SAME_KEY = "select id from zmesh.invocations where function = %s and idempotency_key = %s"
+# A key that came over HTTP is another caller's.
+_SAME_KEY = "select id from zmesh.invocations where function = %s and idempotency_key = %s and source <> 'api'"
 
 
 class InvocationError(Exception):
