@@ -220,8 +220,9 @@ def stop_servers_in(data: Path) -> None:
             break
     if left := _servers_in(data):
         raise PostgresError(f"A PostgreSQL of an earlier run cannot be stopped: end process {left[0]} by hand.")
-    # Its number may be another process's by now, which PostgreSQL would take for a running server.
-    (data / "postmaster.pid").unlink(missing_ok=True)
+    # Numbers in its locks may be another process's by now, which PostgreSQL would take for a running server.
+    for lock in (data / "postmaster.pid", *data.glob(".s.PGSQL.*.lock")):
+        lock.unlink(missing_ok=True)
 
 
 def _servers_in(data: Path) -> list[int]:

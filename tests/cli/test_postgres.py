@@ -131,11 +131,15 @@ def test_it_ends_when_its_parent_is_killed(folder: Path) -> None:
     eventually(lambda: not is_alive(int(done.stdout)), "the end of the server")
 
 
-def test_another_process_with_the_number_of_a_dead_server_is_left_alone(folder: Path) -> None:
-    with subprocess.Popen(["sleep", "60"]) as stranger:
-        status = folder / "data" / "postmaster.pid"
-        status.write_text(f"{stranger.pid}\n{folder}\n0\n1\n.\n*\n0 0\nready\n")
-        os.chown(status, *(getattr(status.parent.stat(), name) for name in ("st_uid", "st_gid")))
+@pytest.mark.parametrize("lock", ["postmaster.pid", ".s.PGSQL.{port}.lock"])
+def test_another_process_with_the_number_of_a_dead_server_is_left_alone(folder: Path, lock: str) -> None:
+    """As after a power cut, where the number is that of another `zmesh dev`'s server by now."""
+    data, port = folder / "data", (folder / "port").read_text().strip()
+    identity = {"user": data.stat().st_uid, "group": data.stat().st_gid} if os.geteuid() == 0 else {}
+    with subprocess.Popen(["sleep", "60"], **identity) as stranger:  # type: ignore[call-overload]
+        left = data / lock.format(port=port)
+        left.write_text(f"{stranger.pid}\n{folder}\n0\n{port}\n.\n*\n0 0\nready\n")
+        os.chown(left, data.stat().st_uid, data.stat().st_gid)
         with running(folder) as postgres:
             assert setting(postgres.admin_url, "cluster_name") == "zmesh"
         assert stranger.poll() is None
