@@ -12,9 +12,16 @@ import pytest
 
 from tests.databases import Database
 from tests.platform import Platform, zmesh_dev
+from tests.processes import EndsChildrenInTime, restore_signals
+
+restore_signals()
 
 API_PASSWORD = secrets.token_urlsafe(16)
 LISTENER_PASSWORD = secrets.token_urlsafe(16)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(EndsChildrenInTime())
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import httpx
 from tests.attacks.catalogue import STATEMENTS, Attack
 from tests.attacks.conftest import Arena
 from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
-from tests.sandbox.hosts import descendants
+from tests.processes import descendants
 
 AT_ONCE = 6
 WORD = "the-neighbours-secret-word"

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import pickle
+import secrets
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import Limits, Outcome, Report, RunRequest
+from tests.processes import ancestors, descendants, user_of
 from tests.sandbox.host import LENGTH
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -150,15 +152,18 @@ class Host:
         wait_until(lambda: self._strays() == [], why=self._strays)
 
     def _strays(self) -> list[tuple[int, str]]:
-        """Processes of the users that runs have, outside of this sandbox."""
+        """Processes of the users that runs have, outside of any sandbox."""
         first = self.user or self.state()["first_user"]
         users = range(first, first + (1 if self.user else USERS_PER_SANDBOX)) if first else ()
+        # An orphan becomes the child of an ancestor of ours. What has another parent is another sandbox's, which may
+        # be one in a container with the same users.
+        heirs = set(ancestors(os.getpid()))
         found = []
-        for pid in {int(name) for name in os.listdir("/proc") if name.isdigit()} - set(descendants(os.getpid())):
-            with contextlib.suppress(OSError):
-                theirs = os.stat(f"/proc/{pid}").st_uid in users and not has_ended(pid)
-                if theirs and pid not in descendants(os.getpid()):
-                    found.append((pid, f"{name_of(pid)} of {os.stat(f'/proc/{pid}').st_uid}"))
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            if user_of(pid) in users and not has_ended(pid):
+                parent = next((above for above in ancestors(pid) if user_of(above) not in users), 0)
+                if parent in heirs:
+                    found.append((pid, f"{name_of(pid)} of {user_of(pid)}"))
         return found
 
     def _wait_until_idle(self) -> None:
@@ -246,20 +251,6 @@ class FewSeconds(Limits):
 # Processes
 
 
-def children_of(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
-    return found
-
-
-def descendants(pid: int) -> list[int]:
-    """Every living process below this one."""
-    found = children_of(pid)
-    return found + [below for child in found for below in descendants(child)]
-
-
 def name_of(pid: int) -> str:
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -282,9 +273,11 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0, why: Callab
 
 # An ordinary user's installation
 
-# One user each and for this session, since in mode `process` without root all processes of the user count together.
+# One user each and for this session, since in mode `process` without root all processes of the user count together,
+# those of other containers on this host too.
 USERS_PER_SANDBOX = 4096
-ORDINARY_USERS = {"user_namespace": 1_760_000_000 + 2 * os.getpid(), "process": 1_760_000_001 + 2 * os.getpid()}
+_FIRST_USER = 1_760_000_000 + 2 * secrets.randbelow(100_000_000)
+ORDINARY_USERS = {"user_namespace": _FIRST_USER, "process": _FIRST_USER + 1}
 
 
 @dataclass

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from sandbox import Limits
-from tests.sandbox.hosts import Host, Installation, descendants, has_ended, name_of, wait_until
+from tests.processes import children_of, descendants
+from tests.sandbox.hosts import Host, Installation, has_ended, name_of, wait_until
 
 LONG = Limits(timeout_ms=60_000)
 DAEMON = """
@@ -100,7 +101,7 @@ def test_killing_the_template_fails_its_runs_and_no_others(own_host: Host) -> No
     wait_until(lambda: own_host.state()["runs"] == 1)
     own_host.value("python", "return 1")
     template = own_host.state()["template"]
-    pids = descendants(own_host.process.pid)
+    pids = descendants(template)
 
     os.kill(template, signal.SIGKILL)
     outcome = run.result(20)
@@ -159,8 +160,6 @@ def test_killing_a_supervisor_ends_its_run_alone(own_host: Host) -> None:
 
 
 def _is_supervisor_of(pid: int, pids: set[int]) -> bool:
-    from tests.sandbox.hosts import children_of
-
     return any(child in pids for child in children_of(pid)) or bool(children_of(pid))
 
 
@@ -248,8 +247,10 @@ def test_nothing_leaks_over_many_runs(host: Host) -> None:
     assert _memory(host) < memory + (30 << 20)
 
 
-def _mounts(host: Host) -> int:
-    return len(Path(f"/proc/{host.process.pid}/mounts").read_text().splitlines())
+def _mounts(host: Host) -> list[str]:
+    """Those of this sandbox: others on this machine come and go."""
+    lines = Path(f"/proc/{host.process.pid}/mounts").read_text().splitlines()
+    return [line for line in lines if str(host.run_dir) in line]
 
 
 def _memory(host: Host) -> int:

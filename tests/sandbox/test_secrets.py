@@ -187,7 +187,7 @@ def test_a_neighbour_can_be_neither_traced_nor_read_nor_signalled(host: Host) ->
 
 
 def _runs_of(host: Host) -> list[int]:
-    from tests.sandbox.hosts import descendants
+    from tests.processes import descendants
 
     return descendants(host.process.pid)
 
