@@ -1,12 +1,19 @@
-"""Users for runs, as root: a range of uids that no other sandbox on this host uses at the same time."""
+"""Users for runs, as root: a range of uids that no other sandbox on this host uses at the same time.
+
+Sandboxes that share LOCKS agree there. Those that share nothing, as in containers, meet in the kernel: it counts the
+processes of a uid across all containers of a user namespace, so each sandbox has one process under the last uid of its
+range, and a range is free where that process finds itself alone.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from sandbox.model import SandboxError
@@ -15,43 +22,121 @@ LOCKS = Path("/run/zmesh-sandbox")
 FIRST_UID = 1_750_000_000  # far from people, system accounts, containers' subordinate ranges and 32-bit signs
 RANGE = 4096
 RANGES = 64
+CRASHED_SECONDS = 1.0  # within which the process that stood for a sandbox that crashed is gone
 _END_ALL = "import os, sys; uid = int(sys.argv[1]); os.setresuid(uid, uid, uid); os.kill(-1, 9)"
+# With a limit of two living processes for its uid it can fork only while no other sandbox has such a process.
+_STAND = "(:) 2>/dev/null && echo alone && read until_we_end"
 
 
 class UidRange:
-    """A range held until `close`, by a lock that ends with the process."""
+    """A range held until `close`, by a lock and a process that end with this process."""
 
     def __init__(self) -> None:
-        """Raises SandboxError where all are taken."""
-        LOCKS.mkdir(mode=0o700, exist_ok=True)
-        for number in range(RANGES):
-            fd = os.open(LOCKS / f"uids-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(fd)
-                continue
-            self._fd = fd
-            self.base = FIRST_UID + number * RANGE
-            self._end_leftovers()
-            return
+        """Raises SandboxError where all are taken, or no lock can be made."""
+        try:
+            LOCKS.mkdir(mode=0o700, exist_ok=True)
+            for number in range(RANGES):
+                if self._take(number):
+                    return
+        except OSError as error:
+            raise SandboxError(
+                f"The locks of the users for runs cannot be kept in {LOCKS}: {error.strerror}. Make that folder "
+                "writable for root, in a container by a volume or a tmpfs there."
+            ) from error
         raise SandboxError(f"{RANGES} sandboxes run on this host already: no range of users is free.")
+
+    def _take(self, number: int) -> bool:
+        fd = os.open(LOCKS / f"uids-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        base = FIRST_UID + number * RANGE
+        placeholder = _stand_for(base + RANGE - 1)
+        if placeholder is None:
+            os.close(fd)
+            return False
+        self._fd, self.base, self._placeholder = fd, base, placeholder
+        self._end_leftovers()
+        return True
 
     def _end_leftovers(self) -> None:
         """End what a sandbox that crashed has left under these users: it could reach into runs of the same user."""
-        for uid in sorted({uid for uid in _users_of_processes() if self.base <= uid < self.base + RANGE}):
+        for uid in {uid for uid in _users_of_processes().values() if self.base <= uid < self.base + RANGE - 1}:
             # From a process of that user, since kill(2) with -1 leaves a fork bomb no moment to fork.
             subprocess.run([sys.executable, "-I", "-S", "-c", _END_ALL, str(uid)], check=False, cwd="/")
 
     def close(self) -> None:
         """Give the range back."""
+        _end(self._placeholder)
         os.close(self._fd)
 
 
-def _users_of_processes() -> set[int]:
-    found = set()
+def _stand_for(uid: int) -> subprocess.Popen[bytes] | None:
+    """A process of that user, the only one on this host; None where another sandbox has one."""
+    deadline = time.monotonic() + CRASHED_SECONDS
+    unseen = 0
+    while True:
+        process = _start_as(uid, zombies=_states_of(uid).count("Z"))
+        assert process.stdout is not None
+        if process.stdout.readline() == b"alone\n":
+            return process
+        _end(process)
+        # One that we cannot see is another container's; one that we can may be ending with a sandbox that crashed.
+        unseen += not _states_of(uid)
+        if unseen > 1 or time.monotonic() > deadline:
+            return None
+        time.sleep(CRASHED_SECONDS / 10)
+
+
+def _start_as(uid: int, zombies: int) -> subprocess.Popen[bytes]:
+    """The kernel counts zombies too, and an init may leave them for long."""
+    limit = 2 + zombies
+    try:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _STAND],
+            stdin=subprocess.PIPE,  # closes when we end, however that is
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            user=uid,
+            group=uid,
+            extra_groups=[],
+            start_new_session=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit)),
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SandboxError(
+            f"Root cannot start /bin/sh as another user: {error}. Runs need users of their own: grant the capabilities "
+            "SETUID, SETGID and KILL, or start as an ordinary user."
+        ) from error
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        assert stream is not None
+        stream.close()
+
+
+def _users_of_processes() -> dict[int, int]:
+    """Process → uid."""
+    found = {}
     for name in os.listdir("/proc"):
         with contextlib.suppress(OSError):
             if name.isdigit():
-                found.add(os.stat(f"/proc/{name}").st_uid)
+                found[int(name)] = os.stat(f"/proc/{name}").st_uid
     return found
+
+
+def _states_of(uid: int) -> list[str]:
+    """The state of each process of the user that can be seen here, such as Z for a zombie."""
+    states = []
+    for pid, user in _users_of_processes().items():
+        if user == uid:
+            with contextlib.suppress(OSError):
+                states.append(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+    return states

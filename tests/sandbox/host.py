@@ -78,12 +78,13 @@ class SandboxHost:
         }
 
     def _templates(self) -> int:
-        """Processes that runs are forked from or that hold these."""
+        """Processes that runs are forked from, or that hold these or their users."""
         settings = self._sandbox._settings
         of_node = self._sandbox._forks
         return (
             1
             + (settings.mode == "user_namespace")
+            + (self._sandbox._uids is not None)
             + 2 * settings.native  # the Python that is forked, and what makes supervisors
             + len(of_node._data_bytes.keys() | of_node._booting.keys())
         )
