@@ -23,7 +23,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-PROJECT := pyproject.toml hatch_build.py sdk/javascript/package-lock.json
+PROJECT := pyproject.toml hatch_build.py sdk/javascript/package-lock.json api/pages/package-lock.json
 LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --upgrade
 
@@ -67,7 +67,7 @@ lock:
 		--output-file requirements/dev.txt
 
 clean:
-	rm -rf $(VENV) build dist sdk/javascript/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) build dist sdk/javascript/node_modules api/pages/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 
 dev: $(VENV)/.dev

