@@ -62,6 +62,7 @@ def migrate(
         _hand_over_projects(connection)
         # As the caller, not as the owner of the schema: only the caller may schedule for another role.
         connection.execute("select zmesh.use_pg_cron()")
+        connection.execute("select zmesh.renew_changes()")
     return applied
 
 

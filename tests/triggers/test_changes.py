@@ -303,3 +303,272 @@ def test_a_bulk_update_of_a_hundred_thousand_rows_takes_seconds(database: Databa
         "set statement_timeout = '60s'; update orders set total = total + 1",
     )
     assert database.value("select count(*) from zmesh.invocations") == 100000
+
+
+def test_a_dropped_column_falsifies_nothing(database: Database, project: TestProject) -> None:
+    run(
+        database,
+        project,
+        "create table things (id int, a int, b int, c int)",
+        "insert into things values (1, 10, 20, 30)",
+        "alter table things drop column a",
+        "select zmesh.on_change('things', 'send-receipt', p_columns => '{c}')",
+        "update things set b = b",
+        "update things set c = 31",
+    )
+    [payload] = payloads(database)
+    assert payload["record"] == {"id": 1, "b": 20, "c": 31}
+    assert payload["old_record"] == {"id": 1, "b": 20, "c": 30}
+
+
+def test_a_column_list_follows_columns_that_are_renamed_and_outlives_those_that_are_dropped(
+    database: Database, project: TestProject
+) -> None:
+    run(
+        database,
+        project,
+        "insert into orders values (1, 10, 'a')",
+        "select zmesh.on_change('orders', 'send-receipt', '{UPDATE}', p_columns => '{total,note}')",
+        "alter table orders rename total to amount",
+        "update orders set amount = 20",
+        "alter table orders drop column amount",
+        "update orders set id = 2",
+        "update orders set note = 'b'",
+    )
+    assert sorted(p["record"].get("amount", 0) for p in payloads(database)) == [0, 20]
+    assert database.rows("select columns from zmesh.changes", url=project.url) == [{"columns": ["total", "note"]}]
+
+
+def test_a_column_list_takes_columns_whose_type_cannot_be_compared(database: Database, project: TestProject) -> None:
+    run(
+        database,
+        project,
+        "create table places (id int, at point, facts json)",
+        "insert into places values (1, '(1,2)', '{}')",
+        "select zmesh.on_change('places', 'send-receipt', p_columns => '{at,facts}')",
+        "update places set id = 2",
+        "update places set at = '(3,4)'",
+    )
+    assert [p["record"]["at"] for p in payloads(database)] == ["(3,4)"]
+
+
+@pytest.mark.parametrize("columns", [None, "{body}"])
+def test_a_row_too_large_for_a_payload_is_written_and_its_key_arrives(
+    database: Database, project: TestProject, columns: str | None
+) -> None:
+    run(
+        database,
+        project,
+        "create table documents (shelf text, number int, body text, primary key (shelf, number))",
+        f"select zmesh.on_change('documents', 'send-receipt', p_columns => {repr(columns) if columns else 'null'})",
+        "insert into documents values ('a', 1, repeat('x', 9000000)), ('a', 2, 'short')",
+        "update documents set body = repeat('y', 90000000), number = 3 where number = 1",
+        "delete from documents where number = 3",
+    )
+    found = {(p["type"], (p["record"] or {}).get("number")): p for p in payloads(database)}
+    assert len(found) == 4
+    assert found["INSERT", 2]["record"] == {"shelf": "a", "number": 2, "body": "short"}
+    large = found["UPDATE", None]
+    assert (large["record"], large["old_record"], large["table"]) == (None, None, "documents")
+    assert large["error"] == {
+        "code": "row_too_large",
+        "message": "The change is larger than a payload may be, which is 8 MiB. Read the row by its primary key.",
+        "key": {"shelf": "a", "number": 3},
+        "old_key": {"shelf": "a", "number": 1},
+    }
+    assert found["INSERT", None]["error"]["old_key"] is None
+    assert found["DELETE", None]["error"]["key"] is None
+    assert found["DELETE", None]["error"]["old_key"] == {"shelf": "a", "number": 3}
+
+
+def test_a_large_row_of_a_table_without_a_primary_key_says_that_too(database: Database, project: TestProject) -> None:
+    run(
+        database,
+        project,
+        "create table notes (body text)",
+        "select zmesh.on_change('notes', 'send-receipt')",
+        "insert into notes values (repeat('x', 9000000))",
+    )
+    [payload] = payloads(database)
+    assert payload["error"]["key"] is None
+    assert "no primary key" in payload["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "alter table orders drop column note",
+        "alter table orders rename note to remark",
+        "alter table orders alter column note type jsonb using to_jsonb(note)",
+        "drop table vip",
+        "alter table vip rename to very_important",
+        "alter schema {schema} rename to elsewhere",
+    ],
+)
+def test_a_condition_that_no_longer_fits_the_table_warns_and_breaks_no_write(
+    database: Database, project: TestProject, damage: str
+) -> None:
+    warnings: list[str] = []
+    run(
+        database,
+        project,
+        "create table vip (id int)",
+        "select zmesh.on_change('orders', 'send-receipt', p_when =>"
+        " 'new.note like ''x'' and exists (select from vip)')",
+    )
+    with database.connect() as connection:
+        connection.execute(f"set search_path = {project.schema}")
+        connection.execute(damage.format(schema=project.schema))
+    with database.connect() as connection:
+        connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))
+        schema = "elsewhere" if "schema" in damage else project.schema
+        connection.execute(f"insert into {schema}.orders (id, total) values (1, 10)")
+        connection.execute(f"update {schema}.orders set total = 11")
+        assert connection.execute(f"select total from {schema}.orders").fetchone() == {"total": 11}
+    assert payloads(database) == []
+    assert len(warnings) == 2
+    assert 'was not passed on to function "send-receipt"' in warnings[0]
+
+
+def test_an_error_after_which_all_is_to_be_repeated_is_not_hidden(database: Database, project: TestProject) -> None:
+    """A deadlock or a serialization failure: whoever repeats the transaction gets the change passed on."""
+    run(
+        database,
+        project,
+        "create function fail() returns boolean language plpgsql as $$"
+        " begin if current_setting('a.fails', true) = 'yes' then"
+        " raise exception using errcode = '40001'; end if; return true; end $$",
+        "select zmesh.on_change('orders', 'send-receipt', p_when => 'fail()')",
+    )
+    with database.connect(project.url) as connection:
+        connection.execute("set a.fails = 'yes'")
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            connection.execute("insert into orders values (1, 10)")
+        connection.execute("set a.fails = 'no'")
+        connection.execute("insert into orders values (1, 10)")
+    assert len(payloads(database)) == 1
+
+
+PARTITIONED = (
+    "create table events (id int, kind text) partition by list (kind)",
+    "create table events_a partition of events for values in ('a')",
+    "select zmesh.on_change('events', 'send-receipt', '{events}')",
+    "create table events_b partition of events for values in ('b')",
+    "create table events_c (kind text, gone int, id int)",
+    "alter table events_c drop column gone",
+    "alter table events attach partition events_c for values in ('c')",
+)
+
+
+def partitioned(database: Database, project: TestProject, events: str = "INSERT,UPDATE,DELETE") -> None:
+    run(database, project, *(statement.replace("{events}", f"{{{events}}}") for statement in PARTITIONED))
+
+
+def test_rows_written_straight_into_partitions_arrive_under_the_name_of_the_table(
+    database: Database, project: TestProject
+) -> None:
+    partitioned(database, project)
+    for kind in "abc":
+        run(
+            database,
+            project,
+            f"insert into events_{kind} (id, kind) values (1, '{kind}')",
+            f"update events_{kind} set id = 2",
+            f"delete from events_{kind}",
+        )
+    found = payloads(database)
+    assert sorted((p["type"], (p["record"] or p["old_record"])["kind"]) for p in found) == [
+        (event, kind) for event in ("DELETE", "INSERT", "UPDATE") for kind in "abc"
+    ]
+    assert {p["table"] for p in found} == {"events"}
+    assert all(set(p["record"] or p["old_record"]) == {"id", "kind"} for p in found)
+
+
+def test_rows_that_move_between_partitions_are_no_inserts_and_no_deletes(
+    database: Database, project: TestProject
+) -> None:
+    partitioned(database, project, "INSERT,DELETE")
+    run(
+        database,
+        project,
+        "insert into events values (1, 'a'), (2, 'a')",
+        "update events set kind = 'b' where id = 1",
+        "with moved as (delete from events_a returning *) insert into events select id, 'c' from moved",
+    )
+    assert sorted((p["type"], (p["record"] or p["old_record"])["kind"]) for p in payloads(database)) == [
+        ("DELETE", "a"),
+        ("INSERT", "a"),
+        ("INSERT", "a"),
+        ("INSERT", "c"),
+    ]
+
+
+def test_a_failed_statement_on_the_table_does_not_silence_its_partitions(
+    database: Database, project: TestProject
+) -> None:
+    partitioned(database, project)
+    with psycopg.connect(project.url) as connection:
+        with pytest.raises(psycopg.errors.CheckViolation), connection.transaction():
+            connection.execute("insert into events values (1, 'unknown')")
+        connection.execute("insert into events_a values (2, 'a')")
+    assert [p["record"]["id"] for p in payloads(database)] == [2]
+
+
+def test_cascades_merges_and_upserts_of_a_partitioned_table_arrive_once(
+    database: Database, project: TestProject
+) -> None:
+    run(
+        database,
+        project,
+        "create table customers (id int primary key)",
+        "create table visits (id int primary key, customer int references customers"
+        " on delete cascade on update cascade) partition by range (id)",
+        "create table visits_1 partition of visits for values from (0) to (100)",
+        "insert into customers values (1), (2), (3)",
+        "select zmesh.on_change('visits', 'send-receipt')",
+        "insert into visits values (1, 1), (2, 2), (3, 3)",
+        "delete from customers where id < 3",
+        "update customers set id = 4",
+        "insert into visits values (3, 4), (4, 4) on conflict (id) do update set customer = null",
+        "merge into visits v using (values (4), (5)) s (id) on v.id = s.id"
+        " when matched then delete when not matched then insert values (s.id, null)",
+        "insert into visits_1 values (9, null)",
+    )
+    found = sorted((p["type"], (p["record"] or p["old_record"])["id"]) for p in payloads(database))
+    assert found == sorted(
+        [("INSERT", id) for id in (1, 2, 3, 4, 5, 9)]
+        + [("DELETE", id) for id in (1, 2, 4)]
+        + [("UPDATE", 3), ("UPDATE", 3)]
+    )
+
+
+def test_rows_held_back_by_a_trigger_of_the_partition_are_never_paired_wrongly(
+    database: Database, project: TestProject
+) -> None:
+    partitioned(database, project)
+    run(
+        database,
+        project,
+        "insert into events select n, 'a' from generate_series(1, 4) n",
+        "create function hold_back() returns trigger language plpgsql as $$ begin return null; end $$",
+        "create trigger hold_back before insert on events_b for each row execute function hold_back()",
+        "update events set id = id + 10, kind = case id when 2 then 'b' else kind end",
+    )
+    assert database.value("select count(*) from events", url=project.url) == 3
+    assert [p["type"] for p in payloads(database)] == ["INSERT"] * 4
+
+
+def test_a_trigger_of_somebody_else_whose_argument_is_no_json_hides_nothing(
+    database: Database, project: TestProject
+) -> None:
+    run(
+        database,
+        project,
+        "select zmesh.on_change('orders', 'send-receipt')",
+        "create function zmesh_change_mine() returns trigger language plpgsql as $$ begin return null; end $$",
+        "create trigger mine after insert on orders for each row execute function zmesh_change_mine('not json')",
+        "create trigger less after insert on orders for each row execute function zmesh_change_mine('[1]')",
+    )
+    assert database.rows("select function from zmesh.changes", url=project.url) == [{"function": "send-receipt"}]
+    run(database, project, "select zmesh.off_change('orders', 'send-receipt')", "insert into orders values (1, 1)")
+    assert payloads(database) == []

@@ -1,0 +1,120 @@
+"""Triggers that an older version created for table changes are replaced by the migration."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from sql.migrate import migrate
+from tests.databases import Database, TestProject
+
+# As the version before created them, which lost the place of every column behind a dropped one.
+OLD_BODY = """
+#variable_conflict use_column
+begin if tg_op = 'UPDATE' then
+        insert into zmesh.invocations (function, payload)
+        select 'hear', pg_catalog.jsonb_build_object('type', 'UPDATE', 'schema', 'app', 'table', 'things',
+                                                     'record', pg_catalog.to_jsonb(new), 'old_record', null)
+          from (select r as row, row_number() over () as n from new_rows r) n
+            join (select r as row, row_number() over () as n from old_rows r) o using (n)
+            cross join lateral (select (n.row).*) as new cross join lateral (select (o.row).*) as old
+         where (new.id > 0) and (new.c is distinct from old.c);
+     end if; return null; end
+"""
+
+
+def old_trigger(project: TestProject, table: str, arguments: dict[str, Any]) -> None:
+    with psycopg.connect(project.url) as connection:
+        connection.execute(
+            f"create function zmesh_change_hear_{table}() returns trigger language plpgsql security definer"
+            f" set search_path = {project.schema}, pg_temp as $body${OLD_BODY}$body$"
+        )
+        connection.execute(
+            f"create trigger zmesh_update_hear_1234 after update on {table} referencing old table as old_rows"
+            f" new table as new_rows for each statement execute function zmesh_change_hear_{table}"
+            f"('{json.dumps(arguments)}')"
+        )
+
+
+@pytest.fixture
+def project(database: Database) -> TestProject:
+    """A project whose tables `things` and `parts` have triggers of an older version."""
+    project = database.project()
+    database.function(project, "hear")
+    arguments = {"function": "hear", "when": "new.id > 0", "columns": ["c"]}
+    with psycopg.connect(project.url) as connection:
+        connection.execute(
+            "create table things (id int, a int, b int, c int); insert into things values (1, 10, 20, 30)"
+        )
+        connection.execute("alter table things drop column a")
+        connection.execute("create table parts (id int, b int, c int) partition by list (id)")
+        connection.execute("create table parts_1 partition of parts for values in (1)")
+        connection.execute("insert into parts values (1, 20, 30)")
+    old_trigger(project, "things", arguments)
+    old_trigger(project, "parts", arguments)
+    return project
+
+
+def check_renewed(database: Database, project: TestProject) -> None:
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        connection.execute("update things set b = 21")
+        connection.execute("update things set c = 31")
+        connection.execute("update parts_1 set c = 31")
+    found = database.rows("select payload from zmesh.invocations order by payload ->> 'table'")
+    assert [row["payload"]["record"] for row in found] == [{"id": 1, "b": 20, "c": 31}, {"id": 1, "b": 21, "c": 31}]
+    assert [row["payload"]["schema"] for row in found] == [project.schema] * 2
+    listed = database.rows('select function, events, "when", columns from zmesh.changes', url=project.url)
+    assert listed == [{"function": "hear", "events": ["UPDATE"], "when": "new.id > 0", "columns": ["c"]}] * 2
+
+
+def test_a_migration_renews_them_once(database: Database, project: TestProject) -> None:
+    migrate(database.admin_url)
+    check_renewed(database, project)
+    assert database.value("select zmesh.renew_changes()") == 0
+    owners = database.rows(
+        "select distinct proowner::regrole::text from pg_proc where proname like 'zmesh\\_change\\_hear%'"
+    )
+    assert owners == [{"proowner": project.role}]
+
+
+def test_an_administrator_who_is_no_superuser_renews_them_too(database: Database, project: TestProject) -> None:
+    database.rows("create role careful_admin login createrole password 'x'")
+    database.roles.append("careful_admin")
+    database.rows(
+        "grant zmesh_provisioner to careful_admin; grant select on zmesh.projects to careful_admin;"
+        " grant usage on schema zmesh to careful_admin"
+    )
+    database.rows("grant execute on all functions in schema zmesh to careful_admin")
+    with psycopg.connect(make_conninfo(database.admin_url, user="careful_admin", password="x")) as connection:
+        assert connection.execute("select zmesh.renew_changes()").fetchone() == (2,)
+    check_renewed(database, project)
+
+
+def test_one_that_cannot_be_renewed_stops_neither_the_others_nor_the_migration(
+    database: Database, project: TestProject
+) -> None:
+    warnings: list[str] = []
+    with psycopg.connect(project.url) as busy, database.connect() as connection:
+        busy.execute("update things set b = 22")
+        connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))
+        assert connection.execute("select zmesh.renew_changes()").fetchone() == {"renew_changes": 1}
+        busy.rollback()
+    assert ["things" in warning for warning in warnings] == [True]
+    migrate(database.admin_url)
+    check_renewed(database, project)
+
+
+def test_a_function_that_is_gone_and_a_condition_that_fits_no_more_are_renewed_as_they_are(
+    database: Database, project: TestProject
+) -> None:
+    with psycopg.connect(project.url) as connection:
+        connection.execute("alter table things drop column c")
+    database.rows("delete from zmesh.functions")
+    assert database.value("select zmesh.renew_changes()") == 2
+    with psycopg.connect(project.url) as connection:
+        connection.execute("update things set b = 23")
+    assert database.value("select count(*) from zmesh.invocations") == 0
