@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 CLOCK_SECONDS = 1.0
 UPKEEP_SECONDS = 2.0
 WATCH_SECONDS = 1.0
+ANALYZE_SECONDS = 60.0  # a sixth of it where workers of autovacuum are short
 GIVE_BACK_SECONDS = 5.0
 GUARD_SECONDS = 0.1
 LEAVE_SECONDS = 3.0
@@ -314,13 +315,20 @@ class Listener:
         async with self._pool.connection() as connection:
             taken = await jobs.reap(connection)
             expired = await jobs.end_expired(connection)
-            await jobs.maintain(connection)
+            cancelled = await jobs.cancel_orphans(connection)
+            for hindrance in await jobs.free_autovacuum(connection, ANALYZE_SECONDS):
+                log.warning("autovacuum: %s", hindrance)
+            neglected = await jobs.neglected_tables(connection) if await jobs.maintain(connection) else []
         if taken:
             log.warning("took %d invocations from listeners that stopped", taken)
             self._wakeups.jobs.set()
         if expired:
             self._wakeups.jobs.set()  # they stood before others
             log.info("%d invocations were not started in time", expired)
+        if cancelled:
+            log.info("cancelled %d invocations of functions that were deleted", cancelled)
+        if neglected:
+            log.error("autovacuum does not keep up with zmesh.%s: see `zmesh doctor`", ", zmesh.".join(neglected))
 
     async def _watch(self) -> None:
         """By a connection of its own: when all locks are taken, one that knows the roles already gets through."""

@@ -181,6 +181,26 @@ async def end_harmful_sessions(connection: AsyncConnection) -> list[str]:
     return ended
 
 
+async def cancel_orphans(connection: AsyncConnection) -> int:
+    """Cancel some of what deleted functions have left in the queue; returns how many."""
+    return int((await _one(connection, "select zmesh.cancel_orphans()"))[0])
+
+
+async def free_autovacuum(connection: AsyncConnection, patience_seconds: float) -> list[str]:
+    """End what keeps workers of autovacuum in one table; returns what it was."""
+    cursor = await connection.execute(
+        "select zmesh.end_slow_workers(make_interval(secs => %s)) union all select zmesh.end_vacuum_blockers()",
+        (patience_seconds,),
+    )
+    return [str(row[0]) for row in await cursor.fetchall()]
+
+
+async def neglected_tables(connection: AsyncConnection) -> list[str]:
+    """The platform's tables that autovacuum has fallen behind with."""
+    cursor = await connection.execute("select table_name from zmesh.neglected_tables()")
+    return [str(row[0]) for row in await cursor.fetchall()]
+
+
 async def leave(connection: AsyncConnection, listener: UUID) -> int:
     """End this listener's lease; returns how many of its invocations were still running."""
     return int((await _one(connection, "select zmesh.leave(%s)", (listener,)))[0])

@@ -60,6 +60,8 @@ def migrate(
         _prepare(connection, passwords or {})
         applied = _apply(connection, on_step)
         _hand_over_projects(connection)
+        _install_worker_terminator(connection)
+        _close_other_databases(connection)
         # As the caller, not as the owner of the schema: only the caller may schedule for another role.
         connection.execute("select zmesh.use_pg_cron()")
         connection.execute("select zmesh.renew_changes()")
@@ -142,6 +144,8 @@ def _hand_over_projects(connection: psycopg.Connection) -> None:
 def _let_platform_go_first(connection: psycopg.Connection) -> None:
     """Where we may: the platform ends sessions of projects that do harm, and connects when they have taken all else."""
     wanted = [(role, "zmesh_owner") for role in ("pg_signal_backend", "pg_read_all_stats")]
+    if connection.info.server_version >= 180000:
+        wanted.append(("pg_signal_autovacuum_worker", "zmesh_owner"))
     if connection.info.server_version >= 160000:
         wanted += [("pg_use_reserved_connections", role) for role in LOGIN_ROLES]
     for role, member in wanted:
@@ -152,6 +156,66 @@ def _let_platform_go_first(connection: psycopg.Connection) -> None:
                 connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(role), sql.Identifier(member)))
         except psycopg.errors.InsufficientPrivilege:
             log.warning("%s is not granted to %s: let a superuser do it", role, member)
+
+
+_END_WORKER = """
+create or replace function zmesh_roles.end_autovacuum_worker(p_pid integer) returns boolean
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select coalesce(bool_or(pg_terminate_backend(a.pid)), false)
+      from pg_stat_get_activity(p_pid) a
+      join pg_stat_progress_analyze w on w.pid = a.pid and w.datname = current_database()
+      join pg_class c on c.oid = w.relid
+     where a.backend_type = 'autovacuum worker' and pg_get_userbyid(c.relowner) ~ '^zmesh_p_[a-z0-9_]+$';
+end;
+comment on function zmesh_roles.end_autovacuum_worker(integer) is
+    'Ends an autovacuum worker that analyzes a table of a project, and nothing else; a superuser''s, who alone may do so before PostgreSQL 18.';
+revoke all on function zmesh_roles.end_autovacuum_worker(integer) from public;
+grant execute on function zmesh_roles.end_autovacuum_worker(integer) to zmesh_owner;
+"""
+
+
+def _install_worker_terminator(connection: psycopg.Connection) -> None:
+    """Before PostgreSQL 18 no role but a superuser may end an autovacuum worker: one lends this one function."""
+    if connection.info.server_version >= 180000:
+        return
+    row = connection.execute(
+        "select rolsuper, to_regprocedure('zmesh_roles.end_autovacuum_worker(integer)') is not null"
+        "  from pg_roles where rolname = current_user"
+    ).fetchone()
+    if row == (False, False):
+        log.warning("autovacuum workers that a project keeps busy can only be cancelled: let a superuser run the migration")
+    elif row is not None and row[0]:
+        connection.execute(_END_WORKER.encode())
+
+
+_OPEN_TO_ALL = """
+select d.datname, array_agg(a.privilege_type order by a.privilege_type)
+  from pg_database d cross join aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+ where d.datallowconn and d.datname <> current_database() and a.grantee = 0
+ group by d.datname having 'CONNECT' = any (array_agg(a.privilege_type))
+"""
+
+
+def _close_other_databases(connection: psycopg.Connection) -> None:
+    """Projects' roles belong to the whole server. Every other role keeps by name what it had as everybody."""
+    others = connection.execute(
+        "select rolname from pg_roles where rolcanlogin and not rolsuper and rolname <> all (%s)"
+        "   and rolname !~ '^zmesh_p_'",
+        (list(LOGIN_ROLES),),
+    ).fetchall()
+    for name, privileges in connection.execute(_OPEN_TO_ALL).fetchall():
+        names = {"privileges": sql.SQL(", ".join(privileges)), "database": sql.Identifier(name)}
+        try:
+            with connection.transaction():
+                for (role,) in others:
+                    grant = sql.SQL("grant {privileges} on database {database} to {role}")
+                    connection.execute(grant.format(**names, role=sql.Identifier(role)))
+                connection.execute(sql.SQL("revoke {privileges} on database {database} from public").format(**names))
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject, psycopg.errors.InternalError_):
+            log.debug("closing the database %s: no right to it, or somebody else is at it", name)
+    for name, _ in connection.execute(_OPEN_TO_ALL).fetchall():
+        log.warning("projects may connect to the database %s: let its owner revoke connect on it from public", name)
 
 
 def _try_to_install_pg_cron(connection: psycopg.Connection) -> None:

@@ -12,6 +12,7 @@ from sql.accounts import NewProject
 from sql.rows import fetch_all, fetch_one
 
 COLUMNS = "p.id, p.name, p.slug, p.schema_name, p.role_name, p.created_at, m.role"
+OBJECTS_AT_ONCE = 200  # each may take several places in the server's table of locks
 OF_MEMBER = "zmesh.projects p join zmesh.memberships m on m.project_id = p.id and m.user_id = %(user_id)s"
 
 
@@ -65,5 +66,15 @@ async def rename_project(connection: AsyncConnection, id: UUID, name: str) -> No
 
 
 async def delete_project(connection: AsyncConnection, id: UUID) -> None:
-    """Delete a project and all that belongs to it."""
+    """Delete a project and all that belongs to it, in transactions of a bounded size; called again, it goes on."""
+    await connection.execute("select zmesh.close_project(%s)", (id,))
+    while await _drop_objects(connection, id):
+        pass
     await connection.execute("select zmesh.delete_project(%s)", (id,))
+
+
+async def _drop_objects(connection: AsyncConnection, id: UUID) -> int:
+    cursor = await connection.execute("select zmesh.drop_objects(%s, %s)", (id, OBJECTS_AT_ONCE))
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])

@@ -45,13 +45,23 @@ create or replace trigger functions_snapshot before update on zmesh.functions
     for each row execute function zmesh.snapshot_function();
 
 create or replace function zmesh.cancel_jobs_of_function() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set jit = off set enable_bitmapscan = off as $$
+declare
+    c_at_once constant integer := 1000;
+    v_queued  uuid[] := array(select id from zmesh.queue where function_id = old.id and status = 'queued'
+                               order by id desc limit c_at_once);
 begin
-    perform zmesh.cancel(array(select id from zmesh.queue where function_id = old.id order by id),
+    perform zmesh.cancel(v_queued || array(select id from zmesh.queue where function_id = old.id and status = 'running'),
                          format('function "%s" was deleted', old.slug));
+    if cardinality(v_queued) = c_at_once then
+        insert into zmesh.deleted_functions (function_id, slug, deleted_at) values (old.id, old.slug, zmesh.now())
+            on conflict do nothing;
+    end if;
     return old;
 end $$;
-comment on function zmesh.cancel_jobs_of_function() is 'Cancels what is queued or running when a function is deleted.';
+comment on function zmesh.cancel_jobs_of_function() is
+    'Cancels what runs, and the first of what is queued, when a function is deleted; zmesh.cancel_orphans() does the rest.';
 
 create or replace trigger functions_cancel_jobs before delete on zmesh.functions
     for each row execute function zmesh.cancel_jobs_of_function();

@@ -247,6 +247,29 @@ end $$;
 comment on function zmesh.may_run_again(uuid, text, smallint, boolean, integer) is
     'Whether zmesh.retry() gives an ended invocation one attempt more: it failed, its function is there, and so is its version.';
 
+create or replace function zmesh.cancel_orphans() returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set jit = off set enable_bitmapscan = off as $$
+declare
+    v_function zmesh.deleted_functions;
+    v_count    integer;
+begin
+    select * into v_function from zmesh.deleted_functions order by deleted_at limit 1 for update skip locked;
+    if not found then
+        return 0;
+    end if;
+    v_count := zmesh.cancel(array(select q.id from zmesh.queue q
+                                   where q.function_id = v_function.function_id and q.status = 'queued'
+                                   order by q.id desc limit 5000),
+                            format('function "%s" was deleted', v_function.slug));
+    if v_count = 0 then
+        delete from zmesh.deleted_functions where function_id = v_function.function_id;
+    end if;
+    return v_count;
+end $$;
+comment on function zmesh.cancel_orphans() is
+    'Cancels some of what a deleted function has left in the queue; returns how many, and 0 when there is nothing left of it.';
+
 create or replace function zmesh.retry(p_ids uuid[]) returns setof uuid
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin

@@ -12,6 +12,30 @@ return p_role in ('zmesh_api', 'zmesh_listener')
 comment on function zmesh.must_not_wait(name, oid) is
     'Whether a role may not be kept waiting for a lock: the platform never, an administrator not in this schema.';
 
+-- Where hardly a place is left, each project that has sessions keeps its share of four fifths of all places. What it has
+-- beyond that goes: what idles first, and the longest in the same state before others.
+create or replace function zmesh.sessions_beyond_share() returns integer[]
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_usable integer := zmesh_roles.usable_connections();
+begin
+    if (select count(*) from pg_stat_get_activity(null) a where a.backend_type = 'client backend') <= v_usable * 0.9 then
+        return '{}';
+    end if;
+    return array(
+        with sessions as (
+            select a.pid, p.id as project_id, count(*) over (partition by p.id) as held, row_number() over (
+                       partition by p.id order by a.state not like 'idle%', a.state_change, a.pid) as turn
+              from pg_stat_get_activity(null) a
+              join zmesh.projects p on p.role_name = pg_get_userbyid(a.usesysid)
+        ), shares as (
+            select v_usable * 4 / 5 / greatest(1, count(distinct s.project_id)) as share from sessions s
+        )
+        select s.pid from sessions s, shares where s.turn <= s.held - shares.share);
+end $$;
+comment on function zmesh.sessions_beyond_share() is
+    'Sessions of projects that have more than their share while nine tenths of the server''s connections are taken.';
+
 create or replace function zmesh.harmful_sessions() returns table (pid integer, role_name name, why text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
@@ -26,6 +50,8 @@ begin
             select a.pid, pg_get_userbyid(a.usesysid) as role_name, a.state, a.xact_start, a.query_start,
                    a.state_change, a.wait_event
               from pg_stat_get_activity(null) a where a.usesysid is not null
+        ), projects as materialized (
+            select p.role_name from zmesh.projects p
         ), locks as materialized (
             select l.pid, l.relation, l.granted, l.fastpath, l.waitstart from pg_lock_status() l
         ), blockers as materialized (
@@ -44,9 +70,14 @@ begin
                     then 'ran one statement for 16 minutes'
                 when s.xact_start < v_now - interval '1 hour' then 'kept one transaction for an hour'
                 when pg_notification_queue_usage() > 0.1
-                     and (s.wait_event = 'ClientWrite' or s.xact_start < v_now - interval '10 seconds')
-                    then 'kept notifications from being forgotten' end as why
-              from sessions s join zmesh.projects p on p.role_name = s.role_name
+                     and (s.wait_event = 'ClientWrite' or s.xact_start < v_now - interval '10 seconds'
+                          -- A procedure that commits has a new transaction each time, and reads none of them.
+                          or s.state = 'active' and s.query_start < v_now - interval '10 seconds')
+                    then 'kept notifications from being forgotten'
+                when s.pid = any (zmesh.sessions_beyond_share())
+                    then 'was one of more than the project''s share while the server has hardly any connections left'
+                end as why
+              from sessions s join projects p on p.role_name = s.role_name
         )
         select j.pid, j.role_name, j.why from judged j where j.why is not null;
 end $$;

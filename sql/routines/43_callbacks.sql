@@ -29,7 +29,8 @@ declare
 begin
     update zmesh.callbacks c
        set status = 'failed', next_attempt_at = null, last_error = coalesce(c.last_error, 'nothing is known of its tries')
-     where c.status = 'pending' and c.next_attempt_at <= v_now and c.attempts >= c_most;
+     where c.status = 'pending' and c.next_attempt_at <= v_now
+       and (c.attempts >= c_most or not exists (select from zmesh.projects p where p.id = c.project_id));
     return query
         with due as materialized (
             select c.invocation_id from zmesh.callbacks c

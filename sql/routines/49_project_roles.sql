@@ -1,14 +1,48 @@
--- Login roles and schemas of projects. These two functions belong to zmesh_provisioner, the only role of ours that
+-- Login roles and schemas of projects. These functions belong to zmesh_provisioner, the only role of ours that
 -- may create roles, and which owns nothing else: so nothing that can be done to the platform's data creates roles.
 set local role zmesh_provisioner;
+drop function if exists zmesh_roles.drop_project_role(name, name);
+
+create or replace function zmesh_roles.check_role(p_role name) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if p_role !~ '^zmesh_p_[a-z0-9_]+$' then
+        raise exception using errcode = 'ZM422', message = format('%I is not the role of a project', p_role);
+    end if;
+end $$;
+comment on function zmesh_roles.check_role(name) is 'Refuses a role that is not named as those of projects are.';
+
+create or replace function zmesh_roles.check_schema(p_schema name) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if p_schema !~ '^app_[a-z0-9_]+$' then
+        raise exception using errcode = 'ZM422', message = format('%I is not the schema of a project', p_schema);
+    end if;
+end $$;
+comment on function zmesh_roles.check_schema(name) is 'Refuses a schema that is not named as those of projects are.';
+
+create or replace function zmesh_roles.usable_connections() returns integer
+language sql stable
+return current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+       - coalesce(current_setting('reserved_connections', true)::integer, 0);
+comment on function zmesh_roles.usable_connections() is
+    'How many sessions the server takes from roles that have no reserved ones.';
+
+create or replace function zmesh_roles.default_connection_limit() returns integer
+language sql stable
+return least(100, greatest(5, zmesh_roles.usable_connections() / 4));
+comment on function zmesh_roles.default_connection_limit() is
+    'How many sessions the role of one project may have unless it is said otherwise: a quarter of all, at most 100.';
 
 create or replace function zmesh_roles.create_project_role(p_role name, p_schema name, p_verifier text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if p_role !~ '^zmesh_p_[a-z0-9_]+$' or p_schema !~ '^app_[a-z0-9_]+$' or p_verifier !~ '^SCRAM-SHA-256\$' then
-        raise exception using errcode = 'ZM422', message = 'this is no role of a project';
+    perform zmesh_roles.check_role(p_role), zmesh_roles.check_schema(p_schema);
+    if p_verifier !~ '^SCRAM-SHA-256\$' then
+        raise exception using errcode = 'ZM422', message = 'the password is not a SCRAM verifier';
     end if;
-    execute format('create role %I login connection limit 100 password %L', p_role, p_verifier);
+    execute format('create role %I login connection limit %s password %L',
+                   p_role, zmesh_roles.default_connection_limit(), p_verifier);
     execute format('grant zmesh_project to %I', p_role);
     execute format('grant connect, temporary on database %I to %I', current_database(), p_role);
     execute format('create schema %I', p_schema);
@@ -20,21 +54,177 @@ end $$;
 comment on function zmesh_roles.create_project_role(name, name, text) is
     'Creates a project''s login role and schema; the password comes as a SCRAM verifier.';
 
-create or replace function zmesh_roles.drop_project_role(p_role name, p_schema name) returns void
+create or replace function zmesh_roles.limit_connections(p_role name, p_limit integer) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_limit integer := coalesce(p_limit, zmesh_roles.default_connection_limit());
+begin
+    perform zmesh_roles.check_role(p_role);
+    perform from pg_roles where rolname = p_role and rolconnlimit <> v_limit;
+    if found then
+        execute format('alter role %I connection limit %s', p_role, v_limit);
+    end if;
+    return found;
+end $$;
+comment on function zmesh_roles.limit_connections(name, integer) is
+    'Sets how many sessions a project''s role may have, null for the default; returns whether that is a change.';
+
+create or replace function zmesh_roles.close_project_role(p_role name) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if p_role !~ '^zmesh_p_[a-z0-9_]+$' or p_schema !~ '^app_[a-z0-9_]+$' then
-        raise exception using errcode = 'ZM422', message = 'this is no role of a project';
-    end if;
+    perform zmesh_roles.check_role(p_role);
     execute format('grant %I to %I', p_role, current_user);
-    execute format('alter role %I nologin', p_role);
+    -- Before as well: a session of the role may hold the row that this changes.
     perform pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename = p_role;
+    execute format('alter role %I nologin connection limit 0', p_role);
+    perform pg_terminate_backend(a.pid, 5000) from pg_stat_activity a where a.usename = p_role;
+end $$;
+comment on function zmesh_roles.close_project_role(name) is 'Lets nobody log in as a project''s role any more, and ends its sessions.';
+
+create or replace function zmesh_roles.drop_object(p_catalog oid, p_object oid) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    v_object record;
+begin
+    if p_catalog = 'pg_largeobject'::regclass then
+        perform lo_unlink(p_object);
+        return;
+    end if;
+    select i.type, i.identity into v_object from pg_identify_object(p_catalog, p_object, 0) i;
+    if v_object.identity is not null then   -- else an earlier one took it along
+        execute format('drop %s if exists %s cascade',
+                       case v_object.type when 'statistics object' then 'statistics' when 'composite type' then 'type'
+                                          else v_object.type end, v_object.identity);
+    end if;
+end $$;
+comment on function zmesh_roles.drop_object(oid, oid) is 'Drops one object, whatever it is, with what depends on it.';
+
+create or replace function zmesh_roles.drop_objects(p_role name, p_limit integer) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_object record;
+    v_count  integer := 0;
+begin
+    perform zmesh_roles.check_role(p_role);
+    execute format('grant %I to %I', p_role, current_user);
+    -- The last made first: what they depend on comes later, so that hardly anything cascades.
+    for v_object in
+        select d.classid, d.objid from pg_shdepend d
+         where d.refclassid = 'pg_authid'::regclass and d.refobjid = p_role::regrole and d.deptype = 'o'
+           and d.dbid = (select oid from pg_database where datname = current_database())
+           and d.classid <> 'pg_default_acl'::regclass
+         order by d.objid::bigint desc limit p_limit
+    loop
+        begin
+            perform zmesh_roles.drop_object(v_object.classid, v_object.objid);
+            v_count := v_count + 1;
+        exception   -- part of another object, or gone with one
+            when dependent_objects_still_exist or undefined_object or undefined_table or undefined_function then null;
+        end;
+    end loop;
+    perform zmesh_roles.leave_projects();
+    return v_count;
+end $$;
+comment on function zmesh_roles.drop_objects(name, integer) is
+    'Drops up to so many objects of a project''s role, as each takes a place in the server''s table of locks; returns how many.';
+
+-- Others may grant rights on what is theirs to this role. Only they, or who is a member of them, can revoke those.
+create or replace function zmesh_roles.join_grantors(p_role name) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    v_grantor name;
+begin
+    for v_grantor in
+        with granted as (
+            select classid, objid, dbid from pg_shdepend
+             where refclassid = 'pg_authid'::regclass and refobjid = p_role::regrole and deptype in ('a', 'r')
+        ), owners as (
+            select o.refobjid as owner from granted g
+              join pg_shdepend o on (o.classid, o.objid, o.dbid, o.deptype) = (g.classid, g.objid, g.dbid, 'o')
+             union
+            select c.relowner from granted g   -- a policy is its table's, and has no owner of its own
+              join pg_policy p on g.classid = 'pg_policy'::regclass and p.oid = g.objid
+              join pg_class c on c.oid = p.polrelid
+        )
+        select r.rolname from owners join pg_roles r on r.oid = owners.owner where r.rolname ~ '^zmesh_p_[a-z0-9_]+$'
+    loop
+        execute format('grant %I to %I', v_grantor, current_user);
+    end loop;
+end $$;
+comment on function zmesh_roles.join_grantors(name) is 'Makes the caller a member of the projects'' roles that granted something to this one.';
+
+create or replace function zmesh_roles.leave_projects() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    v_role name;
+begin
+    for v_role in
+        select distinct r.rolname from pg_auth_members m join pg_roles r on r.oid = m.roleid
+         where m.member = current_user::regrole and m.grantor = current_user::regrole and r.rolname ~ '^zmesh_p_[a-z0-9_]+$'
+    loop
+        execute format('revoke %I from %I', v_role, current_user);
+    end loop;
+end $$;
+comment on function zmesh_roles.leave_projects() is 'Ends the memberships that the caller gave itself.';
+
+create or replace function zmesh_roles.drop_project_role(p_role name, p_schema name) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_detail text;
+begin
+    perform zmesh_roles.check_role(p_role), zmesh_roles.check_schema(p_schema);
+    perform zmesh_roles.close_project_role(p_role);
+    while zmesh_roles.drop_objects(p_role, 1000) > 0 loop
+    end loop;
+    execute format('grant %I to %I', p_role, current_user);
     execute format('drop schema if exists %I cascade', p_schema);
-    execute format('drop owned by %I cascade', p_role);
-    execute format('drop role %I', p_role);
+    perform zmesh_roles.join_grantors(p_role);
+    begin
+        execute format('drop owned by %I cascade', p_role);
+        execute format('drop role %I', p_role);
+    exception when dependent_objects_still_exist or insufficient_privilege then
+        get stacked diagnostics v_detail = pg_exception_detail;
+        v_detail := concat_ws('; ', sqlerrm, nullif(v_detail, ''));
+        execute format('revoke zmesh_project from %I', p_role);
+        execute format('alter role %I password null', p_role);
+    end;
+    perform zmesh_roles.leave_projects();
+    return v_detail;
 end $$;
 comment on function zmesh_roles.drop_project_role(name, name) is
-    'Drops a project''s schema with everything in it, ends its connections, and drops its role.';
+    'Drops a project''s schema, objects and role. Null, or why the role has to stay: then it has no rights here and nobody can log in.';
+
+-- Needs no right to signal: PostgreSQL itself cancels a worker that a lock is waited for, after deadlock_timeout.
+create or replace function zmesh_roles.stop_autovacuum(p_role name, p_table oid) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_table   regclass;
+    v_stopped integer := 0;
+begin
+    perform zmesh_roles.check_role(p_role);
+    perform set_config('lock_timeout', format('%sms', (
+        extract(epoch from current_setting('deadlock_timeout')::interval) * 1000)::integer + 1000), true);
+    execute format('grant %I to %I', p_role, current_user);
+    for v_table in
+        select c.oid from pg_class c
+         where c.relowner = p_role::regrole and c.relkind in ('r', 'm') and c.relpersistence <> 't'
+           and not coalesce(c.reloptions, '{}') && array['autovacuum_enabled=off', 'autovacuum_enabled=false']
+           and (c.oid = p_table or exists (select from pg_index i where i.indrelid = c.oid and (i.indexprs is not null or i.indpred is not null))
+                or exists (select from pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null))
+         order by c.oid <> p_table limit 200
+    loop
+        begin
+            execute format('alter table %s set (autovacuum_enabled = off)', v_table);
+            v_stopped := v_stopped + 1;
+        exception when lock_not_available or undefined_table or deadlock_detected then
+            exit when v_table = p_table;   -- the worker holds on: it has been cancelled, and is asked again next time
+        end;
+    end loop;
+    perform zmesh_roles.leave_projects();
+    return v_stopped;
+end $$;
+comment on function zmesh_roles.stop_autovacuum(name, oid) is
+    'Turns autovacuum off for a table of a project, and for its other tables whose ANALYZE runs expressions; returns for how many.';
 
 revoke all on all functions in schema zmesh_roles from public;
 grant usage on schema zmesh_roles to zmesh_owner;

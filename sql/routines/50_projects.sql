@@ -32,19 +32,91 @@ begin
 end $$;
 comment on function zmesh.rename_project(uuid, text) is 'Gives a project another name; slug, role and schema stay.';
 
+create or replace function zmesh.limit_owned_projects() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_limit integer := (select max_projects_per_owner from zmesh.settings);
+begin
+    perform from zmesh.users where id = new.user_id for no key update;   -- one project more at a time
+    if (select count(*) from zmesh.memberships where user_id = new.user_id and role = 'owner') > v_limit then
+        raise exception using errcode = 'ZM409', constraint = 'memberships_owned_projects_are_limited',
+            message = format('a user may own at most %s projects', v_limit),
+            hint = 'Delete one, or ask the operator to raise the limit: zmesh admin limit-owners';
+    end if;
+    return null;
+end $$;
+comment on function zmesh.limit_owned_projects() is 'Refuses another owned project to a user who owns as many as the settings allow.';
+
+create or replace trigger memberships_limit_owned_projects after insert or update of role on zmesh.memberships
+    for each row when (new.role = 'owner') execute function zmesh.limit_owned_projects();
+
+create or replace function zmesh.limit_connections(p_project_id uuid, p_limit integer) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_role name;
+begin
+    update zmesh.projects set max_connections = p_limit where id = p_project_id returning role_name into v_role;
+    perform zmesh_roles.limit_connections(v_role, p_limit);
+end $$;
+comment on function zmesh.limit_connections(uuid, integer) is
+    'Sets how many database sessions a project may have; null: as many as follow from the server''s max_connections.';
+
+create or replace function zmesh.renew_connection_limits() returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_default integer := zmesh_roles.default_connection_limit();
+    v_project record;
+    v_count   integer := 0;
+begin
+    for v_project in
+        select p.role_name, p.max_connections from zmesh.projects p
+          join pg_roles r on r.rolname = p.role_name
+         where r.rolcanlogin and r.rolconnlimit <> coalesce(p.max_connections, v_default) limit 100
+    loop
+        perform zmesh_roles.limit_connections(v_project.role_name, v_project.max_connections);
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
+end $$;
+comment on function zmesh.renew_connection_limits() is
+    'Brings the limits of projects'' roles in line with max_connections, some at a time; returns how many it changed.';
+
+create or replace function zmesh.close_project(p_project_id uuid) returns void
+language sql security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select zmesh_roles.close_project_role(role_name) from zmesh.projects where id = p_project_id;
+end;
+comment on function zmesh.close_project(uuid) is
+    'First step of a deletion: lets nobody log in as the project''s role any more, and ends its sessions.';
+
+create or replace function zmesh.drop_objects(p_project_id uuid, p_limit integer) returns integer
+language sql security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select coalesce(sum(zmesh_roles.drop_objects(role_name, p_limit)), 0)::integer from zmesh.projects where id = p_project_id;
+end;
+comment on function zmesh.drop_objects(uuid, integer) is
+    'Step of a deletion: drops some of the objects of the project''s role; returns how many.';
+
 create or replace function zmesh.delete_project(p_project_id uuid) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_project zmesh.projects;
+    v_reason  text;
 begin
     select * into v_project from zmesh.projects where id = p_project_id for update;
     if not found then
         return false;
     end if;
     delete from zmesh.functions where project_id = p_project_id;   -- cancels what is queued or runs
-    perform zmesh_roles.drop_project_role(v_project.role_name, v_project.schema_name);
+    v_reason := zmesh_roles.drop_project_role(v_project.role_name, v_project.schema_name);
+    if v_reason is not null then
+        insert into zmesh.leftover_roles (role_name, reason, created_at) values (v_project.role_name, v_reason, zmesh.now());
+        raise warning 'the role % of the deleted project % stays, without any rights: %',
+                      v_project.role_name, v_project.slug, v_reason
+              using hint = 'zmesh doctor says how to drop it.';
+    end if;
     delete from zmesh.projects where id = p_project_id;
     return true;
 end $$;
 comment on function zmesh.delete_project(uuid) is
-    'Deletes a project with its functions, keys, secrets, members, schema and role; ended invocations go with their time.';
+    'Deletes a project with its functions, keys, secrets, members, schema and role; records of what happened go with their time.';

@@ -89,6 +89,70 @@ begin
 end $$;
 comment on function zmesh.delete_rest() is 'Deletes what is as old as dropped history and has no partitions, some at a time.';
 
+-- A partition comes and goes under a lock that every reader of history is in the way of, and there may always be one.
+create or replace function zmesh.end_readers(p_tables regclass[]) returns integer
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select count(pg_terminate_backend(a.pid))::integer
+      from pg_stat_get_activity(null) a
+      join zmesh.projects p on p.role_name = pg_get_userbyid(a.usesysid)
+     where a.pid in (select l.pid from pg_lock_status() l
+                      where l.granted and l.relation = any (p_tables::oid[])
+                        and l.database = (select oid from pg_database where datname = current_database()));
+end;
+comment on function zmesh.end_readers(regclass[]) is 'Ends the sessions of projects that have a lock on one of these tables; returns how many.';
+
+create or replace function zmesh.overdue_tables() returns regclass[]
+language plpgsql stable as $$
+declare
+    c_patience constant interval := interval '15 minutes';   -- longer than any run
+    v_dropped  timestamptz := zmesh.now() - make_interval(days => (select retention_days from zmesh.settings)) - c_patience;
+begin
+    if exists (select from zmesh.periods where ends_at <= v_dropped) then
+        return array(select c.oid::regclass from pg_class c
+                      where c.relnamespace = 'zmesh'::regnamespace
+                        and c.relname in ('history', 'logs', 'history_rest', 'logs_rest'))
+            || array(select to_regclass('zmesh.' || zmesh.period_name(t, p.starts_at))
+                       from zmesh.periods p, unnest('{history,logs}'::text[]) t where p.ends_at <= v_dropped);
+    end if;
+    if not exists (select from zmesh.periods where ends_at > zmesh.now() + c_patience) then
+        return '{zmesh.history,zmesh.history_rest,zmesh.logs,zmesh.logs_rest}';
+    end if;
+    return '{}';
+end $$;
+comment on function zmesh.overdue_tables() is
+    'What has to be locked to drop a partition that should be gone for a quarter of an hour, or to make one that is needed by then.';
+
+create or replace function zmesh.keep_periods() returns void
+language plpgsql as $$
+declare
+    v_overdue regclass[] := zmesh.overdue_tables();
+    v_ended   integer;
+    v_made    boolean := false;
+    v_dropped boolean := false;
+begin
+    -- The lock is waited for in a queue, so whoever reads after an end waits behind it; one may slip in between.
+    for v_try in 1..5 loop
+        if cardinality(v_overdue) > 0 then
+            v_ended := zmesh.end_readers(v_overdue);
+            raise log 'zmesh: ended % sessions of projects that held up retention', v_ended;
+        end if;
+        begin
+            perform zmesh.make_periods();
+            v_made := true;
+        exception when lock_not_available then null;
+        end;
+        begin
+            perform zmesh.drop_periods();
+            v_dropped := true;
+        exception when lock_not_available then null;
+        end;
+        exit when v_made and v_dropped or cardinality(v_overdue) = 0;
+    end loop;
+end $$;
+comment on function zmesh.keep_periods() is
+    'Makes and drops partitions where nobody is in the way; ends the sessions of projects that have been for too long.';
+
 create or replace function zmesh.maintain() returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
 begin
@@ -99,16 +163,15 @@ begin
     if not found then
         return false;
     end if;
-    begin
-        perform zmesh.make_periods();
-    exception when lock_not_available then null;
+    begin   -- no step undoes another
+        perform zmesh.delete_rest(), zmesh.forget_streams();
+    exception when lock_not_available or deadlock_detected then null;
     end;
     begin
-        perform zmesh.drop_periods();
-    exception when lock_not_available then null;
+        perform zmesh.renew_connection_limits();
+    exception when lock_not_available or deadlock_detected or internal_error then null;   -- the role is being altered
     end;
-    perform zmesh.delete_rest();
-    perform zmesh.forget_streams();
+    perform zmesh.keep_periods();   -- last, as its locks are in the way of many
     return true;
 end $$;
 comment on function zmesh.maintain() is

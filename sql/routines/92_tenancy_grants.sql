@@ -1,7 +1,8 @@
 -- Who may do what with people, keys and projects. The API changes them through functions only.
 
 grant execute on function
-      zmesh.create_project(text, name, name, text, bytea, uuid), zmesh.rename_project(uuid, text), zmesh.delete_project(uuid),
+      zmesh.create_project(text, name, name, text, bytea, uuid), zmesh.rename_project(uuid, text), zmesh.close_project(uuid),
+      zmesh.drop_objects(uuid, integer), zmesh.delete_project(uuid),
       zmesh.change_member(uuid, uuid, text), zmesh.remove_member(uuid, uuid),
       zmesh.invite(uuid, text, text, bytea, uuid), zmesh.accept_invitation(bytea, uuid, text), zmesh.withdraw_invitation(uuid, uuid),
       zmesh.start_session(uuid, text, bytea), zmesh.refresh_session(bytea, bytea), zmesh.end_session(bytea),

@@ -190,7 +190,9 @@ def test_neither_enqueueing_nor_maintenance_waits_for_the_other(database: Databa
     database.function(project)
     database.stop_clock("2030-03-01 12:00Z")
     database.rows("select zmesh.maintain()")
-    database.stop_clock("2030-06-01 12:00Z")
+    database.stop_clock("2030-04-02 12:00Z")
+    database.rows("select zmesh.maintain()")
+    database.stop_clock("2030-04-03 00:05Z")  # due, and not overdue
     with psycopg.connect(project.url) as reading, psycopg.connect(project.url) as inserting:
         reading.execute("select count(*) from zmesh.invocations")  # holds a lock on every partition
         inserting.execute("insert into zmesh.invocations (function) values ('greet')")
@@ -199,9 +201,48 @@ def test_neither_enqueueing_nor_maintenance_waits_for_the_other(database: Databa
             maintaining.execute("select zmesh.maintain()")
             assert maintaining.execute("select 1 from pg_class where relname = 'history_20300301'").fetchall()
             reading.commit()
-            database.stop_clock("2030-06-01 12:02Z")
+            database.stop_clock("2030-04-03 00:07Z")
             maintaining.execute("select zmesh.maintain()")
             assert not maintaining.execute("select 1 from pg_class where relname = 'history_20300301'").fetchall()
+
+
+def test_sessions_of_projects_that_hold_up_an_overdue_drop_are_ended(database: Database) -> None:
+    project = database.project()
+    database.stop_clock("2030-03-01 12:00Z")
+    database.rows("select zmesh.maintain()")
+    database.stop_clock("2030-06-01 12:00Z")
+    with psycopg.connect(project.url) as first, psycopg.connect(project.url) as second:
+        for reading in (first, second):  # as by transactions that overlap: one of them is always there
+            reading.execute("select count(*) from zmesh.invocations")
+        with psycopg.connect(project.url) as elsewhere, psycopg.connect(database.api_url) as platform:
+            elsewhere.execute("select 1")
+            platform.execute("select 1")
+            database.rows("select zmesh.maintain()", url=database.listener_url)
+            assert not database.rows("select 1 from pg_class where relname = 'history_20300301'")
+            elsewhere.execute("select 1")  # was in nobody's way
+            platform.execute("select 1")
+        for reading in (first, second):
+            with pytest.raises(psycopg.OperationalError):
+                reading.execute("select 1")
+
+
+def test_sessions_of_projects_that_hold_up_a_partition_that_is_needed_now_are_ended(database: Database) -> None:
+    project = database.project()
+    database.stop_clock("2030-06-01 12:00Z")
+    with psycopg.connect(project.url) as reading:
+        reading.execute("select count(*) from zmesh.invocations")
+        database.rows("select zmesh.maintain()", url=database.listener_url)
+        assert database.rows("select 1 from pg_class where relname = 'history_20300601'")
+        with pytest.raises(psycopg.OperationalError):
+            reading.execute("select 1")
+
+
+def test_a_step_of_maintenance_that_is_held_up_undoes_no_other(database: Database) -> None:
+    database.stop_clock("2030-03-01 12:00Z")
+    with psycopg.connect(database.admin_url) as holding:
+        holding.execute("lock table zmesh.schedule_runs")
+        assert database.value("select zmesh.maintain()")
+    assert database.rows("select 1 from pg_class where relname = 'history_20300301'")
 
 
 def test_an_invocation_that_waited_longer_than_history_is_kept_still_ends(database: Database) -> None:

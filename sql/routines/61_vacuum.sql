@@ -1,0 +1,115 @@
+-- Autovacuum serves all projects with few workers, and ANALYZE runs the owner's code: expressions of indexes and
+-- statistics. A worker kept there serves nobody else and holds back the removal of dead rows everywhere.
+
+create or replace function zmesh.neglected_tables()
+returns table (table_name text, dead_rows bigint, last_vacuum timestamptz)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    return query
+        select c.relname::text, pg_stat_get_dead_tuples(c.oid),
+               greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid))
+          from pg_class c
+         where c.relnamespace = 'zmesh'::regnamespace and c.relkind = 'r'
+           and (pg_stat_get_dead_tuples(c.oid) > 100000 + greatest(c.reltuples, 0)
+                or age(c.relfrozenxid) > 1.25 * current_setting('autovacuum_freeze_max_age')::bigint)
+         order by 2 desc, 1;
+end $$;
+comment on function zmesh.neglected_tables() is
+    'Tables of the platform that autovacuum has fallen behind with: more dead rows than living ones, and 100,000 on top.';
+
+-- Only ANALYZE: VACUUM runs no code of the owner, and may rightly take hours.
+create or replace function zmesh.slow_workers(p_patience interval)
+returns table (pid integer, table_id oid, table_name text, role_name name)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_busy integer := (select count(*) from pg_stat_get_activity(null) a where a.backend_type = 'autovacuum worker');
+begin
+    if v_busy >= current_setting('autovacuum_max_workers')::integer or exists (select from zmesh.neglected_tables()) then
+        p_patience := p_patience / 6;
+    end if;
+    return query
+        select a.pid, c.oid, format('%I.%I', n.nspname, c.relname), p.role_name
+          from pg_stat_get_activity(null) a
+          join pg_stat_progress_analyze w on w.pid = a.pid
+          join pg_class c on c.oid = w.relid
+          join pg_namespace n on n.oid = c.relnamespace
+          join zmesh.projects p on p.role_name = pg_get_userbyid(c.relowner)
+         where a.backend_type = 'autovacuum worker' and w.datname = current_database()
+           and a.xact_start < clock_timestamp() - p_patience;
+end $$;
+comment on function zmesh.slow_workers(interval) is
+    'Autovacuum workers that have analyzed a project''s table for that long, or a sixth of it where workers are short.';
+
+create or replace function zmesh.end_worker(p_pid integer) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return pg_terminate_backend(p_pid);
+exception when insufficient_privilege then
+    -- Before PostgreSQL 18 only a superuser may signal a worker: see sql/migrate.py.
+    if to_regprocedure('zmesh_roles.end_autovacuum_worker(integer)') is null then
+        return false;
+    end if;
+    return zmesh_roles.end_autovacuum_worker(p_pid);
+end $$;
+comment on function zmesh.end_worker(integer) is 'Ends an autovacuum worker; returns whether it could.';
+
+create or replace function zmesh.end_slow_workers(p_patience interval) returns setof text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_worker record;
+    v_ended  boolean;
+begin
+    for v_worker in select * from zmesh.slow_workers(p_patience) loop
+        v_ended := zmesh.end_worker(v_worker.pid);
+        if zmesh_roles.stop_autovacuum(v_worker.role_name, v_worker.table_id) > 0 or v_ended then
+            return next format('%s (%s): ANALYZE took too long; autovacuum is off for it and for other tables of this '
+                               'project with index expressions', v_worker.table_name, v_worker.role_name);
+        else
+            return next format('%s (%s): ANALYZE takes too long, and its worker cannot be ended: let a superuser run zmesh migrate',
+                               v_worker.table_name, v_worker.role_name);
+        end if;
+    end loop;
+end $$;
+comment on function zmesh.end_slow_workers(interval) is
+    'Ends autovacuum workers that are kept in a project''s table, and turns autovacuum off there; returns in which.';
+
+-- VACUUM waits for every session that has a cursor on a page it cleans up, for as long as it is open.
+create or replace function zmesh.vacuum_blockers() returns table (pid integer, role_name name)
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select distinct s.pid, p.role_name
+      from pg_stat_get_activity(null) w
+      join pg_lock_status() vacuumed on vacuumed.pid = w.pid and vacuumed.mode = 'ShareUpdateExclusiveLock'
+      join pg_lock_status() held on held.relation = vacuumed.relation and held.database = vacuumed.database
+      join pg_stat_get_activity(null) s on s.pid = held.pid
+      join zmesh.projects p on p.role_name = pg_get_userbyid(s.usesysid)
+     where w.wait_event = 'BufferPin'
+       and s.xact_start < clock_timestamp() - case when exists (select from zmesh.neglected_tables()) then interval '1 second'
+                                                   else interval '10 seconds' end;
+end;
+comment on function zmesh.vacuum_blockers() is 'Sessions of projects that may hold the page that a VACUUM waits for now.';
+
+create or replace function zmesh.end_vacuum_blockers() returns setof text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_pids    integer[] := array(select pid from zmesh.vacuum_blockers());
+    v_blocker record;
+begin
+    -- Most such waits are over in a moment: who is still there after several looks holds on to the page.
+    for v_look in 1..4 loop
+        if cardinality(v_pids) = 0 then
+            return;
+        end if;
+        perform pg_sleep(0.1);
+        perform pg_stat_clear_snapshot();
+        v_pids := array(select pid from zmesh.vacuum_blockers() where pid = any (v_pids));
+    end loop;
+    for v_blocker in select * from zmesh.vacuum_blockers() where pid = any (v_pids) loop
+        perform pg_terminate_backend(v_blocker.pid);
+        return next format('%s, process %s, held a page that VACUUM waited for', v_blocker.role_name, v_blocker.pid);
+    end loop;
+end $$;
+comment on function zmesh.end_vacuum_blockers() is
+    'Ends sessions of projects whose cursors keep VACUUM waiting; returns whose.';
