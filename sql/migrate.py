@@ -169,7 +169,8 @@ begin atomic
      where a.backend_type = 'autovacuum worker' and pg_get_userbyid(c.relowner) ~ '^zmesh_p_[a-z0-9_]+$';
 end;
 comment on function zmesh_roles.end_autovacuum_worker(integer) is
-    'Ends an autovacuum worker that analyzes a table of a project, and nothing else; a superuser''s, who alone may do so before PostgreSQL 18.';
+    'Ends an autovacuum worker that analyzes a table of a project, and nothing else. It is a superuser''s: '
+    'before PostgreSQL 18 nobody else may do so.';
 revoke all on function zmesh_roles.end_autovacuum_worker(integer) from public;
 grant execute on function zmesh_roles.end_autovacuum_worker(integer) to zmesh_owner;
 """
@@ -184,7 +185,9 @@ def _install_worker_terminator(connection: psycopg.Connection) -> None:
         "  from pg_roles where rolname = current_user"
     ).fetchone()
     if row == (False, False):
-        log.warning("autovacuum workers that a project keeps busy can only be cancelled: let a superuser run the migration")
+        log.warning(
+            "autovacuum workers that a project keeps busy can only be cancelled: let a superuser run the migration"
+        )
     elif row is not None and row[0]:
         connection.execute(_END_WORKER.encode())
 

@@ -208,7 +208,9 @@ def test_callbacks_of_a_deleted_project_are_not_sent(database: Database) -> None
     assert database.value("select status from zmesh.callbacks") == "failed"
 
 
-def test_other_databases_are_closed_to_projects_and_stay_open_to_whom_they_were(server: str, database: Database) -> None:
+def test_other_databases_are_closed_to_projects_and_stay_open_to_whom_they_were(
+    server: str, database: Database
+) -> None:
     from sql.migrate import migrate
 
     reader = f"zmesh_test_reader_{secrets.token_hex(4)}"
