@@ -104,6 +104,7 @@ _NAMES_TAKEN = {
 # Refusals with a code of their own.
 _CODES = {
     "memberships_one_is_an_owner": "last_owner",
+    "memberships_owned_projects_are_limited": "project_limit",
     "memberships_are_unique": "already_a_member",
     "api_key_functions_exist": "function_not_found",
     "function_versions_retired_ones_do_not_run": "version_retired",

@@ -65,18 +65,38 @@ def reset_password(email: str) -> None:
 @click.option("--requests-per-second", type=click.IntRange(min=0), help="Of its public routes; 0: any number.")
 @click.option("--max-queued", type=click.IntRange(min=1), help="Invocations that may wait for a listener.")
 @click.option("--max-running", type=click.IntRange(min=1), help="Invocations that may run at a time.")
-def limit_project(slug: str, requests_per_second: int | None, max_queued: int | None, max_running: int | None) -> None:
+@click.option("--max-connections", type=click.IntRange(min=0), help="Database sessions; 0: a quarter of the server's.")
+def limit_project(
+    slug: str,
+    requests_per_second: int | None,
+    max_queued: int | None,
+    max_running: int | None,
+    max_connections: int | None,
+) -> None:
     """Set how much a project may ask for. What is not named stays; it counts within a second."""
     from sql import accounts
 
     with _database() as connection:
         limits = accounts.limit_project(connection, slug, requests_per_second, max_queued, max_running)
+        if max_connections is not None:
+            accounts.limit_connections(connection, slug, max_connections)
         if limits is None:
             raise CliError(f"There is no project {slug}.", code="project_not_found", hint="It goes by its slug.")
     progress(
         f"{slug}: {limits.requests_per_second or 'any number of'} requests a second, {limits.max_queued} queued and"
         f" {limits.max_running} running invocations."
     )
+
+
+@admin.command("limit-owners")
+@click.argument("projects", type=click.IntRange(min=0))
+def limit_owners(projects: int) -> None:
+    """Set how many projects one user may own. Those who own more keep them."""
+    from sql import accounts
+
+    with _database() as connection:
+        accounts.limit_owners(connection, projects)
+    progress(f"A user may own {projects} projects.")
 
 
 @admin.command("limit-key")

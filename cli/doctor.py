@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import rich_click as click
 
@@ -22,6 +22,9 @@ from cli.config import DEFAULT_URL
 from cli.errors import CommandFailed
 from cli.output import print_json, style
 from cli.postgres import EmbeddedPostgres, PostgresError
+
+if TYPE_CHECKING:
+    import psycopg
 
 GIB = 1024**3
 LEAST_FREE_BYTES = GIB
@@ -87,7 +90,7 @@ def _postgres() -> Finding:
 
         try:
             with psycopg.connect(url, connect_timeout=5) as connection:
-                return Finding("PostgreSQL", "ok", f"{connection.info.server_version // 10000}, of DATABASE_URL")
+                return _server(connection)
         except psycopg.Error as error:
             return Finding("PostgreSQL", "failed", str(error).strip(), "Check DATABASE_URL, and that its server runs.")
     with tempfile.TemporaryDirectory(prefix="zmesh-doctor-") as folder:
@@ -99,6 +102,26 @@ def _postgres() -> Finding:
         finally:
             postgres.stop()
     return Finding("PostgreSQL", "ok", "the embedded one runs")
+
+
+def _server(connection: psycopg.Connection) -> Finding:
+    import psycopg
+
+    detail = f"{connection.info.server_version // 10000}, of DATABASE_URL"
+    try:
+        warnings = connection.execute("select problem, fix from zmesh.warnings()").fetchall()
+    except (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction):
+        return Finding("PostgreSQL", "ok", f"{detail}, not migrated by this version yet")
+    except psycopg.errors.InsufficientPrivilege:
+        return Finding("PostgreSQL", "ok", f"{detail}; see more as the administrator or as zmesh_listener")
+    if not warnings:
+        return Finding("PostgreSQL", "ok", detail)
+    return Finding(
+        "PostgreSQL",
+        "warning",
+        "; ".join([detail, *(row[0] for row in warnings)]),
+        " ".join(row[1] for row in warnings),
+    )
 
 
 def _isolation() -> Finding:

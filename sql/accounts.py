@@ -177,6 +177,18 @@ def limit_project(
         ).fetchone()
 
 
+def limit_connections(connection: psycopg.Connection, slug: str, count: int) -> None:
+    """Change how many sessions the role of a project may have; 0 is what follows from the server's max_connections."""
+    connection.execute(
+        "select zmesh.limit_connections(id, nullif(%s, 0)) from zmesh.projects where slug = %s", (count, slug)
+    )
+
+
+def limit_owners(connection: psycopg.Connection, count: int) -> None:
+    """Change how many projects one user may own."""
+    connection.execute("update zmesh.settings set max_projects_per_owner = %s", (count,))
+
+
 def limit_key(connection: psycopg.Connection, prefix: str, requests_per_second: int) -> bool:
     """Change the limit of the API key with this prefix, 0 is any number; False where there is none."""
     cursor = connection.execute(

@@ -84,6 +84,7 @@ def _prepare(connection: psycopg.Connection, passwords: dict[str, str]) -> None:
     for role in OWNERS:
         _become_member_of(connection, role)
     _let_platform_go_first(connection)
+    _grant_settings(connection)
     connection.execute("create schema if not exists zmesh authorization zmesh_owner")
     connection.execute("create schema if not exists zmesh_roles authorization zmesh_provisioner")
     _try_to_install_pg_cron(connection)
@@ -156,6 +157,15 @@ def _let_platform_go_first(connection: psycopg.Connection) -> None:
                 connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(role), sql.Identifier(member)))
         except psycopg.errors.InsufficientPrivilege:
             log.warning("%s is not granted to %s: let a superuser do it", role, member)
+
+
+def _grant_settings(connection: psycopg.Connection) -> None:
+    """Let the provisioner keep projects' messages out of the server's log, where we may."""
+    try:
+        with connection.transaction():
+            connection.execute("grant set on parameter log_min_messages, log_min_error_statement to zmesh_provisioner")
+    except psycopg.errors.InsufficientPrivilege:
+        log.warning("projects can fill the server's log: let a superuser run the migration")
 
 
 _END_WORKER = """

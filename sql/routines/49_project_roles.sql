@@ -34,6 +34,26 @@ return least(100, greatest(5, zmesh_roles.usable_connections() / 4));
 comment on function zmesh_roles.default_connection_limit() is
     'How many sessions the role of one project may have unless it is said otherwise: a quarter of all, at most 100.';
 
+-- Every error and warning goes to the server's log, as much of them as a project likes. It cannot set these two back.
+create or replace function zmesh_roles.keep_out_of_log(p_role name) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    execute format('alter role %I set log_min_messages = fatal', p_role);
+    execute format('alter role %I set log_min_error_statement = panic', p_role);
+exception when insufficient_privilege then null;   -- a superuser has to grant it: see sql/migrate.py
+end $$;
+comment on function zmesh_roles.keep_out_of_log(name) is 'Keeps what a project''s sessions are told out of the server''s log.';
+
+-- Whoever may become zmesh_project can own objects as that role, which nobody would count, limit or drop. Before
+-- PostgreSQL 16 every member of a role may become it.
+create or replace function zmesh_roles.join_projects(p_role name) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    execute format('grant zmesh_project to %I', p_role)
+            || case when current_setting('server_version_num')::integer >= 160000 then ' with inherit true, set false' else '' end;
+end $$;
+comment on function zmesh_roles.join_projects(name) is 'Gives a role the rights that all projects have.';
+
 create or replace function zmesh_roles.create_project_role(p_role name, p_schema name, p_verifier text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -43,7 +63,7 @@ begin
     end if;
     execute format('create role %I login connection limit %s password %L',
                    p_role, zmesh_roles.default_connection_limit(), p_verifier);
-    execute format('grant zmesh_project to %I', p_role);
+    perform zmesh_roles.join_projects(p_role), zmesh_roles.keep_out_of_log(p_role);
     execute format('grant connect, temporary on database %I to %I', current_database(), p_role);
     execute format('create schema %I', p_schema);
     execute format('grant usage, create on schema %I to %I', p_schema, p_role);
@@ -201,10 +221,12 @@ declare
     v_table   regclass;
     v_stopped integer := 0;
 begin
-    perform zmesh_roles.check_role(p_role);
+    if p_role <> 'zmesh_project' then
+        perform zmesh_roles.check_role(p_role);
+        execute format('grant %I to %I', p_role, current_user);
+    end if;
     perform set_config('lock_timeout', format('%sms', (
         extract(epoch from current_setting('deadlock_timeout')::interval) * 1000)::integer + 1000), true);
-    execute format('grant %I to %I', p_role, current_user);
     for v_table in
         select c.oid from pg_class c
          where c.relowner = p_role::regrole and c.relkind in ('r', 'm') and c.relpersistence <> 't'
@@ -225,6 +247,31 @@ begin
 end $$;
 comment on function zmesh_roles.stop_autovacuum(name, oid) is
     'Turns autovacuum off for a table of a project, and for its other tables whose ANALYZE runs expressions; returns for how many.';
+
+-- They would outlive every project: see zmesh_roles.join_projects().
+create or replace function zmesh_roles.drop_strays(p_limit integer) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_stray oid;
+    v_count integer := 0;
+begin
+    for v_stray in select oid from pg_largeobject_metadata where lomowner = 'zmesh_project'::regrole limit p_limit loop
+        perform lo_unlink(v_stray);
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
+end $$;
+comment on function zmesh_roles.drop_strays(integer) is
+    'Drops some of the large objects that belong to all projects together; returns how many.';
+
+do $$
+begin   -- what roles of before lack
+    perform zmesh_roles.join_projects(r.rolname), zmesh_roles.keep_out_of_log(r.rolname)
+       from pg_roles r
+      where r.rolname ~ '^zmesh_p_[a-z0-9_]+$'
+        and (has_database_privilege(r.oid, current_database(), 'connect') and pg_has_role(r.oid, 'zmesh_project', 'usage'));
+exception when insufficient_privilege then null;   -- roles that an administrator has made
+end $$;
 
 revoke all on all functions in schema zmesh_roles from public;
 grant usage on schema zmesh_roles to zmesh_owner;

@@ -171,6 +171,8 @@ begin
         perform zmesh.renew_connection_limits();
     exception when lock_not_available or deadlock_detected or internal_error then null;   -- the role is being altered
     end;
+    perform zmesh.end_owners_of_old_temporary_tables(current_setting('autovacuum_freeze_max_age')::bigint);
+    perform zmesh_roles.drop_strays(1000);
     perform zmesh.keep_periods();   -- last, as its locks are in the way of many
     return true;
 end $$;

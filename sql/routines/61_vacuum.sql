@@ -30,12 +30,13 @@ begin
         p_patience := p_patience / 6;
     end if;
     return query
-        select a.pid, c.oid, format('%I.%I', n.nspname, c.relname), p.role_name
+        select a.pid, c.oid, format('%I.%I', n.nspname, c.relname), r.rolname
           from pg_stat_get_activity(null) a
           join pg_stat_progress_analyze w on w.pid = a.pid
           join pg_class c on c.oid = w.relid
           join pg_namespace n on n.oid = c.relnamespace
-          join zmesh.projects p on p.role_name = pg_get_userbyid(c.relowner)
+          join pg_roles r on r.oid = c.relowner
+           and (r.rolname = 'zmesh_project' or r.rolname in (select p.role_name from zmesh.projects p))
          where a.backend_type = 'autovacuum worker' and w.datname = current_database()
            and a.xact_start < clock_timestamp() - p_patience;
 end $$;
@@ -113,3 +114,23 @@ begin
 end $$;
 comment on function zmesh.end_vacuum_blockers() is
     'Ends sessions of projects whose cursors keep VACUUM waiting; returns whose.';
+
+-- Autovacuum cannot freeze temporary tables. An old one keeps transaction ids from being used again, until PostgreSQL
+-- takes no more writes.
+create or replace function zmesh.end_owners_of_old_temporary_tables(p_age bigint) returns setof text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_session record;
+begin
+    for v_session in
+        select a.pid, p.role_name from pg_stat_get_activity(null) a
+          join zmesh.projects p on p.role_name = pg_get_userbyid(a.usesysid)
+         where p.role_name in (select pg_get_userbyid(c.relowner) from pg_class c
+                                where c.relpersistence = 't' and c.relkind in ('r', 't') and age(c.relfrozenxid) > p_age)
+    loop
+        perform pg_terminate_backend(v_session.pid);
+        return next format('%s, process %s: the project has a temporary table that is too old', v_session.role_name, v_session.pid);
+    end loop;
+end $$;
+comment on function zmesh.end_owners_of_old_temporary_tables(bigint) is
+    'Ends the sessions of projects whose temporary tables have seen that many transactions; returns whose.';

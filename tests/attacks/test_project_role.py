@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import psycopg
+import pytest
+
 from tests.databases import Database
 
 
@@ -45,3 +48,58 @@ def test_a_temporary_type_runs_no_code_as_the_platforms_owner(database: Database
 
             seen = {row["who"] for row in session.execute("select distinct who from pg_temp.seen").fetchall()}
             assert seen <= {attacker.role}, statement
+
+
+def test_what_a_project_raises_does_not_fill_the_servers_log(database: Database) -> None:
+    attacker = database.project("eve")
+    with database.connect(attacker.url) as session:
+        levels = "select current_setting('log_min_messages') as m, current_setting('log_min_error_statement') as s"
+        assert session.execute(levels).fetchone() == {"m": "fatal", "s": "panic"}
+        for statement in (
+            "set log_min_messages = debug5",
+            "alter role current_user reset log_min_messages",
+            "alter role current_user set log_min_error_statement = error",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(statement)
+        session.execute("alter role current_user reset all")
+    with database.connect(attacker.url) as session:
+        assert session.execute("show log_min_messages").fetchone() == {"log_min_messages": "fatal"}
+
+
+def test_objects_that_would_outlive_every_project_are_refused_or_dropped(database: Database) -> None:
+    attacker = database.project("eve")
+    modern = database.value("select current_setting('server_version_num')::integer >= 160000")
+    attempts = (
+        "set role zmesh_project; select lo_create(0); reset role",
+        "select lo_create(0); reassign owned by current_user to zmesh_project",
+    )
+    for attempt in attempts:
+        if modern:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                database.rows(attempt, url=attacker.url)
+        else:
+            database.rows(attempt, url=attacker.url)
+    database.rows("select zmesh.maintain()", url=database.listener_url)
+    assert database.value("select count(*) from pg_largeobject_metadata") == 0
+
+
+def test_a_temporary_table_holds_up_the_freezing_of_transactions_for_no_longer_than_it_may(database: Database) -> None:
+    attacker, neighbour = database.project("eve"), database.project("bob")
+    end = "select zmesh.end_owners_of_old_temporary_tables(%s)"
+    with database.connect(attacker.url) as session, database.connect(neighbour.url) as other:
+        session.execute("create temporary table old (id integer)")
+        database.rows("create table later (id integer)", url=neighbour.url)  # a transaction more
+        assert database.rows(end, 1_000_000) == []
+        assert len(database.rows(end, 0)) == 1
+        other.execute("select 1")
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("select 1")
+
+
+def test_an_operator_is_told_what_to_change_in_the_server(database: Database) -> None:
+    database.rows("insert into zmesh.leftover_roles values ('zmesh_p_gone', now(), 'objects elsewhere')")
+    database.rows("insert into zmesh.leftover_roles values (current_user, now(), 'objects elsewhere')")
+    problems = "select problem from zmesh.warnings() where problem like '%%objects elsewhere%%'"
+    [told] = database.rows(problems, url=database.listener_url)
+    assert told["problem"].startswith(f"the role {database.value('select current_user')} of a deleted project is left")

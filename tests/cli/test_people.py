@@ -112,6 +112,14 @@ def test_the_first_user_logs_in_and_brings_in_others(api: ApiProcess, database: 
     operator.types("admin", "limit-project", "web-shop", "--requests-per-second", "0", "--max-queued", "7")
     assert database.row(limits) == {"requests_per_second": None, "max_queued": 7, "max_running": 3}
 
+    operator.types("admin", "limit-project", "web-shop", "--max-connections", "4")
+    limit = (
+        "select r.rolconnlimit from zmesh.projects p join pg_roles r on r.rolname = p.role_name where slug = 'web-shop'"
+    )
+    assert database.value(limit) == 4
+    operator.types("admin", "limit-owners", "1")
+    assert "project_limit" in ada.types("projects", "create", "One more", status=1)
+
     operator.types("admin", "reset-password", "ada@example.org", stdin="another long password")
     assert "zmesh login" in ada.types("functions", "list", status=1)
     account = ("--url", api.url, "--email", "ada@example.org", "--password", "another long password")
