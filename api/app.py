@@ -111,7 +111,7 @@ class Parts:
             invoker=invoker,
             hooks=Hooks(database, invoker, sealer),
             sessions=Sessions(database, Logins(database), tokens),
-            project_roles=ProjectRoles(database, sealer, settings.database_url),
+            project_roles=ProjectRoles(database, sealer, settings.database_url, settings.database_address),
             sealer=sealer,
         )
 

@@ -11,7 +11,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from api.models.auth import Acceptance, Credentials, Logout, Refresh, Session
+from api.models.auth import Acceptance, Credentials, Logout, ProjectSwitch, ProjectToken, Refresh, Session
 from api.models.base import Page
 from api.models.callbacks import NewSigningSecret, SigningRotation, SigningSecretDetails
 from api.models.changes import ChangeDetails, ChangeToPassOn
@@ -36,6 +36,7 @@ from api.models.projects import (
     NewInvitationDetails,
     NewKeyDetails,
     ProjectChange,
+    ProjectDatabaseDetails,
     ProjectDetails,
     ProjectToCreate,
 )
@@ -56,7 +57,17 @@ TAKEN: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
     *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
     SecretToSet,
-    *(Refresh, Logout, Acceptance, ProjectToCreate, ProjectChange, MemberChange, InvitationToCreate, KeyToCreate),
+    *(
+        Refresh,
+        ProjectSwitch,
+        Logout,
+        Acceptance,
+        ProjectToCreate,
+        ProjectChange,
+        MemberChange,
+        InvitationToCreate,
+        KeyToCreate,
+    ),
 ]
 GIVEN: list[type[BaseModel]] = [
     *(SigningSecretDetails, NewSigningSecret),
@@ -67,6 +78,7 @@ GIVEN: list[type[BaseModel]] = [
     *(Page[ScheduleDetails], Page[WebhookDetails]),
     *(ChangeDetails, Page[ChangeDetails]),
     *(SecretDetails, Page[SecretDetails]),
+    *(ProjectToken, ProjectDatabaseDetails),
     *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
     *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),

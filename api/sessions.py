@@ -6,7 +6,7 @@ from uuid import UUID
 
 from api.database import Database
 from api.logins import Logins, check_new_password
-from api.models.auth import Acceptance, Credentials, PasswordChange, Refresh, Session
+from api.models.auth import Acceptance, Credentials, PasswordChange, ProjectToken, Refresh, Session
 from api.problems import Problem, not_found, unauthorized
 from api.throttling import Throttle
 from api.tokens import Identity, Tokens, new_secret_token, token_hash
@@ -58,6 +58,12 @@ class Sessions:
             reason = " as this refresh token was used before" if done.outcome == "reused" else ""
             raise unauthorized("session_ended", f"The session has ended{reason}.", "Log in again.")
         return self._session(Identity(user_id, project_id, done.session_id), token)
+
+    async def switch(self, token: str, user_id: UUID, wanted: str) -> ProjectToken:
+        """A token of the same session for another project. Raises Problem 401 or 403."""
+        project_id = await self._project(user_id, wanted)
+        switched, expires_at = self._tokens.for_project(token, project_id)
+        return ProjectToken(token=switched, expires_at=expires_at, project_id=project_id)
 
     async def log_out(self, refresh_token: str) -> None:
         """End a session. That of an unknown token has ended already."""

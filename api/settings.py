@@ -21,13 +21,17 @@ def _networks(text: str) -> list[str]:
 
 
 class Settings(BaseModel):
-    """`port` 0 takes a free one. Whoever is not in `trusted_proxies` has its own address, whatever it sends."""
+    """`port` 0 takes a free one. Whoever is not in `trusted_proxies` has its own address, whatever it sends.
+
+    `database_address` is the host, or host:port, that project owners are told to reach PostgreSQL at.
+    """
 
     database_url: str = Field(min_length=1)
     jwt_secret_key: str = Field(min_length=1)
     secret_key: str = Field(min_length=1)
     host: str = "127.0.0.1"
     port: int = Field(default=8700, ge=0, le=65535)
+    database_address: str | None = Field(default=None, pattern=r"^[^\s@/]+$")
     trusted_proxies: Annotated[list[str], BeforeValidator(_networks)] = Field(default_factory=list)
 
 
@@ -37,6 +41,7 @@ VARIABLES = {
     "ZMESH_SECRET_KEY": "secret_key",
     "ZMESH_HOST": "host",
     "ZMESH_PORT": "port",
+    "ZMESH_DATABASE_ADDRESS": "database_address",
     "ZMESH_TRUSTED_PROXIES": "trusted_proxies",
 }
 

@@ -6,11 +6,12 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import jwt
 
-from api.problems import unauthorized
+from api.problems import Problem, unauthorized
 
 LIFETIME = timedelta(minutes=15)
 # Another host's clock may be a little ahead, and the audience is nobody's business here.
@@ -41,20 +42,34 @@ class Tokens:
             claims["sid"] = str(identity.session_id)
         return jwt.encode(claims, self._secret, algorithm="HS256"), expires_at
 
+    def for_project(self, token: str, project_id: UUID) -> tuple[str, datetime]:
+        """A token of the same person and session for another project, until `token` expires. Raises Problem 401."""
+        claims = {**self._claims(token), "project": str(project_id)}
+        return jwt.encode(claims, self._secret, algorithm="HS256"), datetime.fromtimestamp(claims["exp"], UTC)
+
     def read(self, token: str) -> Identity:
         """Whom a token stands for. Raises Problem 401."""
+        claims = self._claims(token)
         try:
-            claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=OPTIONS)
             session = claims.get("sid")
             return Identity(UUID(claims["sub"]), UUID(claims["project"]), None if session is None else UUID(session))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _malformed() from error
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        try:
+            claims: dict[str, Any] = jwt.decode(token, self._secret, algorithms=["HS256"], options=OPTIONS)
+            return claims
         except jwt.ExpiredSignatureError as error:
             raise unauthorized("token_expired", "The token has expired.", "Refresh it, or log in again.") from error
         except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError) as error:
             raise unauthorized("token_untrusted", "The token was not signed by this server.") from error
         except (jwt.InvalidTokenError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise unauthorized(
-                "token_malformed", "The token is malformed or lacks a claim.", "It needs sub, project and exp."
-            ) from error
+            raise _malformed() from error
+
+
+def _malformed() -> Problem:
+    return unauthorized("token_malformed", "The token is malformed or lacks a claim.", "It needs sub, project and exp.")
 
 
 def new_secret_token(prefix: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
-from cli.config import Connection, locked, read_json, write_private_json
+from cli.config import Connection, claims_of, locked, read_json, write_private_json
 from cli.errors import CliError
 
 Json = Any
@@ -47,8 +47,11 @@ class ApiError(CliError):
 class Client:
     """Calls the API of one connection; a token that ran out is renewed where the credentials are at hand."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, project: str | None = None) -> None:
+        """`project` is the id or slug of the one to work in, where that is not the token's."""
         self.connection = connection
+        self._project = project
+        self._project_token: str | None = None
 
     def call(
         self,
@@ -75,17 +78,30 @@ class Client:
             if error.status != http.client.UNAUTHORIZED or not can_renew:
                 raise
             self._renew()
+            self._project_token = None
             return self._send_as_person(method, path, body, headers, seconds)
 
     def call_with_key(
         self, method: str, path: str, body: Json = None, *, headers: dict[str, str] | None = None, seconds: float
     ) -> Response:
         """Send with the API key."""
+        if self._project is not None:
+            raise CliError(
+                "An API key belongs to one project.", code="bad_option", hint="Leave out --project, or use a token."
+            )
         return self._send(method, path, body, {"x-api-key": self.connection.api_key or "", **(headers or {})}, seconds)
 
     def call_openly(self, method: str, path: str, body: Json = None) -> Response:
         """Send without credentials."""
         return self._send(method, path, body, {}, REQUEST_SECONDS)
+
+    def project_id(self) -> str:
+        """The project that calls go to."""
+        self.call("GET", "/projects?limit=1")  # renews a token that ran out
+        claims = claims_of(self.token() or "")
+        if claims is None:
+            raise CliError("The token names no project.", code="bad_token", hint="Name the project, or log in again.")
+        return claims[1]
 
     def items(self, path: str, **query: Any) -> Iterator[Json]:
         """Every item of a list, page after page."""
@@ -101,7 +117,7 @@ class Client:
         self.call("GET", path)  # says what is wrong, and renews the token
         last, failures = "", 0
         while True:
-            headers = {"Authorization": f"Bearer {self.connection.token}", "Accept": "text/event-stream"}
+            headers = {"Authorization": f"Bearer {self.token()}", "Accept": "text/event-stream"}
             request = urllib.request.Request(self.connection.url + path, headers={**headers, "Last-Event-ID": last})
             try:
                 with _opener(request.host).open(request, timeout=REQUEST_SECONDS) as answer:
@@ -157,8 +173,18 @@ class Client:
     def _send_as_person(
         self, method: str, path: str, body: Json, headers: dict[str, str] | None, seconds: float
     ) -> Response:
-        authorization = {"Authorization": f"Bearer {self.connection.token}"}
+        authorization = {"Authorization": f"Bearer {self.token()}"}
         return self._send(method, path, body, {**authorization, **(headers or {})}, seconds)
+
+    def token(self) -> str | None:
+        """The token of the project to work in."""
+        if self._project is None:
+            return self.connection.token
+        if self._project_token is None:
+            headers = {"Authorization": f"Bearer {self.connection.token}"}
+            switched = self._send("POST", "/auth/switch", {"project": self._project}, headers, REQUEST_SECONDS).body
+            self._project_token = switched["token"]
+        return self._project_token
 
     def _send(self, method: str, path: str, body: Json, headers: dict[str, str], seconds: float) -> Response:
         url = f"{self.connection.url}{path}"

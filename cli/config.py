@@ -1,21 +1,27 @@
-"""Which zMesh a command talks to, and as whom: options, then environment, then dev.json, then what `login` stored."""
+"""Which zMesh a command talks to, and as whom: options, then environment, then dev.json, then what `login` stored.
+
+A profile is what `login` stored under a name."""
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cli.errors import CliError
+from cli.errors import CliError, did_you_mean
 
 DEFAULT_URL = "http://127.0.0.1:8700"
 HOME_NAME = ".zmesh"
+DEFAULT_PROFILE = "default"
+PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(slots=True)
@@ -30,36 +36,69 @@ class Connection:
     credentials: dict[str, str] = field(default_factory=dict)
     refresh_token: str | None = None
     project_id: str | None = None
+    database_url: str | None = None
 
 
-def find_connection(url: str | None, token: str | None, api_key: str | None) -> Connection:
+def find_connection(url: str | None, token: str | None, api_key: str | None, profile: str | None = None) -> Connection:
     """The connection that options (given here with their environment variables applied) and files describe.
 
-    An address that was given is never sent what a file holds for another one.
+    An address that was given is never sent what a file holds for another one. A profile that was named comes before
+    the dev.json of this folder.
     """
-    stored = _from_dev_json() or _from_login() or Connection(DEFAULT_URL)
+    stored = _stored(profile)
     if url is not None and stored.url != url.rstrip("/"):
         return Connection(url.rstrip("/"), token, api_key)
+    if token and stored.token and claims_of(token) == claims_of(stored.token):
+        return replace(stored, api_key=api_key or stored.api_key)  # `zmesh env` printed it; the stored one is renewed
     if token or api_key:
         return Connection(stored.url, token, api_key)
     return stored
 
 
-def store_login(session: dict[str, Any]) -> Path:
+def _stored(profile: str | None) -> Connection:
+    if profile is None:
+        return _from_dev_json() or _from_login(DEFAULT_PROFILE) or Connection(DEFAULT_URL)
+    found = _from_login(profile)
+    if found is None:
+        raise CliError(
+            f'There is no profile "{profile}".',
+            code="profile_not_found",
+            hint=did_you_mean(profile, profiles()) or f"Make it with `zmesh login --profile {profile}`.",
+        )
+    return found
+
+
+def claims_of(token: str) -> tuple[str, str] | None:
+    """Person and project of a token, unverified: only the server can tell whether they are true."""
+    try:
+        body = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        return claims["sub"], claims["project"]
+    except (ValueError, IndexError, KeyError, TypeError):
+        return None
+
+
+def profiles() -> list[str]:
+    """Names of the profiles that `login` stored."""
+    named = sorted(path.stem for path in (_config_folder() / "profiles").glob("*.json"))
+    return [DEFAULT_PROFILE, *named] if _login_file(DEFAULT_PROFILE).exists() else named
+
+
+def store_login(session: dict[str, Any], profile: str = DEFAULT_PROFILE) -> Path:
     """Keep what a login gave, for this user only; returns where."""
-    path = _login_file()
+    path = _login_file(profile)
     write_private_json(path, session)
     return path
 
 
-def stored_login() -> Connection | None:
+def stored_login(profile: str = DEFAULT_PROFILE) -> Connection | None:
     """What `login` stored."""
-    return _from_login()
+    return _from_login(profile)
 
 
-def forget_login() -> None:
+def forget_login(profile: str = DEFAULT_PROFILE) -> None:
     """Remove what `login` stored."""
-    _login_file().unlink(missing_ok=True)
+    _login_file(profile).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -122,11 +161,12 @@ def _from_dev_json() -> Connection | None:
             "password": _field(data, "admin_password", path),
             "project": _field(data, "project_id", path),
         },
+        database_url=_field(data, "database_url", path),
     )
 
 
-def _from_login() -> Connection | None:
-    path = _login_file()
+def _from_login(profile: str) -> Connection | None:
+    path = _login_file(profile)
     data = read_json(path)
     if data is None:
         return None
@@ -146,6 +186,15 @@ def _field(data: dict[str, Any], name: str, path: Path) -> str:
     return value
 
 
-def _login_file() -> Path:
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "zmesh" / "login.json"
+def _login_file(profile: str) -> Path:
+    if profile == DEFAULT_PROFILE:
+        return _config_folder() / "login.json"
+    if not PROFILE.fullmatch(profile):
+        raise CliError(
+            f'"{profile}" is not a name of a profile.', code="bad_profile", hint="Use letters, digits, - and _."
+        )
+    return _config_folder() / "profiles" / f"{profile}.json"
+
+
+def _config_folder() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "zmesh"

@@ -23,9 +23,24 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--url", envvar="ZMESH_URL", help="Address of the API. Default: that of zmesh dev or zmesh login.")
     @click.option("--token", envvar="ZMESH_TOKEN", help="Token of a person; better given as ZMESH_TOKEN.")
     @click.option("--api-key", envvar="ZMESH_API_KEY", help="API key, enough to invoke; better given as ZMESH_API_KEY.")
+    @click.option(
+        "--profile", envvar="ZMESH_PROFILE", help="Use what zmesh login --profile stored, not zmesh dev here."
+    )
+    @click.option(
+        "--project", "in_project", metavar="PROJECT", help="Id or slug of another project of yours to work in."
+    )
     @functools.wraps(command)
-    def with_client(*arguments: Any, url: str | None, token: str | None, api_key: str | None, **options: Any) -> Any:
-        return command(Client(find_connection(url, token, api_key)), *arguments, **options)
+    def with_client(
+        *arguments: Any,
+        url: str | None,
+        token: str | None,
+        api_key: str | None,
+        profile: str | None,
+        in_project: str | None,
+        **options: Any,
+    ) -> Any:
+        connection = find_connection(url, token, api_key, profile)
+        return command(Client(connection, in_project), *arguments, **options)
 
     return with_client
 

@@ -6,7 +6,7 @@ import rich_click as click
 
 from cli.asking import ask_secret
 from cli.client import Client
-from cli.config import DEFAULT_URL, Connection, dev_home, forget_login, store_login, stored_login
+from cli.config import DEFAULT_PROFILE, DEFAULT_URL, Connection, dev_home, forget_login, store_login, stored_login
 from cli.output import progress
 
 url_option = click.option(
@@ -26,9 +26,18 @@ def _credentials(email: str | None, password: str | None, project: str | None) -
     return {**credentials, "project": project} if project else credentials
 
 
+profile_option = click.option(
+    "--profile",
+    envvar="ZMESH_PROFILE",
+    default=DEFAULT_PROFILE,
+    help="Name to keep it under; later commands use it with --profile.",
+)
+
+
 @click.command()
 @url_option
 @email_option
+@profile_option
 @click.option(
     "--password",
     envvar="ZMESH_PASSWORD",
@@ -36,7 +45,9 @@ def _credentials(email: str | None, password: str | None, project: str | None) -
 )
 @click.option("--project", help="Id or slug of the project to work in. Default: your oldest one.")
 @click.option("--invitation", help="Accept this invitation, with the password of your account or a new one.")
-def login(url: str, email: str | None, password: str | None, project: str | None, invitation: str | None) -> None:
+def login(
+    url: str, email: str | None, profile: str, password: str | None, project: str | None, invitation: str | None
+) -> None:
     """Log in to a platform; later commands go there."""
     url = url.rstrip("/")
     client = Client(Connection(url))
@@ -45,11 +56,13 @@ def login(url: str, email: str | None, password: str | None, project: str | None
     else:
         accepted = {"token": invitation, "password": password or ask_secret("Password, your own or a new one")}
         session = client.call_openly("POST", "/auth/accept", accepted).body
-    path = store_login({"url": url, **session})
+    path = store_login({"url": url, **session}, profile)
     progress(f"Logged in to {url}. The token is in {path}.")
     home = dev_home()
     if home is not None:
-        progress(f"Here, though, commands go to the zmesh dev of {home}; use --url or another folder.")
+        progress(f"Here, though, commands go to the zmesh dev of {home}; pass --profile {profile} to go to {url}.")
+    elif profile != DEFAULT_PROFILE:
+        progress(f"Pass --profile {profile} to use it, or set ZMESH_PROFILE={profile}.")
 
 
 @click.command()
@@ -67,12 +80,13 @@ def password(url: str, email: str | None, password: str | None, project: str | N
 
 
 @click.command()
-def logout() -> None:
+@profile_option
+def logout(profile: str) -> None:
     """End the session that zmesh login began."""
-    stored = stored_login()
+    stored = stored_login(profile)
     if stored is None:
         progress("You are not logged in.")
         return
     Client(stored).call_openly("POST", "/auth/logout", {"refresh_token": stored.refresh_token})
-    forget_login()
+    forget_login(profile)
     progress(f"Logged out of {stored.url}.")

@@ -11,6 +11,7 @@ import rich_click as click
 from cli.admin import admin
 from cli.callbacks import callbacks
 from cli.changes import changes
+from cli.environment import env
 from cli.functions import functions
 from cli.invocations import invocations
 from cli.keys import keys
@@ -29,7 +30,7 @@ click.rich_click.COMMAND_GROUPS = {
             "name": "Work with functions",
             "commands": ["functions", "invocations", "schedules", "webhooks", "changes", "callbacks", "secrets"],
         },
-        {"name": "Work with others", "commands": ["login", "logout", "password", "projects", "members", "keys"]},
+        {"name": "Work with others", "commands": ["login", "logout", "password", "env", "projects", "members", "keys"]},
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate", "admin"]},
     ]
 }
@@ -57,6 +58,7 @@ zmesh.add_command(keys)
 zmesh.add_command(login)
 zmesh.add_command(logout)
 zmesh.add_command(password)
+zmesh.add_command(env)
 zmesh.add_command(admin)
 
 

@@ -51,11 +51,30 @@ def list_projects(client: Client, output: str) -> None:
 def create(client: Client, name: str, output: str) -> None:
     """Create a project with a schema and a login role of its own."""
     project = client.call("POST", "/projects", {"name": name}).body
+    database = client.call("GET", f"/projects/{project['id']}/database").body
     if output == "json":
-        print_json(project)
+        print_json({**project, "database_url": database["database_url"]})
         return
     click.echo(f"created {style(project['slug'], bold=True)}")
-    progress(f"Work in it with: zmesh projects use {project['slug']}")
+    click.echo(f"database_url {database['database_url']}")
+    progress(f"Work in it with --project {project['slug']} on any command, or: zmesh projects use {project['slug']}")
+
+
+@projects.command("database")
+@click.argument("project", required=False)
+@output_option
+@connected
+def database(client: Client, project: str | None, output: str) -> None:
+    """Print the connection string of a project's own role, password included. For its owners.
+
+    Without PROJECT: of the project that commands go to.
+    """
+    id = _find(client, project)["id"] if project else client.project_id()
+    found = client.call("GET", f"/projects/{id}/database").body
+    if output == "json":
+        print_json(found)
+    else:
+        click.echo(found["database_url"])
 
 
 @projects.command("rename")

@@ -13,7 +13,7 @@ from api.models.base import Model, Text
 Email = Annotated[Text, Field(min_length=3, max_length=254)]
 Password = Annotated[Text, Field(min_length=1, max_length=1024)]
 RefreshToken = Annotated[Text, Field(min_length=1, max_length=200, description="Of a login, or of the last refresh.")]
-ProjectReference = Annotated[Text, Field(max_length=100, description="Id or slug.")]
+ProjectReference = Annotated[Text, Field(min_length=1, max_length=100, description="Id or slug.")]
 
 
 class Credentials(Model):
@@ -75,6 +75,20 @@ class Acceptance(Model):
             description="That of your account; where you have none, one of at least 12 characters for it.",
         ),
     ]
+
+
+class ProjectSwitch(Model):
+    """The project that a token is wanted for."""
+
+    project: ProjectReference
+
+
+class ProjectToken(BaseModel):
+    """A token for the Authorization header. It expires when the one that it was exchanged for does."""
+
+    token: str
+    expires_at: datetime
+    project_id: UUID
 
 
 class Session(BaseModel):

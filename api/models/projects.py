@@ -50,6 +50,14 @@ class ProjectDetails(BaseModel):
     created_at: datetime
 
 
+class ProjectDatabaseDetails(BaseModel):
+    """How to connect to a project's database as its own role."""
+
+    database_url: str = Field(description="With the password: whoever has it can do what the project's functions can.")
+    role_name: str
+    schema_name: str
+
+
 class MemberDetails(BaseModel):
     """A person of the project."""
 

@@ -9,9 +9,18 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.auth import client_of
-from api.models.auth import Acceptance, Credentials, Logout, PasswordChange, Refresh, Session
-from api.routes.common import problems
+from api.auth import bearer, client_of, role
+from api.models.auth import (
+    Acceptance,
+    Credentials,
+    Logout,
+    PasswordChange,
+    ProjectSwitch,
+    ProjectToken,
+    Refresh,
+    Session,
+)
+from api.routes.common import BEARER, CallerRequest, problems
 from api.sessions import Sessions
 
 AnybodysRequest = Request[Any, Any, State]
@@ -33,6 +42,24 @@ async def login(request: AnybodysRequest, sessions: NamedDependency[Sessions], d
 async def refresh(request: AnybodysRequest, sessions: NamedDependency[Sessions], data: JSONBody[Refresh]) -> Session:
     """Exchanges a refresh token, for the same project or another of yours. One that is used twice ends the session."""
     return await sessions.refresh(data, client_of(request))
+
+
+@post(
+    "/auth/switch",
+    operation_id="switchProject",
+    summary="Get a token for another project",
+    guards=[role("viewer")],
+    status_code=200,
+    responses=problems(403, 422),
+    security=BEARER,
+)
+async def switch(
+    request: CallerRequest, sessions: NamedDependency[Sessions], data: JSONBody[ProjectSwitch]
+) -> ProjectToken:
+    """For one of your projects. The token you send stays valid, and so does the refresh token."""
+    token = bearer(request)
+    assert token is not None  # the guard has read it
+    return await sessions.switch(token, request.user.person, data.project)
 
 
 @post("/auth/logout", operation_id="logout", summary="Log out", status_code=204, responses=problems(422))
@@ -67,4 +94,4 @@ async def password(
     return await sessions.change_password(data, client_of(request))
 
 
-router = Router("/", route_handlers=[login, refresh, logout, accept, password], tags=["login"])
+router = Router("/", route_handlers=[login, refresh, switch, logout, accept, password], tags=["login"])

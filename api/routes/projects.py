@@ -12,8 +12,9 @@ from litestar.params import JSONBody, PathParameter
 from api.auth import demand_role, role
 from api.database import Database
 from api.models.base import Page, page_cursor, read_cursor
-from api.models.projects import ProjectChange, ProjectDetails, ProjectToCreate
+from api.models.projects import ProjectChange, ProjectDatabaseDetails, ProjectDetails, ProjectToCreate
 from api.problems import not_found
+from api.project_roles import ProjectRoles
 from api.routes.common import BEARER, CallerRequest, Cursor, Limit, problems
 from sql import projects
 from sql.accounts import NewProject
@@ -70,6 +71,24 @@ async def get_project(request: CallerRequest, database: NamedDependency[Database
     return ProjectDetails.model_validate(await _project(database, request, id, "viewer"))
 
 
+@get(
+    "/projects/{id:uuid}/database",
+    operation_id="getProjectDatabase",
+    summary="Read how to connect to a project's database",
+    responses=problems(403, 404),
+)
+async def get_project_database(
+    request: CallerRequest, database: NamedDependency[Database], project_roles: NamedDependency[ProjectRoles], id: Id
+) -> ProjectDatabaseDetails:
+    """The connection string has the password of the project's role. For owners of this project."""
+    project = await _project(database, request, id, "owner")
+    return ProjectDatabaseDetails(
+        database_url=await project_roles.url_for_people(id),
+        role_name=project.role_name,
+        schema_name=project.schema_name,
+    )
+
+
 @patch(
     "/projects/{id:uuid}",
     operation_id="updateProject",
@@ -96,7 +115,7 @@ async def delete_project(request: CallerRequest, database: NamedDependency[Datab
 
 router = Router(
     "/",
-    route_handlers=[list_projects, create_project, get_project, update_project, delete_project],
+    route_handlers=[list_projects, create_project, get_project, get_project_database, update_project, delete_project],
     guards=[role("viewer")],
     security=BEARER,
     tags=["projects"],

@@ -175,6 +175,7 @@ THINGS: dict[str, Callable[[Things], str]] = {
     "/projects/{id}": Things.project,
 }
 BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
+    "POST /auth/switch": lambda things: {"project": str(things.api.project.id)},
     "POST /functions": lambda _: {"name": f"f {secrets.token_hex(4)}", "language": "python", "code": ECHO},
     "PATCH /functions/{id}": lambda _: {"timeout_ms": 5000},
     "POST /deployments": lambda _: {

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import jwt
 import psycopg
 import pytest
 
@@ -60,6 +61,30 @@ def test_a_project_is_created_with_its_database_renamed_and_deleted(api: Api) ->
     refused(api.call("GET", f"/projects/{project['id']}"), 404, "project_not_found")
     assert not api.database.rows("select 1 from pg_roles where rolname = %s", project["role_name"])
     assert not api.database.rows("select 1 from pg_namespace where nspname = %s", project["schema_name"])
+
+
+def test_an_owner_learns_how_to_connect_to_the_projects_database(api: Api) -> None:
+    project = api.call("POST", "/projects", json={"name": f"Shop {uuid4().hex[:8]}"}).json()
+    found = api.call("GET", f"/projects/{project['id']}/database").json()
+    assert (found["role_name"], found["schema_name"]) == (project["role_name"], project["schema_name"])
+    with psycopg.connect(found["database_url"], autocommit=True) as connection:
+        connection.execute("create table orders (id integer)")
+        [row] = connection.execute("select current_user, 'orders'::regclass::oid::regclass::text, current_schema()")
+        assert row == (project["role_name"], "orders", project["schema_name"])
+
+
+def test_a_token_for_another_project_ends_with_the_one_it_was_exchanged_for(api: Api) -> None:
+    project = api.call("POST", "/projects", json={"name": f"Shop {uuid4().hex[:8]}"}).json()
+    switched = api.call("POST", "/auth/switch", json={"project": project["slug"]}).json()
+    assert switched["project_id"] == project["id"]
+    there = Api(api.database, api.url, api.project, "", switched["token"], api.user_id)
+    assert there.call("GET", "/functions").json()["items"] == []
+    claims = [jwt.decode(token, options={"verify_signature": False}) for token in (api.token, switched["token"])]
+    assert claims[0]["exp"] == claims[1]["exp"]
+    assert claims[0].get("sid") == claims[1].get("sid")
+    api.call("DELETE", f"/projects/{project['id']}")
+    refused(there.call("GET", "/functions"), 403, "not_a_member")
+    refused(api.call("POST", "/auth/switch", json={"project": project["slug"]}), 403, "not_a_member")
 
 
 def test_deleting_a_project_ends_its_connections_and_cancels_its_work(api: Api) -> None:

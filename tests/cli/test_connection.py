@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
+from uuid import uuid4
 
 import httpx
+import jwt
+import psycopg
 import pytest
 
 from tests.platform import ZMESH, Platform, clean_environment
@@ -67,6 +70,68 @@ def test_a_token_that_ran_out_is_renewed_and_kept(project: Path, running_platfor
     headers = {"authorization": f"Bearer {renewed['token']}"}
     assert httpx.get(f"{running_platform.url}/functions", headers=headers).status_code == 200
     assert dev_json(project).stat().st_mode & 0o777 == 0o600
+
+
+def test_env_sets_what_the_examples_of_the_documentation_use(project: Path, running_platform: Platform) -> None:
+    facts = json.loads(dev_json(project).read_text())
+    dev_json(project).write_text(json.dumps({**facts, "token": "expired"}))
+    printed = zmesh(project, "env")
+    assert printed.returncode == 0, printed.stderr
+    shell = 'eval "$1"; echo "$ZMESH_URL $ZMESH_API_KEY $ZMESH_DATABASE_URL"; echo "$ZMESH_TOKEN"'
+    said = subprocess.run(["sh", "-c", shell, "sh", printed.stdout], capture_output=True, text=True, check=True).stdout
+    first, token = said.splitlines()
+    assert first == f"{running_platform.url} {running_platform.api_key} {running_platform.database_url}"
+    assert httpx.get(f"{running_platform.url}/functions", headers={"authorization": f"Bearer {token}"}).is_success
+    assert json.loads(zmesh(project, "env", "--output", "json").stdout)["ZMESH_URL"] == running_platform.url
+
+
+def test_a_token_that_env_printed_is_renewed_by_what_is_stored(project: Path, running_platform: Platform) -> None:
+    claims = jwt.decode(running_platform.token, options={"verify_signature": False})
+    old = jwt.encode({**claims, "exp": 1}, "somebody else's key of thirty-two bytes", algorithm="HS256")
+    done = zmesh(project, "functions", "list", ZMESH_URL=running_platform.url, ZMESH_TOKEN=old)
+    assert done.returncode == 0, done.stderr
+    stranger = jwt.encode({**claims, "sub": str(uuid4())}, "somebody else's key of thirty-two bytes", algorithm="HS256")
+    refused = zmesh(project, "functions", "list", ZMESH_URL=running_platform.url, ZMESH_TOKEN=stranger)
+    assert refused.returncode == 1, refused.stdout
+
+
+def test_every_command_works_in_another_project_when_asked(project: Path, running_platform: Platform) -> None:
+    slug = f"shop-{uuid4().hex[:8]}"
+    made = json.loads(zmesh(project, "projects", "create", slug).stdout)
+    with psycopg.connect(made["database_url"]) as connection:
+        [row] = connection.execute("select current_user")
+        assert row[0] == made["role_name"]
+    (project / "only-there.py").write_text(ECHO)
+    deployed = zmesh(project, "functions", "deploy", "only-there.py", "--project", slug)
+    assert deployed.returncode == 0, deployed.stderr
+    there = zmesh(project, "functions", "list", "--project", slug).stdout
+    assert [f["slug"] for f in json.loads(there)] == ["only-there"]
+    assert "only-there" not in zmesh(project, "functions", "list").stdout
+    url = json.loads(zmesh(project, "projects", "database", slug).stdout)["database_url"]
+    assert url == json.loads(zmesh(project, "projects", "database", "--project", slug).stdout)["database_url"]
+    assert url == made["database_url"]
+    missing = zmesh(project, "functions", "list", "--project", "nowhere")
+    assert "[not_a_member]" in missing.stderr
+    key = {"ZMESH_URL": running_platform.url, "ZMESH_API_KEY": running_platform.api_key, "ZMESH_HOME": "nowhere"}
+    assert "[bad_option]" in zmesh(project, "functions", "invoke", "x", "--project", slug, **key).stderr
+
+
+def test_a_profile_wins_over_dev_json_when_asked_for(project: Path, running_platform: Platform) -> None:
+    facts = json.loads(dev_json(project).read_text())
+    slug = f"shop-{uuid4().hex[:8]}"
+    zmesh(project, "projects", "create", slug)
+    login = ("login", "--url", running_platform.url, "--email", facts["admin_email"], "--project", slug)
+    secret = {"ZMESH_PASSWORD": facts["admin_password"]}
+    assert zmesh(project, *login, "--profile", "shop", **secret).returncode == 0
+    assert json.loads(zmesh(project, "functions", "list", "--profile", "shop").stdout) == []
+    assert json.loads(zmesh(project, "functions", "list", ZMESH_PROFILE="shop").stdout) == []
+    assert json.loads(zmesh(project, "functions", "list").stdout)
+    unknown = zmesh(project, "functions", "list", "--profile", "shp")
+    assert "[profile_not_found]" in unknown.stderr
+    assert "shop" in unknown.stderr
+    assert zmesh(project, "logout", "--profile", "shop").returncode == 0
+    assert "[profile_not_found]" in zmesh(project, "functions", "list", "--profile", "shop").stderr
+    assert "[bad_profile]" in zmesh(project, "functions", "list", "--profile", "../x").stderr
 
 
 def test_an_api_key_is_enough_to_invoke_and_too_little_to_list(tmp_path: Path, running_platform: Platform) -> None:

@@ -26,6 +26,7 @@ PAGES = [
     *sorted((REPOSITORY / "docs").glob("**/*.md")),
 ]
 RUNNABLE = [page for page in PAGES if re.search(r"^```\w+ run\b", page.read_text("utf-8"), re.MULTILINE)]
+SETS_VARIABLES = 'eval "$(zmesh env)"'
 LINK = re.compile(r"\[[^]]*]\(([^)\s]+)\)")
 
 
@@ -36,11 +37,16 @@ class Reader:
     platform: Platform
     folder: Path
     printed: str = field(default="", init=False)
+    variables: dict[str, str] = field(default_factory=dict, init=False)
 
     def do(self, words: list[str], text: str) -> None:
         match words:
             case ["text", "output"]:
                 assert text.strip() in self.printed
+            case ["sh", "run"] if SETS_VARIABLES in text:
+                self.run(["bash", "-euc", f"{text}\nenv -0"])
+                pairs = (line.partition("=") for line in self.printed.split("\0"))
+                self.variables = {name: value for name, _, value in pairs if name.startswith("ZMESH_")}
             case ["sh", "run"]:
                 self.run(["bash", "-euc", text])
             case ["python", "run"]:
@@ -56,9 +62,8 @@ class Reader:
         environment = {
             **clean_environment(),
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
-            "ZMESH_URL": self.platform.url,
-            "ZMESH_TOKEN": self.platform.token,
-            "ZMESH_API_KEY": self.platform.api_key,
+            "ZMESH_HOME": str(self.platform.folder / ".zmesh"),  # as if the folder of `zmesh dev` were the reader's
+            **self.variables,
         }
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=90, check=False

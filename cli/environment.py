@@ -1,0 +1,38 @@
+"""`zmesh env`: the variables that the examples of the documentation use."""
+
+from __future__ import annotations
+
+import shlex
+
+import rich_click as click
+
+from cli.client import Client
+from cli.connecting import connected
+from cli.output import print_json, progress
+
+
+@click.command()
+@click.option(
+    "--output", type=click.Choice(["shell", "json"]), default="shell", show_default=True, help="What to print."
+)
+@connected
+def env(client: Client, output: str) -> None:
+    """Print ZMESH_URL, ZMESH_TOKEN, ZMESH_API_KEY and ZMESH_DATABASE_URL for a shell: eval "$(zmesh env)".
+
+    Those that are known here: zmesh dev knows all four. The token is good for fifteen minutes.
+    """
+    client.call("GET", "/projects?limit=1")  # renews a token that ran out
+    variables = {
+        "ZMESH_URL": client.connection.url,
+        "ZMESH_TOKEN": client.token(),
+        "ZMESH_API_KEY": client.connection.api_key,
+        "ZMESH_DATABASE_URL": client.connection.database_url,
+    }
+    known = {name: value for name, value in variables.items() if value}
+    if output == "json":
+        print_json(known)
+        return
+    for name, value in known.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    for name in variables.keys() - known.keys():
+        progress(f"{name} is not known here.")
