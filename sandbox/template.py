@@ -40,6 +40,7 @@ class Template:
         kernel.set_name("zmesh-template")
         os.umask(0o022)  # the root is for the users of runs
         self._enter_namespaces()
+        self._pid = os.getpid()
         self._confinement = Confinement(self._settings)
         kernel.set_dumpable(False)
         if self._settings.native:
@@ -164,9 +165,14 @@ class Template:
         return pid
 
     def _make_run(self, order: SpawnOrder, fds: RunFds) -> int:
-        """In the supervisor: make its child."""
-        pid = os.fork()
+        """In the supervisor: make its child, with another number than the template has in a namespace of its own.
+
+        Libraries such as OpenSSL notice a fork by it."""
+        while (pid := os.fork()) == self._pid:
+            os.waitpid(pid, 0)
         if pid == 0:
+            if os.getpid() == self._pid:
+                os._exit(0)
             runtime = None if order.argv else self._runtime
             become_run(order, self._confinement.plan(order), fds, workspace_of(order, self._settings), runtime)
         return pid

@@ -33,6 +33,7 @@ enum { FDS = sizeof(struct fds) / sizeof(int) };
 
 static struct {
   int control, pid_namespace;
+  pid_t number; // of its own process, in its own namespace
   int end; // own descriptors are below this; what comes with orders is above
   char kind[MAX_OWN]; // 'e' for an eventfd, 'p' for an epoll
   char order[LARGEST_ORDER];
@@ -155,6 +156,17 @@ static void become_run(const struct fds *fds, void (*begin)(void *), void *argum
   carry_out(template.order, template.order_bytes);
 }
 
+// No run may have the number that its template has elsewhere: libraries such as OpenSSL notice a fork by it, and would
+// go on with the template's random state. Returns as fork(2) does.
+static pid_t fork_with_another_number(void) {
+  for (;;) {
+    pid_t run = fork();
+    if (run == 0 && getpid() == template.number) _exit(0);
+    if (run != template.number) return run;
+    waitpid(run, NULL, 0);
+  }
+}
+
 // Forks by way of a process that shares our memory and ends at once: the run is then a child of process 1 of its own
 // namespace, which learns of its end from the kernel. Returns the run's number there, 0 in the run, -1 on failure.
 static pid_t __attribute__((noinline)) fork_below(int pid_namespace) {
@@ -162,7 +174,7 @@ static pid_t __attribute__((noinline)) fork_below(int pid_namespace) {
   if (setns(pid_namespace, CLONE_NEWPID)) return -1;
   pid_t between = vfork();
   if (between == 0) {
-    pid_t run = fork();
+    pid_t run = fork_with_another_number();
     if (run == 0) return 0;
     template.run = run;
     _exit(0);
@@ -188,6 +200,7 @@ static int serve_one(void (*begin)(void *), void *argument) {
 
 void serve_orders(int control, void (*begin)(void *), void *argument) {
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  template.number = getpid();
   for_mappings("rw-p", "", collapse);
   template.pid_namespace = moved_up(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
   template.control = moved_up(control);

@@ -38,7 +38,7 @@ BOTH_LANGUAGES = ("root", "user_namespace")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every kind for each test, and both languages where that says more."""
     given = {name.strip() for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
-    everywhere = metafunc.module.__name__.endswith(("secrets", "escapes"))
+    everywhere = metafunc.module.__name__.endswith(("secrets", "escapes", "randomness"))
     kinds = [kind for kind in KINDS if everywhere or kind != "process_of_user"]
     kinds = kinds if "kind" in metafunc.fixturenames and "kind" not in given else []
     if "language" not in metafunc.fixturenames or "language" in given:
@@ -102,13 +102,13 @@ def make_host(installation_of: Callable[[str], Installation]) -> Iterator[MakeHo
     """Start a sandbox of a kind; all are closed at the end."""
     made: list[tuple[Host, Path]] = []
 
-    def make(kind: str, hidden: Sequence[Path] = ()) -> Host:
+    def make(kind: str, hidden: Sequence[Path] = (), *, forked: bool = True) -> Host:
         installation = installation_of(kind)
         run_dir = Path(tempfile.mkdtemp(prefix="zmesh-test-run-"))
         if installation.user is not None:
             os.chown(run_dir, installation.user, installation.user)
         try:
-            host = Host(KINDS[kind][0], installation, run_dir, hidden)
+            host = Host(KINDS[kind][0], installation, run_dir, hidden, forked=forked)
         except CannotTest as error:
             shutil.rmtree(run_dir, ignore_errors=True)
             if kind in ("process", "process_of_user"):

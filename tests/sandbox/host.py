@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
 
-from sandbox import Sandbox  # of the installation just named
+from sandbox import Sandbox, native  # of the installation just named
 
 LENGTH = struct.Struct("!I")
 HEARTBEAT_SECONDS = 0.005
@@ -116,8 +116,10 @@ class SandboxHost:
 
 
 def main() -> None:
-    """Arguments: the folder of the packages, the mode, the run folder, hidden folders."""
-    _, _, mode, run_dir, *hidden = sys.argv
+    """Arguments: the folder of the packages, the mode, whether runs are forked, the run folder, hidden folders."""
+    _, _, mode, way, run_dir, *hidden = sys.argv
+    if way == "started":
+        native.SUPERVISOR = "/nowhere"
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 

@@ -51,8 +51,16 @@ class CannotTest(Exception):
 class Host:
     """A process with one Sandbox, driven from the test."""
 
-    def __init__(self, mode: str, installation: Installation, run_dir: Path, hidden: Iterable[Path] = ()) -> None:
-        """Raises CannotTest where the sandbox does not start."""
+    def __init__(
+        self,
+        mode: str,
+        installation: Installation,
+        run_dir: Path,
+        hidden: Iterable[Path] = (),
+        *,
+        forked: bool = True,
+    ) -> None:
+        """Raises CannotTest where the sandbox does not start. Unless `forked`, it does without the native code."""
         self.mode = mode
         self.run_dir = run_dir
         self.user = installation.user
@@ -63,6 +71,7 @@ class Host:
                 str(installation.packages / "tests" / "sandbox" / "host.py"),
                 str(installation.packages),
                 mode,
+                "forked" if forked else "started",
                 str(run_dir),
                 *map(str, hidden),
             ],

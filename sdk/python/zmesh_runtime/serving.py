@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import random
 import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from zmesh_runtime import functions, streaming
+from zmesh_runtime import functions, randomness, streaming
 from zmesh_runtime.channel import Channel, Closed
 from zmesh_runtime.failures import Failure, failure_of, out_of_memory
 from zmesh_runtime.http import Response, is_stream
@@ -47,7 +46,7 @@ def serve(channel_fd: int, limit: Callable[[], object] = lambda: None) -> NoRetu
     reserve = mmap.mmap(
         -1, RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     )  # address space only: untouched pages cost nothing
-    random.seed()  # a fork server's children would all draw the same numbers
+    randomness.renew()
     tempfile.tempdir = None
     _output.capture(channel)
     os.register_at_fork(after_in_child=lambda: _leave_to_parent(channel))

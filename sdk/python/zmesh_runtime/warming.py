@@ -8,7 +8,7 @@ import logging
 
 import psycopg
 
-from zmesh_runtime import results, statements
+from zmesh_runtime import randomness, results, statements
 
 # Standard modules that functions often use, and those that psycopg and asyncio load on first use.
 _MODULES = """
@@ -32,6 +32,7 @@ def prepare() -> None:
     logging.root.setLevel(logging.INFO)
     logging.captureWarnings(True)
     _load_cryptography_of_libpq()
+    randomness.find()
     gc.collect()
     gc.freeze()  # what is loaded here is never collected, so children do not copy its pages
 
