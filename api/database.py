@@ -11,7 +11,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from sql.connecting import NOTICING
+from sql.connecting import NOTICING, demanding_proof
 from sql.errors import Unavailable, domain_error
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Database:
     def __init__(self, url: str) -> None:
         # Attempts end soon, so that the next request makes a fresh one instead of waiting out a long backoff.
         self._pool = AsyncConnectionPool(
-            url,
+            demanding_proof(url),
             min_size=2,
             max_size=POOL_SIZE,
             open=False,

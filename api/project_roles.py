@@ -14,6 +14,7 @@ from api.database import CONNECTION, Database, meant
 from api.problems import unavailable
 from sql import jobs
 from sql.accounts import password_purpose, role_url
+from sql.connecting import demanding_proof
 from sql.sealing import Sealer
 
 
@@ -43,7 +44,9 @@ class ProjectRoles:
         """A connection with the rights of the project and no others. Raises DomainError for psycopg's errors."""
         url = await self._url(project_id, self._server_url)
         try:
-            async with await AsyncConnection.connect(url, **CONNECTION, application_name="zmesh api") as connection:
+            async with await AsyncConnection.connect(
+                demanding_proof(url), **CONNECTION, application_name="zmesh api"
+            ) as connection:
                 yield connection
         except psycopg.Error as error:
             raise meant(error) from error

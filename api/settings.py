@@ -6,7 +6,9 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+
+from sql.connecting import checked_url
 
 
 class SettingsError(Exception):
@@ -26,7 +28,7 @@ class Settings(BaseModel):
     `database_address` is the host, or host:port, that project owners are told to reach PostgreSQL at.
     """
 
-    database_url: str = Field(min_length=1)
+    database_url: Annotated[str, Field(min_length=1), AfterValidator(checked_url)]
     jwt_secret_key: str = Field(min_length=1)
     secret_key: str = Field(min_length=1)
     host: str = "127.0.0.1"

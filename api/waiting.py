@@ -18,6 +18,7 @@ from psycopg import AsyncConnection, sql
 from api.batching import Batcher
 from api.database import CONNECTION, Database
 from sql import invocations
+from sql.connecting import demanding_proof
 from sql.errors import DomainError
 from sql.invocations import Answer
 from sql.tasks import end
@@ -118,7 +119,7 @@ class Replies:
         while True:
             try:
                 async with await AsyncConnection.connect(
-                    self._url, **{**CONNECTION, "application_name": "zmesh api replies"}
+                    demanding_proof(self._url), **{**CONNECTION, "application_name": "zmesh api replies"}
                 ) as connection:
                     for channel in (self.channel, self.stream_channel):
                         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))

@@ -128,11 +128,12 @@ def rotate_key() -> None:
 def _database() -> Iterator[psycopg.Connection]:
     import psycopg
 
+    from sql.connecting import demanding_proof
     from sql.errors import DomainError
     from sql.sealing import SealingError
 
     try:
-        with psycopg.connect(_variable("DATABASE_URL"), application_name="zmesh admin") as connection:
+        with psycopg.connect(demanding_proof(_variable("DATABASE_URL")), application_name="zmesh admin") as connection:
             yield connection
     except (psycopg.Error, DomainError, SealingError) as error:
         raise CliError(f"The database refused: {str(error).strip()}", code="admin_failed") from error

@@ -43,7 +43,7 @@ class Finding:
 
 def examine(output: str) -> None:
     """Print what was found. Raises CommandFailed where the platform cannot run here."""
-    checks: list[Callable[[], Finding]] = [_python, _node, _postgres, _isolation, _port, _disk]
+    checks: list[Callable[[], Finding]] = [_python, _node, _postgres, _isolation, _server_port, _port, _disk]
     findings = []
     for check in checks:
         finding = check()
@@ -88,8 +88,10 @@ def _postgres() -> Finding:
     if url := os.environ.get("DATABASE_URL"):
         import psycopg
 
+        from sql.connecting import demanding_proof
+
         try:
-            with psycopg.connect(url, connect_timeout=5) as connection:
+            with psycopg.connect(demanding_proof(url), connect_timeout=5) as connection:
                 return _server(connection)
         except psycopg.Error as error:
             return Finding("PostgreSQL", "failed", str(error).strip(), "Check DATABASE_URL, and that its server runs.")
@@ -145,6 +147,27 @@ def _isolation() -> Finding:
         return Finding("Isolation", "ok", detail)
     gaps = "; ".join(report.gaps)
     return Finding("Isolation", "warning", f"{detail}: {gaps}", "See docs/concepts.md, “The sandbox”.")
+
+
+def _server_port() -> Finding:
+    """Whether a function may get the port of PostgreSQL while that restarts; on another host it is out of reach."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    from cli.processes import ephemeral_ports
+
+    given = conninfo_to_dict(os.environ.get("DATABASE_URL", ""))
+    hosts = str(given.get("host") or os.environ.get("PGHOST") or "").split(",")
+    ports = str(given.get("port") or os.environ.get("PGPORT") or "5432").split(",")
+    low, high = ephemeral_ports()
+    exposed = [port for port in ports if port.isdigit() and low <= int(port) <= high]
+    if exposed and any(host == "localhost" or host.startswith(("127.", "::1")) for host in hosts):
+        return Finding(
+            "PostgreSQL's port",
+            "warning",
+            f"{', '.join(exposed)} is among the ports that functions may listen on ({low} to {high}) while it restarts",
+            "Give the server another port, or narrow net.ipv4.ip_local_port_range.",
+        )
+    return Finding("PostgreSQL's port", "ok", f"{', '.join(ports)} is none that functions may listen on")
 
 
 def _port() -> Finding:

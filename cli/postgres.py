@@ -11,6 +11,7 @@ import errno
 import importlib.util
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -21,7 +22,7 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-from cli.processes import dying_with_parent, is_alive, wait_until
+from cli.processes import dying_with_parent, ephemeral_ports, is_alive, wait_until
 
 SERVER_UID = 60718  # no account has it, so only this server owns its files
 SHARED_INSTALL = Path("/var/cache/zmesh")
@@ -29,6 +30,7 @@ HERE = "/proc/self/cwd"
 START_SECONDS = 60
 STOP_SECONDS = 15
 PORT_TRIES = 5
+FIRST_PORT = 10_000
 LOG_BYTES_KEPT = 10_000_000
 
 SETTINGS = {
@@ -312,10 +314,16 @@ def _give(folder: Path, uid: int) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that no function gets while the server restarts: runs may listen on ports of the kernel's choice only."""
+    low, high = ephemeral_ports()
+    ports = [port for port in range(FIRST_PORT, 1 << 16) if not low <= port <= high]
+    for port in random.sample(ports, len(ports)) or [0]:
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            chosen: int = probe.getsockname()[1]
+            return chosen
+    raise PostgresError("No TCP port is free on 127.0.0.1.")
 
 
 def _text_from(path: Path, offset: int) -> str:

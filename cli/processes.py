@@ -33,6 +33,12 @@ def is_alive(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
+def ephemeral_ports() -> tuple[int, int]:
+    """The first and the last port that the kernel gives to who asks for any."""
+    low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    return int(low), int(high)
+
+
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     """Whether the condition came true in time."""
     deadline = time.monotonic() + seconds

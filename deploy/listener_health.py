@@ -6,12 +6,16 @@ import sys
 
 import psycopg
 
+from sql.connecting import demanding_proof
+
 QUERY = """
 select count(*) from pg_stat_activity
  where application_name = 'zmesh listener' and client_addr is not distinct from inet_client_addr()
    and state_change > now() - interval '1 minute'
 """
 
-with psycopg.connect(os.environ["DATABASE_URL"], connect_timeout=5, application_name="zmesh health") as connection:
+with psycopg.connect(
+    demanding_proof(os.environ["DATABASE_URL"]), connect_timeout=5, application_name="zmesh health"
+) as connection:
     row = connection.execute(QUERY).fetchone()
 sys.exit(0 if row and row[0] else 1)

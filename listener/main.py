@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from listener.service import Listener
 from listener.settings import Settings, SettingsError, read_settings
 from sandbox import Sandbox, SandboxError
-from sql.connecting import NOTICING
+from sql.connecting import NOTICING, demanding_proof
 from sql.log_lines import log_to_stderr
 from sql.sealing import SealingError
 
@@ -68,7 +68,7 @@ def connection_pool(database_url: str) -> AsyncConnectionPool:
             seen_alive[connection] = time.monotonic()
 
     return AsyncConnectionPool(
-        database_url,
+        demanding_proof(database_url),
         min_size=2,
         max_size=POOL_SIZE,
         open=False,

@@ -26,7 +26,7 @@ from listener.streams import Streams
 from listener.wakeups import Wakeups
 from sandbox import Sandbox
 from sql import jobs
-from sql.connecting import NOTICING
+from sql.connecting import NOTICING, demanding_proof
 from sql.errors import DomainError, LeaseLost
 from sql.jobs import Ending, Job
 from sql.sealing import Sealer, SealingError
@@ -333,7 +333,7 @@ class Listener:
     async def _watch(self) -> None:
         """By a connection of its own: when all locks are taken, one that knows the roles already gets through."""
         async with await psycopg.AsyncConnection.connect(
-            self._settings.database_url,
+            demanding_proof(self._settings.database_url),
             autocommit=True,
             **{**NOTICING, "application_name": "zmesh listener watch"},
         ) as connection:

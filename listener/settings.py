@@ -7,9 +7,11 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
+
+from sql.connecting import checked_url
 
 
 class SettingsError(Exception):
@@ -19,7 +21,7 @@ class SettingsError(Exception):
 class Settings(BaseModel):
     """`lease_seconds` must outlast a short outage of the database: runs survive it as long as the lease does."""
 
-    database_url: str = Field(min_length=1)
+    database_url: Annotated[str, Field(min_length=1), AfterValidator(checked_url)]
     secret_key: str = Field(min_length=1)
     slots: int = Field(default=16, ge=1, le=1000)
     run_dir: Path | None = None

@@ -15,6 +15,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import PGconn, PollingStatus
 from psycopg.pq import abc as pq
 
+from sql.connecting import demanding_proof
+
 GIVEN = {"application_name": "zmesh for the next run", "client_encoding": "UTF8", "gssencmode": "disable"}
 # What a server reports at the start of a session, and drivers go by (GUC_REPORT in PostgreSQL 18).
 REPORTED = (
@@ -97,7 +99,7 @@ async def sign_in(url: str) -> SignedIn:
 
 async def _conninfo(url: str) -> bytes:
     """With the address looked up, which libpq would do while everything else waits. Raises OSError."""
-    parts = conninfo_to_dict(url, **GIVEN)
+    parts = conninfo_to_dict(demanding_proof(url), **GIVEN)
     host = str(parts.get("host") or "/")
     if "hostaddr" not in parts and not host.startswith(("/", "@")):
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from sql.callbacks import CALLBACKS_CHANNEL
-from sql.connecting import NOTICING
+from sql.connecting import NOTICING, demanding_proof
 from sql.jobs import CANCEL_CHANNEL, JOBS_CHANNEL
 from sql.streams import STREAMS_CHANNEL
 
@@ -40,7 +40,7 @@ class Wakeups:
         while True:
             try:
                 async with await AsyncConnection.connect(
-                    self._database_url,
+                    demanding_proof(self._database_url),
                     autocommit=True,
                     **{**NOTICING, "application_name": "zmesh listener wake-ups"},
                 ) as connection:

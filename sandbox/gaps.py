@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox import kernel
+from sandbox.landlock import PORTS_SINCE
 from sandbox.orders import Mode
 
 SCOPES_SINCE = 6  # the Landlock ABI that keeps signals and abstract sockets in
@@ -26,6 +27,9 @@ def gaps_of(mode: Mode, why: Sequence[str], *, own_users: bool) -> list[str]:
         gaps.append("no Landlock: files that others may read are readable for functions")
     elif landlock < SCOPES_SINCE and mode == "process" and not own_users:
         gaps.append(f"Landlock {landlock} is older than {SCOPES_SINCE}: runs can signal the platform's processes")
+    if landlock < PORTS_SINCE:
+        since = f"Landlock {landlock} is older than {PORTS_SINCE}" if landlock else "no Landlock"
+        gaps.append(f"{since}: runs may listen on the port of a server that is down, such as PostgreSQL's")
     if kernel.MACHINE not in ("x86_64", "aarch64"):
         gaps.append(f"no seccomp filter for {kernel.MACHINE}")
     return gaps

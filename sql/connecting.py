@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 # A server that vanished without a word, with its host or behind a firewall, is noticed within about ten seconds, half
 # of a lease. The system's own times are a quarter of an hour for a query that is under way, and two hours for idling.
@@ -13,3 +17,41 @@ NOTICING: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+_VERIFIED_TLS = ("require", "verify-ca", "verify-full")
+
+
+def demanding_proof(url: str) -> str:
+    """A connection string by which the server has to prove that it knows the password, as SCRAM does, before it is told
+    anything: while PostgreSQL restarts, somebody else may listen on its port and ask for the password in clear text.
+
+    A string that has `require_auth` already is left alone. Whose socket a path leads to is up to the modes of its
+    folder, so the server may let us in there without a password. Raises psycopg.ProgrammingError.
+    """
+    given = conninfo_to_dict(url)
+    if _setting(given, "require_auth", "PGREQUIREAUTH"):
+        return url
+    given["require_auth"] = "scram-sha-256,none" if _by_path_only(given) else "scram-sha-256"
+    by_tls = _setting(given, "sslmode", "PGSSLMODE") in _VERIFIED_TLS
+    if by_tls and not _by_path_only(given) and not _setting(given, "channel_binding", "PGCHANNELBINDING"):
+        given["channel_binding"] = "require"
+    return make_conninfo("", **given)
+
+
+def checked_url(url: str) -> str:
+    """A connection string as it is. Raises ValueError where it is none."""
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError as error:
+        raise ValueError(f"is not a connection string of PostgreSQL: {str(error).strip()}") from None
+    return url
+
+
+def _by_path_only(given: dict[str, Any]) -> bool:
+    if _setting(given, "hostaddr", "PGHOSTADDR"):
+        return False
+    hosts = _setting(given, "host", "PGHOST").split(",")
+    return all(host == "" or host.startswith("/") for host in hosts)  # libpq's own default is a path
+
+
+def _setting(given: dict[str, Any], name: str, variable: str) -> str:
+    return str(given.get(name) or os.environ.get(variable) or "")

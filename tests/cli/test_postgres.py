@@ -15,8 +15,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from cli.doctor import _server_port
 from cli.postgres import EmbeddedPostgres, PostgresError
-from cli.processes import is_alive
+from cli.processes import ephemeral_ports, is_alive
 from tests.platform import REPOSITORY, eventually
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -99,6 +100,35 @@ def test_it_listens_on_loopback_only_and_is_as_durable_as_any(folder: Path) -> N
         assert setting(postgres.admin_url, "listen_addresses") == "127.0.0.1"
         assert setting(postgres.admin_url, "fsync") == "on"
         assert setting(postgres.admin_url, "synchronous_commit") == "on"
+
+
+def test_its_port_is_none_that_a_function_may_listen_on(folder: Path) -> None:
+    """Else one could take the server's place while that restarts."""
+    (folder / "port").unlink()
+    low, high = ephemeral_ports()
+
+    with running(folder) as postgres:
+        port = int(setting(postgres.admin_url, "port"))
+
+    assert not low <= port <= high
+
+
+@pytest.mark.parametrize(
+    ("url", "state"),
+    [
+        ("postgresql://u@127.0.0.1:{low}/z", "warning"),
+        ("host=localhost port={high}", "warning"),
+        ("host=localhost", "ok"),
+        ("postgresql://u@db.example.com:{low}/z", "ok"),
+    ],
+)
+def test_doctor_warns_of_a_port_that_a_function_may_listen_on(
+    url: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low, high = ephemeral_ports()
+    monkeypatch.setenv("DATABASE_URL", url.format(low=low, high=high))
+
+    assert _server_port().state == state
 
 
 def test_a_second_start_finds_the_data_at_the_same_address(folder: Path) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from cli.processes import ephemeral_ports
+from sandbox.kernel import landlock_version
+from sandbox.landlock import PORTS_SINCE
 from tests.sandbox import attacks
 from tests.sandbox.attacks import python
 from tests.sandbox.hosts import Host
@@ -186,6 +189,57 @@ def test_only_the_internets_and_local_sockets_can_be_made(host: Host) -> None:
 @X86_64
 def test_protocols_that_functions_do_not_need_are_not_there(host: Host) -> None:
     assert set(attack(host, attacks.SOCKET_PROTOCOLS).values()) == {"EPROTONOSUPPORT"}
+
+
+PORTS = """
+import socket
+V4, V6 = ("127.0.0.1", "0.0.0.0"), ("::1", "::", "::ffff:127.0.0.1")
+
+def listening(host, port, *, reuse=False):
+    def attempt():
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as server:
+            if reuse:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            server.bind((host, port))
+            server.listen()
+    return error_of(attempt)
+
+taken = [listening(host, port, reuse=reuse) for host in V4 + V6 for port in payload for reuse in (False, True)]
+return {
+    "taken": sorted({answer for answer in taken if answer not in ("EADDRNOTAVAIL", "EAFNOSUPPORT")}),
+    "of the kernel's choice": listening("127.0.0.1", 0),
+    "without bind": error_of(lambda: socket.socket().listen()),
+}
+"""
+
+
+def test_a_run_cannot_listen_on_the_port_of_a_server_that_is_down(host: Host) -> None:
+    if landlock_version() < PORTS_SINCE:
+        pytest.skip("this kernel cannot restrict ports, which is a gap that the sandbox tells")
+    low, high = ephemeral_ports()
+
+    answers = attack(host, PORTS, f"[5432, 8700, 1024, 65535, {low}, {high}]")
+
+    assert answers == {"taken": ["EACCES"], "of the kernel's choice": "done", "without bind": "done"}
+
+
+def test_a_server_in_javascript_gets_a_port_of_the_kernels_choice_only(host: Host) -> None:
+    if landlock_version() < PORTS_SINCE:
+        pytest.skip("this kernel cannot restrict ports, which is a gap that the sandbox tells")
+
+    answers = host.value(
+        "javascript",
+        """
+        const listen = (port) => new Promise((resolve) => {
+          const server = require('net').createServer();
+          server.on('error', (error) => resolve(error.code));
+          server.listen(port, '127.0.0.1', () => server.close(() => resolve('done')));
+        });
+        return [await listen(5432), await listen(8700), await listen(0)];
+        """,
+    )
+
+    assert answers == ["EACCES", "EACCES", "done"]
 
 
 def test_the_kernels_own_files_tell_no_addresses(host: Host) -> None:

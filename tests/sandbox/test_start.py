@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Sandbox, SandboxError, native
+from sandbox import Sandbox, SandboxError, kernel, native
+from sandbox.gaps import gaps_of
 from tests.sandbox.hosts import REPOSITORY, Host, Installation
 
 WITH_NAMESPACES = ("root", "user_namespace")
@@ -39,6 +40,17 @@ def test_of_the_sandbox_itself_runs_can_read_native_code_at_most(
     )
 
     assert seen in (["native"], "PermissionError", "FileNotFoundError")
+
+
+@pytest.mark.parametrize(("version", "named"), [(0, True), (3, True), (4, False), (7, False)])
+def test_a_kernel_that_lets_runs_listen_on_any_port_is_named(
+    version: int, named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "landlock_version", lambda: version)
+
+    gaps = gaps_of("root", [], own_users=True)
+
+    assert [gap for gap in gaps if "listen on the port of a server that is down" in gap] == gaps[-1:] * named
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="runs have a user of their own only when root starts them")

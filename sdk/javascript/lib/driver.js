@@ -15,9 +15,38 @@ signIn.sha256 = (text) => crypto.createHash('sha256').update(text).digest();
 const READY = Buffer.from('Z\0\0\0\x05I', 'latin1');
 const COMPLETED = 'C'.charCodeAt(0);
 
+/** Signs in by SCRAM only, by which the server proves that it knows the password as well: anybody may listen where one does
+ * not run at this moment, and ask for it in clear text. */
+class ScramClient extends pg.Client {
+  #proven = false;
+
+  _handleAuthCleartextPassword() {
+    this.#refuse('asked for the password in clear text');
+  }
+
+  _handleAuthMD5Password() {
+    this.#refuse('asked for an MD5 hash of the password');
+  }
+
+  _handleAuthSASLFinal(message) {
+    super._handleAuthSASLFinal(message);
+    this.#proven = this.saslSession === null;
+  }
+
+  _handleReadyForQuery(message) {
+    if (this.#proven) super._handleReadyForQuery(message);
+    else this.#refuse('did not ask for a password');
+  }
+
+  #refuse(what) {
+    this.connection.emit('error', new Error(`the server ${what}, where SCRAM-SHA-256 is required`));
+    this.connection.stream.destroy();
+  }
+}
+
 /** A connection of the project's role. */
 function connect(url, applicationName) {
-  return connected(new pg.Client({ connectionString: url, application_name: applicationName, types }));
+  return connected(new ScramClient({ connectionString: url, application_name: applicationName, types }));
 }
 
 /** The same by a session that the platform has signed in; null when it is of no use. */

@@ -62,10 +62,11 @@ class Connection(psycopg.Connection[DictRow]):
 
 
 def _named(url: str, application_name: str) -> str:
-    """The connection string with a name that shows in pg_stat_activity."""
+    """The connection string with a name that shows in pg_stat_activity, and to a server that knows the password only:
+    anybody may listen where one does not run at this moment, and ask for it in clear text."""
     if "://" in url:
-        return f"{url}{'&' if '?' in url else '?'}application_name={quote(application_name)}"
-    return f"{url} application_name='{application_name}'"
+        return f"{url}{'&' if '?' in url else '?'}application_name={quote(application_name)}&require_auth=scram-sha-256"
+    return f"{url} application_name='{application_name}' require_auth=scram-sha-256"
 
 
 class _Scope:
