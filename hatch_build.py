@@ -57,6 +57,7 @@ def install_node_packages(folder: Path) -> None:
 
 def build_native_code(folder: Path) -> bool:
     """Compile it, unless that was done since it last changed. False where it cannot be: runs then start more slowly."""
+    folder = folder.resolve()  # the compiler runs in it
     newest = max(source.stat().st_mtime for source in folder.glob("*.[ch]"))
     wanted = [name for name in SOURCES if not _is_newer(folder / name, newest)]
     compiler = _compiler()

@@ -35,6 +35,18 @@ def gaps_of(mode: Mode, why: Sequence[str], *, own_users: bool) -> list[str]:
     return gaps
 
 
+def limits_not_exact() -> list[str]:
+    """What the supervisor cannot count here."""
+    try:
+        os.close(kernel.count_cpu_time())
+    except OSError as error:
+        return [
+            f"the kernel lets us not count the CPU time of children that nobody waits for ({error.strerror}): allow "
+            "perf_event_open, by sysctl kernel.perf_event_paranoid=2 or CAP_PERFMON"
+        ]
+    return []
+
+
 def closed_to_runs(mode: Mode, folders: Sequence[str]) -> list[str]:
     """Those of the folders that users of runs' own cannot enter; where they have a root, nothing above counts."""
     if mode == "process":

@@ -12,6 +12,7 @@ Language = Literal["javascript", "python", "typescript"]
 Runtime = Literal["node", "python"]
 
 MIB = 1024 * 1024
+MOST_LOCKS = 10_000  # on files, of all processes of a run; native/supervisor.c has the same
 NO_CONTEXT: Mapping[str, Any] = {
     "project_id": "",
     "invocation_id": "",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from sandbox import native, root, workspaces
 from sandbox.child import Child
-from sandbox.gaps import closed_to_runs, gaps_of
+from sandbox.gaps import closed_to_runs, gaps_of, limits_not_exact
 from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, Runtime, SandboxError
 from sandbox.node import BOOT_DATA_BYTES, FORKED_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
 from sandbox.node_forks import NodeForks
@@ -133,7 +133,8 @@ class Sandbox:
     def _describe(self, mode: Mode, with_native: bool, why: Sequence[str]) -> Report:
         gaps = gaps_of(mode, list(dict.fromkeys(why)), own_users=self._uids is not None)
         level: Literal["full", "reduced"] = "reduced" if mode == "process" or gaps else "full"
-        # What follows is slower or less convenient, not less isolated.
+        # What follows is slower, less exact or less convenient, not less isolated.
+        gaps += limits_not_exact()
         if self._uids and (closed := closed_to_runs(mode, self._folders())):
             gaps.append(f"the users of runs cannot enter {', '.join(closed)}: modules there cannot be imported later")
         if with_native:

@@ -74,6 +74,9 @@ _ONLY_OF_ITSELF = {
         "aarch64": (261, 118, 119, 122, 274, 140, 30),
     }.items()
 }
+# Locks of open file descriptions: whose they are is shown to nobody, so they could not be counted.
+_FCNTL = {"x86_64": 72, "aarch64": 25}
+_OFD_LOCKS = (36, 37, 38)
 _SOCKET = {"x86_64": 41, "aarch64": 198}
 
 
@@ -173,6 +176,12 @@ def deny_list(machine: str) -> bytes:
             _step(_MASK, 0, 0, _SHARED_ANONYMOUS),
             _step(_JUMP_EQUAL, 0, 1, _SHARED_ANONYMOUS),
             eperm,
+            load_number,
+            # fcntl(2) as of a kernel without such locks
+            _step(_JUMP_EQUAL, 0, 6, _FCNTL[machine]),
+            _step(_LOAD, 0, 0, _ARGUMENT_1_AT),
+            *(_step(_JUMP_EQUAL, 2 - n, n == 2, command) for n, command in enumerate(_OFD_LOCKS)),
+            _step(_RETURN, 0, 0, _ERRNO | errno.EINVAL),
             load_number,
             # what else reaches a process of the same user: 0 is the caller itself
             *(_only_zero(number, argument) for number, argument in _ONLY_OF_ITSELF[machine]),

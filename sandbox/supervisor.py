@@ -13,6 +13,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import time
 import traceback
 from collections.abc import Callable
@@ -20,12 +21,15 @@ from typing import NoReturn
 
 from sandbox import kernel, root, usage, workspaces
 from sandbox.confinement import workspace_of
+from sandbox.model import MOST_LOCKS
 from sandbox.newborn import RunFds
 from sandbox.orders import LIMITS, SpawnOrder, TemplateSettings
 from sandbox.plan import Plan
 
 WATCH_SECONDS = 0.05
 KILL_AGAIN_SECONDS = 0.002
+LOCKS_EVERY_SECONDS = 0.25  # of CPU time, in which a run makes some ten thousand locks at most
+_COUNT = struct.Struct("=Q")
 
 
 class Supervisor:
@@ -53,12 +57,17 @@ class Supervisor:
         self._peak = 0
         self._cpu_of_dead = 0.0
         self._cpu_seen = 0.0
+        self._cpu_at_locks = 0.0
+        self._counter: int | None = None  # of CPU time, this process's own included
 
     def run(self) -> NoReturn:
         """Make the run and stay until it has ended."""
         try:
             self._prepare_process()
             self._prepare_workspace()
+            with contextlib.suppress(OSError):
+                self._counter = kernel.count_cpu_time()
+            self._own_cpu = time.process_time()
             self._child = self._make()
             for fd in self._run_fds:
                 os.close(fd)
@@ -133,11 +142,28 @@ class Supervisor:
         self._peak = max(self._peak, memory)
         if memory > allowed:
             self._limit_hit = "memory_limit"
-        self._cpu_seen = used.cpu_seconds + self._cpu_of_dead
+        self._cpu_seen = max(used.cpu_seconds + self._cpu_of_dead, self._counted())
         if self._limit_hit is None and self._cpu_seen > cpu_seconds:
             self._limit_hit = "cpu_limit"
+        if self._limit_hit is None and self._holds_too_many_locks(pids):
+            self._limit_hit = "file_lock_limit"
         if self._limit_hit:
             self._end(report=True)
+
+    def _holds_too_many_locks(self, pids: list[int]) -> bool:
+        """A lock is memory of the kernel's that no limit counts."""
+        if self._cpu_seen < self._cpu_at_locks + LOCKS_EVERY_SECONDS:
+            return False
+        self._cpu_at_locks = self._cpu_seen
+        return usage.count_locks(pids, MOST_LOCKS + 1) > MOST_LOCKS
+
+    def _counted(self) -> float:
+        """CPU seconds of the run, with those of children that nobody waited for; 0 where the kernel does not count."""
+        if self._counter is None:
+            return 0.0
+        (nanoseconds,) = _COUNT.unpack(os.read(self._counter, _COUNT.size))
+        own = time.process_time() - self._own_cpu
+        return float(nanoseconds) / 1e9 - own
 
     def _reap(self) -> None:
         while True:
@@ -169,7 +195,7 @@ class Supervisor:
     def _finish(self, status: int, used: resource.struct_rusage) -> NoReturn:
         self._ignore_ends()
         self._end_descendants()
-        cpu = max(used.ru_utime + used.ru_stime + self._cpu_of_dead, self._cpu_seen)
+        cpu = max(used.ru_utime + used.ru_stime + self._cpu_of_dead, self._cpu_seen, self._counted())
         message = {
             "exit": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
             "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sandbox import frames
 from sandbox.frames import FrameError
 from sandbox.logs import LogKeeper
-from sandbox.model import Limits, Outcome, RunError, Runtime
+from sandbox.model import MOST_LOCKS, Limits, Outcome, RunError, Runtime
 from sandbox.streams import Streamed, checked_head
 
 OUT_OF_MEMORY_SIGNALS = (signal.SIGABRT, signal.SIGTRAP, signal.SIGSEGV, signal.SIGILL)
@@ -127,6 +127,10 @@ def _of_silence(seen: Observed) -> RunError:
         return RunError(named, f"The function used more than {limits.cpu_seconds} s of CPU time.")
     if named == "file_size_limit":
         return RunError(named, f"The function wrote a file larger than {limits.file_mb} MB.")
+    if named == "file_lock_limit":
+        return RunError(
+            named, f"The function held more than {MOST_LOCKS:,} locks on files. Release them, or lock larger ranges."
+        )
     return _of_unknown_ending(seen)
 
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -167,33 +168,62 @@ static pid_t fork_with_another_number(void) {
   }
 }
 
+// Counts the CPU time of the process that calls it and of all that are forked from it, whoever waits for their ends or does
+// not. -1 where the kernel does not let us.
+static int count_cpu_time(void) {
+  struct perf_event_attr what = {.type = PERF_TYPE_SOFTWARE, .size = PERF_ATTR_SIZE_VER0, .config = PERF_COUNT_SW_TASK_CLOCK,
+                                 .inherit = 1, .exclude_kernel = 1, .exclude_hv = 1}; // else it takes more rights
+  return (int)syscall(SYS_perf_event_open, &what, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
+// Tells a supervisor the number of its run, or minus the error, and gives it the counter if there is one.
+static void answer(int to, int number, int counter) {
+  char control[CMSG_SPACE(sizeof counter)] = {0};
+  struct iovec part = {&number, sizeof number};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  if (counter >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof counter);
+    memcpy(CMSG_DATA(head), &counter, sizeof counter);
+  }
+  (void)!sendmsg(to, &message, MSG_NOSIGNAL);
+}
+
 // Forks by way of a process that shares our memory and ends at once: the run is then a child of process 1 of its own
-// namespace, which learns of its end from the kernel. Returns the run's number there, 0 in the run, -1 on failure.
-static pid_t __attribute__((noinline)) fork_below(int pid_namespace) {
+// namespace, which learns of its end from the kernel. Tells the supervisor; returns 0 in the run only.
+static pid_t __attribute__((noinline)) fork_below(int pid_namespace, int supervisor) {
   template.run = -1;
-  if (setns(pid_namespace, CLONE_NEWPID)) return -1;
+  if (setns(pid_namespace, CLONE_NEWPID)) {
+    answer(supervisor, -errno, -1);
+    return -1;
+  }
   pid_t between = vfork();
   if (between == 0) {
+    int counter = count_cpu_time();
     pid_t run = fork_with_another_number();
     if (run == 0) return 0;
     template.run = run;
+    answer(supervisor, run < 0 ? -errno : run, counter);
     _exit(0);
   }
   if (setns(template.pid_namespace, CLONE_NEWPID)) abort(); // what it forks next would land among a run's processes
   if (between > 0) waitpid(between, NULL, 0);
+  else answer(supervisor, -errno, -1);
   return template.run;
 }
 
 static int serve_one(void (*begin)(void *), void *argument) {
   struct fds fds;
   if (!receive(&fds)) _exit(0);
-  pid_t run = fork_below(fds.pid_namespace);
+  pid_t run = fork_below(fds.pid_namespace, fds.answer);
   if (run == 0) {
     become_run(&fds, begin, argument);
     return 1;
   }
-  int answer = run < 0 ? -errno : run;
-  (void)!write(fds.answer, &answer, sizeof answer);
   for (int i = 0; i < (int)FDS; i++) close(((int *)&fds)[i]);
   return 0;
 }

@@ -109,3 +109,13 @@ uint64_t exact_memory(void) {
   if (folder) closedir(folder);
   return total;
 }
+
+// The kernel shows each process the locks of its own namespace, and everybody those of open file descriptions.
+int count_locks(int enough) {
+  char line[256];
+  int count = 0;
+  FILE *file = fopen("/proc/locks", "re");
+  while (file && count < enough && fgets(line, sizeof line, file)) count += !strstr(line, "OFDLCK");
+  if (file) fclose(file);
+  return count;
+}

@@ -15,5 +15,8 @@ struct usage measure(pid_t pid);
 // The most memory one process has held, and its CPU time to the nanosecond, without its children; 0 where it is gone.
 int measure_one(pid_t pid, uint64_t *peak_bytes, double *cpu_seconds);
 
-// The same in bytes with each shared page divided among those who map it; slower.
+// How many locks on files they hold or wait for, counted up to `enough`.
+int count_locks(int enough);
+
+// Bytes of memory as measure() has them, but with each shared page divided among those who map it; slower.
 uint64_t exact_memory(void);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from dataclasses import replace
 
@@ -122,6 +123,81 @@ def test_cpu_time_of_children_that_a_thread_made_counts(host: Host) -> None:
     """
 
     assert error_type(host.run("python", body, limits=FewSeconds(timeout_ms=20_000))) == "cpu_limit"
+
+
+CHILDREN = """
+while True:
+    try:
+        if os.fork() == 0:
+            while time.process_time() < 0.01:
+                pass
+            os._exit(0)
+    except BlockingIOError:  # many at once on a busy machine
+        pass
+    time.sleep(0.005)
+"""
+UNWAITED = {
+    "ignored": "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)" + CHILDREN,
+    # The kernel's own struct sigaction: the default action, but no zombies (SA_NOCLDWAIT).
+    "no zombies": """
+import ctypes, os, signal, struct, time
+action = struct.pack("QQQQ", 0, 2, 0, 0)
+assert ctypes.CDLL(None).syscall(payload, int(signal.SIGCHLD), action, None, 8) == 0
+"""
+    + CHILDREN,
+}
+
+
+@pytest.mark.parametrize("how", UNWAITED)
+def test_cpu_time_of_children_that_nobody_waits_for_counts(host: Host, how: str) -> None:
+    """The kernel adds it to no parent, and each is gone before the supervisor looks. Where it may not count by another
+    way, which is a gap that the sandbox tells, what bounds them is time."""
+    uncounted = any("children that nobody waits for" in gap for gap in host.report.gaps)
+    number = {"x86_64": 13, "aarch64": 134}[platform.machine()]
+
+    outcome = host.run("python", UNWAITED[how], str(number), limits=FewSeconds(timeout_ms=8_000))
+
+    assert error_type(outcome) == ("timeout" if uncounted else "cpu_limit")
+    assert uncounted or outcome.cpu_ms >= 1_000
+
+
+LOCKS = """
+    import fcntl, time
+    files = [open(f"locked-{number}", "w") for number in range(200)]
+    for file in files:
+        for at in range(payload // len(files)):
+            fcntl.lockf(file, fcntl.LOCK_EX, 1, 2 * at)
+    end = time.process_time() + 0.6
+    while time.process_time() < end:
+        pass
+    return "kept"
+"""
+
+
+def test_more_locks_on_files_than_allowed_end_the_run(host: Host) -> None:
+    """They are memory of the kernel's, 200 bytes each, that no limit of a process counts."""
+    outcome = host.run("python", LOCKS, "12000")
+
+    assert error_type(outcome) == "file_lock_limit"
+    assert outcome.error is not None
+    assert "10,000 locks" in outcome.error.message
+
+
+def test_a_run_may_hold_many_locks_on_files(host: Host) -> None:
+    assert host.value("python", LOCKS, "8000") == "kept"
+
+
+def test_a_database_in_a_file_can_be_used(host: Host) -> None:
+    """SQLite locks it."""
+    body = """
+        import sqlite3
+        with sqlite3.connect("data.db") as database:
+            database.execute("create table t (a)")
+            database.execute("insert into t values (1)")
+        return sqlite3.connect("data.db").execute("select a from t").fetchall()
+    """
+
+    assert host.value("python", body) == [[1]]
 
 
 PYTHON_LISTS = "data = []\nwhile True:\n    data.append(bytearray(1 << 20))"
