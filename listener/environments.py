@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
 
 from listener.endings import printable
+from listener.masking import Masker
 from sql.jobs import Job
 from sql.sealing import Sealer
 from sql.secrets import Sealed
+from support.executors import Executor
 
-MASK = "***"
-SHORTEST_MASKED = 6  # a shorter value is in half of all texts by chance
+LIGHT = 64 * 1024  # characters: what is not longer takes a millisecond or two, where it is
+_HEAVY = Executor("masking", 2)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The variables of a run. `hidden` are the texts to mask, longest first."""
+    """The variables of a run, and what hides its secrets."""
 
     variables: dict[str, str]
-    hidden: tuple[str, ...] = field(default=(), repr=False)
+    masker: Masker = field(default_factory=lambda: Masker(()), repr=False)
 
     def shown(self, text: str) -> str:
         """A text that the code wrote, without secrets, as it can be stored."""
-        for secret in self.hidden:
-            text = text.replace(secret, MASK)
-        return printable(text)
+        return printable(self.masker.masked(text))
 
 
-def environment_of(job: Job, sealed: Sequence[Sealed], sealer: Sealer) -> Environment:
+async def environment_of(job: Job, sealed: Sequence[Sealed], sealer: Sealer) -> Environment:
     """The project's secrets, over them the function's variables, over them its secrets. Raises SealingError."""
+    return await off_the_loop(sum(len(secret.sealed) for secret in sealed), _environment_of, job, sealed, sealer)
+
+
+async def off_the_loop(
+    characters: int, work: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs
+) -> Result:
+    """The result of work on so many characters of a tenant's; in a thread where they are many."""
+    if characters <= LIGHT:
+        return work(*arguments, **options)
+    return await _HEAVY.run(work, *arguments, **options)
+
+
+def _environment_of(job: Job, sealed: Sequence[Sealed], sealer: Sealer) -> Environment:
     opened = [(secret.function_id, secret.name, sealer.open(secret.sealed, secret.purpose)) for secret in sealed]
     projects = {name: value for function, name, value in opened if function is None}
     own = {name: value for function, name, value in opened if function is not None}
-    return Environment({**projects, **job.env_vars, **own}, _hidden([value for _, _, value in opened]))
-
-
-def _hidden(values: Sequence[str]) -> tuple[str, ...]:
-    """Whole values, and their lines: output comes line by line."""
-    texts = {text for value in values for text in (value, *(line.strip() for line in value.splitlines()))}
-    return tuple(sorted((text for text in texts if len(text) >= SHORTEST_MASKED), key=len, reverse=True))
+    return Environment({**projects, **job.env_vars, **own}, Masker(value for _, _, value in opened))

@@ -14,7 +14,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from listener.endings import blames_values
-from listener.environments import Environment
+from listener.environments import Environment, off_the_loop
 from sandbox import LogLine
 from sql import jobs
 from sql.jobs import Job, PrintedLine
@@ -34,14 +34,18 @@ class LiveLog:
     lines: list[LogLine]
     written: int = 0
 
-    def unwritten(self, most: int) -> list[PrintedLine]:
+    async def unwritten(self, most: int) -> list[PrintedLine]:
         """The next lines to write, numbered from 1."""
         start = self.written
+        lines = self.lines[start : start + most]
+        return await off_the_loop(sum(len(line.message) for line in lines), self._shown, lines, start + 1)
+
+    def _shown(self, lines: list[LogLine], first: int) -> list[PrintedLine]:
         return [
             PrintedLine(
                 self.job.id, self.job.attempt, number, line.at, line.level, self.environment.shown(line.message)
             )
-            for number, line in enumerate(self.lines[start : start + most], start + 1)
+            for number, line in enumerate(lines, first)
         ]
 
 
@@ -75,7 +79,10 @@ class LiveLogs:
 
     async def _write(self, lease: UUID, logs: list[LiveLog]) -> None:
         """Some lines of each: what is left waits for the next round, so that one that floods holds up nobody."""
-        parts = [(live, live.unwritten(max(1, LARGEST_BATCH // len(logs)))) for live in logs]
+        most = max(1, LARGEST_BATCH // len(logs))
+        # All of them at once: one that takes long to mask holds up the others for a moment, not each of them in turn.
+        unwritten = await asyncio.gather(*(live.unwritten(most) for live in logs))
+        parts = list(zip(logs, unwritten, strict=True))
         try:
             async with self._pool.connection() as connection:
                 await jobs.append_logs(connection, lease, [line for _, lines in parts for line in lines])

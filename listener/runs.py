@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 from listener.endings import printable
-from listener.environments import Environment
+from listener.environments import Environment, off_the_loop
 from sandbox import Language, Limits, OpenSession, Outcome, RunRequest
 from sql.jobs import Ending, Job
 
@@ -43,8 +43,15 @@ def run_request(job: Job, environment: Environment, database_url: str, take_sess
     )
 
 
-def ending_of(job: Job, environment: Environment, outcome: Outcome, written: int = 0) -> Ending:
+async def ending_of(job: Job, environment: Environment, outcome: Outcome, written: int = 0) -> Ending:
     """How the attempt ended; every text in it can be stored. The first lines, as many as are written, are left out."""
+    texts = [line.message for line in outcome.logs[written:]]
+    if outcome.error is not None:
+        texts += [outcome.error.message, outcome.error.stack or ""]
+    return await off_the_loop(sum(map(len, texts)), _ending_of, job, environment, outcome, written)
+
+
+def _ending_of(job: Job, environment: Environment, outcome: Outcome, written: int) -> Ending:
     error: dict[str, Any] | None = None
     if outcome.error is not None:
         error = {

@@ -265,7 +265,7 @@ class Listener:
 
     async def _run_job(self, lease: UUID, job: Job, secrets: list[Sealed]) -> None:
         try:
-            environment = environment_of(job, secrets, self._sealer)
+            environment = await environment_of(job, secrets, self._sealer)
             url = await self._databases.url(job.project_id)
             request = run_request(job, environment, url, self._sessions.take)
             cancel = self._running[job.id, job.attempt]
@@ -278,7 +278,7 @@ class Listener:
             ):
                 outcome = await self._sandbox.run(request, cancel, stream)
                 await stream.written(cancel)
-            ending = ending_of(job, environment, outcome, log_of_run.written)
+            ending = await ending_of(job, environment, outcome, log_of_run.written)
         except SealingError as error:
             ending = failed_ending(job, "platform_error", f"{error}.")
         except DATABASE_TROUBLE as error:  # nothing has begun yet

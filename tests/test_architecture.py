@@ -10,13 +10,14 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parent.parent
 MAY_IMPORT = {
+    "support": set[str](),
     "sql": set[str](),
     "sandbox": set[str](),
     "sdk": set[str](),
     "examples": set[str](),
-    "listener": {"sql", "sandbox"},
-    "api": {"sql"},
-    "cli": {"sql", "sandbox", "sdk", "examples", "listener", "api"},
+    "listener": {"support", "sql", "sandbox"},
+    "api": {"support", "sql"},
+    "cli": {"support", "sql", "sandbox", "sdk", "examples", "listener", "api"},
 }
 
 

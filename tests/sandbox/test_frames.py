@@ -227,7 +227,8 @@ def assert_each_decides_its_own_outcome_only(
             assert final[0] == frames.RESPONSE
         if final is None:
             assert outcome.status == "error"
-        kept = ending_of(SimpleNamespace(id=None, attempt=1), Environment({}), outcome)  # type: ignore[arg-type]
+        job: Any = SimpleNamespace(id=None, attempt=1)
+        kept = asyncio.run(ending_of(job, Environment({}), outcome))
         texts = [*(kept.error or {}).values(), *(line["message"] for line in kept.logs)]
         assert not [text for text in texts if text and "\x00" in text.encode().decode()], "PostgreSQL refuses it"
 

@@ -1,0 +1,60 @@
+"""Takes secrets out of texts, in time that grows with the text and not with the number of secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+MASK = "***"
+SHORTEST_MASKED = 6  # a shorter value is in half of all texts by chance
+FEW = 32  # so many are searched for one by one, which is fast in C
+# Characters compared for each one of a text. Secrets that begin alike may ask for more: then nothing of it is shown.
+COMPARED_PER_CHARACTER = 256
+
+
+class Masker:
+    """The texts to mask: whole values, and their lines, since output comes line by line."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        texts = {text for value in values for text in (value, *(line.strip() for line in value.splitlines()))}
+        self._texts = frozenset(text for text in texts if len(text) >= SHORTEST_MASKED)
+        # By their first characters. One number is kept for most, no list: the garbage collector walks over those.
+        self._lengths: dict[str, int | list[int]] = {}
+        for text in sorted(self._texts, key=len, reverse=True):
+            self._add(text[:SHORTEST_MASKED], len(text))
+
+    def _add(self, start: str, length: int) -> None:
+        known = self._lengths.get(start)
+        if known is None:
+            self._lengths[start] = length
+        elif isinstance(known, int):
+            self._lengths[start] = known if known == length else [known, length]
+        elif known[-1] != length:
+            known.append(length)
+
+    def _lengths_at(self, text: str, at: int) -> Sequence[int]:
+        """How long the secrets are that begin as the text does here, longest first."""
+        found = self._lengths.get(text[at : at + SHORTEST_MASKED], ())
+        return (found,) if isinstance(found, int) else found
+
+    def masked(self, text: str) -> str:
+        """The text with a mask in place of every run of characters that secrets cover, together or alone."""
+        if not self._texts or (len(self._texts) <= FEW and not any(secret in text for secret in self._texts)):
+            return text
+        pieces, shown_from, covered_to = [], 0, 0
+        left = COMPARED_PER_CHARACTER * len(text)
+        for at in range(len(text) - SHORTEST_MASKED + 1):
+            for length in self._lengths_at(text, at):
+                if at + length > len(text):
+                    continue
+                if at + length <= covered_to:
+                    break  # what is shorter is covered as well
+                left -= length
+                if left < 0:
+                    return MASK
+                if text[at : at + length] not in self._texts:
+                    continue
+                if at >= covered_to:
+                    pieces += [text[shown_from:at], MASK]
+                shown_from = covered_to = at + length
+                break
+        return "".join([*pieces, text[shown_from:]])

@@ -1,0 +1,1 @@
+"""Helpers of several rooms; imports nothing of ours."""

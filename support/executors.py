@@ -1,0 +1,47 @@
+"""Threads by duty: work that takes long for one duty holds up neither an event loop nor another duty."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Busy(Exception):
+    """More work waits for an executor than may."""
+
+
+class Executor:
+    """The threads of one duty; they start with the first call."""
+
+    def __init__(self, name: str, threads: int, most_waiting: int | None = None) -> None:
+        """`most_waiting`: how many calls may be under way or waiting at once; None sets no bound."""
+        self.name = name
+        self._most_waiting = most_waiting
+        self._under_way = 0
+        self._counting = threading.Lock()  # calls end in their threads
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    async def run(
+        self, work: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs
+    ) -> Result:
+        """The result of a call in a thread. Raises Busy where too many wait already."""
+        self._begin()
+        future = self._threads.submit(work, *arguments, **options)
+        future.add_done_callback(lambda _: self._done())
+        return await asyncio.wrap_future(future)
+
+    def _begin(self) -> None:
+        with self._counting:
+            if self._most_waiting is not None and self._under_way >= self._most_waiting:
+                raise Busy(self.name)
+            self._under_way += 1
+
+    def _done(self) -> None:
+        with self._counting:
+            self._under_way -= 1

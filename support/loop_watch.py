@@ -1,0 +1,128 @@
+"""Measures how long an event loop is held, beyond what the machine itself stalls, and names what held it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from types import FrameType
+
+log = logging.getLogger(__name__)
+LIMIT_MS = 50.0  # nothing that a tenant or client sends may hold a loop for longer
+BEAT_SECONDS = 0.02
+LOOK_SECONDS = 0.025
+WINDOW_SECONDS = 60
+LOG_SECONDS = 1.0
+FRAMES = 8
+IDLE = frozenset({"wait", "_worker", "select", "_run", "run_once"})  # where a thread has nothing to do
+
+
+class LoopWatch:
+    """A timer of the loop that notices when it comes late, and a thread that looks at the stacks meanwhile."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._due = 0.0
+        self._stalled = RunQueue()
+        self._stacks = ""
+        self._seconds: dict[int, float] = {}  # the longest of each second of the window, in ms
+        self._logged_at = 0.0
+        self._stopped = threading.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop_thread = 0
+        self.longest_ms = 0.0  # since the start
+
+    def start(self) -> None:
+        """Watch the running loop until `stop`."""
+        self._loop_thread = threading.get_ident()
+        threading.Thread(target=self._look, name="loop watch", daemon=True).start()
+        self._stalled.delta_ms()
+        self._arm()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def recent_ms(self) -> float:
+        """For how long the loop was held at most within the last minute."""
+        oldest = int(time.monotonic()) - WINDOW_SECONDS
+        return max((ms for second, ms in self._seconds.items() if second >= oldest), default=0.0)
+
+    def _arm(self) -> None:
+        self._due = time.monotonic() + BEAT_SECONDS
+        self._timer = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat)
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        held_ms = max(0.0, (now - self._due) * 1000 - self._stalled.delta_ms())
+        self._note(int(now), held_ms)
+        if held_ms > LIMIT_MS and now - self._logged_at > LOG_SECONDS:
+            self._logged_at = now
+            log.warning("%s held for %.0f ms by %s", self._what, held_ms, self._stacks or "something unseen")
+        self._stacks = ""
+        self._arm()
+
+    def _note(self, second: int, held_ms: float) -> None:
+        self.longest_ms = max(self.longest_ms, held_ms)
+        if second not in self._seconds:
+            self._seconds = {s: ms for s, ms in self._seconds.items() if s >= second - WINDOW_SECONDS}
+        self._seconds[second] = max(self._seconds.get(second, 0.0), held_ms)
+
+    def _look(self) -> None:
+        own = threading.get_ident()
+        while not self._stopped.wait(LOOK_SECONDS):
+            if time.monotonic() - self._due > LOOK_SECONDS:
+                self._stacks = _stacks(first=self._loop_thread, without=own)
+
+
+class RunQueue:
+    """How long the threads of this process waited for a processor: that is the machine's doing. Linux tells."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, int] = {}  # of each thread
+        self._waited: dict[int, int] = {}  # nanoseconds
+
+    def delta_ms(self) -> float:
+        """By how much that has grown since it was asked for the last time."""
+        threads = {thread.native_id for thread in threading.enumerate() if thread.native_id is not None}
+        if threads != self._files.keys():
+            self._open(threads)
+        grown = 0
+        for thread, file in self._files.items():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                waited = int(os.pread(file, 100, 0).split()[1])
+                grown += waited - self._waited.get(thread, waited)
+                self._waited[thread] = waited
+        return grown / 1e6
+
+    def _open(self, threads: set[int]) -> None:
+        for thread in self._files.keys() - threads:
+            os.close(self._files.pop(thread))
+            self._waited.pop(thread, None)
+        for thread in threads - self._files.keys():
+            with contextlib.suppress(OSError):
+                self._files[thread] = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _stacks(first: int, without: int) -> str:
+    """The innermost frames of the loop's thread, and of others that are at work: one may hold the interpreter."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    frames = {ident: frame for ident, frame in sys._current_frames().items() if ident != without}
+    ordered = sorted(frames.items(), key=lambda item: item[0] != first)
+    busy = [(ident, frame) for ident, frame in ordered if ident == first or frame.f_code.co_name not in IDLE]
+    return "; ".join(f"[{names.get(ident, ident)}] {_stack(frame)}" for ident, frame in busy)
+
+
+def _stack(frame: FrameType | None) -> str:
+    found: list[str] = []
+    while frame is not None and len(found) < FRAMES:
+        file = "/".join(frame.f_code.co_filename.split("/")[-2:])
+        found.append(f"{file}:{frame.f_lineno} {frame.f_code.co_name}")
+        frame = frame.f_back
+    return " < ".join(found)
