@@ -19,8 +19,10 @@ from litestar.types import ControllerRouterHandler, Message, Scope
 from pydantic import BaseModel
 
 from api.auth import Access
+from api.comparing import Comparisons
 from api.database import Database
 from api.errors import HANDLERS
+from api.following import Followers
 from api.hooks import Hooks
 from api.invoking import Invoker
 from api.json_bodies import JsonRequest
@@ -54,6 +56,7 @@ from api.tokens import Tokens
 from api.waiting import Replies
 from sql.sealing import Sealer
 from sql.tasks import end
+from support.loop_watch import LoopWatch
 
 CONSOLE = Path(__file__).parent / "static" / "console"
 LARGEST_BODY = 1024 * 1024
@@ -91,6 +94,9 @@ class Parts:
     sessions: Sessions
     project_roles: ProjectRoles
     sealer: Sealer
+    followers: Followers
+    comparisons: Comparisons
+    loop_watch: LoopWatch
 
     @classmethod
     def of(cls, settings: Settings) -> Parts:
@@ -113,6 +119,9 @@ class Parts:
             sessions=Sessions(database, Logins(database), tokens),
             project_roles=ProjectRoles(database, sealer, settings.database_url, settings.database_address),
             sealer=sealer,
+            followers=Followers(database, replies),
+            comparisons=Comparisons(),
+            loop_watch=LoopWatch("event loop"),
         )
 
 
@@ -124,9 +133,11 @@ def create_app(parts: Parts) -> Litestar:
         await parts.database.open()
         parts.replies.start()
         polling = asyncio.create_task(parts.streams.poll())
+        parts.loop_watch.start()
         try:
             yield
         finally:
+            parts.loop_watch.stop()
             await end([polling])
             await parts.replies.close()
             await parts.database.close()
@@ -150,6 +161,9 @@ def create_app(parts: Parts) -> Litestar:
                 "sessions",
                 "project_roles",
                 "sealer",
+                "followers",
+                "comparisons",
+                "loop_watch",
             )
         },
         exception_handlers=HANDLERS,

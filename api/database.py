@@ -16,6 +16,7 @@ from sql.errors import Unavailable, domain_error
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
+Query = Callable[[AsyncConnection], Awaitable[Answer]]
 POOL_SIZE = 8
 WAIT_SECONDS = 3.0
 CONNECTION: dict[str, Any] = {
@@ -47,7 +48,7 @@ class Database:
     async def close(self) -> None:
         await self._pool.close(timeout=2)
 
-    async def read(self, query: Callable[[AsyncConnection], Awaitable[Answer]]) -> Answer:
+    async def read(self, query: Query[Answer]) -> Answer:
         """Run something that may safely run twice: it does when the connection turns out to be dead."""
         try:
             async with self._pool.connection() as connection:

@@ -11,8 +11,9 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from api.problems import MEDIA_TYPE, Problem, invalid, of_domain_error, too_large
+from api.problems import MEDIA_TYPE, Problem, busy, invalid, of_domain_error, too_large
 from sql.errors import DomainError
+from support.executors import Busy
 
 log = logging.getLogger(__name__)
 AnyRequest = Request[Any, Any, Any]
@@ -29,6 +30,10 @@ def _problem(_: AnyRequest, problem: Problem) -> Response[bytes]:
 
 def _domain_error(_: AnyRequest, error: DomainError) -> Response[bytes]:
     return _answer(of_domain_error(error))
+
+
+def _busy(_: AnyRequest, error: Busy) -> Response[bytes]:
+    return _answer(busy(f"Too much waits for {error} already."))
 
 
 def _validation(_: AnyRequest, error: ValidationException) -> Response[bytes]:
@@ -77,6 +82,7 @@ def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
 HANDLERS: ExceptionHandlersMap = {
     Problem: _problem,
     DomainError: _domain_error,
+    Busy: _busy,
     ValidationException: _validation,
     HTTPException: _http,
     Exception: _unexpected,

@@ -9,6 +9,7 @@ from api.batching import Batcher
 from api.database import Database
 from api.ids import new_id
 from api.invoking import Invoked, Invoker
+from api.json_bodies import PARSING, SMALL
 from api.payloads import Headers
 from api.problems import not_found
 from api.signatures import Rules, verified_message_id
@@ -45,11 +46,13 @@ class Hooks:
             raise not_found("webhook")
         return webhook
 
-    def verified_message_id(self, webhook: Addressed, headers: Headers, body: bytes) -> str | None:
+    async def verified_message_id(self, webhook: Addressed, headers: Headers, body: bytes) -> str | None:
         """The sender's id of the message. Raises Problem 401 where the signature does not fit."""
         secrets = [self._sealer.open(sealed, secret_purpose(webhook.id)) for sealed in webhook.sealed_secrets]
         rules = Rules(webhook.preset, secrets, webhook.replay_window_seconds, webhook.signature_header)
-        return verified_message_id(rules, headers, body)
+        if len(body) <= SMALL:
+            return verified_message_id(rules, headers, body)
+        return await PARSING.run(verified_message_id, rules, headers, body)
 
     async def accept(self, message: Message) -> tuple[UUID, bool]:
         """The invocation of a message, and whether it is new."""

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
 from litestar import Request
 from litestar.datastructures import State
 
+from api.json_scanning import has_escaped_nul, has_more_values_than, has_number_out_of_range
 from api.problems import Problem
+from support.executors import Executor
 
 MIB = 1024 * 1024
 LARGEST_PAYLOAD = 8 * MIB
+SMALL = 64 * 1024  # what is not larger takes a millisecond or two, where it is
+MOST_VALUES = 20_000  # in the body of a management request
 NUL_MESSAGE = "has a NUL character, which PostgreSQL cannot store"
+
+
+# Texts of tenants and clients that are too large for the event loop are read here.
+PARSING = Executor("parsing", 2)
 
 
 class JsonRequest(Request[Any, Any, State]):
     """A request whose JSON body is decoded by our rules; NUL characters are left to its model, which names fields."""
 
     async def json(self) -> Any:
-        return _decoded(await self.body())[1]
+        body = await self.body()
+        return _values(body) if len(body) <= SMALL else await PARSING.run(_values, body)
 
 
-def decode_json(body: bytes) -> Any:
-    """The value of a JSON text. Raises Problem 400 when it is none, 422 when it could not be stored."""
-    text, value = _decoded(body)
-    if "\\u0000" in text and has_nul(value):
+async def checked_json(body: bytes) -> str:
+    """A JSON text as it came. Raises Problem 400 when it is none, 422 when it could not be stored."""
+    return check_json(body) if len(body) <= SMALL else await PARSING.run(check_json, body)
+
+
+def check_json(body: bytes) -> str:
+    """The same where the caller is."""
+    text = _decoded(body, msgspec.Raw)[0]
+    if has_escaped_nul(text):
         raise _unstorable(f"The JSON {NUL_MESSAGE}.", "Encode binary data, for example as base64.")
-    return value
+    if has_number_out_of_range(text):
+        raise _out_of_range()
+    return text
 
 
 def has_nul(value: Any) -> bool:
@@ -46,13 +61,20 @@ def has_nul(value: Any) -> bool:
     return False
 
 
-def _decoded(body: bytes) -> tuple[str, Any]:
+def _values(body: bytes) -> Any:
+    """Every value of a JSON text. Raises Problem."""
+    if len(body) > SMALL and has_more_values_than(MOST_VALUES, _decoded(body, msgspec.Raw)[0]):
+        raise _unstorable(f"The JSON has more than {MOST_VALUES} values.", "Send less in one request.")
+    return _decoded(body, Any)[1]
+
+
+def _decoded(body: bytes, kind: Any) -> tuple[str, Any]:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _malformed(f"The body is not UTF-8 (byte {error.start}).") from error
     try:
-        return text, msgspec.json.decode(text)
+        return text, msgspec.json.decode(text, type=kind)
     except RecursionError as error:
         raise _unstorable("The JSON is nested too deeply.") from error
     except msgspec.DecodeError as error:
@@ -63,8 +85,8 @@ def _decoded(body: bytes) -> tuple[str, Any]:
 
 def _problem_of(text: str, error: msgspec.DecodeError) -> Problem:
     if isinstance(error, msgspec.ValidationError):  # well formed, but beyond what a double can be
-        return _unstorable("The JSON has a number that is out of range.")
-    if "\\ud" in text.lower() and _is_json_to_python(text):
+        return _out_of_range()
+    if ("\\ud" in text or "\\uD" in text) and _is_json_but_for_surrogates(text):
         return _unstorable(
             "The JSON has half of a surrogate pair, which is no character.",
             "Encode binary data, for example as base64.",
@@ -73,9 +95,9 @@ def _problem_of(text: str, error: msgspec.DecodeError) -> Problem:
     return _malformed("The body is empty." if not text else f"The body is not JSON: {reason}.")
 
 
-def _is_json_to_python(text: str) -> bool:
+def _is_json_but_for_surrogates(text: str) -> bool:
     try:
-        json.loads(text)
+        msgspec.json.decode(text.replace("\\ud", "\\u0").replace("\\uD", "\\u0"), type=msgspec.Raw)
     except (ValueError, RecursionError):
         return False
     return True
@@ -83,6 +105,10 @@ def _is_json_to_python(text: str) -> bool:
 
 def _malformed(detail: str) -> Problem:
     return Problem(400, "malformed_json", detail)
+
+
+def _out_of_range() -> Problem:
+    return _unstorable("The JSON has a number that is out of range.")
 
 
 def _unstorable(detail: str, hint: str = "") -> Problem:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import argon2
 
 from api.database import Database
@@ -11,10 +9,12 @@ from api.problems import Problem, invalid
 from api.throttling import Throttle
 from sql import access
 from sql.access import User
+from support.executors import Executor
 
 FAILURES_OF_ACCOUNT = 8
 FAILURES_OF_CLIENT = 30
 CHECKS_AT_ONCE = 2
+MOST_WAITING = 64
 SHORTEST_PASSWORD = 12
 
 
@@ -27,10 +27,10 @@ class Logins:
         self._nobodys_hash = self._hasher.hash("nobody has this password")
         self._clients = Throttle(FAILURES_OF_CLIENT, "failed logins from your address")
         self._accounts = Throttle(FAILURES_OF_ACCOUNT, "failed logins to this account")
-        self._slots = asyncio.Semaphore(CHECKS_AT_ONCE)
+        self._checks = Executor("passwords", CHECKS_AT_ONCE, MOST_WAITING)
 
     async def check(self, email: str, password: str, client: str) -> User:
-        """The person. Raises Problem 401 or 429."""
+        """The person. Raises Problem 401 or 429, Busy where too many log in."""
         self._clients.demand(client)
         user = await self._database.read(lambda connection: access.find_user(connection, email, client))
         # Who guesses from elsewhere does not keep people out where they have logged in of late.
@@ -38,8 +38,7 @@ class Logins:
         self._clients.begin(client)
         self._accounts.begin(account)
         stored = self._nobodys_hash if user is None else user.password_hash
-        async with self._slots:
-            fits = await asyncio.to_thread(self._fits, stored, password)
+        fits = await self._checks.run(self._fits, stored, password)
         if user is None or not fits:
             raise Problem(401, "invalid_login", "E-mail address or password is wrong.")
         self._clients.succeeded(client)
@@ -48,8 +47,7 @@ class Logins:
 
     async def hash(self, password: str) -> str:
         """What is stored of a password."""
-        async with self._slots:
-            return await asyncio.to_thread(self._hasher.hash, password)
+        return await self._checks.run(self._hasher.hash, password)
 
     def _fits(self, stored: str, password: str) -> bool:
         try:

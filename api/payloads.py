@@ -6,56 +6,62 @@ import base64
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
 from litestar import Request
 
 from api.auth import KEY_PREFIX
-from api.json_bodies import decode_json
+from api.charsets import charset_of, decoded
+from api.json_bodies import PARSING, SMALL, check_json, has_nul
+from api.json_scanning import SLICE
 from api.problems import Problem
 
 Headers = Mapping[str, str]
 AnyRequest = Request[Any, Any, Any]
 EMPTY = "{}"
 NOTHING = "null"
+FORM = "application/x-www-form-urlencoded"
+MOST_FIELDS = 10_000
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def payload_of(body: bytes, content_type: str) -> str:
+async def payload_of(body: bytes, content_type: str) -> str:
     """The JSON text that becomes the payload.
 
     JSON is itself, no body is {}, a form is an object of its fields, text is a JSON string. Everything else
-    is null: the function finds it in zmesh.request. Raises Problem 400 or 422 for bad JSON.
+    is null: the function finds it in zmesh.request. Raises Problem 400, 415 or 422 for what cannot be read.
     """
+    if len(body) <= SMALL:
+        return _payload(body, content_type)
+    return await PARSING.run(_payload, body, content_type)
+
+
+def _payload(body: bytes, content_type: str) -> str:
     if not body:
         return EMPTY
     mime = content_type.partition(";")[0].strip().lower()
     if mime == "application/json" or mime.endswith("+json"):
-        decode_json(body)
-        return body.decode()
-    if mime in ("", "application/x-www-form-urlencoded") and _looks_like_json(body):
-        return body.decode()  # curl -d names JSON a form
-    if mime == "application/x-www-form-urlencoded":
-        return _form(body)
-    return _text(body, content_type) if mime.startswith("text/") else NOTHING
+        return check_json(body)
+    if mime in ("", FORM) and (text := _json_in_disguise(body)) is not None:
+        return text  # curl -d names JSON a form
+    if mime == FORM:
+        return _form(body, charset_of(content_type))
+    return _text(body, charset_of(content_type)) if mime.startswith("text/") else NOTHING
 
 
-def request_of(request: AnyRequest, path: str, body: bytes, *, without: str | None = None) -> str:
+async def request_of(request: AnyRequest, path: str, body: bytes, *, without: str | None = None) -> str:
     """The JSON text of zmesh.request, without the caller's own credentials and the header `without`."""
     headers = headers_of(request)
     if without is not None:
         headers.pop(without, None)
     query = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="replace")
-    return msgspec.json.encode(
-        {
-            "method": request.method,
-            "path": path,
-            "headers": headers,
-            "query": query,
-            "body_base64": base64.b64encode(body).decode(),
-        }
-    ).decode()
+    head = {"method": request.method, "path": path, "headers": headers, "query": query}
+    return _with_body(head, body) if len(body) <= SMALL else await PARSING.run(_with_body, head, body)
+
+
+def _with_body(head: dict[str, Any], body: bytes) -> str:
+    return msgspec.json.encode({**head, "body_base64": base64.b64encode(body).decode()}).decode()
 
 
 def headers_of(request: AnyRequest) -> dict[str, str]:
@@ -81,35 +87,47 @@ def _is_our_key(authorization: str) -> bool:
     return scheme.lower() == "bearer" and token.strip().startswith(KEY_PREFIX)
 
 
-def _looks_like_json(body: bytes) -> bool:
+def _json_in_disguise(body: bytes) -> str | None:
     if not body.lstrip().startswith((b"{", b"[")):
-        return False
+        return None
     try:
-        decode_json(body)
+        return check_json(body)
     except Problem as problem:
         if problem.status == 422:
             raise
-        return False
-    return True
+        return None
 
 
-def _form(body: bytes) -> str:
-    try:
-        fields = parse_qs(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=10_000)
-    except ValueError:
-        return NOTHING
-    single = {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
-    return _storable(msgspec.json.encode(single).decode())
+def _form(body: bytes, charset: str) -> str:
+    """Names and values in this charset once %XX is decoded; what is not escaped may be in it as well."""
+    separators = body.count(b"&")
+    if separators >= MOST_FIELDS:
+        raise Problem(422, "invalid_input", f"The form has more than {MOST_FIELDS} fields.", "Send JSON instead.")
+    fields: dict[str, list[str]] = {}
+    for pair in body.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if pair:
+            fields.setdefault(_unescaped(name, charset), []).append(_unescaped(value, charset))
+    return _storable({name: values[0] if len(values) == 1 else values for name, values in fields.items()})
 
 
-def _text(body: bytes, content_type: str) -> str:
-    charset = content_type.lower().partition("charset=")[2].split(";")[0].strip(' "') or "utf-8"
-    try:
-        return _storable(msgspec.json.encode(body.decode(charset)).decode())
-    except (LookupError, UnicodeError):
-        return NOTHING
+def _unescaped(part: bytes, charset: str) -> str:
+    """Piece by piece: a long text of escapes at once would hold the interpreter."""
+    part = part.replace(b"+", b" ")
+    pieces, start = [], 0
+    while start < len(part):
+        end = start + SLICE
+        if (cut := part.find(b"%", end - 2, end)) >= 0:
+            end = cut
+        pieces.append(unquote_to_bytes(part[start:end]))
+        start = end
+    return decoded(b"".join(pieces), charset)
 
 
-def _storable(payload: str) -> str:
-    """jsonb holds no NUL; what has one is left to zmesh.request."""
-    return NOTHING if "\\u0000" in payload else payload
+def _text(body: bytes, charset: str) -> str:
+    return _storable(decoded(body, charset))
+
+
+def _storable(value: str | dict[str, Any]) -> str:
+    """The value as JSON. jsonb holds no NUL; what has one is left to zmesh.request."""
+    return NOTHING if has_nul(value) else msgspec.json.encode(value).decode()

@@ -86,6 +86,11 @@ def unavailable(detail: str = "The database is not reachable at the moment.") ->
     return Problem(503, "unavailable", detail, "Try again in a moment.", headers={"Retry-After": str(RETRY_SECONDS)})
 
 
+def busy(detail: str) -> Problem:
+    """503 for what this process has too much of at the moment."""
+    return Problem(503, "busy", detail, "Try again in a moment.", headers={"Retry-After": str(RETRY_SECONDS)})
+
+
 # Rules of the schema that a request may break although its model accepted it, and the field they are about.
 _FIELDS = {
     "functions_name_is_short": "name",

@@ -111,7 +111,7 @@ def _demand_origin(connection: Connection, function: PublicFunction) -> None:
     if ANY in function.cors_origins:
         return
     connection.scope[CORS_SCOPE] = ((b"vary", b"origin"),)  # type: ignore[literal-required]
-    if origin is None or urlsplit(origin).netloc == connection.headers.get("host"):
+    if origin is None or _host_of(origin) == connection.headers.get("host"):
         return
     if origin.lower() not in function.cors_origins:
         raise Problem(403, "origin_not_allowed", "Pages of this origin may not call this function.")
@@ -120,6 +120,13 @@ def _demand_origin(connection: Connection, function: PublicFunction) -> None:
         (b"access-control-expose-headers", b"*"),
         (b"vary", b"origin"),
     )
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # http://[
+        return None
 
 
 def _uuid(name: str) -> UUID | None:

@@ -9,7 +9,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -20,6 +19,7 @@ WITH_OWN_HEADER = ("hmac", "shared_secret")
 SECRET_HEADERS = ("x-webhook-secret", "x-gitlab-token", "x-telegram-bot-api-secret-token", "authorization")
 LONGEST_MESSAGE_ID = 255
 HEX_LENGTH = 64
+NULL = msgspec.Raw(b"null")
 
 Headers = Mapping[str, str]
 
@@ -67,9 +67,8 @@ def check_secret(preset: str, secret: str) -> None:
 
 def slack_challenge(body: bytes) -> str | None:
     """What Slack wants to hear back when the URL is entered there; None for every other message."""
-    message = _json_object(body)
-    challenge = message.get("challenge")
-    return challenge if message.get("type") == "url_verification" and isinstance(challenge, str) else None
+    message = _message(body)
+    return _text(message.challenge) if _text(message.type) == "url_verification" else None
 
 
 def secret_header_of(preset: str, header: str | None, headers: Headers) -> str | None:
@@ -119,7 +118,7 @@ def _stripe(rules: Rules, headers: Headers, body: bytes) -> str | None:
     signed = timestamp.encode() + b"." + body
     given = [value for name, _, value in parts if name == "v1"]
     _demand_equal(given, [_hex(secret, signed) for secret in rules.secrets])
-    return _text(_json_object(body).get("id")) or _id_of_signed(signed)
+    return _text(_message(body).id) or _id_of_signed(signed)
 
 
 def _slack(rules: Rules, headers: Headers, body: bytes) -> str | None:
@@ -127,7 +126,7 @@ def _slack(rules: Rules, headers: Headers, body: bytes) -> str | None:
     _demand_fresh(timestamp, rules.window)
     signed = b"v0:" + timestamp.encode() + b":" + body
     _demand_equal([_header(headers, "x-slack-signature")], [f"v0={_hex(secret, signed)}" for secret in rules.secrets])
-    return _text(_json_object(body).get("event_id")) or _id_of_signed(signed)
+    return _text(_message(body).event_id) or _id_of_signed(signed)
 
 
 def _standard(rules: Rules, headers: Headers, body: bytes) -> str | None:
@@ -204,13 +203,26 @@ def _demand_fresh(timestamp: str, window: int) -> None:
         )
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+class _Message(msgspec.Struct):
+    """The members of a message that presets look at; the rest is skipped."""
+
+    id: msgspec.Raw = NULL
+    event_id: msgspec.Raw = NULL
+    type: msgspec.Raw = NULL
+    challenge: msgspec.Raw = NULL
+
+
+def _message(body: bytes) -> _Message:
     try:
-        value = msgspec.json.decode(body)
+        return msgspec.json.decode(body, type=_Message)
     except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        return _Message()
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value and "\x00" not in value else None
+def _text(value: msgspec.Raw) -> str | None:
+    """A member that is a text of some length."""
+    try:
+        text = msgspec.json.decode(value, type=str)
+    except ValueError:
+        return None
+    return text if text and "\x00" not in text else None

@@ -227,20 +227,41 @@ class Progress:
         return self.status not in ("queued", "running")
 
 
-async def progress(connection: AsyncConnection, id: UUID, attempt: int, line: int, limit: int) -> list[Progress]:
-    """The next lines after this one, with the status of the same moment: an end is seen with all lines before it.
-    Empty where the invocation is gone."""
-    return await fetch_all(
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An invocation, and the line of its log after which to go on."""
+
+    id: UUID
+    attempt: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class _NumberedProgress(Progress):
+    n: int
+
+
+async def progress(connection: AsyncConnection, places: Sequence[Place], limit: int) -> list[list[Progress]]:
+    """News for each place: the next lines, with the status of the same moment, so that an end is seen with all lines
+    before it. Nothing where an invocation goes on without a new line; the status is `gone` where there is none."""
+    found = await fetch_all(
         connection,
-        Progress,
+        _NumberedProgress,
         """
-        select i.status, i.version, i.duration_ms, l.attempt, l.line, l.at, l.level, l.message
-          from zmesh.invocations i
+        select coalesce(i.status, 'gone') as status, i.version, i.duration_ms, l.attempt, l.line, l.at, l.level,
+               l.message, w.n::integer - 1 as n
+          from unnest(%s::uuid[], %s::integer[], %s::integer[]) with ordinality w (id, attempt, line, n)
+          left join zmesh.invocations i on i.id = w.id
           left join lateral (
               select * from zmesh.logs l
-               where l.invocation_id = %(id)s and (l.attempt, l.line) > (%(attempt)s, %(line)s)
-               order by l.attempt, l.line limit %(limit)s) l on true
-         where i.id = %(id)s
+               where l.invocation_id = w.id and (l.attempt, l.line) > (w.attempt, w.line)
+               order by l.attempt, l.line limit %s) l on i.id is not null
+         where l.line is not null or i.status is null or i.status not in ('queued', 'running')
+         order by w.n, l.attempt, l.line
         """,
-        {"id": id, "attempt": attempt, "line": line, "limit": limit},
+        ([one.id for one in places], [one.attempt for one in places], [one.line for one in places], limit),
     )
+    news: list[list[Progress]] = [[] for _ in places]
+    for one in found:
+        news[one.n].append(one)
+    return news

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class Health(BaseModel):
@@ -13,3 +13,6 @@ class Health(BaseModel):
     status: Literal["ok", "unavailable"]
     database: Literal["ok", "unavailable"]
     listeners: int
+    event_loop_held_ms: float = Field(
+        description="For how long something held this process at most within the last minute; above 50 it is logged."
+    )

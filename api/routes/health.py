@@ -10,6 +10,7 @@ from api.database import Database
 from api.models.health import Health
 from sql import health as queries
 from sql.errors import DomainError
+from support.loop_watch import LoopWatch
 
 
 @get(
@@ -18,13 +19,16 @@ from sql.errors import DomainError
     summary="Health",
     responses={503: ResponseSpec(Health, description="The database is not reachable.", generate_examples=False)},
 )
-async def health(database: NamedDependency[Database]) -> Response[Health]:
+async def health(database: NamedDependency[Database], loop_watch: NamedDependency[LoopWatch]) -> Response[Health]:
     """For load balancers and people; needs no credentials."""
+    held = round(loop_watch.recent_ms, 1)
     try:
         found = await database.read(queries.health)
     except DomainError:
-        return Response(Health(status="unavailable", database="unavailable", listeners=0), status_code=503)
-    return Response(Health(status="ok", database="ok", listeners=found.listeners))
+        return Response(
+            Health(status="unavailable", database="unavailable", listeners=0, event_loop_held_ms=held), status_code=503
+        )
+    return Response(Health(status="ok", database="ok", listeners=found.listeners, event_loop_held_ms=held))
 
 
 router = Router("/", route_handlers=[health], tags=["health"])

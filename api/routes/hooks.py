@@ -47,13 +47,13 @@ async def receive(
     webhook = await hooks.addressed(token)
     body = await request.body()
     headers = headers_of(request)
-    message_id = hooks.verified_message_id(webhook, headers, body)
+    message_id = await hooks.verified_message_id(webhook, headers, body)
     challenge = slack_challenge(body) if webhook.preset == "slack" else None
     if challenge is not None:
         return Response({"challenge": challenge}, status_code=200)
-    payload = payload_of(body, request.headers.get("content-type", ""))
+    payload = await payload_of(body, request.headers.get("content-type", ""))
     secret_header = secret_header_of(webhook.preset, webhook.signature_header, headers)
-    shown = request_of(request, "/", body, without=secret_header)
+    shown = await request_of(request, "/", body, without=secret_header)
     message = Message(webhook, message_id, payload, shown, traceparent_of(request))
     if webhook.answer == "result":
         with_error = webhook.preset != "none" or webhook.public_errors

@@ -17,7 +17,7 @@ from litestar.response import Stream
 
 from api.auth import person_or_key, role
 from api.database import Database
-from api.following import follow, place_of
+from api.following import Followers, place_of
 from api.json_bodies import NUL_MESSAGE
 from api.limits import Limits
 from api.models.base import Page, page_cursor, read_cursor
@@ -37,7 +37,6 @@ from api.problems import Problem, invalid, not_found
 from api.routes.common import BEARER, BEARER_OR_KEY, CallerRequest, Cursor, FunctionId, Limit, problems
 from api.routes.documented import ListLogs
 from api.routes.functions import function_of
-from api.waiting import Replies
 from sql import callbacks, history
 from sql.callbacks import Callback
 from sql.history import DEAD, FIRST_ID, LAST_ID, Complete, Filter, LogLine, Recorded
@@ -230,7 +229,7 @@ async def get_invocation(
 async def list_logs(
     request: CallerRequest,
     database: NamedDependency[Database],
-    replies: NamedDependency[Replies],
+    followers: NamedDependency[Followers],
     id: Id,
     limit: LineLimit = 500,
     cursor: Cursor = None,
@@ -239,7 +238,7 @@ async def list_logs(
     they are printed, until the invocation ends; `Last-Event-ID` goes on after that line."""
     recorded = await _recorded(database, request, id)
     if EVENTS in request.headers.get("accept", ""):
-        return _followed(request, database, replies, recorded.id)
+        return _followed(request, followers, recorded.id)
     attempt, line = read_cursor(cursor, tuple[int, int], (0, 0))
     if not (0 <= attempt < 2**15 and 0 <= line < 2**31):
         attempt, line = 0, 0
@@ -252,12 +251,12 @@ async def list_logs(
     return Response(page, headers={"Vary": "Accept"})
 
 
-def _followed(request: CallerRequest, database: Database, replies: Replies, id: UUID) -> Response[Any]:
+def _followed(request: CallerRequest, followers: Followers, id: UUID) -> Response[Any]:
     place = place_of(request.headers.get("last-event-id"))
     if place is None:
         return Response(None, status_code=204)  # an EventSource that is told so does not come again
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
-    return Stream(follow(database, replies, id, place), media_type=EVENTS, headers=headers)
+    return Stream(followers.follow(id, place), media_type=EVENTS, headers=headers)
 
 
 async def _cancel(database: Database, request: CallerRequest, id: UUID) -> InvocationDetails:

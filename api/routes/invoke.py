@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from api.auth import api_key, function_disabled, role
 from api.callers import Credential
 from api.database import Database
 from api.invoking import Call, Invoker
-from api.json_bodies import LARGEST_PAYLOAD, decode_json
+from api.json_bodies import LARGEST_PAYLOAD, checked_json
 from api.limits import Limits
 from api.models.invocations import Envelope
 from api.options import options_of, require_allowed
@@ -48,16 +49,17 @@ class _Parts(msgspec.Struct, forbid_unknown_fields=True):
     payload: msgspec.Raw = msgspec.Raw(EMPTY.encode())
 
 
-def _payload(body: bytes) -> str:
+async def _payload(body: bytes) -> str:
     """The text of `payload` as it was written, so that no number changes on the way."""
     if not body:
         return EMPTY
-    value = decode_json(body)
-    if not isinstance(value, dict):
-        raise invalid("", 'the body has to be an object: {"payload": …}')
-    for name in value.keys() - {"payload"}:
-        raise invalid(name, "is not known here", 'Put the arguments into "payload".')
-    return bytes(msgspec.json.decode(body, type=_Parts).payload).decode()
+    text = await checked_json(body)
+    try:
+        return bytes(msgspec.json.decode(text, type=_Parts).payload).decode()
+    except msgspec.ValidationError as error:
+        if unknown := re.search(r"unknown field `(.*)`", str(error), re.DOTALL):
+            raise invalid(unknown[1], "is not known here", 'Put the arguments into "payload".') from error
+        raise invalid("", 'the body has to be an object: {"payload": …}') from error
 
 
 @post(
@@ -86,7 +88,7 @@ async def invoke(
         project_id=function.project_id,
         function=function.slug,
         timeout_ms=function.timeout_ms,
-        payload=_payload(await request.body()),
+        payload=await _payload(await request.body()),
         idempotency_key=idempotency_key_of(request),
         idempotency_scope=Credential("member", request.user.person).scope,
         traceparent=traceparent_of(request),
@@ -106,8 +108,8 @@ async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Lim
         project_id=function.project_id,
         function=function.slug,
         timeout_ms=function.timeout_ms,
-        payload=payload_of(body, request.headers.get("content-type", "")),
-        request=request_of(request, path, body),
+        payload=await payload_of(body, request.headers.get("content-type", "")),
+        request=await request_of(request, path, body),
         idempotency_key=idempotency_key_of(request),
         idempotency_scope=credential.scope,
         traceparent=traceparent_of(request),

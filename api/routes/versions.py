@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import difflib
 import re
 from typing import Annotated
 
@@ -12,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from api.auth import role
+from api.comparing import Comparisons
 from api.database import Database
 from api.models.base import Page, page_cursor, read_cursor
 from api.models.functions import FunctionDetails
@@ -153,39 +152,35 @@ async def get_version(
     "/functions/{id:str}/versions/{version:int}/diff",
     operation_id="compareVersions",
     summary="Compare two versions",
-    responses=problems(404, 422),
+    responses=problems(404, 422, 429),
 )
 async def compare_versions(
     request: CallerRequest,
     database: NamedDependency[Database],
+    comparisons: NamedDependency[Comparisons],
     id: FunctionId,
     version: VersionNumber,
     before: Annotated[int | None, QueryParameter(description="Left out: the version before.")] = None,
 ) -> VersionDiff:
-    """What one version changed of another, as a unified diff."""
+    """What one version changed of another, as a unified diff. One that takes long shows large parts as replaced."""
     function = await function_of(database, request, id)
     after = await version_of(database, function, version)
     number = version - 1 if before is None else before
     compared = None if before is None and number == 0 else await version_of(database, function, number)
-    return await asyncio.to_thread(_difference, compared, after)
-
-
-def _difference(before: Version | None, after: Version) -> VersionDiff:
-    old = [] if before is None else before.code.splitlines()
+    old = [] if compared is None else compared.code.splitlines()
     new = after.code.splitlines()
     if max(len(old), len(new)) > LONGEST_COMPARED:
         raise invalid("version", f"the code has more than {LONGEST_COMPARED} lines, too many to compare")
-    name = "nothing" if before is None else f"version {before.version}"
-    lines = difflib.unified_diff(old, new, name, f"version {after.version}", lineterm="")
+    names = ("nothing" if compared is None else f"version {compared.version}", f"version {after.version}")
     settings = {
-        key: Changed(before=getattr(before, key, None), after=getattr(after, key))
+        key: Changed(before=getattr(compared, key, None), after=getattr(after, key))
         for key in ("language", "entry_point")
-        if getattr(before, key, None) != getattr(after, key)
+        if getattr(compared, key, None) != getattr(after, key)
     }
     return VersionDiff(
-        before=None if before is None else before.version,
+        before=None if compared is None else compared.version,
         after=after.version,
-        code="".join(f"{line}\n" for line in lines),
+        code=await comparisons.diff(function.project_id, old, new, names),
         settings=settings,
     )
 

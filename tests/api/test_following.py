@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,10 @@ from uuid import UUID
 import httpx
 import pytest
 
+from api import following
+from api.database import Answer, Database, Query
+from api.following import Followers
+from api.waiting import Replies
 from tests.api.client import Api, refused
 from tests.databases import Row
 
@@ -134,3 +139,36 @@ def test_what_was_printed_stays_when_the_listener_is_lost(api: Api) -> None:
     run.is_lost()
     with followed(api, run.id) as stream:
         assert [event.get("message", event.get("status")) for event in stream] == ["the last words", "error"]
+
+
+class CountingDatabase(Database):
+    """Counts what is asked of it."""
+
+    reads = 0
+
+    async def read(self, query: Query[Answer]) -> Answer:
+        self.reads += 1
+        return await super().read(query)
+
+
+async def test_all_who_follow_share_one_poll(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.05)
+    api.deploy()
+    ids = api.database.enqueue(api.project, count=100)
+    database = CountingDatabase(api.database.api_url)
+    await database.open()
+    replies = Replies(api.database.api_url, database, lambda _: None)
+    followers = Followers(database, replies)
+    streams = [followers.follow(id, (0, 0)) for id in ids]
+    for stream in streams:
+        assert await anext(stream) == b"retry: 1000\n\n"
+    nexts = [asyncio.create_task(anext(stream)) for stream in streams]  # type: ignore[arg-type]
+    polls = 5
+    while database.reads < (polls + 1) * len(ids) / following.LARGEST_READ:
+        await asyncio.sleep(0.01)
+    api.database.rows("select zmesh.cancel(%s)", ids)
+    ends = await asyncio.gather(*nexts)
+    assert all(b'"status":"cancelled"' in end for end in ends)
+    assert database.reads < 20 * len(ids) / following.LARGEST_READ
+    replies.release()
+    await database.close()

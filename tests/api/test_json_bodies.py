@@ -1,0 +1,71 @@
+"""JSON of clients is checked without an object for each value, and as strictly as if there were one."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.charsets import decoded
+from api.json_bodies import check_json, has_nul
+from api.json_scanning import SLICE, has_escaped_nul, has_more_values_than, has_number_out_of_range
+from api.problems import Problem
+
+texts = st.text(st.sampled_from('"\\e9+1,:[]{} \x00u0é'), max_size=30)
+numbers = st.sampled_from(["1e400", "-1E+999", "1e308", "1e-999", "0", "9" * 400, "9" * 5000, "1.5e0003", "0e999"])
+scalars = st.one_of(texts.map(json.dumps), numbers, st.just("null"))
+documents = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda items: f"[{', '.join(items)}]"),
+        st.dictionaries(texts.map(json.dumps), inner, max_size=4).map(
+            lambda members: "{" + ",".join(f"{name}:{value}" for name, value in members.items()) + "}"
+        ),
+    ),
+    max_leaves=20,
+)
+
+
+def values_of(text: str) -> list[Any]:
+    found, waiting = [], [json.loads(text, parse_int=lambda digits: 0 if len(digits) <= 4300 else math.inf)]
+    while waiting:
+        found.append(one := waiting.pop())
+        if isinstance(one, dict | list):
+            waiting += one.values() if isinstance(one, dict) else one
+    return found
+
+
+@given(documents)
+def test_the_scanner_sees_what_a_parser_sees(text: str) -> None:
+    values = values_of(text)
+    assert has_escaped_nul(text) == has_nul(json.loads(text, parse_int=lambda _: 0))
+    assert has_number_out_of_range(text) == any(isinstance(one, float) and math.isinf(one) for one in values)
+    # Empty arrays and objects count one more than they have.
+    empty = sum(one in ([], {}) for one in values if isinstance(one, dict | list))
+    assert has_more_values_than(len(values) + empty - 1, text)
+    assert not has_more_values_than(len(values) + empty, text)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1E+400", "7" * 4400])
+@pytest.mark.parametrize("padding", [0, SLICE - 5, SLICE - 2, 2 * SLICE])
+def test_a_number_out_of_range_is_found_wherever_it_is(number: str, padding: int) -> None:
+    before = '"' + "x" * padding + '"'
+    with pytest.raises(Problem, match="out of range"):
+        check_json(f"[{before},{number}]".encode())
+    assert check_json(f'[{before},"{number}, {number}"]'.encode())
+
+
+@pytest.mark.parametrize("text", [r'["\ud800"]', r'["\uDc00", 1]'])
+def test_half_of_a_surrogate_pair_is_named(text: str) -> None:
+    with pytest.raises(Problem, match="surrogate"):
+        check_json(text.encode())
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16", "shift_jis"])
+def test_characters_across_slices_stay_whole(codec: str) -> None:
+    text = "x" + "日本" * SLICE
+    assert decoded(text.encode(codec), codec) == text
