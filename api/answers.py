@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from typing import Any
 
 import msgspec
@@ -15,30 +14,13 @@ from api.invoking import Invoked
 from api.models.base import raw
 from api.preferences import Preference
 from api.problems import Problem
+from api.response_headers import Site, sent_headers
 from api.streaming import WITHOUT_BODY, StreamedResponse
 from api.streams import Streaming
 from sql.invocations import Answer
 
 STATUS_CODES = {"success": 200, "error": 500, "timeout": 504, "cancelled": 409, "queued": 202, "running": 202}
 ID_HEADER = "X-Zmesh-Invocation-Id"
-# Headers that belong to the connection or to the server, not to a function.
-NOT_FOR_FUNCTIONS = frozenset(
-    {
-        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
-        *("te", "trailer", "transfer-encoding", "upgrade"),
-        *("content-length", "date", "server", "server-timing", "x-request-id"),
-        # What a browser applies to everything of this host: the console, and functions of others.
-        *("alt-svc", "clear-site-data", "nel", "public-key-pins", "report-to", "reporting-endpoints"),
-        *("service-worker-allowed", "strict-transport-security"),
-    }
-)
-# A page of a function is an origin of its own: no script of it acts as whoever is logged in to the console here.
-SANDBOXED = (
-    "sandbox allow-downloads allow-forms allow-modals allow-popups allow-popups-to-escape-sandbox allow-scripts"
-    " allow-top-navigation-by-user-activation"
-)
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-UNSAFE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
 
 class Verbatim(Response[bytes]):
@@ -99,13 +81,13 @@ def _withheld(answer: Answer) -> dict[str, Any]:
     }
 
 
-def public_answer(invoked: Invoked, preference: Preference, *, with_error: bool = True) -> Response[bytes]:
+def public_answer(invoked: Invoked, preference: Preference, site: Site, *, with_error: bool = True) -> Response[bytes]:
     """The function's own response where it gave one, else the envelope."""
     answer = invoked.answer
     if invoked.streaming is not None:
-        return _streamed(invoked, invoked.streaming, preference)
+        return _streamed(invoked, invoked.streaming, preference, site)
     if answer.status == "success" and answer.response is not None:
-        return _passed_on(answer, _headers(invoked, preference))
+        return _passed_on(answer, _headers(invoked, preference), site)
     return envelope(invoked, preference, with_error=with_error)
 
 
@@ -142,18 +124,18 @@ def _decoded(response: str) -> tuple[FunctionResponse, bytes]:
     return decoded, body
 
 
-def _passed_on(answer: Answer, ours: dict[str, str]) -> Response[bytes]:
+def _passed_on(answer: Answer, ours: dict[str, str], site: Site) -> Response[bytes]:
     assert answer.response is not None
     decoded, body = _decoded(answer.response)
     if not decoded.kept:
         raise Problem(
             410, "response_not_kept", "The response was streamed to its first caller and is too long to keep."
         )
-    headers = [*_safe_headers(decoded.headers), ("content-security-policy", SANDBOXED), *ours.items()]
+    headers = [*sent_headers(decoded.headers, site), *ours.items()]
     return Verbatim(b"" if decoded.status in WITHOUT_BODY else body, decoded.status, headers)
 
 
-def _streamed(invoked: Invoked, streaming: Streaming, preference: Preference) -> Response[bytes]:
+def _streamed(invoked: Invoked, streaming: Streaming, preference: Preference, site: Site) -> Response[bytes]:
     try:
         head, _ = _decoded(streaming.head)
     except Problem:
@@ -162,22 +144,8 @@ def _streamed(invoked: Invoked, streaming: Streaming, preference: Preference) ->
     headers = _headers(invoked, preference)
     for name in ("Location", "Retry-After"):
         headers.pop(name, None)
-    lines = [*_safe_headers(head.headers), ("content-security-policy", SANDBOXED), *headers.items()]
+    lines = [*sent_headers(head.headers, site), *headers.items()]
     return StreamedResponse(streaming, head.status, lines)
-
-
-def _safe_headers(given: dict[str, Any]) -> list[tuple[str, str]]:
-    """The headers a function may set. One that HTTP cannot carry is left out rather than failing the answer."""
-    safe = []
-    for name, value in given.items():
-        lower = name.lower()
-        if not TOKEN.fullmatch(name) or lower in NOT_FOR_FUNCTIONS or lower.startswith("x-zmesh-"):
-            continue
-        for one in value if isinstance(value, list) else [value]:
-            text = str(one).strip()
-            if not UNSAFE.search(text):
-                safe.append((lower, text))
-    return safe
 
 
 def _result_of(response: str) -> Any:

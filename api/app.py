@@ -24,6 +24,7 @@ from api.database import Database
 from api.errors import HANDLERS
 from api.following import Followers
 from api.hooks import Hooks
+from api.hosts import Hosts
 from api.invoking import Invoker
 from api.json_bodies import JsonRequest
 from api.limits import Limits
@@ -97,6 +98,7 @@ class Parts:
     followers: Followers
     comparisons: Comparisons
     loop_watch: LoopWatch
+    project_hosts: Hosts
 
     @classmethod
     def of(cls, settings: Settings) -> Parts:
@@ -122,6 +124,7 @@ class Parts:
             followers=Followers(database, replies),
             comparisons=Comparisons(),
             loop_watch=LoopWatch("event loop"),
+            project_hosts=settings.project_hosts,
         )
 
 
@@ -148,7 +151,7 @@ def create_app(parts: Parts) -> Litestar:
     return Litestar(
         [*ROUTERS, *_console()],
         lifespan=[lifespan],
-        state=State({"access": parts.access}),
+        state=State({"access": parts.access, "project_hosts": parts.project_hosts}),
         dependencies={
             name: provider(getattr(parts, name))
             for name in (

@@ -46,7 +46,7 @@ def main() -> int:
 
 def _config(settings: Settings, parts: Parts) -> uvicorn.Config:
     return uvicorn.Config(
-        Edge(create_app(parts)),
+        Edge(create_app(parts), parts.project_hosts),
         host=settings.host,
         port=settings.port,
         loop="uvloop",

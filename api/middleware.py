@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from api.hosts import Hosts, host_of
+from api.problems import MEDIA_TYPE, not_found_here
 from api.public import CORS_SCOPE
 
 log = logging.getLogger("api.access")
@@ -43,8 +45,9 @@ METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 class Edge:
     """The outermost ASGI layer."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, project_hosts: Hosts) -> None:
         self._app = app
+        self._project_hosts = project_hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,10 +57,17 @@ class Edge:
         try:
             if _is_preflight(scope):
                 await exchange.answer_preflight()
+            elif self._is_hidden(scope):
+                await exchange.answer_not_found()
             else:
                 await self._app(scope, exchange.receive, exchange.send)
         finally:
             exchange.log()
+
+    def _is_hidden(self, scope: Scope) -> bool:
+        """On the host of one project, whose pages its functions write, nobody shall log in to the platform."""
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        return host_of(host) in self._project_hosts and not scope["path"].startswith((PUBLIC, HOOKS))
 
 
 class _Exchange:
@@ -115,6 +125,12 @@ class _Exchange:
         ]
         await self.send({"type": "http.response.start", "status": 204, "headers": headers})
         await self.send({"type": "http.response.body", "body": b""})
+
+    async def answer_not_found(self) -> None:
+        problem = not_found_here()
+        headers = [(b"content-type", MEDIA_TYPE.encode())]
+        await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": problem.body()})
 
     def log(self) -> None:
         path = self._scope["path"]

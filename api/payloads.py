@@ -16,6 +16,7 @@ from api.charsets import charset_of, decoded
 from api.json_bodies import PARSING, SMALL, check_json, has_nul
 from api.json_scanning import SLICE
 from api.problems import Problem
+from api.targets import raw_target
 
 Headers = Mapping[str, str]
 AnyRequest = Request[Any, Any, Any]
@@ -50,13 +51,22 @@ def _payload(body: bytes, content_type: str) -> str:
     return _text(body, charset_of(content_type)) if mime.startswith("text/") else NOTHING
 
 
-async def request_of(request: AnyRequest, path: str, body: bytes, *, without: str | None = None) -> str:
-    """The JSON text of zmesh.request, without the caller's own credentials and the header `without`."""
+async def request_of(request: AnyRequest, path: str, body: bytes, *, segments: int, without: str | None = None) -> str:
+    """The JSON text of zmesh.request, without the caller's own credentials and the header `without`.
+
+    `segments` of the request's path are the platform's.
+    """
     headers = headers_of(request)
     if without is not None:
         headers.pop(without, None)
     query = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="replace")
-    head = {"method": request.method, "path": path, "headers": headers, "query": query}
+    head = {
+        "method": request.method,
+        "path": path,
+        **raw_target(request, segments),
+        "headers": headers,
+        "query": query,
+    }
     return _with_body(head, body) if len(body) <= SMALL else await PARSING.run(_with_body, head, body)
 
 

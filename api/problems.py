@@ -65,6 +65,16 @@ def not_found(what: str, name: object = "") -> Problem:
     return Problem(404, f"{what}_not_found", f"The {what}{named} does not exist in this project.")
 
 
+def not_found_here() -> Problem:
+    """404 for what the platform serves on its own host, not on a project's."""
+    return Problem(
+        404,
+        "not_found",
+        "Only functions and webhooks are served on this host.",
+        "Use the address of the platform for everything else.",
+    )
+
+
 def invalid(field: str, message: str, hint: str = "") -> Problem:
     """422 for one field."""
     detail = f"{field}: {message}" if field else message

@@ -10,6 +10,7 @@ from litestar.handlers import BaseRouteHandler
 
 from api.auth import RANKS, SLUG, Access, Connection, access_of, api_key, bearer, client_of, function_disabled
 from api.callers import ANONYMOUS, Credential
+from api.hosts import project_of_host
 from api.problems import Problem, not_found, unauthorized
 from sql.access import PublicFunction
 
@@ -26,6 +27,8 @@ async def public_caller(connection: Connection, _: BaseRouteHandler) -> None:
         raise not_found("function", name)
     _forget_user(connection)
     function, credential = await _admitted(connection, access_of(connection), name)
+    if project_of_host(connection) not in (None, function.project_id):
+        raise not_found("function", name)
     if not function.enabled:
         raise function_disabled(function.slug)
     _demand_method(connection, function)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
@@ -22,6 +24,19 @@ def _networks(text: str) -> list[str]:
         raise ValueError(f"{error}; give addresses or networks, such as 10.0.0.5,192.168.1.0/24") from error
 
 
+def _hosts(text: str) -> dict[str, UUID]:
+    hosts = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, project = part.partition("=")
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", name.strip().lower()):
+            raise ValueError(f"{name!r} is not a host name; give HOST=PROJECT_ID, separated by commas")
+        try:
+            hosts[name.strip().lower()] = UUID(project.strip())
+        except ValueError as error:
+            raise ValueError(f"{part!r} names no project id; give HOST=PROJECT_ID, separated by commas") from error
+    return hosts
+
+
 class Settings(BaseModel):
     """`port` 0 takes a free one. Whoever is not in `trusted_proxies` has its own address, whatever it sends.
 
@@ -35,6 +50,7 @@ class Settings(BaseModel):
     port: int = Field(default=8700, ge=0, le=65535)
     database_address: str | None = Field(default=None, pattern=r"^[^\s@/]+$")
     trusted_proxies: Annotated[list[str], BeforeValidator(_networks)] = Field(default_factory=list)
+    project_hosts: Annotated[dict[str, UUID], BeforeValidator(_hosts)] = Field(default_factory=dict)
 
 
 VARIABLES = {
@@ -45,6 +61,7 @@ VARIABLES = {
     "ZMESH_PORT": "port",
     "ZMESH_DATABASE_ADDRESS": "database_address",
     "ZMESH_TRUSTED_PROXIES": "trusted_proxies",
+    "ZMESH_PROJECT_HOSTS": "project_hosts",
 }
 
 

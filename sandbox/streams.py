@@ -93,13 +93,16 @@ class Streamed:
 
 
 def checked_head(value: Any) -> dict[str, Any]:
-    """Status and headers that HTTP can carry. Raises ValueError and what wrong types raise."""
+    """Status and headers that HTTP can carry; a name may have a list of values. Raises ValueError and the like."""
     status, headers = value["status"], value["headers"]
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise ValueError("the status of a response is a number from 200 to 599")
-    if len(headers) > MOST_HEADERS:
+    lines = [
+        (name, text) for name, given in headers.items() for text in (given if isinstance(given, list) else [given])
+    ]
+    if len(lines) > MOST_HEADERS:
         raise ValueError(f"a response has at most {MOST_HEADERS} headers")
-    for name, text in headers.items():
+    for name, text in lines:
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text):
             raise ValueError(f"{name!r} is not a header that HTTP can carry")
     return {"status": status, "headers": dict(headers)}

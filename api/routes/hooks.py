@@ -12,14 +12,17 @@ from litestar.params import FromPath
 
 from api.answers import ID_HEADER, public_answer
 from api.hooks import Hooks, Message
+from api.hosts import project_of_host
 from api.json_bodies import LARGEST_PAYLOAD
 from api.models.webhooks import Accepted
 from api.payloads import headers_of, payload_of, request_of, traceparent_of
 from api.preferences import NO_PREFERENCE
 from api.problems import not_found
+from api.response_headers import Site
 from api.routes.common import problems
 from api.routes.documented import ReceiveHook
 from api.signatures import secret_header_of, slack_challenge
+from api.targets import HOOK_SEGMENTS
 
 
 @post(
@@ -45,6 +48,8 @@ async def receive(
     if not token.isascii() or not token.isprintable():
         raise not_found("webhook")
     webhook = await hooks.addressed(token)
+    if project_of_host(request) not in (None, webhook.project_id):
+        raise not_found("webhook")
     body = await request.body()
     headers = headers_of(request)
     message_id = await hooks.verified_message_id(webhook, headers, body)
@@ -53,11 +58,12 @@ async def receive(
         return Response({"challenge": challenge}, status_code=200)
     payload = await payload_of(body, request.headers.get("content-type", ""))
     secret_header = secret_header_of(webhook.preset, webhook.signature_header, headers)
-    shown = await request_of(request, "/", body, without=secret_header)
+    shown = await request_of(request, "/", body, segments=HOOK_SEGMENTS, without=secret_header)
     message = Message(webhook, message_id, payload, shown, traceparent_of(request))
     if webhook.answer == "result":
         with_error = webhook.preset != "none" or webhook.public_errors
-        return public_answer(await hooks.answer(message), NO_PREFERENCE, with_error=with_error)
+        site = Site(f"/hooks/{token}", own=project_of_host(request) is not None)
+        return public_answer(await hooks.answer(message), NO_PREFERENCE, site, with_error=with_error)
     id, new = await hooks.accept(message)
     return Response(Accepted(invocation_id=id, duplicate=not new), status_code=202, headers={ID_HEADER: str(id)})
 

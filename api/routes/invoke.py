@@ -17,6 +17,7 @@ from api.answers import envelope, public_answer
 from api.auth import api_key, function_disabled, role
 from api.callers import Credential
 from api.database import Database
+from api.hosts import project_of_host
 from api.invoking import Call, Invoker
 from api.json_bodies import LARGEST_PAYLOAD, checked_json
 from api.limits import Limits
@@ -26,9 +27,11 @@ from api.payloads import EMPTY, payload_of, request_of, traceparent_of
 from api.preferences import idempotency_key_of, preference_of
 from api.problems import invalid
 from api.public import public_caller
+from api.response_headers import Site
 from api.routes.common import API_KEY, BEARER, CallerRequest, FunctionId, problems
 from api.routes.documented import Invoke, PublicInvoke
 from api.routes.functions import function_of
+from api.targets import PUBLIC_SEGMENTS
 from sql.access import PublicFunction
 
 PublicRequest = Request[PublicFunction, Credential, State]
@@ -109,7 +112,7 @@ async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Lim
         function=function.slug,
         timeout_ms=function.timeout_ms,
         payload=await payload_of(body, request.headers.get("content-type", "")),
-        request=await request_of(request, path, body),
+        request=await request_of(request, path, body, segments=PUBLIC_SEGMENTS),
         idempotency_key=idempotency_key_of(request),
         idempotency_scope=credential.scope,
         traceparent=traceparent_of(request),
@@ -117,7 +120,13 @@ async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Lim
         streams=True,
         options=options_of(request),
     )
-    return public_answer(await invoker.invoke(call), preference, with_error=credential.sees_errors(function))
+    site = Site(_own_path(request), own=project_of_host(request) is not None)
+    return public_answer(await invoker.invoke(call), preference, site, with_error=credential.sees_errors(function))
+
+
+def _own_path(request: PublicRequest) -> str:
+    """The function's path as the client wrote it, below which its cookies stay."""
+    return f"/api/functions/{request.path_params['slug']}"
 
 
 PUBLIC_ANSWERS = {

@@ -29,7 +29,7 @@ export interface Zmesh {
   /** The HTTP request behind this invocation; null when it was invoked another way. */
   readonly request: Request | null;
   /** The HTTP answer as it stands: return it. Text, bytes, anything JSON, or a generator or stream of them. */
-  response(body?: unknown, options?: { status?: number; headers?: Record<string, string | number> }): RawResponse;
+  response(body?: unknown, options?: { status?: number; headers?: ResponseHeaders }): RawResponse;
   /** Runs another function of the project and resolves to its result; rejects with InvocationError. */
   invoke<Result = any>(slug: string, payload?: unknown, options?: InvokeOptions): Promise<Result>;
   /** Runs another function later; resolves to the invocation's id. Part of an open transaction. */
@@ -87,9 +87,21 @@ export interface EnqueueOptions {
   alias?: string;
 }
 
+type HeaderValue = string | number | boolean;
+/** A list stands for several lines of the name, as Set-Cookie needs; so do pairs, Headers and Maps. */
+export type ResponseHeaders =
+  | Record<string, HeaderValue | readonly HeaderValue[]>
+  | readonly (readonly [string, HeaderValue])[]
+  | { entries(): IterableIterator<[string, string]> };
+
 export interface Request {
   readonly method: string;
+  /** Below the function's own path, decoded and without a slash at its end: "/" or "/users/5". */
   readonly path: string;
+  /** The same as it was sent, byte for byte, such as "/a%2Fb/"; empty where nothing follows the function's name. */
+  readonly rawPath: string;
+  /** The query as it was sent, without the question mark. */
+  readonly rawQuery: string;
   /** Names in lower case. */
   readonly headers: Record<string, string>;
   /** The first value of each name. */
@@ -104,7 +116,7 @@ export interface Request {
 
 export interface RawResponse {
   readonly status: number;
-  readonly headers: Record<string, string>;
+  readonly headers: Record<string, string | string[]>;
   readonly body: Uint8Array;
   text(): string;
   json(): any;

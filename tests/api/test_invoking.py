@@ -214,7 +214,8 @@ def test_a_functions_own_response_is_passed_on(api: Api) -> None:
     assert (answer.status_code, answer.text) == (418, "<p>é</p>")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["x-thing"] == "1"
-    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    path = "Path=/api/functions/greet"
+    assert answer.headers.get_list("set-cookie") == [f"a=1; {path}", f"b=2; {path}"]
     assert answer.headers["x-zmesh-invocation-id"] == str(jobs[0]["id"])
 
 

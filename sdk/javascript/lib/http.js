@@ -1,10 +1,8 @@
 'use strict';
 // The HTTP request that a run answers, and the raw response it may answer with.
 
+const { checkedHeaders, firstValue, sentHeaders } = require('./headers.js');
 const { toJson } = require('./results.js');
-
-const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 class Request {
   #bodyBase64;
@@ -13,6 +11,8 @@ class Request {
   constructor(request) {
     this.method = request.method;
     this.path = request.path;
+    this.rawPath = request.raw_path ?? request.path; // as it was sent, such as "/a%2Fb/"
+    this.rawQuery = request.raw_query ?? '';
     this.headers = Object.fromEntries(
       Object.entries(request.headers).map(([name, value]) => [name.toLowerCase(), value]),
     );
@@ -38,10 +38,20 @@ class Request {
   get query_all() {
     return this.queryAll;
   }
+
+  get raw_path() {
+    return this.rawPath;
+  }
+
+  get raw_query() {
+    return this.rawQuery;
+  }
 }
 
 /** Returned by a handler, it is the HTTP answer as it stands. A body that is an iterator goes out piece by piece. */
 class RawResponse {
+  #isText;
+
   constructor(body, { status = 200, headers = {}, ...unknown } = {}) {
     const extra = Object.keys(unknown);
     if (extra.length) throw new TypeError(`response has no option ${extra.join(', ')}; it has status and headers`);
@@ -53,13 +63,13 @@ class RawResponse {
     this.stream = isStream(body) ? body : null;
     const [bytes, contentType] = this.stream ? [Buffer.alloc(0), null] : encoded(body);
     this.body = bytes;
+    this.#isText = !isBytes(body);
     this.#addContentType(contentType);
   }
 
   /** The media type that a header names, without parameters. */
   get contentType() {
-    const found = Object.entries(this.headers).find(([name]) => name.toLowerCase() === 'content-type');
-    return found?.[1].split(';')[0].trim().toLowerCase();
+    return firstValue(this.headers, 'content-type')?.split(';')[0].trim().toLowerCase();
   }
 
   #addContentType(contentType) {
@@ -74,15 +84,16 @@ class RawResponse {
     return JSON.parse(this.text());
   }
 
-  /** The body of the frame that announces a stream whose first piece has this type. */
-  head(contentType) {
+  /** The body of the frame that announces a stream which begins with a piece of this type. */
+  head(contentType, piece = Buffer.alloc(0), isText = false) {
     this.#addContentType(contentType);
-    return JSON.stringify({ status: this.status, headers: this.headers });
+    return JSON.stringify({ status: this.status, headers: sentHeaders(this.headers, piece, isText) });
   }
 
   /** The body of the frame that carries this response to the sandbox. */
   frame() {
-    return JSON.stringify({ status: this.status, headers: this.headers, body_base64: this.body.toString('base64') });
+    const headers = sentHeaders(this.headers, this.body, this.#isText);
+    return JSON.stringify({ status: this.status, headers, body_base64: this.body.toString('base64') });
   }
 }
 
@@ -97,6 +108,10 @@ function isStream(value) {
   return typeof value[Symbol.asyncIterator] === 'function' || typeof value.next === 'function';
 }
 
+function isBytes(value) {
+  return value instanceof ArrayBuffer || ArrayBuffer.isView(value);
+}
+
 function encoded(body) {
   if (body === undefined || body === null) return [Buffer.alloc(0), null];
   if (typeof body === 'string') return [Buffer.from(body), 'text/plain; charset=utf-8'];
@@ -107,16 +122,4 @@ function encoded(body) {
   return [Buffer.from(toJson(body)), 'application/json'];
 }
 
-function checkedHeaders(headers) {
-  const checked = {};
-  for (const [name, value] of typeof headers.entries === 'function' ? headers.entries() : Object.entries(headers)) {
-    if (!HEADER_NAME.test(name)) throw new TypeError(`${JSON.stringify(name)} is no header name`);
-    if (!['string', 'number', 'boolean'].includes(typeof value) || !HEADER_VALUE.test(String(value))) {
-      throw new TypeError(`the value of header ${name} must be text of one line, in Latin-1`);
-    }
-    checked[name] = String(value);
-  }
-  return checked;
-}
-
-module.exports = { Request, RawResponse, isStream, isWebResponse };
+module.exports = { Request, RawResponse, isBytes, isStream, isWebResponse };

@@ -3,19 +3,24 @@
 
 const { setImmediate } = globalThis;
 const { Failure } = require('./failures.js');
-const { RawResponse } = require('./http.js');
+const { RawResponse, isBytes } = require('./http.js');
 const { NotJson, toJson } = require('./results.js');
 
 const LARGEST_CHUNK = 64 * 1024;
 const LARGEST_READY = 1024 * 1024;
 const EVENTS = 'text/event-stream';
+const DECODED = /^(x-)?gzip$|^deflate$|^br$/i;
+const OF_THE_CONNECTION = new Set([
+  ...['connection', 'content-length', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection'],
+  ...['te', 'trailer', 'transfer-encoding', 'upgrade'],
+]);
 
 /** Sends every piece. The head goes with the first one, so that an error before it is an ordinary failure. */
 async function sendStream(channel, response) {
   let started = false;
   for await (const piece of response.stream) {
     const [data, contentType] = encoded(piece, response.contentType === EVENTS);
-    if (!started) channel.send('S', response.head(contentType));
+    if (!started) channel.send('S', response.head(contentType, data, !isBytes(piece)));
     started = true;
     for (let start = 0; start < data.length; start += LARGEST_CHUNK) {
       channel.send('C', data.subarray(start, start + LARGEST_CHUNK));
@@ -42,7 +47,7 @@ function encoded(piece, asEvent) {
 
 /** A Response of the web standard as one of ours: whole where its body is there already, else as a stream. */
 async function fromWebResponse(response) {
-  const options = { status: response.status, headers: Object.fromEntries(response.headers) };
+  const options = { status: response.status, headers: [...response.headers].filter(isOfTheBody(response)) };
   if (response.body === null) return new RawResponse(null, options);
   const pieces = response.body[Symbol.asyncIterator]();
   const ready = [];
@@ -55,6 +60,13 @@ async function fromWebResponse(response) {
     ready.push(settled.value);
   }
   return new RawResponse(rest(ready, pieces.next(), pieces), options);
+}
+
+/** What fetch() gives has been decoded, but still says how it was encoded and how long that was. */
+function isOfTheBody({ url, headers }) {
+  const encoded = url === '' ? null : headers.get('content-encoding');
+  const stale = encoded !== null && encoded.split(',').every((one) => DECODED.test(one.trim()));
+  return ([name]) => !OF_THE_CONNECTION.has(name) && !(stale && name === 'content-encoding');
 }
 
 async function* rest(ready, next, pieces) {

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from zmesh_runtime.headers import checked_headers, first_value, sent_headers
 from zmesh_runtime.results import to_json_bytes
-
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Request:
@@ -21,6 +18,8 @@ class Request:
     def __init__(self, request: Mapping[str, Any]) -> None:
         self.method: str = request["method"]
         self.path: str = request["path"]
+        self.raw_path: str = request.get("raw_path", self.path)  # as it was sent, such as "/a%2Fb/"
+        self.raw_query: str = request.get("raw_query", "")
         self.headers: dict[str, str] = {name.lower(): value for name, value in request["headers"].items()}
         self.query_all: dict[str, list[str]] = dict(request["query"])
         self.query: dict[str, str] = {name: values[0] for name, values in self.query_all.items() if values}
@@ -43,6 +42,14 @@ class Request:
     def queryAll(self) -> dict[str, list[str]]:  # the JavaScript spelling
         return self.query_all
 
+    @property
+    def rawPath(self) -> str:
+        return self.raw_path
+
+    @property
+    def rawQuery(self) -> str:
+        return self.raw_query
+
 
 class Response:
     """Returned by a handler, it is the HTTP answer as it stands.
@@ -50,11 +57,11 @@ class Response:
     A body that is an iterator, such as a generator, is a `stream` and goes out piece by piece.
     """
 
-    def __init__(self, body: Any = None, status: int = 200, headers: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, body: Any = None, status: int = 200, headers: Any = None) -> None:
         if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
             raise ValueError(f"status must be a whole number from 200 to 599, not {status!r}")
         self.status = status
-        self.headers = _checked_headers(headers or {})
+        self.headers = checked_headers(headers or {})
         self.stream: Iterator[Any] | AsyncIterator[Any] = iter(())
         self.is_stream = is_stream(body)
         if self.is_stream:
@@ -62,14 +69,13 @@ class Response:
         else:
             self.body, content_type = _encoded(body)
             self._add_content_type(content_type)
+        self._is_text = not isinstance(body, (bytes, bytearray, memoryview))
 
     @property
     def content_type(self) -> str | None:
         """The media type that a header names, without parameters."""
-        for name, value in self.headers.items():
-            if name.lower() == "content-type":
-                return value.partition(";")[0].strip().lower()
-        return None
+        given = first_value(self.headers, "content-type")
+        return None if given is None else given.partition(";")[0].strip().lower()
 
     def _add_content_type(self, content_type: str | None) -> None:
         if content_type and self.content_type is None:
@@ -83,15 +89,16 @@ class Response:
         """The body parsed as JSON."""
         return json.loads(self.body)
 
-    def head(self, content_type: str | None) -> bytes:
-        """The body of the frame that announces a stream whose first piece has this type."""
+    def head(self, content_type: str | None, piece: bytes = b"", *, is_text: bool = False) -> bytes:
+        """The body of the frame that announces a stream which begins with a piece of this type."""
         self._add_content_type(content_type)
-        return json.dumps({"status": self.status, "headers": self.headers}).encode()
+        return json.dumps({"status": self.status, "headers": sent_headers(self.headers, piece, is_text)}).encode()
 
     def frame(self) -> bytes:
         """The body of the frame that carries this response to the sandbox."""
         body = base64.b64encode(self.body).decode()
-        return json.dumps({"status": self.status, "headers": self.headers, "body_base64": body}).encode()
+        headers = sent_headers(self.headers, self.body, self._is_text)
+        return json.dumps({"status": self.status, "headers": headers, "body_base64": body}).encode()
 
 
 def is_stream(value: Any) -> bool:
@@ -107,14 +114,3 @@ def _encoded(body: Any) -> tuple[bytes, str | None]:
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body), "application/octet-stream"
     return to_json_bytes(body), "application/json"
-
-
-def _checked_headers(headers: Mapping[str, Any]) -> dict[str, str]:
-    checked = {}
-    for name, value in headers.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no header name")
-        if not isinstance(value, (str, int, float)) or not _HEADER_VALUE.fullmatch(str(value)):
-            raise ValueError(f"the value of header {name} must be text of one line, in Latin-1, not {value!r}")
-        checked[name] = str(value)
-    return checked

@@ -21,7 +21,8 @@ def send(channel: Channel, response: Response) -> None:
     for piece in _pieces(response.stream):
         data, content_type = _encoded(piece, response.content_type == EVENTS)
         if not started:
-            channel.send(b"S", response.head(content_type))
+            is_text = not isinstance(piece, (bytes, bytearray, memoryview))
+            channel.send(b"S", response.head(content_type, data, is_text=is_text))
             started = True
         for start in range(0, len(data), LARGEST_CHUNK):
             channel.send(b"C", data[start : start + LARGEST_CHUNK])

@@ -153,9 +153,12 @@ class Zmesh:
         options: Mapping[str, Any] | None = None,
         *,
         status: int = 200,
-        headers: Mapping[str, Any] | None = None,
+        headers: Any = None,
     ) -> Response:
-        """The HTTP answer as it stands: return it from the handler. Text, bytes, or anything JSON."""
+        """The HTTP answer as it stands: return it from the handler. Text, bytes, or anything JSON.
+
+        `headers`: a mapping, where a list stands for several lines of the name, or pairs of name and value.
+        """
         given = {"status": status, "headers": headers, **(options or {})}
         unknown = set(given) - {"status", "headers"}
         if unknown:

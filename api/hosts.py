@@ -1,0 +1,23 @@
+"""Host names that belong to one project: nothing but its functions and webhooks is served there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from litestar.connection import ASGIConnection
+
+Hosts = Mapping[str, UUID]
+
+
+def host_of(header: str) -> str:
+    """The name in a Host header, without its port."""
+    name = header.strip().lower()
+    return name if name.endswith("]") else name.rsplit(":", 1)[0]
+
+
+def project_of_host(connection: ASGIConnection[Any, Any, Any, Any]) -> UUID | None:
+    """The project whose host name the request names; None for one that all projects share."""
+    hosts: Hosts = connection.app.state.project_hosts
+    return hosts.get(host_of(connection.headers.get("host", "")))

@@ -1,0 +1,92 @@
+'use strict';
+// Headers of a response: checked when it is made; left out when it is sent where they are wrong or not a function's.
+
+const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+const CONTROL = /[\x00-\x08\x0b\x0e-\x1f\x7f\ufffd]/;
+// The API leaves these out (api/response_headers.py): they apply to the whole host, or make a proxy send its own files.
+const BEYOND_THE_FUNCTION = new Set([
+  ...['accept-ch', 'accept-ch-lifetime', 'alt-svc', 'clear-site-data', 'expect-ct', 'nel', 'origin-agent-cluster'],
+  ...['public-key-pins', 'public-key-pins-report-only', 'report-to', 'reporting-endpoints'],
+  ...['service-worker-allowed', 'set-cookie2', 'set-login', 'strict-transport-security'],
+  ...['x-accel-limit-rate', 'x-accel-redirect', 'x-lighttpd-send-file', 'x-lighttpd-send-tempfile'],
+  ...['x-litespeed-location', 'x-reproxy-url', 'x-sendfile', 'x-sendfile2'],
+]);
+
+/** By name as it was first written: the value, or a list where there are several. Takes objects, pairs, Headers, Maps. */
+function checkedHeaders(headers) {
+  const checked = {};
+  const names = new Map();
+  for (const [name, given] of pairsOf(headers)) {
+    if (typeof name !== 'string' || !NAME.test(name)) throw new TypeError(`${JSON.stringify(name)} is not a header name`);
+    const values = Array.isArray(given) ? given : [given];
+    if (values.length === 0) throw new TypeError(`header ${name} has an empty list of values; leave it out`);
+    const known = names.get(name.toLowerCase()) ?? name;
+    names.set(name.toLowerCase(), known);
+    const all = [checked[known] ?? [], values.map((value) => checkedValue(name, value))].flat();
+    checked[known] = all.length === 1 ? all[0] : all;
+  }
+  return checked;
+}
+
+function pairsOf(headers) {
+  if (Array.isArray(headers) || typeof headers.entries !== 'function') {
+    return Array.isArray(headers) ? headers : Object.entries(headers);
+  }
+  return headers.entries();
+}
+
+function checkedValue(name, value) {
+  if (!['string', 'number', 'boolean'].includes(typeof value) || !VALUE.test(String(value))) {
+    throw new TypeError(`the value of header ${name} must be text of one line, in Latin-1`);
+  }
+  return String(value);
+}
+
+/** The first value of a header, whatever its case. */
+function firstValue(headers, wanted) {
+  const found = Object.entries(headers).find(([name]) => name.toLowerCase() === wanted);
+  return found && [found[1]].flat()[0];
+}
+
+/** What is sent of the headers with a body that begins with these bytes. Warns of what a function may not send. */
+function sentHeaders(headers, bytes, isText) {
+  const sent = Object.entries(headers).filter(([name, value]) => {
+    const lower = name.toLowerCase();
+    if (lower === 'content-encoding') return !isStale(String(value), bytes, isText);
+    if (lower === 'set-cookie') warnOfHostCookies(value);
+    if (!BEYOND_THE_FUNCTION.has(lower) && !lower.startsWith('x-zmesh-')) return true;
+    console.warn(`The response header ${name} is not sent: it would apply beyond this function.`);
+    return false;
+  });
+  return Object.fromEntries(sent);
+}
+
+function warnOfHostCookies(value) {
+  for (const cookie of [value].flat()) {
+    if (!/^\s*__host-/i.test(cookie)) continue;
+    const name = cookie.split('=')[0].trim();
+    console.warn(`The cookie ${name} is sent only where the project has a host name of its own: its path is the whole host.`);
+  }
+}
+
+/** Whether a Content-Encoding is that of an answer which has been decoded since, as fetch does. */
+function isStale(encoding, bytes, isText) {
+  if (bytes.length === 0) return false;
+  if (isText) return true;
+  switch (encoding.split(',').at(-1).trim().toLowerCase()) {
+    case 'gzip':
+    case 'x-gzip':
+      return bytes[0] !== 0x1f || bytes[1] !== 0x8b;
+    case 'deflate':
+      return (bytes[0] & 0x0f) !== 8 || (bytes[0] * 256 + bytes[1]) % 31 !== 0;
+    case 'zstd':
+      return bytes.readUInt32LE?.(0) !== 0xfd2fb528;
+    case 'br': // has no mark of its own: what reads as text is not compressed
+      return !CONTROL.test(Buffer.from(bytes.subarray(0, 512)).toString('utf8').replace(/\ufffd{1,3}$/, ''));
+    default:
+      return false;
+  }
+}
+
+module.exports = { BEYOND_THE_FUNCTION, checkedHeaders, firstValue, sentHeaders };
