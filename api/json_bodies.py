@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request
 from litestar.datastructures import State
 
+from api.encodings import inflated
 from api.json_scanning import has_escaped_nul, has_more_values_than, has_number_out_of_range
 from api.problems import Problem
 from support.executors import Executor
@@ -16,6 +17,7 @@ MIB = 1024 * 1024
 LARGEST_PAYLOAD = 8 * MIB
 SMALL = 64 * 1024  # what is not larger takes a millisecond or two, where it is
 MOST_VALUES = 20_000  # in the body of a management request
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NUL_MESSAGE = "has a NUL character, which PostgreSQL cannot store"
 
 
@@ -27,7 +29,8 @@ class JsonRequest(Request[Any, Any, State]):
     """A request whose JSON body is decoded by our rules; NUL characters are left to its model, which names fields."""
 
     async def json(self) -> Any:
-        body = await self.body()
+        body = await inflated(await self.body(), self.headers.get("content-encoding", ""))
+        body = body.removeprefix(BYTE_ORDER_MARK)
         return _values(body) if len(body) <= SMALL else await PARSING.run(_values, body)
 
 

@@ -13,7 +13,7 @@ from litestar import Request
 
 from api.auth import KEY_PREFIX
 from api.charsets import charset_of, decoded
-from api.json_bodies import PARSING, SMALL, check_json, has_nul
+from api.json_bodies import BYTE_ORDER_MARK, NUL_MESSAGE, PARSING, SMALL, check_json, has_nul
 from api.json_scanning import SLICE
 from api.problems import Problem
 from api.targets import raw_target
@@ -42,8 +42,8 @@ def _payload(body: bytes, content_type: str) -> str:
     if not body:
         return EMPTY
     mime = content_type.partition(";")[0].strip().lower()
-    if mime == "application/json" or mime.endswith("+json"):
-        return check_json(body)
+    if is_json(mime):
+        return check_json(body.removeprefix(BYTE_ORDER_MARK))
     if mime in ("", FORM) and (text := _json_in_disguise(body)) is not None:
         return text  # curl -d names JSON a form
     if mime == FORM:
@@ -51,10 +51,33 @@ def _payload(body: bytes, content_type: str) -> str:
     return _text(body, charset_of(content_type)) if mime.startswith("text/") else NOTHING
 
 
-async def request_of(request: AnyRequest, path: str, body: bytes, *, segments: int, without: str | None = None) -> str:
+def is_json(mime: str) -> bool:
+    """Whether a media type is JSON's, or that of a format made of it."""
+    return mime in ("application/json", "text/json") or mime.endswith("+json")
+
+
+def unparsed_reason(payload: str, body: bytes, content_type: str) -> str | None:
+    """Why the payload is null although there is a body; None for a payload that is what was sent."""
+    mime = content_type.partition(";")[0].strip().lower()
+    if payload != NOTHING or not body or is_json(mime):
+        return None
+    if not mime:
+        return "The request has no Content-Type, and its body is not a JSON object or array."
+    return f"A body of the type {mime} is not read: it is in zmesh.request.body."
+
+
+async def request_of(
+    request: AnyRequest,
+    path: str,
+    body: bytes,
+    *,
+    segments: int,
+    without: str | None = None,
+    unparsed: str | None = None,
+) -> str:
     """The JSON text of zmesh.request, without the caller's own credentials and the header `without`.
 
-    `segments` of the request's path are the platform's.
+    `segments` of the request's path are the platform's; `unparsed` says why the body is not the payload.
     """
     headers = headers_of(request)
     if without is not None:
@@ -64,6 +87,7 @@ async def request_of(request: AnyRequest, path: str, body: bytes, *, segments: i
         "method": request.method,
         "path": path,
         **raw_target(request, segments),
+        **({} if unparsed is None else {"unparsed_reason": unparsed}),
         "headers": headers,
         "query": query,
     }
@@ -139,5 +163,12 @@ def _text(body: bytes, charset: str) -> str:
 
 
 def _storable(value: str | dict[str, Any]) -> str:
-    """The value as JSON. jsonb holds no NUL; what has one is left to zmesh.request."""
-    return NOTHING if has_nul(value) else msgspec.json.encode(value).decode()
+    """The value as JSON. Raises Problem 422 for a NUL, which jsonb does not hold."""
+    if has_nul(value):
+        raise Problem(
+            422,
+            "invalid_input",
+            f"The text {NUL_MESSAGE}.",
+            "Send it as application/octet-stream, and read zmesh.request.body in the function.",
+        )
+    return msgspec.json.encode(value).decode()

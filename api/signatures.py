@@ -91,7 +91,7 @@ def _shared_secret(rules: Rules, headers: Headers, body: bytes) -> str | None:
     scheme, _, token = given.partition(" ")
     given = token.strip() if scheme.lower() == "bearer" else given
     _demand_equal([given], rules.secrets, "The secret in the header is not that of this webhook.")
-    return _own_id(headers)
+    return _own_id(headers) or _id_of_telegram(headers, body)
 
 
 def _hmac(rules: Rules, headers: Headers, body: bytes) -> str | None:
@@ -102,6 +102,13 @@ def _hmac(rules: Rules, headers: Headers, body: bytes) -> str | None:
         _demand_equal([given.lower()], [digest.hex() for digest in digests])
     else:
         _demand_equal([given], [base64.b64encode(digest).decode() for digest in digests])
+    return _own_id(headers)
+
+
+def _shopify(rules: Rules, headers: Headers, body: bytes) -> str | None:
+    digests = [hmac.digest(secret.encode(), body, "sha256") for secret in rules.secrets]
+    given = _header(headers, "x-shopify-hmac-sha256")
+    _demand_equal([given], [base64.b64encode(digest).decode() for digest in digests])
     return _own_id(headers)
 
 
@@ -144,6 +151,7 @@ _PRESETS: dict[str, Callable[[Rules, Headers, bytes], str | None]] = {
     "shared_secret": _shared_secret,
     "hmac": _hmac,
     "github": _github,
+    "shopify": _shopify,
     "stripe": _stripe,
     "slack": _slack,
     "standard": _standard,
@@ -151,7 +159,19 @@ _PRESETS: dict[str, Callable[[Rules, Headers, bytes], str | None]] = {
 
 
 def _own_id(headers: Headers) -> str | None:
-    return headers.get("x-message-id") or headers.get("idempotency-key") or None
+    for name in ("x-message-id", "idempotency-key", "webhook-id"):
+        if headers.get(name):
+            return headers[name]
+    event = headers.get("x-shopify-event-id") or headers.get("x-shopify-webhook-id")
+    # One event is sent for each topic that is subscribed to, maybe to one address.
+    return f"{headers.get('x-shopify-topic', '')} {event}" if event else None
+
+
+def _id_of_telegram(headers: Headers, body: bytes) -> str | None:
+    if "x-telegram-bot-api-secret-token" not in headers:
+        return None
+    update = _json_object(body).get("update_id")
+    return f"update {update}" if isinstance(update, int) else None
 
 
 def _id_of_signed(signed: bytes) -> str:

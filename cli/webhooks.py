@@ -15,7 +15,7 @@ from cli.output import local_time, output_option, print_json, print_table, progr
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Webhook = dict[str, Any]
-PRESETS = ("none", "hmac", "shared_secret", "github", "stripe", "slack", "standard")
+PRESETS = ("none", "hmac", "shared_secret", "github", "shopify", "stripe", "slack", "standard")
 
 
 @click.group()

@@ -13,7 +13,7 @@ from api.models.schedules import FunctionReference
 from sql.webhooks import Webhook
 
 Preset = Annotated[
-    Literal["none", "hmac", "shared_secret", "github", "stripe", "slack", "standard"],
+    Literal["none", "hmac", "shared_secret", "github", "shopify", "stripe", "slack", "standard"],
     Field(description="How the sender signs."),
 ]
 Answer = Annotated[
@@ -77,7 +77,7 @@ class WebhookDetails(BaseModel):
     function_id: UUID
     function: str = Field(description="Slug of the function.")
     name: str
-    preset: Literal["none", "hmac", "shared_secret", "github", "stripe", "slack", "standard"]
+    preset: Literal["none", "hmac", "shared_secret", "github", "shopify", "stripe", "slack", "standard"]
     path: str = Field(description="Where the sender posts to. Whoever knows it can try: keep it private.")
     enabled: bool
     replay_window_seconds: int

@@ -11,13 +11,14 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
 from api.answers import ID_HEADER, public_answer
+from api.encodings import inflated
 from api.hooks import Hooks, Message
 from api.hosts import project_of_host
 from api.json_bodies import LARGEST_PAYLOAD
 from api.models.webhooks import Accepted
-from api.payloads import headers_of, payload_of, request_of, traceparent_of
+from api.payloads import NOTHING, headers_of, payload_of, request_of, traceparent_of, unparsed_reason
 from api.preferences import NO_PREFERENCE
-from api.problems import not_found
+from api.problems import Problem, not_found
 from api.response_headers import Site
 from api.routes.common import problems
 from api.routes.documented import ReceiveHook
@@ -56,9 +57,9 @@ async def receive(
     challenge = slack_challenge(body) if webhook.preset == "slack" else None
     if challenge is not None:
         return Response({"challenge": challenge}, status_code=200)
-    payload = await payload_of(body, request.headers.get("content-type", ""))
+    payload, unparsed = await _read(body, request)
     secret_header = secret_header_of(webhook.preset, webhook.signature_header, headers)
-    shown = await request_of(request, "/", body, segments=HOOK_SEGMENTS, without=secret_header)
+    shown = await request_of(request, "/", body, segments=HOOK_SEGMENTS, without=secret_header, unparsed=unparsed)
     message = Message(webhook, message_id, payload, shown, traceparent_of(request))
     if webhook.answer == "result":
         with_error = webhook.preset != "none" or webhook.public_errors
@@ -66,6 +67,16 @@ async def receive(
         return public_answer(await hooks.answer(message), NO_PREFERENCE, site, with_error=with_error)
     id, new = await hooks.accept(message)
     return Response(Accepted(invocation_id=id, duplicate=not new), status_code=202, headers={ID_HEADER: str(id)})
+
+
+async def _read(body: bytes, request: Request[Any, Any, State]) -> tuple[str, str | None]:
+    """The payload, and why it is null: a sender does not repeat its message because we cannot read it."""
+    content_type = request.headers.get("content-type", "")
+    try:
+        payload = await payload_of(await inflated(body, request.headers.get("content-encoding", "")), content_type)
+    except Problem as problem:
+        return NOTHING, problem.detail
+    return payload, unparsed_reason(payload, body, content_type)
 
 
 router = Router("/", route_handlers=[receive], tags=["webhooks"], request_max_body_size=LARGEST_PAYLOAD)

@@ -17,13 +17,14 @@ from api.answers import envelope, public_answer
 from api.auth import api_key, function_disabled, role
 from api.callers import Credential
 from api.database import Database
+from api.encodings import inflated
 from api.hosts import project_of_host
 from api.invoking import Call, Invoker
-from api.json_bodies import LARGEST_PAYLOAD, checked_json
+from api.json_bodies import BYTE_ORDER_MARK, LARGEST_PAYLOAD, checked_json
 from api.limits import Limits
 from api.models.invocations import Envelope
 from api.options import options_of, require_allowed
-from api.payloads import EMPTY, payload_of, request_of, traceparent_of
+from api.payloads import EMPTY, payload_of, request_of, traceparent_of, unparsed_reason
 from api.preferences import idempotency_key_of, preference_of
 from api.problems import invalid
 from api.public import public_caller
@@ -54,6 +55,7 @@ class _Parts(msgspec.Struct, forbid_unknown_fields=True):
 
 async def _payload(body: bytes) -> str:
     """The text of `payload` as it was written, so that no number changes on the way."""
+    body = body.removeprefix(BYTE_ORDER_MARK)
     if not body:
         return EMPTY
     text = await checked_json(body)
@@ -91,7 +93,7 @@ async def invoke(
         project_id=function.project_id,
         function=function.slug,
         timeout_ms=function.timeout_ms,
-        payload=await _payload(await request.body()),
+        payload=await _payload(await inflated(await request.body(), request.headers.get("content-encoding", ""))),
         idempotency_key=idempotency_key_of(request),
         idempotency_scope=Credential("member", request.user.person).scope,
         traceparent=traceparent_of(request),
@@ -105,14 +107,16 @@ async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Lim
     function, credential = request.user, request.auth
     await limits.admit_request(function.project_id, api_key(request))
     require_allowed(request, credential, function)
-    body = await request.body()
+    body, content_type = await request.body(), request.headers.get("content-type", "")
+    payload = await payload_of(await inflated(body, request.headers.get("content-encoding", "")), content_type)
+    unparsed = unparsed_reason(payload, body, content_type)
     preference = preference_of(request)
     call = Call(
         project_id=function.project_id,
         function=function.slug,
         timeout_ms=function.timeout_ms,
-        payload=await payload_of(body, request.headers.get("content-type", "")),
-        request=await request_of(request, path, body, segments=PUBLIC_SEGMENTS),
+        payload=payload,
+        request=await request_of(request, path, body, segments=PUBLIC_SEGMENTS, unparsed=unparsed),
         idempotency_key=idempotency_key_of(request),
         idempotency_scope=credential.scope,
         traceparent=traceparent_of(request),

@@ -110,6 +110,9 @@ export interface Request {
   readonly queryAll: Record<string, string[]>;
   /** The raw body, as the sender signed it. */
   readonly body: Uint8Array;
+  /** Why the payload is null although there is a body, such as a type that is not read; else null. */
+  readonly unparsedReason: string | null;
+  /** The body as text, decompressed where it came compressed. */
   text(): string;
   json(): any;
 }

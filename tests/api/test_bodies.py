@@ -31,9 +31,7 @@ def payload(api: Api, body: bytes, content_type: str | None, **headers: str) -> 
 
 @pytest.mark.parametrize("content_type", [JSON, "text/json", "application/problem+json", "application/vnd.a.b+json"])
 @pytest.mark.parametrize("body", [TEXT, BOM + TEXT])
-def test_json_is_read_by_each_of_its_names_and_with_a_byte_order_mark(
-    api: Api, content_type: str, body: bytes
-) -> None:
+def test_json_is_read_by_each_of_its_names_and_with_a_byte_order_mark(api: Api, content_type: str, body: bytes) -> None:
     api.deploy()
     value, request = payload(api, body, content_type)
     assert value == VALUE
@@ -41,9 +39,15 @@ def test_json_is_read_by_each_of_its_names_and_with_a_byte_order_mark(
     assert "unparsed_reason" not in request
 
 
-@pytest.mark.parametrize(("coding", "body"), [
-    ("gzip", gzip.compress(TEXT)), ("X-GZIP", gzip.compress(BOM + TEXT)), ("deflate", zlib.compress(TEXT)), ("identity", TEXT),
-])
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(TEXT)),
+        ("X-GZIP", gzip.compress(BOM + TEXT)),
+        ("deflate", zlib.compress(TEXT)),
+        ("identity", TEXT),
+    ],
+)
 def test_a_compressed_body_is_read_and_reaches_the_function_as_it_was_sent(api: Api, coding: str, body: bytes) -> None:
     api.deploy()
     value, request = payload(api, body, JSON, **{"content-encoding": coding})
@@ -183,3 +187,11 @@ def test_an_update_of_telegram_that_comes_again_is_invoked_once(api: Api) -> Non
     bodies = [b'{"update_id": 7}', b'{"update_id": 7}', b'{"update_id": 8}']
     answers = [send(api, webhook, headers, body).json()["duplicate"] for body in bodies]
     assert answers == [False, True, False]
+
+
+def test_a_form_in_another_charset_is_read_in_it(api: Api) -> None:
+    api.deploy()
+    latin = f"{FORM}; charset=ISO-8859-1"
+    assert payload(api, b"a=%E4&b=\xe9", latin)[0] == {"a": "ä", "b": "é"}
+    refused(api.invoke(content=b"a=%E4", headers={"content-type": FORM}), 400, "malformed_text")
+    refused(api.invoke(content=b"a", headers={"content-type": f"{FORM}; charset=rot13"}), 415, "unsupported_charset")

@@ -34,6 +34,9 @@ def sign(preset: str, secret: str, body: bytes = BODY, at: float | None = None) 
             return {"authorization": f"Bearer {secret}", "x-message-id": "m1"}
         case "github":
             return {"x-hub-signature-256": f"sha256={hex_of(body)}", "x-github-delivery": "m1"}
+        case "shopify":
+            digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
+            return {"x-shopify-hmac-sha256": base64.b64encode(digest).decode(), "x-shopify-event-id": "m1"}
         case "stripe":
             signature = hex_of(timestamp.encode() + b"." + body)
             return {"stripe-signature": f"t={timestamp},v1={'0' * 64},v1={signature},v0=x"}
@@ -65,7 +68,7 @@ def send(api: Api, webhook: dict[str, Any], headers: dict[str, str], body: bytes
     return api.client.post(api.url + webhook["path"], content=body, headers=headers)
 
 
-PRESETS = ["none", "hmac", "shared_secret", "github", "stripe", "slack", "standard"]
+PRESETS = ["none", "hmac", "shared_secret", "github", "shopify", "stripe", "slack", "standard"]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -210,18 +213,12 @@ def test_webhooks_and_schedules_need_a_function_and_a_free_name(api: Api) -> Non
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type", "status"),
-    [
-        (b"{", "application/json", 400),
-        (b"", "application/json", 202),
-        (b"a=1", "application/x-www-form-urlencoded", 202),
-    ],
+    ("body", "content_type"),
+    [(b"{", "application/json"), (b"", "application/json"), (b"a=1", "application/x-www-form-urlencoded")],
 )
-def test_any_body_of_a_sender_is_taken_unless_it_calls_itself_json(
-    api: Api, body: bytes, content_type: str, status: int
-) -> None:
+def test_any_body_of_a_sender_is_taken(api: Api, body: bytes, content_type: str) -> None:
     webhook = hook(api, "none")
-    assert send(api, webhook, {"content-type": content_type}, body).status_code == status
+    assert send(api, webhook, {"content-type": content_type}, body).status_code == 202
 
 
 def test_a_schedule_has_defaults_and_says_when_it_is_next_due(api: Api) -> None:

@@ -18,6 +18,7 @@ class Request {
     );
     this.queryAll = { ...request.query };
     this.query = Object.fromEntries(Object.entries(request.query).map(([name, values]) => [name, values[0]]));
+    this.unparsedReason = request.unparsed_reason ?? null; // why the payload is null although there is a body
     this.#bodyBase64 = request.body_base64 ?? '';
   }
 
@@ -27,12 +28,18 @@ class Request {
     return this.#body;
   }
 
+  /** The body as text, decompressed where it came compressed. */
   text() {
-    return this.body.toString('utf8');
+    const coded = /^\s*(x-gzip|gzip|deflate)\s*$/i.test(this.headers['content-encoding'] ?? '');
+    return (coded ? require('node:zlib').unzipSync(this.body) : this.body).toString('utf8');
   }
 
   json() {
-    return JSON.parse(this.text());
+    return JSON.parse(this.text().replace(/^\ufeff/, ''));
+  }
+
+  get unparsed_reason() {
+    return this.unparsedReason;
   }
 
   get query_all() {

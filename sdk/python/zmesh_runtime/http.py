@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -23,6 +24,8 @@ class Request:
         self.headers: dict[str, str] = {name.lower(): value for name, value in request["headers"].items()}
         self.query_all: dict[str, list[str]] = dict(request["query"])
         self.query: dict[str, str] = {name: values[0] for name, values in self.query_all.items() if values}
+        # Why the payload is None although there is a body.
+        self.unparsed_reason: str | None = request.get("unparsed_reason")
         self._body_base64: str = request.get("body_base64") or ""
 
     @cached_property
@@ -31,12 +34,22 @@ class Request:
         return base64.b64decode(self._body_base64)
 
     def text(self) -> str:
-        """The body as text."""
-        return self.body.decode("utf-8", "replace")
+        """The body as text, decompressed where it came compressed."""
+        return self._content.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The body parsed as JSON."""
-        return json.loads(self.body)
+        """The body parsed as JSON, decompressed where it came compressed."""
+        return json.loads(self._content)
+
+    @property
+    def _content(self) -> bytes:
+        if self.headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate"):
+            return zlib.decompress(self.body, wbits=32 + zlib.MAX_WBITS)
+        return self.body
+
+    @property
+    def unparsedReason(self) -> str | None:  # the JavaScript spelling
+        return self.unparsed_reason
 
     @property
     def queryAll(self) -> dict[str, list[str]]:  # the JavaScript spelling
