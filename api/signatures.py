@@ -170,8 +170,8 @@ def _own_id(headers: Headers) -> str | None:
 def _id_of_telegram(headers: Headers, body: bytes) -> str | None:
     if "x-telegram-bot-api-secret-token" not in headers:
         return None
-    update = _json_object(body).get("update_id")
-    return f"update {update}" if isinstance(update, int) else None
+    update = bytes(_message(body).update_id)
+    return f"update {update.decode()}" if update.isdigit() else None
 
 
 def _id_of_signed(signed: bytes) -> str:
@@ -230,6 +230,7 @@ class _Message(msgspec.Struct):
     event_id: msgspec.Raw = NULL
     type: msgspec.Raw = NULL
     challenge: msgspec.Raw = NULL
+    update_id: msgspec.Raw = NULL
 
 
 def _message(body: bytes) -> _Message:
