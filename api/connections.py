@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict, deque
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.admission import Admission, Bounds
 from api.problems import Problem
 
 LARGEST_HEAD = 32 * 1024
@@ -17,11 +19,40 @@ BODY_SECONDS = 300.0  # for the whole body: 8 MiB at 28 KB a second
 LINGER_SECONDS = 2.0
 
 
-class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits on the head of a request and on the time that head and body may take."""
+MOST_LINGERING = 64  # connections that were refused at once, and get to see why
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+
+class Guard:
+    """What all connections of a process share: what is admitted, and who may be hung up on for want of room."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
+        self.lingering = 0
+        self._idle: OrderedDict[GuardedProtocol, None] = OrderedDict()
+
+    def idle(self, connection: GuardedProtocol) -> None:
+        """It has sent no whole head, or has got its responses."""
+        self._idle[connection] = None
+
+    def busy(self, connection: GuardedProtocol) -> None:
+        self._idle.pop(connection, None)
+
+    def make_room(self) -> None:
+        """Hang up on whoever has been idle for the longest, where there is no room for another one."""
+        if self.admission.full and self._idle:
+            self._idle.popitem(last=False)[0].give_up()
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with limits on the head of a request, on the time that head and body may take, and on how many
+    connections and how much of bodies there may be."""
+
+    def __init__(self, *args: Any, guard: Guard | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._guard = guard or Guard(Admission(Bounds()))
+        self._client = ""
+        self._admitted = False
+        self._received: deque[int] = deque()  # bytes of each body whose response is not complete
         self._timer: asyncio.TimerHandle | None = None
         self._begun = False
         self._in_head = True
@@ -31,11 +62,47 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._client = self._guard.admission.client_of(self.client[0] if self.client else "")
+        self._guard.make_room()
+        refusal = self._guard.admission.connect(self._client)
+        if refusal is not None:
+            self._turn_away(refusal)
+            return
+        self._admitted = True
+        self._guard.idle(self)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._leave()
         super().connection_lost(exc)
+
+    def give_up(self) -> None:
+        """Close a connection that is idle: its client connects again when it needs one."""
+        self._stop_timer()
+        self._leave()
+        self.transport.close()
+
+    def _leave(self) -> None:
+        """Count for nothing any more."""
+        if self._admitted:
+            self._admitted = False
+            self._guard.busy(self)
+            self._guard.admission.disconnect(self._client)
+        while self._received:
+            self._guard.admission.release(self._client, self._received.popleft())
+
+    def _turn_away(self, refusal: Problem) -> None:
+        if self._guard.lingering >= MOST_LINGERING:
+            self._refused = refusal
+            self.transport.abort()
+            return
+        self._guard.lingering += 1
+        self.loop.call_later(LINGER_SECONDS, self._stop_lingering)
+        self._refuse(refusal)
+
+    def _stop_lingering(self) -> None:
+        self._guard.lingering -= 1
 
     def data_received(self, data: bytes) -> None:
         if self._refused is not None:
@@ -69,8 +136,27 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._stop_timer()
+        self._guard.busy(self)  # not before: whoever sends a head slowly is hung up on where room is short
+        self._received.append(0)
         super().on_headers_complete()
         self._timer = self.loop.call_later(BODY_SECONDS, self._too_slow)
+
+    def on_body(self, body: bytes) -> None:
+        if self._refused is not None or self.cycle.response_complete:
+            return
+        refusal = self._guard.admission.receive(self._client, len(body))
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        self._received[-1] += len(body)
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        if self._received:
+            self._guard.admission.release(self._client, self._received.popleft())
+        super().on_response_complete()
+        if self._admitted and not self._received and not self._begun:
+            self._guard.idle(self)
 
     def on_message_complete(self) -> None:
         self._stop_timer()
@@ -126,8 +212,9 @@ def _head_too_large() -> Problem:
 
 def _as_http(problem: Problem) -> bytes:
     body = problem.body()
+    more = "".join(f"{name.lower()}: {value}\r\n" for name, value in problem.headers.items())
     head = (
         f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
-        f"content-type: application/problem+json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        f"content-type: application/problem+json\r\ncontent-length: {len(body)}\r\n{more}connection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -6,14 +6,16 @@ import logging
 import os
 import sys
 from asyncio import AbstractEventLoop, get_running_loop
+from functools import partial
 from signal import SIGINT
 from socket import socket
 from types import FrameType
 
 import uvicorn
 
+from api.admission import MIB, SHARE, Admission, Bounds, connections_possible
 from api.app import Parts, create_app
-from api.connections import GuardedProtocol
+from api.connections import Guard, GuardedProtocol
 from api.middleware import Edge
 from api.settings import Settings, SettingsError, read_settings
 from api.waiting import Replies
@@ -50,7 +52,7 @@ def _config(settings: Settings, parts: Parts) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=GuardedProtocol,
+        http=partial(GuardedProtocol, guard=Guard(_admission(settings))),  # type: ignore[arg-type]
         ws="none",
         # Left to itself, the server believes X-Forwarded-For of 127.0.0.1, from where runs connect.
         proxy_headers=bool(settings.trusted_proxies),
@@ -62,6 +64,24 @@ def _config(settings: Settings, parts: Parts) -> uvicorn.Config:
         timeout_keep_alive=75,  # longer than the usual proxy's, so that the proxy is the one to close
         timeout_graceful_shutdown=int(GRACE_SECONDS) + LAST_SECONDS,
     )
+
+
+def _admission(settings: Settings) -> Admission:
+    possible = connections_possible()
+    connections = min(possible, settings.max_connections or possible)
+    if settings.max_connections is not None and connections < settings.max_connections:
+        logging.warning(
+            "ZMESH_MAX_CONNECTIONS is %d, but the limit on open files leaves room for %d: raise it (ulimit -n)",
+            settings.max_connections,
+            connections,
+        )
+    bounds = Bounds(
+        connections=connections,
+        connections_of_address=settings.max_connections_per_address or max(1, connections // SHARE),
+        upload_bytes=settings.max_upload_mb * MIB,
+        upload_bytes_of_address=settings.max_upload_mb_per_address * MIB,
+    )
+    return Admission(bounds, settings.trusted_proxies)
 
 
 class Server(uvicorn.Server):

@@ -51,6 +51,10 @@ class Settings(BaseModel):
     database_address: str | None = Field(default=None, pattern=r"^[^\s@/]+$")
     trusted_proxies: Annotated[list[str], BeforeValidator(_networks)] = Field(default_factory=list)
     project_hosts: Annotated[dict[str, UUID], BeforeValidator(_hosts)] = Field(default_factory=dict)
+    max_connections: int | None = Field(default=None, ge=1)
+    max_connections_per_address: int | None = Field(default=None, ge=1)
+    max_upload_mb: int = Field(default=256, ge=8)
+    max_upload_mb_per_address: int = Field(default=64, ge=8)
 
 
 VARIABLES = {
@@ -62,6 +66,10 @@ VARIABLES = {
     "ZMESH_DATABASE_ADDRESS": "database_address",
     "ZMESH_TRUSTED_PROXIES": "trusted_proxies",
     "ZMESH_PROJECT_HOSTS": "project_hosts",
+    "ZMESH_MAX_CONNECTIONS": "max_connections",
+    "ZMESH_MAX_CONNECTIONS_PER_ADDRESS": "max_connections_per_address",
+    "ZMESH_MAX_UPLOAD_MB": "max_upload_mb",
+    "ZMESH_MAX_UPLOAD_MB_PER_ADDRESS": "max_upload_mb_per_address",
 }
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +36,8 @@ Answerer = Callable[[Row], dict[str, Any] | None]
 class ApiProcess:
     """`zmesh api` over a database."""
 
-    def __init__(self, database: Database, log: Path, **environment: str) -> None:
+    def __init__(self, database: Database, log: Path, prefix: Sequence[str] = (), **environment: str) -> None:
+        """`prefix` is a command that starts it in another way, such as prlimit."""
         self.log = log
         ours = {
             "DATABASE_URL": database.api_url,
@@ -47,7 +48,7 @@ class ApiProcess:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ZMESH_")}
         with log.open("ab") as output:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "api.main"],
+                [*prefix, sys.executable, "-m", "api.main"],
                 stdout=output,
                 stderr=output,
                 cwd=REPOSITORY,

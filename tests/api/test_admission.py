@@ -1,0 +1,112 @@
+"""One client, or many that say nothing, leave room for the others."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from api.admission import RESERVED_FILES, SHARE, Admission, Bounds
+from tests.api.client import Api, ApiProcess, eventually
+
+MIB = 1024 * 1024
+FILES = RESERVED_FILES + 80
+OF_ADDRESS = 80 // SHARE
+
+
+@contextmanager
+def started(api: Api, folder: Path, *prefix: str, **environment: str) -> Iterator[str]:
+    process = ApiProcess(api.database, folder / "log", prefix, **environment)
+    try:
+        yield process.url
+    finally:
+        process.stop()
+
+
+def connected(url: str, source: str) -> socket.socket:
+    address = urlsplit(url)
+    return socket.create_connection((address.hostname, address.port), timeout=20, source_address=(source, 0))
+
+
+def answer_on(connection: socket.socket) -> tuple[int, dict[str, object], str]:
+    """Status and problem of the answer, and its head."""
+    received = b""
+    while chunk := connection.recv(65536):
+        received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body), head.decode().lower()
+
+
+def health(url: str, source: str) -> int:
+    with connected(url, source) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+        return answer_on(connection)[0]
+
+
+def test_silent_connections_beyond_the_limit_on_open_files_leave_the_api_reachable(api: Api, tmp_path: Path) -> None:
+    with started(api, tmp_path, "prlimit", f"--nofile={FILES}:{FILES}") as url, ExitStack() as open:
+        for _ in range(OF_ADDRESS):
+            open.enter_context(connected(url, "127.0.0.1"))
+        with connected(url, "127.0.0.1") as one_too_many:
+            status, problem, head = answer_on(one_too_many)
+        assert (status, problem["code"]) == (429, "too_many_connections")
+        assert "retry-after: 5" in head
+        assert health(url, "127.0.0.2") == 200
+        for n in range(4 * FILES):  # many more than files, from many addresses
+            open.enter_context(connected(url, f"127.0.1.{n % 200 + 1}"))
+        assert health(url, "127.0.0.2") == 200
+
+
+def upload(url: str, source: str, function: str, size: int) -> socket.socket:
+    """A request whose body of 8 MiB has come as far as this."""
+    connection = connected(url, source)
+    head = f"POST /api/functions/{function} HTTP/1.1\r\nhost: h\r\ncontent-length: {8 * MIB}\r\n\r\n"
+    connection.sendall(head.encode() + b" " * size)
+    return connection
+
+
+def test_unfinished_uploads_of_one_address_take_no_more_memory_than_its_share(api: Api, tmp_path: Path) -> None:
+    function = str(api.deploy(auth="none")["id"])
+    bounds = {"ZMESH_MAX_UPLOAD_MB": "16", "ZMESH_MAX_UPLOAD_MB_PER_ADDRESS": "8"}
+    with started(api, tmp_path, **bounds) as url, ExitStack() as open:
+        first = open.enter_context(upload(url, "127.0.0.1", function, 7 * MIB))
+        with upload(url, "127.0.0.1", function, 2 * MIB) as second:
+            assert answer_on(second)[:2][1]["code"] == "too_many_uploads"
+        open.enter_context(upload(url, "127.0.0.2", function, 7 * MIB))
+        with upload(url, "127.0.0.3", function, 3 * MIB) as third:
+            status, problem, head = answer_on(third)
+        assert (status, problem["code"]) == (503, "busy")
+        assert "retry-after: 5" in head
+        assert health(url, "127.0.0.3") == 200
+        first.close()
+
+        def has_room() -> bool:
+            with upload(url, "127.0.0.3", function, 3 * MIB) as again:
+                again.settimeout(0.2)
+                try:
+                    answer_on(again)
+                except TimeoutError:
+                    return True
+                return False
+
+        eventually(has_room, "room for another upload")
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("10.1.2.3", ""),
+        ("", ""),
+    ],
+)
+def test_a_client_is_an_address_a_network_or_nobody_in_particular(address: str, client: str) -> None:
+    assert Admission(Bounds(), ["10.0.0.0/8"]).client_of(address) == client
