@@ -27,7 +27,8 @@ class LoopWatch:
     def __init__(self, what: str) -> None:
         self._what = what
         self._due = 0.0
-        self._stalled = RunQueue()
+        self._stalls = Stalls()
+        self._beat_at = 0.0
         self._stacks = ""
         self._seconds: dict[int, float] = {}  # the longest of each second of the window, in ms
         self._logged_at = 0.0
@@ -40,7 +41,8 @@ class LoopWatch:
         """Watch the running loop until `stop`."""
         self._loop_thread = threading.get_ident()
         threading.Thread(target=self._look, name="loop watch", daemon=True).start()
-        self._stalled.delta_ms()
+        self._beat_at = time.monotonic()
+        self._stalls.within(0.0, 0.0)
         self._arm()
 
     def stop(self) -> None:
@@ -60,7 +62,9 @@ class LoopWatch:
 
     def _beat(self) -> None:
         now = time.monotonic()
-        held_ms = max(0.0, (now - self._due) * 1000 - self._stalled.delta_ms())
+        late_ms = (now - self._due) * 1000
+        held_ms = max(0.0, late_ms - self._stalls.within((now - self._beat_at) * 1000, late_ms))
+        self._beat_at = now
         self._note(int(now), held_ms)
         if held_ms > LIMIT_MS and now - self._logged_at > LOG_SECONDS:
             self._logged_at = now
@@ -81,30 +85,39 @@ class LoopWatch:
                 self._stacks = _stacks(first=self._loop_thread, without=own)
 
 
-class RunQueue:
-    """How long the threads of this process waited for a processor: that is the machine's doing. Linux tells."""
+class Stalls:
+    """How long this process had work to do and no processor: that is the machine's doing. Linux tells for each thread;
+    elsewhere nothing counts as a stall."""
 
     def __init__(self) -> None:
         self._files: dict[int, int] = {}  # of each thread
-        self._waited: dict[int, int] = {}  # nanoseconds
+        self._times: dict[int, tuple[int, int]] = {}  # nanoseconds that it ran, and that it waited for a processor
 
-    def delta_ms(self) -> float:
-        """By how much that has grown since it was asked for the last time."""
-        threads = {thread.native_id for thread in threading.enumerate() if thread.native_id is not None}
-        if threads != self._files.keys():
-            self._open(threads)
-        grown = 0
-        for thread, file in self._files.items():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                waited = int(os.pread(file, 100, 0).split()[1])
-                grown += waited - self._waited.get(thread, waited)
-                self._waited[thread] = waited
-        return grown / 1e6
+    def within(self, elapsed_ms: float, late_ms: float) -> float:
+        """How much of the calling thread's being late that explains, of the time since this was asked the last time."""
+        self._follow({thread.native_id for thread in threading.enumerate() if thread.native_id is not None})
+        grown = {thread: self._grown(thread) for thread in self._files}
+        ran, waited = grown.pop(threading.get_native_id(), (0.0, 0.0))
+        if late_ms < LOOK_SECONDS * 1000:
+            return 0.0
+        # What it neither ran nor waited for a processor, another thread may have held the interpreter: and stalled.
+        blocked = max(0.0, elapsed_ms - ran - waited)
+        return waited + min(blocked, max((wait for _, wait in grown.values()), default=0.0))
 
-    def _open(self, threads: set[int]) -> None:
+    def _grown(self, thread: int) -> tuple[float, float]:
+        """By how many ms."""
+        try:
+            ran, waited = (int(text) for text in os.pread(self._files[thread], 100, 0).split()[:2])
+        except (OSError, ValueError):
+            return 0.0, 0.0
+        before = self._times.get(thread, (ran, waited))
+        self._times[thread] = ran, waited
+        return (ran - before[0]) / 1e6, (waited - before[1]) / 1e6
+
+    def _follow(self, threads: set[int]) -> None:
         for thread in self._files.keys() - threads:
             os.close(self._files.pop(thread))
-            self._waited.pop(thread, None)
+            self._times.pop(thread, None)
         for thread in threads - self._files.keys():
             with contextlib.suppress(OSError):
                 self._files[thread] = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
