@@ -18,6 +18,7 @@ LARGEST_PAYLOAD = 8 * MIB
 SMALL = 64 * 1024  # what is not larger takes a millisecond or two, where it is
 MOST_VALUES = 20_000  # in the body of a management request
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MOST_MEMBERS = 2_000  # of these, beside a payload
 NUL_MESSAGE = "has a NUL character, which PostgreSQL cannot store"
 
 
@@ -68,7 +69,24 @@ def _values(body: bytes) -> Any:
     """Every value of a JSON text. Raises Problem."""
     if len(body) > SMALL and has_more_values_than(MOST_VALUES, _decoded(body, msgspec.Raw)[0]):
         raise _unstorable(f"The JSON has more than {MOST_VALUES} values.", "Send less in one request.")
-    return _decoded(body, Any)[1]
+    value = _decoded(body, Any)[1]
+    # What is wrong with each of them makes an error of its own, which costs far more than the value.
+    named = {name: one for name, one in value.items() if name != "payload"} if isinstance(value, dict) else value
+    if _counts_more_than(MOST_MEMBERS, named):
+        raise _unstorable(
+            f"The JSON has more than {MOST_MEMBERS} values beside the payload.", "Send less in one request."
+        )
+    return value
+
+
+def _counts_more_than(most: int, value: Any) -> bool:
+    count, waiting = 0, [value]
+    while waiting and count <= most:
+        one = waiting.pop()
+        if isinstance(one, dict | list):
+            count += len(one)
+            waiting += one.values() if isinstance(one, dict) else one
+    return count > most
 
 
 def _decoded(body: bytes, kind: Any) -> tuple[str, Any]:

@@ -3,7 +3,8 @@
 python -m bench soak [--runs N]
 
 Every thousand runs it waits until the sandbox is idle and counts processes, descriptors, users, workspaces, mounts, and
-the memory of this process and of the templates. Ends with status 1 when something has leaked or a good run went wrong.
+the memory of this process and of the templates. Ends with status 1 when something has leaked, a good run went wrong, or
+something held the event loop.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from rich.table import Table
 from sandbox import Language, Limits, RunRequest, Sandbox
 from sandbox.uids import RANGE
 from sandbox.usage import descendants_of
+from support.loop_watch import LIMIT_MS, LoopWatch
 from tests.attacks.catalogue import handler
+from tests.loops import MachineStalls
 from tests.sandbox.hosts import name_of
 from tests.sandbox.test_attacks import CHANNEL, DAEMONS, ENDINGS, FLOODS, GARBAGE, TREES
 from tests.sandbox.test_limits import BUSY, IGNORING, MEMORY
@@ -224,11 +227,14 @@ def leaks(first: Left, last: Left) -> list[str]:
 
 async def soak(runs: int, seed: int, console: Console) -> int:
     """All of it; the exit status."""
-    with tempfile.TemporaryDirectory(prefix="zmesh-soak-") as folder:
+    watch = LoopWatch("event loop of the soak")
+    stalls = MachineStalls()
+    with tempfile.TemporaryDirectory(prefix="zmesh-soak-") as folder, stalls:
         sandbox = Sandbox(slots=SLOTS, run_dir=Path(folder) / "runs")
         await sandbox.start()
         report = sandbox.report()
         console.print(f"sandbox: {report.level} ({report.mode}); seed {seed}", *report.gaps, sep="; ")
+        watch.start()
         it = Soak(sandbox, Path(folder) / "runs", random.Random(seed), hostile_runs())
         await it.quiet(1)
         it.quiet_ms = {language: [] for language in GOOD}
@@ -239,8 +245,14 @@ async def soak(runs: int, seed: int, console: Console) -> int:
             await it.round(min(ROUND, runs - it.runs))
             looks.append(await it.look())
             console.print("  ".join(f"{name} {value:g}" for name, value in asdict(looks[-1]).items()))
+        watch.stop()
         await sandbox.close()
     found = leaks(looks[0], looks[-1]) + it.wrong
+    console.print(
+        f"event loop held for {watch.longest_ms:.0f} ms at most; the machine stalled {stalls.longest_ms:.0f} ms"
+    )
+    if watch.longest_ms > LIMIT_MS + stalls.longest_ms:
+        found.append(f"the event loop was held for {watch.longest_ms:.0f} ms")
     console.print(f"ends of hostile runs: {dict(it.endings.most_common())}")
     console.print(_table_of(it))
     console.print(*(found or ["nothing leaked, and every good run was right"]), sep="\n")

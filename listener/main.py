@@ -21,7 +21,6 @@ from sandbox import Sandbox, SandboxError
 from sql.connecting import NOTICING, demanding_proof
 from sql.log_lines import log_to_stderr
 from sql.sealing import SealingError
-from support.loop_watch import LoopWatch
 
 log = logging.getLogger(__name__)
 POOL_SIZE = 6
@@ -49,15 +48,12 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     runs = min(settings.slots * (1 + DEEPEST), MOST_RUNS)  # a run that waits lends its slot, and its process stays
     sandbox = Sandbox(slots=runs, run_dir=settings.run_dir, hidden=platform_folders())
-    watch = LoopWatch("event loop")
     await sandbox.start()
     try:
-        watch.start()
         _require(settings.sandbox_required, sandbox)
         async with connection_pool(settings.database_url) as pool:
             await Listener(settings, sandbox, pool).run(stop)
     finally:
-        watch.stop()
         await sandbox.close()
 
 

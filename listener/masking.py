@@ -18,18 +18,17 @@ class Masker:
         texts = {text for value in values for text in (value, *(line.strip() for line in value.splitlines()))}
         self._texts = frozenset(text for text in texts if len(text) >= SHORTEST_MASKED)
         # By their first characters. One number is kept for most, no list: the garbage collector walks over those.
-        self._lengths: dict[str, int | list[int]] = {}
-        for text in sorted(self._texts, key=len, reverse=True):
-            self._add(text[:SHORTEST_MASKED], len(text))
-
-    def _add(self, start: str, length: int) -> None:
-        known = self._lengths.get(start)
-        if known is None:
-            self._lengths[start] = length
-        elif isinstance(known, int):
-            self._lengths[start] = known if known == length else [known, length]
-        elif known[-1] != length:
-            known.append(length)
+        firsts: dict[str, int] = {}
+        several: dict[str, set[int]] = {}
+        for text in self._texts:
+            start = text[:SHORTEST_MASKED]
+            known = firsts.setdefault(start, len(text))
+            if known != len(text):
+                several.setdefault(start, set()).add(len(text))
+        self._lengths: dict[str, int | list[int]] = {
+            start: sorted({first, *several[start]}, reverse=True) if start in several else first
+            for start, first in firsts.items()
+        }
 
     def _lengths_at(self, text: str, at: int) -> Sequence[int]:
         """How long the secrets are that begin as the text does here, longest first."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
+
+import msgspec
 
 from listener.endings import printable
 from listener.environments import Environment, off_the_loop
@@ -36,7 +37,7 @@ def run_request(job: Job, environment: Environment, database_url: str, take_sess
             "version": job.version,
             "traceparent": job.traceparent,
             "database_url": f"{database_url}?options=-c%20zmesh.invocation_id%3D{job.id}",
-            "request": None if job.request is None else json.loads(job.request),
+            "request": None if job.request is None else msgspec.Raw(job.request.encode()),
         },
         limits=Limits(timeout_ms=job.timeout_ms, memory_mb=job.memory_mb),
         take_session=lambda: take_session(database_url, settings),

@@ -32,6 +32,7 @@ from sql.jobs import Ending, Job
 from sql.sealing import Sealer, SealingError
 from sql.secrets import Sealed, secrets_of
 from sql.tasks import end
+from support.loop_watch import LIMIT_MS, LoopWatch
 
 log = logging.getLogger(__name__)
 CLOCK_SECONDS = 1.0
@@ -73,6 +74,8 @@ class Listener:
         self._endings = Endings(pool, self._written)
         self._streams = Streams(pool, self._wakeups.streams)
         self._live_logs = LiveLogs(pool)
+        self.loop_watch = LoopWatch("event loop")
+        self._told_held_ms = 0
         self._lease: UUID | None = None
         self._lease_ends = 0.0  # by lease_clock(), and never later than by the database's
         self._give_back_at = 0.0
@@ -101,12 +104,14 @@ class Listener:
             )
         ]
         stopped = asyncio.create_task(stop.wait())
+        self.loop_watch.start()
         try:
             done, _ = await asyncio.wait([stopped, *duties], return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopped}:
                 task.result()  # a duty never returns: this raises what ended it
             await self._drain()
         finally:
+            self.loop_watch.stop()
             await end({stopped, *duties})
             await self._sessions.close()
 
@@ -166,6 +171,7 @@ class Listener:
                 connection, self._settings.name, self._settings.slots, self._settings.lease_seconds
             )
         self._lease_ends = asked + self._settings.lease_seconds
+        self._told_held_ms = 0
         log.info("registered as %s with %d slots", self._lease, self._settings.slots)
         self._wakeups.jobs.set()
 
@@ -319,6 +325,7 @@ class Listener:
             for hindrance in await jobs.free_autovacuum(connection, ANALYZE_SECONDS):
                 log.warning("autovacuum: %s", hindrance)
             neglected = await jobs.neglected_tables(connection) if await jobs.maintain(connection) else []
+            await self._tell_loop_held(connection)
         if taken:
             log.warning("took %d invocations from listeners that stopped", taken)
             self._wakeups.jobs.set()
@@ -329,6 +336,13 @@ class Listener:
             log.info("cancelled %d invocations of functions that were deleted", cancelled)
         if neglected:
             log.error("autovacuum does not keep up with zmesh.%s: see `zmesh doctor`", ", zmesh.".join(neglected))
+
+    async def _tell_loop_held(self, connection: psycopg.AsyncConnection) -> None:
+        longest = self.loop_watch.recent_ms
+        held_ms = round(longest) if longest > LIMIT_MS else 0
+        if self._lease is not None and held_ms != self._told_held_ms:
+            await jobs.tell_loop_held(connection, self._lease, held_ms)
+            self._told_held_ms = held_ms
 
     async def _watch(self) -> None:
         """By a connection of its own: when all locks are taken, one that knows the roles already gets through."""

@@ -11,6 +11,9 @@ import struct
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
+
+import msgspec
 
 from sandbox import frames
 from sandbox.frames import FrameError, FrameParser
@@ -18,7 +21,7 @@ from sandbox.logs import LogKeeper
 from sandbox.model import MIB, OpenSession, Outcome, RunRequest
 from sandbox.orders import LIMITS
 from sandbox.streams import Sink, Streamed
-from sandbox.verdict import Observed, StopReason, verdict
+from sandbox.verdict import Observed, StopReason, verdict_off_the_loop
 
 _PARAMETERS = struct.Struct("!QQ")
 READ_BYTES = 256 * 1024
@@ -108,7 +111,7 @@ class Child:
             self._drain()
             self.close()
         seen.logs.flush()
-        return verdict(seen)
+        return await verdict_off_the_loop(seen)
 
     def _send(self, request: RunRequest) -> asyncio.Task[None] | None:
         """Send the job; what does not fit into the socket at once is sent by the task."""
@@ -129,7 +132,7 @@ class Child:
         parameters = _PARAMETERS.pack(limits.memory_mb * MIB, limits.cpu_seconds)
         message = (
             (parameters if request.runtime == "python" else b"")
-            + frames.encode(b"J", json.dumps(header).encode("utf-8", "surrogatepass"))
+            + frames.encode(b"J", _json(header))
             + frames.encode(b"P", request.payload_json.encode("utf-8", "surrogatepass"))
         )
         sent = 0
@@ -340,3 +343,10 @@ class Child:
         os.close(self._errors)
         if not self._ended.done():
             self._ended.set_result(None)
+
+
+def _json(header: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(header)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(header, default=lambda raw: json.loads(bytes(raw))).encode()

@@ -72,6 +72,10 @@ class Streamed:
             self._sink.write(data)
 
     @property
+    def kept_bytes(self) -> int:
+        return len(self._kept)
+
+    @property
     def full(self) -> bool:
         return self._sink is not None and self._sink.full
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import gc
 import json
 import signal
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from sandbox import frames
 from sandbox.frames import FrameError
@@ -20,6 +23,9 @@ OUT_OF_MEMORY_SIGNALS = (signal.SIGABRT, signal.SIGTRAP, signal.SIGSEGV, signal.
 OUT_OF_MEMORY_TEXTS = (b"heap out of memory", b"Fatal process out of memory", b"Fatal process OOM")
 LONGEST_MESSAGE = 16 * 1024
 LONGEST_STACK = 64 * 1024
+LARGEST_HEADERS = 1024 * 1024
+LARGE = 64 * 1024  # bytes of a final frame; what has fewer is read in a millisecond or two
+_READING = ThreadPoolExecutor(2, thread_name_prefix="reading results")
 StopReason = Literal["timeout", "cancelled"]
 
 
@@ -62,6 +68,13 @@ def verdict(seen: Observed) -> Outcome:
     )
 
 
+async def verdict_off_the_loop(seen: Observed) -> Outcome:
+    """The same, in a thread where the final frame is large."""
+    if seen.final is None or len(seen.final[1]) + seen.streamed.kept_bytes <= LARGE:
+        return verdict(seen)
+    return await asyncio.get_running_loop().run_in_executor(_READING, verdict, seen)
+
+
 def _of_final_frame(
     kind: bytes, body: bytes, streamed: Streamed
 ) -> tuple[str | None, Mapping[str, Any] | None, RunError | None]:
@@ -69,35 +82,51 @@ def _of_final_frame(
         if kind == frames.STREAMED:
             return None, streamed.response(), None
         text = body.decode("utf-8")
-        value = _parsed(text)
         if kind == frames.RESULT:
+            _check(text)
             return text, None, None
         if kind == frames.RESPONSE:
-            return None, _response(value), None
-        return None, None, _user_error(value)
+            return None, _response(text), None
+        return None, None, _user_error(_parsed(text))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return None, None, RunError("invalid_result", f"What the function returned is not valid: {error}")
 
 
-def _parsed(text: str) -> Any:
-    """The value of JSON text. The garbage collector pauses: it would look at millions of new values again and again."""
-    collecting = gc.isenabled()
-    gc.disable()
+def _check(text: str) -> None:
+    """Raises ValueError for what is not JSON. No value is made of it: there may be millions."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    finally:
-        if collecting:
-            gc.enable()
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        # Half of a surrogate pair is nothing that a decoder takes, and yet JSON.
+        if "\\ud" not in text and "\\uD" not in text:
+            raise
+        msgspec.json.decode(text.replace("\\ud", "\\u0").replace("\\uD", "\\u0"), type=msgspec.Raw)
+
+
+def _parsed(text: str) -> Any:
+    """The value of a JSON text that is not large."""
+    return json.loads(text, parse_constant=_refuse_constant)
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _response(value: Any) -> Mapping[str, Any]:
-    body = value["body_base64"]
-    base64.b64decode(body, validate=True)
-    return {**checked_head(value), "body_base64": body}
+class _Response(msgspec.Struct):
+    """Headers as they came: they are bounded before they are read."""
+
+    status: int
+    headers: msgspec.Raw
+    body_base64: str
+
+
+def _response(text: str) -> Mapping[str, Any]:
+    response = msgspec.json.decode(text, type=_Response)
+    if len(bytes(response.headers)) > LARGEST_HEADERS:
+        raise ValueError(f"the headers of a response have at most {LARGEST_HEADERS} bytes")
+    base64.b64decode(response.body_base64, validate=True)
+    head = checked_head({"status": response.status, "headers": _parsed(bytes(response.headers).decode())})
+    return {**head, "body_base64": response.body_base64}
 
 
 def _user_error(value: Any) -> RunError:

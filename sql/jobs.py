@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
@@ -152,6 +152,11 @@ async def append_logs(connection: AsyncConnection, listener: UUID, lines: Sequen
     )
 
 
+async def tell_loop_held(connection: AsyncConnection, listener: UUID, ms: int) -> None:
+    """Keep for how long something held this listener's event loop."""
+    await connection.execute("select zmesh.tell_loop_held(%s, %s)", (listener, ms))
+
+
 async def give_back(connection: AsyncConnection, listener: UUID, known: Sequence[UUID]) -> int:
     """Queue again what this listener claimed beside what it knows of; returns how many."""
     return int((await _one(connection, "select zmesh.give_back(%s, %s::uuid[])", (listener, list(known))))[0])
@@ -230,4 +235,4 @@ async def _one(connection: AsyncConnection, query: str, values: Sequence[Any] = 
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value)
+    return None if value is None else msgspec.json.encode(value).decode()

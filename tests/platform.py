@@ -226,7 +226,7 @@ class Parts:
         self.folder = folder
         self.jwt_key = secrets.token_urlsafe(32)
         self._environment = {"ZMESH_SECRET_KEY": database.secret_key, "JWT_SECRET_KEY": self.jwt_key}
-        self._processes: list[Process] = []
+        self.processes: list[Process] = []
         self.api = self.start("api", DATABASE_URL=database.api_url, ZMESH_PORT="0")
         self.platform = self.project_of("ada", "shop")
 
@@ -249,16 +249,16 @@ class Parts:
 
     def start(self, part: str, command: Sequence[str] | None = None, **environment: str) -> Process:
         """`zmesh <part>`, or another command in its place, with the environment that all parts share."""
-        log = self.folder / f"{part}-{len(self._processes)}.log"
+        log = self.folder / f"{part}-{len(self.processes)}.log"
         program, arguments = (ZMESH, [part]) if command is None else (command, [])
         process = Process(arguments, log, {**self._environment, **environment}, self.folder, program=program)
-        self._processes.append(process)
+        self.processes.append(process)
         return process
 
     def start_listener(self, lease_seconds: float = 2, **environment: str) -> Process:
         """A listener that has registered; its short lease makes its death noticed soon."""
         settings = {"ZMESH_LEASE_SECONDS": str(lease_seconds), "ZMESH_SLOTS": "4", "ZMESH_DRAIN_SECONDS": "5"}
-        name = f"test-{len(self._processes)}"
+        name = f"test-{len(self.processes)}"
         process = self.start(
             "listener",
             DATABASE_URL=self.database.listener_url,
@@ -277,5 +277,5 @@ class Parts:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for process in reversed(self._processes):
+        for process in reversed(self.processes):
             process.stop()

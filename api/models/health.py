@@ -16,3 +16,6 @@ class Health(BaseModel):
     event_loop_held_ms: float = Field(
         description="For how long something held this process at most within the last minute; above 50 it is logged."
     )
+    listener_loop_held_ms: int = Field(
+        description="The longest of all listeners, of the same kind; 0 where it was 50 ms or less."
+    )

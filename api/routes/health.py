@@ -25,10 +25,19 @@ async def health(database: NamedDependency[Database], loop_watch: NamedDependenc
     try:
         found = await database.read(queries.health)
     except DomainError:
-        return Response(
-            Health(status="unavailable", database="unavailable", listeners=0, event_loop_held_ms=held), status_code=503
+        away = Health(
+            status="unavailable", database="unavailable", listeners=0, event_loop_held_ms=held, listener_loop_held_ms=0
         )
-    return Response(Health(status="ok", database="ok", listeners=found.listeners, event_loop_held_ms=held))
+        return Response(away, status_code=503)
+    return Response(
+        Health(
+            status="ok",
+            database="ok",
+            listeners=found.listeners,
+            event_loop_held_ms=held,
+            listener_loop_held_ms=found.loop_held_ms,
+        )
+    )
 
 
 router = Router("/", route_handlers=[health], tags=["health"])

@@ -42,6 +42,7 @@ grant execute on function zmesh.rotate_signing_secret(uuid, bytea, interval) to 
 grant select on zmesh.callbacks to zmesh_api;
 grant select (project_id, created_at, previous_secret_valid_until) on zmesh.signing_secrets to zmesh_api;
 grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
+      zmesh.tell_loop_held(uuid, integer),
       zmesh.claim(uuid, integer), zmesh.finish(uuid, zmesh.outcome[]), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.leave(uuid),
       zmesh.seconds_to_next(), zmesh.end_expired(), zmesh.maintain(), zmesh.end_hoarders(), zmesh.end_harmful_sessions(),
       zmesh.cancel_orphans(), zmesh.end_slow_workers(interval), zmesh.end_vacuum_blockers(), zmesh.neglected_tables(), zmesh.warnings(),

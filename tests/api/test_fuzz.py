@@ -12,16 +12,23 @@ import sys
 from pathlib import Path
 
 from tests.api.client import Api, echo, standing_in
+from tests.api.conftest import Backend
+from tests.loops import nothing_holds_the_loops
 
 HERE = Path(__file__).parent
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))
 BRIEFLY = ["--phases", "examples,coverage", "--generation-deterministic", "--max-time", "12"]
 
 
-def test_no_request_is_answered_otherwise_than_documented(api: Api, tmp_path: Path) -> None:
+def test_no_request_is_answered_otherwise_than_documented_or_holds_the_loop(
+    api: Api, backend: Backend, tmp_path: Path
+) -> None:
     api.deploy()
     budget = ["--max-time", str(SECONDS), "--generation-database", "none"] if SECONDS else BRIEFLY
-    with standing_in(api, lambda job: {**echo(job), "duration_ms": 1}):
+    with (
+        nothing_holds_the_loops(backend.process.log),
+        standing_in(api, lambda job: {**echo(job), "duration_ms": 1}),
+    ):
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml"),

@@ -245,3 +245,12 @@ async def test_a_flood_of_notifications_renews_the_lease_not_much_more_often(
         await eventually(lambda: owners(database) == 1, "the listener")
         seconds = await asyncio.to_thread(flood)
         assert len(renewals) <= seconds / RENEWALS_APART_SECONDS + 2
+
+
+async def test_how_long_something_held_the_listener_is_told(database: Database, running: Running) -> None:
+    async with running():
+        await eventually(lambda: owners(database), "its lease")
+        time.sleep(0.3)
+        await eventually(
+            lambda: database.value("select max(loop_held_ms) from zmesh.listeners") >= 200, "what it tells of itself"
+        )

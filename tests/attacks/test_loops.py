@@ -1,0 +1,97 @@
+"""What one tenant or client sends holds neither the API nor the listener up for the others."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+
+import pytest
+
+from tests.attacks.conftest import Arena
+from tests.loops import nothing_holds_the_loops
+from tests.platform import Platform
+
+MIB = 1024 * 1024
+LARGEST = 8 * MIB - 64
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+BODIES = {
+    "lists": (b"[" + b"[]," * (LARGEST // 3 - 1) + b"1]", JSON),
+    "objects": (b"[" + b'{"a":1},' * (LARGEST // 8 - 1) + b"1]", JSON),
+    "members": (b"{" + b",".join(b'"%d":1' % n for n in range(700_000)) + b"}", JSON),
+    "numbers": (b"[" + b"1e99," * (LARGEST // 5 - 1) + b"1e999]", JSON),
+    "exponents in a string": (b'["' + b"1e9999," * (LARGEST // 7 - 1) + b'"]', JSON),
+    "escapes": (b'["' + b"\\\\u0000" * (LARGEST // 7 - 1) + b'"]', JSON),
+    "half a pair": (b"[" + b"[]," * (LARGEST // 3 - 4) + b'"\\ud800"]', JSON),
+    "nested": (b"[" * LARGEST, JSON),
+    "one string": (b'"' + b"a" * LARGEST + b'"', JSON),
+    "punycode": (b"a" * 1_200_000, "text/plain; charset=punycode"),
+    "controls": (b"\x01" * LARGEST, "text/plain"),
+    "windows-1252": (b"\xe4" * (LARGEST // 2), "text/plain; charset=windows-1252"),
+    "gb18030": (b"\x81\x30\x81\x30" * (LARGEST // 4), "text/plain; charset=gb18030"),
+    "form of escapes": (b"a=" + b"%41" * (LARGEST // 3), FORM),
+    "form of fields": (b"a&" * (LARGEST // 2), FORM),
+    "bytes": (b"\x00\xff" * (LARGEST // 2), "application/octet-stream"),
+}
+RESULTS = {
+    "lists": "return [[]] * 2_000_000",
+    "members": "return {str(n): n for n in range(400_000)}",
+    "text": "return 'x' * 8_000_000",
+    "response": "return zmesh.response(b'x' * 6_000_000)",
+    "error": "raise ValueError('x' * 5_000_000)",
+    "lines": "for n in range(900):\n        print(str(n) * 300)",
+    "long lines": "for n in range(15):\n        print('x' * 60_000)",
+}
+
+
+def watched(arena: Arena) -> AbstractContextManager[None]:
+    return nothing_holds_the_loops(*(process.log for process in arena.parts.processes))
+
+
+@pytest.fixture(scope="module")
+def attacker(arena: Arena) -> Platform:
+    arena.attacker.deploy("nothing", "def handler(payload, zmesh):\n    return 1\n", auth="none", memory_mb=512)
+    return arena.attacker
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_no_body_holds_a_loop(arena: Arena, attacker: Platform, kind: str) -> None:
+    body, content_type = BODIES[kind]
+    id = attacker.request("GET", "/functions/nothing").json()["id"]
+    with watched(arena):
+        answer = attacker.client.post(
+            f"{attacker.url}/api/functions/{id}", content=body, headers={"content-type": content_type}
+        )
+    assert answer.status_code in (200, 400, 413, 415, 422), answer.text
+
+
+@pytest.mark.parametrize("kind", ["lists", "objects", "members", "half a pair", "one string"])
+@pytest.mark.parametrize("route", ["PATCH /functions/nothing", "POST /auth/login", "POST /deployments"])
+def test_no_body_of_a_management_request_holds_a_loop(arena: Arena, attacker: Platform, kind: str, route: str) -> None:
+    method, path = route.split()
+    small = b"{" + b",".join(b'"%d":1' % n for n in range(7_000)) + b"}"
+    with watched(arena):
+        for body in (BODIES[kind][0], BODIES[kind][0][: MIB - 1], small):
+            answer = attacker.request(method, path, content=body, headers={"content-type": JSON})
+            assert answer.status_code in (400, 413, 422, 429), answer.text
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_nothing_that_a_run_returns_or_prints_holds_a_loop(arena: Arena, attacker: Platform, kind: str) -> None:
+    attacker.deploy("bomb", f"def handler(payload, zmesh):\n    {RESULTS[kind]}\n", memory_mb=1024, timeout_ms=60_000)
+    with watched(arena):
+        answer = attacker.invoke("bomb")
+        assert answer.status_code in (200, 500), answer.text
+        id = answer.headers["x-zmesh-invocation-id"]
+        assert attacker.request("GET", f"/invocations/{id}").status_code == 200
+        assert attacker.request("GET", f"/invocations/{id}/logs").status_code == 200
+
+
+def test_many_large_calls_at_once_hold_no_loop(arena: Arena, attacker: Platform) -> None:
+    body, content_type = BODIES["one string"]
+    with watched(arena), ThreadPoolExecutor(6) as threads:
+        calls = [
+            threads.submit(attacker.invoke, "nothing", content=body, headers={"content-type": content_type})
+            for _ in range(6)
+        ]
+        assert {call.result().status_code for call in calls} == {200}
