@@ -249,14 +249,6 @@ def tight(**limits: Any) -> Limits:
     return replace(Limits(timeout_ms=1_500), **limits)
 
 
-class FewSeconds(Limits):
-    """Less CPU time than the wall-clock limit gives."""
-
-    @property
-    def cpu_seconds(self) -> int:
-        return 1
-
-
 # Processes
 
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from sandbox import Limits, Outcome
-from tests.sandbox.hosts import FewSeconds, Host, tight
+from tests.sandbox.host import FewSeconds
+from tests.sandbox.hosts import Host, tight
 
 MIB = 1024 * 1024
 IN_TIME_SECONDS = 3.0  # beyond the limit itself; two busy cores
@@ -134,7 +135,7 @@ while True:
             os._exit(0)
     except BlockingIOError:  # many at once on a busy machine
         pass
-    time.sleep(0.005)
+    time.sleep(0.001)
 """
 UNWAITED = {
     "ignored": "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)" + CHILDREN,
@@ -155,7 +156,7 @@ def test_cpu_time_of_children_that_nobody_waits_for_counts(host: Host, how: str)
     uncounted = any("children that nobody waits for" in gap for gap in host.report.gaps)
     number = {"x86_64": 13, "aarch64": 134}[platform.machine()]
 
-    outcome = host.run("python", UNWAITED[how], str(number), limits=FewSeconds(timeout_ms=8_000))
+    outcome = host.run("python", UNWAITED[how], str(number), limits=FewSeconds(timeout_ms=30_000))
 
     assert error_type(outcome) == ("timeout" if uncounted else "cpu_limit")
     assert uncounted or outcome.cpu_ms >= 1_000
