@@ -41,8 +41,8 @@ def limits_not_exact() -> list[str]:
         os.close(kernel.count_cpu_time())
     except OSError as error:
         return [
-            f"the kernel lets us not count the CPU time of children that nobody waits for ({error.strerror}): allow "
-            "perf_event_open, by sysctl kernel.perf_event_paranoid=2 or CAP_PERFMON"
+            f"CPU time of children that nobody waits for is not counted ({error.strerror}): allow perf_event_open, by "
+            "sysctl kernel.perf_event_paranoid=2 or CAP_PERFMON"
         ]
     return []
 

@@ -79,7 +79,12 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             cwd="/",
-            env={"PATH": os.environ["PATH"], "JWT_SECRET_KEY": PLATFORM_SECRET, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                "PATH": os.environ["PATH"],
+                "JWT_SECRET_KEY": PLATFORM_SECRET,
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONHASHSEED": "0",
+            },
             **({} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}),
         )
         self._waiting: dict[int, Future[Any]] = {0: Future()}

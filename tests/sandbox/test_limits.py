@@ -188,6 +188,23 @@ def test_a_run_may_hold_many_locks_on_files(host: Host) -> None:
     assert host.value("python", LOCKS, "8000") == "kept"
 
 
+def test_locks_that_could_not_be_counted_are_refused(host: Host) -> None:
+    """Those of open file descriptions: the kernel does not say whose they are."""
+    body = """
+        import errno, fcntl, struct
+        answers = []
+        with open("locked", "w") as file:
+            for command in (36, 37, 38):  # F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW
+                try:
+                    fcntl.fcntl(file, command, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 1, 0))
+                except OSError as error:
+                    answers.append(errno.errorcode[error.errno])
+        return answers
+    """
+
+    assert host.value("python", body) == ["EINVAL"] * 3
+
+
 def test_a_database_in_a_file_can_be_used(host: Host) -> None:
     """SQLite locks it."""
     body = """
