@@ -3,9 +3,14 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { adopt, connect } = require('./driver.js');
+const { isList, toArray, toJsonArray, toJsonParameter, toParameter, toParameters, withoutBlobs } = require('./parameters.js');
+const { hidesItsContent } = require('./results.js');
 const statements = require('./statements.js');
 
 const IN_FAILED_TRANSACTION = '25P02';
+const NO_COPY =
+  'zmesh.db cannot run "copy … to stdout" or "copy … from stdin": select and insert rows, ' +
+  'or connect a driver of your own to zmesh.db.url';
 
 class TransactionError extends Error {}
 TransactionError.prototype.name = 'TransactionError';
@@ -43,6 +48,7 @@ class Scope {
 class Session {
   #client = null;
   #lost = true;
+  #copies = false; // whether the statement that runs is a copy from or to this client
   #applicationName;
   #takeSession;
 
@@ -98,7 +104,12 @@ class Session {
   async #execute(scope, text, values) {
     try {
       const client = await this.#open(scope);
-      return await client.query(text, values);
+      this.#copies = false;
+      const result = await client.query(text, values).catch((error) => {
+        throw this.#copies ? new TypeError(NO_COPY, { cause: error }) : error;
+      });
+      if (this.#copies) throw new TypeError(NO_COPY);
+      return result;
     } catch (error) {
       this.#lost ||= error.severity === 'FATAL';
       Error.captureStackTrace(error); // the driver's stack ends at the socket; this one leads to the caller
@@ -112,6 +123,9 @@ class Session {
       this.#client = (taken && (await adopt(taken))) ?? (await connect(this.url, this.#applicationName));
       this.#lost = false;
       this.#client.once('end', () => (this.#lost = true));
+      for (const event of ['copyInResponse', 'copyOutResponse']) {
+        this.#client.connection.on(event, () => (this.#copies = true));
+      }
     }
     return this.#client;
   }
@@ -139,7 +153,8 @@ class Database {
 
   async query(sql, params) {
     if (typeof sql !== 'string') throw new TypeError('sql must be a string');
-    return await this.#session.run(this.#scope(), sql, checkedParams(params));
+    if (sql.includes('\0')) throw new TypeError('sql contains a NUL character, which PostgreSQL does not take');
+    return await this.#session.run(this.#scope(), sql, await toParameters(checkedParams(params)));
   }
 
   async queryOne(sql, params) {
@@ -158,7 +173,7 @@ class Database {
 
   async update(table, data, where, params) {
     const storable = await this.#storable(table, data);
-    return await this.query(...statements.update(table, storable, where, checkedParams(params)));
+    return await this.query(...statements.update(table, storable, where, params && checkedParams(params)));
   }
 
   async remove(table, where, params) {
@@ -180,24 +195,29 @@ class Database {
     return this.#boundScope ?? this.#session.current.getStore() ?? this.#session.root;
   }
 
-  /** Objects and arrays as JSON, except arrays for columns that are arrays. */
+  /** The columns that have a value, ready for the driver. undefined leaves a column out. */
   async #storable(table, data) {
-    if (typeof data !== 'object' || data === null || Array.isArray(data)) {
+    if (typeof data !== 'object' || data === null || isList(data) || hidesItsContent(data)) {
       throw new TypeError('data must be an object of column names and values');
     }
-    const arrays = Object.values(data).some(Array.isArray) ? await this.#arrayColumns(table) : null;
-    return Object.fromEntries(
-      Object.entries(data).map(([name, value]) => [
-        name,
-        Array.isArray(value) && !arrays.has(name) ? JSON.stringify(value) : value,
-      ]),
-    );
+    const given = Object.entries(data).filter(([, value]) => value !== undefined);
+    const arrays = given.some(([, value]) => isList(value)) ? await this.#arrayColumns(table) : null;
+    const values = await withoutBlobs(given.map(([, value]) => value));
+    return Object.fromEntries(given.map(([name], index) => [name, storable(values[index], name, arrays)]));
   }
 
   async #arrayColumns(table) {
     const rows = await this.query(statements.ARRAY_COLUMNS, [statements.tableName(table)]);
-    return new Set(rows.map((row) => row.attname));
+    return new Map(rows.map((row) => [row.attname, row.of_json]));
   }
+}
+
+/** Objects and arrays as JSON, except arrays for columns that are arrays. */
+function storable(value, name, arrays) {
+  const what = `the value for ${statements.quoted(name)}`;
+  if (!isList(value)) return toParameter(value, what);
+  if (!arrays.has(name)) return toJsonParameter(value, what);
+  return (arrays.get(name) ? toJsonArray : toArray)(value, what);
 }
 
 function checkedParams(params) {

@@ -1,8 +1,12 @@
 'use strict';
 // SQL text for the helpers of zmesh.db; every identifier is quoted.
 
+const { isList } = require('./parameters.js');
+const { hidesItsContent } = require('./results.js');
+
 const ARRAY_COLUMNS = `
-select a.attname from pg_attribute a join pg_type t on t.oid = a.atttypid
+select a.attname, t.typelem in ('json'::regtype, 'jsonb'::regtype) as of_json
+from pg_attribute a join pg_type t on t.oid = a.atttypid
 where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped and t.typcategory = 'A'`;
 
 // What may contain a $1 that is no placeholder, and placeholders themselves, in the order of a left-to-right scan.
@@ -43,28 +47,59 @@ function insert(table, data) {
 }
 
 function select(table, where, params) {
-  if (where === undefined || where === null || isBlank(where)) return [`select * from ${tableName(table)}`, []];
-  return [`select * from ${tableName(table)} where ${condition(where, 'select')}`, params];
+  const [text, values] = condition(where, params, 'select');
+  return [`select * from ${tableName(table)}${text === null ? '' : ` where ${text}`}`, values];
 }
 
 /** The condition keeps its own numbers; the values to set are numbered after its parameters. */
-function update(table, data, where, params = []) {
+function update(table, data, where, params) {
   const columns = Object.keys(data);
   if (columns.length === 0) throw new TypeError('update needs at least one column to set');
-  const text = condition(where, 'update');
+  const [text, values] = required(condition(where, params, 'update'), 'update');
   const highest = highestPlaceholder(text);
-  if (highest > params.length) {
-    throw new RangeError(`the condition uses $${highest}, but got ${params.length} parameter(s)`);
+  if (highest > values.length) {
+    throw new RangeError(`the condition uses $${highest}, but got ${values.length} parameter(s)`);
   }
-  const settings = columns.map((name, position) => `${quoted(name)} = $${params.length + position + 1}`);
+  const settings = columns.map((name, position) => `${quoted(name)} = $${values.length + position + 1}`);
   return [
     `update ${tableName(table)} set ${settings.join(', ')} where ${text}\nreturning *`,
-    [...params, ...Object.values(data)],
+    [...values, ...Object.values(data)],
   ];
 }
 
 function remove(table, where, params) {
-  return [`delete from ${tableName(table)} where ${condition(where, 'remove')}\nreturning *`, params];
+  const [text, values] = required(condition(where, params, 'remove'), 'remove');
+  return [`delete from ${tableName(table)} where ${text}\nreturning *`, values];
+}
+
+/** The text of a condition and its parameters; text is null where every row matches. */
+function condition(where, params, what) {
+  if (where === undefined || where === null || isBlank(where)) return [null, []];
+  if (typeof where === 'string') return [where, params ?? []];
+  if (typeof where !== 'object' || isList(where) || hidesItsContent(where)) {
+    throw new TypeError(`the condition of ${what} must be text, or an object of columns and values`);
+  }
+  if (params !== undefined && params !== null) {
+    throw new TypeError(`params belong to a condition that is text; ${what} got an object, which has its values in it`);
+  }
+  return equalities(where);
+}
+
+/** Each column equals its value; null is "is null", and a list means any of its values. */
+function equalities(where) {
+  const values = [];
+  const texts = Object.entries(where).map(([name, value]) => {
+    if (value === undefined) {
+      throw new TypeError(`the condition's value for ${quoted(name)} is undefined: give null for rows without a value`);
+    }
+    if (value === null) return `${quoted(name)} is null`;
+    if (!isList(value)) return `${quoted(name)} = $${values.push(value)}`;
+    const given = [...value].filter((one) => one !== null);
+    if (given.some(isList)) throw new TypeError(`the condition's list for ${quoted(name)} contains a list`);
+    const any = `${quoted(name)} = any($${values.push(given)})`;
+    return given.length < [...value].length ? `(${any} or ${quoted(name)} is null)` : any;
+  });
+  return [texts.length ? texts.join(' and ') : null, values];
 }
 
 /** A new invocation, or nothing when its idempotency key was used before. */
@@ -103,11 +138,9 @@ function endOfComment(text, from) {
   return marks.lastIndex;
 }
 
-function condition(where, what) {
-  if (typeof where !== 'string' || isBlank(where)) {
-    throw new TypeError(`${what} needs a condition as text; for all rows say so: "true"`);
-  }
-  return where;
+function required([text, values], what) {
+  if (text === null) throw new TypeError(`${what} needs a condition; for all rows say so: "true"`);
+  return [text, values];
 }
 
 function isBlank(where) {

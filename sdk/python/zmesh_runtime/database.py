@@ -11,26 +11,22 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
+from psycopg import generators
 from psycopg.adapt import AdaptersMap
 from psycopg.rows import DictRow, dict_row
-from psycopg.types.json import Jsonb, JsonbDumper, set_json_dumps
 
-from zmesh_runtime import sessions, statements
-from zmesh_runtime.results import to_json
+from zmesh_runtime import parameters, sessions, statements
 from zmesh_runtime.sessions import Taken
-from zmesh_runtime.statements import Params
+from zmesh_runtime.statements import Params, Where
 
 Row = dict[str, Any]
 
 
-def _adapters() -> AdaptersMap:
-    adapters = AdaptersMap(psycopg.adapters)
-    adapters.register_dumper(dict, JsonbDumper)
-    set_json_dumps(to_json, adapters)
-    return adapters
-
-
-_ADAPTERS = _adapters()
+_ADAPTERS = parameters.adapters()
+_NO_COPY = (
+    'zmesh.db cannot run "copy … to stdout" or "copy … from stdin": select and insert rows, '
+    "or connect a driver of your own to zmesh.db.url"
+)
 
 
 class TransactionError(Exception):
@@ -117,7 +113,12 @@ class Session:
     def run(self, scope: _Scope, sql: str, params: Params) -> list[Row]:
         """Rows of the last statement in the text; none for statements that return no rows."""
         with self.turn(scope) as connection, connection.cursor() as cursor:
-            cursor.execute(sql, params)
+            try:
+                cursor.execute(sql, params)
+            except psycopg.ProgrammingError as error:
+                if not _ended_copy(connection):
+                    raise
+                raise TypeError(_NO_COPY) from error
             while cursor.nextset():
                 pass
             return cursor.fetchall() if cursor.description else []
@@ -153,6 +154,27 @@ class Session:
                 self.current.set(parent)
             scope.end()
             _commit(connection, name if parent.depth else None)
+
+
+def _ended_copy(connection: Connection) -> bool:
+    """Whether the connection was in the middle of a copy, which the driver starts and leaves open. Then it is ended."""
+    was_open = False
+    while connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+        was_open = True
+        try:
+            connection.wait(generators.copy_end(connection.pgconn, b"not supported"))
+        except psycopg.errors.QueryCanceled:
+            pass  # how a copy from this client ends
+        except psycopg.OperationalError:  # it is a copy to this client
+            _discard_copied(connection)
+        connection.wait(generators.fetch_many(connection.pgconn))
+    return was_open
+
+
+def _discard_copied(connection: Connection) -> None:
+    with suppress(psycopg.ProgrammingError):  # other statements follow it in the same text
+        while isinstance(connection.wait(generators.copy_from(connection.pgconn)), memoryview):
+            pass
 
 
 def _has_settings_of_libpq() -> bool:
@@ -201,15 +223,15 @@ class Database:
         rows = self.query(*statements.insert(table, self._storable(table, data)))
         return rows[0] if rows else {}
 
-    def select(self, table: str, where: str | None = None, params: Params = None) -> list[Row]:
-        """Rows that match a condition (order by and limit may follow it); without one, all rows."""
+    def select(self, table: str, where: Where = None, params: Params = None) -> list[Row]:
+        """Rows that match a condition: SQL (order by and limit may follow it), or a dict of columns and values."""
         return self.query(*statements.select(table, where, params))
 
-    def update(self, table: str, data: Mapping[str, Any], where: str, params: Params = None) -> list[Row]:
+    def update(self, table: str, data: Mapping[str, Any], where: Where, params: Params = None) -> list[Row]:
         """Update the matching rows and return them."""
         return self.query(*statements.update(table, self._storable(table, data), where, params))
 
-    def remove(self, table: str, where: str, params: Params = None) -> list[Row]:
+    def remove(self, table: str, where: Where, params: Params = None) -> list[Row]:
         """Delete the matching rows and return them."""
         return self.query(*statements.remove(table, where, params))
 
@@ -227,12 +249,12 @@ class Database:
         """Dicts and lists as jsonb, except lists for columns that are arrays."""
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dict of column names and values, not {type(data).__name__}")
-        if not any(isinstance(value, (list, tuple)) for value in data.values()):
-            return dict(data)
-        rows = self.query(statements.ARRAY_COLUMNS, [statements.table_name(table)])
-        arrays = {row["attname"] for row in rows}
+        arrays: dict[str, str] = {}
+        if any(map(parameters.is_list, data.values())):
+            rows = self.query(statements.ARRAY_COLUMNS, [statements.table_name(table)])
+            arrays = {row["attname"]: row["element"] for row in rows}
         return {
-            name: Jsonb(value) if isinstance(value, (list, tuple)) and name not in arrays else value
+            name: parameters.listed(value, arrays.get(name)) if parameters.is_list(value) else parameters.plain(value)
             for name, value in data.items()
         }
 

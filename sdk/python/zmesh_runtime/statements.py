@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from zmesh_runtime.parameters import Array, is_list, plain
+
 Params = Sequence[Any] | Mapping[str, Any] | None
+Where = str | Mapping[str, Any] | None
 Statement = tuple[str, Params]
 
 ARRAY_COLUMNS = """
-select a.attname from pg_attribute a join pg_type t on t.oid = a.atttypid
+select a.attname,
+       case when e.typname in ('json', 'jsonb') then 'json'
+            when e.typtype = 'c' then 'composite' else 'other' end as element
+from pg_attribute a join pg_type t on t.oid = a.atttypid left join pg_type e on e.oid = t.typelem
 where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped and t.typcategory = 'A'
 """
 
@@ -36,17 +42,18 @@ def insert(table: str, data: Mapping[str, Any]) -> Statement:
     return f"insert into {_doubled(table_name(table))} ({columns}) values ({marks}) returning *", list(data.values())
 
 
-def select(table: str, where: str | None, params: Params) -> Statement:
-    if where is None or not where.strip():
+def select(table: str, where: Where, params: Params) -> Statement:
+    condition, params = _condition(where, params, "select")
+    if condition is None:
         return f"select * from {table_name(table)}", None
     name = table_name(table) if params is None else _doubled(table_name(table))
-    return f"select * from {name} where {where}", params
+    return f"select * from {name} where {condition}", params
 
 
-def update(table: str, data: Mapping[str, Any], where: str, params: Params) -> Statement:
+def update(table: str, data: Mapping[str, Any], where: Where, params: Params) -> Statement:
     if not data:
         raise ValueError("update needs at least one column to set")
-    condition = _required(where, "update")
+    condition, params = _required(where, params, "update")
     if params is None:
         condition, params = _doubled(condition), ()
     if isinstance(params, Mapping):
@@ -59,8 +66,8 @@ def update(table: str, data: Mapping[str, Any], where: str, params: Params) -> S
     return f"update {_doubled(table_name(table))} set {settings} where {condition}\nreturning *", values
 
 
-def remove(table: str, where: str, params: Params) -> Statement:
-    condition = _required(where, "remove")
+def remove(table: str, where: Where, params: Params) -> Statement:
+    condition, params = _required(where, params, "remove")
     name = table_name(table) if params is None else _doubled(table_name(table))
     return f"delete from {name} where {condition}\nreturning *", params
 
@@ -78,10 +85,44 @@ def insert_invocation(columns: Iterable[str], delayed: bool) -> str:
     )
 
 
-def _required(where: str, what: str) -> str:
-    if not isinstance(where, str) or not where.strip():
+def _condition(where: Where, params: Params, what: str) -> tuple[str | None, Params]:
+    """The text of a condition and its parameters; no text where every row matches."""
+    if where is None or (isinstance(where, str) and not where.strip()):
+        return None, None
+    if isinstance(where, str):
+        return where, params
+    if not isinstance(where, Mapping):
+        kind = type(where).__name__
+        raise TypeError(f"the condition of {what} must be text, or a dict of columns and values (got {kind})")
+    if params is not None:
+        raise TypeError(f"params belong to a condition that is text; {what} got a dict, which has its values in it")
+    return _equalities(where) if where else (None, None)
+
+
+def _required(where: Where, params: Params, what: str) -> tuple[str, Params]:
+    condition, params = _condition(where, params, what)
+    if condition is None:
         raise ValueError(f'{what} needs a condition; for all rows say so: where="true"')
-    return where
+    return condition, params
+
+
+def _equalities(where: Mapping[str, Any]) -> Statement:
+    """Each column equals its value; None is "is null", and a list means any of its values."""
+    texts, values = [], []
+    for column, value in where.items():
+        name = _doubled(quoted(column))
+        if value is None:
+            texts.append(f"{name} is null")
+        elif not is_list(value):
+            texts.append(f"{name} = %s")
+            values.append(plain(value))
+        else:
+            given = [item for item in value if item is not None]
+            if any(map(is_list, given)):
+                raise TypeError(f"the condition's list for {quoted(column)} contains a list")
+            texts.append(f"{name} = any(%s)" if len(given) == len(value) else f"({name} = any(%s) or {name} is null)")
+            values.append(Array(given))
+    return " and ".join(texts), values
 
 
 def _doubled(text: str) -> str:
