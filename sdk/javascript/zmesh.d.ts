@@ -1,3 +1,5 @@
+/// <reference lib="es2024" />
+/// <reference lib="dom" />
 // Types of the zmesh object, for editors. Copy this file beside your functions:
 //
 //   JavaScript   /** @type {import('./zmesh').Handler<{ id: string }>} */
@@ -5,7 +7,8 @@
 //   TypeScript   import type { Zmesh } from './zmesh';
 //                exports.handler = async (payload: { id: string }, zmesh: Zmesh) => { … };
 
-/** A row, by column name. int8 is a number while exact, numeric and date are text, timestamps are Date. */
+/** A row, by column name. int8 is a number while exact, numeric and date are text, timestamps are Date where one can hold
+ * them. docs/reference/values.md has every type. */
 export type Row = Record<string, any>;
 
 /** A function: what it returns becomes JSON, or the raw answer when it is a response. What a generator yields goes out at once. */
@@ -43,17 +46,25 @@ export interface Database {
   query<R = Row>(sql: string, params?: unknown[]): Promise<R[]>;
   /** The first row, or null. */
   queryOne<R = Row>(sql: string, params?: unknown[]): Promise<R | null>;
-  /** Inserts one row and resolves to it. Objects and arrays go in as jsonb (arrays as such into array columns). */
+  /** Inserts one row and resolves to it. Objects and arrays go in as JSON (arrays as such into array columns). A column that
+   * is undefined is left out. */
   insert<R = Row>(table: string, data: object): Promise<R>;
-  /** Rows that match a condition (order by and limit may follow it); without one, all rows. */
+  /** Rows that match a condition; without one, all rows. After a condition in SQL there may be order by and limit. */
   select<R = Row>(table: string, where?: string | null, params?: unknown[]): Promise<R[]>;
-  /** Updates the matching rows and resolves to them; the condition numbers its parameters from $1. */
+  select<R = Row>(table: string, where: Columns): Promise<R[]>;
+  /** Updates the matching rows and resolves to them; a condition in SQL numbers its parameters from $1. A column that is
+   * undefined keeps its value. */
   update<R = Row>(table: string, data: object, where: string, params?: unknown[]): Promise<R[]>;
+  update<R = Row>(table: string, data: object, where: Columns): Promise<R[]>;
   /** Deletes the matching rows and resolves to them. */
   remove<R = Row>(table: string, where: string, params?: unknown[]): Promise<R[]>;
+  remove<R = Row>(table: string, where: Columns): Promise<R[]>;
   /** All or nothing: commits when the callback resolves, rolls back when it rejects. Nested: a savepoint. */
   transaction<T>(work: (tx: Database) => Promise<T>): Promise<T>;
 }
+
+/** A condition: each column equals its value. null means "is null", and an array any of its values. */
+export type Columns = Readonly<Record<string, unknown>>;
 
 export interface InvokeOptions {
   /** How long to wait. */
@@ -134,4 +145,24 @@ export interface InvocationError extends Error {
   /** null where it was not even started. */
   readonly invocationId: string | null;
   readonly status: 'error' | 'timeout' | 'cancelled';
+}
+
+// What Node.js has and the compiler does not know by itself. Beside @types/node, set skipLibCheck, as `tsc --init` does.
+declare global {
+  var exports: any;
+  var module: { exports: any };
+  var require: any;
+  var process: any;
+  interface Buffer extends Uint8Array {
+    toString(encoding?: string, start?: number, end?: number): string;
+    equals(other: Uint8Array): boolean;
+  }
+  var Buffer: {
+    from(data: string, encoding?: string): Buffer;
+    from(data: ArrayLike<number> | ArrayBufferLike): Buffer;
+    alloc(size: number): Buffer;
+    concat(list: readonly Uint8Array[]): Buffer;
+    byteLength(text: string, encoding?: string): number;
+    isBuffer(value: unknown): value is Buffer;
+  };
 }

