@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec
 
 import msgspec
 from litestar import Response
 from litestar.response.base import ASGIResponse
 
 from api.invoking import Invoked
+from api.json_bodies import PARSING, SMALL
 from api.models.base import raw
 from api.preferences import Preference
 from api.problems import Problem
@@ -19,6 +21,7 @@ from api.streaming import WITHOUT_BODY, StreamedResponse
 from api.streams import Streaming
 from sql.invocations import Answer
 
+Arguments = ParamSpec("Arguments")
 STATUS_CODES = {"success": 200, "error": 500, "timeout": 504, "cancelled": 409, "queued": 202, "running": 202}
 ID_HEADER = "X-Zmesh-Invocation-Id"
 
@@ -46,6 +49,23 @@ class FunctionResponse(msgspec.Struct):
     headers: dict[str, Any] = msgspec.field(default_factory=dict)
     body_base64: str | None = None
     kept: bool = True
+
+
+Made = Callable[Concatenate[Invoked, Preference, Arguments], Response[bytes]]
+
+
+async def made(
+    answer_as: Made[Arguments],
+    invoked: Invoked,
+    preference: Preference,
+    *arguments: Arguments.args,
+    **options: Arguments.kwargs,
+) -> Response[bytes]:
+    """The answer as an envelope or a public one, in a thread where what the function gave is large."""
+    size = len(invoked.answer.result or "") + len(invoked.answer.response or "")
+    if invoked.streaming is not None or size <= SMALL:
+        return answer_as(invoked, preference, *arguments, **options)
+    return await PARSING.run(answer_as, invoked, preference, *arguments, **options)
 
 
 def envelope(invoked: Invoked, preference: Preference, *, with_error: bool = True) -> Response[bytes]:

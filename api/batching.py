@@ -8,17 +8,23 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+MOST_BYTES = 4 * 1024 * 1024  # of several items that go together
 
 
 class Batcher(Generic[Item, Answer]):
     """Calls `flush` with one item when nothing is under way, else with all that came meanwhile. No timer."""
 
     def __init__(
-        self, flush: Callable[[list[Item]], Awaitable[Sequence[Answer | BaseException]]], largest: int = 100
+        self,
+        flush: Callable[[list[Item]], Awaitable[Sequence[Answer | BaseException]]],
+        largest: int = 100,
+        size_of: Callable[[Item], int] | None = None,
     ) -> None:
-        """`flush` returns an answer, or the exception to raise, for each item in order."""
+        """`flush` returns an answer, or the exception to raise, for each item in order. Where `size_of` tells the bytes
+        of an item, one that is large goes alone."""
         self._flush = flush
         self._largest = largest
+        self._size_of = size_of
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -33,10 +39,22 @@ class Batcher(Generic[Item, Answer]):
     async def _work(self) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
+                count = self._next_count()
+                batch, self._waiting = self._waiting[:count], self._waiting[count:]
                 await self._answer(batch)
         finally:
             self._worker = None
+
+    def _next_count(self) -> int:
+        most = min(self._largest, len(self._waiting))
+        if self._size_of is None:
+            return most
+        size = 0
+        for count, (item, _) in enumerate(self._waiting[:most]):
+            size += self._size_of(item)
+            if count and size > MOST_BYTES:
+                return count
+        return most
 
     async def _answer(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         answers: Sequence[Answer | BaseException]

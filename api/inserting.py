@@ -26,12 +26,17 @@ class Inserts(Generic[Item]):
     """Answers for each item whether its row is new. Raises what the database refuses it for."""
 
     def __init__(
-        self, insert: Callable[[Sequence[Item]], Awaitable[list[bool]]], project_of: Callable[[Item], UUID]
+        self,
+        insert: Callable[[Sequence[Item]], Awaitable[list[bool]]],
+        project_of: Callable[[Item], UUID],
+        size_of: Callable[[Item], int] | None = None,
     ) -> None:
-        """`insert` does all of its items in one statement, or raises and does none."""
+        """`insert` does all of its items in one statement, or raises and does none. `size_of` tells about how many
+        bytes one adds to a statement."""
         self._insert = insert
         self._project_of = project_of
-        self._together: Batcher[Item, bool] = Batcher(self._insert_together, LARGEST_INSERT)
+        self._size_of = size_of
+        self._together: Batcher[Item, bool] = Batcher(self._insert_together, LARGEST_INSERT, size_of)
         # A project's is there while somebody asks it.
         self._apart: WeakValueDictionary[UUID, Batcher[Item, bool]] = WeakValueDictionary()
 
@@ -43,7 +48,8 @@ class Inserts(Generic[Item]):
             except _Refused:
                 pass
         project = self._project_of(item)
-        return await self._apart.setdefault(project, Batcher(self._insert_apart, LARGEST_INSERT)).ask(item)
+        batcher: Batcher[Item, bool] = Batcher(self._insert_apart, LARGEST_INSERT, self._size_of)
+        return await self._apart.setdefault(project, batcher).ask(item)
 
     async def _insert_together(self, batch: list[Item]) -> Sequence[bool | BaseException]:
         if (answers := await self._in_one_statement(batch)) is not None:

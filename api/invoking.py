@@ -88,6 +88,10 @@ def _result(future: Future) -> Answer | None:
     return future.result() if future.done() else None
 
 
+def _size_of(invocation: NewInvocation) -> int:
+    return len(invocation.payload) + len(invocation.request or "")
+
+
 class Invoker:
     """Turns calls into rows and waits for their ends; it never runs anything."""
 
@@ -96,9 +100,13 @@ class Invoker:
         self._replies = replies
         self._streams = streams
         self._limits = limits
-        self._inserts = Inserts(self._insert, lambda invocation: invocation.project_id)
+        self._inserts = Inserts(self._insert, lambda invocation: invocation.project_id, _size_of)
         self._standings: Batcher[UUID, Answer | None] = Batcher(self._read_standings)
-        self._deliveries = Inserts(self._insert_deliveries, lambda delivery: delivery.invocation.project_id)
+        self._deliveries = Inserts(
+            self._insert_deliveries,
+            lambda delivery: delivery.invocation.project_id,
+            lambda delivery: _size_of(delivery.invocation),
+        )
 
     async def invoke(self, call: Call) -> Invoked:
         """Accept a call durably, then wait as long as its caller wants to. Raises Problem or DomainError."""

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
-from api.answers import ID_HEADER, public_answer
+from api.answers import ID_HEADER, made, public_answer
 from api.encodings import inflated
 from api.hooks import Hooks, Message
 from api.hosts import project_of_host
@@ -64,7 +64,7 @@ async def receive(
     if webhook.answer == "result":
         with_error = webhook.preset != "none" or webhook.public_errors
         site = Site(f"/hooks/{token}", own=project_of_host(request) is not None)
-        return public_answer(await hooks.answer(message), NO_PREFERENCE, site, with_error=with_error)
+        return await made(public_answer, await hooks.answer(message), NO_PREFERENCE, site, with_error=with_error)
     id, new = await hooks.accept(message)
     return Response(Accepted(invocation_id=id, duplicate=not new), status_code=202, headers={ID_HEADER: str(id)})
 

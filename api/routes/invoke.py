@@ -13,7 +13,7 @@ from litestar.enums import HttpMethod
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
-from api.answers import envelope, public_answer
+from api.answers import envelope, made, public_answer
 from api.auth import api_key, function_disabled, role
 from api.callers import Credential
 from api.database import Database
@@ -100,7 +100,7 @@ async def invoke(
         preference=preference,
         options=options_of(request, by_query=True),
     )
-    return envelope(await invoker.invoke(call), preference)
+    return await made(envelope, await invoker.invoke(call), preference)
 
 
 async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Limits, path: str) -> Response[Any]:
@@ -125,7 +125,8 @@ async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Lim
         options=options_of(request),
     )
     site = Site(_own_path(request), own=project_of_host(request) is not None)
-    return public_answer(await invoker.invoke(call), preference, site, with_error=credential.sees_errors(function))
+    with_error = credential.sees_errors(function)
+    return await made(public_answer, await invoker.invoke(call), preference, site, with_error=with_error)
 
 
 def _own_path(request: PublicRequest) -> str:

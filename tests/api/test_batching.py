@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from api.batching import Batcher
+from api.batching import MOST_BYTES, Batcher
 
 
 class Flushes:
@@ -37,6 +37,17 @@ async def test_what_comes_during_a_round_trip_goes_together_in_the_next() -> Non
         flushes.go.release()
     assert await asyncio.gather(first, *later) == [2, 4, 6, 8, 10, 12]
     assert flushes.batches == [[1], [2, 3, 4], [5, 6]]
+
+
+async def test_a_large_item_goes_alone() -> None:
+    flushes = Flushes()
+    sizes = {1: 1, 2: MOST_BYTES + 1, 3: 1, 4: 1, 5: MOST_BYTES}
+    batcher = Batcher(flushes, size_of=sizes.__getitem__)
+    asking = [asyncio.create_task(batcher.ask(n)) for n in sizes]
+    for _ in range(4):
+        flushes.go.release()
+    assert await asyncio.gather(*asking) == [2, 4, 6, 8, 10]
+    assert flushes.batches == [[1], [2], [3, 4], [5]]
 
 
 async def test_one_items_failure_is_its_own() -> None:
