@@ -16,6 +16,9 @@ declare
     v_name record;
 begin
     if v_text ~ '[a-z]' then
+        if p_names like 'sun %' then   -- at the end of a range, Sunday is the last day of the week
+            v_text := regexp_replace(v_text, '(?<!sun)-sun\M', '-7', 'g');
+        end if;
         for v_name in select name, n from unnest(string_to_array(p_names, ' ')) with ordinality as t (name, n) loop
             v_text := regexp_replace(v_text, '\m' || v_name.name || '\M', (v_name.n - 1 + p_low)::text, 'g');
         end loop;
@@ -24,13 +27,18 @@ begin
         v_part := regexp_match(v_item, '^(?:(\*)|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,3}))?$');
         if v_part is null then
             perform zmesh.fail('ZM422', format('cron field %L is not understood', p_text),
-                               'Use *, numbers, ranges (1-5), steps (*/15) and lists (1,15).');
+                'Use *, numbers, ranges (1-5), steps (*/15) and lists (1,15)'
+                || case p_names when '' then '.' else format('; names are %s.', replace(p_names, ' ', ', ')) end);
         end if;
         v_from := coalesce(v_part[2]::integer, p_low);
         v_to := coalesce(v_part[3]::integer,
                          case when v_part[1] is not null or v_part[4] is not null then p_high else v_from end);
         v_step := coalesce(v_part[4]::integer, 1);
-        if v_from < p_low or v_to > p_high or v_from > v_to then
+        if v_from > v_to and v_from <= p_high and v_to >= p_low then
+            perform zmesh.fail('ZM422', format('cron field %L has a range that ends before it starts', p_text),
+                               format('Write two ranges: %s-%s,%s-%s.', v_from, p_high, p_low, v_to));
+        end if;
+        if v_from < p_low or v_to > p_high then
             perform zmesh.fail('ZM422', format('cron field %L is out of range %s to %s', p_text, p_low, p_high));
         end if;
         if v_step not between 1 and p_high then
@@ -47,10 +55,15 @@ end $$;
 comment on function zmesh.cron_mask(text, integer, integer, text) is
     'The values one field of a cron expression stands for, as bits.';
 
+create or replace function zmesh.trimmed(p_text text) returns text
+language sql immutable parallel safe
+return pg_catalog.btrim(p_text, E' \t\r\n\f\v\u00a0\ufeff');
+comment on function zmesh.trimmed(text) is 'A text without the white space around it, such as the line end of the file it came from.';
+
 create or replace function zmesh.cron_plan(p_cron text) returns zmesh.cron_plan
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    v_text    text := lower(trim(p_cron));
+    v_text    text := coalesce(lower(zmesh.trimmed(p_cron)), '');
     v_seconds text := substring(v_text from '^(\d{1,5}) seconds?$');
     v_field   text[];
     v_plan    zmesh.cron_plan;
@@ -66,6 +79,10 @@ begin
                   when '@hourly' then '0 * * * *' when '@daily' then '0 0 * * *' when '@midnight' then '0 0 * * *'
                   when '@weekly' then '0 0 * * 0' when '@monthly' then '0 0 1 * *' when '@yearly' then '0 0 1 1 *'
                   when '@annually' then '0 0 1 1 *' else v_text end;
+    if v_text like '@%' then
+        perform zmesh.fail('ZM422', format('cron macro %L is unknown', p_cron),
+                           'Use @hourly, @daily, @weekly, @monthly or @yearly; for intervals, 30 seconds or */5 * * * *.');
+    end if;
     v_field := regexp_split_to_array(v_text, '\s+');
     if cardinality(v_field) <> 5 then
         perform zmesh.fail('ZM422',
@@ -259,12 +276,20 @@ comment on function zmesh.cron_next(text, text, timestamptz) is
 
 create or replace function zmesh.check_timezone(p_timezone text) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    v_plain text := lower(replace(zmesh.trimmed(p_timezone), ' ', '_'));
+    v_meant text;
 begin
     perform from pg_timezone_names where name = p_timezone;
-    if not found then
-        perform zmesh.fail('ZM422', format('time zone %L is unknown', p_timezone),
-                           'Use an IANA name such as Europe/Berlin or UTC.');
+    if found then
+        return;
     end if;
+    -- Written in another case, or a city alone.
+    select name into v_meant from pg_timezone_names
+     where lower(name) = v_plain or split_part(lower(name), '/', -1) = v_plain and name !~ '^(posix|right|Etc|US)/'
+     order by lower(name) <> v_plain, name limit 1;
+    perform zmesh.fail('ZM422', format('time zone %L is unknown', p_timezone),
+        coalesce(format('Did you mean %s?', v_meant), 'Use an IANA name such as Europe/Berlin or UTC.'));
 end $$;
 comment on function zmesh.check_timezone(text) is 'Refuses what is not the name of a time zone.';
 

@@ -49,6 +49,7 @@ begin
     if not exists (select from zmesh.schedules s where s.timezone = new.timezone) then
         perform zmesh.check_timezone(new.timezone);
     end if;
+    new.cron := zmesh.trimmed(new.cron);
     new.plan := zmesh.cron_plan(new.cron);
     new.updated_at := zmesh.now();
     if v_old.id is null or not v_old.enabled

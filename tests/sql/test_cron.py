@@ -156,6 +156,14 @@ def test_around_each_change_of_the_clocks_as_well(
         ("30 seconds", "2026-11-01 00:00:29.9Z", "2026-11-01 00:00:30Z"),
         ("1 second", "2026-11-01 00:00:29Z", "2026-11-01 00:00:30Z"),
         ("7 seconds", "1970-01-01 00:00:07Z", "1970-01-01 00:00:14Z"),
+        ("0 9 * * *\n", "2026-11-01 00:00Z", "2026-11-01 08:00Z"),  # as read from a file
+        ("\t0 9\t* * *\r\n", "2026-11-01 00:00Z", "2026-11-01 08:00Z"),
+        ("30 seconds\n", "2026-11-01 00:00:29.9Z", "2026-11-01 00:00:30Z"),
+        ("@daily\n", "2026-07-01 00:00Z", "2026-07-01 22:00Z"),
+        ("0 9 * * sat-sun", "2026-11-27 12:00Z", "2026-11-28 08:00Z"),
+        ("0 9 * * SAT-SUN", "2026-11-28 12:00Z", "2026-11-29 08:00Z"),
+        ("0 9 * * fri-sun/2", "2026-11-27 12:00Z", "2026-11-29 08:00Z"),
+        ("0 9 * * sun-mon", "2026-11-27 12:00Z", "2026-11-29 08:00Z"),
     ],
 )
 def test_what_the_rules_say_by_example(cron_next: Next, cron: str, after: str, due: str) -> None:
@@ -167,10 +175,10 @@ def test_what_the_rules_say_by_example(cron_next: Next, cron: str, after: str, d
     [
         *("", "* * * *", "60 * * * *", "* * 0 * *", "*/0 * * * *", "a * * * *", "5-1 * * * *", "*/90 * * * *"),
         *(", * * * *", "1,,2 * * * *", "*5 * * * *", "0 0 * * mo", "0 0 * * fri-mon", "@reboot"),
-        *("0 seconds", "86401 seconds", "-1 seconds"),
+        *("0 seconds", "86401 seconds", "-1 seconds", None, "\n", "@every 5m", "0 0 * * monday", "0 22-2 * * *"),
     ],
 )
-def test_what_means_nothing_is_refused(database: Database, cron: str) -> None:
+def test_what_means_nothing_is_refused(database: Database, cron: str | None) -> None:
     with pytest.raises(psycopg.Error) as refused:
         database.rows("select zmesh.cron_next(%s, 'UTC', now())", cron)
     assert refused.value.sqlstate == "ZM422"
@@ -198,3 +206,34 @@ def test_the_last_due_time_is_the_one_nothing_follows(
     last = database.value(query, cron, zone, first, until)
     assert first <= last <= until
     assert cron_next(cron, zone, last) > until
+
+
+@pytest.mark.parametrize(
+    ("cron", "hint"),
+    [
+        ("0 0 * * fri-mon", "Write two ranges: 5-7,0-1."),
+        ("0 22-2 * * *", "Write two ranges: 22-23,0-2."),
+        ("0 0 * * monday", "names are sun, mon, tue"),
+        ("@reboot", "Use @hourly, @daily"),
+    ],
+)
+def test_what_was_probably_meant_is_said_how_to_write(database: Database, cron: str, hint: str) -> None:
+    with pytest.raises(psycopg.Error) as refused:
+        database.rows("select zmesh.cron_next(%s, 'UTC', now())", cron)
+    assert hint in (refused.value.diag.message_hint or "")
+
+
+@pytest.mark.parametrize(
+    ("zone", "meant"),
+    [
+        *(("europe/berlin", "Europe/Berlin"), ("EUROPE/BERLIN", "Europe/Berlin"), ("utc", "UTC")),
+        *((" Europe/Berlin\n", "Europe/Berlin"), ("America/New York", "America/New_York"), ("Tokyo", "Asia/Tokyo")),
+    ],
+)
+def test_a_time_zone_in_the_wrong_case_is_answered_with_the_right_one(
+    database: Database, zone: str, meant: str
+) -> None:
+    project = database.project()
+    with pytest.raises(psycopg.Error) as refused:
+        database.rows("select * from zmesh.cron_preview('@daily', %s)", zone, url=project.url)
+    assert refused.value.diag.message_hint == f"Did you mean {meant}?"
