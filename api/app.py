@@ -19,6 +19,7 @@ from litestar.types import ControllerRouterHandler, Message, Scope
 from pydantic import BaseModel
 
 from api.auth import Access
+from api.checking import Checker
 from api.comparing import Comparisons
 from api.database import Database
 from api.errors import HANDLERS
@@ -99,6 +100,7 @@ class Parts:
     comparisons: Comparisons
     loop_watch: LoopWatch
     project_hosts: Hosts
+    checker: Checker
 
     @classmethod
     def of(cls, settings: Settings) -> Parts:
@@ -125,6 +127,7 @@ class Parts:
             comparisons=Comparisons(),
             loop_watch=LoopWatch("event loop"),
             project_hosts=settings.project_hosts,
+            checker=Checker(),
         )
 
 
@@ -167,6 +170,7 @@ def create_app(parts: Parts) -> Litestar:
                 "followers",
                 "comparisons",
                 "loop_watch",
+                "checker",
             )
         },
         exception_handlers=HANDLERS,

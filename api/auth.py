@@ -181,8 +181,9 @@ def role(least: str) -> Guard:
         if token is None or token.startswith(KEY_PREFIX):
             raise unauthorized(
                 "missing_credentials",
-                "This endpoint needs a dashboard token.",
-                "Send the header Authorization: Bearer <token>; POST /auth/login gives one.",
+                "This endpoint needs the token of a logged-in person"
+                + (", not an API key." if api_key(connection) else "."),
+                "Send the header Authorization: Bearer <token>; POST /auth/login and `zmesh login` give one.",
             )
         caller = await access_of(connection).person(token)
         demand_role(caller.role, least)

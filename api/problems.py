@@ -130,10 +130,10 @@ def of_domain_error(error: DomainError) -> Problem:
     """What a refusal of the database is to an HTTP client."""
     match error:
         case Conflict() if error.constraint in _NAMES_TAKEN:
-            message = _NAMES_TAKEN[error.constraint]
-            return Problem(
-                409, "name_taken", message, "Choose another name.", errors=[{"field": "name", "message": message}]
-            )
+            message, hint = _NAMES_TAKEN[error.constraint], "Choose another name."
+            if error.hint:  # the database says which is in the way
+                message, hint = f"{error.message[:1].upper()}{error.message[1:]}.", error.hint
+            return Problem(409, "name_taken", message, hint, errors=[{"field": "name", "message": message}])
         case Invalid() if error.constraint == "invocations_payload_is_at_most_8_mib":
             return too_large("payload")
         case Invalid():

@@ -39,8 +39,8 @@ class Response:
 class ApiError(CliError):
     """The platform refused or failed; `status` is that of the response."""
 
-    def __init__(self, status: int, message: str, *, code: str, hint: str = "") -> None:
-        super().__init__(message, code=code, hint=hint)
+    def __init__(self, status: int, message: str, *, code: str, hint: str = "", place: str = "") -> None:
+        super().__init__(message, code=code, hint=hint, place=place)
         self.status = status
 
 
@@ -64,6 +64,12 @@ class Client:
     ) -> Response:
         """Send as the logged-in person; a body of bytes goes as it is. Raises CliError."""
         can_renew = bool(self.connection.credentials or self.connection.refresh_token)
+        if not self.connection.token and not can_renew and self.connection.api_key:
+            raise CliError(
+                "An API key can only invoke functions; this command needs the token of a logged-in person.",
+                code="token_needed",
+                hint="Run `zmesh login` and leave the API key out, or set ZMESH_TOKEN.",
+            )
         if not self.connection.token and not can_renew:
             raise CliError(
                 f"No token for {self.connection.url}.",
@@ -190,7 +196,11 @@ class Client:
         url = f"{self.connection.url}{path}"
         address = urllib.parse.urlsplit(url)
         if address.scheme not in ("http", "https") or not address.hostname:
-            raise CliError(f'"{self.connection.url}" is not an http:// or https:// address.', code="bad_url")
+            raise CliError(
+                f'The address of zMesh, "{self.connection.url}", does not begin with http:// or https://.',
+                code="bad_url",
+                hint="Correct --url or ZMESH_URL, such as http://127.0.0.1:8700; without them, log in again.",
+            )
         data = body if body is None or isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
         try:
@@ -268,4 +278,6 @@ def _problem(status: int, body: dict[str, Json]) -> ApiError:
     code, hint = str(body.get("code") or "unknown"), str(body.get("hint") or "")
     if code.startswith("token_") or code in ("session_ended", "invalid_refresh_token"):
         hint = "Run `zmesh login` again, or set ZMESH_TOKEN to a valid one."
-    return ApiError(status, message, code=code, hint=hint)
+    errors = body.get("errors") or []
+    place = str(errors[0].get("message", "")) if code == "syntax_error" and errors else ""
+    return ApiError(status, message, code=code, hint=hint, place=place)

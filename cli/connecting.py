@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
@@ -45,6 +46,11 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_client
 
 
+def is_addressable(name: str) -> bool:
+    """Whether a URL can name a function so: by its slug or id. Any other name is searched for in the list."""
+    return re.fullmatch(r"[A-Za-z0-9-]{1,100}", name) is not None
+
+
 def find_function(client: Client, name: str) -> dict[str, Any]:
     """The function with this slug or name. Raises CliError, with what was perhaps meant."""
     found = look_up_function(client, name)
@@ -55,12 +61,13 @@ def find_function(client: Client, name: str) -> dict[str, Any]:
 
 def look_up_function(client: Client, name: str) -> dict[str, Any] | None:
     """The function with this slug or name, or None."""
-    try:
-        by_slug: dict[str, Any] = client.call("GET", f"/functions/{quoted(name)}").body
-        return by_slug
-    except ApiError as error:
-        if error.code != "function_not_found":
-            raise
+    if is_addressable(name):
+        try:
+            by_slug: dict[str, Any] = client.call("GET", f"/functions/{quoted(name)}").body
+            return by_slug
+        except ApiError as error:
+            if error.code != "function_not_found":
+                raise
     for function in client.items("/functions", code="false"):
         if function["name"] == name:
             found: dict[str, Any] = client.call("GET", f"/functions/{function['id']}").body
@@ -75,6 +82,12 @@ def no_such_function(name: str, slugs: list[str]) -> CliError:
         code="function_not_found",
         hint=did_you_mean(name, slugs) or "See `zmesh functions list`.",
     )
+
+
+def functions_by_name(client: Client, names: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The functions with exactly these names, with their code."""
+    ids = {function["name"]: function["id"] for function in client.items("/functions", code="false")}
+    return {name: client.call("GET", f"/functions/{ids[name]}").body for name in names if name in ids}
 
 
 def find_named(client: Client, path: str, noun: str, name: str) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cli.client import Client
-from cli.connecting import look_up_function
+from cli.client import ApiError, Client
+from cli.connecting import functions_by_name
 from cli.errors import CliError, did_you_mean
 
 LANGUAGES = {
@@ -21,6 +22,9 @@ LANGUAGES = {
     ".mts": "typescript",
     ".cts": "typescript",
 }
+
+
+UNLOADABLE = ("syntax_error", "entry_point_missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +108,60 @@ def _is_function(file: Path) -> bool:
     )
 
 
-def deploy(client: Client, wanted: Sequence[Mapping[str, Any]]) -> list[Deployment]:
+def read_functions(files: Sequence[Path], name: str | None = None) -> dict[Path, dict[str, Any]]:
+    """Name, language and code of each file. Raises CliError, also where two files are of one function."""
+    functions = {file: read_function(file, name) for file in files}
+    first: dict[str, Path] = {}
+    for file, function in functions.items():
+        other = first.setdefault(function["name"], file)
+        if other != file:
+            raise CliError(
+                f'{other} and {file} are both of the function "{function["name"]}". Nothing was deployed.',
+                code="name_taken",
+                hint="Rename one of them, or deploy it alone with --name.",
+            )
+    return functions
+
+
+def deploy_functions(
+    client: Client, functions: Mapping[Path, Mapping[str, Any]], settings: Mapping[str, Any], *, force: bool
+) -> list[Deployment]:
+    """Deploy what files say, with these settings each. Raises CliError that names files and options."""
+    try:
+        return deploy(client, [{**function, **settings} for function in functions.values()], force=force)
+    except ApiError as error:
+        hint = error.hint
+        if error.code == "name_taken":
+            named = [str(file) for file, function in functions.items() if f'"{function["name"]}"' in error.message]
+            hint = f"Rename {' or '.join(named)}, or deploy it alone with --name."
+        if error.code in UNLOADABLE:
+            hint = "Fix it, or deploy it as it is with --force."
+        message = re.sub(r"\bfunctions\.\d+\.([a-z_]+)", lambda field: _option(field[1]), error.message)
+        raise ApiError(error.status, message, code=error.code, hint=hint, place=error.place) from error
+
+
+def _option(field: str) -> str:
+    """A field of a function as the command line calls it."""
+    others = {"env_vars": "--env", "methods": "--method", "cors_origins": "--cors-origin", "tags": "--tag"}
+    plain = {"name": "the name", "code": "the code", "language": "the language"}
+    return others.get(field) or plain.get(field) or f"--{field.replace('_', '-')}"
+
+
+def deploy(client: Client, wanted: Sequence[Mapping[str, Any]], *, force: bool = False) -> list[Deployment]:
     """Create or update the functions named in `wanted`, all of them or none; variables are added to those set.
 
-    Raises CliError.
+    With `force`, also where the code cannot load. Raises CliError.
     """
-    before = [look_up_function(client, one["name"]) for one in wanted]
+    known = functions_by_name(client, [one["name"] for one in wanted])
+    before = [known.get(one["name"]) for one in wanted]
     changes = [_changes(old, one) for old, one in zip(before, wanted, strict=True)]
     sent = [
         {**change, "name": old["name"], "revision": old["revision"]} if old else change
         for old, change in zip(before, changes, strict=True)
         if change
     ]
-    answer = client.call("POST", "/deployments", {"functions": sent}).body["items"] if sent else []
+    path = "/deployments?force=true" if force else "/deployments"
+    answer = client.call("POST", path, {"functions": sent}).body["items"] if sent else []
     after = iter([item["function"] for item in answer])
     return [
         Deployment(old, next(after) if change else old or {}, tuple(change) if old else ())

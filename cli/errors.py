@@ -13,18 +13,23 @@ from cli.output import style
 
 
 class CliError(click.ClickException):
-    """One line of what and why, a stable code, and how to go on. Ends the command with status 1."""
+    """One line of what and why, a stable code, the lines of code it is about, and how to go on.
+
+    Ends the command with status 1."""
 
     exit_code = 1
 
-    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+    def __init__(self, message: str, *, code: str, hint: str = "", place: str = "") -> None:
         super().__init__(message)
+        self.place = place
         self.code = code
         self.hint = hint
 
     def show(self, file: IO[Any] | None = None) -> None:
         stream = file or sys.stderr
         click.echo(f"{style('error', fg='red', bold=True)}: {self.message} [{self.code}]", file=stream)
+        if self.place:
+            click.echo(self.place, file=stream)
         if self.hint:
             click.echo(f"{style(' hint', fg='cyan')}: {self.hint}", file=stream)
 

@@ -10,7 +10,7 @@ import rich_click as click
 from cli.asking import confirm
 from cli.client import Client
 from cli.connecting import connected, find_function
-from cli.deploying import Deployment, change, deploy, files_of, read_function
+from cli.deploying import Deployment, change, deploy_functions, files_of, read_functions
 from cli.history import logs
 from cli.invoking import invoke
 from cli.output import ago, output_option, print_code, print_json, print_table, style
@@ -35,19 +35,23 @@ for command in (versions, diff, rollback, retire, unretire, alias):
 @functions.command("deploy")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the function. Default: the file's name without its ending.")
+@click.option("--force", is_flag=True, help="Deploy code that cannot load, too.")
 @settings_options
 @output_option
 @connected
-def deploy_files(client: Client, files: tuple[Path, ...], name: str | None, output: str, **options: Any) -> None:
+def deploy_files(
+    client: Client, files: tuple[Path, ...], name: str | None, force: bool, output: str, **options: Any
+) -> None:
     """Create functions from files, or update them: all of them, or none when one cannot be.
 
-    A folder stands for the functions in it. What changes is shown; what is as wanted already is left alone.
+    A folder stands for the functions in it. What changes is shown; what is as wanted already is left alone. Code that
+    cannot load is refused: where it cannot be parsed, or certainly lacks its entry point.
     """
     files = tuple(files_of(files))
     if name and len(files) > 1:
         raise click.UsageError("--name goes with one file only.")
     settings = settings_of(options)
-    done = deploy(client, [{**read_function(file, name), **settings} for file in files])
+    done = deploy_functions(client, read_functions(files, name), settings, force=force)
     if output == "json":
         print_json([_described(deployment) for deployment in done])
         return

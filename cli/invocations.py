@@ -6,17 +6,19 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from uuid import UUID
 
 import rich_click as click
 
-from cli.client import Client, quoted
+from cli.client import Client
 from cli.connecting import connected, find_function
-from cli.errors import CommandFailed
+from cli.errors import CliError, CommandFailed
 from cli.history import ENDED, STATUS_COLOURS, heading, print_line
 from cli.output import local_time, output_option, print_json, progress, style
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SOURCES = ("api", "sql", "schedule", "webhook", "function")
+EPOCH = datetime.fromtimestamp(0, UTC)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -56,6 +58,43 @@ def conditions(statuses: Sequence[str]) -> Callable[[Command], Command]:
     return add
 
 
+def full_id(client: Client, given: str) -> str:
+    """The id of an invocation, of which the start is enough where no other one starts so. Raises CliError."""
+    digits = given.replace("-", "").lower()
+    if re.fullmatch(r"[0-9a-f]{32}", digits):
+        return str(UUID(digits))
+    found: list[str] = []
+    if re.fullmatch(r"[0-9a-f]{4,31}", digits):
+        for invocation in client.items("/invocations", logs="false", **_made_about(digits)):
+            if invocation["id"].replace("-", "").startswith(digits):
+                found.append(invocation["id"])
+            if len(found) == 2:
+                raise CliError(
+                    f'More than one invocation starts with "{given}", such as {found[0]} and {found[1]}.',
+                    code="ambiguous_id",
+                    hint="Give more of the id.",
+                )
+    if not found:
+        raise CliError(
+            f'There is no invocation "{given}".',
+            code="invocation_not_found",
+            hint="Give its id, or at least the first four digits of it: `zmesh invocations list` shows them.",
+        )
+    return found[0]
+
+
+def _made_about(digits: str) -> dict[str, str]:
+    """When invocations with ids that start so were made: an id starts with the milliseconds since 1970."""
+    first, last = int(digits[:12].ljust(12, "0"), 16) / 1000, int(digits[:12].ljust(12, "f"), 16) / 1000
+    around = timedelta(minutes=10)  # the clock that made an id may be another one's
+    latest = datetime.now(UTC) + timedelta(days=1)
+    if first > latest.timestamp():
+        first = last = latest.timestamp()
+    after = datetime.fromtimestamp(first, UTC) - around if first > around.total_seconds() else EPOCH
+    before = min(datetime.fromtimestamp(min(last, latest.timestamp()), UTC) + around, latest)
+    return {"created_after": after.isoformat(), "created_before": before.isoformat()}
+
+
 def _given(client: Client, options: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None}
     if "function" in given:
@@ -92,7 +131,7 @@ def list_invocations(client: Client, limit: int, output: str, **options: Any) ->
 @connected
 def show(client: Client, id: str, output: str) -> None:
     """Show all that is known about an invocation."""
-    found = client.call("GET", f"/invocations/{quoted(id)}").body
+    found = client.call("GET", f"/invocations/{full_id(client, id)}").body
     if output == "json":
         print_json(found)
         return
@@ -137,14 +176,15 @@ def logs(client: Client, id: str, follow: bool, output: str) -> None:
 
     With --follow, ends with status 1 when the invocation does not succeed.
     """
+    id = full_id(client, id)
     if not follow:
-        lines = list(client.items(f"/invocations/{quoted(id)}/logs"))
+        lines = list(client.items(f"/invocations/{id}/logs"))
         if output == "json":
             print_json(lines)
         for line in lines if output == "table" else []:
             print_line(line)
         return
-    for name, data in client.events(f"/invocations/{quoted(id)}/logs"):
+    for name, data in client.events(f"/invocations/{id}/logs"):
         if output == "json":
             print_json(data)
         elif name == "log":
@@ -161,8 +201,8 @@ def logs(client: Client, id: str, follow: bool, output: str) -> None:
 @connected
 def cancel(client: Client, ids: tuple[str, ...], output: str) -> None:
     """Cancel what is queued or runs."""
-    for id in ids:
-        found = client.call("POST", f"/invocations/{quoted(id)}/cancel").body
+    for id in [full_id(client, given) for given in ids]:
+        found = client.call("POST", f"/invocations/{id}/cancel").body
         if output == "json":
             print_json({"id": id, "status": found["status"]})
         else:
@@ -177,7 +217,7 @@ def cancel(client: Client, ids: tuple[str, ...], output: str) -> None:
 @connected
 def retry(client: Client, ids: tuple[str, ...], everything: bool, output: str, **options: Any) -> None:
     """Try again what failed: those named, or all that fit the options."""
-    wanted = {"ids": list(ids)} if ids else _given(client, options)
+    wanted = {"ids": [full_id(client, id) for id in ids]} if ids else _given(client, options)
     if ids and (everything or _given(client, options)):
         raise click.UsageError("Name invocations or give options, not both.")
     if not wanted and not everything:

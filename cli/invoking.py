@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import rich_click as click
 
 from cli.client import ApiError, Client, Response, quoted
-from cli.connecting import connected, find_function, no_such_function
-from cli.errors import CommandFailed
+from cli.connecting import connected, find_function, is_addressable, no_such_function
+from cli.errors import CliError, CommandFailed
 from cli.output import output_option, print_json, progress, style
 from cli.payloads import read_payload
 
@@ -71,15 +71,24 @@ def _headers(options: dict[str, str | None], *, detached: bool) -> dict[str, str
 
 def _invoke(client: Client, name: str, payload: bytes, headers: dict[str, str]) -> Response:
     if client.connection.token or not client.connection.api_key:
-        path, body = f"/functions/{quoted(name)}/invoke", b'{"payload": ' + payload + b"}"
-        try:
-            return client.call("POST", path, body, headers=headers, seconds=LONGEST_WAIT)
-        except ApiError as error:
-            if error.code != "function_not_found":
-                raise
+        body = b'{"payload": ' + payload + b"}"
+        if is_addressable(name):
+            try:
+                path = f"/functions/{quoted(name)}/invoke"
+                return client.call("POST", path, body, headers=headers, seconds=LONGEST_WAIT)
+            except ApiError as error:
+                if error.code != "function_not_found":
+                    raise
         found = find_function(client, name)  # by its name, else with what was perhaps meant
         path = f"/functions/{found['id']}/invoke"
         return client.call("POST", path, body, headers=headers, seconds=LONGEST_WAIT)
+    if not is_addressable(name):
+        raise CliError(
+            f'An API key cannot look up the name "{name}".',
+            code="slug_needed",
+            hint="Use the slug of the function or its id: letters, digits and dashes. Somebody logged in sees"
+            " it with `zmesh functions list`.",
+        )
     try:
         path = f"/api/functions/{quoted(name)}"
         return client.call_with_key("POST", path, payload, headers=headers, seconds=LONGEST_WAIT)
@@ -105,7 +114,9 @@ def _wait_for_end(client: Client, answer: dict[str, Any]) -> dict[str, Any]:
 
 def _print_raw(response: Response) -> None:
     """What zmesh.response() gave, as it is."""
-    if isinstance(response.body, bytes):
+    if isinstance(response.body, bytes) and sys.stdout.isatty():
+        click.echo(response.body.decode("utf-8", "backslashreplace"), nl=False)
+    elif isinstance(response.body, bytes):
         sys.stdout.buffer.write(response.body)
     else:
         print_json(response.body)

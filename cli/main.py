@@ -17,7 +17,7 @@ from cli.invocations import invocations
 from cli.keys import keys
 from cli.login import login, logout, password
 from cli.members import members
-from cli.output import output_option
+from cli.output import output_option, show_only_text
 from cli.projects import projects
 from cli.schedules import schedules
 from cli.secrets import secrets
@@ -130,6 +130,7 @@ def doctor(output: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 failed, 2 misused, 130 interrupted."""
+    show_only_text()
     try:
         zmesh.main(arguments, prog_name="zmesh", standalone_mode=False)
         sys.stdout.flush()

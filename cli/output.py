@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -15,6 +17,31 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+NO_TEXT = re.compile(
+    r"(?P<colour>\x1b\[[0-9;:]*m)"
+    r"|[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)"
+)
+
+
+class _TextOnly(io.TextIOWrapper):
+    """Escapes what would command a terminal and what cannot be encoded, in the way of JSON; colours pass."""
+
+    def write(self, text: str, /) -> int:
+        super().write(NO_TEXT.sub(_escaped, text) if NO_TEXT.search(text) else text)
+        return len(text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if found["colour"] else f"\\u{ord(found[0]):04x}"
+
+
+def show_only_text() -> None:
+    """Whatever functions print, throw or return: no output of theirs breaks a command or commands the terminal."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is getattr(sys, f"__{name}__") and type(stream) is io.TextIOWrapper:  # a test's own stays
+            encoding, line_buffering = stream.encoding, stream.line_buffering
+            setattr(sys, name, _TextOnly(stream.detach(), encoding, "backslashreplace", line_buffering=line_buffering))
 
 
 def output_option(command: Command) -> Command:
@@ -30,7 +57,8 @@ def output_option(command: Command) -> Command:
 
 def print_json(data: Any) -> None:
     """Indented on a terminal, one line elsewhere."""
-    click.echo(json.dumps(data, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    click.echo(json.dumps(data, ensure_ascii=not is_utf8, indent=2 if sys.stdout.isatty() else None))
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:

@@ -14,26 +14,30 @@ NONE = "none"
 def _limit(_context: click.Context, _option: click.Parameter, given: str | None) -> int | str | None:
     if given is None or given == NONE:
         return given
-    if not given.isdecimal() or int(given) < 1:
-        raise click.BadParameter("it is a number from 1 on, or none.")
+    if not given.isdecimal() or not 1 <= int(given) <= 1_000_000:
+        raise click.BadParameter(f"{given} is neither a number from 1 to 1000000 nor none.")
     return int(given)
+
+
+def _number(flag: str, highest: int, help: str, lowest: int = 1) -> Callable[[Command], Command]:
+    return click.option(flag, type=click.IntRange(lowest, highest), help=f"{help} At most {highest}.")
 
 
 _OPTIONS = (
     click.option("--entry-point", help="What to call in the code. Default for a new function: handler."),
-    click.option("--timeout-ms", type=int, help="Wall-clock limit of a run. Default for a new function: 10000."),
-    click.option("--memory-mb", type=int, help="Memory limit of a run. Default for a new function: 256."),
+    _number("--timeout-ms", 900_000, "Wall-clock limit of a run. Default for a new function: 10000."),
+    _number("--memory-mb", 8192, "Memory limit of a run, from 64 on. Default for a new function: 256.", lowest=64),
     click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="Set a variable; repeatable."),
-    click.option("--max-attempts", type=int, help="How often a run that nobody waits for is tried."),
-    click.option("--retry-base-ms", type=int, help="Wait after the first failed attempt; doubles with each one."),
-    click.option("--retry-max-ms", type=int, help="The longest wait between two attempts."),
+    _number("--max-attempts", 100, "How often a run that nobody waits for is tried."),
+    _number("--retry-base-ms", 86_400_000, "Wait after the first failed attempt; doubles with each one."),
+    _number("--retry-max-ms", 604_800_000, "The longest wait between two attempts."),
     click.option(
         "--max-concurrency",
         metavar="N|none",
         callback=_limit,
         help="How many may run at once; none: as many as the project may.",
     ),
-    click.option("--max-concurrency-per-key", type=int, help="How many with the same concurrency key may run at once."),
+    _number("--max-concurrency-per-key", 1_000_000, "How many with the same concurrency key may run at once."),
     click.option("--auth", type=click.Choice(["api_key", "jwt", NONE]), help="Who may call the public route."),
     click.option(
         "--method", "methods", multiple=True, metavar="METHOD", help="What the public route takes; repeatable."

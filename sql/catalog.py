@@ -79,15 +79,20 @@ async def find_function(connection: AsyncConnection, name: FunctionName) -> Func
     return await fetch_one(connection, Function, f"select {COLUMNS} from zmesh.functions where {NAMED}", name.values)
 
 
+async def find_by_name(connection: AsyncConnection, project_id: UUID, name: str) -> Function | None:
+    """The function of exactly this name."""
+    query = f"select {COLUMNS} from zmesh.functions where project_id = %(project_id)s and name = %(name)s"
+    return await fetch_one(connection, Function, query, {"project_id": project_id, "name": name})
+
+
 async def lock_by_name(connection: AsyncConnection, project_id: UUID, name: str) -> Function | None:
-    """The function of this name, else the one whose slug the name gives, locked until the transaction ends."""
+    """The function of exactly this name, locked until the transaction ends."""
     return await fetch_one(
         connection,
         Function,
         f"""
         select {COLUMNS} from zmesh.functions
-         where project_id = %(project_id)s and (name = %(name)s or slug = zmesh.slug_of(%(name)s))
-         order by name = %(name)s desc limit 1 for update
+         where project_id = %(project_id)s and name = %(name)s for update
         """,
         {"project_id": project_id, "name": name},
     )

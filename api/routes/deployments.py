@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from litestar import Router, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import JSONBody, QueryParameter
 from psycopg import AsyncConnection
 
 from api.auth import role
+from api.checking import Checker, Code
 from api.database import Database
 from api.json_bodies import MIB
 from api.models.functions import FunctionDetails, FunctionToCreate
@@ -23,6 +25,7 @@ from sql.catalog import Function
 from sql.errors import DomainError, translated
 
 LARGEST_DEPLOYMENT = 32 * MIB
+CODE_FIELDS = {"language", "entry_point", "code"}
 
 
 @post(
@@ -34,12 +37,21 @@ LARGEST_DEPLOYMENT = 32 * MIB
     responses=problems(403, 404, 409, 412, 413, 422),
 )
 async def deploy(
-    request: CallerRequest, database: NamedDependency[Database], data: JSONBody[Deployment]
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    checker: NamedDependency[Checker],
+    data: JSONBody[Deployment],
+    force: Annotated[bool, QueryParameter(description="true: deploy code that cannot load, too.")] = False,
 ) -> DeploymentDetails:
-    """Creates functions, and changes those whose name is there already: all in one transaction, or none."""
+    """Creates functions, and changes those whose name is there already: all in one transaction, or none.
+
+    Code that cannot be parsed or certainly lacks its entry point is refused. It is not executed for that.
+    """
     names = [function.name for function in data.functions]
-    if len(set(names)) < len(names):
-        raise invalid("functions", "a name is there twice")
+    if twice := [name for index, name in enumerate(names) if name in names[:index]]:
+        raise invalid("functions", f'the name "{twice[0]}" is there twice')
+    if not force:
+        await _check(database, checker, request.user.project_id, data.functions)
     done: dict[str, Deployed] = {}
     async with database.checked() as connection, connection.transaction():
         # One order for everybody: two deployments of the same functions must not wait for each other.
@@ -49,6 +61,30 @@ async def deploy(
             except Problem as problem:
                 raise _located(problem, wanted.name, names.index(wanted.name)) from problem
     return DeploymentDetails(items=[done[name] for name in names])
+
+
+async def _check(database: Database, checker: Checker, project_id: UUID, wanted: Sequence[FunctionToDeploy]) -> None:
+    """Raises Problem for the first function whose new code cannot load."""
+    codes: list[tuple[int, Code]] = []
+    for index, function in enumerate(wanted):
+        changes = function.changes()
+        if not changes.keys() & CODE_FIELDS:
+            continue
+        name = function.name
+        known = None
+        if not changes.keys() >= CODE_FIELDS:
+            known = await database.read(lambda c, name=name: catalog.find_by_name(c, project_id, name))  # type: ignore[misc]
+        facts = {
+            "entry_point": "handler",
+            **({field: getattr(known, field) for field in CODE_FIELDS} if known else {}),
+            **changes,
+        }
+        if facts.keys() >= CODE_FIELDS:  # what is missing is refused with a better reason
+            codes.append((index, Code(name, **{field: facts[field] for field in CODE_FIELDS})))
+    problems = await checker.problems([code for _, code in codes])
+    for (index, code), problem in zip(codes, problems, strict=True):
+        if problem is not None:
+            raise _located(problem, code.name, index)
 
 
 async def _deploy_one(connection: AsyncConnection, project_id: UUID, wanted: FunctionToDeploy) -> Deployed:

@@ -1,10 +1,21 @@
 create or replace function zmesh.prepare_function() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_other text;
 begin
     new.slug := coalesce(new.slug, zmesh.slug_of(new.name));
     if new.slug = '' then
-        perform zmesh.fail('ZM422', format('name %L gives no slug', new.name),
-                           'Use at least one of the letters a to z or a digit in the name.');
+        raise exception using errcode = 'ZM422', constraint = 'functions_slug_is_plain',
+            message = format('cannot derive a slug from the name "%s"', new.name),
+            hint = 'URLs and SQL call a function by its slug: use at least one of the letters a to z, or a digit, in the name.';
+    end if;
+    -- A function is identified by its exact name: one with another name must not take its place.
+    select f.name into v_other from zmesh.functions f
+     where f.project_id = new.project_id and f.slug = new.slug and f.name <> new.name;
+    if found then
+        raise exception using errcode = 'unique_violation', constraint = 'functions_slug_is_unique',
+            message = format('the name "%s" gives the slug "%s", which the function "%s" has already', new.name, new.slug, v_other),
+            hint = 'Choose another name, or deploy under the name that is there.';
     end if;
     new.version := 1;
     new.revision := 1;

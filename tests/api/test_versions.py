@@ -10,6 +10,8 @@ import pytest
 
 from tests.api.client import ECHO, Api, refused, standing_in
 
+CHANGED = "def handler(payload, zmesh):\n    return 'changed'\n"
+
 
 def three_versions(api: Api) -> None:
     api.deploy("greet", code="one\n")
@@ -109,7 +111,7 @@ def test_functions_are_deployed_together(api: Api) -> None:
     api.deploy("b")
     api.deploy("c")
     new = {"name": "a", "language": "python", "code": ECHO, "tags": ["mail"]}
-    answer = deploy(api, {"name": "c", "code": "changed"}, new, {"name": "b", "code": ECHO})
+    answer = deploy(api, {"name": "c", "code": CHANGED}, new, {"name": "b", "code": ECHO})
     assert answer.status_code == 200, answer.text
     items = answer.json()["items"]
     assert [(i["action"], i["function"]["slug"], i["function"]["version"]) for i in items] == [
@@ -123,10 +125,10 @@ def test_functions_are_deployed_together(api: Api) -> None:
     ("bad", "status", "code"),
     [
         ({"name": "new", "language": "python"}, 422, "invalid_input"),
-        ({"name": "!!!", "language": "python", "code": ""}, 422, "invalid_input"),
-        ({"name": "old", "code": "x", "revision": 7}, 412, "changed_meanwhile"),
+        ({"name": "!!!", "language": "python", "code": ECHO}, 422, "invalid_input"),
+        ({"name": "old", "code": CHANGED, "revision": 7}, 412, "changed_meanwhile"),
         ({"name": "old", "timeout_ms": 0}, 422, "invalid_input"),
-        ({"name": "gone", "code": "x", "revision": 1}, 404, "function_not_found"),
+        ({"name": "gone", "code": CHANGED, "revision": 1}, 404, "function_not_found"),
     ],
 )
 def test_either_all_functions_are_deployed_or_none(api: Api, bad: dict[str, Any], status: int, code: str) -> None:

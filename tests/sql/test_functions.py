@@ -57,7 +57,7 @@ def test_rolling_back_to_what_was_never_saved_is_refused(database: Database) -> 
 
 @pytest.mark.parametrize(
     ("name", "slug"),
-    [("send-welcome", "send-welcome"), ("Send Welcome!", "send-welcome"), ("__a__B", "a-b"), ("Größe 2", "gr-e-2")],
+    [("send-welcome", "send-welcome"), ("Send Welcome!", "send-welcome"), ("__a__B", "a-b"), ("Größe 2", "grosse-2")],
 )
 def test_the_slug_is_derived_from_the_name(database: Database, name: str, slug: str) -> None:
     function = database.function(database.project(), name=name)
@@ -66,7 +66,7 @@ def test_the_slug_is_derived_from_the_name(database: Database, name: str, slug: 
 
 def test_a_name_without_letters_or_digits_is_refused(database: Database) -> None:
     project = database.project()
-    with pytest.raises(psycopg.Error, match="gives no slug"):
+    with pytest.raises(psycopg.Error, match="cannot derive a slug"):
         database.function(project, name="!!!")
 
 
@@ -102,3 +102,14 @@ def test_deleting_a_function_asks_its_running_jobs_to_stop(database: Database) -
     assert [row["id"] for row in to_cancel] == [id]
     assert database.finish(listener, job, "cancelled")
     assert database.invocation(id)["status"] == "cancelled"
+
+
+def test_another_name_with_the_same_slug_is_refused_and_both_are_named(database: Database) -> None:
+    project = database.project()
+    database.function(project, name="send_mail")
+    with pytest.raises(psycopg.errors.UniqueViolation) as refused:
+        database.function(project, name="send-mail")
+    assert refused.value.diag.message_primary == (
+        'the name "send-mail" gives the slug "send-mail", which the function "send_mail" has already'
+    )
+    database.function(database.project("other"), name="send-mail")

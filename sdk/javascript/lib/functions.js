@@ -12,11 +12,15 @@ const ESM_HINT = 'write exports.handler = async (payload, zmesh) => { … }, loa
 
 /** Executes the code and returns the function that the entry point names. */
 function load(job) {
-  const code = job.language === 'typescript' ? withoutTypes(job) : job.code;
   const own = { exports: {} };
-  const run = compile(code, job.filename);
+  const run = compiled(job);
   run.call(own.exports, own.exports, own, userRequire(), console);
   return handlerOf(own.exports, job.entry_point);
+}
+
+/** The code as a function that is not called yet. Throws a Failure for what cannot be parsed. */
+function compiled(job) {
+  return compile(job.language === 'typescript' ? withoutTypes(job) : job.code, job.filename);
 }
 
 function compile(code, filename) {
@@ -95,4 +99,4 @@ function resolveBundledImports() {
   });
 }
 
-module.exports = { load, resolveBundledImports };
+module.exports = { compiled, load, resolveBundledImports };

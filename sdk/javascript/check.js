@@ -1,0 +1,39 @@
+'use strict';
+// Says which functions cannot load: parses their code, and executes none of it. Started by the API as a process of its
+// own; reads a JSON list of {language, filename, entry_point, code} from standard input, and writes a JSON list with null or
+// {type, message, stack} for each.
+
+const fs = require('node:fs');
+const { compiled } = require('./lib/functions.js');
+const { Failure } = require('./lib/failures.js');
+
+const NO_FAULT_OF_THE_CODE = /call stack|out of memory/i; // a function may have more of both
+// With these, something may be exported without `exports` being written.
+const DYNAMIC = /\b(?:this|arguments|eval|Function)\b|\\u/;
+const EXPORTS = /\b(?:module\s*\.\s*)?exports\s*\.\s*([A-Za-z_$][\w$]*)/g;
+
+function faultOf(job) {
+  try {
+    compiled(job);
+  } catch (error) {
+    if (!(error instanceof Failure) || NO_FAULT_OF_THE_CODE.test(error.message)) return null;
+    return { type: error.type, message: error.message, stack: error.userStack };
+  }
+  const exported = knownExports(job.code);
+  if (!exported || exported.includes(job.entry_point) || exported.includes('default')) return null;
+  const hint = exported.length ? `; it exports ${exported.slice(0, 10).join(', ')}` : '; it exports nothing';
+  return { type: 'entry_point_missing', message: `the code exports no function "${job.entry_point}"${hint}`, stack: null };
+}
+
+/** The names of everything that the code exports, or null where that does not show without running it. */
+function knownExports(code) {
+  if (DYNAMIC.test(code)) return null;
+  const names = new Set();
+  const rest = code.replace(EXPORTS, (_, name) => {
+    names.add(name);
+    return '';
+  });
+  return /\b(?:exports|module)\b/.test(rest) ? null : [...names];
+}
+
+process.stdout.write(JSON.stringify(JSON.parse(fs.readFileSync(0, 'utf8')).map(faultOf)));

@@ -1,0 +1,123 @@
+"""Code is checked before it is deployed, without being executed; only what certainly cannot load is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from api.checking import Checker, Code
+from tests.api.client import ECHO, Api, refused
+
+
+def fault(language: str, code: str, entry_point: str = "handler") -> tuple[str, str, str] | None:
+    """Code, message and place of what is wrong."""
+    [problem] = asyncio.run(Checker().problems([Code("send-mail", language, entry_point, code)]))
+    return problem and (problem.code, problem.detail, problem.errors[0]["message"])
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "place"),
+    [
+        ("python", "def handler(p, z):\n    return (1\n", 'File "send-mail.py", line 2\n    return (1\n           ^'),
+        ("python", "def handler(p, z):\nreturn 1\n", 'File "send-mail.py", line 2\n    return 1\n    ^'),
+        ("python", "def handler(p, z):\n    yield 1\nreturn 2\n", "'return' outside function"),
+        ("javascript", "exports.handler = () => {\n  const a = ;\n};", "send-mail.js:2\n  const a = ;\n            ^"),
+        ("javascript", "export const handler = () => 1;", "send-mail.js:1\nexport const"),
+        ("typescript", "exports.handler = (p: {a: string) => 1;", "send-mail.ts"),
+        ("typescript", "enum A { B }\nexports.handler = () => A.B;", "send-mail.ts"),
+    ],
+)
+def test_a_syntax_error_is_named_with_file_line_and_caret(language: str, code: str, place: str) -> None:
+    found = fault(language, code)
+    assert found is not None
+    assert found[0] == "syntax_error"
+    assert place in found[2]
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "said"),
+    [
+        ("python", "def hander(payload, zmesh):\n    return 1\n", "did you mean hander?"),
+        ("python", "x = 1\n", 'the code has no function "handler"'),
+        ("python", "class A:\n    def run(self): pass\n", 'the code has no function "handler"'),
+        ("javascript", "exports.hander = () => 1;", "it exports hander"),
+        ("javascript", "const handler = () => 1;", "it exports nothing"),
+        ("typescript", "const handler = (p: string): string => p;", "it exports nothing"),
+    ],
+)
+def test_an_entry_point_that_is_certainly_missing_is_named(language: str, code: str, said: str) -> None:
+    found = fault(language, code)
+    assert found is not None
+    assert found[0] == "entry_point_missing"
+    assert said in found[1]
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [
+        ("python", ECHO),
+        ("python", "\ufeff" + ECHO),
+        ("python", "async def handler(p): ...\n"),
+        ("python", "handler = lambda p: p\n"),
+        ("python", "from other import run as handler\n"),
+        ("python", "from other import *\n"),
+        ("python", "globals()['hand' + 'ler'] = print\n"),
+        ("python", "import sys\nsetattr(sys.modules[__name__], 'x', 1)\n"),
+        ("python", "ｈandler = print\n"),  # the same identifier to Python
+        ("python", "if True:\n    def handler(p): pass\n"),
+        ("python", "class Handler:\n    def __call__(self, p): return p\nmain, handler = 1, Handler()\n"),
+        ("python", "x = " + "-" * 90_000 + "1\n" + ECHO),  # parsers give up at different depths
+        ("javascript", "module.exports = async () => 1;"),
+        ("javascript", "module.exports = { handler() {} };"),
+        ("javascript", "exports.default = () => 1;"),
+        ("javascript", "exports['han' + 'dler'] = () => 1;"),
+        ("javascript", "Object.assign(exports, { handler: () => 1 });"),
+        ("javascript", "this.handler = () => 1;"),
+        ("javascript", "arguments[0].handler = () => 1;"),
+        ("javascript", "eval('exp' + 'orts.handler = () => 1');"),
+        ("javascript", "exp\\u006frts.handler = () => 1;"),
+        ("javascript", "module.exports.handler = async () => await import('pg');"),
+        ("javascript", "exports.handler = () => " + "(" * 20000 + "1" + ")" * 20000 + ";"),
+        ("typescript", "interface A { b: string }\nexports.handler = (a: A): string => a.b;"),
+    ],
+)
+def test_what_may_work_is_never_refused(language: str, code: str) -> None:
+    assert fault(language, code) is None
+
+
+def test_nothing_is_executed(tmp_path: Any) -> None:
+    mark = tmp_path / "executed"
+    python = f"open({str(mark)!r}, 'w')\ndef handler(p, z): ...\n"
+    javascript = f"require('fs').writeFileSync({str(mark)!r}, ''); exports.handler = () => 1;"
+    assert fault("python", python) is None
+    assert fault("javascript", javascript) is None
+    assert not mark.exists()
+
+
+def test_code_that_is_too_much_for_a_parser_is_let_through_and_hides_no_other() -> None:
+    bomb = Code("bomb", "python", "handler", "handler = " + "-" * 900_000 + "1")
+    broken = Code("broken", "python", "handler", "def handler(:")
+    first, second = asyncio.run(Checker().problems([bomb, broken]))
+    assert first is None
+    assert second is not None
+    assert second.code == "syntax_error"
+
+
+def test_a_deployment_with_code_that_cannot_load_is_refused_as_a_whole_unless_forced(api: Api) -> None:
+    good = {"name": "good", "language": "python", "code": ECHO}
+    bad = {"name": "bad", "language": "javascript", "code": "exports.handler = ("}
+    problem = refused(api.call("POST", "/deployments", json={"functions": [good, bad]}), 422, "syntax_error")
+    assert problem["errors"][0]["field"] == "functions.1.code"
+    assert '"bad"' in problem["detail"]
+    assert "Nothing was deployed" in problem["detail"]
+    assert api.call("GET", "/functions").json()["items"] == []
+    assert api.call("POST", "/deployments?force=true", json={"functions": [good, bad]}).status_code == 200
+
+
+def test_a_change_of_the_entry_point_alone_is_checked_against_the_code_that_is_there(api: Api) -> None:
+    api.deploy("greet")
+    change = {"name": "greet", "entry_point": "main"}
+    refused(api.call("POST", "/deployments", json={"functions": [change]}), 422, "entry_point_missing")
+    assert api.call("POST", "/deployments", json={"functions": [{"name": "greet", "timeout_ms": 5}]}).status_code == 200
