@@ -67,7 +67,7 @@ class Client:
         if not self.connection.token and not can_renew and self.connection.api_key:
             raise CliError(
                 "An API key can only invoke functions; this command needs the token of a logged-in person.",
-                code="token_needed",
+                code="not_logged_in",
                 hint="Run `zmesh login` and leave the API key out, or set ZMESH_TOKEN.",
             )
         if not self.connection.token and not can_renew:
