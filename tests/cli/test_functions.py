@@ -317,3 +317,22 @@ def test_settings_are_changed_without_the_code(platform: Platform) -> None:
     assert function["id"] in platform.zmesh("functions", "show", "greet-s", "--output", "table")
     assert [f["slug"] for f in json.loads(platform.zmesh("functions", "list", "--tag", "mail"))] == ["greet-s"]
     assert "at least one setting" in platform.zmesh("functions", "update", "greet-s", status=2)
+
+
+def test_a_retired_version_is_shown_as_such_and_run_by_nothing(platform: Platform) -> None:
+    path = write(platform, "greet-r.py", "def handler(payload, zmesh):\n    return 1\n")
+    platform.zmesh("functions", "deploy", str(path))
+    path.write_text("def handler(payload, zmesh):\n    return 2\n")
+    platform.zmesh("functions", "deploy", str(path), "--key-option", "version", "--public-errors")
+    assert "is retired" in platform.zmesh("functions", "retire", "greet-r", "1", "--output", "table")
+    assert "retired" in platform.zmesh("functions", "versions", "greet-r", "--output", "table")
+    for command in (("invoke", "greet-r", "--version", "1"), ("rollback", "greet-r", "1")):
+        assert "zmesh functions unretire greet-r 1" in platform.zmesh("functions", *command, status=1)
+    assert "is the current version" in platform.zmesh("functions", "retire", "greet-r", "2", status=1)
+    assert json.loads(platform.zmesh("functions", "unretire", "greet-r", "1"))["retired_at"] is None
+    assert json.loads(platform.zmesh("functions", "invoke", "greet-r", "--version", "1"))["result"] == 1
+    function = json.loads(platform.zmesh("functions", "show", "greet-r"))
+    assert (function["key_options"], function["public_errors"]) == (["version"], True)
+    platform.zmesh("functions", "update", "greet-r", "--key-option", "none", "--anonymous-option", "idempotency_key")
+    function = json.loads(platform.zmesh("functions", "show", "greet-r"))
+    assert (function["key_options"], function["anonymous_options"]) == ([], ["idempotency_key"])

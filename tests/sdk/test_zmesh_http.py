@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import zlib
 from typing import Any
 
 import pytest
@@ -50,6 +52,40 @@ def test_the_request_has_method_path_headers_query_and_raw_body(language: str) -
         '{"ü": 1}',
         {"ü": 1},
     ]
+
+
+def test_path_and_query_are_there_as_they_were_sent_too(language: str) -> None:
+    request = REQUEST | {"path": "/a/b", "raw_path": "/a%2Fb/", "raw_query": "x=%20", "unparsed_reason": "why"}
+    ending = both(
+        language,
+        "const r = zmesh.request; return [r.path, r.rawPath, r.raw_path, r.rawQuery, r.unparsedReason]",
+        "r = zmesh.request; return [r.path, r.raw_path, r.rawPath, r.raw_query, r.unparsed_reason]",
+        context={"request": request},
+    )
+    assert ending.result == ["/a/b", "/a%2Fb/", "/a%2Fb/", "x=%20", "why"]
+    reason = both(
+        language,
+        "return zmesh.request.unparsedReason",
+        "return zmesh.request.unparsedReason",
+        context={"request": REQUEST},
+    )
+    assert reason.result is None
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("Deflate", zlib.compress), ("", bytes)])
+def test_a_compressed_body_reads_as_what_it_was_and_stays_as_it_came(language: str, coding: str, pack: Any) -> None:
+    packed = pack(b"\xef\xbb\xbf" + '{"ü": 1}'.encode())
+    request = REQUEST | {
+        "headers": {"content-encoding": coding} if coding else {},
+        "body_base64": base64.b64encode(packed).decode(),
+    }
+    ending = both(
+        language,
+        "const r = zmesh.request; return [r.json(), r.text().includes('ü'), r.body.length]",
+        "r = zmesh.request; return [r.json(), 'ü' in r.text(), len(r.body)]",
+        context={"request": request},
+    )
+    assert ending.result == [{"ü": 1}, True, len(packed)]
 
 
 def test_without_http_there_is_no_request(language: str) -> None:

@@ -169,6 +169,8 @@ ATTACKS = [
     "set session authorization zmesh_owner",
     "select zmesh.prepare_invocation()",
     "select zmesh.once(null)",
+    "insert into zmesh.invocations (function, idempotency_key, idempotency_scope) values ('greet', 'k', 'anonymous')",
+    "select zmesh.retire_version(gen_random_uuid(), 1)",
     "select zmesh.retry(array['{invocation}'::uuid])",
     "select zmesh.finish(gen_random_uuid(), '{{}}')",
 ]
