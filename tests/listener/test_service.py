@@ -14,6 +14,7 @@ from listener import endings
 from listener.databases import ProjectDatabases
 from listener.service import RENEWALS_APART_SECONDS
 from sql import jobs
+from tests.autovacuum import eager_autovacuum, neglect, reloptions, trap, trapped
 from tests.databases import Database
 from tests.listener.conftest import Running, ScriptedSandbox, eventually
 
@@ -219,6 +220,45 @@ async def test_a_listener_does_the_upkeep(database: Database, running: Running) 
             lambda: database.value("select last_run_at is not null from zmesh.upkeep"), "the maintenance of history"
         )
     assert database.invocation(id)["error"]["type"] == "expired"
+
+
+async def test_a_listener_frees_the_workers_of_autovacuum_that_projects_keep(
+    database: Database, running: Running, server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("listener.service.ANALYZE_SECONDS", 1.0)
+    project = database.project()
+    with eager_autovacuum(server):
+        for table in ("trap_1", "trap_2", "trap_3", "trap_4"):  # one more than there are workers
+            trap(database, table, project)
+        await eventually(lambda: trapped(database), "a worker in a trap")
+        async with running():
+            off = ["autovacuum_enabled=off"]
+            await eventually(lambda: list(reloptions(database).values()) == [off] * 4, "autovacuum to be off")
+            await eventually(lambda: not trapped(database), "the end of the workers")
+    assert f"({project.role}): ANALYZE took too long" in caplog.text
+
+
+async def test_a_listener_says_when_autovacuum_neglects_the_platforms_tables(
+    database: Database, running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    neglect(database)
+    await eventually(lambda: database.rows("select 1 from zmesh.neglected_tables()"), "the statistics")
+    async with running():
+        said = "autovacuum does not keep up with zmesh.api_key_functions"
+        await eventually(lambda: said in caplog.text, "the alarm")
+
+
+async def test_a_listener_cancels_what_deleted_functions_left_in_the_queue(
+    database: Database, running: Running, sandbox: ScriptedSandbox
+) -> None:
+    project = database.project()
+    function = database.function(project)
+    database.enqueue(project, count=2500)
+    database.rows("delete from zmesh.functions where id = %s", function)
+    async with running():
+        await eventually(lambda: database.value("select count(*) from zmesh.queue") == 0, "the ends")
+    assert sandbox.runs == []
+    assert database.rows("select distinct status from zmesh.history") == [{"status": "cancelled"}]
 
 
 async def test_a_flood_of_notifications_renews_the_lease_not_much_more_often(

@@ -9,54 +9,20 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from tests.databases import Database, Row, TestProject
+from tests.autovacuum import eager_autovacuum, neglect, reloptions, trap, trapped
+from tests.databases import Database
 from tests.platform import eventually
-
-# Sleeps in a worker only: its lock_timeout is 0, whatever the sessions of this project set.
-SLOW = """
-create function slow(integer) returns integer language plpgsql immutable as $$ begin
-  if current_setting('lock_timeout') = '0' then perform pg_sleep(600); end if;
-  return $1;
-end $$
-"""
 
 
 @pytest.fixture
-def eager_autovacuum(server: str) -> Iterator[None]:
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("alter system set autovacuum_naptime = '1s'")
-        connection.execute("select pg_reload_conf()")
+def eager(server: str) -> Iterator[None]:
+    with eager_autovacuum(server):
         yield
-        connection.execute("alter system reset autovacuum_naptime")
-        connection.execute("select pg_reload_conf()")
 
 
-def trap(database: Database, table: str, project: TestProject) -> None:
-    """A table whose ANALYZE does not end."""
-    with database.connect(project.url) as session:
-        session.execute("set lock_timeout = '1min'")
-        session.execute(f"create table {table} (id integer)")
-        session.execute(f"create index on {table} (slow(id))")
-        session.execute(f"insert into {table} select generate_series(1, 500)")
-
-
-def trapped(database: Database) -> list[Row]:
-    """Workers that are in the owner's code."""
-    return database.rows(
-        "select a.pid from pg_stat_progress_analyze a join pg_stat_activity s using (pid)"
-        " where s.wait_event = 'PgSleep' and a.datname = current_database()"
-    )
-
-
-def options(database: Database) -> dict[str, list[str] | None]:
-    rows = database.rows("select relname, reloptions from pg_class where relname like 'trap%%' and relkind = 'r'")
-    return {row["relname"]: row["reloptions"] for row in rows}
-
-
-@pytest.mark.usefixtures("eager_autovacuum")
+@pytest.mark.usefixtures("eager")
 def test_a_worker_that_a_projects_index_expression_keeps_is_ended(database: Database) -> None:
     project = database.project()
-    database.rows(SLOW, url=project.url)
     for table in ("trap", "trap_2"):
         trap(database, table, project)
     database.rows("create table trap_without (id integer)", url=project.url)
@@ -69,13 +35,12 @@ def test_a_worker_that_a_projects_index_expression_keeps_is_ended(database: Data
     assert project.role in said["said"]
     eventually(lambda: not trapped(database), "the end of the worker")
     off = ["autovacuum_enabled=off"]
-    assert options(database) == {"trap": off, "trap_2": off, "trap_without": None}
+    assert reloptions(database) == {"trap": off, "trap_2": off, "trap_without": None}
 
 
-@pytest.mark.usefixtures("eager_autovacuum")
+@pytest.mark.usefixtures("eager")
 def test_without_the_right_to_end_a_worker_it_is_cancelled(database: Database, server: str) -> None:
     project = database.project()
-    database.rows(SLOW, url=project.url)
     trap(database, "trap", project)
     eventually(lambda: trapped(database), "a worker in the trap")
     with psycopg.connect(server, autocommit=True) as administrator:
@@ -90,7 +55,7 @@ def test_without_the_right_to_end_a_worker_it_is_cancelled(database: Database, s
             if modern:
                 administrator.execute("grant pg_signal_autovacuum_worker to zmesh_owner")
     eventually(lambda: not trapped(database), "the end of the worker")
-    assert options(database) == {"trap": ["autovacuum_enabled=off"]}
+    assert reloptions(database) == {"trap": ["autovacuum_enabled=off"]}
 
 
 def test_only_the_platform_ends_workers(database: Database) -> None:
@@ -107,13 +72,7 @@ def test_only_the_platform_ends_workers(database: Database) -> None:
 
 def test_tables_of_the_platform_that_autovacuum_neglects_are_named(database: Database) -> None:
     assert database.rows("select * from zmesh.neglected_tables()", url=database.listener_url) == []
-    database.rows("alter table zmesh.api_key_functions disable trigger all")
-    database.rows("alter table zmesh.api_key_functions set (autovacuum_enabled = off)")
-    database.rows(
-        "insert into zmesh.api_key_functions"
-        " select gen_random_uuid(), gen_random_uuid() from generate_series(1, 110000)"
-    )
-    database.rows("delete from zmesh.api_key_functions")
+    neglect(database)
     named = eventually(lambda: database.rows("select * from zmesh.neglected_tables()"), "the statistics")
     assert [row["table_name"] for row in named] == ["api_key_functions"]
     assert named[0]["dead_rows"] == 110_000

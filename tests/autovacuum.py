@@ -1,0 +1,66 @@
+"""An autovacuum that begins at once, tables that keep its workers, and tables that it neglects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from tests.databases import Database, Row, TestProject
+
+# Sleeps in a worker only: its lock_timeout is 0, whatever the sessions of this project set.
+SLOW = """
+create or replace function slow(integer) returns integer language plpgsql immutable as $$ begin
+  if current_setting('lock_timeout') = '0' then perform pg_sleep(600); end if;
+  return $1;
+end $$
+"""
+
+
+@contextmanager
+def eager_autovacuum(server: str) -> Iterator[None]:
+    """The launcher looks every second."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("alter system set autovacuum_naptime = '1s'")
+        connection.execute("select pg_reload_conf()")
+        try:
+            yield
+        finally:
+            connection.execute("alter system reset autovacuum_naptime")
+            connection.execute("select pg_reload_conf()")
+
+
+def trap(database: Database, table: str, project: TestProject) -> None:
+    """A table whose ANALYZE does not end."""
+    with database.connect(project.url) as session:
+        session.execute("set lock_timeout = '1min'")
+        session.execute(SLOW)
+        session.execute(f"create table {table} (id integer)")
+        session.execute(f"create index on {table} (slow(id))")
+        session.execute(f"insert into {table} select generate_series(1, 500)")
+
+
+def trapped(database: Database) -> list[Row]:
+    """Workers that are in the owner's code."""
+    return database.rows(
+        "select a.pid from pg_stat_progress_analyze a join pg_stat_activity s using (pid)"
+        " where s.wait_event = 'PgSleep' and a.datname = current_database()"
+    )
+
+
+def reloptions(database: Database) -> dict[str, list[str] | None]:
+    """Options of the tables that are traps."""
+    rows = database.rows("select relname, reloptions from pg_class where relname like 'trap%%' and relkind = 'r'")
+    return {row["relname"]: row["reloptions"] for row in rows}
+
+
+def neglect(database: Database) -> None:
+    """Leave 110,000 dead rows in a table of the platform."""
+    database.rows("alter table zmesh.api_key_functions disable trigger all")
+    database.rows("alter table zmesh.api_key_functions set (autovacuum_enabled = off)")
+    database.rows(
+        "insert into zmesh.api_key_functions"
+        " select gen_random_uuid(), gen_random_uuid() from generate_series(1, 110000)"
+    )
+    database.rows("delete from zmesh.api_key_functions")

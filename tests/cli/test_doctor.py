@@ -1,0 +1,17 @@
+"""`zmesh doctor` on a server that somebody else runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.test_people import person
+from tests.databases import Database
+
+
+def test_it_says_what_to_change_in_the_server(database: Database, tmp_path: Path) -> None:
+    database.rows("insert into zmesh.leftover_roles values (current_user, now(), 'objects in database other')")
+    operator = person(tmp_path, "op", DATABASE_URL=database.admin_url)
+    [finding] = [one for one in operator.reads("doctor") if one["check"] == "PostgreSQL"]
+    assert finding["state"] == "warning"
+    assert "the role postgres of a deleted project is left: objects in database other" in finding["detail"]
+    assert "drop owned by postgres. Then: drop role postgres" in finding["fix"]
