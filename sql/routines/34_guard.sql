@@ -40,7 +40,8 @@ create or replace function zmesh.harmful_sessions() returns table (pid integer, 
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-    v_now timestamptz := clock_timestamp();
+    v_now    timestamptz := clock_timestamp();
+    v_beyond integer[] := zmesh.sessions_beyond_share();
 begin
     -- Known in this session from now on, so that end_hoarders() looks nothing up.
     perform count(pg_get_userbyid(r.oid)), bool_and(pg_has_role('pg_signal_backend', 'usage'))
@@ -74,7 +75,7 @@ begin
                           -- A procedure that commits has a new transaction each time, and reads none of them.
                           or s.state = 'active' and s.query_start < v_now - interval '10 seconds')
                     then 'kept notifications from being forgotten'
-                when s.pid = any (zmesh.sessions_beyond_share())
+                when s.pid = any (v_beyond)
                     then 'was one of more than the project''s share while the server has hardly any connections left'
                 end as why
               from sessions s join projects p on p.role_name = s.role_name

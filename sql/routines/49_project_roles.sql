@@ -137,9 +137,12 @@ begin
     loop
         begin
             perform zmesh_roles.drop_object(v_object.classid, v_object.objid);
-            v_count := v_count + 1;
-        exception   -- part of another object, or gone with one
-            when dependent_objects_still_exist or undefined_object or undefined_table or undefined_function then null;
+            -- Counted when it is gone, so that repeating this comes to an end.
+            perform from pg_shdepend d where d.classid = v_object.classid and d.objid = v_object.objid and d.deptype = 'o';
+            v_count := v_count + case when found then 0 else 1 end;
+        exception   -- part of another object, gone with one, or left to drop owned
+            when dependent_objects_still_exist or undefined_object or undefined_table or undefined_function
+                 or syntax_error then null;
         end;
     end loop;
     perform zmesh_roles.leave_projects();
@@ -190,6 +193,7 @@ comment on function zmesh_roles.leave_projects() is 'Ends the memberships that t
 create or replace function zmesh_roles.drop_project_role(p_role name, p_schema name) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
+    c_most   constant integer := 1000;   -- rights to revoke: each takes a place in the table of locks
     v_detail text;
 begin
     perform zmesh_roles.check_role(p_role), zmesh_roles.check_schema(p_schema);
@@ -198,8 +202,12 @@ begin
     end loop;
     execute format('grant %I to %I', p_role, current_user);
     execute format('drop schema if exists %I cascade', p_schema);
-    perform zmesh_roles.join_grantors(p_role);
     begin
+        if (select count(*) from pg_shdepend where refclassid = 'pg_authid'::regclass and refobjid = p_role::regrole) > c_most then
+            raise exception using errcode = 'dependent_objects_still_exist',
+                message = format('others have granted it more than %s rights', c_most);
+        end if;
+        perform zmesh_roles.join_grantors(p_role);
         execute format('drop owned by %I cascade', p_role);
         execute format('drop role %I', p_role);
     exception when dependent_objects_still_exist or insufficient_privilege then

@@ -90,12 +90,19 @@ comment on function zmesh.close_project(uuid) is
     'First step of a deletion: lets nobody log in as the project''s role any more, and ends its sessions.';
 
 create or replace function zmesh.drop_objects(p_project_id uuid, p_limit integer) returns integer
-language sql security definer set search_path = pg_catalog, pg_temp
-begin atomic
-    select coalesce(sum(zmesh_roles.drop_objects(role_name, p_limit)), 0)::integer from zmesh.projects where id = p_project_id;
-end;
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_functions integer;
+begin
+    -- Fewer of these: each cancels what is queued of it.
+    delete from zmesh.functions where id = any (array(
+        select id from zmesh.functions where project_id = p_project_id limit greatest(1, p_limit / 20)));
+    get diagnostics v_functions = row_count;
+    return v_functions + coalesce(
+        (select zmesh_roles.drop_objects(role_name, p_limit) from zmesh.projects where id = p_project_id), 0);
+end $$;
 comment on function zmesh.drop_objects(uuid, integer) is
-    'Step of a deletion: drops some of the objects of the project''s role; returns how many.';
+    'Step of a deletion: deletes some of the project''s functions and drops some of its role''s objects; returns how many.';
 
 create or replace function zmesh.delete_project(p_project_id uuid) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

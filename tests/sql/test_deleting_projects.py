@@ -113,6 +113,32 @@ def test_objects_are_dropped_some_at_a_time_as_there_are_not_locks_for_all(datab
     assert role_of(database, project) == []
 
 
+def test_so_many_rights_that_there_are_not_locks_for_all_keep_no_project(database: Database) -> None:
+    victim, other = database.project("victim"), database.project("other")
+    for number in range(11):
+        tables = f"generate_series({number * 100}, {number * 100 + 99})"
+        database.rows(
+            f"do $$ declare n integer; begin for n in select * from {tables} loop"
+            f" execute format('create table t_%s (id integer); grant select on t_%s to {victim.role}', n, n);"
+            " end loop; end $$",
+            url=other.url,
+        )
+    delete(database, victim)
+    assert database.rows("select 1 from zmesh.projects where id = %s", victim.id) == []
+    assert role_of(database, victim) == [{"rolcanlogin": False, "rolpassword": None}]
+    assert "more than 1000 rights" in database.value("select reason from zmesh.leftover_roles")
+    delete(database, other)
+
+
+def test_functions_are_deleted_some_at_a_time(database: Database) -> None:
+    project = database.project()
+    for number in range(25):
+        database.function(project, f"f {number}")
+    assert database.value("select zmesh.drop_objects(%s, 200)", project.id, url=database.api_url) == 10
+    delete(database, project)
+    assert database.rows("select 1 from zmesh.functions") == []
+
+
 @contextmanager
 def another_database(server: str) -> Iterator[str]:
     name = f"zmesh_other_{secrets.token_hex(4)}"
