@@ -67,6 +67,26 @@ def test_what_a_project_raises_does_not_fill_the_servers_log(database: Database)
         assert session.execute("show log_min_messages").fetchone() == {"log_min_messages": "fatal"}
 
 
+@pytest.mark.parametrize("argument", ["no json {", "[]", "1", '{"function": 5, "columns": "all"}', "\\", "é"])
+def test_what_a_project_writes_into_a_trigger_breaks_no_list_of_changes(database: Database, argument: str) -> None:
+    attacker, neighbour = database.project("eve"), database.project("bob")
+    database.function(neighbour, "greet")
+    database.rows("create table orders (id integer)", url=neighbour.url)
+    database.rows("select zmesh.on_change('orders', 'greet')", url=neighbour.url)
+    database.rows("create table traps (id integer)", url=attacker.url)
+    database.rows(
+        "create function zmesh_change_trap() returns trigger language plpgsql as 'begin return null; end'",
+        url=attacker.url,
+    )
+    database.rows(
+        "create trigger zmesh_change_trap after insert on traps"
+        f" for each statement execute function zmesh_change_trap('{argument}')",
+        url=attacker.url,
+    )
+    assert [row["function"] for row in database.rows("select * from zmesh.changes", url=neighbour.url)] == ["greet"]
+    assert isinstance(database.rows("select * from zmesh.changes", url=attacker.url), list)
+
+
 def test_objects_that_would_outlive_every_project_are_refused_or_dropped(database: Database) -> None:
     attacker = database.project("eve")
     modern = database.value("select current_setting('server_version_num')::integer >= 160000")
