@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,7 +37,11 @@ static struct {
   int control, pid_namespace;
   pid_t number; // of its own process, in its own namespace
   int end; // own descriptors are below this; what comes with orders is above
-  char kind[MAX_OWN]; // 'e' for an eventfd, 'p' for an epoll
+  char kind[MAX_OWN]; // 'e' for an eventfd, 'p' for an epoll, 'w' for the end of a pipe that is written to
+  struct {
+    int read_end;
+    ino_t inode;
+  } pipe[MAX_OWN]; // of those that are written to
   char order[LARGEST_ORDER];
   size_t order_bytes;
   volatile pid_t run; // written by a process that shares this memory
@@ -49,17 +54,42 @@ static int moved_up(int fd) {
   return copy;
 }
 
+static int points_to(int fd, char *target, size_t size) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  ssize_t length = readlink(path, target, size - 1);
+  target[length > 0 ? length : 0] = 0;
+  return length > 0;
+}
+
+static ino_t inode_of(int fd) {
+  struct stat status;
+  return fstat(fd, &status) ? 0 : status.st_ino;
+}
+
+// The other descriptor below `fd` of the same pipe; -1 where there is none.
+static int other_end(int fd, const char *target) {
+  char other[64];
+  for (int before = CHANNEL + 1; before < fd; before++)
+    if (points_to(before, other, sizeof other) && !strcmp(other, target)) return before;
+  return -1;
+}
+
 // Event loops of threads that are not forked leave descriptors behind, which no run may share with another.
 static void survey_descriptors(void) {
-  char path[32], target[64];
+  char target[64];
   template.end = CHANNEL + 1;
   for (int fd = CHANNEL; fd < MAX_OWN; fd++) {
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(path, target, sizeof target - 1);
-    if (length < 0) continue;
-    target[length] = 0;
-    template.kind[fd] = !strcmp(target, "anon_inode:[eventfd]") ? 'e' : !strcmp(target, "anon_inode:[eventpoll]") ? 'p' : 0;
+    if (!points_to(fd, target, sizeof target)) continue;
+    int read_end = strncmp(target, "pipe:", 5) ? -1 : other_end(fd, target);
+    template.kind[fd] = !strcmp(target, "anon_inode:[eventfd]")     ? 'e'
+                        : !strcmp(target, "anon_inode:[eventpoll]") ? 'p'
+                        : read_end >= 0                             ? 'w'
+                                                                    : 0;
+    template.pipe[fd].read_end = read_end;
+    template.pipe[fd].inode = inode_of(fd);
     template.end = fd + 1;
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC)) give_up("fcntl"); // no program of a run inherits what the runtime opened
   }
   for (int fd = CHANNEL; fd < template.end; fd++) // no holes: a descriptor that arrives gets a number above
     if (fcntl(fd, F_GETFD) < 0 && dup3(STDIN_FILENO, fd, O_CLOEXEC) < 0) give_up("dup");
@@ -137,22 +167,40 @@ static void enter(int fd, int kind) {
   if (setns(fd, kind)) give_up("setns");
 }
 
+static void replace(int fd, int by) {
+  if (by < 0 || dup3(by, fd, O_CLOEXEC) < 0) give_up("dup");
+  close(by);
+}
+
+// A new one of its kind in place of a descriptor of the template.
+static void renew(int fd) {
+  int ends[2];
+  switch (template.kind[fd]) {
+  case 'e':
+    replace(fd, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    break;
+  case 'p':
+    replace(fd, epoll_create1(EPOLL_CLOEXEC));
+    break;
+  case 'w': // unless libuv has replaced it already, and filled it
+    if (inode_of(fd) != template.pipe[fd].inode) break;
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) give_up("pipe");
+    replace(template.pipe[fd].read_end, ends[0]);
+    replace(fd, ends[1]);
+  }
+}
+
 // In the run: hold what is its own, and nothing else.
 static void become_run(const struct fds *fds, void (*begin)(void *), void *argument) {
-  if (dup3(fds->channel, CHANNEL, O_CLOEXEC) < 0 || dup3(fds->output, STDOUT_FILENO, O_CLOEXEC) < 0 ||
-      dup3(fds->errors, STDERR_FILENO, O_CLOEXEC) < 0)
+  // Programs that the run starts inherit its standard streams, never its channel.
+  if (dup3(fds->channel, CHANNEL, O_CLOEXEC) < 0 || dup2(fds->output, STDOUT_FILENO) < 0 ||
+      dup2(fds->errors, STDERR_FILENO) < 0)
     give_up("dup");
   enter(fds->mount_namespace, CLONE_NEWNS);
   enter(fds->ipc_namespace, CLONE_NEWIPC);
   enter(fds->uts_namespace, CLONE_NEWUTS);
   if (syscall(SYS_close_range, template.end, ~0u, 0)) give_up("close_range");
-  for (int fd = CHANNEL + 1; fd < template.end; fd++) {
-    int own = template.kind[fd] == 'e' ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-              : template.kind[fd] == 'p' ? epoll_create1(EPOLL_CLOEXEC) : -1;
-    if (own < 0) continue;
-    if (dup3(own, fd, O_CLOEXEC) < 0) give_up("dup");
-    close(own);
-  }
+  for (int fd = CHANNEL + 1; fd < template.end; fd++) renew(fd);
   begin(argument);
   carry_out(template.order, template.order_bytes);
 }
