@@ -309,6 +309,7 @@ class Child:
     def _read_pipe(self, pipe: int, level: str) -> bool:
         """Read once; False when there is no more for now."""
         started = time.thread_time()
+        self._read_older_lines()
         try:
             data = os.read(pipe, READ_BYTES)
         except BlockingIOError:
@@ -320,6 +321,12 @@ class Child:
             self._seen.logs.add_bytes(level, data)
             self._pause(pipe, partial(self._read_pipe, pipe, level), time.thread_time() - started)
         return True
+
+    def _read_older_lines(self) -> None:
+        """Those in the channel were printed first: the runtime sends none while it sees something unread in a pipe."""
+        for _ in range(READS_AFTER_END):
+            if self._channel not in self._listening or not self._read_channel():
+                break
 
     def _drain(self) -> None:
         for pipe, level in ((self._output, "info"), (self._errors, "error")):

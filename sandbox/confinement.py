@@ -16,7 +16,7 @@ from typing import Any
 from sandbox import kernel, landlock, root, seccomp, usage
 from sandbox.orders import SpawnOrder, TemplateSettings
 from sandbox.plan import Plan, Result
-from sandbox.root import DEVICES, STAND_INS, WORKSPACE
+from sandbox.root import DEVICES, PACKAGES, STAND_INS, WORKSPACE
 
 CHANNEL = 3
 NAMESPACE_USER = 1000
@@ -30,6 +30,11 @@ _CAPABILITIES = struct.Struct("=Ii")
 def workspace_of(order: SpawnOrder, settings: TemplateSettings) -> str:
     """The folder that a run may write to, as the run sees it."""
     return WORKSPACE if settings.mode != "process" else f"{settings.run_dir}/run-{order.run}"
+
+
+def packages_of(settings: TemplateSettings) -> str:
+    """The folder that runs of Python import from, as the run sees it."""
+    return PACKAGES if settings.mode != "process" else f"{settings.run_dir}/packages"
 
 
 def environment(workspace: str) -> dict[str, str]:

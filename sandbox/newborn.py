@@ -11,6 +11,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
+from sandbox import kernel
 from sandbox.confinement import CHANNEL, environment
 from sandbox.orders import SpawnOrder
 from sandbox.plan import Plan
@@ -26,6 +27,7 @@ def become_run(order: SpawnOrder, plan: Plan, fds: RunFds, workspace: str, runti
         plan.carry_out()
         if runtime is None:
             os.execve(order.argv[0], order.argv, os.environ)
+        kernel.set_name("python")
         for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
             del sys.modules[name]
         runtime.serve(CHANNEL, limit_python)

@@ -19,7 +19,8 @@ class TemplateSettings:
     """What is the same for every run of a template.
 
     In mode `process` there are no namespaces, and workspaces are folders below `run_dir`; `base_uid` is the
-    user of slot 0 when the template runs as root, else None. With `native` runs are forked from booted runtimes.
+    user of slot 0 when the template runs as root, else None. `packages` are what runs of Python can import:
+    name → where it is. With `native` runs are forked from booted runtimes.
     """
 
     mode: Mode
@@ -27,6 +28,7 @@ class TemplateSettings:
     sdk: str
     readable: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
+    packages: dict[str, str] = field(default_factory=dict)
     base_uid: int | None = None
     slots: int = 1
     native: bool = False

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox import native, root, workspaces
+from sandbox import native, packages, root, workspaces
 from sandbox.child import Child
 from sandbox.gaps import closed_to_runs, gaps_of, limits_not_exact
 from sandbox.model import MIB, Language, Limits, Outcome, Report, RunError, RunRequest, Runtime, SandboxError
@@ -60,6 +60,7 @@ class Sandbox:
         self._run_dir = run_dir
         self._own_run_dir = run_dir is None
         self._sdk = (sdk or Path(__file__).resolve().parent.parent / "sdk").resolve()
+        self._packages = packages.packages_of_runs(self._sdk)
         self._hidden = sorted({str(Path(__file__).resolve().parent), *map(str, hidden)})
         self._node = NodeRuntime(self._sdk)
         self._forks = NodeForks(self._node, self._order_node)
@@ -322,7 +323,8 @@ class Sandbox:
             run_dir=str(self._run_dir),
             sdk=str(self._sdk),
             readable=self._readable(mode, with_native),
-            hidden=self._hidden,
+            hidden=self._hidden if mode == "process" else [*self._hidden, *packages.installed_with_python()],
+            packages=self._packages,
             base_uid=self._uids.base if self._uids else None,
             slots=len(self._free_slots) + len(self._slot_of),
             native=with_native,
@@ -341,10 +343,12 @@ class Sandbox:
         folders = [*self._folders(), native.FOLDER] if with_native else self._folders()
         if mode != "process":
             return folders
+        packages.link(f"{self._run_dir}/packages", self._packages)
+        folders += [f"{self._run_dir}/packages", *self._packages.values()]
         return root.visible([*root.SYSTEM_FOLDERS, *root.SYSTEM_FILES, *folders], self._hidden)
 
     def _folders(self) -> list[str]:
-        return sorted({sys.prefix, sys.base_prefix, self._node.prefix, str(self._sdk)})
+        return sorted({sys.base_prefix, self._node.prefix, str(self._sdk)})
 
     async def _stop_template(self) -> None:
         for parked in self._parked.values():

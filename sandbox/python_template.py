@@ -11,6 +11,7 @@ import importlib
 import os
 import resource
 import signal
+import site
 import socket
 import sys
 import traceback
@@ -20,12 +21,19 @@ from sandbox import kernel
 from sandbox.confinement import CHANNEL, environment
 from sandbox.native import PYTHON_LIBRARY
 from sandbox.newborn import limit_python
-from sandbox.root import WORKSPACE
+from sandbox.root import PACKAGES, WORKSPACE
 
 
-def load_runtime(sdk: str) -> Any:
-    """The runtime's package, ready for runs."""
-    sys.path.insert(0, f"{sdk}/python")
+def load_runtime(packages: str) -> Any:
+    """The runtime, ready for runs, in an interpreter that imports from this folder beside the standard library.
+
+    The template was started without `site`, so nothing of the platform's virtual environment has been loaded.
+    """
+    sys.path.append(packages)
+    sys.executable = sys._base_executable  # type: ignore[attr-defined]  # the virtual environment is not there for runs
+    sys.prefix, sys.exec_prefix = sys.base_prefix, sys.base_exec_prefix
+    for add_builtins in (site.setquit, site.setcopyright, site.sethelper):
+        add_builtins()
     runtime = importlib.import_module("zmesh_runtime")
     runtime.prepare()
     gc.collect()
@@ -33,12 +41,12 @@ def load_runtime(sdk: str) -> Any:
     return runtime
 
 
-def start(sdk: str) -> tuple[int, socket.socket]:
+def start() -> tuple[int, socket.socket]:
     """Fork the process; its number, and where to order runs from it. Raises OSError when it cannot be used."""
     orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
-        _become_template(theirs, sdk)
+        _become_template(theirs)
     theirs.close()
     said = orders.recv(4096)
     if said != b"ready":
@@ -46,7 +54,7 @@ def start(sdk: str) -> tuple[int, socket.socket]:
     return pid, orders
 
 
-def _become_template(orders: socket.socket, sdk: str) -> NoReturn:
+def _become_template(orders: socket.socket) -> NoReturn:
     """Serve orders; what comes after is a run."""
     try:
         kernel.die_with_parent(signal.SIGKILL)
@@ -56,7 +64,7 @@ def _become_template(orders: socket.socket, sdk: str) -> NoReturn:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails with EFBIG instead
         os.environ.clear()
         os.environ.update(environment(WORKSPACE))
-        runtime = load_runtime(sdk)
+        runtime = load_runtime(PACKAGES)
         python = ctypes.pythonapi
         serve_forks = ctypes.PyDLL(PYTHON_LIBRARY).serve_forks
         for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sandbox import kernel, workspaces
 from sandbox.plan import Plan
 
 WORKSPACE = "/workspace"
+PACKAGES = "/packages"
 EMPTY = "/run"
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
 SYSTEM_FILES = tuple(
@@ -26,11 +27,17 @@ STAND_INS = {"zero": "full"}
 _SEALED = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
 
 
-def enter(folder: str, readable: Sequence[str], hidden: Sequence[str], users: dict[int, str]) -> None:
+def enter(
+    folder: str,
+    readable: Sequence[str],
+    hidden: Sequence[str],
+    packages: Mapping[str, str],
+    users: dict[int, str],
+) -> None:
     """Build the root in `folder` and make it this process's own; needs a mount namespace of its own.
 
     `readable` are further folders, found under the same path inside. A folder that is `hidden` holds nothing there but
-    what is readable below it.
+    what is readable below it. `packages` stand in a folder of their own under their names.
     """
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
@@ -41,6 +48,8 @@ def enter(folder: str, readable: Sequence[str], hidden: Sequence[str], users: di
             bound.append(path)
     for path in hidden:
         _hide(folder, path, shown[path])
+    for name, path in packages.items():
+        _bind_at(path, f"{folder}{PACKAGES}/{name}")
     _make_devices(folder)
     _write_accounts(folder, users)
     for name in ("/proc", WORKSPACE, EMPTY, "/var", "/root"):
@@ -86,16 +95,20 @@ def _bind(root: str, path: str) -> bool:
     if os.path.islink(path) and not path.startswith("/etc"):
         os.symlink(os.readlink(path), target)
         return False
+    if not os.path.exists(path):
+        return False
+    _bind_at(path, target)
+    return True
+
+
+def _bind_at(path: str, target: str) -> None:
     if os.path.isdir(path):
         os.makedirs(target, 0o755, exist_ok=True)
-    elif os.path.exists(path):
+    else:
         os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
         Path(target).touch()
-    else:
-        return False
     kernel.mount(path, target, None, kernel.MS_BIND | kernel.MS_REC)
     kernel.make_read_only(target)
-    return True
 
 
 def _make_devices(root: str) -> None:

@@ -11,7 +11,7 @@ import socket
 from typing import Any
 
 from sandbox import kernel, python_template, root, workspaces
-from sandbox.confinement import Confinement, workspace_of
+from sandbox.confinement import Confinement, packages_of, workspace_of
 from sandbox.forking import Supervisors
 from sandbox.newborn import RunFds, become_run
 from sandbox.node_templates import NodeTemplates
@@ -45,9 +45,9 @@ class Template:
         kernel.set_dumpable(False)
         if self._settings.native:
             self._native = Supervisors()
-            self._python = python_template.start(self._settings.sdk)
+            self._python = python_template.start()
         else:
-            self._runtime = python_template.load_runtime(self._settings.sdk)
+            self._runtime = python_template.load_runtime(packages_of(self._settings))
         self._wakeup = child_wakeup()
         self._tell("ready")
         while self._obey_one():
@@ -70,7 +70,8 @@ class Template:
             base = settings.base_uid or 0
             users = {base + slot: f"function{slot}" for slot in range(settings.slots)}
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        root.enter(f"{settings.run_dir}/root", [*settings.readable, settings.sdk], settings.hidden, users)
+        readable = [*settings.readable, settings.sdk]
+        root.enter(f"{settings.run_dir}/root", readable, settings.hidden, settings.packages, users)
 
     def _continue_in_child(self) -> None:
         """Only a child is in the new pid namespace: it goes on as the template, this process waits for its end."""

@@ -48,7 +48,7 @@ class TemplateProcess:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - a moment, once
-                [sys.executable, "-I", "-c", _START, str(theirs.fileno()), _PACKAGES],
+                [sys.executable, "-I", "-S", "-c", _START, str(theirs.fileno()), _PACKAGES],
                 stdin=subprocess.DEVNULL,
                 env=ENVIRONMENT,
                 cwd="/",

@@ -2,6 +2,7 @@
 #include <node_api.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
@@ -85,6 +86,17 @@ static napi_value receive(napi_env env, napi_callback_info info) {
   return pair;
 }
 
+// unread(descriptor): whether something stands in a pipe that its reader has not taken yet.
+static napi_value unread(napi_env env, napi_callback_info info) {
+  napi_value argument, result;
+  size_t count = 1;
+  int descriptor = -1, bytes = 0;
+  napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+  if (napi_get_value_int32(env, argument, &descriptor)) return NULL;
+  napi_get_boolean(env, ioctl(descriptor, FIONREAD, &bytes) == 0 && bytes > 0, &result);
+  return result;
+}
+
 static void export(napi_env env, napi_value exports, const char *name, napi_callback implementation) {
   napi_value function;
   napi_create_function(env, name, NAPI_AUTO_LENGTH, implementation, NULL, &function);
@@ -95,5 +107,6 @@ NAPI_MODULE_INIT() {
   export(env, exports, "serve", serve);
   export(env, exports, "reallyExit", really_exit);
   export(env, exports, "receive", receive);
+  export(env, exports, "unread", unread);
   return exports;
 }

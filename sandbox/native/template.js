@@ -13,8 +13,8 @@ const { prepare, serve } = require(runtimeFile);
 /** Returns in each run, with what is different there. */
 function fork() {
   try {
-    const { serve: serveOrders, reallyExit, receive } = require('./fork.node');
-    return { pid: serveOrders(ORDERS, drawRandomNumber), reallyExit, receive };
+    const { serve: serveOrders, ...native } = require('./fork.node');
+    return { pid: serveOrders(ORDERS, drawRandomNumber), ...native };
   } catch (error) {
     fs.writeSync(ORDERS, String(error.message));
     process.exit(1);
@@ -48,5 +48,5 @@ prepare().then(() => {
   emptyNewSpace();
   const here = fork();
   forgetTemplate(here);
-  serve(ORDERS, here.receive);
+  serve(ORDERS, here);
 });

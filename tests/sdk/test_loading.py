@@ -82,15 +82,16 @@ def test_a_missing_or_uncallable_handler_has_its_own_error(language: str, code: 
 
 def test_python_code_runs_in_a_module_of_its_own() -> None:
     code = """
-        import sys, pickle
+        import os, sys, pickle
         from dataclasses import dataclass
         @dataclass
         class Point:
             x: int
         def handler(payload, zmesh):
-            return [__name__, sys.modules[__name__].Point is Point, pickle.loads(pickle.dumps(Point(3))).x, __file__]
+            return [__name__, sys.modules[__name__].Point is Point, pickle.loads(pickle.dumps(Point(3))).x,
+                os.path.basename(__file__), os.path.isabs(__file__)]
     """
-    assert run("python", code).result == ["zmesh_function", True, 3, "send-welcome.py"]
+    assert run("python", code).result == ["zmesh_function", True, 3, "send-welcome.py", True]
 
 
 @pytest.mark.parametrize(
@@ -150,3 +151,96 @@ def test_requiring_what_is_not_there_says_what_is(name: str) -> None:
     assert "Node.js's own modules" in error["message"]
     assert "sdk" not in error["message"]
     assert error["stack"].endswith("(send-welcome.js:1:11)")
+
+
+CALLABLES = {
+    "zmesh by keyword": "def handler(payload, *, zmesh): return [payload, zmesh.project_id[:4]]",
+    "both by keyword": "async def handler(*, zmesh, payload): return [payload, zmesh.project_id[:4]]",
+    "another keyword with a default": "def handler(payload, zmesh, *, end=4): return [payload, zmesh.project_id[:end]]",
+    "a bound method": """
+        class Job:
+            end = 4
+            def run(self, p, z): return [p, z.project_id[:self.end]]
+        handler = Job().run
+    """,
+    "a bound method with keywords": """
+        class Job:
+            def run(self, payload, *, zmesh): return [payload, zmesh.project_id[:4]]
+        handler = Job().run
+    """,
+    "a class method": """
+        class Job:
+            @classmethod
+            async def run(cls, p, z): return [p, z.project_id[:4]]
+        handler = Job.run
+    """,
+    "a partial": """
+        import functools
+        def work(end, p, z): return [p, z.project_id[:end]]
+        handler = functools.partial(work, 4)
+    """,
+    "a partial with a keyword": """
+        import functools
+        def work(p, z, *, end): return [p, z.project_id[:end]]
+        handler = functools.partial(work, end=4)
+    """,
+    "an asynchronous callable object": """
+        class Job:
+            async def __call__(self, p, z): return [p, z.project_id[:4]]
+        handler = Job()
+    """,
+    "a decorated function with a keyword": """
+        import functools
+        def decorated(work):
+            @functools.wraps(work)
+            def inner(*args, **kwargs): return work(*args, **kwargs)
+            return inner
+        @decorated
+        def handler(payload, *, zmesh): return [payload, zmesh.project_id[:4]]
+    """,
+    "a byte order mark": "\ufeffdef handler(payload, zmesh): return [payload, zmesh.project_id[:4]]",
+}
+
+
+@pytest.mark.parametrize("what", CALLABLES)
+def test_whatever_python_can_call_is_a_handler(what: str) -> None:
+    assert run("python", CALLABLES[what], {"n": 1}).result == [{"n": 1}, "0190"]
+
+
+EXPORTS = {
+    "an instance": "class Job { end = 4; handler(p, z) { return [p, z.projectId.slice(0, this.end)] } }\n"
+    "module.exports = new Job()",
+    "a class": "module.exports = class { end = 4; handler(p, z) { return [p, z.projectId.slice(0, this.end)] } }",
+    "a default class": "exports.default = class { end = 4;"
+    " handler(p, z) { return [p, z.projectId.slice(0, this.end)] } }",
+    "a class with a static method": "module.exports = class { static end = 4;"
+    " static handler(p, z) { return [p, z.projectId.slice(0, this.end)] } }",
+    "an object": "module.exports = { end: 4, handler(p, z) { return [p, z.projectId.slice(0, this.end)] } }",
+    "a byte order mark": "\ufeffexports.handler = (p, z) => [p, z.projectId.slice(0, 4)]",
+}
+
+
+@pytest.mark.parametrize("what", EXPORTS)
+def test_a_handler_is_called_as_a_method_of_what_exports_it(what: str) -> None:
+    assert run("javascript", EXPORTS[what], {"n": 1}).result == [{"n": 1}, "0190"]
+
+
+def test_typescript_may_begin_with_a_byte_order_mark() -> None:
+    assert run("typescript", "\ufeffexports.handler = (): number => 1").result == 1
+
+
+def test_a_class_that_is_no_handler_says_what_to_export() -> None:
+    error = run("javascript", "exports.handler = class {}").error
+    assert error["type"] == "entry_point_missing"
+    assert error["message"].startswith("exports.handler is a class: export a function")
+
+
+def test_javascript_has_the_names_of_a_commonjs_module() -> None:
+    code = """
+        const path = require('node:path');
+        exports.handler = () => [path.basename(__filename), __dirname === process.cwd(), module.filename === __filename,
+            module.exports === exports, require.main === module, typeof require.cache, process.argv[1] === __filename,
+            path.basename(require.resolve.paths('x')[0])];
+    """
+    expected = ["send-welcome.js", True, True, True, False, "object", True, "node_modules"]
+    assert run("javascript", code).result == expected

@@ -2,6 +2,7 @@
 // From whatever user code throws to the error that the caller sees: type, message and the user's own lines.
 
 const util = require('node:util');
+const { asEditorsCount } = require('./places.js');
 
 const MAX_MESSAGE = 16 * 1024;
 const MAX_STACK = 64 * 1024;
@@ -34,7 +35,8 @@ function failureFrame(thrown, filename) {
     thrown instanceof Failure
       ? { type: thrown.type, message: thrown.message, stack: thrown.userStack }
       : describe(thrown, filename);
-  return stringify({ type, message: short(message, MAX_MESSAGE), stack: stack && short(stack, MAX_STACK) });
+  const places = stack && asEditorsCount(stack);
+  return stringify({ type, message: short(message, MAX_MESSAGE), stack: places && short(places, MAX_STACK) });
 }
 
 function describe(thrown, filename) {

@@ -5,22 +5,30 @@ const nodeModule = require('node:module');
 const path = require('node:path');
 const vm = require('node:vm');
 const { Failure } = require('./failures.js');
+const { rememberSource } = require('./places.js');
 
-const PARAMETERS = ['exports', 'module', 'require', 'console'];
+const PARAMETERS = ['exports', 'module', 'require', 'console', '__filename', '__dirname'];
 const ESM_MESSAGE = /import statement outside a module|Unexpected token 'export'|top level bodies of modules/;
 const ESM_HINT = 'write exports.handler = async (payload, zmesh) => { … }, load modules with require() or await import()';
 
 /** Executes the code and returns the function that the entry point names. */
 function load(job) {
-  const own = { exports: {} };
   const run = compiled(job);
-  run.call(own.exports, own.exports, own, userRequire(), console);
+  const own = moduleOf(path.resolve(job.filename));
+  run.call(own.exports, own.exports, own, userRequire(own.filename), console, own.filename, own.path);
   return handlerOf(own.exports, job.entry_point);
 }
 
 /** The code as a function that is not called yet. Throws a Failure for what cannot be parsed. */
 function compiled(job) {
-  return compile(job.language === 'typescript' ? withoutTypes(job) : job.code, job.filename);
+  const code = job.code.replace(/^\uFEFF/, ''); // a byte order mark, as some editors write it
+  rememberSource(job.filename, code);
+  return compile(job.language === 'typescript' ? withoutTypes({ ...job, code }) : code, job.filename);
+}
+
+function moduleOf(filename) {
+  const own = new nodeModule.Module(filename);
+  return Object.assign(own, { filename, paths: nodeModule.Module._nodeModulePaths(own.path) });
 }
 
 function compile(code, filename) {
@@ -56,28 +64,45 @@ function excerpt(error) {
   return end > 0 ? error.stack.slice(0, end) : '';
 }
 
+/** The function of that name, called as a method of what exports it: an object, an instance, or a class with such a method. */
 function handlerOf(exported, name) {
-  if (typeof exported === 'function' && typeof exported[name] !== 'function') return exported;
-  const found = exported?.[name] ?? exported?.default?.[name];
-  if (typeof found === 'function') return found;
-  if (found === undefined && typeof exported?.default === 'function') return exported.default;
+  const owners = [exported, exported?.default].map((owner) => (isClassWith(owner, name) ? new owner() : owner));
+  const owner = owners.find((one) => (one?.[name] ?? undefined) !== undefined);
+  const found = owner?.[name] ?? owners.find((one) => typeof one === 'function');
+  if (typeof found === 'function' && !isClass(found)) return owner === undefined ? found : found.bind(owner);
   throw new Failure('entry_point_missing', missing(exported, name, found));
 }
 
+function isClass(value) {
+  return typeof value === 'function' && /^class\b/.test(Function.prototype.toString.call(value));
+}
+
+function isClassWith(value, method) {
+  return isClass(value) && typeof value[method] !== 'function' && typeof value.prototype[method] === 'function';
+}
+
 function missing(exported, name, found) {
-  if (found !== undefined) return `exports.${name} is no function, but of type ${typeof found}`;
+  if (isClass(found)) return `exports.${name} is a class: export a function, or a class that has a method "${name}"`;
+  if (found !== undefined) return `exports.${name} is not a function (got ${typeof found})`;
   const others = Object.keys(exported ?? {});
   const hint = others.length ? `; it exports ${others.slice(0, 10).join(', ')}` : '; it exports nothing';
   return `the code exports no function "${name}"${hint}`;
 }
 
-/** require: Node.js's own modules, the bundled pg, and files by their path. */
-function userRequire() {
-  const fromWorkspace = nodeModule.createRequire(path.join(process.cwd(), 'function.js'));
-  const requireFor = (name) => (/^(\.{0,2}\/|\.{1,2}$)/.test(name) ? fromWorkspace : require);
+/** require: Node.js's own modules, the bundled pg, and what the function itself has put into its folder. */
+function userRequire(filename) {
+  const own = nodeModule.createRequire(filename);
+  const requireFor = (name) => (isBundled(name) ? require : own);
   const userRequire = (name) => withHint(name, () => requireFor(name)(name));
-  userRequire.resolve = (name) => withHint(name, () => requireFor(name).resolve(name));
-  return userRequire;
+  userRequire.resolve = (name, options) => withHint(name, () => requireFor(name).resolve(name, options));
+  userRequire.resolve.paths = own.resolve.paths;
+  // No main module: `require.main === module` is for programs, which this is not.
+  return Object.assign(userRequire, { cache: own.cache, extensions: own.extensions, main: undefined });
+}
+
+/** The packages that the driver needs are not for functions. */
+function isBundled(name) {
+  return name === 'pg' || String(name).startsWith('pg/');
 }
 
 function withHint(name, find) {
@@ -95,7 +120,7 @@ function resolveBundledImports() {
   const parentURL = require('node:url').pathToFileURL(__filename).href;
   nodeModule.registerHooks({
     resolve: (name, context, next) =>
-      next(name, name === 'pg' || name.startsWith('pg/') ? { ...context, parentURL } : context),
+      next(name, isBundled(name) ? { ...context, parentURL } : context),
   });
 }
 

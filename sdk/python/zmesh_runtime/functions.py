@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import inspect
+import io
 import linecache
+import os
 import sys
 import types
 from collections.abc import Awaitable, Callable
@@ -15,24 +18,35 @@ from zmesh_runtime.zmesh import Zmesh
 
 MODULE_NAME = "zmesh_function"
 Handler = Callable[..., Any]
+_source = ""
 _loop: asyncio.AbstractEventLoop | None = None
 
 
 def load(code: str, filename: str, entry_point: str) -> Handler:
     """Execute the code and return the function named by the entry point."""
+    global _source
+    code = code.removeprefix("\ufeff")  # a byte order mark, as some editors write it
     try:
         compiled = compile(code, filename, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise syntax_failure(error) from None
-    linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
+    _source = code
+    # Python ends lines as text files do, and not where str.splitlines() does as well: at form feeds, U+2028 and others.
+    linecache.cache[filename] = (len(code), None, io.StringIO(code, newline=None).readlines(), filename)
     module = types.ModuleType(MODULE_NAME)
-    module.__file__ = filename
-    sys.modules[MODULE_NAME] = module
+    module.__file__ = os.path.abspath(filename)
+    module.__dict__["__builtins__"] = builtins
+    sys.modules[MODULE_NAME] = sys.modules["__main__"] = module
     exec(compiled, module.__dict__)  # noqa: S102 - what this process is for
     handler = module.__dict__.get(entry_point)
     if not callable(handler):
         raise Failure("entry_point_missing", _missing(module, entry_point, handler))
     return handler  # type: ignore[no-any-return]
+
+
+def source() -> str:
+    """The text of the module that was loaded."""
+    return _source
 
 
 def forget(filename: str) -> None:
@@ -43,7 +57,8 @@ def forget(filename: str) -> None:
 
 def call(handler: Handler, payload: Any, zmesh: Zmesh) -> Any:
     """The handler's result, awaited when it is awaitable."""
-    result = handler(*_arguments(handler, payload, zmesh))
+    positional, named = _arguments(handler, payload, zmesh)
+    result = handler(*positional, **named)
     return awaited(result) if hasattr(result, "__await__") else result
 
 
@@ -60,30 +75,46 @@ async def _await(result: Awaitable[Any]) -> Any:
     return await result
 
 
-def _arguments(handler: Handler, payload: Any, zmesh: Zmesh) -> tuple[Any, ...]:
-    """As many of (payload, zmesh) as the handler takes."""
-    if isinstance(handler, types.FunctionType) and handler.__code__.co_argcount == 2:
-        return payload, zmesh  # nearly every handler; inspect costs half a millisecond in a forked process
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _arguments(handler: Handler, payload: Any, zmesh: Zmesh) -> Arguments:
+    """As many of (payload, zmesh) as the handler takes, by name where it takes them only so."""
+    both = (payload, zmesh)
+    if isinstance(handler, types.FunctionType) and _takes_two(handler.__code__):
+        return both, {}  # nearly every handler; inspect costs half a millisecond in a forked process
     try:
-        taken = _positional(inspect.signature(handler, follow_wrapped=False))
-        if taken is None:  # a decorator that passes on what it gets
-            taken = _positional(inspect.signature(handler))
+        signature = inspect.signature(handler, follow_wrapped=False)
+        if _passes_on(signature):
+            signature = inspect.signature(handler)
     except (TypeError, ValueError):
-        return payload, zmesh
-    return (payload, zmesh)[:taken]
+        return both, {}
+    named = {
+        name: value
+        for name, value in (("payload", payload), ("zmesh", zmesh))
+        if name in signature.parameters and signature.parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    rest = tuple(value for name, value in (("payload", payload), ("zmesh", zmesh)) if name not in named)
+    return (rest if _passes_on(signature) else rest[: _positional(signature)]), named
 
 
-def _positional(signature: inspect.Signature) -> int | None:
-    """How many positional arguments fit; None is any number."""
+def _takes_two(code: types.CodeType) -> bool:
+    return code.co_argcount == 2 and code.co_kwonlyargcount == 0
+
+
+def _passes_on(signature: inspect.Signature) -> bool:
+    """Whether any number of positional arguments fits, as in a decorator that passes on what it gets."""
+    return any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in signature.parameters.values())
+
+
+def _positional(signature: inspect.Signature) -> int:
     kinds = [parameter.kind for parameter in signature.parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        return None
     return sum(kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
 
 
 def _missing(module: types.ModuleType, entry_point: str, found: Any) -> str:
     if found is not None:
-        return f'"{entry_point}" is no function, but of type {type(found).__name__}'
+        return f'"{entry_point}" is not a function (got {type(found).__name__})'
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == MODULE_NAME]
     others = f"; it defines {', '.join(own[:10])}" if own else ""
     return f'the code defines no function "{entry_point}"{others}'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -46,6 +47,7 @@ def serve(channel_fd: int, limit: Callable[[], object] = lambda: None) -> NoRetu
     reserve = mmap.mmap(
         -1, RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     )  # address space only: untouched pages cost nothing
+    sys.path.insert(0, os.getcwd())  # where a program finds its own modules
     randomness.renew()
     tempfile.tempdir = None
     _output.capture(channel)
@@ -94,6 +96,8 @@ def _run(job: dict[str, Any], payload_text: bytes, take_session: Callable[[], Ta
         payload = json.loads(payload_text.decode())
     except (ValueError, RecursionError) as error:
         raise Failure("invalid_payload", f"the payload cannot be read: {error}") from None
+    sys.argv[:] = [job["filename"]]
+    sys.orig_argv[:] = [sys.executable, job["filename"]]
     zmesh = Zmesh(job["context"], job["env"], take_session)
     _set_environment(zmesh)
     handler = functions.load(job["code"], job["filename"], job["entry_point"])

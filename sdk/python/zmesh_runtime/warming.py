@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
+import sys
 
 import psycopg
 
-from zmesh_runtime import randomness, results, statements
+from zmesh_runtime import processes, randomness, results, statements
 
 # Standard modules that functions often use, and those that psycopg and asyncio load on first use.
 _MODULES = """
@@ -30,9 +31,10 @@ def prepare() -> None:
     results.to_json({"warm": [1, 2.5, "ä", None, True]})
     statements.update("t", {"a": 1}, "id = %s", [1])
     logging.root.setLevel(logging.INFO)
-    logging.captureWarnings(True)
+    processes.prepare()
     _load_cryptography_of_libpq()
     randomness.find()
+    sys.modules.pop("typing_extensions", None)  # psycopg has what it needs of it; a function may bring another version
     gc.collect()
     gc.freeze()  # what is loaded here is never collected, so children do not copy its pages
 
