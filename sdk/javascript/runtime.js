@@ -2,6 +2,7 @@
 // The JavaScript runtime of a function. Started as `node runtime.js` it serves one run on descriptor 3;
 // a template process requires it, calls prepare(), forks, and calls serve() in each child.
 
+const path = require('node:path');
 const { Channel } = require('./lib/channel.js');
 const { Failure, failureFrame } = require('./lib/failures.js');
 const { load, resolveBundledImports } = require('./lib/functions.js');
@@ -10,6 +11,7 @@ const { Output } = require('./lib/output.js');
 const { NotJson, toJson } = require('./lib/results.js');
 const { fromWebResponse, sendStream } = require('./lib/streaming.js');
 const { limitWorkers } = require('./lib/threads.js');
+const { watchProcess } = require('./lib/unhandled.js');
 const { Rehearsal, rehearseDatabase, warm } = require('./lib/warming.js');
 const { Zmesh } = require('./lib/zmesh.js');
 
@@ -29,32 +31,36 @@ function rehearse() {
   frameOf(load(job)(payload, new Zmesh(job.context, job.env)), job.limits.result_bytes);
 }
 
-/** Waits for a run on the channel, executes it, and ends this process. */
-function serve(fd, receiveMessage) {
-  const channel = new Channel(fd, receiveMessage);
+/** Waits for a run on the channel, executes it, and ends this process. A fork brings what only native code can do. */
+function serve(fd, native = {}) {
+  const channel = new Channel(fd, native.receive);
   const { reallyExit } = process;
   rehearse();
-  serveOn(channel, () => {
+  const exit = () => {
     channel.waitForEnd();
     reallyExit.call(process, 0);
-  });
+  };
+  serveOn(channel, exit, native.unread);
 }
 
-function serveOn(channel, exit) {
+function serveOn(channel, exit, unread) {
   const job = {};
   const end = endOnce(channel, exit);
   const fail = (thrown) => end('E', failureFrame(thrown, job.filename));
-  process.on('uncaughtException', fail);
-  process.on('unhandledRejection', fail);
-  process.on('beforeExit', () => fail(new Failure('no_result', NEVER_SETTLED)));
+  watchProcess({
+    unhandled: fail,
+    idle: () => fail(new Failure('no_result', NEVER_SETTLED)),
+    exit: () => output.flush(),
+  });
   Error.stackTraceLimit = STACK_FRAMES;
-  output.capture(channel);
+  output.capture(channel, unread);
   channel.send('B', ''); // booted: from here on the time counts as the function's
   const header = channel.receive();
   const payload = header && channel.receive();
   if (!payload) process.reallyExit(0);
   process.uptime(); // has the event loop look at the clock: it may have waited for long, and timers would fire early
   Object.assign(job, JSON.parse(header.body.toString('utf8')));
+  process.argv.splice(1, Infinity, path.resolve(job.filename));
   answer(job, payload.body, channel)
     .then(({ kind, body }) => end(kind, body))
     .catch(fail);
@@ -63,6 +69,7 @@ function serveOn(channel, exit) {
 /** Sends the first final frame and ends the process; whatever user code has left running ends with it. */
 function endOnce(channel, exit) {
   return (kind, body) => {
+    output.flush();
     channel.send(kind, body);
     exit();
   };
@@ -76,7 +83,7 @@ async function prepare() {
   for (const rehearsal of Rehearsal.all()) {
     await new Promise((resolve) => serveOn(rehearsal, resolve));
   }
-  for (const event of ['uncaughtException', 'unhandledRejection', 'beforeExit']) process.removeAllListeners(event);
+  watchProcess(null);
   Error.stackTraceLimit = stackTraceLimit;
 }
 

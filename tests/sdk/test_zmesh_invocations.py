@@ -289,3 +289,53 @@ def test_what_goes_too_deep_is_an_error_that_says_which_way_it_came(bench: Bench
     assert ending.error["message"].startswith("depth_limit: ")
     if method == "invoke":
         assert "send-welcome → greet" in ending.error["message"]
+
+
+HOW_CALLED = {
+    "awaited": ("await zmesh.invoke('other', {})", "return zmesh.invoke('other', {})"),
+    "returned": ("return zmesh.invoke('other', {})", "x = zmesh.invoke('other', {}); return x"),
+    "among others": (
+        "return Promise.all([zmesh.invoke('other', {})])",
+        "import concurrent.futures as c; return c.ThreadPoolExecutor().submit(zmesh.invoke, 'other', {}).result()",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", HOW_CALLED)
+def test_the_stack_of_a_failed_invocation_has_the_line_that_called_it(bench: Bench, how: str) -> None:
+    def fail(job: Row) -> Answer:
+        return {"status": "error", "error": {"type": "Refused", "message": "no", "stack": "Refused: no\n at other:1"}}
+
+    bench.database.function(bench.project, "other")
+    javascript, python = HOW_CALLED[how]
+    with listener(bench.database, fail):
+        error = bench.run(javascript=f"\n{javascript}", python=f"# the call\n{python}").error
+    assert error["message"] == "no"
+    assert {"javascript": "send-welcome.js:2:", "python": 'File "send-welcome.py", line 3, in handler'}[
+        bench.language
+    ] in error["stack"]
+    assert "other:1" in error["stack"]
+
+
+@pytest.mark.parametrize("method", ["invoke", "enqueue"])
+def test_a_function_that_is_unknown_is_told_with_the_line_that_called_it(bench: Bench, method: str) -> None:
+    error = bench.run(
+        javascript=f"return zmesh.{method}('nobody', {{}})", python=f"zmesh.{method}('nobody', {{}})"
+    ).error
+    assert {"javascript": "send-welcome.js:2:", "python": "line 2, in handler"}[bench.language] in error["stack"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "query('select nothing from nowhere')",
+        "query_one('select 1/0')",
+        "insert('nowhere', {})",
+        "select('nowhere')",
+        "update('users', {'age': 'x'}, 'true')",
+        "remove('users', 'nothing')",
+    ],
+)
+def test_the_stack_of_a_failed_statement_has_the_line_that_asked(bench: Bench, call: str) -> None:
+    error = bench.run(javascript=f"return zmesh.db.{call}", python=f"zmesh.db.{call}").error
+    assert {"javascript": "send-welcome.js:2:", "python": "line 2, in handler"}[bench.language] in error["stack"]

@@ -2,6 +2,7 @@
 // zmesh.enqueue and zmesh.invoke: functions that start other functions, by an insert into zmesh.invocations.
 
 const { randomBytes } = require('node:crypto');
+const { leadToCallers } = require('./callers.js');
 const statements = require('./statements.js');
 const { connect } = require('./driver.js');
 const { RawResponse } = require('./http.js');
@@ -85,6 +86,8 @@ class Invocations {
     return Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined && value !== null));
   }
 }
+
+leadToCallers(Invocations, ['invoke', 'enqueue']);
 
 /** A connection that listens on a random channel of its own. The notification is a hint, the row is the truth. */
 class Waiter {

@@ -1,15 +1,25 @@
-"""What a run prints: sys.stdout, sys.stderr, logging and warnings become log lines on the channel."""
+"""What a run prints: sys.stdout, sys.stderr, logging and warnings become log lines on the channel.
+
+Logging is configured as in any Python program: while the function has added no handler, records go to the handler of
+last resort, which is ours. A StreamHandler of the function's own writes to our streams, and its lines keep the level of
+the record.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
 import os
 import sys
+import termios
 import threading
 import time
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
 from zmesh_runtime.channel import Channel
 
@@ -17,7 +27,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 MAX_LINE_BYTES = 64 * 1024
-_now = time.time  # user code may replace time.time in its own tests
+_NOTHING = bytes(4)
+PATIENCE_SECONDS = 0.05
+_now, _sleep = time.time, time.sleep  # user code may replace them in its own tests
 
 
 def _cut_notice(length: int) -> str:
@@ -34,20 +46,70 @@ class Output:
         self._channel: Channel | None = None
         self._streams = [_LineStream(self, "info", 1), _LineStream(self, "error", 2)]
         self._texts = [
-            io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", write_through=True)  # type: ignore[type-var]
+            io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", write_through=True)
             for stream in self._streams
         ]
+        for text in self._texts:
+            text.mode = "w"  # type: ignore[misc]  # as Python sets it on its own
+        self._pipes = _Pipes()
         self._handler = _LogHandler(self)
+        self._levels = threading.local()
+        self._configure = logging.basicConfig
+        self._emit = logging.StreamHandler.emit
 
     def capture(self, channel: Channel) -> None:
         """From now on everything that this process prints goes to the channel."""
         self._channel = channel
-        sys.stdout, sys.stderr = self._texts
-        root = logging.root
-        root.handlers[:] = [self._handler]
-        if root.level != logging.INFO:
-            root.setLevel(logging.INFO)
-        logging.captureWarnings(True)
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = self._texts  # type: ignore[misc]
+        output = self
+
+        def emit(handler: logging.StreamHandler[Any], record: logging.LogRecord) -> None:
+            with output.at_level(record.levelno):
+                output._emit(handler, record)
+
+        logging.StreamHandler.emit = emit  # type: ignore[method-assign, assignment]
+        logging.basicConfig = self._basic_config
+        logging.lastResort = self._handler
+        warnings.showwarning = self._show_warning
+        if logging.root.level != logging.INFO:
+            logging.root.setLevel(logging.INFO)
+
+    def _basic_config(self, **options: Any) -> None:
+        """Without options it is logging.info() and the like that call it: the handler of last resort is enough then.
+
+        Log lines have a level of their own, so text that goes to them begins without it unless a format says so.
+        """
+        if not options and not logging.root.handlers:
+            return
+        if not {"format", "filename", "handlers"} & options.keys():
+            options["format"] = "%(message)s"
+        self._configure(**options)
+
+    def _show_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        with self.at_level(logging.WARNING):
+            print(text, end="", file=file or sys.stderr)
+
+    @contextmanager
+    def at_level(self, number: int) -> Iterator[None]:
+        """Lines that this thread prints meanwhile have this level of logging's."""
+        self._levels.name = _level_name(number)
+        try:
+            yield
+        finally:
+            self._levels.name = None
+
+    @property
+    def level(self) -> str | None:
+        return getattr(self._levels, "name", None)
 
     def line(self, level: str, message: str) -> None:
         """Send one line, cut to its limit."""
@@ -61,6 +123,7 @@ class Output:
         """Send one line of any length."""
         line = {"at": _now() * 1000, "level": level, "message": message}
         if self._channel is not None:
+            self._pipes.wait_until_read()
             self._channel.send(b"L", json.dumps(line).encode())
 
     def flush(self) -> None:
@@ -74,10 +137,35 @@ class Output:
             stream.to_pipe()
 
 
+class _Pipes:
+    """The pipes of standard output and error, which programs and os.write() use: what stands in them goes first."""
+
+    def __init__(self) -> None:
+        self._in_order = True
+
+    def wait_until_read(self) -> None:
+        """Until the sandbox has read all of it; where that takes long, lines come in any order from then on."""
+        waited = 0.0
+        while self._in_order and any(map(_unread, (1, 2))):
+            _sleep(PATIENCE_SECONDS / 100)
+            waited += PATIENCE_SECONDS / 100
+            self._in_order = waited < PATIENCE_SECONDS
+
+
+def _unread(fd: int) -> bool:
+    try:
+        return fcntl.ioctl(fd, termios.FIONREAD, _NOTHING) != _NOTHING
+    except OSError:
+        return False  # user code has closed it or put something else in its place
+
+
 class _LineStream(io.RawIOBase):
     """The bytes under sys.stdout or sys.stderr, cut into lines."""
 
+    mode = "w"
+
     def __init__(self, output: Output, level: str, fd: int) -> None:
+        self.name = {1: "<stdout>", 2: "<stderr>"}[fd]
         self._output = output
         self._level = level
         self._fd = fd
@@ -126,7 +214,7 @@ class _LineStream(io.RawIOBase):
             text += _cut_notice(self._length)
         self._kept.clear()
         self._length = 0
-        self._output.send(self._level, text)
+        self._output.send(self._output.level or self._level, text)
 
 
 class _LogHandler(logging.Handler):
