@@ -19,9 +19,10 @@ from sandbox import frames
 from sandbox.frames import FrameError, FrameParser
 from sandbox.logs import LogKeeper
 from sandbox.model import MIB, OpenSession, Outcome, RunRequest
+from sandbox.oom import OomKills
 from sandbox.orders import LIMITS
 from sandbox.streams import Sink, Streamed
-from sandbox.verdict import Observed, StopReason, verdict_off_the_loop
+from sandbox.verdict import Observed, StopReason, ended_by_somebody_else, verdict_off_the_loop
 
 _PARAMETERS = struct.Struct("!QQ")
 READ_BYTES = 256 * 1024
@@ -29,6 +30,7 @@ READS_AFTER_END = 64
 # A run that floods its outputs waits this much longer than reading it took, so it cannot take the listener's time.
 PATIENCE = 20
 KILL_GRACE_SECONDS = 3.0
+_oom_kills = OomKills()
 
 
 class Child:
@@ -98,6 +100,7 @@ class Child:
             await self._wait_for(self.booted, KILL_GRACE_SECONDS)
         self._listen(self._output, self._read_pipe, self._output, "info")
         self._listen(self._errors, self._read_pipe, self._errors, "error")
+        oom_kills = _oom_kills.count()
         started = time.monotonic()
         sending = self._send(request)
         try:
@@ -111,6 +114,7 @@ class Child:
             self._drain()
             self.close()
         seen.logs.flush()
+        seen.oom_killed = ended_by_somebody_else(seen) and _oom_kills.any_since(oom_kills)
         return await verdict_off_the_loop(seen)
 
     def _send(self, request: RunRequest) -> asyncio.Task[None] | None:

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import struct
+from pathlib import Path
 from typing import Any
 
 from sandbox import kernel, landlock, root, seccomp, usage
@@ -24,6 +25,7 @@ STACK_BYTES = {"python": 2 << 20, "node": 8 << 20}
 SUPERVISOR_NAME = "zmesh-run"
 _OWN_BYTES = struct.Struct("=Q")
 _RLIMIT = struct.Struct("=QQ")
+OOM_SCORE_ADJUSTMENT = 500  # the kernel, out of memory, ends a run before the template or the listener
 _CAPABILITIES = struct.Struct("=Ii")
 
 
@@ -54,6 +56,8 @@ class Confinement:
     def __init__(self, settings: TemplateSettings) -> None:
         self._settings = settings
         self._uid, self._gid = os.getuid(), os.getgid()
+        own_score = int(Path("/proc/self/oom_score_adj").read_text())
+        self._oom_score = str(min(own_score + OOM_SCORE_ADJUSTMENT, 1000))
         self._plan = functools.lru_cache(maxsize=128)(self._make)
         self._encoded = functools.lru_cache(maxsize=128)(self._encode)
 
@@ -85,6 +89,7 @@ class Confinement:
         plan.call("umask", 0o077)
         # What the template hides is behind us; without this /proc/self is not ours.
         plan.call("prctl", kernel.PR_SET_DUMPABLE, 1)
+        _write(plan, "/proc/self/oom_score_adj", self._oom_score)
         ruleset = self._add_ruleset(plan, workspace)  # while we may still open all that a run may
         if settings.mode == "user_namespace":
             self._enter_user_namespace(plan)
@@ -112,14 +117,9 @@ class Confinement:
     def _enter_user_namespace(self, plan: Plan) -> None:
         """A nested one: processes are counted in it, so the limit is this run's alone."""
         plan.call("unshare", kernel.CLONE_NEWUSER)
-        for name, text in (
-            ("setgroups", "deny"),
-            ("uid_map", f"{NAMESPACE_USER} {self._uid} 1"),
-            ("gid_map", f"{NAMESPACE_USER} {self._gid} 1"),
-        ):
-            file = plan.call("openat", kernel.AT_FDCWD, f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC, 0)
-            plan.call("write", file, text, len(text))
-            plan.call("close", file)
+        _write(plan, "/proc/self/setgroups", "deny")
+        _write(plan, "/proc/self/uid_map", f"{NAMESPACE_USER} {self._uid} 1")
+        _write(plan, "/proc/self/gid_map", f"{NAMESPACE_USER} {self._gid} 1")
 
     @staticmethod
     def _change_user(plan: Plan, uid: int) -> None:
@@ -161,3 +161,9 @@ class Confinement:
         if order.cpu_seconds:
             limits[resource.RLIMIT_CPU] = order.cpu_seconds
         return tuple(limits.items())
+
+
+def _write(plan: Plan, path: str, text: str) -> None:
+    file = plan.call("openat", kernel.AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC, 0)
+    plan.call("write", file, text, len(text))
+    plan.call("close", file)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import os
 import platform
+import re
 import struct
 from pathlib import Path
 
@@ -15,7 +18,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
+MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 32, 4096, 8192, 16384, 1 << 18
 MNT_DETACH = 2
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
@@ -23,6 +26,15 @@ AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME, PR_CAPBSET_READ, PR_CAPBSET_DROP = 1, 4, 15, 23, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
 CAPABILITY_VERSION_3 = 0x20080522
+_NAMESPACES = "needs CAP_SYS_ADMIN, or user namespaces that this machine or container allows"
+GRANTS = {
+    "unshare": _NAMESPACES,
+    "mount": "needs CAP_SYS_ADMIN, and in a container no AppArmor profile that forbids mounts",
+    "mount_setattr": "needs CAP_SYS_ADMIN, and a seccomp profile that knows mount_setattr",
+    "pivot_root": "needs CAP_SYS_ADMIN",
+    "chroot": "needs CAP_SYS_CHROOT",
+    "setns": "needs CAP_SYS_ADMIN and CAP_SYS_CHROOT",
+}
 
 MACHINE = platform.machine()
 _NUMBERS = {
@@ -91,12 +103,62 @@ def make_read_only(target: str) -> None:
     _call("mount_setattr", f"mount_setattr {target}", AT_FDCWD, os.fsencode(target), AT_RECURSIVE, attributes, 32)
 
 
+def enter_root(new_root: str) -> None:
+    """Make a mount the root directory, and let go of the old one."""
+    try:
+        pivot_root(new_root)
+    except PermissionError:  # the seccomp profiles of container engines refuse it, whatever the capabilities
+        cover_root(new_root)
+
+
 def pivot_root(new_root: str) -> None:
-    """Make a mount the root directory and let go of the old one."""
+    """Swap the root for a mount, and unmount what was the root."""
     os.chdir(new_root)
     _call("pivot_root", "pivot_root", b".", b".")
     unmount(".")
     os.chdir("/")
+
+
+def cover_root(new_root: str) -> None:
+    """Put a mount on top of the root, and take away all that was mounted below, but the old root itself.
+
+    The old root stays mounted beneath, where no path leads: `..` ends at our root, and setns(2) goes to the topmost
+    mount. What could get there is a descriptor of a folder in it, or one more chroot(2): none is left open, and runs
+    may not call that.
+    """
+    below = [os.fsdecode(path) for path in _mounts() if path not in (b"/", os.fsencode(new_root))]
+    old_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(new_root)
+        mount(".", "/", None, MS_MOVE)
+        _chroot_here()
+        os.fchdir(old_root)
+        for path in reversed(below):
+            if not path.startswith(f"{new_root}/"):
+                with contextlib.suppress(OSError):  # gone with another, or not ours to unmount in a user namespace
+                    unmount(path.lstrip("/"))
+    finally:
+        os.close(old_root)
+    os.chdir("/")
+
+
+def _chroot_here() -> None:
+    _checked(_libc.chroot(b"."), "chroot")
+
+
+def _mounts() -> list[bytes]:
+    """Where something is mounted, in the order in which it was."""
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    return [re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), line.split()[4]) for line in lines]
+
+
+def explain(error: OSError) -> str:
+    """A failed call in words, with what grants it where that is known."""
+    call = str(error.filename or "").partition(" ")[0]
+    why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if error.errno not in (errno.EPERM, errno.EACCES) or call not in GRANTS:
+        return why
+    return f"{why} ({GRANTS[call]})"
 
 
 def die_with_parent(signal_number: int) -> None:

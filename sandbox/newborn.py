@@ -31,6 +31,8 @@ def become_run(order: SpawnOrder, plan: Plan, fds: RunFds, workspace: str, runti
         for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
             del sys.modules[name]
         runtime.serve(CHANNEL, limit_python)
+    except OSError as error:
+        os.write(2, f"the run did not start: {kernel.explain(error)}\n".encode())
     except BaseException:
         # By now 2 is the run's own standard error, or still the template's.
         os.write(2, traceback.format_exc().encode())

@@ -370,7 +370,7 @@ class Sandbox:
             outcome = await self.run(RunRequest(language, code, "handler", "sample", "{}"))
             if outcome.status != "success":
                 said = "; ".join(line.message for line in outcome.logs[-20:])
-                raise SandboxError(f"a {language} sample did not run: {outcome.error} {said}")
+                raise SandboxError(f"a {language} sample did not run: {_reason(outcome.error)} {said}".rstrip())
 
     def _order_node(self, order: NodeTemplateOrder) -> None:
         if self._template is not None:
@@ -405,6 +405,10 @@ class Sandbox:
 def _spawn_limits(limits: Limits) -> tuple[int, ...]:
     """Those that stand before a job is known."""
     return (limits.processes, limits.open_files, limits.file_mb, limits.workspace_mb, limits.workspace_files)
+
+
+def _reason(error: RunError | None) -> str:
+    return "" if error is None else f"{error.type}: {error.message}"
 
 
 def _failed(message: str) -> Outcome:

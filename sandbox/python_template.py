@@ -73,6 +73,8 @@ def _become_template(orders: socket.socket) -> NoReturn:
         serve_forks(CHANNEL)
         python.PyOS_AfterFork_Child()
         runtime.serve(CHANNEL, limit_python)
+    except OSError as error:
+        os.write(CHANNEL, kernel.explain(error).encode())
     except BaseException:
         text = traceback.format_exc()
         os.write(2, text.encode())

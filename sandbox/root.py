@@ -59,7 +59,7 @@ def enter(
             os.symlink(f"{WORKSPACE}/tmp", f"{folder}/{name}")
     # In a user namespace the kernel lets runs mount their own /proc only where one is in full sight already.
     kernel.mount("proc", f"{folder}/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
-    kernel.pivot_root(folder)
+    kernel.enter_root(folder)
     kernel.mount("none", "/", None, _SEALED)
 
 

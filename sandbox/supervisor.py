@@ -72,6 +72,9 @@ class Supervisor:
             for fd in self._run_fds:
                 os.close(fd)
             self._supervise()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._supervision.send(json.dumps({"failed": kernel.explain(error)}).encode())
         except BaseException as error:
             with contextlib.suppress(OSError):
                 detail = "".join(traceback.format_exception(error))

@@ -241,10 +241,17 @@ def main() -> None:
     control = socket.socket(fileno=CONTROL)
     try:
         Template(control).serve()
+    except OSError as error:  # what this machine does not allow
+        _tell_of_end(control, kernel.explain(error))
+        raise SystemExit(1) from None
     except Exception as error:
-        with contextlib.suppress(OSError):
-            control.send(f"broken {type(error).__name__}: {error}".encode())
+        _tell_of_end(control, f"{type(error).__name__}: {error}")
         raise
+
+
+def _tell_of_end(control: socket.socket, why: str) -> None:
+    with contextlib.suppress(OSError):
+        control.send(f"broken: {why}".encode())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import msgspec
 from sandbox import frames
 from sandbox.frames import FrameError
 from sandbox.logs import LogKeeper
-from sandbox.model import MOST_LOCKS, Limits, Outcome, RunError, Runtime
+from sandbox.model import MIB, MOST_LOCKS, Limits, Outcome, RunError, Runtime
 from sandbox.streams import Streamed, checked_head
 
 OUT_OF_MEMORY_SIGNALS = (signal.SIGABRT, signal.SIGTRAP, signal.SIGSEGV, signal.SIGILL)
@@ -41,7 +41,15 @@ class Observed:
     stopped: StopReason | None = None
     violation: FrameError | None = None
     report: Mapping[str, Any] = field(default_factory=dict)
+    oom_killed: bool = False  # the kernel ended some process for lack of memory while this one ran
     duration_ms: int = 0
+
+
+def ended_by_somebody_else(seen: Observed) -> bool:
+    """Whether a SIGKILL that neither we nor the supervisor sent ended the run, or its supervisor."""
+    if seen.final is not None or seen.stopped or seen.violation is not None or seen.report.get("limit"):
+        return False
+    return not seen.report or seen.report.get("signal") == signal.SIGKILL
 
 
 def verdict(seen: Observed) -> Outcome:
@@ -177,6 +185,14 @@ def _limit_of_ending(seen: Observed) -> str | None:
 
 def _of_unknown_ending(seen: Observed) -> RunError:
     report = seen.report
+    if seen.oom_killed:
+        used, allowed = int(report.get("peak_bytes") or 0) // MIB, seen.limits.memory_mb
+        return RunError(
+            "memory_limit",
+            "The kernel ended the function's process, since this machine or the listener's container ran out of "
+            f"memory. The function had used {used} MB of the {allowed} MB it may: give the listener more memory or "
+            "fewer slots, or the function a lower memory_mb.",
+        )
     if report.get("signal") is not None:
         number = report["signal"]
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

@@ -164,7 +164,7 @@ static int receive(struct fds *fds) {
 }
 
 static void enter(int fd, int kind) {
-  if (setns(fd, kind)) give_up("setns");
+  if (setns(fd, kind)) give_up("setns (needs CAP_SYS_ADMIN and CAP_SYS_CHROOT)");
 }
 
 static void replace(int fd, int by) {

@@ -166,3 +166,49 @@ for name, number in others.items():
     answers[name] = syscall(number, 0, 0, 0, 0)
 return answers
 """
+
+# What stands beneath a root that was covered instead of swapped: every way to it ends at the run's own root.
+OLD_ROOT = """
+own = os.stat("/")
+places, calls = {}, {}
+
+def look(name, path):
+    try:
+        seen = os.stat(path)
+    except OSError as error:
+        places[name] = errno.errorcode[error.errno]
+    else:
+        # A folder is in the old root if it is none of ours, and has what only the old one has.
+        old = [marker for marker in payload["only_outside"] if os.path.exists(f"{path}/{marker}")]
+        places[name] = f"reached: {old}" if old else "own" if (seen.st_dev, seen.st_ino) == (own.st_dev, own.st_ino) else "other"
+
+up = "/".join([".."] * 40)
+for name, start in {"root": "/", "workspace": ".", "proc": "/proc/self", "device": "/dev", "system": "/usr/lib"}.items():
+    look(f"{up[:5]} from {name}", f"{start}/{up}")
+for pid in ["self", "thread-self", *(name for name in os.listdir("/proc") if name.isdigit())]:
+    for link in ("root", "cwd"):
+        look(f"{pid} {link}", f"/proc/{pid}/{link}")
+        look(f"{pid} {link} up", f"/proc/{pid}/{link}/{up}")
+for fd in range(256):
+    if os.path.exists(f"/proc/self/fd/{fd}"):
+        look(f"descriptor {fd}", f"/proc/self/fd/{fd}")
+        look(f"descriptor {fd} up", f"/proc/self/fd/{fd}/{up}")
+here = os.open(".", os.O_RDONLY)
+calls["fchdir and chroot"] = syscall(161, b"/proc")
+os.makedirs("jail", exist_ok=True)
+calls["second chroot"] = syscall(161, b"jail")
+os.fchdir(here)
+os.chdir(up)
+look("after a second chroot", ".")
+os.fchdir(here)
+calls["unmount of the root"] = syscall(166, b"/", 2)
+calls["move of the root"] = syscall(165, b"/", b"jail", None, 8192, None)
+calls["bind of the root"] = syscall(165, b"/", b"jail", None, 4096, None)
+calls["pivot_root"] = syscall(155, b"/", b"/")
+calls["open_tree"] = syscall(428, -100, b"/", 1)
+calls["file handle"] = syscall(304, -100, bytes(64), 0)
+calls["mount namespace"] = syscall(308, os.open("/proc/self/ns/mnt", os.O_RDONLY), 0x20000)
+calls["user and mount namespace"] = syscall(272, 0x10020000)
+look("in the end", "/")
+return {"places": places, "calls": calls, "mounts": open("/proc/self/mountinfo").read()}
+"""

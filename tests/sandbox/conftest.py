@@ -28,6 +28,8 @@ KINDS = {
     "process": ("process", False),
     "user_namespace": ("user_namespace", True),
     "process_of_user": ("process", True),
+    # As in containers, whose seccomp profiles refuse pivot_root(2).
+    "covered_root": ("root", False),
 }
 if os.geteuid() != 0:
     KINDS = {kind: KINDS[kind] for kind in ("user_namespace", "process_of_user")}
@@ -40,7 +42,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every kind for each test, and both languages where that says more."""
     given = {name.strip() for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
     everywhere = metafunc.module.__name__.endswith(("secrets", "escapes", "randomness"))
-    kinds = [kind for kind in KINDS if everywhere or kind != "process_of_user"]
+    kinds = [kind for kind in KINDS if everywhere or kind not in ("process_of_user", "covered_root")]
     kinds = kinds if "kind" in metafunc.fixturenames and "kind" not in given else []
     if "language" not in metafunc.fixturenames or "language" in given:
         if kinds:
@@ -109,7 +111,8 @@ def make_host(installation_of: Callable[[str], Installation]) -> Iterator[MakeHo
         if installation.user is not None:
             os.chown(run_dir, installation.user, installation.user)
         try:
-            host = Host(KINDS[kind][0], installation, run_dir, hidden, forked=forked)
+            covered = kind == "covered_root"
+            host = Host(KINDS[kind][0], installation, run_dir, hidden, forked=forked, refusing_pivot=covered)
         except CannotTest as error:
             shutil.rmtree(run_dir, ignore_errors=True)
             if kind in ("process", "process_of_user"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import os
 import pickle
@@ -20,7 +21,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sandbox import Limits, Outcome, Report, RunRequest
+from sandbox import Limits, Outcome, Report, RunRequest, kernel, seccomp
+from sandbox.plan import Plan
 from tests.processes import ancestors, descendants, user_of
 from tests.sandbox.host import LENGTH
 
@@ -59,6 +61,7 @@ class Host:
         hidden: Iterable[Path] = (),
         *,
         forked: bool = True,
+        refusing_pivot: bool = False,
     ) -> None:
         """Raises CannotTest where the sandbox does not start. Unless `forked`, it does without the native code."""
         self.mode = mode
@@ -85,6 +88,7 @@ class Host:
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONHASHSEED": "0",
             },
+            preexec_fn=_refuse_pivot_root if refusing_pivot else None,
             **({} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}),
         )
         self._waiting: dict[int, Future[Any]] = {0: Future()}
@@ -240,6 +244,14 @@ class Host:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(CannotTest("the process with the sandbox ended"))
+
+
+def _refuse_pivot_root() -> None:
+    plan = Plan()
+    numbers = {"pivot_root": kernel.SYSTEM_CALLS["pivot_root"]}
+    load_number, allow = seccomp._step(0x20, 0, 0, 0), seccomp._step(0x06, 0, 0, 0x7FFF0000)
+    seccomp.add_filter(plan, load_number + seccomp._answer(numbers, errno.EPERM) + allow)
+    plan.carry_out()
 
 
 def handler(language: str, body: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -16,7 +17,8 @@ from sandbox.kernel import landlock_version
 from sandbox.landlock import PORTS_SINCE
 from tests.sandbox import attacks
 from tests.sandbox.attacks import python
-from tests.sandbox.hosts import Host
+from tests.sandbox.conftest import KINDS
+from tests.sandbox.hosts import REPOSITORY, Host
 
 X86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers and machine code of x86_64")
 
@@ -114,6 +116,23 @@ return answers;
     assert {
         key: value for key, value in answers.items() if value not in ("EACCES", "EROFS", "EPERM", "ENOENT", "EXDEV")
     } == {}
+
+
+@X86_64
+def test_nothing_leads_to_the_root_beneath(kind: str, host: Host) -> None:
+    """Where pivot_root(2) is refused, as in containers, the machine's root stays mounted under that of the runs."""
+    if KINDS[kind][0] == "process":
+        pytest.skip("there is one root for all")
+    only_outside = [name for name in ("boot", "home", "opt", "srv", "sys", ".dockerenv") if Path("/", name).exists()]
+
+    seen = attack(host, attacks.OLD_ROOT, json.dumps({"only_outside": only_outside}))
+
+    assert only_outside
+    assert {name: place for name, place in seen["places"].items() if place.startswith("reached")} == {}
+    assert seen["places"]["in the end"] == "own"
+    assert set(seen["calls"].values()) == {"EPERM"}, seen["calls"]
+    assert len(seen["mounts"].splitlines()) < 60
+    assert str(REPOSITORY / "tests") not in seen["mounts"]
 
 
 def test_links_lead_nowhere(host: Host) -> None:

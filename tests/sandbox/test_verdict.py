@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from sandbox import Limits
 from sandbox.frames import FrameError
 from sandbox.logs import LogKeeper
+from sandbox.oom import OomKills
 from sandbox.streams import Streamed
-from sandbox.verdict import Observed, verdict
+from sandbox.verdict import Observed, ended_by_somebody_else, verdict
 
 ENDINGS: list[tuple[dict[str, Any], str, str]] = [
     ({"stopped": "timeout"}, "timeout", "timeout"),
@@ -31,6 +33,9 @@ ENDINGS: list[tuple[dict[str, Any], str, str]] = [
     ({"report": {"signal": signal.SIGTRAP}, "stderr": b"# Fatal process OOM in x"}, "error", "memory_limit"),
     ({"report": {"exit": 0}, "stderr": b"heap out of memory"}, "error", "exited"),
     ({"report": {"signal": 9}, "stderr": b"heap out of memory"}, "error", "crashed"),
+    ({"report": {"signal": 9}, "oom_killed": True}, "error", "memory_limit"),
+    ({"oom_killed": True}, "error", "memory_limit"),
+    ({"final": (b"R", b"1"), "oom_killed": True}, "success", ""),
     ({"report": {"exit": 7}}, "error", "exited"),
     ({"report": {"signal": 40}}, "error", "crashed"),
     ({"report": {"failed": "x"}}, "error", "sandbox_failed"),
@@ -84,3 +89,31 @@ def test_any_signal_has_an_outcome(number: int) -> None:
 
     assert outcome.error is not None
     assert outcome.error.message
+
+
+@pytest.mark.parametrize(
+    ("seen", "by_others"),
+    [
+        ({"report": {"signal": 9}}, True),
+        ({}, True),
+        ({"report": {"signal": 9, "limit": "memory_limit"}}, False),
+        ({"report": {"signal": 9}, "stopped": "timeout"}, False),
+        ({"report": {"signal": signal.SIGABRT}}, False),
+        ({"report": {"exit": 1}}, False),
+        ({"report": {"signal": 9}, "final": (b"R", b"1")}, False),
+    ],
+)
+def test_only_a_kill_that_is_not_ours_may_be_the_kernels(seen: dict[str, Any], by_others: bool) -> None:
+    assert ended_by_somebody_else(observed(**seen)) is by_others
+
+
+def test_a_kill_for_lack_of_memory_is_noticed_by_the_kernels_counter(tmp_path: Path) -> None:
+    counters = tmp_path / "vmstat"
+    counters.write_text("pgfault 7\noom_kill 3\n")
+    kills = OomKills(counters)
+    before = kills.count()
+    assert not kills.any_since(before)
+
+    counters.write_text("pgfault 9\noom_kill 4\n")
+
+    assert kills.any_since(before)
