@@ -174,7 +174,10 @@ async def end_expired(connection: AsyncConnection) -> int:
 
 async def maintain(connection: AsyncConnection) -> bool:
     """Make and drop partitions, at most once a minute over all listeners; returns whether it was this call."""
-    return bool((await _one(connection, "select zmesh.maintain()"))[0])
+    done = bool((await _one(connection, "select zmesh.maintain()"))[0])
+    if done:
+        await connection.execute("select zmesh.forget_ticks()")
+    return done
 
 
 async def end_harmful_sessions(connection: AsyncConnection) -> list[str]:

@@ -374,11 +374,34 @@ begin
     execute $cron$
         select cron.schedule_in_database('zmesh tick', '* * * * *', 'select zmesh.tick()',
                                          current_database(), 'zmesh_listener') $cron$;
+    begin
+        grant usage on schema cron to zmesh_listener;
+        grant select, delete on cron.job_run_details to zmesh_listener;
+    exception when insufficient_privilege then null;   -- the extension is another role's: forget_ticks() sees what it may
+    end;
     update zmesh.clock set source = 'pg_cron';
     return true;
 end $$;
 comment on function zmesh.use_pg_cron() is
     'Makes pg_cron the clock where the extension is installed; called by every migration. Returns whether it is.';
+
+create or replace function zmesh.forget_ticks() returns bigint
+language plpgsql set search_path = pg_catalog, pg_temp as $$   -- as the caller: pg_cron shows everybody only their own rows
+declare
+    v_count bigint := 0;
+begin
+    if to_regclass('cron.job_run_details') is not null and has_schema_privilege('cron', 'usage')
+       and has_table_privilege('cron.job_run_details', 'select, delete') then
+        execute $cron$
+            delete from cron.job_run_details
+             where username = current_user and command = 'select zmesh.tick()'
+               and coalesce(end_time, start_time) < now() - interval '1 day' $cron$;
+        get diagnostics v_count = row_count;
+    end if;
+    return v_count;
+end $$;
+comment on function zmesh.forget_ticks() is
+    'Deletes what pg_cron recorded of ticks more than a day ago, which it never does itself; for the role whose job it is.';
 
 -- Schedules of before the plan was kept.
 update zmesh.schedules set cron = cron where plan is null;

@@ -46,7 +46,7 @@ grant execute on function zmesh.register_listener(text, integer, interval), zmes
       zmesh.claim(uuid, integer), zmesh.finish(uuid, zmesh.outcome[]), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.leave(uuid),
       zmesh.seconds_to_next(), zmesh.end_expired(), zmesh.maintain(), zmesh.end_hoarders(), zmesh.end_harmful_sessions(),
       zmesh.cancel_orphans(), zmesh.end_slow_workers(interval), zmesh.end_vacuum_blockers(), zmesh.neglected_tables(), zmesh.warnings(),
-      zmesh.tick(), zmesh.listener_tick() to zmesh_listener;
+      zmesh.tick(), zmesh.forget_ticks(), zmesh.listener_tick() to zmesh_listener;
 grant usage on type zmesh.outcome to zmesh_listener;
 
 alter table zmesh.invocations enable row level security;

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from sql import jobs
 from tests.databases import Database
 from tests.postgres_with_cron import missing, postgres_with_cron
 
@@ -40,6 +42,27 @@ def test_migrating_again_keeps_one_job(cron_database: Database) -> None:
 
     migrate(cron_database.admin_url)
     assert cron_database.value("select count(*) from cron.job") == 1
+
+
+async def test_maintenance_forgets_ticks_of_more_than_a_day_ago(cron_database: Database) -> None:
+    """pg_cron adds a row for each, and never takes one away."""
+    cron_database.rows("update zmesh.upkeep set last_run_at = null")
+    for runid, command, days in (
+        (1001, "select zmesh.tick()", 2),
+        (1002, "select zmesh.tick()", 0),
+        (1003, "select 1", 2),
+    ):
+        cron_database.rows(
+            "insert into cron.job_run_details (jobid, runid, database, username, command, status, start_time, end_time)"
+            " values (1, %s, 'shop', 'zmesh_listener', %s, 'succeeded', now() - make_interval(days => %s),"
+            " now() - make_interval(days => %s))",
+            *(runid, command, days, days),
+        )
+    async with await psycopg.AsyncConnection.connect(cron_database.listener_url, autocommit=True) as connection:
+        assert await jobs.maintain(connection)
+
+    kept = cron_database.rows("select runid from cron.job_run_details where runid > 1000 order by runid")
+    assert [row["runid"] for row in kept] == [1002, 1003]
 
 
 @contextmanager
