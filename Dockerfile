@@ -1,6 +1,11 @@
 # One image for every part: `zmesh api`, `zmesh listener`, `zmesh migrate`.
 
 FROM python:3.13-slim-bookworm AS build
+# The compiler stays in this stage. Its version follows the base image, whose C library the code is for.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY requirements requirements
 RUN python -m venv /opt/build \

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tomllib
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
 import httpx
 import pytest
 
+import hatch_build
 from tests.platform import REPOSITORY
 
 ROOMS = ("sql", "listener", "api", "sandbox", "cli", "examples")
@@ -99,6 +100,42 @@ def test_the_wheel_carries_its_licence_and_no_tests(wheel: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {*ROOMS, "sdk"}
     assert not [name for name in names if name.endswith((".pyc", "dev.json"))]
+
+
+@pytest.fixture
+def without_compiler(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Build the wheel of sources that were never built, where no compiler can be found."""
+    names = (".git", ".venv", ".zmesh", ".*_cache", "__pycache__", "tests", "bench", "*.so", "*.node", "supervisor")
+    shutil.copytree(REPOSITORY, tmp_path / "source", ignore=shutil.ignore_patterns(*names))
+
+    def build(**environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist"],
+            cwd=tmp_path / "source",
+            env={**os.environ, "PATH": str(tmp_path), **environment},
+            capture_output=True,
+            text=True,
+        )
+
+    return build
+
+
+def test_a_wheel_without_native_code_is_a_choice(
+    without_compiler: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    refused = without_compiler()
+    made = without_compiler(ZMESH_WITHOUT_NATIVE_CODE="1")
+
+    assert refused.returncode != 0
+    assert re.search("Install a C compiler.*or set ZMESH_WITHOUT_NATIVE_CODE=1", refused.stdout + refused.stderr, re.S)
+    assert made.returncode == 0, made.stderr
+    assert [wheel.name.endswith("-py3-none-any.whl") for wheel in (tmp_path / "dist").glob("*.whl")] == [True]
+
+
+def test_the_images_get_no_native_code_of_the_host() -> None:
+    ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
+
+    assert {f"sandbox/native/{name}" for name in hatch_build.SOURCES} <= set(ignored)
 
 
 def test_everything_imported_is_declared() -> None:

@@ -70,7 +70,8 @@ def environment_of(part: str, values: dict[str, str]) -> dict[str, str]:
 
 def test_the_file_follows_the_compose_specification() -> None:
     # By way of JSON: the parser knows no merged YAML keys (<<), which Compose itself does.
-    compose = compose_spec.PyCompose.from_json(json.dumps(yaml.safe_load(text())))
+    interpolated = VARIABLE.sub(lambda match: "x" if match[2] != "-" else match[3], text())
+    compose = compose_spec.PyCompose.from_json(json.dumps(yaml.safe_load(interpolated)))
     compose.validate()
     assert set(compose.service_names()) == {"postgres", *PARTS}
 
@@ -114,6 +115,11 @@ def test_every_command_exists(part: str) -> None:
         [*ZMESH, *command, "--help"], capture_output=True, text=True, env=clean_environment(), timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_api_keeps_its_port_through_every_restart() -> None:
+    [port] = services()["api"]["ports"]
+    assert VARIABLE.sub(lambda match: match[3] or "", port["published"]) == "8700"
 
 
 def test_only_the_listener_is_root_and_has_few_capabilities() -> None:
