@@ -1,4 +1,7 @@
-"""A private PostgreSQL 15 with Debian's pg_cron, or the reason why there is none on this machine."""
+"""A private PostgreSQL with pg_cron: our image of PostgreSQL 18 in a container, by testcontainers.
+
+Where no Docker engine answers, PostgreSQL 15 and pg_cron of Debian's packages take its place.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,17 @@ from pathlib import Path
 
 import psycopg
 
+from tests import engine
+
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 EXTENSION = Path("/usr/share/postgresql/15/extension/pg_cron.control")
 
 
 def missing() -> str | None:
     """Why pg_cron cannot be tested here; None where it can."""
-    if not EXTENSION.exists():
-        return "pg_cron is not installed: apt-get install postgresql-15 postgresql-15-cron"
-    return None
+    if engine.missing() is None or EXTENSION.exists():
+        return None
+    return f"{engine.missing()}; nor is pg_cron installed: apt-get install postgresql-15 postgresql-15-cron"
 
 
 def free_port() -> int:
@@ -46,14 +51,40 @@ def run_as() -> dict[str, object]:
 @contextmanager
 def postgres_with_cron(folder: Path, database: str) -> Iterator[str]:
     """Run the server with pg_cron working in `database`; yields a superuser's connection string."""
+    server = from_packages(folder, database) if engine.missing() else in_container(database)
+    with server as url:
+        yield url
+
+
+@contextmanager
+def in_container(database: str) -> Iterator[str]:
+    from testcontainers.community.postgres import PostgresContainer
+
+    container = PostgresContainer(
+        engine.postgres_image(), username="postgres", password=secrets.token_urlsafe(16), dbname=database, driver=None
+    )
+    container.with_env("POSTGRES_INITDB_ARGS", "--auth=scram-sha-256 --encoding=UTF8 --locale=C")
+    container.with_command(["postgres", *settings(database)])
+    with container:
+        yield container.get_connection_url()
+
+
+def settings(database: str) -> list[str]:
+    return [
+        *("-c", "shared_preload_libraries=pg_cron", "-c", f"cron.database_name={database}"),
+        *("-c", "cron.use_background_workers=on", "-c", "max_worker_processes=20", "-c", "fsync=off"),
+    ]
+
+
+@contextmanager
+def from_packages(folder: Path, database: str) -> Iterator[str]:
     password, port = secrets.token_urlsafe(16), free_port()
     prepare(folder, password)
     server = subprocess.Popen(  # type: ignore[call-overload]
         [
             str(BINARIES / "postgres"),
             *("-D", str(folder / "data"), "-p", str(port), "-k", str(folder), "-h", "127.0.0.1"),
-            *("-c", "shared_preload_libraries=pg_cron", "-c", f"cron.database_name={database}"),
-            *("-c", "cron.use_background_workers=on", "-c", "max_worker_processes=20", "-c", "fsync=off"),
+            *settings(database),
         ],
         stdout=subprocess.DEVNULL,
         stderr=(folder / "log").open("w"),
