@@ -58,6 +58,7 @@ from api.tokens import Tokens
 from api.waiting import Replies
 from sql.sealing import Sealer
 from sql.tasks import end
+from support.executors import Executor
 from support.loop_watch import LoopWatch
 
 CONSOLE = Path(__file__).parent / "static" / "console"
@@ -135,16 +136,18 @@ def create_app(parts: Parts) -> Litestar:
     """The application around these parts; it starts while the database is down, too."""
 
     @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
         await parts.database.open()
         parts.replies.start()
         polling = asyncio.create_task(parts.streams.poll())
         parts.loop_watch.start()
+        # Here rather than for the first who asks: it takes long, and then it is kept.
+        describing = asyncio.create_task(Executor("description", 1).run(lambda: app.openapi_schema))
         try:
             yield
         finally:
             parts.loop_watch.stop()
-            await end([polling])
+            await end([polling, describing])
             await parts.replies.close()
             await parts.database.close()
 
