@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.processes import children_of, descendants
 from tests.sandbox.conftest import KINDS
-from tests.sandbox.hosts import Host, children_of, descendants, name_of
+from tests.sandbox.hosts import Host, name_of
 
 RUNS = 4
 WITH_NAMESPACES = [kind for kind in KINDS if not kind.startswith("process")]
