@@ -14,7 +14,7 @@ def ask_secret(prompt: str, *, twice: bool = False) -> str:
         return answer
     given = sys.stdin.read().removesuffix("\n").removesuffix("\r")
     if not given:
-        raise click.UsageError(f"{prompt}: nobody is at a terminal to type it, and standard input is empty.")
+        raise click.UsageError(f"{prompt}: not a terminal, and standard input is empty.")
     return given
 
 
@@ -23,5 +23,5 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError("Nobody is here to confirm it: pass --yes.")
+        raise click.UsageError("Not a terminal; pass --yes to confirm.")
     click.confirm(question, abort=True, err=True)

@@ -185,9 +185,12 @@ def change(client: Client, before: Mapping[str, Any], wanted: Mapping[str, Any])
 
 def _changes(before: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """What differs; for a new function everything."""
-    if before is None:
-        return dict(wanted)
-    target = {key: value for key, value in wanted.items() if key != "name"}
+    target = dict(wanted)
     if "env_vars" in target:
-        target["env_vars"] = {**before["env_vars"], **target["env_vars"]}
+        known = before["env_vars"] if before else {}
+        merged = {**known, **target["env_vars"]}
+        target["env_vars"] = {name: value for name, value in merged.items() if value is not None}
+    if before is None:
+        return target
+    target.pop("name", None)
     return {key: value for key, value in target.items() if before[key] != value}

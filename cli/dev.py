@@ -215,12 +215,13 @@ class Dev:
             progress(f"  source {sys.prefix}/bin/activate")
         if self._home.folder != Path.cwd() / HOME_NAME:
             progress(f"  export ZMESH_HOME={self._home.folder}")
-        progress(
-            "  zmesh functions list\n"
-            '  zmesh functions invoke send-welcome --data \'{"user_id": "abc123"}\'\n'
-            "  zmesh functions logs send-welcome\n"
-            "  zmesh functions deploy ./my-function.py\n"
-        )
+        if self._with_examples:
+            progress(
+                "  zmesh functions list\n"
+                '  zmesh functions invoke send-welcome --data \'{"user_id": "abc123"}\'\n'
+                "  zmesh functions logs send-welcome"
+            )
+        progress("  zmesh functions deploy ./my-function.py\n")
         progress(style(f"Logs are in {self._home.logs}. Ctrl+C stops everything.", dim=True))
 
     # While it runs, and the end

@@ -102,8 +102,11 @@ def _show_deployment(deployment: Deployment) -> None:
         return
     for key in deployment.changed:
         if key == "env_vars":
-            names = [k for k in after[key] if before[key].get(k) != after[key][k]]
-            click.echo(f"  variables set: {', '.join(names)}")  # not their values: those may be secrets
+            # Not their values: those may be secrets.
+            if names := [k for k in after[key] if before[key].get(k) != after[key][k]]:
+                click.echo(f"  variables set: {', '.join(names)}")
+            if removed := [k for k in before[key] if k not in after[key]]:
+                click.echo(f"  variables removed: {', '.join(removed)}")
         elif key != "code":
             click.echo(f"  {key}: {_text(before[key])} → {_text(after[key])}")
     for line in deployment.diff():

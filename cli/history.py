@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -16,10 +16,12 @@ import rich_click as click
 from cli.client import Client
 from cli.connecting import connected, find_function
 from cli.errors import CliError
-from cli.output import local_time, output_option, print_json, progress, style
+from cli.output import age, local_time, output_option, print_json, progress, style
 
 FOLLOW_SECONDS = 1.0
 MOST_FOLLOWED = 16
+NAME_WIDTH = 18
+SHORT_ID = 13  # of a time-ordered id: the millisecond it was made in
 ENDED = ("success", "error", "timeout", "cancelled")
 STATUS_COLOURS = {"success": "green", "error": "red", "timeout": "red", "cancelled": "yellow"}
 LEVEL_COLOURS = {"error": "red", "warning": "yellow", "debug": "bright_black"}
@@ -130,7 +132,49 @@ def print_invocation(invocation: Invocation) -> None:
     for line in invocation["logs"]:
         print_line(line)
     if error := invocation["error"]:
-        click.echo(f"    {style(error['type'], fg='red')}: {error['message']}")
+        print_error(error)
+
+
+def print_invocations(found: Sequence[Invocation]) -> None:
+    """A table of invocations; what is wrong with one stands below its row."""
+    headings = ("function", "status", "age", "time", "ver", "by", "invocation")
+    shown = _unique_length([invocation["id"] for invocation in found])
+    rows = [_row(invocation, shown) for invocation in found]
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    click.echo(style("  ".join(map(str.ljust, headings, widths)).rstrip(), bold=True))
+    for invocation, row in zip(found, rows, strict=True):
+        cells = list(map(str.ljust, row, widths))
+        cells[0] = style(cells[0], bold=True)
+        cells[1] = style(cells[1], fg=STATUS_COLOURS.get(invocation["status"]))
+        cells[-1] = style(cells[-1], dim=True)
+        click.echo("  ".join(cells).rstrip())
+        if error := invocation["error"]:
+            print_error(error)
+
+
+def _unique_length(ids: Sequence[str]) -> int:
+    """How much of an id tells these apart; commands take a beginning for the whole."""
+    lengths = range(SHORT_ID, max(map(len, ids), default=SHORT_ID) + 1)
+    return next((n for n in lengths if len({id[:n] for id in ids}) == len(set(ids))), SHORT_ID)
+
+
+def _row(invocation: Invocation, id_length: int) -> list[str]:
+    name, attempt = invocation["function"], invocation["attempt"]
+    return [
+        name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…",
+        invocation["status"] + (f" ({attempt})" if attempt > 1 else ""),
+        age(invocation["created_at"]),
+        f"{invocation['duration_ms']} ms" if invocation["duration_ms"] is not None else "",
+        f"v{invocation['version']}" if invocation["version"] else "",
+        invocation["source"],
+        invocation["id"][:id_length],
+    ]
+
+
+def print_error(error: dict[str, Any]) -> None:
+    """Type and message, below what they belong to."""
+    message = error["message"].replace("\n", "\n    ")
+    click.echo(f"    {style(error['type'], fg='red')}: {message}")
 
 
 def heading(invocation: Invocation) -> str:

@@ -13,7 +13,7 @@ import rich_click as click
 from cli.client import Client
 from cli.connecting import connected, find_function
 from cli.errors import CliError, CommandFailed
-from cli.history import ENDED, STATUS_COLOURS, heading, print_line
+from cli.history import ENDED, STATUS_COLOURS, heading, print_invocations, print_line
 from cli.output import local_time, output_option, print_json, progress, style
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -119,10 +119,8 @@ def list_invocations(client: Client, limit: int, output: str, **options: Any) ->
         return
     if not found:
         progress("No invocations that fit.")
-    for invocation in found:
-        click.echo(f"{heading(invocation)}  {style(invocation['function'], bold=True)}")
-        if error := invocation["error"]:
-            click.echo(f"    {style(error['type'], fg='red')}: {error['message']}")
+        return
+    print_invocations(found)
 
 
 @invocations.command("show")

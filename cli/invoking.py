@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+import urllib.parse
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import rich_click as click
@@ -21,7 +23,7 @@ RUNNING = ("queued", "running")
 
 @click.command()
 @click.argument("name")
-@click.option("--data", default="{}", show_default=True, metavar="JSON", help="Payload: JSON, @FILE, or - for stdin.")
+@click.option("--data", metavar="JSON", help="Payload: JSON, @FILE, or - for stdin. Default: {}.")
 @click.option("--async", "detached", is_flag=True, help="Do not wait for the result.")
 @click.option("--version", metavar="VERSION", help="A version to run, or an alias that chooses one.")
 @click.option("--delay", metavar="SECONDS", help="Not before so many seconds have passed; does not wait.")
@@ -32,16 +34,39 @@ RUNNING = ("queued", "running")
 @click.option("--concurrency-key", metavar="KEY", help="Of those with the same key, one runs at a time.")
 @click.option("--callback-url", metavar="URL", help="Where to send how it ended, signed.")
 @click.option("--idempotency-key", metavar="KEY", help="Invokes once, however often it is asked.")
+@click.option("--method", metavar="METHOD", help="Send an HTTP request of this method to the public route.")
+@click.option("--path", metavar="PATH", help="Path of that request below the function, such as /orders/7.")
+@click.option("--header", "headers", multiple=True, metavar="NAME: VALUE", help="Header of that request; repeatable.")
+@click.option("--query", multiple=True, metavar="NAME=VALUE", help="Parameter of that request; repeatable.")
 @output_option
 @connected
-def invoke(client: Client, name: str, data: str, detached: bool, output: str, **options: str | None) -> None:
+def invoke(
+    client: Client,
+    name: str,
+    data: str | None,
+    detached: bool,
+    output: str,
+    method: str | None,
+    path: str | None,
+    headers: tuple[str, ...],
+    query: tuple[str, ...],
+    **options: str | None,
+) -> None:
     """Invoke a function and print its result.
 
     On a terminal that is the result alone; in JSON it is the whole answer, with status, duration_ms and error.
-    Ends with status 1 when the function fails.
+    Ends with status 1 when the function fails. With --method, --path, --header or --query it is an HTTP request to
+    the public route, which the function finds in zmesh.request.
     """
     detached = detached or options["delay"] is not None or options["run_at"] is not None
-    response = _invoke(client, name, read_payload(data).encode(), _headers(options, detached=detached))
+    sent = _headers(options, detached=detached)
+    if method or path or headers or query:
+        request = PublicRequest(
+            method or "POST", path or "", {**sent, **dict(map(_header, headers))}, list(map(_parameter, query)), data
+        )
+        response = _request(client, name, request)
+    else:
+        response = _invoke(client, name, read_payload("{}" if data is None else data).encode(), sent)
     answer = response.body
     if not isinstance(answer, dict) or answer.get("invocation_id") != response.invocation_id:
         _print_raw(response)
@@ -67,6 +92,43 @@ def _headers(options: dict[str, str | None], *, detached: bool) -> dict[str, str
         **({"Idempotency-Key": key} if key else {}),
         **{f"X-Zmesh-{name.replace('_', '-')}": value for name, value in options.items() if value is not None},
     }
+
+
+@dataclass(frozen=True, slots=True)
+class PublicRequest:
+    """An HTTP request to a function's public route; `data` as --data takes it, None for no body."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    query: list[tuple[str, str]]
+    data: str | None
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition(":")
+    if not separator or not name.strip():
+        raise click.BadParameter(f'"{text}" is not NAME: VALUE.', param_hint="--header")
+    return name.strip(), value.strip()
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise click.BadParameter(f'"{text}" is not NAME=VALUE.', param_hint="--query")
+    return name, value
+
+
+def _request(client: Client, name: str, request: PublicRequest) -> Response:
+    """With the API key where there is one, else as the person, which functions whose auth is jwt take."""
+    below = urllib.parse.quote(f"/{request.path.lstrip('/')}" if request.path else "", safe="/%:@!$&'()*+,;=-._~")
+    query = f"?{urllib.parse.urlencode(request.query)}" if request.query else ""
+    body = None if request.data is None else read_payload(request.data).encode()
+    call = client.call_with_key if client.connection.api_key else client.call
+    method = request.method.upper()
+    return call(
+        method, f"/api/functions/{quoted(name)}{below}{query}", body, headers=request.headers, seconds=LONGEST_WAIT
+    )
 
 
 def _invoke(client: Client, name: str, payload: bytes, headers: dict[str, str]) -> Response:

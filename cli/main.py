@@ -28,7 +28,18 @@ click.rich_click.COMMAND_GROUPS = {
     "zmesh": [
         {
             "name": "Work with functions",
-            "commands": ["functions", "invocations", "schedules", "webhooks", "changes", "callbacks", "secrets"],
+            "commands": [
+                "deploy",
+                "invoke",
+                "logs",
+                "functions",
+                "invocations",
+                "schedules",
+                "webhooks",
+                "changes",
+                "callbacks",
+                "secrets",
+            ],
         },
         {"name": "Work with others", "commands": ["login", "logout", "password", "env", "projects", "members", "keys"]},
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate", "admin"]},
@@ -46,6 +57,8 @@ def zmesh() -> None:
 
 
 zmesh.add_command(functions)
+for short in ("deploy", "invoke", "logs"):  # the ones typed most often
+    zmesh.add_command(functions.commands[short])
 zmesh.add_command(invocations)
 zmesh.add_command(schedules)
 zmesh.add_command(webhooks)

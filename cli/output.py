@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+UNBROKEN = 24  # cells up to this width stay on one line
 NO_TEXT = re.compile(
     r"(?P<colour>\x1b\[[0-9;:]*m)"
     r"|[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)"
@@ -50,9 +51,17 @@ def output_option(command: Command) -> Command:
         "--output",
         type=click.Choice(["table", "json"]),
         envvar="ZMESH_OUTPUT",
-        callback=lambda _context, _option, given: given or ("table" if sys.stdout.isatty() else "json"),
+        callback=lambda _context, _option, given: given or _default_output(),
         help="[b]table[/] for people, [b]json[/] for programs. Default: table on a terminal, else json.",
     )(command)
+
+
+def _default_output() -> str:
+    if sys.stdout.isatty():
+        return "table"
+    if sys.stderr.isatty():  # a person who pipes, such as into head
+        progress(style("Standard output is not a terminal, so this is JSON; --output table prints a table.", dim=True))
+    return "json"
 
 
 def print_json(data: Any) -> None:
@@ -66,10 +75,15 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], nothing:
     if not rows:
         progress(nothing)
         return
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    widths = [max(len(row[i]) for row in rows) for i in range(len(headings))]
+    columns = [
+        Column(heading, no_wrap=width <= UNBROKEN, overflow="fold")
+        for heading, width in zip(headings, widths, strict=True)
+    ]
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     _console().print(table)
@@ -83,7 +97,8 @@ def print_code(code: str, language: str) -> None:
         return
     from rich.syntax import Syntax
 
-    console.print(Syntax(code, language, theme="ansi_dark", background_color="default"))
+    highlighted = Syntax(code, language, theme="ansi_dark", background_color="default").highlight(code)
+    console.print(highlighted, soft_wrap=True, end="")  # a Syntax by itself cuts what is wider than the terminal
 
 
 def progress(message: str = "") -> None:
@@ -104,11 +119,17 @@ def local_time(text: str) -> str:
 
 def ago(text: str) -> str:
     """How long ago an ISO time was."""
+    found = age(text)
+    return "just now" if found.endswith(" s") else f"{found} ago"
+
+
+def age(text: str) -> str:
+    """The time since an ISO time, in its largest unit."""
     seconds = max(0, (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds())
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= length:
-            return f"{int(seconds // length)} {unit} ago"
-    return "just now"
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(seconds)} s"
 
 
 def _console() -> Console:

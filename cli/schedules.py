@@ -170,7 +170,7 @@ def preview(client: Client, cron: str, timezone: str, count: int, output: str) -
 @output_option
 @connected
 def history(client: Client, schedule: str, limit: int, output: str) -> None:
-    """Show what became of the last due times, the newest last: fired, or why not."""
+    """Show the last due times, the newest last, and whether each fired, or why not."""
     id = find_schedule(client, schedule)["id"]
     found = client.call("GET", f"/schedules/{id}/runs?limit={limit}").body["items"][::-1]
     if output == "json":
@@ -181,11 +181,11 @@ def history(client: Client, schedule: str, limit: int, output: str) -> None:
             local_time(run["due_at"]) + (f" to {local_time(run['last_due_at'])}" if run["last_due_at"] else ""),
             REASONS.get(run["outcome"], run["outcome"]) + (f": {run['error']}" if run["error"] else ""),
             run["status"] or "",
-            run["invocation_id"] or "",
+            (run["invocation_id"] or "")[:18],
         ]
         for run in found
     ]
-    print_table(("due", "what became of it", "status", "invocation"), rows, "It has not come due yet.")
+    print_table(("due", "outcome", "status", "invocation"), rows, "It has not come due yet.")
 
 
 @schedules.command("delete")

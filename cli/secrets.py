@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from cli.connecting import connected, find_function
 from cli.output import ago, output_option, print_json, print_table, style
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 @click.group()
@@ -55,6 +57,11 @@ def set_secret(client: Client, name: str, function: str | None, output: str) -> 
         raise click.UsageError(
             f"Give the name only, since arguments can be seen by others: zmesh secrets set {name} asks for the value, "
             f"or takes it from standard input (zmesh secrets set {name} < file)."
+        )
+    if not NAME.fullmatch(name):
+        raise click.BadParameter(
+            f'"{name}" is not a valid name: use letters, digits and _, at most 128, beginning with no digit.',
+            param_hint="NAME",
         )
     path = _path(client, function)
     secret = client.call("PUT", f"{path}/{quoted(name)}", {"value": ask_secret("Value")}).body

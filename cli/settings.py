@@ -28,6 +28,7 @@ _OPTIONS = (
     _number("--timeout-ms", 900_000, "Wall-clock limit of a run. Default for a new function: 10000."),
     _number("--memory-mb", 8192, "Memory limit of a run, from 64 on. Default for a new function: 256.", lowest=64),
     click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="Set a variable; repeatable."),
+    click.option("--unset", multiple=True, metavar="KEY", help="Remove a variable; repeatable."),
     _number("--max-attempts", 100, "How often a run that nobody waits for is tried."),
     _number("--retry-base-ms", 86_400_000, "Wait after the first failed attempt; doubles with each one."),
     _number("--retry-max-ms", 604_800_000, "The longest wait between two attempts."),
@@ -83,10 +84,11 @@ def settings_options(command: Command) -> Command:
 
 
 def settings_of(options: dict[str, Any]) -> dict[str, Any]:
-    """The fields that were given. Variables are to be added to those there are; lists replace what there is."""
+    """The fields that were given. Lists replace what there is; variables are added, or removed where they are None."""
     fields = {name: value for name, value in options.items() if value is not None and value != ()}
-    if "variables" in fields:
-        fields["env_vars"] = dict(_variable(text) for text in fields.pop("variables"))
+    if "variables" in fields or "unset" in fields:
+        variables: dict[str, str | None] = dict(_variable(text) for text in fields.pop("variables", ()))
+        fields["env_vars"] = {**variables, **dict.fromkeys(fields.pop("unset", ()))}
     for name in ("tags", "cors_origins", "anonymous_options", "key_options"):
         if name in fields:
             fields[name] = [] if fields[name] == (NONE,) else list(fields[name])

@@ -336,3 +336,101 @@ def test_a_retired_version_is_shown_as_such_and_run_by_nothing(platform: Platfor
     platform.zmesh("functions", "update", "greet-r", "--key-option", "none", "--anonymous-option", "idempotency_key")
     function = json.loads(platform.zmesh("functions", "show", "greet-r"))
     assert (function["key_options"], function["anonymous_options"]) == ([], ["idempotency_key"])
+
+
+def test_variables_are_set_and_removed_one_by_one(platform: Platform) -> None:
+    path = write(platform, "vars.py", "def handler(payload, zmesh):\n    return dict(zmesh.env)\n")
+    platform.zmesh("functions", "deploy", str(path), "--env", "A=1", "--env", "B=2", "--unset", "C")
+    said = platform.zmesh("functions", "update", "vars", "--unset", "A", "--env", "B=3", "--output", "table")
+    assert "variables set: B" in said
+    assert "variables removed: A" in said
+    assert platform.result("vars") == {"B": "3"}
+
+
+def test_the_name_of_a_secret_is_checked_before_its_value_is_asked_for(platform: Platform) -> None:
+    for name in ("my-secret", "1st", "with space", ""):
+        said = platform.zmesh("secrets", "set", name, status=2, stdin="value")
+        assert "is not a valid name" in re.sub(r"[\s│]+", " ", said), name
+
+
+def test_invoke_sends_an_http_request_when_asked(platform: Platform) -> None:
+    code = """
+def handler(payload, zmesh):
+    request = zmesh.request
+    return {"method": request.method, "path": request.path, "query": request.query,
+            "accept": request.headers["accept"], "payload": payload}
+"""
+    platform.zmesh("deploy", str(write(platform, "orders.py", code)))
+    request = ("--path", "/7/lines", "--query", "verbose=1", "--query", "q=a b&c", "--header", "Accept: text/csv")
+    found = json.loads(platform.zmesh("invoke", "orders", "--method", "put", "--data", '{"n": 1}', *request))["result"]
+    assert found == {
+        "method": "PUT",
+        "path": "/7/lines",
+        "query": {"verbose": "1", "q": "a b&c"},
+        "accept": "text/csv",
+        "payload": {"n": 1},
+    }
+    assert json.loads(platform.zmesh("invoke", "orders", "--path", "7"))["result"]["path"] == "/7"
+    assert "NAME: VALUE" in platform.zmesh("invoke", "orders", "--header", "Accept", status=2)
+
+
+def in_terminal(platform: Platform, *arguments: str, columns: int = 80) -> str:
+    """What a command shows on a terminal of this width."""
+    primary, secondary = pty.openpty()
+    environment = {**clean_environment(), "COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "xterm"}
+    with subprocess.Popen(
+        [*ZMESH, *arguments], cwd=platform.folder, env=environment, stdin=secondary, stdout=secondary, stderr=secondary
+    ) as process:
+        os.close(secondary)
+        shown = b""
+        with contextlib.suppress(OSError), open(primary, "rb", buffering=0) as terminal:
+            while part := terminal.read(65536):
+                shown += part
+    assert process.returncode == 0, shown
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n")
+
+
+def test_lists_have_headers_and_fit_eighty_columns(platform: Platform) -> None:
+    path = write(
+        platform,
+        "a-function-with-a-name-of-forty-letters.py",
+        "def handler(payload, zmesh):\n    return payload['n']\n",
+    )
+    platform.zmesh("deploy", str(path))
+    slug = "a-function-with-a-name-of-forty-letters"
+    platform.zmesh("invoke", slug, status=1)
+    for noun, first in (
+        ("functions", "function"),
+        ("invocations", "function"),
+        ("projects", "project"),
+        ("keys", "key"),
+    ):
+        lines = in_terminal(platform, noun, "list").splitlines()
+        assert lines[0].split()[0] == first, lines
+        assert max(map(len, lines)) <= 80, lines
+    listed = in_terminal(platform, "invocations", "list", "--function", slug)
+    assert listed.count("KeyError") == 1
+    columns = [line.index(word) for line, word in zip(listed.splitlines()[:2], ("status", "error"), strict=True)]
+    assert columns[0] == columns[1]
+
+
+def test_show_cuts_no_line_of_the_code(platform: Platform) -> None:
+    long = f"x = '{'y' * 200}'"
+    path = write(platform, "long-line.py", f"def handler(payload, zmesh):\n    return 1\n{long}\n")
+    platform.zmesh("deploy", str(path))
+    assert long in in_terminal(platform, "functions", "show", "long-line").replace("\n", "")
+
+
+def test_a_person_who_pipes_is_told_why_it_is_json(platform: Platform) -> None:
+    primary, secondary = pty.openpty()
+    done = subprocess.run(
+        [*ZMESH, "functions", "list"],
+        cwd=platform.folder,
+        env={**clean_environment(), "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=secondary,
+    )
+    os.close(secondary)
+    with open(primary, "rb", buffering=0) as terminal:
+        assert b"--output table" in terminal.read(4096)
+    json.loads(done.stdout)
