@@ -62,6 +62,7 @@ def migrate(
         _prepare(connection, passwords or {})
         applied = _apply(connection, on_step)
         _hand_over_projects(connection)
+        _let_projects_connect(connection)
         _install_worker_terminator(connection)
         _close_other_databases(connection)
         # As the caller, not as the owner of the schema: only the caller may schedule for another role.
@@ -142,6 +143,23 @@ def _hand_over_projects(connection: psycopg.Connection) -> None:
             "reset role",
         ):
             connection.execute(sql.SQL(statement).format(**names))
+
+
+def _let_projects_connect(connection: psycopg.Connection) -> None:
+    """A dump has no rights on the database itself: in one that was restored, the projects' roles lack theirs."""
+    locked_out = connection.execute(
+        "select p.role_name from zmesh.projects p join pg_roles r on r.rolname = p.role_name"
+        " where r.rolcanlogin and not has_database_privilege(r.oid, current_database(), 'connect')"
+    ).fetchall()
+    if not locked_out:
+        return
+    database = sql.Identifier(connection.info.dbname)
+    connection.execute("set local role zmesh_provisioner")  # what it gave it can take back
+    for (role,) in locked_out:
+        connection.execute(
+            sql.SQL("grant connect, temporary on database {} to {}").format(database, sql.Identifier(role))
+        )
+    connection.execute("reset role")
 
 
 def _let_platform_go_first(connection: psycopg.Connection) -> None:

@@ -371,6 +371,11 @@ begin
         update zmesh.clock set source = 'listener';
         return false;
     end if;
+    -- A job that came with a backup still names the database that it was made in, and scheduling does not change that.
+    execute $cron$
+        select cron.unschedule(jobid) from cron.job
+         where jobname = 'zmesh tick' and username = 'zmesh_listener'
+           and (database <> current_database() or nodeport <> current_setting('port')::integer) $cron$;
     execute $cron$
         select cron.schedule_in_database('zmesh tick', '* * * * *', 'select zmesh.tick()',
                                          current_database(), 'zmesh_listener') $cron$;

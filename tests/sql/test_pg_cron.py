@@ -44,6 +44,18 @@ def test_migrating_again_keeps_one_job(cron_database: Database) -> None:
     assert cron_database.value("select count(*) from cron.job") == 1
 
 
+@pytest.mark.parametrize("restored_from", ["database = 'another'", "nodeport = 1"])
+def test_migrating_points_a_job_that_came_with_a_backup_at_this_database(
+    cron_database: Database, restored_from: str
+) -> None:
+    from sql.migrate import migrate
+
+    cron_database.rows(f"update cron.job set {restored_from} where jobname = 'zmesh tick'")
+    migrate(cron_database.admin_url)
+    job = cron_database.row("select database, nodeport = current_setting('port')::integer as here from cron.job")
+    assert job == {"database": "shop", "here": True}
+
+
 async def test_maintenance_forgets_ticks_of_more_than_a_day_ago(cron_database: Database) -> None:
     """pg_cron adds a row for each, and never takes one away."""
     cron_database.rows("update zmesh.upkeep set last_run_at = null")

@@ -81,3 +81,14 @@ def test_nobody_but_the_platform_makes_roles_and_it_makes_those_of_projects_only
         with pytest.raises(psycopg.Error) as refused:
             database.rows("select zmesh_roles.drop_project_role(%s, %s)", role, schema)
         assert refused.value.sqlstate == "ZM422"
+
+
+def test_migrating_a_restored_database_lets_its_projects_connect(database: Database) -> None:
+    """A dump has no rights on the database itself."""
+    project = database.project()
+    name = psycopg.conninfo.conninfo_to_dict(database.admin_url)["dbname"]
+    database.rows(f"set role zmesh_provisioner; revoke all on database {name} from {project.role}")
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        database.connect(project.url)
+    migrate(database.admin_url)
+    assert database.value("select current_user", url=project.url) == project.role
