@@ -2,14 +2,28 @@
 # Installs what some tests need from the system's packages, where that is possible; those tests are skipped elsewhere.
 set -euo pipefail
 
-if [ -e /usr/share/postgresql/15/extension/pg_cron.control ]; then exit 0; fi
+missing=()
+[ -e /usr/share/postgresql/15/extension/pg_cron.control ] || missing+=(postgresql-15 postgresql-15-cron)
+PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
+if [ ${#missing[@]} = 0 ]; then exit 0; fi
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  echo "Installing PostgreSQL 15 with pg_cron, once ..." >&2
+  echo "Installing ${missing[*]}, once ..." >&2
   export DEBIAN_FRONTEND=noninteractive
-  if { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql-15 postgresql-15-cron; } >/dev/null; then
+  # Nothing of it shall run here but what tests start.
+  if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
+  if { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null; then
     exit 0
   fi
 fi
-echo "WARNING: no PostgreSQL 15 with pg_cron here: the tests of pg_cron are SKIPPED." >&2
-echo "WARNING: on Debian 12, as root: apt-get install postgresql-15 postgresql-15-cron" >&2
+for package in "${missing[@]}"; do
+  case $package in
+    postgresql-15) echo "WARNING: no PostgreSQL 15 with pg_cron here: the tests of backups are SKIPPED, and those of pg_cron without Docker." >&2 ;;
+    nginx-light) echo "WARNING: no nginx here: the tests of the reverse proxy are SKIPPED." >&2 ;;
+  esac
+done
+echo "WARNING: on Debian 12, as root: apt-get install ${missing[*]}" >&2
