@@ -14,6 +14,7 @@ NUMERIC = frozenset("0123456789+-.eE")
 BEFORE_VALUE = frozenset(" \t\r\n[,:")
 AFTER_VALUE = frozenset(" \t\r\n],}")
 NUL = "\\u0000"
+_NUMERIC = re.compile(r"[-+.0-9eE]*")
 # One pattern for each case: a search that starts with a literal is several times as fast.
 _EXPONENTS = (re.compile(r"e\+?[0-9]{3}"), re.compile(r"E\+?[0-9]{3}"))
 
@@ -51,10 +52,13 @@ def has_more_values_than(most: int, text: str) -> bool:
 
 def _has_overflow(text: str, exponent: re.Pattern[str]) -> bool:
     strings = _Strings(text)
+    end = 0  # of the last one looked at: a number has one exponent, what has several is in a string
     for start in range(0, len(text), SLICE):
         for found in exponent.finditer(text, start, start + SLICE + len("e+999")):
-            if found.start() < start + SLICE and _is_out_of_range(text, found.start(), strings):
-                return True
+            if end <= found.start() < start + SLICE:
+                first, end = _number_at(text, found.start())
+                if _is_out_of_range(text, first, end, strings):
+                    return True
     return False
 
 
@@ -65,15 +69,14 @@ def _has_long_integer(text: str) -> bool:
     end = 0
     for at in range(0, len(text) - stride, stride):
         if at >= end and text[at] in NUMERIC and text[at + stride] in NUMERIC:
-            if _is_out_of_range(text, at, strings):
+            first, end = _number_at(text, at)
+            if _is_out_of_range(text, first, end, strings):
                 return True
-            end = _number_at(text, at)[1]
     return False
 
 
-def _is_out_of_range(text: str, at: int, strings: _Strings) -> bool:
-    """Whether this character is of such a number, rather than of a string."""
-    start, end = _number_at(text, at)
+def _is_out_of_range(text: str, start: int, end: int, strings: _Strings) -> bool:
+    """Whether these characters are such a number, rather than part of a string."""
     if (start and text[start - 1] not in BEFORE_VALUE) or (end < len(text) and text[end] not in AFTER_VALUE):
         return False
     number = text[start:end]
@@ -86,8 +89,8 @@ def _number_at(text: str, at: int) -> tuple[int, int]:
     start, end = at, at
     while start and text[start - 1] in NUMERIC:
         start -= 1
-    while end < len(text) and text[end] in NUMERIC:
-        end += 1
+    while (found := _NUMERIC.match(text, end, end + SLICE)) and found.end() > end:
+        end = found.end()
     return start, end
 
 
@@ -112,6 +115,7 @@ class _Strings:
             if not (self._inside and self._is_escaped(quote)):
                 self._inside = not self._inside
             self._at = quote + 1
+        self._at = max(self._at, place)
         return self._inside
 
     def next(self, place: int) -> tuple[int, int]:

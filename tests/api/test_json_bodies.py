@@ -69,3 +69,29 @@ def test_half_of_a_surrogate_pair_is_named(text: str) -> None:
 def test_characters_across_slices_stay_whole(codec: str) -> None:
     text = "x" + "日本" * SLICE
     assert decoded(text.encode(codec), codec) == text
+
+
+class CountedText(str):
+    """A text that counts the characters that are looked at one by one, and those that searches pass over."""
+
+    looked_at = 0
+
+    def __getitem__(self, key: Any) -> str:
+        self.looked_at += 1
+        return super().__getitem__(key)
+
+    def find(self, *arguments: Any) -> int:
+        found = super().find(*arguments)
+        self.looked_at += (len(self) if found < 0 and len(arguments) < 3 else arguments[2] if found < 0 else found) - (
+            arguments[1] if len(arguments) > 1 else 0
+        )
+        return found
+
+
+@pytest.mark.parametrize(
+    "piece", ["e999", "1e999", "E+999", "1e9999,", " 1e999 ", "9", " " + "9" * 4400 + " ", '\\" 1e999 ']
+)
+def test_the_effort_for_numbers_in_a_string_grows_with_its_length_only(piece: str) -> None:
+    text = CountedText('[" ' + piece * (40_000 // len(piece)) + ' "]')
+    assert not has_number_out_of_range(text)
+    assert text.looked_at < 20 * len(text)

@@ -21,6 +21,8 @@ BODIES = {
     "members": (b"{" + b",".join(b'"%d":1' % n for n in range(700_000)) + b"}", JSON),
     "numbers": (b"[" + b"1e99," * (LARGEST // 5 - 1) + b"1e999]", JSON),
     "exponents in a string": (b'["' + b"1e9999," * (LARGEST // 7 - 1) + b'"]', JSON),
+    "exponents in a row": (b'[" ' + b"e999" * (LARGEST // 4 - 2) + b' "]', JSON),
+    "exponents in a small row": (b'[" ' + b"e999" * 16_000 + b' "]', JSON),
     "escapes": (b'["' + b"\\\\u0000" * (LARGEST // 7 - 1) + b'"]', JSON),
     "half a pair": (b"[" + b"[]," * (LARGEST // 3 - 4) + b'"\\ud800"]', JSON),
     "nested": (b"[" * LARGEST, JSON),
