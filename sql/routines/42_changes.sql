@@ -434,6 +434,21 @@ create or replace view zmesh.changes as
      group by t.table_oid, t.arguments;
 comment on view zmesh.changes is 'What zmesh.on_change() passes on of the caller''s tables.';
 
+create or replace function zmesh.plain_path(p_path text) returns text
+language plpgsql as $$
+declare
+    v_before text := current_setting('search_path');
+    v_path   text;
+begin
+    -- Names are qualified from here on: what is looked up is not ours.
+    perform pg_catalog.set_config('search_path', p_path, true);
+    v_path := zmesh.path_of_caller();
+    perform pg_catalog.set_config('search_path', v_before, true);
+    return v_path;
+end $$;
+comment on function zmesh.plain_path(text) is
+    'The schemas of a search path, each quoted. The text of a setting may have anything between its commas, statements too.';
+
 create or replace function zmesh.renew_change(p_table regclass, p_arguments jsonb) returns void
 language plpgsql as $$
 declare
@@ -447,7 +462,7 @@ begin
      where t.arguments = p_arguments and s like 'search_path=%' limit 1;
     perform zmesh.off_change(p_table, v_function);
     perform zmesh.watch_table(p_table, v_function, v_events, p_arguments ->> 'when',
-        array(select jsonb_array_elements_text(nullif(p_arguments -> 'columns', 'null'))), coalesce(v_path, 'pg_temp'));
+        array(select jsonb_array_elements_text(nullif(p_arguments -> 'columns', 'null'))), zmesh.plain_path(coalesce(v_path, 'pg_temp')));
 end $$;
 comment on function zmesh.renew_change(regclass, jsonb) is
     'Replaces the triggers of a watched table by those of this version; the function may be gone, and columns too.';
@@ -464,11 +479,13 @@ end $$;
 comment on function zmesh.become(name) is 'Acts as a project''s role until the transaction ends or another role is taken.';
 
 create or replace function zmesh.renew_changes() returns integer
-language plpgsql set lock_timeout = '5s' as $$
+language plpgsql set lock_timeout = '5s' set search_path = pg_catalog, pg_temp as $$
 declare
-    v_caller name := current_user;
-    v_old    record;
-    v_count  integer := 0;
+    c_most_waits constant integer := 10;   -- for one project, whose sessions may lock each of its tables
+    v_caller     name := current_user;
+    v_old        record;
+    v_waits      name[] := '{}';
+    v_count      integer := 0;
 begin
     for v_old in
         select distinct c.oid as table_oid, c.relowner::regrole::name as owner, a.arguments
@@ -476,13 +493,22 @@ begin
                cross join lateral (select zmesh.change_arguments(t.tgargs) as arguments offset 0) a
          where p.proname like 'zmesh\_change\_%' and p.proowner = c.relowner and t.tgnargs = 1 and t.tgparentid = 0
            and c.relowner in (select r.oid from pg_roles r join zmesh.projects j on j.role_name = r.rolname)
-           and a.arguments ? 'function' and coalesce((a.arguments ->> 'layout')::integer, 1) < 2
+           and jsonb_typeof(a.arguments -> 'function') = 'string' and coalesce(a.arguments -> 'layout', '1') = '1'
     loop
+        if cardinality(array_positions(v_waits, v_old.owner)) >= c_most_waits then
+            raise warning 'the triggers of zmesh.on_change() on % are still those of an older version: sessions of % hold too many locks',
+                v_old.table_oid::regclass, v_old.owner using hint = 'Migrate again later.';
+            continue;
+        end if;
         begin
+            perform set_config('lock_timeout', case when v_old.owner = any (v_waits) then '100ms' else '5s' end, true);
             perform zmesh.become(v_old.owner);
             perform zmesh.renew_change(v_old.table_oid, v_old.arguments);
             v_count := v_count + 1;
         exception when others then
+            if sqlstate = '55P03' then
+                v_waits := v_waits || v_old.owner;
+            end if;
             raise warning 'the triggers of zmesh.on_change() on % are still those of an older version: %',
                 v_old.table_oid::regclass, sqlerrm
                 using hint = 'Call zmesh.on_change() for it again, or migrate again.';

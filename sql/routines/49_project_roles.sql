@@ -226,8 +226,10 @@ comment on function zmesh_roles.drop_project_role(name, name) is
 create or replace function zmesh_roles.stop_autovacuum(p_role name, p_table oid) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    v_table   regclass;
-    v_stopped integer := 0;
+    c_most_waits constant integer := 10;   -- the project's sessions may lock each of its tables
+    v_table      regclass;
+    v_stopped    integer := 0;
+    v_waits      integer := 0;
 begin
     if p_role <> 'zmesh_project' then
         perform zmesh_roles.check_role(p_role);
@@ -247,8 +249,11 @@ begin
             execute format('alter table %s set (autovacuum_enabled = off)', v_table);
             v_stopped := v_stopped + 1;
         exception when lock_not_available or undefined_table or deadlock_detected then
-            exit when v_table = p_table;   -- the worker holds on: it has been cancelled, and is asked again next time
+            v_waits := v_waits + 1;
+            exit when v_table = p_table   -- the worker holds on: it has been cancelled, and is asked again next time
+                   or v_waits >= c_most_waits;
         end;
+        perform set_config('lock_timeout', '100ms', true);   -- the others are a precaution
     end loop;
     perform zmesh_roles.leave_projects();
     return v_stopped;

@@ -21,7 +21,7 @@ grant execute on function zmesh.path_of_caller(), zmesh.is_own_function(text), z
       zmesh.create_change_triggers(regclass, text[], jsonb, text),
       zmesh.watch_table(regclass, text, text[], text, text[], text), zmesh.check_condition(regclass, text, text[]),
       zmesh.on_change(regclass, text, text[], text, text[]), zmesh.off_change(regclass, text),
-      zmesh.renew_change(regclass, jsonb) to zmesh_project;
+      zmesh.plain_path(text), zmesh.renew_change(regclass, jsonb) to zmesh_project;
 
 -- The API makes and drops triggers as the owner of the table, the project's role, whose password it unseals.
 grant select on zmesh.project_databases to zmesh_api;

@@ -67,7 +67,9 @@ def check_renewed(database: Database, project: TestProject) -> None:
     found = database.rows("select payload from zmesh.invocations order by payload ->> 'table'")
     assert [row["payload"]["record"] for row in found] == [{"id": 1, "b": 20, "c": 31}, {"id": 1, "b": 21, "c": 31}]
     assert [row["payload"]["schema"] for row in found] == [project.schema] * 2
-    listed = database.rows('select function, events, "when", columns from zmesh.changes', url=project.url)
+    listed = database.rows(
+        'select function, events, "when", columns from zmesh.changes where columns is not null', url=project.url
+    )
     assert listed == [{"function": "hear", "events": ["UPDATE"], "when": "new.id > 0", "columns": ["c"]}] * 2
 
 
@@ -118,3 +120,62 @@ def test_a_function_that_is_gone_and_a_condition_that_fits_no_more_are_renewed_a
     with psycopg.connect(project.url) as connection:
         connection.execute("update things set b = 23")
     assert database.value("select count(*) from zmesh.invocations") == 0
+
+
+def forged_trigger(project: TestProject, search_path: str, arguments: str) -> None:
+    """One that looks like an old one of zmesh.on_change(), with a search path of the project's choice."""
+    with psycopg.connect(project.url) as connection:
+        connection.execute("create table forged (id int)")
+        connection.execute("select set_config('search_path', %s, true)", (search_path,))
+        connection.execute(
+            f"create function {project.schema}.zmesh_change_forged() returns trigger language plpgsql"
+            " set search_path from current as 'begin return null; end'"
+        )
+        connection.execute(
+            f"create trigger zmesh_update_forged after update on {project.schema}.forged"
+            f" for each statement execute function {project.schema}.zmesh_change_forged('{arguments}')"
+        )
+
+
+def test_a_search_path_of_a_project_is_never_run_as_statements_of_the_administrator(
+    database: Database, project: TestProject
+) -> None:
+    statements = (
+        "pg_temp as $x$begin return null; end$x$; reset role;"
+        f" alter role {project.role} createrole;"
+        f" create function {project.schema}.rest() returns trigger language plpgsql"
+    )
+    forged_trigger(project, statements.replace(" ", "/**/"), '{"function":"hear"}')
+    migrate(database.admin_url)
+    assert database.rows(f"select rolcreaterole from pg_roles where rolname = '{project.role}'") == [
+        {"rolcreaterole": False}
+    ]
+    check_renewed(database, project)
+
+
+@pytest.mark.parametrize(
+    "arguments", ['{"function":"hear","layout":"two"}', '{"function":null}', '"function"', "no JSON"]
+)
+def test_arguments_that_no_version_wrote_do_not_stop_a_migration(
+    database: Database, project: TestProject, arguments: str
+) -> None:
+    forged_trigger(project, "pg_temp", arguments)
+    assert database.value("select zmesh.renew_changes()") == 2
+
+
+def test_a_project_that_locks_many_tables_holds_a_migration_up_for_ten_locks_at_most(
+    database: Database, project: TestProject
+) -> None:
+    tables = [f"many_{number}" for number in range(12)]
+    for table in tables:
+        with psycopg.connect(project.url) as connection:
+            connection.execute(f"create table {table} (id int, c int)")
+        old_trigger(project, table, {"function": "hear", "when": None, "columns": ["c"]})
+    warnings: list[str] = []
+    with psycopg.connect(project.url) as busy, database.connect() as connection:
+        busy.execute(f"lock table {', '.join(tables)} in share mode")
+        connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))
+        assert connection.execute("select zmesh.renew_changes()").fetchone() == {"renew_changes": 2}
+        busy.rollback()
+    assert sum("lock timeout" in warning for warning in warnings) == 10
+    assert sum("too many locks" in warning for warning in warnings) == 2
