@@ -30,7 +30,7 @@ from api.invoking import Invoker
 from api.json_bodies import JsonRequest
 from api.limits import Limits
 from api.logins import Logins
-from api.openapi import OPENAPI
+from api.openapi import OPENAPI, describe
 from api.pages.landing import landing
 from api.project_roles import ProjectRoles
 from api.routes import (
@@ -58,7 +58,6 @@ from api.tokens import Tokens
 from api.waiting import Replies
 from sql.sealing import Sealer
 from sql.tasks import end
-from support.executors import Executor
 from support.loop_watch import LoopWatch
 
 CONSOLE = Path(__file__).parent / "static" / "console"
@@ -137,17 +136,16 @@ def create_app(parts: Parts) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        describe(app)
         await parts.database.open()
         parts.replies.start()
         polling = asyncio.create_task(parts.streams.poll())
         parts.loop_watch.start()
-        # Here rather than for the first who asks: it takes long, and then it is kept.
-        describing = asyncio.create_task(Executor("description", 1).run(lambda: app.openapi_schema))
         try:
             yield
         finally:
             parts.loop_watch.stop()
-            await end([polling, describing])
+            await end([polling])
             await parts.replies.close()
             await parts.database.close()
 

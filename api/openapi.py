@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Request
+from litestar import Litestar, Request
+from litestar._openapi.plugin import OpenAPIPlugin  # what Litestar.openapi_schema itself asks
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.serialization import encode_json
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
@@ -85,13 +87,20 @@ GIVEN: list[type[BaseModel]] = [
 ]
 
 
+def describe(app: Litestar) -> None:
+    """Make the document of an application, once: it takes long, and whoever asked would hold the event loop with it."""
+    document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
+    components = document["components"]
+    schemas = {**components["schemas"], **_schemas()}
+    app.state.openapi_document = encode_json({**document, "components": {**components, "schemas": schemas}})
+
+
 class _Renderer(JsonRenderPlugin):
-    """Renders Litestar's document with pydantic's schemas in it."""
+    """Sends Litestar's document with pydantic's schemas in it."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        components = openapi_schema["components"]
-        schemas = {**components["schemas"], **_schemas()}
-        return super().render(request, {**openapi_schema, "components": {**components, "schemas": schemas}})
+        document: bytes = request.app.state.openapi_document
+        return document
 
 
 def _schemas() -> dict[str, Any]:

@@ -6,8 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from litestar.testing import TestClient
 
 from api import openapi
+from api.app import Parts, create_app
+from api.settings import Settings
+from sql.sealing import Sealer
 from tests.api.client import Api
 
 HTTP = ("get", "post", "put", "patch", "delete", "head")
@@ -49,6 +53,20 @@ def test_operations_say_what_they_do_who_may_and_how_they_fail(document: dict[st
         assert bool(operation.get("security")) == (operation["operationId"] not in open_to_all), path
         failures = [r for status, r in operation["responses"].items() if status in ("401", "403", "404", "422")]
         assert all("application/problem+json" in failure["content"] for failure in failures), path
+
+
+def test_the_document_is_made_once_before_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = "postgresql://127.0.0.1:1/nowhere"
+    parts = Parts.of(Settings(database_url=nowhere, jwt_secret_key="x" * 32, secret_key=Sealer.new_key()))
+    made: list[int] = []
+    schemas_of = openapi._schemas
+    monkeypatch.setattr(openapi, "_schemas", lambda: (made.append(1), schemas_of())[1])
+    with TestClient(create_app(parts)) as client:
+        assert made == [1]
+        documents = {client.get("/schema/openapi.json").text for _ in range(2)}
+        assert client.get("/schema").status_code == 200
+    assert made == [1]
+    assert len(documents) == 1
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
