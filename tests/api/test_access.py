@@ -268,7 +268,7 @@ def test_a_trusted_proxy_says_who_asks(api: Api, tmp_path: Path) -> None:
 
 
 def test_a_list_of_proxies_that_is_none_is_refused_at_the_start(tmp_path: Path) -> None:
-    values = {"DATABASE_URL": "x", "JWT_SECRET_KEY": "x", "ZMESH_SECRET_KEY": "x"}
+    values = {"DATABASE_URL": "postgresql://x", "JWT_SECRET_KEY": "x", "ZMESH_SECRET_KEY": "x"}
     assert read_settings(values).trusted_proxies == []
     for given in ("proxy.example", "10.0.0.1/8", "*"):
         with pytest.raises(SettingsError, match=r"ZMESH_TRUSTED_PROXIES: .*such as 10\.0\.0\.5"):

@@ -120,7 +120,7 @@ def knowledge(arena: Arena) -> dict[str, Any]:
     repository = Path(__file__).parents[2]
     data = f"/proc/{here[0]}/cwd"
     return {
-        "python": sys.executable,
+        "python": os.path.realpath(sys.executable),  # runs see the interpreter, not the virtual environment
         "pids": here,
         "paths": [str(path) for path in (
             *(repository / name for name in ("pyproject.toml", "listener/settings.py", "sql/migrate.py", ".env")),

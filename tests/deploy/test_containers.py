@@ -126,7 +126,7 @@ def test_an_attack_gets_nothing_in_a_container(under: Stack, attack: Attack) -> 
 def knowledge(stack: Stack) -> dict[str, Any]:
     """What somebody who knows these images may know."""
     return {
-        "python": "/opt/zmesh/bin/python",
+        "python": "python3",  # runs see the interpreter, not the virtual environment
         "pids": list(range(1000, 1040)),  # numbers of the container mean nothing in the namespace of a run
         "paths": ["/.dockerenv", "/etc/shadow", "/proc/1/environ", "/proc/kcore", "/dev/mem", "/run/zmesh-sandbox",
                   "/run/secrets", "/opt/zmesh/lib/python3.13/site-packages/listener/settings.py"],
