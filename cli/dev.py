@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -24,9 +25,10 @@ from cli.output import progress, style
 from cli.postgres import EmbeddedPostgres, PostgresError
 from cli.processes import dying_with_parent
 from cli.services import Service
-from examples import load
+from examples import load, setup
 
 HOST = "127.0.0.1"
+EXAMPLES = "examples"  # slug and name of the project that they live in
 START_SECONDS = 60
 STOP_SECONDS = 10
 DRAIN_SECONDS = 5
@@ -193,19 +195,32 @@ class Dev:
         self._renew_token_at = time.monotonic() + TOKEN_SECONDS / 2
 
     def _deploy_examples(self, client: Client) -> None:
-        deployed = self._home.deployed_examples()
-        missing = [example for example in load() if example.name not in deployed]
-        if not missing:
+        """Into a project of their own, each once."""
+        state = self._home.examples()
+        missing = [example for example in load() if example.name not in state.deployed]
+        if not missing and state.have_tables:
             return
-        self._step(f"Deploying {len(missing)} examples")
+        self._step(f"Deploying {len(missing)} examples into the project {EXAMPLES}")
+        state.project_id = state.project_id or _project_of_examples(client)
+        theirs = Client(client.connection, state.project_id)
         for example in missing:
             body = {"name": example.name, "language": example.language, "code": example.code, **example.settings}
+            with _unless_taken():
+                theirs.call("POST", "/functions", body)
+        state.deployed |= {example.name for example in missing}
+        self._home.remember(state)
+        if not state.have_tables:
+            self._make_tables(theirs)
+            state.have_tables = True
+            self._home.remember(state)
+
+    def _make_tables(self, theirs: Client) -> None:
+        for name, payload in setup():
             try:
-                client.call("POST", "/functions", body)
+                theirs.call("POST", f"/functions/{name}/invoke", {"payload": payload}, seconds=START_SECONDS)
             except ApiError as error:
-                if error.code != "name_taken":
-                    raise
-        self._home.remember_examples(deployed | {example.name for example in missing})
+                if error.code != "function_not_found":  # deleted by a person: then nobody needs its table
+                    progress(f"{style('!', fg='yellow')} {name}, which makes tables of the examples, failed: {error}")
 
     def _say_what_is_next(self) -> None:
         names = style("email, password and API key are in", dim=True)
@@ -217,9 +232,9 @@ class Dev:
             progress(f"  export ZMESH_HOME={self._home.folder}")
         if self._with_examples:
             progress(
-                "  zmesh functions list\n"
-                '  zmesh functions invoke send-welcome --data \'{"user_id": "abc123"}\'\n'
-                "  zmesh functions logs send-welcome"
+                f"  zmesh functions list --project {EXAMPLES}\n"
+                f'  zmesh functions invoke send-welcome --data \'{{"user_id": "abc123"}}\' --project {EXAMPLES}\n'
+                f"  zmesh functions logs send-welcome --project {EXAMPLES}"
             )
         progress("  zmesh functions deploy ./my-function.py\n")
         progress(style(f"Logs are in {self._home.logs}. Ctrl+C stops everything.", dim=True))
@@ -270,6 +285,31 @@ def apart(action: str, **arguments: object) -> dict[str, str]:
         raise CliError(said["message"], code=said["code"], hint=said["hint"])
     answer: dict[str, str] = said
     return answer
+
+
+def _project_of_examples(client: Client) -> str:
+    """The id of the examples' project, made where there is none. Raises CliError."""
+    with _unless_taken():
+        made: str = client.call("POST", "/projects", {"name": EXAMPLES}).body["id"]
+        return made
+    for project in client.items("/projects"):
+        if project["slug"] == EXAMPLES:
+            return str(project["id"])
+    raise CliError(
+        f"The project {EXAMPLES} in this database belongs to somebody else.",
+        code="examples_taken",
+        hint="Start with --no-examples.",
+    )
+
+
+@contextmanager
+def _unless_taken() -> Iterator[None]:
+    """A name that is taken is no error: what it names is kept as it is."""
+    try:
+        yield
+    except ApiError as error:
+        if error.code != "name_taken":
+            raise
 
 
 def _did_not_start(service: Service) -> CliError:

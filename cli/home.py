@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,6 +42,15 @@ class Secrets:
             admin_password=secrets.token_urlsafe(16),
             api_key=new_api_key(),
         )
+
+
+@dataclass(slots=True)
+class Examples:
+    """The project of the examples, the names of those that were deployed once, and whether their tables were made."""
+
+    project_id: str = ""
+    deployed: set[str] = field(default_factory=set)
+    have_tables: bool = False
 
 
 class Home:
@@ -111,11 +120,14 @@ class Home:
         """Write dev.json."""
         write_private_json(self.facts_file, facts)
 
-    def deployed_examples(self) -> set[str]:
-        """Names of the examples that were deployed once; what a person changed or deleted since stays so."""
+    def examples(self) -> Examples:
+        """What became of the examples; what a person changed or deleted since stays so."""
         found: dict[str, Any] = read_json(self._examples_file) or {}
-        return set(found.get("deployed", []))
+        if "project_id" not in found:  # none yet, or they were deployed to the person's own project, and stay there
+            return Examples()
+        return Examples(found["project_id"], set(found.get("deployed", [])), bool(found.get("have_tables")))
 
-    def remember_examples(self, names: set[str]) -> None:
-        """These were deployed."""
-        write_private_json(self._examples_file, {"deployed": sorted(names)})
+    def remember(self, examples: Examples) -> None:
+        """Write what became of the examples."""
+        kept = {**asdict(examples), "deployed": sorted(examples.deployed)}
+        write_private_json(self._examples_file, kept)

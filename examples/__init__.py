@@ -31,6 +31,18 @@ def load() -> list[Example]:
     return [_example(name, (folder / name).read_text("utf-8"), entry) for name, entry in manifest.items()]
 
 
+def setup() -> list[tuple[str, Any]]:
+    """What is invoked once, in this order, so that every example finds its tables: names and payloads."""
+    folder = resources.files("examples")
+    calls: list[tuple[str, Any]] = []
+    for call in json.loads((folder / "setup.json").read_text("utf-8")):
+        payload = call["payload"]
+        if "csv" in payload:
+            payload = {**payload, "csv": folder.joinpath(*payload["csv"].split("/")).read_text("utf-8")}
+        calls.append((call["function"], payload))
+    return calls
+
+
 def _example(filename: str, code: str, entry: dict[str, Any]) -> Example:
     path = PurePath(filename)
     settings = {key: value for key, value in entry.items() if key not in ("description", "payload")}

@@ -55,7 +55,7 @@ const handlers = {
 
 exports.handler = async (event, zmesh) => {
   const name = zmesh.request?.headers["x-github-event"];
-  if (!name) throw new Error("the header X-GitHub-Event is missing: this function is for GitHub's webhooks");
+  if (!name) throw new Error("the header X-GitHub-Event is missing: make a webhook for this function, with the preset github");
   const handle = handlers[name];
   if (!handle) {
     console.warn(`event ${name} is ignored`);

@@ -1,7 +1,7 @@
 // Writes a welcome mail from a template and keeps it in the table "mails", where a mailer picks it up.
 //
 // Payload: { "user_id": "abc123", "name": "Rahul", "email": "rahul@example.com" }
-// Only user_id is required. GREETING and PRODUCT are environment variables of the function.
+// Only user_id is required. The function's environment variables GREETING and PRODUCT change the words.
 
 const TEMPLATE = `{{greeting}} {{name}},
 
@@ -17,8 +17,8 @@ exports.handler = async (payload, zmesh) => {
   if (!payload.user_id) throw new TypeError("user_id is missing");
   const name = payload.name ?? payload.user_id;
   const text = fill(TEMPLATE, {
-    greeting: zmesh.env.GREETING,
-    product: zmesh.env.PRODUCT,
+    greeting: zmesh.env.GREETING ?? "Hello",
+    product: zmesh.env.PRODUCT ?? "zMesh",
     user_id: payload.user_id,
     name,
   });

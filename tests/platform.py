@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -129,6 +129,15 @@ class Platform:
         """An HTTP request as a dashboard user."""
         headers = {"authorization": f"Bearer {self.token}", **options.pop("headers", {})}
         return self.client.request(method, self.url + path, headers=headers, **options)
+
+    def in_project(self, slug: str) -> Platform:
+        """The same person in another project of theirs, with a key of that project."""
+        project = next(item for item in self.request("GET", "/projects").json()["items"] if item["slug"] == slug)
+        there = replace(self, project_id=project["id"])
+        there.token = self.request("POST", "/auth/switch", json={"project": project["id"]}).json()["token"]
+        there.api_key = there.request("POST", "/keys", json={"name": "tests"}).json()["key"]
+        there.database_url = there.request("GET", f"/projects/{project['id']}/database").json()["database_url"]
+        return there
 
     def deploy(self, name: str, code: str, language: str = "python", **settings: Any) -> dict[str, Any]:
         """Create the function, or update the one of this name."""

@@ -52,12 +52,12 @@ def dev_json(project: Path) -> Path:
 
 
 def test_dev_json_is_found_from_any_folder_below(project: Path) -> None:
-    assert "send-welcome" in zmesh(project, "functions", "list").stdout
+    assert "examples" in zmesh(project, "projects", "list").stdout
 
 
 def test_zmesh_home_names_it_from_anywhere(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    assert "send-welcome" in zmesh(elsewhere, "functions", "list", ZMESH_HOME=str(dev_json(project).parent)).stdout
+    assert "examples" in zmesh(elsewhere, "projects", "list", ZMESH_HOME=str(dev_json(project).parent)).stdout
 
 
 def test_a_token_that_ran_out_is_renewed_and_kept(project: Path, running_platform: Platform) -> None:
@@ -119,6 +119,7 @@ def test_every_command_works_in_another_project_when_asked(project: Path, runnin
 def test_a_profile_wins_over_dev_json_when_asked_for(project: Path, running_platform: Platform) -> None:
     facts = json.loads(dev_json(project).read_text())
     slug = f"shop-{uuid4().hex[:8]}"
+    running_platform.deploy("echo", ECHO)
     zmesh(project, "projects", "create", slug)
     login = ("login", "--url", running_platform.url, "--email", facts["admin_email"], "--project", slug)
     secret = {"ZMESH_PASSWORD": facts["admin_password"]}

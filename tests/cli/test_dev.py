@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -17,7 +19,7 @@ import pytest
 
 from cli.dev import apart
 from cli.postgres import EmbeddedPostgres
-from tests.platform import ZMESH, Platform, Process, clean_environment, eventually, zmesh_dev
+from tests.platform import REPOSITORY, ZMESH, Platform, Process, clean_environment, eventually, zmesh_dev
 
 NO_OP = "def handler(payload, zmesh):\n    return payload\n"
 
@@ -155,11 +157,50 @@ def test_a_port_out_of_range_is_misuse(tmp_path: Path) -> None:
 
 def test_an_example_that_a_person_changed_or_deleted_stays_so(tmp_path: Path) -> None:
     with zmesh_dev(tmp_path) as platform:
-        platform.deploy("send-welcome", NO_OP)
-        platform.request("DELETE", "/functions/sign-url").raise_for_status()
+        examples = platform.in_project("examples")
+        examples.deploy("send-welcome", NO_OP)
+        examples.request("DELETE", "/functions/sign-url").raise_for_status()
+        examples.sql("drop table movies")
     with zmesh_dev(tmp_path) as platform:
-        assert platform.result("send-welcome", {"mine": True}) == {"mine": True}
-        assert platform.request("GET", "/functions/sign-url").status_code == 404
+        examples = platform.in_project("examples")
+        assert examples.result("send-welcome", {"mine": True}) == {"mine": True}
+        assert examples.request("GET", "/functions/sign-url").status_code == 404
+        assert examples.sql("select to_regclass('movies') as it") == [{"it": None}]
+
+
+def test_what_it_says_in_the_end_can_be_typed(tmp_path: Path) -> None:
+    """The commands that it prints for the other terminal, as they are."""
+    with zmesh_dev(tmp_path):
+        [log] = tmp_path.glob("dev-*.log")
+        said = eventually(lambda: text if "Ctrl+C" in (text := log.read_text()) else None, "the closing lines")
+        commands = re.findall(r"^  (zmesh (?!functions deploy).*)$", said, re.MULTILINE)
+        assert len(commands) == 3
+        environment = {**clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        for command in commands:
+            done = subprocess.run(
+                ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def test_the_four_commands_of_the_first_minute_work_with_nothing_to_configure(tmp_path: Path) -> None:
+    code = (REPOSITORY / "examples" / "send-welcome.js").read_text("utf-8")
+    (tmp_path / "send-welcome.js").write_text(code)
+    with zmesh_dev(tmp_path):
+        said = [
+            subprocess.run(
+                [*ZMESH, "functions", *command], cwd=tmp_path, env=clean_environment(), capture_output=True, check=True
+            ).stdout.decode()
+            for command in (
+                ["deploy", "./send-welcome.js"],
+                ["list"],
+                ["invoke", "send-welcome", "--data", '{"user_id": "abc123"}'],
+                ["logs", "send-welcome"],
+            )
+        ]
+    assert [function["name"] for function in json.loads(said[1])] == ["send-welcome"]
+    assert json.loads(said[2])["result"]["text"].startswith("Hello abc123,\n\nyour account at zMesh is ready.")
+    assert [line["message"] for line in json.loads(said[3])[0]["logs"]] == ["welcome mail for abc123 is ready"]
 
 
 def test_two_run_side_by_side_one_of_them_on_a_server_of_its_owner(tmp_path: Path) -> None:

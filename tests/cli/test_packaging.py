@@ -80,7 +80,10 @@ def test_the_installed_wheel_runs_from_any_folder(
     assert httpx.get(f"{ready.split()[1]}/health").json()["status"] == "ok"
     for name in ("send-welcome", "n-queens", "count-primes"):  # JavaScript with pg, TypeScript, Python
         done = subprocess.run(
-            [environment / "bin" / "zmesh", "functions", "invoke", name, "--data", '{"user_id": "a", "n": 6}'],
+            [
+                *(environment / "bin" / "zmesh", "functions", "invoke", name),
+                *("--project", "examples", "--data", '{"user_id": "a", "n": 6}'),
+            ],
             cwd=folder,
             env={"PATH": os.defpath, "HOME": str(folder)},
             capture_output=True,
