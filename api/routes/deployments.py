@@ -81,7 +81,7 @@ async def _check(database: Database, checker: Checker, project_id: UUID, wanted:
         }
         if facts.keys() >= CODE_FIELDS:  # what is missing is refused with a better reason
             codes.append((index, Code(name, **{field: facts[field] for field in CODE_FIELDS})))
-    problems = await checker.problems([code for _, code in codes])
+    problems = await checker.problems(project_id, [code for _, code in codes])
     for (index, code), problem in zip(codes, problems, strict=True):
         if problem is not None:
             raise _located(problem, code.name, index)

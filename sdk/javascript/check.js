@@ -7,6 +7,7 @@ const fs = require('node:fs');
 const { compiled } = require('./lib/functions.js');
 const { Failure } = require('./lib/failures.js');
 
+const LARGEST_TEXT = 8 * 1024; // of a message, which has the line of the code in it
 const NO_FAULT_OF_THE_CODE = /call stack|out of memory/i; // a function may have more of both
 // With these, something may be exported without `exports` being written.
 const DYNAMIC = /\b(?:this|arguments|eval|Function)\b|\\u/;
@@ -17,7 +18,8 @@ function faultOf(job) {
     compiled(job);
   } catch (error) {
     if (!(error instanceof Failure) || NO_FAULT_OF_THE_CODE.test(error.message)) return null;
-    return { type: error.type, message: error.message, stack: error.userStack };
+    const [message, stack] = [error.message, error.userStack].map((text) => text?.slice(0, LARGEST_TEXT));
+    return { type: error.type, message, stack };
   }
   const exported = knownExports(job.code);
   if (!exported || exported.includes(job.entry_point) || exported.includes('default')) return null;

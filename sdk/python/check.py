@@ -14,6 +14,7 @@ import traceback
 import warnings
 from typing import Any
 
+LARGEST_TEXT = 8 * 1024  # of a message, which has the line of the code in it
 # With these, a name may come to be in the module without being written in it.
 DYNAMIC = {
     "globals",
@@ -74,7 +75,10 @@ def main() -> None:
     """Answer what standard input asks."""
     warnings.simplefilter("ignore")
     jobs = json.load(sys.stdin)
-    json.dump([fault_of(job["filename"], job["entry_point"], job["code"]) for job in jobs], sys.stdout)
+    faults = [fault_of(job["filename"], job["entry_point"], job["code"]) for job in jobs]
+    json.dump(
+        [fault and {name: text and text[:LARGEST_TEXT] for name, text in fault.items()} for fault in faults], sys.stdout
+    )
 
 
 if __name__ == "__main__":

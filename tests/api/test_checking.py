@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from api import checking
 from api.checking import Checker, Code
 from tests.api.client import ECHO, Api, refused
+
+PROJECT = uuid4()
 
 
 def fault(language: str, code: str, entry_point: str = "handler") -> tuple[str, str, str] | None:
     """Code, message and place of what is wrong."""
-    [problem] = asyncio.run(Checker().problems([Code("send-mail", language, entry_point, code)]))
+    [problem] = asyncio.run(Checker().problems(PROJECT, [Code("send-mail", language, entry_point, code)]))
     return problem and (problem.code, problem.detail, problem.errors[0]["message"])
 
 
@@ -99,10 +105,67 @@ def test_nothing_is_executed(tmp_path: Any) -> None:
 def test_code_that_is_too_much_for_a_parser_is_let_through_and_hides_no_other() -> None:
     bomb = Code("bomb", "python", "handler", "handler = " + "-" * 900_000 + "1")
     broken = Code("broken", "python", "handler", "def handler(:")
-    first, second = asyncio.run(Checker().problems([bomb, broken]))
+    first, second = asyncio.run(Checker().problems(PROJECT, [bomb, broken]))
     assert first is None
     assert second is not None
     assert second.code == "syntax_error"
+
+
+def test_a_project_that_keeps_the_parsers_busy_does_not_keep_those_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act() -> None:
+        busy, finish = asyncio.Event(), asyncio.Event()
+
+        async def run(command: list[str], jobs: bytes) -> bytes | None:
+            if json.loads(jobs)[0]["code"] == "slow":
+                busy.set()
+                await finish.wait()
+            return b"[null]"
+
+        monkeypatch.setattr(checking, "_run", run)
+        checker = Checker()
+        slow = [asyncio.create_task(checker.problems(PROJECT, [Code("a", "python", "handler", "slow")])) for _ in "123"]
+        await busy.wait()
+        other = asyncio.create_task(checker.problems(uuid4(), [Code("b", "python", "handler", "quick")]))
+        assert await asyncio.wait_for(other, 30) == [None]
+        assert not any(task.done() for task in slow)
+        finish.set()
+        assert await asyncio.gather(*slow) == [[None]] * 3
+
+    asyncio.run(act())
+
+
+def test_a_deployment_of_bombs_ends_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    runs = []
+
+    async def run(command: list[str], jobs: bytes) -> bytes | None:
+        nonlocal now
+        runs.append(jobs)
+        now += checking.SECONDS
+        return None
+
+    monkeypatch.setattr(checking, "_run", run)
+    monkeypatch.setattr(checking, "time", SimpleNamespace(monotonic=lambda: now))
+    codes = [Code(f"bomb-{number}", "python", "handler", "bomb") for number in range(100)]
+    assert asyncio.run(Checker()._problems(codes)) == [None] * 100
+    assert len(runs) == 1 + checking.SECONDS_ONE_BY_ONE / checking.SECONDS
+
+
+@pytest.mark.parametrize(
+    ("language", "code"), [("python", "x = " + "1" * 500_000 + " ("), ("javascript", "x = '" + "y" * 500_000 + "' (")]
+)
+def test_a_parser_says_a_bounded_amount_about_a_long_line(language: str, code: str) -> None:
+    command = checking._python() if language == "python" else checking._node()
+    assert command is not None
+    output = asyncio.run(checking._run(command, checking._jobs([Code("long", language, "handler", code)])))
+    assert output is not None
+    assert json.loads(output)[0]["type"] == "syntax_error"
+    assert len(output) < 100_000
+
+
+def test_a_parser_is_ended_before_the_api_where_memory_runs_out() -> None:
+    shows = ["0", "/bin/cat", "/proc/self/oom_score_adj"]
+    assert asyncio.run(checking._run(shows, b"")) == b"1000\n"
 
 
 def test_a_deployment_with_code_that_cannot_load_is_refused_as_a_whole_unless_forced(api: Api) -> None:
