@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api import payloads
 from api.charsets import decoded
 from api.json_bodies import check_json, has_nul
 from api.json_scanning import SLICE, has_escaped_nul, has_more_values_than, has_number_out_of_range
+from api.payloads import _storable
 from api.problems import Problem
 
 texts = st.text(st.sampled_from('"\\e9+1,:[]{} \x00u0é'), max_size=30)
@@ -95,3 +99,24 @@ def test_the_effort_for_numbers_in_a_string_grows_with_its_length_only(piece: st
     text = CountedText('[" ' + piece * (40_000 // len(piece)) + ' "]')
     assert not has_number_out_of_range(text)
     assert text.looked_at < 20 * len(text)
+
+
+@pytest.mark.parametrize("character", ["\x01", '"', "\\", "é", "\U0001f680", "a"])
+def test_text_of_several_slices_becomes_one_json_string(character: str) -> None:
+    text = "x" + character * (SLICE + 1)
+    assert json.loads(_storable(text)) == text
+    fields: dict[str, str | list[str]] = {"a": [text, ""], character: "1"}
+    assert json.loads(_storable(fields)) == fields
+
+
+def test_no_more_than_a_slice_of_text_is_escaped_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def encode(text: str) -> bytes:
+        sizes.append(len(text))
+        return msgspec.json.encode(text)
+
+    monkeypatch.setattr(payloads, "msgspec", SimpleNamespace(json=SimpleNamespace(encode=encode)))
+    _storable("\x01" * (3 * SLICE + 1))
+    _storable({"a": "\x01" * (3 * SLICE + 1)})
+    assert max(sizes) == SLICE

@@ -29,6 +29,7 @@ BODIES = {
     "one string": (b'"' + b"a" * LARGEST + b'"', JSON),
     "punycode": (b"a" * 1_200_000, "text/plain; charset=punycode"),
     "controls": (b"\x01" * LARGEST, "text/plain"),
+    "form of controls": (b"a=" + b"\x01" * LARGEST, FORM),
     "windows-1252": (b"\xe4" * (LARGEST // 2), "text/plain; charset=windows-1252"),
     "gb18030": (b"\x81\x30\x81\x30" * (LARGEST // 4), "text/plain; charset=gb18030"),
     "form of escapes": (b"a=" + b"%41" * (LARGEST // 3), FORM),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.environments import LIGHT
 from listener.masking import COMPARED_PER_CHARACTER, FEW, MASK, SHORTEST_MASKED, Masker
 from sandbox import LogLine, Outcome
 from sql.sealing import Sealer
@@ -49,6 +50,21 @@ def test_a_text_that_costs_too_many_comparisons_is_hidden_altogether() -> None:
     text = "a" * 10_000
     assert Masker(alike).masked(text) == MASK
     assert Masker(alike).masked(f"{'a' * 10}b!") == f"{MASK}!"
+
+
+class CountedTexts(frozenset[str]):
+    looked_up = 0
+
+    def __contains__(self, text: object) -> bool:
+        self.looked_up += 1
+        return super().__contains__(text)
+
+
+def test_what_is_masked_on_the_loop_takes_few_comparisons_whatever_the_secrets_are() -> None:
+    masker = Masker(["a" * length + "b" for length in range(6, 60)])
+    masker._texts = texts = CountedTexts(masker._texts)
+    assert masker.masked("a" * LIGHT) == MASK
+    assert 0 < texts.looked_up < 100_000
 
 
 class Printing(ScriptedSandbox):
