@@ -13,9 +13,9 @@ from litestar import Request
 
 from api.auth import KEY_PREFIX
 from api.charsets import charset_of, decoded
-from api.json_bodies import BYTE_ORDER_MARK, NUL_MESSAGE, PARSING, SMALL, check_json, has_nul
+from api.json_bodies import BYTE_ORDER_MARK, LARGEST_PAYLOAD, NUL_MESSAGE, PARSING, SMALL, check_json, has_nul
 from api.json_scanning import SLICE
-from api.problems import Problem
+from api.problems import Problem, too_large
 from api.targets import raw_target
 
 Headers = Mapping[str, str]
@@ -182,5 +182,11 @@ def _quoted_values(value: str | list[str]) -> str:
 
 def _quoted(text: str) -> str:
     """As a JSON string, slice by slice: characters that are escaped take long."""
-    pieces = (msgspec.json.encode(text[at : at + SLICE])[1:-1].decode() for at in range(0, len(text), SLICE))
+    pieces, size = [], 0
+    for at in range(0, len(text), SLICE):
+        piece = msgspec.json.encode(text[at : at + SLICE])[1:-1]
+        size += len(piece)
+        if size > LARGEST_PAYLOAD:  # here rather than by the database, to which all of it would be sent
+            raise too_large("payload")
+        pieces.append(piece.decode())
     return f'"{"".join(pieces)}"'

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from api import payloads
 from api.charsets import decoded
-from api.json_bodies import check_json, has_nul
+from api.json_bodies import MIB, check_json, has_nul
 from api.json_scanning import SLICE, has_escaped_nul, has_more_values_than, has_number_out_of_range
 from api.payloads import _storable
 from api.problems import Problem
@@ -120,3 +120,11 @@ def test_no_more_than_a_slice_of_text_is_escaped_at_once(monkeypatch: pytest.Mon
     _storable("\x01" * (3 * SLICE + 1))
     _storable({"a": "\x01" * (3 * SLICE + 1)})
     assert max(sizes) == SLICE
+
+
+@pytest.mark.parametrize("value", ["\x01" * (2 * MIB), {"a": "\x01" * (2 * MIB)}])
+def test_text_that_is_too_large_once_it_is_escaped_is_refused_before_all_of_it_is(
+    value: str | dict[str, str | list[str]],
+) -> None:
+    with pytest.raises(Problem, match="larger than 8 MiB"):
+        _storable(value)
