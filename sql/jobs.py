@@ -120,8 +120,8 @@ async def seconds_to_next(connection: AsyncConnection) -> float | None:
 _FINISH = """
 select zmesh.finish(%s, array(
     select row(o.*)::zmesh.outcome
-      from unnest(%s::uuid[], %s::smallint[], %s::text[], %s::text[]::json[], %s::text[]::json[],
-                  %s::text[]::jsonb[], %s::text[]::json[], %s::integer[], %s::integer[], %s::integer[]) o))
+      from unnest(%s::uuid[], %s::smallint[], %b::text[], %b::text[]::json[], %b::text[]::json[],
+                  %b::text[]::jsonb[], %b::text[]::json[], %s::integer[], %s::integer[], %s::integer[]) o))
 """
 
 
@@ -146,8 +146,8 @@ async def finish(connection: AsyncConnection, listener: UUID, endings: Sequence[
 async def append_logs(connection: AsyncConnection, listener: UUID, lines: Sequence[PrintedLine]) -> None:
     """Write lines of attempts that this listener runs, in one statement; those of others are left out."""
     await connection.execute(
-        "select zmesh.append_logs(%s, %s::uuid[], %s::smallint[], %s::integer[], %s::timestamptz[], %s::text[],"
-        " %s::text[])",
+        "select zmesh.append_logs(%s, %s::uuid[], %s::smallint[], %s::integer[], %s::timestamptz[], %b::text[],"
+        " %b::text[])",
         (listener, *([getattr(line, field.name) for line in lines] for field in fields(PrintedLine))),
     )
 
