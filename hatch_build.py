@@ -40,7 +40,10 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
         build_data["artifacts"] += [f"{SDK}/node_modules/**"]
         build_data["artifacts"] += [f"{PAGES}/node_modules/swagger-ui-dist/{name}" for name in SWAGGER_UI]
         if os.environ.get(WITHOUT_NATIVE_CODE) == "1":
-            print("zMesh: without native code, as asked: each run of JavaScript starts Node.js anew", file=sys.stderr)
+            print(
+                "zMesh: building without native code, as requested: each JavaScript run starts its own Node.js",
+                file=sys.stderr,
+            )
         elif build_native_code(Path(self.root) / NATIVE):
             build_data["artifacts"] += [f"{NATIVE}/{name}" for name in SOURCES]
             build_data["pure_python"] = False

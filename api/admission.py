@@ -1,4 +1,4 @@
-"""How many connections, and how many bytes of requests under way, there may be: from each address and in all."""
+"""Limits on connections and on request bytes in progress, per address and in total."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from api.problems import Problem
 
 RETRY_SECONDS = 5
-RESERVED_FILES = 128  # for the database, files and what else the process opens
+RESERVED_FILES = 128  # for the database, files and everything else that the process opens
 MOST_CONNECTIONS = 10_000
-SHARE = 4  # one address has a quarter of what there is
-IPV6_NETWORK = 64  # bits that name a customer; the rest of the address is theirs to choose
+SHARE = 4  # one address may use a quarter
+IPV6_NETWORK = 64  # bits assigned to a customer, who chooses the rest
 MIB = 1024 * 1024
 
 
@@ -40,7 +40,7 @@ class Admission:
         self._all_bytes = 0
 
     def client_of(self, address: str) -> str:
-        """Whose share an address counts to; empty for a trusted proxy, and where there is no address."""
+        """The key under which an address is counted; empty for a trusted proxy and if there is no address."""
         try:
             found = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
@@ -54,16 +54,16 @@ class Admission:
 
     @property
     def full(self) -> bool:
-        """Whether there are as many connections as may be."""
+        """Whether the connection limit is reached."""
         return self._all_connections >= self.bounds.connections
 
     def connect(self, client: str) -> Problem | None:
-        """Count a connection, or say why not."""
+        """Count a connection; return the Problem if it is refused."""
         if self.full:
-            return _refusal(503, "busy", "This server has as many connections as it can take.")
+            return _refusal(503, "busy", "The server has reached its connection limit.")
         if client and self._connections[client] >= self.bounds.connections_of_address:
             most = self.bounds.connections_of_address
-            return _refusal(429, "too_many_connections", f"Your address has {most} connections already.")
+            return _refusal(429, "too_many_connections", f"Your address already has {most} connections.")
         self._all_connections += 1
         self._connections[client] += 1
         return None
@@ -73,18 +73,18 @@ class Admission:
         _subtract(self._connections, client, 1)
 
     def receive(self, client: str, size: int) -> Problem | None:
-        """Count bytes of a body, or say why not."""
+        """Count bytes of a body; return the Problem if they are refused."""
         if self._all_bytes + size > self.bounds.upload_bytes:
-            return _refusal(503, "busy", "The requests under way are as large as this server can take.")
+            return _refusal(503, "busy", "The server has reached its limit of request bytes in progress.")
         if client and self._bytes[client] + size > self.bounds.upload_bytes_of_address:
             most = self.bounds.upload_bytes_of_address // MIB
-            return _refusal(429, "too_many_uploads", f"Requests under way from your address have {most} MiB already.")
+            return _refusal(429, "too_many_uploads", f"Requests in progress from your address already have {most} MiB.")
         self._all_bytes += size
         self._bytes[client] += size
         return None
 
     def release(self, client: str, size: int) -> None:
-        """Those bytes are gone."""
+        """Stop counting these bytes."""
         self._all_bytes -= size
         _subtract(self._bytes, client, size)
 

@@ -1,4 +1,4 @@
-"""What let a caller in on the public route, and what it may therefore ask of the function."""
+"""How a caller of the public route was authenticated, and which invocation options it may therefore set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMES: dict[Kind, str] = {
 
 
 class Policy(Protocol):
-    """The settings of a function that say what its callers may ask for."""
+    """The settings of a function that say which options its callers may set."""
 
     @property
     def slug(self) -> str: ...

@@ -1,5 +1,5 @@
-"""The charsets in which text may come: a short list. Some codecs that Python knows take time that grows with the square
-of the text, and others are no charsets at all."""
+"""The supported charsets: a short list. Some of Python's codecs take time quadratic in the length of the text, and
+others are not charsets."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def charset_of(content_type: str) -> str:
         raise Problem(
             415,
             "unsupported_charset",
-            f"The charset {name[:LONGEST_NAME]!a} is not read here.",
-            f"Send UTF-8, or one of {LISTED}; bytes of any kind go as application/octet-stream.",
+            f"The charset {name[:LONGEST_NAME]!a} is not supported.",
+            f"Send UTF-8, or one of {LISTED}; send arbitrary bytes as application/octet-stream.",
         )
     return codec
 

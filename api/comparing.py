@@ -36,7 +36,7 @@ class Comparisons:
             raise Problem(
                 429,
                 "too_many_comparisons",
-                f"{AT_ONCE_OF_A_PROJECT} comparisons of this project are under way.",
+                f"{AT_ONCE_OF_A_PROJECT} comparisons of this project are in progress.",
                 f"Try again in {RETRY_SECONDS} s.",
                 headers={"Retry-After": str(RETRY_SECONDS)},
             )

@@ -38,7 +38,7 @@ class Guard:
         self._idle.pop(connection, None)
 
     def make_room(self) -> None:
-        """Hang up on whoever has been idle for the longest, where there is no room for another one."""
+        """Close the connection that has been idle longest, if there is no room for another one."""
         if self.admission.full and self._idle:
             self._idle.popitem(last=False)[0].give_up()
 

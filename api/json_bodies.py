@@ -109,7 +109,7 @@ def _problem_of(text: str, error: msgspec.DecodeError) -> Problem:
         return _out_of_range()
     if ("\\ud" in text or "\\uD" in text) and _is_json_but_for_surrogates(text):
         return _unstorable(
-            "The JSON has half of a surrogate pair, which is no character.",
+            "The JSON has an unpaired surrogate, which is not a character.",
             "Encode binary data, for example as base64.",
         )
     reason = str(error).removeprefix("JSON is malformed: ")

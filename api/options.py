@@ -1,4 +1,4 @@
-"""What one invocation may ask for itself, as headers that go with any body on both routes, where its caller may."""
+"""Invocation options as headers, on both routes, as far as the caller may set them."""
 
 from __future__ import annotations
 

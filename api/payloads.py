@@ -63,7 +63,7 @@ def unparsed_reason(payload: str, body: bytes, content_type: str) -> str | None:
         return None
     if not mime:
         return "The request has no Content-Type, and its body is not a JSON object or array."
-    return f"A body of the type {mime} is not read: it is in zmesh.request.body."
+    return f"A body of type {mime} is not parsed; read zmesh.request.body."
 
 
 async def request_of(

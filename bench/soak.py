@@ -249,10 +249,10 @@ async def soak(runs: int, seed: int, console: Console) -> int:
         await sandbox.close()
     found = leaks(looks[0], looks[-1]) + it.wrong
     console.print(
-        f"event loop held for {watch.longest_ms:.0f} ms at most; the machine stalled {stalls.longest_ms:.0f} ms"
+        f"event loop blocked for {watch.longest_ms:.0f} ms at most; the machine stalled {stalls.longest_ms:.0f} ms"
     )
     if watch.longest_ms > LIMIT_MS + stalls.longest_ms:
-        found.append(f"the event loop was held for {watch.longest_ms:.0f} ms")
+        found.append(f"the event loop was blocked for {watch.longest_ms:.0f} ms")
     console.print(f"ends of hostile runs: {dict(it.endings.most_common())}")
     console.print(_table_of(it))
     console.print(*(found or ["nothing leaked, and every good run was right"]), sep="\n")

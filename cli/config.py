@@ -63,7 +63,7 @@ def _stored(profile: str | None) -> Connection:
         raise CliError(
             f'There is no profile "{profile}".',
             code="profile_not_found",
-            hint=did_you_mean(profile, profiles()) or f"Make it with `zmesh login --profile {profile}`.",
+            hint=did_you_mean(profile, profiles()) or f"Create it with `zmesh login --profile {profile}`.",
         )
     return found
 
@@ -191,7 +191,7 @@ def _login_file(profile: str) -> Path:
         return _config_folder() / "login.json"
     if not PROFILE.fullmatch(profile):
         raise CliError(
-            f'"{profile}" is not a name of a profile.', code="bad_profile", hint="Use letters, digits, - and _."
+            f'"{profile}" is not a valid profile name.', code="bad_profile", hint="Use letters, digits, - and _."
         )
     return _config_folder() / "profiles" / f"{profile}.json"
 

@@ -116,7 +116,7 @@ def read_functions(files: Sequence[Path], name: str | None = None) -> dict[Path,
         other = first.setdefault(function["name"], file)
         if other != file:
             raise CliError(
-                f'{other} and {file} are both of the function "{function["name"]}". Nothing was deployed.',
+                f'{other} and {file} both define the function "{function["name"]}". Nothing was deployed.',
                 code="name_taken",
                 hint="Rename one of them, or deploy it alone with --name.",
             )

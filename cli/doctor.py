@@ -115,7 +115,7 @@ def _server(connection: psycopg.Connection) -> Finding:
     except (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction):
         return Finding("PostgreSQL", "ok", f"{detail}, not migrated by this version yet")
     except psycopg.errors.InsufficientPrivilege:
-        return Finding("PostgreSQL", "ok", f"{detail}; see more as the administrator or as zmesh_listener")
+        return Finding("PostgreSQL", "ok", f"{detail}; connect as the administrator or zmesh_listener for more checks")
     if not warnings:
         return Finding("PostgreSQL", "ok", detail)
     return Finding(
@@ -167,7 +167,7 @@ def _server_port() -> Finding:
             f"{', '.join(exposed)} is among the ports that functions may listen on ({low} to {high}) while it restarts",
             "Give the server another port, or narrow net.ipv4.ip_local_port_range.",
         )
-    return Finding("PostgreSQL's port", "ok", f"{', '.join(ports)} is none that functions may listen on")
+    return Finding("PostgreSQL's port", "ok", f"{', '.join(ports)} is not a port that functions may listen on")
 
 
 def _port() -> Finding:

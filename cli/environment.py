@@ -35,4 +35,4 @@ def env(client: Client, output: str) -> None:
     for name, value in known.items():
         click.echo(f"export {name}={shlex.quote(value)}")
     for name in variables.keys() - known.keys():
-        progress(f"{name} is not known here.")
+        progress(f"{name} is not set: its value is unknown.")

@@ -35,7 +35,7 @@ for command in (versions, diff, rollback, retire, unretire, alias):
 @functions.command("deploy")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the function. Default: the file's name without its ending.")
-@click.option("--force", is_flag=True, help="Deploy code that cannot load, too.")
+@click.option("--force", is_flag=True, help="Deploy even code that cannot load.")
 @settings_options
 @output_option
 @connected

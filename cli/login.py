@@ -60,7 +60,7 @@ def login(
     progress(f"Logged in to {url}. The token is in {path}.")
     home = dev_home()
     if home is not None:
-        progress(f"Here, though, commands go to the zmesh dev of {home}; pass --profile {profile} to go to {url}.")
+        progress(f"In this folder, commands go to the zmesh dev of {home}; pass --profile {profile} to go to {url}.")
     elif profile != DEFAULT_PROFILE:
         progress(f"Pass --profile {profile} to use it, or set ZMESH_PROFILE={profile}.")
 

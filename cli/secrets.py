@@ -60,7 +60,7 @@ def set_secret(client: Client, name: str, function: str | None, output: str) -> 
         )
     if not NAME.fullmatch(name):
         raise click.BadParameter(
-            f'"{name}" is not a valid name: use letters, digits and _, at most 128, beginning with no digit.',
+            f'"{name}" is not a valid name: use at most 128 letters, digits and _, not starting with a digit.',
             param_hint="NAME",
         )
     path = _path(client, function)

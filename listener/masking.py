@@ -1,13 +1,13 @@
-"""Takes secrets out of texts, in time that grows with the text and not with the number of secrets."""
+"""Masks secrets in texts, in time proportional to the text and not to the number of secrets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 MASK = "***"
-SHORTEST_MASKED = 6  # a shorter value is in half of all texts by chance
+SHORTEST_MASKED = 6  # shorter values occur in many texts by chance
 FEW = 32  # so many are searched for one by one, which is fast in C
-# Characters compared for each one of a text. Secrets that begin alike may ask for more: then nothing of it is shown.
+# Comparisons allowed per character of a text. Secrets that start alike may need more: then the whole text is masked.
 COMPARED_PER_CHARACTER = 256
 
 

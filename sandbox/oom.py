@@ -1,4 +1,4 @@
-"""Whether the kernel ended processes for lack of memory, which it tells nobody but a counter."""
+"""Whether the kernel killed processes for lack of memory, which it reports only in a counter."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class Supervisor:
             self._end(report=True)
 
     def _holds_too_many_locks(self, pids: list[int]) -> bool:
-        """A lock is memory of the kernel's that no limit counts."""
+        """A lock takes kernel memory that no other limit covers."""
         if self._cpu_seen < self._cpu_at_locks + LOCKS_EVERY_SECONDS:
             return False
         self._cpu_at_locks = self._cpu_seen

@@ -40,8 +40,8 @@ class UidRange:
                     return
         except OSError as error:
             raise SandboxError(
-                f"The locks of the users for runs cannot be kept in {LOCKS}: {error.strerror}. Make that folder "
-                "writable for root, in a container by a volume or a tmpfs there."
+                f"Cannot create the lock files for users of runs in {LOCKS}: {error.strerror}. Make that folder "
+                "writable for root; in a container, mount a volume or tmpfs there."
             ) from error
         raise SandboxError(f"{RANGES} sandboxes run on this host already: no range of users is free.")
 

@@ -189,7 +189,7 @@ def _of_unknown_ending(seen: Observed) -> RunError:
         used, allowed = int(report.get("peak_bytes") or 0) // MIB, seen.limits.memory_mb
         return RunError(
             "memory_limit",
-            "The kernel ended the function's process, since this machine or the listener's container ran out of "
+            "The kernel killed the function's process because this machine or the listener's container ran out of "
             f"memory. The function had used {used} MB of the {allowed} MB it may: give the listener more memory or "
             "fewer slots, or the function a lower memory_mb.",
         )

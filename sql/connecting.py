@@ -1,4 +1,4 @@
-"""What every connection of the platform is opened with."""
+"""Connection settings shared by the whole platform."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def demanding_proof(url: str) -> str:
 
 
 def checked_url(url: str) -> str:
-    """A connection string as it is. Raises ValueError where it is none."""
+    """The connection string, unchanged. Raises ValueError if it is malformed."""
     try:
         conninfo_to_dict(url)
     except ProgrammingError as error:

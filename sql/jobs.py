@@ -153,7 +153,7 @@ async def append_logs(connection: AsyncConnection, listener: UUID, lines: Sequen
 
 
 async def tell_loop_held(connection: AsyncConnection, listener: UUID, ms: int) -> None:
-    """Keep for how long something held this listener's event loop."""
+    """Record the longest block of this listener's event loop."""
     await connection.execute("select zmesh.tell_loop_held(%s, %s)", (listener, ms))
 
 

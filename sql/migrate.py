@@ -176,7 +176,7 @@ def _let_platform_go_first(connection: psycopg.Connection) -> None:
             with connection.transaction():
                 connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(role), sql.Identifier(member)))
         except psycopg.errors.InsufficientPrivilege:
-            log.warning("%s is not granted to %s: let a superuser do it", role, member)
+            log.warning("%s is not granted to %s: have a superuser do it", role, member)
 
 
 def _grant_settings(connection: psycopg.Connection) -> None:
@@ -185,7 +185,7 @@ def _grant_settings(connection: psycopg.Connection) -> None:
         with connection.transaction():
             connection.execute("grant set on parameter log_min_messages, log_min_error_statement to zmesh_provisioner")
     except psycopg.errors.InsufficientPrivilege:
-        log.warning("projects can fill the server's log: let a superuser run the migration")
+        log.warning("projects can flood the server's log: have a superuser run the migration")
 
 
 _END_WORKER = """
@@ -216,7 +216,7 @@ def _install_worker_terminator(connection: psycopg.Connection) -> None:
     ).fetchone()
     if row == (False, False):
         log.warning(
-            "autovacuum workers that a project keeps busy can only be cancelled: let a superuser run the migration"
+            "autovacuum workers that a project keeps busy can only be cancelled: have a superuser run the migration"
         )
     elif row is not None and row[0]:
         connection.execute(_END_WORKER.encode())
@@ -248,7 +248,7 @@ def _close_other_databases(connection: psycopg.Connection) -> None:
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject, psycopg.errors.InternalError_):
             log.debug("closing the database %s: no right to it, or somebody else is at it", name)
     for name, _ in connection.execute(_OPEN_TO_ALL).fetchall():
-        log.warning("projects may connect to the database %s: let its owner revoke connect on it from public", name)
+        log.warning("projects may connect to the database %s: have its owner revoke connect on it from public", name)
 
 
 def _try_to_install_pg_cron(connection: psycopg.Connection) -> None:

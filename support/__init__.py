@@ -1,1 +1,1 @@
-"""Helpers of several rooms; imports nothing of ours."""
+"""Helpers shared by several packages; imports none of them."""

@@ -1,4 +1,4 @@
-"""Threads by duty: work that takes long for one duty holds up neither an event loop nor another duty."""
+"""Threads by duty: long work of one kind blocks neither an event loop nor work of another kind."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Result = TypeVar("Result")
 
 
 class Busy(Exception):
-    """More work waits for an executor than may."""
+    """The executor's queue is full."""
 
 
 class Executor:
-    """The threads of one duty; they start with the first call."""
+    """The threads of one duty; they start on the first call."""
 
     def __init__(self, name: str, threads: int, most_waiting: int | None = None) -> None:
-        """`most_waiting`: how many calls may be under way or waiting at once; None sets no bound."""
+        """`most_waiting`: how many calls may be running or waiting at once; None means no limit."""
         self.name = name
         self._most_waiting = most_waiting
         self._under_way = 0
@@ -30,7 +30,7 @@ class Executor:
     async def run(
         self, work: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs
     ) -> Result:
-        """The result of a call in a thread. Raises Busy where too many wait already."""
+        """Run a call in a thread. Raises Busy when the queue is full."""
         self._begin()
         future = self._threads.submit(work, *arguments, **options)
         future.add_done_callback(lambda _: self._done())

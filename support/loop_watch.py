@@ -1,4 +1,4 @@
-"""Measures how long an event loop is held, beyond what the machine itself stalls, and names what held it."""
+"""Measures how long an event loop is blocked, apart from stalls of the machine, and logs the stack that blocked it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import time
 from types import FrameType
 
 log = logging.getLogger(__name__)
-LIMIT_MS = 50.0  # nothing that a tenant or client sends may hold a loop for longer
+LIMIT_MS = 50.0  # nothing that a tenant or client sends may block a loop for longer
 BEAT_SECONDS = 0.02
 LOOK_SECONDS = 0.025
 WINDOW_SECONDS = 60
 LOG_SECONDS = 1.0
 FRAMES = 8
-IDLE = frozenset({"wait", "_worker", "select", "_run", "run_once"})  # where a thread has nothing to do
+IDLE = frozenset({"wait", "_worker", "select", "_run", "run_once"})  # functions in which a thread is idle
 
 
 class LoopWatch:
-    """A timer of the loop that notices when it comes late, and a thread that looks at the stacks meanwhile."""
+    """A timer that measures its own delay, and a thread that samples stacks meanwhile."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -58,7 +58,7 @@ class LoopWatch:
 
     @property
     def recent_ms(self) -> float:
-        """For how long the loop was held at most within the last minute."""
+        """The longest block of the loop within the last minute, in ms."""
         oldest = int(time.monotonic()) - WINDOW_SECONDS
         return max((ms for second, ms in self._seconds.items() if second >= oldest), default=0.0)
 
@@ -75,7 +75,7 @@ class LoopWatch:
         self._note(int(now), held_ms)
         if held_ms > LIMIT_MS and now - self._logged_at > LOG_SECONDS:
             self._logged_at = now
-            log.warning("%s held for %.0f ms by %s", self._what, held_ms, self._stacks or "something unseen")
+            log.warning("%s blocked for %.0f ms by %s", self._what, held_ms, self._stacks or "an unknown cause")
         self._stacks = ""
         self._arm()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from support.loop_watch import LIMIT_MS
 
-HELD = re.compile(r"held for (\d+) ms by .*")
+HELD = re.compile(r"blocked for (\d+) ms by .*")
 
 
 # Until its standard input ends: how late it is woken up at most.

@@ -14,8 +14,6 @@ class Health(BaseModel):
     database: Literal["ok", "unavailable"]
     listeners: int
     event_loop_held_ms: float = Field(
-        description="For how long something held this process at most within the last minute; above 50 it is logged."
+        description="Longest block of this process's event loop within the last minute, in ms; above 50 it is logged."
     )
-    listener_loop_held_ms: int = Field(
-        description="The longest of all listeners, of the same kind; 0 where it was 50 ms or less."
-    )
+    listener_loop_held_ms: int = Field(description="The same, the longest of all listeners; 0 if it was 50 ms or less.")

@@ -23,7 +23,7 @@ class FunctionVersion(BaseModel):
     entry_point: str
     code: str
     created_at: datetime = Field(description="When this state was deployed.")
-    retired_at: datetime | None = Field(description="Since when nothing runs it; null: it may run.")
+    retired_at: datetime | None = Field(description="When the version was retired; null if it is not.")
 
 
 class Changed(BaseModel):

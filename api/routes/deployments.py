@@ -41,7 +41,7 @@ async def deploy(
     database: NamedDependency[Database],
     checker: NamedDependency[Checker],
     data: JSONBody[Deployment],
-    force: Annotated[bool, QueryParameter(description="true: deploy code that cannot load, too.")] = False,
+    force: Annotated[bool, QueryParameter(description="true: deploy even code that cannot load.")] = False,
 ) -> DeploymentDetails:
     """Creates functions, and changes those whose name is there already: all in one transaction, or none.
 
@@ -49,7 +49,7 @@ async def deploy(
     """
     names = [function.name for function in data.functions]
     if twice := [name for index, name in enumerate(names) if name in names[:index]]:
-        raise invalid("functions", f'the name "{twice[0]}" is there twice')
+        raise invalid("functions", f'the name "{twice[0]}" occurs twice')
     if not force:
         await _check(database, checker, request.user.project_id, data.functions)
     done: dict[str, Deployed] = {}

@@ -86,7 +86,7 @@ static napi_value receive(napi_env env, napi_callback_info info) {
   return pair;
 }
 
-// unread(descriptor): whether something stands in a pipe that its reader has not taken yet.
+// unread(descriptor): whether a pipe holds bytes that its reader has not read yet.
 static napi_value unread(napi_env env, napi_callback_info info) {
   napi_value argument, result;
   size_t count = 1;

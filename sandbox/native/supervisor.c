@@ -150,7 +150,7 @@ static void obey(void) {
   set_next_look();
 }
 
-// A lock is memory of the kernel's that no limit counts.
+// A lock takes kernel memory that no other limit covers.
 static int holds_too_many_locks(void) {
   if (state.cpu_seen < state.cpu_at_locks + LOCKS_EVERY) return 0;
   state.cpu_at_locks = state.cpu_seen;
@@ -216,7 +216,7 @@ static void send_order(const struct fds *fds, int answer, const int namespaces[N
   for (int i = 0; i < NAMESPACES; i++) close(namespaces[i]);
 }
 
-// The number of the run, or minus an error; with it comes the counter, if there is one.
+// The run's process id, or a negative error number, together with the counter if there is one.
 static int hear(int from, int *number) {
   char control[CMSG_SPACE(sizeof(int))];
   struct iovec part = {number, sizeof *number};

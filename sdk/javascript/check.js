@@ -8,7 +8,7 @@ const { compiled } = require('./lib/functions.js');
 const { Failure } = require('./lib/failures.js');
 
 const LARGEST_TEXT = 8 * 1024; // of a message, which has the line of the code in it
-const NO_FAULT_OF_THE_CODE = /call stack|out of memory/i; // a function may have more of both
+const NO_FAULT_OF_THE_CODE = /call stack|out of memory/i; // at run time a function may have more of both
 // With these, something may be exported without `exports` being written.
 const DYNAMIC = /\b(?:this|arguments|eval|Function)\b|\\u/;
 const EXPORTS = /\b(?:module\s*\.\s*)?exports\s*\.\s*([A-Za-z_$][\w$]*)/g;

@@ -15,7 +15,7 @@ import warnings
 from typing import Any
 
 LARGEST_TEXT = 8 * 1024  # of a message, which has the line of the code in it
-# With these, a name may come to be in the module without being written in it.
+# With these, a module may define names that do not occur in its text.
 DYNAMIC = {
     "globals",
     "locals",

@@ -14,7 +14,7 @@ begin
      where f.project_id = new.project_id and f.slug = new.slug and f.name <> new.name;
     if found then
         raise exception using errcode = 'unique_violation', constraint = 'functions_slug_is_unique',
-            message = format('the name "%s" gives the slug "%s", which the function "%s" has already', new.name, new.slug, v_other),
+            message = format('the name "%s" gives the slug "%s", which function "%s" already has', new.name, new.slug, v_other),
             hint = 'Choose another name, or deploy under the name that is there.';
     end if;
     new.version := 1;
@@ -72,7 +72,7 @@ begin
     return old;
 end $$;
 comment on function zmesh.cancel_jobs_of_function() is
-    'Cancels what runs, and the first of what is queued, when a function is deleted; zmesh.cancel_orphans() does the rest.';
+    'Cancels running and the first queued invocations of a deleted function; zmesh.cancel_orphans() cancels the rest.';
 
 create or replace trigger functions_cancel_jobs before delete on zmesh.functions
     for each row execute function zmesh.cancel_jobs_of_function();

@@ -109,7 +109,7 @@ begin
     select a.name into v_alias from zmesh.function_aliases a
      where a.function_id = p_function_id and a.version = p_version order by a.name limit 1;
     if found then
-        perform zmesh.fail('ZM409', format('the alias "%s" stands for version %s', v_alias, p_version),
+        perform zmesh.fail('ZM409', format('the alias "%s" points to version %s', v_alias, p_version),
                            'Point the alias at another version or delete it, then retire this one.');
     end if;
     update zmesh.function_versions v set retired_at = coalesce(v.retired_at, zmesh.now())

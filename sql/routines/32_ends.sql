@@ -245,7 +245,7 @@ begin
            and not (p_pinned and zmesh.is_retired(p_function_id, p_version));
 end $$;
 comment on function zmesh.may_run_again(uuid, text, smallint, boolean, integer) is
-    'Whether zmesh.retry() gives an ended invocation one attempt more: it failed, its function is there, and so is its version.';
+    'Whether zmesh.retry() gives an ended invocation one more attempt: it failed, its function exists, and its version is not retired.';
 
 create or replace function zmesh.cancel_orphans() returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -307,4 +307,4 @@ create or replace view zmesh.dead_invocations with (security_invoker) as
      where status in ('error', 'timeout')
        and zmesh.may_run_again(function_id, status, attempt, pinned, version);
 comment on view zmesh.dead_invocations is
-    'Invocations that failed, have no attempts left, and may run again: zmesh.retry() gives each of them one attempt more.';
+    'Failed invocations without attempts left that can be retried: zmesh.retry() gives each of them one more attempt.';

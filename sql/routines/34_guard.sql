@@ -12,8 +12,8 @@ return p_role in ('zmesh_api', 'zmesh_listener')
 comment on function zmesh.must_not_wait(name, oid) is
     'Whether a role may not be kept waiting for a lock: the platform never, an administrator not in this schema.';
 
--- Where hardly a place is left, each project that has sessions keeps its share of four fifths of all places. What it has
--- beyond that goes: what idles first, and the longest in the same state before others.
+-- When connections run short, each project with sessions keeps an equal share of four fifths of them. Sessions beyond that
+-- are ended: idle ones first, then those that have been longest in one state.
 create or replace function zmesh.sessions_beyond_share() returns integer[]
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

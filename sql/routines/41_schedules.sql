@@ -406,7 +406,7 @@ begin
     return v_count;
 end $$;
 comment on function zmesh.forget_ticks() is
-    'Deletes what pg_cron recorded of ticks more than a day ago, which it never does itself; for the role whose job it is.';
+    'Deletes pg_cron''s run history of ticks older than a day, which it never does itself; for the role that owns the job.';
 
 -- Schedules of before the plan was kept.
 update zmesh.schedules set cron = cron where plan is null;

@@ -46,7 +46,7 @@ exception when others then
     return null;
 end $$;
 comment on function zmesh.change_arguments(bytea) is
-    'What zmesh.on_change() noted in the argument of a trigger; null where the trigger is not one of its own.';
+    'The arguments that zmesh.on_change() stored in a trigger; null if it did not create the trigger.';
 
 create or replace function zmesh.change_triggers(p_table oid default null)
 returns table (trigger_name name, table_oid oid, function_oid oid, events integer, is_row boolean, arguments jsonb)
@@ -74,7 +74,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
           from jsonb_array_elements_text(p_arguments -> 'columns') with ordinality c (name, n) order by c.n) end
 $$;
 comment on function zmesh.change_columns(oid, jsonb) is
-    'What the columns of a column list are called now: by number, since they may be renamed; by name in a table that was restored.';
+    'The current names of the columns in a column list: by number, since they may be renamed; by name in a restored table.';
 
 create or replace function zmesh.watched_table(p_table oid, p_trigger name) returns oid
 language sql stable set search_path = pg_catalog, pg_temp
@@ -98,7 +98,7 @@ create or replace function zmesh.is_of_the_server(p_sqlstate text) returns boole
 language sql immutable parallel safe
 return p_sqlstate ~ '^(40|53|57|58|XX)' or p_sqlstate = '55P03';
 comment on function zmesh.is_of_the_server(text) is
-    'Whether an error is one after which the whole transaction is to be repeated: a deadlock, a full disk, a shutdown, a timeout.';
+    'Whether a client should retry the whole transaction after this error: a deadlock, a full disk, a shutdown, a timeout.';
 
 -- In which `new` and `old` are rows, as in the condition of any trigger, and null where the event has none.
 create or replace function zmesh.change_source(p_event text, p_new text, p_old text, p_number text) returns text
@@ -111,7 +111,7 @@ return case p_event
                 ' join (select r.*, pg_catalog.row_number() over () as %3$I from %2$s as r) as old on new.%3$I = old.%3$I',
                 p_new, p_old, p_number) end;
 comment on function zmesh.change_source(text, text, text, text) is
-    'Where changed rows are read from; p_number is what the number of a row is called, which no column may be.';
+    'The FROM clause for changed rows; p_number names the row number and must not be the name of a column.';
 
 create or replace function zmesh.change_record(p_event text, p_row text, p_number text) returns text
 language sql immutable parallel safe
@@ -178,7 +178,7 @@ return p_about || jsonb_build_object('record', null, 'old_record', null, 'error'
         || case when coalesce(p_key, p_old_key) is null then 'The table has no primary key to find the row by.'
                 else 'Read the row by its primary key.' end,
     'key', p_key, 'old_key', p_old_key));
-comment on function zmesh.large_row(jsonb, jsonb, jsonb) is 'What is passed on in place of a row that does not fit into a payload.';
+comment on function zmesh.large_row(jsonb, jsonb, jsonb) is 'The payload that replaces a row too large for a payload.';
 
 create or replace function zmesh.change_with_care(
     p_table oid, p_about jsonb, p_arguments jsonb, p_columns text[], p_new text, p_old text, p_number text)
@@ -370,11 +370,11 @@ exception when others then
     if sqlstate = 'ZM422' then
         raise;
     end if;
-    raise exception using errcode = 'ZM422', message = format('the condition is not understood: %s', sqlerrm),
+    raise exception using errcode = 'ZM422', message = format('invalid condition: %s', sqlerrm),
         hint = 'Write an SQL condition over new and old, such as new.total > 100.';
 end $$;
 comment on function zmesh.check_condition(regclass, text, text[]) is
-    'Refuses a condition or a column that the table does not understand.';
+    'Refuses a condition or a column that does not fit the table.';
 
 create or replace function zmesh.on_change(
     p_table regclass, p_function text, p_events text[] default '{INSERT,UPDATE,DELETE}',
@@ -384,7 +384,7 @@ language plpgsql as $$
 begin
     perform zmesh.owned_table(p_table);
     if p_events is null or cardinality(p_events) = 0 or not upper(p_events::text)::text[] <@ '{INSERT,UPDATE,DELETE}' then
-        raise exception using errcode = 'ZM422', message = format('the events %s are not understood', p_events),
+        raise exception using errcode = 'ZM422', message = format('invalid events: %s', p_events),
             hint = 'Give one or more of INSERT, UPDATE and DELETE, such as ''{INSERT,UPDATE}''.';
     end if;
     if not zmesh.is_own_function(p_function) then

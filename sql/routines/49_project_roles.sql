@@ -10,7 +10,7 @@ begin
         raise exception using errcode = 'ZM422', message = format('%I is not the role of a project', p_role);
     end if;
 end $$;
-comment on function zmesh_roles.check_role(name) is 'Refuses a role that is not named as those of projects are.';
+comment on function zmesh_roles.check_role(name) is 'Refuses a role whose name is not that of a project role.';
 
 create or replace function zmesh_roles.check_schema(p_schema name) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -19,22 +19,22 @@ begin
         raise exception using errcode = 'ZM422', message = format('%I is not the schema of a project', p_schema);
     end if;
 end $$;
-comment on function zmesh_roles.check_schema(name) is 'Refuses a schema that is not named as those of projects are.';
+comment on function zmesh_roles.check_schema(name) is 'Refuses a schema whose name is not that of a project schema.';
 
 create or replace function zmesh_roles.usable_connections() returns integer
 language sql stable
 return current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
        - coalesce(current_setting('reserved_connections', true)::integer, 0);
 comment on function zmesh_roles.usable_connections() is
-    'How many sessions the server takes from roles that have no reserved ones.';
+    'How many sessions the server accepts from roles without reserved connections.';
 
 create or replace function zmesh_roles.default_connection_limit() returns integer
 language sql stable
 return least(100, greatest(5, zmesh_roles.usable_connections() / 4));
 comment on function zmesh_roles.default_connection_limit() is
-    'How many sessions the role of one project may have unless it is said otherwise: a quarter of all, at most 100.';
+    'The default limit of database sessions for a project''s role: a quarter of the unreserved connections, at most 100.';
 
--- Every error and warning goes to the server's log, as much of them as a project likes. It cannot set these two back.
+-- Otherwise a project could flood the server's log with errors and warnings. It cannot reset these two settings.
 create or replace function zmesh_roles.keep_out_of_log(p_role name) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -42,7 +42,7 @@ begin
     execute format('alter role %I set log_min_error_statement = panic', p_role);
 exception when insufficient_privilege then null;   -- a superuser has to grant it: see sql/migrate.py
 end $$;
-comment on function zmesh_roles.keep_out_of_log(name) is 'Keeps what a project''s sessions are told out of the server''s log.';
+comment on function zmesh_roles.keep_out_of_log(name) is 'Keeps errors and warnings of a project''s sessions out of the server''s log.';
 
 -- Whoever may become zmesh_project can own objects as that role, which nobody would count, limit or drop. Before
 -- PostgreSQL 16 every member of a role may become it.
@@ -99,7 +99,7 @@ begin
     execute format('alter role %I nologin connection limit 0', p_role);
     perform pg_terminate_backend(a.pid, 5000) from pg_stat_activity a where a.usename = p_role;
 end $$;
-comment on function zmesh_roles.close_project_role(name) is 'Lets nobody log in as a project''s role any more, and ends its sessions.';
+comment on function zmesh_roles.close_project_role(name) is 'Disables the login of a project''s role and ends its sessions.';
 
 create or replace function zmesh_roles.drop_object(p_catalog oid, p_object oid) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -117,7 +117,7 @@ begin
                                           else v_object.type end, v_object.identity);
     end if;
 end $$;
-comment on function zmesh_roles.drop_object(oid, oid) is 'Drops one object, whatever it is, with what depends on it.';
+comment on function zmesh_roles.drop_object(oid, oid) is 'Drops one object of any kind and everything that depends on it.';
 
 create or replace function zmesh_roles.drop_objects(p_role name, p_limit integer) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -149,7 +149,7 @@ begin
     return v_count;
 end $$;
 comment on function zmesh_roles.drop_objects(name, integer) is
-    'Drops up to so many objects of a project''s role, as each takes a place in the server''s table of locks; returns how many.';
+    'Drops up to p_limit objects of a project''s role, since each takes a place in the server''s lock table; returns how many.';
 
 -- Others may grant rights on what is theirs to this role. Only they, or who is a member of them, can revoke those.
 create or replace function zmesh_roles.join_grantors(p_role name) returns void

@@ -87,7 +87,7 @@ begin atomic
     select zmesh_roles.close_project_role(role_name) from zmesh.projects where id = p_project_id;
 end;
 comment on function zmesh.close_project(uuid) is
-    'First step of a deletion: lets nobody log in as the project''s role any more, and ends its sessions.';
+    'First step of a deletion: disables the login of the project''s role and ends its sessions.';
 
 create or replace function zmesh.drop_objects(p_project_id uuid, p_limit integer) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -121,7 +121,7 @@ begin
     return '{}';
 end $$;
 comment on function zmesh.overdue_tables() is
-    'What has to be locked to drop a partition that should be gone for a quarter of an hour, or to make one that is needed by then.';
+    'Tables to lock in order to drop a partition overdue by a quarter of an hour, or to create one that is needed within it.';
 
 create or replace function zmesh.keep_periods() returns void
 language plpgsql as $$
@@ -151,7 +151,7 @@ begin
     end loop;
 end $$;
 comment on function zmesh.keep_periods() is
-    'Makes and drops partitions where nobody is in the way; ends the sessions of projects that have been for too long.';
+    'Creates and drops partitions where no session blocks that; ends sessions of projects that have blocked it for too long.';
 
 create or replace function zmesh.maintain() returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$

@@ -16,7 +16,7 @@ begin
          order by 2 desc, 1;
 end $$;
 comment on function zmesh.neglected_tables() is
-    'Tables of the platform that autovacuum has fallen behind with: more dead rows than living ones, and 100,000 on top.';
+    'Tables of the platform that autovacuum has fallen behind with: at least 100,000 more dead rows than live ones.';
 
 -- Only ANALYZE: VACUUM runs no code of the owner, and may rightly take hours.
 create or replace function zmesh.slow_workers(p_patience interval)
@@ -68,13 +68,13 @@ begin
             return next format('%s (%s): ANALYZE took too long; autovacuum is off for it and for other tables of this '
                                'project with index expressions', v_worker.table_name, v_worker.role_name);
         else
-            return next format('%s (%s): ANALYZE takes too long, and its worker cannot be ended: let a superuser run zmesh migrate',
+            return next format('%s (%s): ANALYZE takes too long, and its worker cannot be ended: have a superuser run zmesh migrate',
                                v_worker.table_name, v_worker.role_name);
         end if;
     end loop;
 end $$;
 comment on function zmesh.end_slow_workers(interval) is
-    'Ends autovacuum workers that are kept in a project''s table, and turns autovacuum off there; returns in which.';
+    'Ends autovacuum workers trapped in a project''s table and turns autovacuum off for it; returns which tables.';
 
 -- VACUUM waits for every session that has a cursor on a page it cleans up, for as long as it is open.
 create or replace function zmesh.vacuum_blockers() returns table (pid integer, role_name name)
@@ -98,7 +98,7 @@ declare
     v_pids    integer[] := array(select pid from zmesh.vacuum_blockers());
     v_blocker record;
 begin
-    -- Most such waits are over in a moment: who is still there after several looks holds on to the page.
+    -- Most such waits are short: a session that is still there after several checks blocks the page.
     for v_look in 1..4 loop
         if cardinality(v_pids) = 0 then
             return;
@@ -113,7 +113,7 @@ begin
     end loop;
 end $$;
 comment on function zmesh.end_vacuum_blockers() is
-    'Ends sessions of projects whose cursors keep VACUUM waiting; returns whose.';
+    'Ends sessions of projects whose cursors block VACUUM; returns which.';
 
 -- Autovacuum cannot freeze temporary tables. An old one keeps transaction ids from being used again, until PostgreSQL
 -- takes no more writes.
@@ -133,4 +133,4 @@ begin
     end loop;
 end $$;
 comment on function zmesh.end_owners_of_old_temporary_tables(bigint) is
-    'Ends the sessions of projects whose temporary tables have seen that many transactions; returns whose.';
+    'Ends sessions of projects whose temporary tables are older than that many transactions; returns which.';

@@ -1,4 +1,4 @@
--- What an operator should know of the server, for `zmesh doctor`.
+-- Warnings about the server, for `zmesh doctor`.
 
 create or replace function zmesh.missing_rights() returns text[]
 language sql stable
@@ -13,7 +13,7 @@ return array(
                  and to_regprocedure('zmesh_roles.end_autovacuum_worker(integer)') is null
             then array['zmesh_roles.end_autovacuum_worker(integer)'] else '{}' end;
 comment on function zmesh.missing_rights() is
-    'Roles and functions that the platform needs to end what holds it up, and does not have.';
+    'Missing roles and functions that the platform needs to end sessions that block it.';
 
 create or replace function zmesh.open_databases() returns text[]
 language sql stable
@@ -34,18 +34,18 @@ begin
                format('End the oldest transaction (order pg_stat_activity by xact_start), then: vacuum zmesh.%I', n.table_name)
           from zmesh.neglected_tables() n
         union all
-        select format('the role %I of a deleted project is left: %s', l.role_name, l.reason),
+        select format('the role %I of a deleted project remains: %s', l.role_name, l.reason),
                format('In each database it names: drop owned by %I. Then: drop role %1$I', l.role_name)
           from zmesh.leftover_roles l where exists (select from pg_roles r where r.rolname = l.role_name)
         union all
         select format('projects may connect to the database %I', d), format('revoke connect on database %I from public', d)
           from unnest(zmesh.open_databases()) d
         union all
-        select 'sessions of projects cannot be kept from holding up the platform: missing ' || array_to_string(zmesh.missing_rights(), ', '),
-               'Let a superuser run zmesh migrate.'
+        select 'sessions of projects that block the platform cannot be ended: missing ' || array_to_string(zmesh.missing_rights(), ', '),
+               'Have a superuser run zmesh migrate.'
          where cardinality(zmesh.missing_rights()) > 0
         union all
-        select 'projects may prepare transactions, whose locks no session holds and nobody can end', 'Set max_prepared_transactions = 0.'
+        select 'projects can prepare transactions, which keep locks without a session that could be ended', 'Set max_prepared_transactions = 0.'
          where current_setting('max_prepared_transactions')::integer > 0
         union all
         select 'no connections are reserved for the platform', 'Set reserved_connections = 30.'
@@ -53,4 +53,4 @@ begin
         union all
         select 'autovacuum is off', 'Set autovacuum = on.' where current_setting('autovacuum') = 'off';
 end $$;
-comment on function zmesh.warnings() is 'What should be changed in this server, and how.';
+comment on function zmesh.warnings() is 'Problems of this server''s configuration, and how to fix them.';

@@ -13,5 +13,5 @@ def test_it_says_what_to_change_in_the_server(database: Database, tmp_path: Path
     operator = person(tmp_path, "op", DATABASE_URL=database.admin_url)
     [finding] = [one for one in operator.reads("doctor") if one["check"] == "PostgreSQL"]
     assert finding["state"] == "warning"
-    assert "the role postgres of a deleted project is left: objects in database other" in finding["detail"]
+    assert "the role postgres of a deleted project remains: objects in database other" in finding["detail"]
     assert "drop owned by postgres. Then: drop role postgres" in finding["fix"]

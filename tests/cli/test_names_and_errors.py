@@ -50,7 +50,7 @@ def test_a_function_is_never_replaced_by_one_with_another_name(platform: Platfor
     other = write(platform, "send-mail.js", "exports.handler = () => 1")
     said = platform.zmesh("functions", "deploy", other, status=1)
     assert "name_taken" in said
-    assert 'the name "send-mail" gives the slug "send-mail", which the function "send_mail" has already' in said.lower()
+    assert 'the name "send-mail" gives the slug "send-mail", which function "send_mail" already has' in said.lower()
     assert code_of(platform, "send-mail") == ECHO
     platform.zmesh("functions", "deploy", write(platform, "rocket.py"), "--name", "🚀 x")
     assert "name_taken" in platform.zmesh("functions", "deploy", other, "--name", "🔥 x", status=1)

@@ -161,7 +161,7 @@ def test_out_of_memory_a_run_ends_and_the_listener_lives(under: Stack) -> None:
     ended = under.platform.invoke("too-much").json()
 
     assert ended["error"]["type"] == "memory_limit", ended
-    assert "The kernel ended the function's process" in ended["error"]["message"]
+    assert "The kernel killed the function's process" in ended["error"]["message"]
     assert under.platform.result("count") == 42
     assert state_of(listener) == {"running": True, "restarts": 0, "same": True}
 
@@ -186,5 +186,5 @@ def test_a_root_that_cannot_be_written_without_the_volume_of_user_ids_is_named(s
         capture_output=True, text=True,
     )  # fmt: skip
 
-    assert "cannot be kept in /run/zmesh-sandbox: Read-only file system" in done.stderr
+    assert "users of runs in /run/zmesh-sandbox: Read-only file system" in done.stderr
     assert "by a volume or a tmpfs there" in done.stderr

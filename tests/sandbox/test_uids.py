@@ -67,5 +67,5 @@ def test_giving_the_users_back_leaves_no_process(sharing: Callable[[Path], UidRa
 
 
 def test_where_no_lock_can_be_kept_the_error_says_what_to_do(sharing: Callable[[Path], UidRange]) -> None:
-    with pytest.raises(SandboxError, match=r"cannot be kept in /proc/zmesh: .*writable for root.*volume"):
+    with pytest.raises(SandboxError, match=r"users of runs in /proc/zmesh: .*writable for root.*volume"):
         sharing(Path("/proc/zmesh"))

@@ -96,7 +96,7 @@ def test_an_empty_condition_object_changes_nothing(bench: Bench, method: str) ->
     [
         ("5", "the condition of select must be text, or"),
         ("['id']", "the condition of select must be text, or"),
-        ("{'id': 1}, [2]", "params belong to a condition that is text"),
+        ("{'id': 1}, [2]", "params apply only to a condition in SQL"),
         ("{'id': [[1], [2]]}", 'the condition\'s list for "id" contains a list'),
         ("{'nowhere': 1}", 'column "nowhere" does not exist'),
         ("{'id': 'x'}", "invalid input syntax for type bigint"),

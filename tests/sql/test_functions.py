@@ -110,6 +110,6 @@ def test_another_name_with_the_same_slug_is_refused_and_both_are_named(database:
     with pytest.raises(psycopg.errors.UniqueViolation) as refused:
         database.function(project, name="send-mail")
     assert refused.value.diag.message_primary == (
-        'the name "send-mail" gives the slug "send-mail", which the function "send_mail" has already'
+        'the name "send-mail" gives the slug "send-mail", which function "send_mail" already has'
     )
     database.function(database.project("other"), name="send-mail")

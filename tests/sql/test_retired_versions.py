@@ -102,7 +102,7 @@ def test_the_current_version_and_one_that_an_alias_names_cannot_be_retired(datab
     project, function = three_versions(database)
     database.rows("select zmesh.set_alias(%s, 'live', '{2}', '{100}')", function, url=database.api_url)
     refused(database, "select zmesh.retire_version(%s, 3)", function, match="is the current version")
-    refused(database, "select zmesh.retire_version(%s, 2)", function, match='the alias "live" stands for version 2')
+    refused(database, "select zmesh.retire_version(%s, 2)", function, match='the alias "live" points to version 2')
     with pytest.raises(psycopg.Error, match="version 9 does not exist"):
         retire(database, function, 9)
     with pytest.raises(psycopg.Error, match="permission denied"):

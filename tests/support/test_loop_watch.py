@@ -42,7 +42,7 @@ async def test_code_that_computes_on_the_loop_is_named(watch: LoopWatch, caplog:
     with caplog.at_level(logging.WARNING):
         hold(0.3)
         line = await after_a_beat(watch, caplog)
-    assert re.search(r"event loop held for \d+ ms by \[MainThread\] .*test_loop_watch\.py:\d+ hold", line)
+    assert re.search(r"event loop blocked for \d+ ms by \[MainThread\] .*test_loop_watch\.py:\d+ hold", line)
     assert watch.longest_ms == watch.recent_ms
 
 

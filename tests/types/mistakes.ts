@@ -4,7 +4,7 @@ import type { Zmesh } from './zmesh';
 export async function mistakes(zmesh: Zmesh): Promise<void> {
   // @ts-expect-error a condition is text or an object of columns
   await zmesh.db.select('users', 5);
-  // @ts-expect-error params belong to a condition that is text
+  // @ts-expect-error params apply only to a condition in SQL
   await zmesh.db.select('users', { id: 1 }, [1]);
   // @ts-expect-error update needs a condition
   await zmesh.db.update('users', { id: 1 });

@@ -11,7 +11,7 @@ const statements = require('./statements.js');
 const IN_FAILED_TRANSACTION = '25P02';
 const NO_COPY =
   'zmesh.db cannot run "copy … to stdout" or "copy … from stdin": select and insert rows, ' +
-  'or connect a driver of your own to zmesh.db.url';
+  'or connect your own driver to zmesh.db.url';
 
 class TransactionError extends Error {}
 TransactionError.prototype.name = 'TransactionError';
@@ -154,7 +154,7 @@ class Database {
 
   async query(sql, params) {
     if (typeof sql !== 'string') throw new TypeError('sql must be a string');
-    if (sql.includes('\0')) throw new TypeError('sql contains a NUL character, which PostgreSQL does not take');
+    if (sql.includes('\0')) throw new TypeError('sql contains a NUL character, which PostgreSQL does not accept');
     return await this.#session.run(this.#scope(), sql, await toParameters(checkedParams(params)));
   }
 

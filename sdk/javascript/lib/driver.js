@@ -39,7 +39,7 @@ class ScramClient extends pg.Client {
   }
 
   #refuse(what) {
-    this.connection.emit('error', new Error(`the server ${what}, where SCRAM-SHA-256 is required`));
+    this.connection.emit('error', new Error(`the server ${what}, but SCRAM-SHA-256 is required`));
     this.connection.stream.destroy();
   }
 }

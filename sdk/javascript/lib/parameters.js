@@ -1,5 +1,5 @@
 'use strict';
-// From JavaScript values to parameters of a statement: null, text, or bytes. The driver would store `{}` for some.
+// Converts JavaScript values to statement parameters: null, text, or bytes. The driver would store `{}` for some.
 
 const { NotJson, isBlob, isBytes, toJson } = require('./results.js');
 const { isBoxedPrimitive, isDate } = require('node:util').types;
@@ -24,7 +24,7 @@ async function withoutBlobs(values) {
 function toParameter(value, what) {
   switch (typeof value) {
     case 'string':
-      if (!value.isWellFormed()) throw new TypeError(`${what} has half of a surrogate pair, which UTF-8 cannot hold`);
+      if (!value.isWellFormed()) throw new TypeError(`${what} contains an unpaired surrogate, which UTF-8 cannot encode`);
       return value;
     case 'number':
       return Object.is(value, -0) ? '-0' : String(value);

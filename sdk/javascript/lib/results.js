@@ -1,5 +1,5 @@
 'use strict';
-// From what a handler returns, from payloads and from values of json columns, to JSON.
+// Converts results, payloads and values of JSON columns to JSON.
 
 const { isArray } = Array;
 const { fromEntries, getPrototypeOf, keys, prototype: OBJECT } = Object;

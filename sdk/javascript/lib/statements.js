@@ -80,7 +80,7 @@ function condition(where, params, what) {
     throw new TypeError(`the condition of ${what} must be text, or an object of columns and values`);
   }
   if (params !== undefined && params !== null) {
-    throw new TypeError(`params belong to a condition that is text; ${what} got an object, which has its values in it`);
+    throw new TypeError(`params apply only to a condition in SQL; ${what} got an object, which contains its values`);
   }
   return equalities(where);
 }
@@ -139,7 +139,7 @@ function endOfComment(text, from) {
 }
 
 function required([text, values], what) {
-  if (text === null) throw new TypeError(`${what} needs a condition; for all rows say so: "true"`);
+  if (text === null) throw new TypeError(`${what} needs a condition; for all rows, pass "true"`);
   return [text, values];
 }
 

@@ -1,6 +1,6 @@
 'use strict';
-// What ends a run that has not answered: an error that nobody handles, or nothing left to wait for. It is noticed where
-// Node.js tells of it, and not by listeners: those would show in a function, and take from its own listeners' effect.
+// Detects the end of a run that has not answered: an unhandled error, or an empty event loop. It hooks process.emit instead
+// of adding listeners, which the function could see and which would change Node.js's default behaviour.
 
 const OF_EXCEPTIONS = ['uncaughtException', 'uncaughtExceptionMonitor'];
 const { emit } = process;

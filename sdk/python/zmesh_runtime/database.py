@@ -25,7 +25,7 @@ Row = dict[str, Any]
 _ADAPTERS = parameters.adapters()
 _NO_COPY = (
     'zmesh.db cannot run "copy … to stdout" or "copy … from stdin": select and insert rows, '
-    "or connect a driver of your own to zmesh.db.url"
+    "or connect your own driver to zmesh.db.url"
 )
 
 

@@ -50,7 +50,7 @@ def _reason(error: Exception) -> str:
     if "Circular" in text:
         return "it contains itself"
     if "Out of range float" in text:
-        return "NaN and Infinity are no JSON numbers"
+        return "NaN and Infinity are not JSON numbers"
     return text
 
 

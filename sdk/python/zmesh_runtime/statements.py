@@ -95,14 +95,14 @@ def _condition(where: Where, params: Params, what: str) -> tuple[str | None, Par
         kind = type(where).__name__
         raise TypeError(f"the condition of {what} must be text, or a dict of columns and values (got {kind})")
     if params is not None:
-        raise TypeError(f"params belong to a condition that is text; {what} got a dict, which has its values in it")
+        raise TypeError(f"params apply only to a condition in SQL; {what} got a dict, which contains its values")
     return _equalities(where) if where else (None, None)
 
 
 def _required(where: Where, params: Params, what: str) -> tuple[str, Params]:
     condition, params = _condition(where, params, what)
     if condition is None:
-        raise ValueError(f'{what} needs a condition; for all rows say so: where="true"')
+        raise ValueError(f'{what} needs a condition; for all rows, pass where="true"')
     return condition, params
 
 
