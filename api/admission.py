@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Bytes are those of bodies that were received, of requests whose responses are not complete."""
+    """Bytes are those received of request bodies whose responses are not complete."""
 
     connections: int = MOST_CONNECTIONS
     connections_of_address: int = MOST_CONNECTIONS
@@ -29,7 +29,7 @@ class Bounds:
 
 
 class Admission:
-    """Counts what is there. The addresses of trusted proxies stand for many clients, and have no share of their own."""
+    """Counts connections and bytes. Trusted proxies stand for many clients, so their addresses have no limit."""
 
     def __init__(self, bounds: Bounds, trusted_proxies: Sequence[str] = ()) -> None:
         self.bounds = bounds

@@ -61,7 +61,7 @@ async def made(
     *arguments: Arguments.args,
     **options: Arguments.kwargs,
 ) -> Response[bytes]:
-    """The answer as an envelope or a public one, in a thread where what the function gave is large."""
+    """The response as an envelope or for the public route; a large result is handled in a thread."""
     size = len(invoked.answer.result or "") + len(invoked.answer.response or "")
     if invoked.streaming is not None or size <= SMALL:
         return answer_as(invoked, preference, *arguments, **options)

@@ -196,7 +196,7 @@ async def _allow_every_method(message: Message, scope: Scope) -> None:
 
 
 def _console() -> list[ControllerRouterHandler]:
-    """The web console, where it was built into the package; a page that says what this is, elsewhere."""
+    """The web console if it was built into the package, otherwise the landing page."""
     if not CONSOLE.is_dir():
         return [landing]
 

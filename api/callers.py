@@ -32,14 +32,14 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An API key, a person's token or nothing; `member` is a person who may invoke the function anyway."""
+    """An API key, a user's token or nothing; `member` is a user who may invoke the function anyway."""
 
     kind: Kind
     id: UUID | None = None
 
     @property
     def scope(self) -> str:
-        """Whose idempotency keys these are: no other credential gets their answers."""
+        """The scope of idempotency keys: no other credential gets their results."""
         match self.kind:
             case "anonymous":
                 return "anonymous"

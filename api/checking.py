@@ -65,7 +65,7 @@ class Checker:
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()  # one deployment of a project's
 
     async def problems(self, project_id: UUID, codes: Sequence[Code]) -> list[Problem | None]:
-        """For each, why it cannot load; None where it can, or where nobody can tell without running it."""
+        """For each, why it cannot load; None if it can, or if only running it would tell."""
         async with self._turns.setdefault(project_id, asyncio.Lock()):
             return await self._problems(codes)
 
@@ -104,7 +104,7 @@ def _jobs(codes: Sequence[Code]) -> bytes:
 
 
 async def _run(command: list[str], jobs: bytes) -> bytes | None:
-    """What the parser says, None where it did not come to an end."""
+    """The parser's answer; None if it did not finish."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", BOUNDED, *command),
         stdin=asyncio.subprocess.PIPE,

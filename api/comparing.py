@@ -1,4 +1,4 @@
-"""What one version of a function's code changed of another, in bounded time."""
+"""Diffs between versions of a function's code, in bounded time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Comparisons:
 
 
 class _BoundedMatcher(SequenceMatcher[str]):
-    """Finds no more matches once its time is up: what it has found then makes a valid diff, if not the shortest."""
+    """Stops matching once its time is up: the diff is then valid, but not the shortest."""
 
     def __init__(self, old: list[str], new: list[str], until: float) -> None:
         super().__init__(None, old, new)

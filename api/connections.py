@@ -23,7 +23,7 @@ MOST_LINGERING = 64  # connections that were refused at once, and get to see why
 
 
 class Guard:
-    """What all connections of a process share: what is admitted, and who may be hung up on for want of room."""
+    """State shared by all connections of a process: their number, and which idle ones can be closed to make room."""
 
     def __init__(self, admission: Admission) -> None:
         self.admission = admission

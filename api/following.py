@@ -42,7 +42,7 @@ def place_of(last_event_id: str | None) -> Point | None:
 
 
 class Followers:
-    """Everybody who follows a log here. Those who wait for something to happen share one poll."""
+    """All clients that follow logs in this process. Those that wait for news share one poll."""
 
     def __init__(self, database: Database, replies: Replies) -> None:
         self._database = database
@@ -71,7 +71,7 @@ class Followers:
                 return
 
     async def _news(self, place: Place) -> News:
-        """What there is after a place; nothing after a while without. Raises DomainError."""
+        """Events after a position; empty after a timeout. Raises DomainError."""
         if news := await self._reads.ask(place):
             return news
         future: asyncio.Future[News] = asyncio.get_running_loop().create_future()

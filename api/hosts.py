@@ -18,6 +18,6 @@ def host_of(header: str) -> str:
 
 
 def project_of_host(connection: ASGIConnection[Any, Any, Any, Any]) -> UUID | None:
-    """The project whose host name the request names; None for one that all projects share."""
+    """The project of the request's host name; None for a host that all projects share."""
     hosts: Hosts = connection.app.state.project_hosts
     return hosts.get(host_of(connection.headers.get("host", "")))

@@ -1,4 +1,4 @@
-"""Checks of JSON texts that make no object of each value: millions of values would hold the interpreter for seconds.
+"""Checks of JSON texts that build no values: millions of them would block the interpreter for seconds.
 
 Each step works on a slice of bounded length, so that a thread that runs it lets others run in between.
 """
@@ -33,7 +33,7 @@ def has_escaped_nul(text: str) -> bool:
 
 
 def has_number_out_of_range(text: str) -> bool:
-    """Whether a valid JSON text has a number that is beyond what a double can be, or has too many digits."""
+    """Whether a valid JSON text has a number that exceeds a double or has too many digits."""
     return any(_has_overflow(text, exponent) for exponent in _EXPONENTS) or _has_long_integer(text)
 
 

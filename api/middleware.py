@@ -65,7 +65,7 @@ class Edge:
             exchange.log()
 
     def _is_hidden(self, scope: Scope) -> bool:
-        """On the host of one project, whose pages its functions write, nobody shall log in to the platform."""
+        """Logins are refused on a project's host, because its functions control the pages there."""
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
         return host_of(host) in self._project_hosts and not scope["path"].startswith((PUBLIC, HOOKS))
 

@@ -57,7 +57,7 @@ def is_json(mime: str) -> bool:
 
 
 def unparsed_reason(payload: str, body: bytes, content_type: str) -> str | None:
-    """Why the payload is null although there is a body; None for a payload that is what was sent."""
+    """Why the payload is null although there is a body; None if the payload was parsed."""
     mime = content_type.partition(";")[0].strip().lower()
     if payload != NOTHING or not body or is_json(mime):
         return None
@@ -146,7 +146,7 @@ def _form(body: bytes, charset: str) -> str:
 
 
 def _unescaped(part: bytes, charset: str) -> str:
-    """Piece by piece: a long text of escapes at once would hold the interpreter."""
+    """Piece by piece: decoding a long text of escapes at once would block the interpreter."""
     part = part.replace(b"+", b" ")
     pieces, start = [], 0
     while start < len(part):
@@ -163,7 +163,7 @@ def _text(body: bytes, charset: str) -> str:
 
 
 def _storable(value: str | dict[str, str | list[str]]) -> str:
-    """The value as JSON. Raises Problem 422 for a NUL, which jsonb does not hold."""
+    """The value as JSON. Raises Problem 422 for a NUL, which jsonb cannot store."""
     if has_nul(value):
         raise Problem(
             422,

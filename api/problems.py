@@ -66,7 +66,7 @@ def not_found(what: str, name: object = "") -> Problem:
 
 
 def not_found_here() -> Problem:
-    """404 for what the platform serves on its own host, not on a project's."""
+    """404 for endpoints that are not served on a project's host."""
     return Problem(
         404,
         "not_found",
@@ -97,7 +97,7 @@ def unavailable(detail: str = "The database is not reachable at the moment.") ->
 
 
 def busy(detail: str) -> Problem:
-    """503 for what this process has too much of at the moment."""
+    """503 when this process is overloaded."""
     return Problem(503, "busy", detail, "Try again in a moment.", headers={"Retry-After": str(RETRY_SECONDS)})
 
 

@@ -38,7 +38,7 @@ async def public_caller(connection: Connection, _: BaseRouteHandler) -> None:
 
 
 async def _admitted(connection: Connection, access: Access, name: str) -> tuple[PublicFunction, Credential]:
-    """The function of this slug in the project of the credentials, or of this id, and what its caller was let in by."""
+    """The function of this slug in the project of the credentials, or of this id, and the caller's credential."""
     by_id = None
     if (id := _uuid(name)) is not None:
         by_id = await access.function_by_id(id)

@@ -1,4 +1,4 @@
-"""What a client asked for, byte for byte, beside what the framework decoded and tidied."""
+"""The request target exactly as sent, in addition to the framework's decoded and normalized form."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def limit_project(
 @admin.command("limit-owners")
 @click.argument("projects", type=click.IntRange(min=0))
 def limit_owners(projects: int) -> None:
-    """Set how many projects one user may own. Those who own more keep them."""
+    """Set how many projects one user may own. Users who own more keep them."""
     from sql import accounts
 
     with _database() as connection:

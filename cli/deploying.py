@@ -126,7 +126,7 @@ def read_functions(files: Sequence[Path], name: str | None = None) -> dict[Path,
 def deploy_functions(
     client: Client, functions: Mapping[Path, Mapping[str, Any]], settings: Mapping[str, Any], *, force: bool
 ) -> list[Deployment]:
-    """Deploy what files say, with these settings each. Raises CliError that names files and options."""
+    """Deploy files with these settings. Raises CliError that names files and options."""
     try:
         return deploy(client, [{**function, **settings} for function in functions.values()], force=force)
     except ApiError as error:

@@ -136,7 +136,7 @@ def print_invocation(invocation: Invocation) -> None:
 
 
 def print_invocations(found: Sequence[Invocation]) -> None:
-    """A table of invocations; what is wrong with one stands below its row."""
+    """A table of invocations; an error is shown below its row."""
     headings = ("function", "status", "age", "time", "ver", "by", "invocation")
     shown = _unique_length([invocation["id"] for invocation in found])
     rows = [_row(invocation, shown) for invocation in found]
@@ -153,7 +153,7 @@ def print_invocations(found: Sequence[Invocation]) -> None:
 
 
 def _unique_length(ids: Sequence[str]) -> int:
-    """How much of an id tells these apart; commands take a beginning for the whole."""
+    """The shortest length at which these ids differ; commands accept such a prefix."""
     lengths = range(SHORT_ID, max(map(len, ids), default=SHORT_ID) + 1)
     return next((n for n in lengths if len({id[:n] for id in ids}) == len(set(ids))), SHORT_ID)
 
@@ -172,7 +172,7 @@ def _row(invocation: Invocation, id_length: int) -> list[str]:
 
 
 def print_error(error: dict[str, Any]) -> None:
-    """Type and message, below what they belong to."""
+    """Type and message, below the row of the invocation."""
     message = error["message"].replace("\n", "\n    ")
     click.echo(f"    {style(error['type'], fg='red')}: {message}")
 

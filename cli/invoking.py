@@ -120,7 +120,7 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def _request(client: Client, name: str, request: PublicRequest) -> Response:
-    """With the API key where there is one, else as the person, which functions whose auth is jwt take."""
+    """With the API key if there is one, otherwise with the user's token, which functions with auth jwt accept."""
     below = urllib.parse.quote(f"/{request.path.lstrip('/')}" if request.path else "", safe="/%:@!$&'()*+,;=-._~")
     query = f"?{urllib.parse.urlencode(request.query)}" if request.query else ""
     body = None if request.data is None else read_payload(request.data).encode()

@@ -25,7 +25,7 @@ NO_TEXT = re.compile(
 
 
 class _TextOnly(io.TextIOWrapper):
-    """Escapes what would command a terminal and what cannot be encoded, in the way of JSON; colours pass."""
+    """Escapes control characters and unencodable characters as JSON does; colours pass."""
 
     def write(self, text: str, /) -> int:
         super().write(NO_TEXT.sub(_escaped, text) if NO_TEXT.search(text) else text)
@@ -37,7 +37,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def show_only_text() -> None:
-    """Whatever functions print, throw or return: no output of theirs breaks a command or commands the terminal."""
+    """Whatever a function prints, throws or returns can neither break a command nor control the terminal."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is getattr(sys, f"__{name}__") and type(stream) is io.TextIOWrapper:  # a test's own stays

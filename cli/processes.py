@@ -34,7 +34,7 @@ def is_alive(pid: int) -> bool:
 
 
 def ephemeral_ports() -> tuple[int, int]:
-    """The first and the last port that the kernel gives to who asks for any."""
+    """The first and the last ephemeral port."""
     low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     return int(low), int(high)
 

@@ -84,7 +84,7 @@ def settings_options(command: Command) -> Command:
 
 
 def settings_of(options: dict[str, Any]) -> dict[str, Any]:
-    """The fields that were given. Lists replace what there is; variables are added, or removed where they are None."""
+    """The given fields. Lists replace existing ones; variables are added, or removed if None."""
     fields = {name: value for name, value in options.items() if value is not None and value != ()}
     if "variables" in fields or "unset" in fields:
         variables: dict[str, str | None] = dict(_variable(text) for text in fields.pop("variables", ()))

@@ -73,7 +73,7 @@ def _standing(version: Mapping[str, Any]) -> str:
 @output_option
 @connected
 def retire(client: Client, name: str, version: int, output: str) -> None:
-    """Keep a version from running: no call, alias, retry or rollback starts it any more."""
+    """Retire a version: no call, alias, retry or rollback starts it any more."""
     _set_retired(client, name, version, "retire", "is retired: nothing starts it any more", output)
 
 

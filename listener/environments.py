@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The variables of a run, and what hides its secrets."""
+    """The variables of a run, and the masker of its secrets."""
 
     variables: dict[str, str]
     masker: Masker = field(default_factory=lambda: Masker(()), repr=False)

@@ -36,7 +36,7 @@ def gaps_of(mode: Mode, why: Sequence[str], *, own_users: bool) -> list[str]:
 
 
 def limits_not_exact() -> list[str]:
-    """What the supervisor cannot count here."""
+    """Gaps in what the supervisor can count on this machine."""
     try:
         os.close(kernel.count_cpu_time())
     except OSError as error:

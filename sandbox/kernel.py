@@ -153,7 +153,7 @@ def _mounts() -> list[bytes]:
 
 
 def explain(error: OSError) -> str:
-    """A failed call in words, with what grants it where that is known."""
+    """Describes a failed system call, with the right that grants it if known."""
     call = str(error.filename or "").partition(" ")[0]
     why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if error.errno not in (errno.EPERM, errno.EACCES) or call not in GRANTS:

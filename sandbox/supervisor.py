@@ -161,7 +161,7 @@ class Supervisor:
         return usage.count_locks(pids, MOST_LOCKS + 1) > MOST_LOCKS
 
     def _counted(self) -> float:
-        """CPU seconds of the run, with those of children that nobody waited for; 0 where the kernel does not count."""
+        """CPU seconds of the run, including children that nobody waited for; 0 if the kernel does not count them."""
         if self._counter is None:
             return 0.0
         (nanoseconds,) = _COUNT.unpack(os.read(self._counter, _COUNT.size))

@@ -101,7 +101,7 @@ def _of_final_frame(
 
 
 def _check(text: str) -> None:
-    """Raises ValueError for what is not JSON. No value is made of it: there may be millions."""
+    """Raises ValueError for text that is not JSON. Builds no values: there may be millions."""
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
     except msgspec.DecodeError:

@@ -178,7 +178,7 @@ def limit_project(
 
 
 def limit_connections(connection: psycopg.Connection, slug: str, count: int) -> None:
-    """Change how many sessions the role of a project may have; 0 is what follows from the server's max_connections."""
+    """Change how many database sessions a project's role may have; 0 is the default, derived from max_connections."""
     connection.execute(
         "select zmesh.limit_connections(id, nullif(%s, 0)) from zmesh.projects where slug = %s", (count, slug)
     )

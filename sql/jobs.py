@@ -190,12 +190,12 @@ async def end_harmful_sessions(connection: AsyncConnection) -> list[str]:
 
 
 async def cancel_orphans(connection: AsyncConnection) -> int:
-    """Cancel some of what deleted functions have left in the queue; returns how many."""
+    """Cancel some queued invocations of deleted functions; returns how many."""
     return int((await _one(connection, "select zmesh.cancel_orphans()"))[0])
 
 
 async def free_autovacuum(connection: AsyncConnection, patience_seconds: float) -> list[str]:
-    """End what keeps workers of autovacuum in one table; returns what it was."""
+    """End sessions and workers that block autovacuum; returns a description of each."""
     cursor = await connection.execute(
         "select zmesh.end_slow_workers(make_interval(secs => %s)) union all select zmesh.end_vacuum_blockers()",
         (patience_seconds,),

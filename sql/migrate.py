@@ -231,7 +231,7 @@ select d.datname, array_agg(a.privilege_type order by a.privilege_type)
 
 
 def _close_other_databases(connection: psycopg.Connection) -> None:
-    """Projects' roles belong to the whole server. Every other role keeps by name what it had as everybody."""
+    """Project roles exist in the whole server. Every other role keeps by name the privileges it had through PUBLIC."""
     others = connection.execute(
         "select rolname from pg_roles where rolcanlogin and not rolsuper and rolname <> all (%s)"
         "   and rolname !~ '^zmesh_p_'",

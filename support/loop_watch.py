@@ -93,7 +93,7 @@ class LoopWatch:
 
 
 class Stalls:
-    """How long this process had work to do and no processor: that is the machine's doing. Linux tells for each thread;
+    """How long threads of this process waited for a processor: a stall of the machine. Linux reports it per thread;
     elsewhere nothing counts as a stall."""
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class Stalls:
 
 
 def _stacks(first: int, without: int) -> str:
-    """The innermost frames of the loop's thread, and of others that are at work: one may hold the interpreter."""
+    """The innermost frames of the loop's thread and of other busy threads: one may hold the interpreter lock."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     frames = {ident: frame for ident, frame in sys._current_frames().items() if ident != without}
     ordered = sorted(frames.items(), key=lambda item: item[0] != first)

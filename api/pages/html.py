@@ -1,4 +1,4 @@
-"""What the pages for people have in common."""
+"""Shared parts of the HTML pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page at / that says what this server is, until the console is there."""
+"""The landing page at /, for installations without the console."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ zmesh functions invoke hello --data '{"name": "Ada"}'</pre></dd>
 
 @get("/", media_type=MediaType.HTML, include_in_schema=False, sync_to_thread=False)
 def landing() -> str:
-    """For a person who opens the address in a browser."""
+    """Shown when somebody opens the server's address in a browser."""
     return page("zMesh Edge Functions", BODY)

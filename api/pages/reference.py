@@ -1,4 +1,4 @@
-"""The page at /schema that shows the OpenAPI document to people. Its files come from the package, never from a CDN."""
+"""The page at /schema that shows the OpenAPI document. Its files come from the package, never from a CDN."""
 
 from __future__ import annotations
 

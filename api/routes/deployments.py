@@ -43,7 +43,7 @@ async def deploy(
     data: JSONBody[Deployment],
     force: Annotated[bool, QueryParameter(description="true: deploy even code that cannot load.")] = False,
 ) -> DeploymentDetails:
-    """Creates functions, and changes those whose name is there already: all in one transaction, or none.
+    """Creates functions, or updates those whose name exists: all in one transaction, or none.
 
     Code that cannot be parsed or certainly lacks its entry point is refused. It is not executed for that.
     """

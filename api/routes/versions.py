@@ -105,9 +105,8 @@ async def rollback(
 async def retire(
     request: CallerRequest, database: NamedDependency[Database], id: FunctionId, version: VersionNumber
 ) -> FunctionVersion:
-    """Nothing starts the version any more: no call that names it, no retry, no alias, no rollback. What is queued
-    for it is cancelled when its turn comes; what runs may finish. The current version, and one that an alias names,
-    cannot be retired."""
+    """No call, alias, retry or rollback starts the version any more. Queued invocations of it are cancelled when their
+    turn comes; running attempts may finish. The current version, and one that an alias names, cannot be retired."""
     function = await function_of(database, request, id)
     await version_of(database, function, version)
     async with database.checked() as connection:
@@ -162,7 +161,7 @@ async def compare_versions(
     version: VersionNumber,
     before: Annotated[int | None, QueryParameter(description="Left out: the version before.")] = None,
 ) -> VersionDiff:
-    """What one version changed of another, as a unified diff. One that takes long shows large parts as replaced."""
+    """The differences between two versions as a unified diff. If it takes long, large parts are shown as replaced."""
     function = await function_of(database, request, id)
     after = await version_of(database, function, version)
     number = version - 1 if before is None else before
