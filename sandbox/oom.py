@@ -31,5 +31,5 @@ class OomKills:
         try:
             lines = self._counters.read_text().splitlines()
         except OSError:
-            return 0  # a container that hides it: such an end is then told as what it looks like
+            return 0  # hidden in this container: such an end is then reported as an ordinary SIGKILL
         return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -74,7 +74,7 @@ _ONLY_OF_ITSELF = {
         "aarch64": (261, 118, 119, 122, 274, 140, 30),
     }.items()
 }
-# Locks of open file descriptions: whose they are is shown to nobody, so they could not be counted.
+# Locks of open file descriptions: the kernel shows no owner, so they could not be counted.
 _FCNTL = {"x86_64": 72, "aarch64": 25}
 _OFD_LOCKS = (36, 37, 38)
 _SOCKET = {"x86_64": 41, "aarch64": 198}

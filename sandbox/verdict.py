@@ -24,7 +24,7 @@ OUT_OF_MEMORY_TEXTS = (b"heap out of memory", b"Fatal process out of memory", b"
 LONGEST_MESSAGE = 16 * 1024
 LONGEST_STACK = 64 * 1024
 LARGEST_HEADERS = 1024 * 1024
-LARGE = 64 * 1024  # bytes of a final frame; what has fewer is read in a millisecond or two
+LARGE = 64 * 1024  # bytes of a final frame; a smaller one is read in a millisecond or two
 _READING = ThreadPoolExecutor(2, thread_name_prefix="reading results")
 StopReason = Literal["timeout", "cancelled"]
 

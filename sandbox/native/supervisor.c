@@ -76,7 +76,7 @@ static double seconds_of(const struct rusage *used) {
          (double)(used->ru_utime.tv_usec + used->ru_stime.tv_usec) / 1e6;
 }
 
-// CPU seconds of the run, those of children included that nobody waited for; 0 where the kernel does not count.
+// CPU seconds of the run, including children that nobody waited for; 0 if the kernel does not count them.
 static double counted(void) {
   uint64_t nanoseconds;
   if (state.cpu_counter < 0 || read(state.cpu_counter, &nanoseconds, sizeof nanoseconds) != sizeof nanoseconds) return 0;

@@ -224,7 +224,7 @@ static int count_cpu_time(void) {
   return (int)syscall(SYS_perf_event_open, &what, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 }
 
-// Tells a supervisor the number of its run, or minus the error, and gives it the counter if there is one.
+// Sends a supervisor its run's process id, or a negative error number, and the counter if there is one.
 static void answer(int to, int number, int counter) {
   char control[CMSG_SPACE(sizeof counter)] = {0};
   struct iovec part = {&number, sizeof number};

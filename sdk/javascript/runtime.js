@@ -31,7 +31,7 @@ function rehearse() {
   frameOf(load(job)(payload, new Zmesh(job.context, job.env)), job.limits.result_bytes);
 }
 
-/** Waits for a run on the channel, executes it, and ends this process. A fork brings what only native code can do. */
+/** Waits for a run on the channel, executes it, and ends this process. A fork passes in the native functions. */
 function serve(fd, native = {}) {
   const channel = new Channel(fd, native.receive);
   const { reallyExit } = process;

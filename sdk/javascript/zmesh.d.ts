@@ -99,7 +99,7 @@ export interface EnqueueOptions {
 }
 
 type HeaderValue = string | number | boolean;
-/** A list stands for several lines of the name, as Set-Cookie needs; so do pairs, Headers and Maps. */
+/** A list sends the header several times, as Set-Cookie needs. Pairs, Headers and Maps are accepted too. */
 export type ResponseHeaders =
   | Record<string, HeaderValue | readonly HeaderValue[]>
   | readonly (readonly [string, HeaderValue])[]
@@ -107,11 +107,11 @@ export type ResponseHeaders =
 
 export interface Request {
   readonly method: string;
-  /** Below the function's own path, decoded and without a slash at its end: "/" or "/users/5". */
+  /** The path below the function's own, decoded and without a trailing slash: "/" or "/users/5". */
   readonly path: string;
-  /** The same as it was sent, byte for byte, such as "/a%2Fb/"; empty where nothing follows the function's name. */
+  /** The path exactly as sent, such as "/a%2Fb/"; empty if nothing follows the function's name. */
   readonly rawPath: string;
-  /** The query as it was sent, without the question mark. */
+  /** The query exactly as sent, without the question mark. */
   readonly rawQuery: string;
   /** Names in lower case. */
   readonly headers: Record<string, string>;
@@ -121,7 +121,7 @@ export interface Request {
   readonly queryAll: Record<string, string[]>;
   /** The raw body, as the sender signed it. */
   readonly body: Uint8Array;
-  /** Why the payload is null although there is a body, such as a type that is not read; else null. */
+  /** Why the payload is null although there is a body, such as an unsupported type; otherwise null. */
   readonly unparsedReason: string | null;
   /** The body as text, decompressed where it came compressed. */
   text(): string;
@@ -147,7 +147,7 @@ export interface InvocationError extends Error {
   readonly status: 'error' | 'timeout' | 'cancelled';
 }
 
-// What Node.js has and the compiler does not know by itself. Beside @types/node, set skipLibCheck, as `tsc --init` does.
+// Parts of Node.js that the compiler does not know. With @types/node, set skipLibCheck, as `tsc --init` does.
 declare global {
   var exports: any;
   var module: { exports: any };

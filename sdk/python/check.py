@@ -72,7 +72,7 @@ def _names(node: ast.AST) -> list[str]:
 
 
 def main() -> None:
-    """Answer what standard input asks."""
+    """Read jobs from standard input and write the faults."""
     warnings.simplefilter("ignore")
     jobs = json.load(sys.stdin)
     faults = [fault_of(job["filename"], job["entry_point"], job["code"]) for job in jobs]

@@ -26,7 +26,7 @@ language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
     update zmesh.listeners set loop_held_ms = p_ms where id = p_listener and loop_held_ms <> p_ms;
 end;
-comment on function zmesh.tell_loop_held(uuid, integer) is 'Records the longest block of a listener's event loop.';
+comment on function zmesh.tell_loop_held(uuid, integer) is 'Records the longest block of a listener''s event loop.';
 
 create or replace function zmesh.give_back(p_listener uuid, p_known uuid[]) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$

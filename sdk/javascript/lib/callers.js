@@ -1,5 +1,5 @@
 'use strict';
-// Errors that lead to the line that called: what rejects later has no more than the event loop above it.
+// Adds the calling line to errors: a later rejection has only the event loop on its stack.
 
 const PLACE = /\(?([^()\s]+:\d+:\d+)\)?$/;
 
@@ -27,7 +27,7 @@ function addLines(error, caller) {
     const missing = framesOf(caller.stack).filter((line) => !places.has(placeOf(line)));
     if (missing.length > 0) error.stack = [error.stack, ...missing].join('\n');
   } catch {
-    // what was thrown is no error, or cannot be changed
+    // the thrown value is not an Error, or cannot be changed
   }
 }
 

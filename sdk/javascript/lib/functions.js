@@ -19,7 +19,7 @@ function load(job) {
   return handlerOf(own.exports, job.entry_point);
 }
 
-/** The code as a function that is not called yet. Throws a Failure for what cannot be parsed. */
+/** Compiles the code to a function without calling it. Throws a Failure if it cannot be parsed. */
 function compiled(job) {
   const code = job.code.replace(/^\uFEFF/, ''); // a byte order mark, as some editors write it
   rememberSource(job.filename, code);

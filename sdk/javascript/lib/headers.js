@@ -49,7 +49,7 @@ function firstValue(headers, wanted) {
   return found && [found[1]].flat()[0];
 }
 
-/** What is sent of the headers with a body that begins with these bytes. Warns of what a function may not send. */
+/** The headers to send with a body that begins with these bytes. Warns of headers that a function may not send. */
 function sentHeaders(headers, bytes, isText) {
   const sent = Object.entries(headers).filter(([name, value]) => {
     const lower = name.toLowerCase();
@@ -82,7 +82,7 @@ function isStale(encoding, bytes, isText) {
       return (bytes[0] & 0x0f) !== 8 || (bytes[0] * 256 + bytes[1]) % 31 !== 0;
     case 'zstd':
       return bytes.readUInt32LE?.(0) !== 0xfd2fb528;
-    case 'br': // has no mark of its own: what reads as text is not compressed
+    case 'br': // has no signature: a body that reads as text is not compressed
       return !CONTROL.test(Buffer.from(bytes.subarray(0, 512)).toString('utf8').replace(/\ufffd{1,3}$/, ''));
     default:
       return false;

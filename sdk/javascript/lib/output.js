@@ -20,7 +20,7 @@ class Output {
   #stderr = new LineStream(2, (line, cutBytes) => this.#line(this.#level ?? 'error', line, cutBytes));
   #console = this.#makeConsole();
 
-  /** From now on what is printed goes to the channel. `unread` tells whether a pipe has something that nobody has read. */
+  /** Sends all further output to the channel. `unread` tells whether a pipe has unread bytes. */
   capture(channel, unread = null) {
     this.#channel = channel;
     this.#unread = unread;
@@ -50,7 +50,7 @@ class Output {
     this.#channel.send('L', stringify({ at: now(), level, message }));
   }
 
-  /** What child processes and fs.writeSync(1) have written comes first. Where nobody reads it soon, in any order from then on. */
+  /** Output of child processes and fs.writeSync(1) comes first. If it is not read soon, order is no longer guaranteed. */
   #waitUntilPipesAreRead() {
     for (let waited = 0; this.#unread !== null && (this.#unread(1) || this.#unread(2)); waited += STEP_MS) {
       if (waited >= PATIENCE_MS) this.#unread = null;

@@ -27,7 +27,7 @@ function toJson(value) {
   }
 }
 
-/** Whether a value is only what JSON has: then no replacer is needed, which makes it five times as fast. */
+/** Whether a value has only JSON types: then no replacer is needed, which is five times as fast. */
 function isPlain(value, depth) {
   switch (typeof value) {
     case 'string':
@@ -51,7 +51,7 @@ function hasOnlyPlain(value, depth) {
   return true;
 }
 
-/** JSON.stringify's replacer: refuses what would otherwise become null or {} without a word. */
+/** JSON.stringify's replacer: refuses values that would otherwise silently become null or {}. */
 function jsonForm(key, value) {
   switch (typeof value) {
     case 'object':

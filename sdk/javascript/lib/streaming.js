@@ -62,7 +62,7 @@ async function fromWebResponse(response) {
   return new RawResponse(rest(ready, pieces.next(), pieces), options);
 }
 
-/** What fetch() gives has been decoded, but still says how it was encoded and how long that was. */
+/** A fetch() response has been decoded, but still has the headers for its encoding and encoded length. */
 function isOfTheBody({ url, headers }) {
   const encoded = url === '' ? null : headers.get('content-encoding');
   const stale = encoded !== null && encoded.split(',').every((one) => DECODED.test(one.trim()));

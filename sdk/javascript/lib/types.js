@@ -16,7 +16,7 @@ const asText = (text) => text;
 const driversOwn = (oid) => pg.types.getTypeParser(oid, 'text');
 const arrayOf = (parse) => (text) => pg.types.arrayParser.create(text, (item) => (item === null ? null : parse(item))).parse();
 
-/** A Date, or the text of what no Date can hold: infinity, and years beyond its range. */
+/** A Date, or text for values outside its range: infinity and distant years. */
 function timestamp(text) {
   const date = driversOwn(1184)(text);
   return date instanceof Date && !Number.isNaN(date.getTime()) ? date : text;

@@ -7,7 +7,7 @@ const { emit } = process;
 let watching = null; // { unhandled(error), idle(), exit() }
 let loopIsEmpty = false;
 
-/** From now on tells of these; null: of nothing. */
+/** Reports these events from now on; null reports none. */
 function watchProcess(handlers) {
   watching = handlers;
 }

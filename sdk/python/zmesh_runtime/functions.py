@@ -45,7 +45,7 @@ def load(code: str, filename: str, entry_point: str) -> Handler:
 
 
 def source() -> str:
-    """The text of the module that was loaded."""
+    """The source text of the loaded module."""
     return _source
 
 
@@ -103,7 +103,7 @@ def _takes_two(code: types.CodeType) -> bool:
 
 
 def _passes_on(signature: inspect.Signature) -> bool:
-    """Whether any number of positional arguments fits, as in a decorator that passes on what it gets."""
+    """Whether it takes any number of positional arguments, as a decorator's wrapper does."""
     return any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in signature.parameters.values())
 
 

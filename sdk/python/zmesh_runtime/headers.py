@@ -66,7 +66,7 @@ def first_value(headers: Mapping[str, Values], wanted: str) -> str | None:
 
 
 def sent_headers(headers: Mapping[str, Values], body: bytes, is_text: bool) -> dict[str, Values]:
-    """What is sent of the headers with a body that begins with these bytes. Warns of what a function may not send."""
+    """The headers to send with a body that begins with these bytes. Warns of headers that a function may not send."""
     sent = {}
     for name, value in headers.items():
         lower = name.lower()
@@ -108,6 +108,6 @@ def _is_stale(encoding: str, body: bytes, is_text: bool) -> bool:
             return body[0] & 0x0F != 8 or int.from_bytes(body[:2], "big") % 31 != 0
         case "zstd":
             return not body.startswith(b"\x28\xb5\x2f\xfd")
-        case "br":  # has no mark of its own: what reads as text is not compressed
+        case "br":  # has no signature: a body that reads as text is not compressed
             return not _CONTROL.search(body[:512].decode("utf-8", "replace").rstrip("\ufffd"))
     return False

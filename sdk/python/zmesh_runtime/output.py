@@ -138,7 +138,7 @@ class Output:
 
 
 class _Pipes:
-    """The pipes of standard output and error, which programs and os.write() use: what stands in them goes first."""
+    """The pipes of standard output and error, used by child processes and os.write(): their content goes first."""
 
     def __init__(self) -> None:
         self._in_order = True

@@ -16,7 +16,7 @@ from psycopg.types.json import JsonbDumper, set_json_dumps
 from zmesh_runtime.results import is_record, to_json
 
 _LISTS = (list, tuple, set, frozenset)
-_UNTYPED = 0  # PostgreSQL decides by the place where the parameter stands, as it does for a literal
+_UNTYPED = 0  # PostgreSQL infers the type from the context, as for a literal
 _DATES_AND_TIMES = ("date", "timestamp", "timestamptz", "time", "timetz", "interval")
 _NO_FIXED_LENGTH = (b"mon", b"year")  # of an interval: a timedelta cannot hold them
 
@@ -46,7 +46,7 @@ def is_list(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A value for a column: numbers, booleans and dicts are stored as what the column is."""
+    """A value for a column: numbers, booleans and dicts are stored as the column's type."""
     if isinstance(value, bool):
         return Literal("true" if value else "false")
     if isinstance(value, int):
@@ -112,7 +112,7 @@ class _ArrayDumper(RecursiveDumper):
 
 
 def _or_text(type_name: str) -> type[Loader]:
-    """The driver's loader, but the text for what Python cannot hold: infinity, years over 9999 or B.C., 24:00."""
+    """The driver's loader, but text for values that Python cannot represent: infinity, years over 9999 or BC, 24:00."""
     known = psycopg.adapters
     driver = cast("type[AbstractLoader]", known.get_loader(known.types[type_name].oid, Format.TEXT))
 

@@ -1,4 +1,4 @@
-"""Random states that a forked process would share with its template and with all its siblings: each run gets new ones.
+"""Random states that a forked process would share with its template and its siblings: each run gets new ones.
 
 Python draws its own secrets from the kernel. OpenSSL keeps a generator in memory, one for each copy that is loaded (the
 ssl module's, those that wheels such as psycopg's bundle), and notices a fork only when the process number changes.
@@ -49,7 +49,7 @@ def _loaded_copies() -> list[Seed]:
         except (OSError, AttributeError):
             continue
         seed.argtypes, seed.restype = (ctypes.c_char_p, ctypes.c_int), None
-        found[_address(seed)] = seed  # a library is asked for what those it needs have as well
+        found[_address(seed)] = seed  # by address, since a look-up also finds symbols of a library's dependencies
     return list(found.values())
 
 

@@ -34,7 +34,9 @@ def prepare() -> None:
     processes.prepare()
     _load_cryptography_of_libpq()
     randomness.find()
-    sys.modules.pop("typing_extensions", None)  # psycopg has what it needs of it; a function may bring another version
+    sys.modules.pop(
+        "typing_extensions", None
+    )  # psycopg has imported what it needs; a function may bring another version
     gc.collect()
     gc.freeze()  # what is loaded here is never collected, so children do not copy its pages
 
