@@ -50,7 +50,7 @@ def test_a_preview_gives_as_many_times_as_asked(api: Api) -> None:
         ({"cron": "every day"}, "cron", "has 2 fields instead of 5"),
         ({"cron": "* * * * * *"}, "cron", "has 6 fields instead of 5"),
         ({"cron": "61 * * * *"}, "cron", "'61' is out of range 0 to 59"),
-        ({"cron": "5-1 * * * *"}, "cron", "'5-1' is out of range"),
+        ({"cron": "5-1 * * * *"}, "cron", "'5-1' has a range that ends before it starts"),
         ({"cron": "*/90 * * * *"}, "cron", "has a step that does not fit into 0 to 59"),
         ({"cron": "0 0 31 2 *"}, "cron", "never comes due"),
         ({"cron": "0 seconds"}, "cron", "is not 1 to 86400 seconds"),
