@@ -274,6 +274,22 @@ def test_a_whole_number_too_large_for_javascript_keeps_its_digits(bench: Bench) 
     assert str(ending.result["n"]) == "9007199254740993"
 
 
+def test_rows_without_columns_are_rows_all_the_same(bench: Bench) -> None:
+    ending = bench.run(
+        javascript="""
+            const { db } = zmesh;
+            const none = await db.query("select from users where age > 100");
+            return [await db.query("select from users"), await db.queryOne("select"), none]
+        """,
+        python="""
+            db = zmesh.db
+            none = db.query("select from users where age > 100")
+            return [db.query("select from users"), db.query_one("select"), none]
+        """,
+    )
+    assert ending.result == [[{}, {}, {}], {}, []]
+
+
 def test_statements_without_rows_return_none(bench: Bench) -> None:
     ending = bench.run(
         javascript="return await zmesh.db.query('create table t (a int)')",

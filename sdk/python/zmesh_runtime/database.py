@@ -121,7 +121,10 @@ class Session:
                 raise TypeError(_NO_COPY) from error
             while cursor.nextset():
                 pass
-            return cursor.fetchall() if cursor.description else []
+            if cursor.description:
+                return cursor.fetchall()
+            rows = cursor.pgresult.ntuples if cursor.pgresult else 0  # those of "select from t" have no columns
+            return [{} for _ in range(rows)]
 
     @contextmanager
     def turn(self, scope: _Scope) -> Iterator[Connection]:
