@@ -289,7 +289,7 @@ begin
      where lower(name) = v_plain or split_part(lower(name), '/', -1) = v_plain and name !~ '^(posix|right|Etc|US)/'
      order by lower(name) <> v_plain, name limit 1;
     perform zmesh.fail('ZM422', format('time zone %L is unknown', p_timezone),
-        coalesce(format('Did you mean %s?', v_meant), 'Use an IANA name such as Europe/Berlin or UTC.'));
+        coalesce('Did you mean ' || v_meant || '?', 'Use an IANA name such as Europe/Berlin or UTC.'));
 end $$;
 comment on function zmesh.check_timezone(text) is 'Refuses what is not the name of a time zone.';
 

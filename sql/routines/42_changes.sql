@@ -403,6 +403,7 @@ create or replace function zmesh.off_change(p_table regclass, p_function text) r
 language plpgsql as $$
 declare
     v_trigger   record;
+    v_name      name;
     v_functions oid[] := '{}';
 begin
     for v_trigger in
@@ -411,8 +412,11 @@ begin
     loop
         execute format('drop trigger %I on %s', v_trigger.trigger_name, p_table);
         if v_trigger.id is not null and v_trigger.function_oid <> all (v_functions) then
-            execute format('drop trigger if exists %I on %s', 'zmesh_begin_' || v_trigger.id, p_table);
-            execute format('drop trigger if exists %I on %s', 'zmesh_end_' || v_trigger.id, p_table);
+            -- Only tables with partitions have these; `if exists` would tell the user of others.
+            for v_name in select t.tgname from pg_trigger t where t.tgrelid = p_table
+                and t.tgname in ('zmesh_begin_' || v_trigger.id, 'zmesh_end_' || v_trigger.id) loop
+                execute format('drop trigger %I on %s', v_name, p_table);
+            end loop;
         end if;
         v_functions := v_functions || v_trigger.function_oid;
     end loop;

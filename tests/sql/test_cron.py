@@ -237,3 +237,10 @@ def test_a_time_zone_in_the_wrong_case_is_answered_with_the_right_one(
     with pytest.raises(psycopg.Error) as refused:
         database.rows("select * from zmesh.cron_preview('@daily', %s)", zone, url=project.url)
     assert refused.value.diag.message_hint == f"Did you mean {meant}?"
+
+
+def test_a_time_zone_that_resembles_none_is_answered_with_how_to_write_one(database: Database) -> None:
+    project = database.project()
+    with pytest.raises(psycopg.Error) as refused:
+        database.rows("select * from zmesh.cron_preview('@daily', 'Europe/Berln')", url=project.url)
+    assert refused.value.diag.message_hint == "Use an IANA name such as Europe/Berlin or UTC."

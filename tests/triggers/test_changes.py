@@ -163,6 +163,16 @@ def test_setting_it_again_replaces_it_and_off_ends_it(database: Database, projec
     assert database.value("select count(*) from pg_proc where proname like 'zmesh\\_change\\_%'") == 0
 
 
+def test_ending_it_says_nothing_about_triggers(database: Database, project: TestProject) -> None:
+    notices: list[str | None] = []
+    with database.connect(project.url) as connection:
+        connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+        connection.execute("select zmesh.on_change('orders', 'send-receipt')")
+        connection.execute("select zmesh.on_change('orders', 'send-receipt', '{UPDATE}')")
+        connection.execute("select zmesh.off_change('orders', 'send-receipt')")
+    assert notices == []
+
+
 def test_several_functions_hear_of_one_table(database: Database, project: TestProject) -> None:
     database.function(project, "count-orders")
     run(
