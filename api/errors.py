@@ -18,6 +18,7 @@ from support.executors import Busy
 log = logging.getLogger(__name__)
 AnyRequest = Request[Any, Any, Any]
 MISSING_PARAMETER = re.compile(r"Missing required query parameter '(\w+)'")
+LENGTH_OF_TEXT = re.compile(r"Value should have (at least|at most) (\d+) items? after validation, not (\d+)")
 
 
 def _answer(problem: Problem) -> Response[bytes]:
@@ -59,6 +60,9 @@ def _field(key: str) -> str:
 def _message(message: str) -> str:
     if message.startswith("Input should be a valid dictionary or instance of"):
         return "Input should be a JSON object"
+    if length := LENGTH_OF_TEXT.match(message):
+        unit = "character" if length[2] == "1" else "characters"
+        return f"Text should have {length[1]} {length[2]} {unit}, not {length[3]}"
     return "Unknown field" if message == "Extra inputs are not permitted" else message.removeprefix("Value error, ")
 
 

@@ -86,6 +86,12 @@ def hook_again(api: Api, preset: str, **values: Any) -> dict[str, Any]:
     return created
 
 
+def test_a_secret_that_is_too_short_is_refused_with_how_long_it_has_to_be(api: Api) -> None:
+    answer = api.call("POST", "/webhooks", json={"function_id": "echo", "preset": "hmac", "secret": "short"})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"] == "secret: Text should have at least 8 characters, not 5"
+
+
 def test_secrets_of_the_past_are_deleted(api: Api) -> None:
     webhook = hook(api, "hmac")
     rotated(api, webhook)
