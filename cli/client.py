@@ -50,7 +50,7 @@ class Client:
     def __init__(self, connection: Connection, project: str | None = None) -> None:
         """`project` is the id or slug of the one to work in, where that is not the token's."""
         self.connection = connection
-        self._project = project
+        self.project = project
         self._project_token: str | None = None
 
     def call(
@@ -63,7 +63,8 @@ class Client:
         seconds: float = REQUEST_SECONDS,
     ) -> Response:
         """Send as the logged-in person; a body of bytes goes as it is. Raises CliError."""
-        can_renew = bool(self.connection.credentials or self.connection.refresh_token)
+        self._check_address()
+        can_renew = self._can_renew()
         if not self.connection.token and not can_renew and self.connection.api_key:
             raise CliError(
                 "An API key can only invoke functions; this command needs the token of a logged-in person.",
@@ -87,11 +88,19 @@ class Client:
             self._project_token = None
             return self._send_as_person(method, path, body, headers, seconds)
 
+    @property
+    def is_logged_in(self) -> bool:
+        """Whether there is a person's token, or what gets one."""
+        return bool(self.connection.token) or self._can_renew()
+
+    def _can_renew(self) -> bool:
+        return bool(self.connection.credentials or self.connection.refresh_token)
+
     def call_with_key(
         self, method: str, path: str, body: Json = None, *, headers: dict[str, str] | None = None, seconds: float
     ) -> Response:
         """Send with the API key."""
-        if self._project is not None:
+        if self.project is not None:
             raise CliError(
                 "An API key belongs to one project.", code="bad_option", hint="Leave out --project, or use a token."
             )
@@ -184,23 +193,17 @@ class Client:
 
     def token(self) -> str | None:
         """The token of the project to work in."""
-        if self._project is None:
+        if self.project is None:
             return self.connection.token
         if self._project_token is None:
             headers = {"Authorization": f"Bearer {self.connection.token}"}
-            switched = self._send("POST", "/auth/switch", {"project": self._project}, headers, REQUEST_SECONDS).body
+            switched = self._send("POST", "/auth/switch", {"project": self.project}, headers, REQUEST_SECONDS).body
             self._project_token = switched["token"]
         return self._project_token
 
     def _send(self, method: str, path: str, body: Json, headers: dict[str, str], seconds: float) -> Response:
+        self._check_address()
         url = f"{self.connection.url}{path}"
-        address = urllib.parse.urlsplit(url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise CliError(
-                f'The address of zMesh, "{self.connection.url}", does not begin with http:// or https://.',
-                code="bad_url",
-                hint="Correct --url or ZMESH_URL, such as http://127.0.0.1:8700; without them, log in again.",
-            )
         data = body if body is None or isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
         try:
@@ -212,6 +215,15 @@ class Client:
                 return _response(answer.code, answer.headers, answer.read())
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
+
+    def _check_address(self) -> None:
+        address = urllib.parse.urlsplit(self.connection.url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise CliError(
+                f'The address of zMesh, "{self.connection.url}", is not http:// or https:// and a host.',
+                code="bad_url",
+                hint="Correct --url or ZMESH_URL, such as http://127.0.0.1:8700; without them, log in again.",
+            )
 
     def _unreachable(self, error: Exception) -> CliError:
         reason = getattr(error, "reason", error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -44,6 +45,11 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(Client(connection, in_project), *arguments, **options)
 
     return with_client
+
+
+def command_for(client: Client, *words: str) -> str:
+    """A command to suggest that works in the same project."""
+    return shlex.join(["zmesh", *words, *(["--project", client.project] if client.project else [])])
 
 
 def is_addressable(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import rich_click as click
 
 from cli.client import Client
-from cli.connecting import connected, find_function
+from cli.connecting import command_for, connected, find_function
 from cli.errors import CliError
 from cli.output import age, local_time, output_option, print_json, progress, style
 
@@ -42,7 +42,7 @@ def logs(client: Client, name: str, limit: int, follow: bool, output: str) -> No
         print_json(recent)
         return
     if not recent:
-        progress(f"{name} was not invoked yet. Try: zmesh functions invoke {name}")
+        progress(f"{name} was not invoked yet. Try: {command_for(client, 'functions', 'invoke', name)}")
     for invocation in recent if not follow else [i for i in recent if i["status"] in ENDED]:
         show(invocation, output)
     if follow:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 import urllib.parse
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import rich_click as click
 
 from cli.client import ApiError, Client, Response, quoted
-from cli.connecting import connected, find_function, is_addressable, no_such_function
+from cli.connecting import command_for, connected, find_function, is_addressable, no_such_function
 from cli.errors import CliError, CommandFailed
 from cli.output import output_option, print_json, progress, style
 from cli.payloads import read_payload
 
 LONGEST_WAIT = 920  # a little over the longest timeout that a function can have
 POLL_SECONDS = 0.5
+NEEDS_ANOTHER_CREDENTIAL = "missing_credentials"  # nothing has run
 RUNNING = ("queued", "running")
+HEADER_OF_OPTION = re.compile(r"X-Zmesh-([A-Za-z-]+)|Idempotency-Key")
 
 
 @click.command()
@@ -60,13 +64,13 @@ def invoke(
     """
     detached = detached or options["delay"] is not None or options["run_at"] is not None
     sent = _headers(options, detached=detached)
+    request = None
     if method or path or headers or query:
         request = PublicRequest(
             method or "POST", path or "", {**sent, **dict(map(_header, headers))}, list(map(_parameter, query)), data
         )
-        response = _request(client, name, request)
-    else:
-        response = _invoke(client, name, read_payload("{}" if data is None else data).encode(), sent)
+    response = _response(client, name, data, sent, request)
+    logs = command_for(client, "functions", "logs", name)
     answer = response.body
     if not isinstance(answer, dict) or answer.get("invocation_id") != response.invocation_id:
         _print_raw(response)
@@ -77,12 +81,12 @@ def invoke(
         print_json(answer)
     elif answer["status"] == "success":
         print_json(answer["result"])
-        _say(f"{answer['duration_ms']} ms, version {answer['version']}. Logs: zmesh functions logs {name}")
+        _say(f"{answer['duration_ms']} ms, version {answer['version']}. Logs: {logs}")
     elif answer["status"] in RUNNING:
         click.echo(answer["invocation_id"])
-        _say(f"{answer['status']}. It shows up in: zmesh functions logs {name}")
+        _say(f"{answer['status']}. It shows up in: {logs}")
     if answer["status"] not in ("success", *RUNNING):
-        _fail(answer, name, output)
+        _fail(answer, logs, output)
 
 
 def _headers(options: dict[str, str | None], *, detached: bool) -> dict[str, str]:
@@ -92,6 +96,25 @@ def _headers(options: dict[str, str | None], *, detached: bool) -> dict[str, str
         **({"Idempotency-Key": key} if key else {}),
         **{f"X-Zmesh-{name.replace('_', '-')}": value for name, value in options.items() if value is not None},
     }
+
+
+def _response(
+    client: Client, name: str, data: str | None, headers: dict[str, str], request: PublicRequest | None
+) -> Response:
+    """What the function answers. An error about a header names the option that set it."""
+    try:
+        if request is not None:
+            return _request(client, name, request)
+        return _invoke(client, name, read_payload("{}" if data is None else data).encode(), headers)
+    except ApiError as error:
+        if error.code != "invalid_header":
+            raise
+        message = HEADER_OF_OPTION.sub(_option_of, error.message)
+        raise ApiError(error.status, message, code=error.code, hint=error.hint) from error
+
+
+def _option_of(header: re.Match[str]) -> str:
+    return f"--{(header[1] or header[0]).lower()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +143,31 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def _request(client: Client, name: str, request: PublicRequest) -> Response:
-    """With the API key if there is one, otherwise with the user's token, which functions with auth jwt accept."""
+    """With the API key or the user's token, whichever the function accepts; in another project with the token."""
     below = urllib.parse.quote(f"/{request.path.lstrip('/')}" if request.path else "", safe="/%:@!$&'()*+,;=-._~")
     query = f"?{urllib.parse.urlencode(request.query)}" if request.query else ""
     body = None if request.data is None else read_payload(request.data).encode()
-    call = client.call_with_key if client.connection.api_key else client.call
-    method = request.method.upper()
-    return call(
-        method, f"/api/functions/{quoted(name)}{below}{query}", body, headers=request.headers, seconds=LONGEST_WAIT
-    )
+    path = f"/api/functions/{quoted(name)}{below}{query}"
+
+    def send(call: Callable[..., Response]) -> Response:
+        return call(request.method.upper(), path, body, headers=request.headers, seconds=LONGEST_WAIT)
+
+    if client.connection.api_key and not (client.project and client.is_logged_in):
+        try:
+            return send(client.call_with_key)
+        except ApiError as error:
+            if error.code != NEEDS_ANOTHER_CREDENTIAL or not client.is_logged_in:
+                raise
+    try:
+        return send(client.call)
+    except ApiError as error:
+        if error.code == NEEDS_ANOTHER_CREDENTIAL:
+            create = command_for(client, "keys", "create", "NAME")
+            error.hint = (
+                f"Create one with `{create}` and pass it as --api-key, without --project;"
+                " or leave out --method, --path, --header and --query."
+            )
+        raise
 
 
 def _invoke(client: Client, name: str, payload: bytes, headers: dict[str, str]) -> Response:
@@ -187,13 +226,13 @@ def _print_raw(response: Response) -> None:
         raise CommandFailed
 
 
-def _fail(answer: dict[str, Any], name: str, output: str) -> NoReturn:
+def _fail(answer: dict[str, Any], logs: str, output: str) -> NoReturn:
     error = answer["error"] or {"type": answer["status"], "message": "", "stack": None}
     progress(f"{style(error['type'], fg='red', bold=True)}: {error['message']}".rstrip(": "))
     if error["stack"] and output == "table":
         progress(style(error["stack"].rstrip(), dim=True))
     if output == "table":
-        _say(f"{answer['status']}, version {answer['version']}. Logs: zmesh functions logs {name}")
+        _say(f"{answer['status']}, version {answer['version']}. Logs: {logs}")
     raise CommandFailed
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 UNBROKEN = 24  # cells up to this width stay on one line
+GAP = 2  # between columns
 NO_TEXT = re.compile(
     r"(?P<colour>\x1b\[[0-9;:]*m)"
     r"|[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)"
@@ -75,18 +76,22 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], nothing:
     if not rows:
         progress(nothing)
         return
+    from rich.cells import cell_len
     from rich.table import Column, Table
     from rich.text import Text
 
-    widths = [max(len(row[i]) for row in rows) for i in range(len(headings))]
+    console = _console()
+    widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
+    # What must not wrap is cut where it does not fit, so everything may wrap in a table that is too wide.
+    fits = sum(min(width, UNBROKEN) + GAP for width in widths) - GAP <= console.width
     columns = [
-        Column(heading, no_wrap=width <= UNBROKEN, overflow="fold")
+        Column(heading, no_wrap=fits and width <= UNBROKEN, overflow="fold")
         for heading, width in zip(headings, widths, strict=True)
     ]
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    _console().print(table)
+    console.print(table)
 
 
 def print_code(code: str, language: str) -> None:

@@ -13,7 +13,7 @@ import rich_click as click
 
 from cli.asking import confirm
 from cli.client import ApiError, Client
-from cli.connecting import connected, find_function, find_named
+from cli.connecting import command_for, connected, find_function, find_named
 from cli.output import local_time, output_option, print_json, print_table, progress, style
 from cli.payloads import read_payload
 
@@ -146,7 +146,7 @@ def run(client: Client, schedule: str, output: str) -> None:
         print_json(started)
     else:
         click.echo(started["invocation_id"])
-        progress(style(f"It shows up in: zmesh functions logs {found['function']}", dim=True))
+        progress(style(f"It shows up in: {command_for(client, 'functions', 'logs', found['function'])}", dim=True))
 
 
 @schedules.command("preview")
@@ -224,7 +224,7 @@ def _show(client: Client, schedule: Schedule, action: str, output: str) -> None:
         return
     click.echo(f"{style(action, fg='green')} {style(schedule['name'], bold=True)} ({schedule['function']})")
     if not schedule["enabled"]:
-        progress(style(f"paused: zmesh schedules resume {schedule['name']}", dim=True))
+        progress(style(f"paused: {command_for(client, 'schedules', 'resume', schedule['name'])}", dim=True))
         return
     with suppress(ApiError):
         _print_times(_preview(client, schedule["cron"], schedule["timezone"], 5)["due_at"], schedule["timezone"])

@@ -116,6 +116,52 @@ def test_every_command_works_in_another_project_when_asked(project: Path, runnin
     assert "[bad_option]" in zmesh(project, "functions", "invoke", "x", "--project", slug, **key).stderr
 
 
+def test_env_of_another_project_has_nothing_of_this_one(project: Path) -> None:
+    slug = f"shop-{uuid4().hex[:8]}"
+    made = json.loads(zmesh(project, "projects", "create", slug).stdout)
+    printed = zmesh(project, "env", "--project", slug)
+    shell = 'ZMESH_API_KEY=old; eval "$1"; echo "$ZMESH_DATABASE_URL ${ZMESH_API_KEY-unset}"'
+    said = subprocess.run(["sh", "-c", shell, "sh", printed.stdout], capture_output=True, text=True, check=True).stdout
+    assert said == f"{made['database_url']} unset\n"
+    assert "ZMESH_API_KEY is not set" in printed.stderr
+    shown = json.loads(zmesh(project, "env", "--project", slug, "--output", "json").stdout)
+    assert shown.keys() == {"ZMESH_URL", "ZMESH_TOKEN", "ZMESH_DATABASE_URL"}
+
+
+def test_a_request_to_the_public_route_uses_the_credential_that_the_function_accepts(project: Path) -> None:
+    slug = f"shop-{uuid4().hex[:8]}"
+    zmesh(project, "projects", "create", slug)
+    (project / "by-token.py").write_text(ECHO)
+    (project / "by-key.py").write_text(ECHO)
+    request = ("--header", "X-A: 1", "--data", '{"n": 1}')
+    for there in ((), ("--project", slug)):
+        for name, auth in (("by-token", "jwt"), ("by-key", "api_key")):
+            assert zmesh(project, "functions", "deploy", f"{name}.py", "--auth", auth, *there).returncode == 0
+        invoked = zmesh(project, "functions", "invoke", "by-token", *request, *there)
+        assert json.loads(invoked.stdout)["result"] == {"n": 1}, invoked.stderr
+    assert json.loads(zmesh(project, "functions", "invoke", "by-key", *request).stdout)["result"] == {"n": 1}
+    refused = zmesh(project, "functions", "invoke", "by-key", *request, "--project", slug).stderr
+    assert "[missing_credentials]" in refused
+    assert f"zmesh keys create NAME --project {slug}" in refused
+
+
+def test_suggested_commands_work_in_the_same_project(project: Path) -> None:
+    slug = f"shop-{uuid4().hex[:8]}"
+    zmesh(project, "projects", "create", slug)
+    (project / "echo.py").write_text(ECHO)
+    zmesh(project, "functions", "deploy", "echo.py", "--name", "echo it", "--project", slug)
+    unused = zmesh(project, "functions", "logs", "echo it", "--project", slug, "--output", "table")
+    assert f"zmesh functions invoke 'echo it' --project {slug}" in unused.stderr
+    invoked = zmesh(project, "functions", "invoke", "echo it", "--project", slug, "--output", "table")
+    assert f"zmesh functions logs 'echo it' --project {slug}" in invoked.stderr
+
+
+def test_an_address_that_is_none_is_refused_as_such_whatever_the_credentials(tmp_path: Path) -> None:
+    for url in ("foo", "127.0.0.1:8700", "ftp://host", "http://"):
+        for credential in ({}, {"ZMESH_TOKEN": "a.b.c"}, {"ZMESH_API_KEY": "zb_x"}):
+            assert "[bad_url]" in zmesh(tmp_path, "functions", "list", ZMESH_URL=url, **credential).stderr, url
+
+
 def test_a_profile_wins_over_dev_json_when_asked_for(project: Path, running_platform: Platform) -> None:
     facts = json.loads(dev_json(project).read_text())
     slug = f"shop-{uuid4().hex[:8]}"

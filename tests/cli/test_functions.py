@@ -374,6 +374,13 @@ def handler(payload, zmesh):
     assert "NAME: VALUE" in platform.zmesh("invoke", "orders", "--header", "Accept", status=2)
 
 
+def test_a_value_that_is_refused_is_named_by_its_option(platform: Platform) -> None:
+    platform.zmesh("deploy", str(write(platform, "later.py", "def handler(payload):\n    pass\n")))
+    for option, value in (("--priority", "1000"), ("--delay", "-5"), ("--max-attempts", "many"), ("--run-at", "soon")):
+        said = platform.zmesh("invoke", "later", option, value, status=1)
+        assert f"error: {option} " in said, said
+
+
 def in_terminal(platform: Platform, *arguments: str, columns: int = 80) -> str:
     """What a command shows on a terminal of this width."""
     primary, secondary = pty.openpty()
@@ -412,6 +419,16 @@ def test_lists_have_headers_and_fit_eighty_columns(platform: Platform) -> None:
     assert listed.count("KeyError") == 1
     columns = [line.index(word) for line, word in zip(listed.splitlines()[:2], ("status", "error"), strict=True)]
     assert columns[0] == columns[1]
+
+
+def test_a_table_wider_than_the_terminal_wraps_and_loses_nothing(platform: Platform) -> None:
+    platform.zmesh("deploy", str(write(platform, "weekly.py", "def handler(payload):\n    pass\n")))
+    zone = ("--timezone", "America/Argentina/Buenos_Aires")
+    platform.zmesh("schedules", "create", "weekly", "30 6 * * sat-sun", "--name", "weekend", *zone)
+    shown = in_terminal(platform, "schedules", "list")
+    assert max(map(len, shown.splitlines())) <= 80, shown
+    for word in ("function", "overlap", "missed", "weekend", "sat-sun", ":30:00", "skip", "once"):
+        assert word in shown, shown
 
 
 def test_show_cuts_no_line_of_the_code(platform: Platform) -> None:
