@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import rich_click as click
+from click import get_current_context
+from click.core import ParameterSource
 
 from cli.client import ApiError, Client, quoted
 from cli.config import find_connection
@@ -41,10 +43,19 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
         in_project: str | None,
         **options: Any,
     ) -> Any:
+        if _is_typed("profile"):  # options come before variables, such as those that `zmesh env` set
+            url, token, api_key = (
+                value if _is_typed(name) else None
+                for name, value in (("url", url), ("token", token), ("api_key", api_key))
+            )
         connection = find_connection(url, token, api_key, profile)
         return command(Client(connection, in_project), *arguments, **options)
 
     return with_client
+
+
+def _is_typed(option: str) -> bool:
+    return get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 def command_for(client: Client, *words: str) -> str:

@@ -173,6 +173,9 @@ def test_a_profile_wins_over_dev_json_when_asked_for(project: Path, running_plat
     assert json.loads(zmesh(project, "functions", "list", "--profile", "shop").stdout) == []
     assert json.loads(zmesh(project, "functions", "list", ZMESH_PROFILE="shop").stdout) == []
     assert json.loads(zmesh(project, "functions", "list").stdout)
+    variables = json.loads(zmesh(project, "env", "--output", "json").stdout)
+    assert json.loads(zmesh(project, "functions", "list", **variables).stdout)
+    assert json.loads(zmesh(project, "functions", "list", "--profile", "shop", **variables).stdout) == []
     unknown = zmesh(project, "functions", "list", "--profile", "shp")
     assert "[profile_not_found]" in unknown.stderr
     assert "shop" in unknown.stderr
