@@ -15,14 +15,17 @@ OF_THE_CONNECTION = frozenset(
         "x-request-id",
     }
 )
-# Applied by a browser to everything on the host, or by a reverse proxy to its own files and routes.
+# Applied by a browser to everything on the host, or by a reverse proxy to its own files, routes and health checks.
 BEYOND_THE_FUNCTION = frozenset(
     {
         *("accept-ch", "accept-ch-lifetime", "alt-svc", "clear-site-data", "expect-ct", "nel", "origin-agent-cluster"),
-        *("public-key-pins", "public-key-pins-report-only", "report-to", "reporting-endpoints"),
-        *("service-worker-allowed", "set-cookie2", "set-login", "strict-transport-security"),
+        *("idp-signin-status", "public-key-pins", "public-key-pins-report-only", "report-to", "reporting-endpoints"),
+        *("sec-session-challenge", "sec-session-registration", "secure-session-challenge"),
+        *("secure-session-registration", "service-worker-allowed", "set-cookie2", "set-login", "shared-storage-write"),
+        *("strict-transport-security", "use-as-dictionary"),
         *("x-accel-limit-rate", "x-accel-redirect", "x-lighttpd-send-file", "x-lighttpd-send-tempfile"),
-        *("x-litespeed-location", "x-reproxy-url", "x-sendfile", "x-sendfile2"),
+        *("x-envoy-degraded", "x-envoy-immediate-health-check-fail", "x-envoy-overloaded"),
+        *("x-litespeed-location", "x-reproxy-url", "x-sendfile", "x-sendfile-temporary", "x-sendfile2"),
     }
 )
 OURS = "x-zmesh-"

@@ -51,6 +51,24 @@ def test_a_header_of_the_host_or_the_connection_is_left_out(name: str) -> None:
     assert [header for header, _ in sent_headers({name.title(): "x"}, SHARED)] == ["content-security-policy"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Use-As-Dictionary", 'match="/*", id="x"'),
+        ("Secure-Session-Registration", '(ES256);path="/api/functions/pay/register"'),
+        ("Shared-Storage-Write", "clear"),
+        ("X-Sendfile-Temporary", "/etc/passwd"),
+        ("X-Envoy-Immediate-Health-Check-Fail", "true"),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_function_neither_changes_requests_to_others_nor_fails_the_health_checks_of_a_proxy(
+    name: str, value: str, own: bool
+) -> None:
+    sent = sent_headers({name: value}, replace(SHARED, own=own))
+    assert name.lower() not in dict(sent)
+
+
 @pytest.fixture
 def own_host(api: Api, tmp_path: Path) -> Iterator[Api]:
     """The same project behind an API that knows a host name of its own."""

@@ -4,13 +4,16 @@
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const CONTROL = /[\x00-\x08\x0b\x0e-\x1f\x7f\ufffd]/;
-// The API leaves these out (api/response_headers.py): they apply to the whole host, or make a proxy send its own files.
+// The API leaves these out (api/response_headers.py): they apply to the whole host, or command a reverse proxy.
 const BEYOND_THE_FUNCTION = new Set([
   ...['accept-ch', 'accept-ch-lifetime', 'alt-svc', 'clear-site-data', 'expect-ct', 'nel', 'origin-agent-cluster'],
-  ...['public-key-pins', 'public-key-pins-report-only', 'report-to', 'reporting-endpoints'],
-  ...['service-worker-allowed', 'set-cookie2', 'set-login', 'strict-transport-security'],
+  ...['idp-signin-status', 'public-key-pins', 'public-key-pins-report-only', 'report-to', 'reporting-endpoints'],
+  ...['sec-session-challenge', 'sec-session-registration', 'secure-session-challenge'],
+  ...['secure-session-registration', 'service-worker-allowed', 'set-cookie2', 'set-login', 'shared-storage-write'],
+  ...['strict-transport-security', 'use-as-dictionary'],
   ...['x-accel-limit-rate', 'x-accel-redirect', 'x-lighttpd-send-file', 'x-lighttpd-send-tempfile'],
-  ...['x-litespeed-location', 'x-reproxy-url', 'x-sendfile', 'x-sendfile2'],
+  ...['x-envoy-degraded', 'x-envoy-immediate-health-check-fail', 'x-envoy-overloaded'],
+  ...['x-litespeed-location', 'x-reproxy-url', 'x-sendfile', 'x-sendfile-temporary', 'x-sendfile2'],
 ]);
 
 /** By name as it was first written: the value, or a list where there are several. Takes objects, pairs, Headers, Maps. */
