@@ -310,8 +310,10 @@ class OrdinaryInstallation:
         base = _readable_python()
         subprocess.run([base, "-m", "venv", "--without-pip", self.folder / "venv"], check=True, capture_output=True)
         [site] = (self.folder / "venv" / "lib").glob("python3*/site-packages")
-        for name in PACKAGES_OF_RUNS:
-            _copy(_site_of("psycopg") / name, site / name)
+        installed = _site_of("psycopg")
+        records = [path.name for path in installed.glob("psycopg*.dist-info")]  # they lead to the drivers' libraries
+        for name in (*PACKAGES_OF_RUNS, *records):
+            _copy(installed / name, site / name)
         for name in ("sandbox", "sdk", "tests/sandbox"):
             _copy(REPOSITORY / name, self.folder / "packages" / name)
         subprocess.run(["chmod", "-R", "a+rX", self.folder], check=True)
