@@ -105,7 +105,10 @@ class Followers:
                 future.set_result(news)
 
     async def _read(self, places: list[Place]) -> list[News]:
-        return await self._database.read(lambda c: history.progress(c, places, LINES_AT_ONCE))
+        distinct = list(dict.fromkeys(places))  # many may follow one log: its lines are read once
+        found = await self._database.read(lambda c: history.progress(c, distinct, LINES_AT_ONCE))
+        news = dict(zip(distinct, found, strict=True))
+        return [news[place] for place in places]
 
 
 def _line_event(one: Progress) -> bytes:

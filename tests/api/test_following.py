@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from psycopg import AsyncConnection
 
 from api import following
 from api.database import Answer, Database, Query
 from api.following import Followers
 from api.waiting import Replies
+from sql import history
+from sql.history import Place
 from tests.api.client import Api, refused
 from tests.databases import Row
 
@@ -170,5 +173,33 @@ async def test_all_who_follow_share_one_poll(api: Api, monkeypatch: pytest.Monke
     ends = await asyncio.gather(*nexts)
     assert all(b'"status":"cancelled"' in end for end in ends)
     assert database.reads < 20 * len(ids) / following.LARGEST_READ
+    replies.release()
+    await database.close()
+
+
+async def test_lines_that_many_wait_for_are_read_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are built on the event loop: a crowd at one log must not multiply them."""
+    asked: list[list[Place]] = []
+    progress = history.progress
+
+    async def noting(connection: AsyncConnection, places: Sequence[Place], limit: int) -> list[list[history.Progress]]:
+        asked.append(list(places))
+        return await progress(connection, places, limit)
+
+    monkeypatch.setattr(history, "progress", noting)
+    api.deploy()
+    run = Run(api)
+    run.prints("a", "b", first=1)
+    database = Database(api.database.api_url)
+    await database.open()
+    replies = Replies(api.database.api_url, database, lambda _: None)
+    followers = Followers(database, replies)
+    streams = [followers.follow(run.id, (0, 0)) for _ in range(20)]
+    for stream in streams:
+        assert await anext(stream) == b"retry: 1000\n\n"
+    events = await asyncio.gather(*(anext(stream) for stream in streams))
+    assert all(b'"message":"a"' in event for event in events)
+    assert [places for places in asked if len(set(places)) < len(places)] == []
+    run.ends(first=3)
     replies.release()
     await database.close()
