@@ -30,6 +30,7 @@ READS_AFTER_END = 64
 # A run that floods its outputs waits this much longer than reading it took, so it cannot take the listener's time.
 PATIENCE = 20
 KILL_GRACE_SECONDS = 3.0
+PAYLOAD_SLICE = 256 * 1024  # characters of a payload that are encoded at once
 _oom_kills = OomKills()
 
 
@@ -134,20 +135,32 @@ class Child:
             },
         }
         parameters = _PARAMETERS.pack(limits.memory_mb * MIB, limits.cpu_seconds)
-        message = (
-            (parameters if request.runtime == "python" else b"")
-            + frames.encode(b"J", _json(header))
-            + frames.encode(b"P", request.payload_json.encode("utf-8", "surrogatepass"))
-        )
+        message = (parameters if request.runtime == "python" else b"") + frames.encode(b"J", _json(header))
+        large = len(request.payload_json) > PAYLOAD_SLICE
+        if not large:
+            message += frames.encode(b"P", request.payload_json.encode("utf-8", "surrogatepass"))
         sent = 0
         try:
             self._supervision.send(LIMITS.pack(limits.memory_mb * MIB, limits.cpu_seconds))
+            if large:
+                return asyncio.create_task(self._send_in_slices(message, request.payload_json))
             sent = self._channel.send(message)
         except BlockingIOError:
             pass
         except OSError:  # a run that is gone is found out by its end
             return None
         return None if sent == len(message) else asyncio.create_task(self._send_rest(message[sent:]))
+
+    async def _send_in_slices(self, message: bytes, payload: str) -> None:
+        """Encode a large payload a slice at a time, so that the event loop is never blocked by all of it."""
+        slices: list[bytes] = []
+        for start in range(0, len(payload), PAYLOAD_SLICE):
+            slices.append(payload[start : start + PAYLOAD_SLICE].encode("utf-8", "surrogatepass"))
+            await asyncio.sleep(0)
+        with contextlib.suppress(OSError):
+            await self._loop.sock_sendall(self._channel, message + frames.head(b"P", sum(map(len, slices))))
+            for part in slices:
+                await self._loop.sock_sendall(self._channel, part)
 
     async def _send_rest(self, message: bytes) -> None:
         with contextlib.suppress(OSError):

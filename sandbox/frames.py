@@ -26,7 +26,12 @@ class FrameError(Exception):
 
 def encode(kind: bytes, body: bytes) -> bytes:
     """One frame."""
-    return _HEAD.pack(kind, len(body)) + body
+    return head(kind, len(body)) + body
+
+
+def head(kind: bytes, length: int) -> bytes:
+    """What comes before a body of so many bytes."""
+    return _HEAD.pack(kind, length)
 
 
 class FrameParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 import sysconfig
 from importlib import metadata
@@ -54,7 +55,10 @@ def _beside_drivers() -> list[Path]:
 def link(folder: str, packages: dict[str, str]) -> None:
     """Make the folder that runs import from, where it cannot be made of mounts."""
     os.makedirs(folder, 0o755, exist_ok=True)
-    for left in os.listdir(folder):
-        os.unlink(f"{folder}/{left}")
+    for left in os.scandir(folder):
+        if left.is_dir(follow_symlinks=False):  # Python's own cache
+            shutil.rmtree(left.path)
+        else:
+            os.unlink(left.path)
     for name, place in packages.items():
         os.symlink(place, f"{folder}/{name}")

@@ -20,7 +20,7 @@ from sql import catalog, changes
 from sql.catalog import FunctionName
 from sql.errors import Invalid, NotFound
 
-FIELDS = (("the condition", "when"), ("the events", "events"))
+FIELDS = (("invalid condition", "when"), ("the events", "events"))
 
 
 def _at_its_field(error: Invalid) -> Exception:

@@ -122,4 +122,4 @@ def test_an_operator_is_told_what_to_change_in_the_server(database: Database) ->
     database.rows("insert into zmesh.leftover_roles values (current_user, now(), 'objects elsewhere')")
     problems = "select problem from zmesh.warnings() where problem like '%%objects elsewhere%%'"
     [told] = database.rows(problems, url=database.listener_url)
-    assert told["problem"].startswith(f"the role {database.value('select current_user')} of a deleted project is left")
+    assert told["problem"].startswith(f"the role {database.value('select current_user')} of a deleted project remains")

@@ -187,4 +187,4 @@ def test_a_root_that_cannot_be_written_without_the_volume_of_user_ids_is_named(s
     )  # fmt: skip
 
     assert "users of runs in /run/zmesh-sandbox: Read-only file system" in done.stderr
-    assert "by a volume or a tmpfs there" in done.stderr
+    assert "mount a volume or tmpfs there" in done.stderr
