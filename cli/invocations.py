@@ -215,9 +215,10 @@ def cancel(client: Client, ids: tuple[str, ...], output: str) -> None:
 @connected
 def retry(client: Client, ids: tuple[str, ...], everything: bool, output: str, **options: Any) -> None:
     """Try again what failed: those named, or all that fit the options."""
-    wanted = {"ids": [full_id(client, id) for id in ids]} if ids else _given(client, options)
-    if ids and (everything or _given(client, options)):
+    chosen = _given(client, options)
+    if ids and (everything or chosen):
         raise click.UsageError("Name invocations or give options, not both.")
+    wanted = {"ids": [full_id(client, id) for id in ids]} if ids else chosen
     if not wanted and not everything:
         raise click.UsageError("Name invocations, say which by options, or pass --all.")
     retried: list[str] = []
