@@ -58,8 +58,8 @@ class Impostor:
             client.settimeout(10)
             while int.from_bytes(client.recv(8192)[4:8]) in (_SSL_REQUEST, _GSS_REQUEST):
                 client.sendall(b"N")
+            self.asked += 1  # before the client, once it has the request, may hang up and be asserted on
             client.sendall(_REQUESTS[self._wish])
-            self.asked += 1
             while words := client.recv(8192):
                 self._told.append(words)
 

@@ -60,7 +60,9 @@ def test_an_idempotency_key_in_an_open_transaction_holds_up_nobody_else(arena: A
         answers = [arena.victim.invoke("echo", {"n": n}) for n in range(20)]
 
         assert [answer.json()["result"] for answer in answers] == [{"n": n} for n in range(20)]
-        assert [call.result().status_code for call in own] == [202] * 10, "keys of SQL and of HTTP are apart"
+        responses = [call.result() for call in own]
+        assert {response.status_code for response in responses} <= {200, 202}, "keys of SQL and of HTTP are apart"
+        assert len({response.json()["invocation_id"] for response in responses}) == 1
 
 
 def test_a_project_that_takes_all_locks_there_are_is_stopped(arena: Arena) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from psycopg import sql
 
 from listener import sessions
 from listener.sessions import Sessions
@@ -124,15 +128,8 @@ async def test_sessions_by_tls_stay_with_who_signed_in(of_projects: Sessions) ->
         tempfile.TemporaryDirectory(prefix="zmesh-tls-") as root,  # its own user gets into it
         postgres_with_cron(Path(root), "zmesh") as url,
     ):
-        folder = Path(root) / "data"
-        files = ["-keyout", folder / "server.key", "-out", folder / "server.crt"]
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", *files]
-        await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
-        for file in ("server.key", "server.crt"):
-            own(folder / file, folder)
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("alter system set ssl = on")
-            connection.execute("select pg_reload_conf()")
+            use_tls(connection)
         await eventually(lambda: by_tls(url), "a session by TLS")
         assert await of_projects.take(url, SETTINGS) is None
         taken = await of_projects.take(f"{url}?sslmode=disable", SETTINGS)
@@ -140,11 +137,34 @@ async def test_sessions_by_tls_stay_with_who_signed_in(of_projects: Sessions) ->
         taken.socket.close()
 
 
-def own(file: Path, folder: Path) -> None:
-    """The server reads a key that is its own only."""
-    owner = folder.stat()
-    os.chown(file, owner.st_uid, owner.st_gid)
-    file.chmod(0o600)
+def use_tls(connection: psycopg.Connection[object]) -> None:
+    """The server writes its own files: it may run in a container."""
+    key, certificate = of_localhost()
+    for name, pem in (("server.key", key), ("server.crt", certificate)):
+        connection.execute(
+            sql.SQL("copy (select regexp_split_to_table(rtrim({}), '\n')) to program {}").format(
+                pem, f"umask 077; cat > {name}"
+            )
+        )
+    connection.execute("alter system set ssl = on")
+    connection.execute("select pg_reload_conf()")
+
+
+def of_localhost() -> tuple[str, str]:
+    """A private key and its self-signed certificate, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private.decode(), certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def by_tls(url: str) -> bool:

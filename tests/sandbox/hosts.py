@@ -229,7 +229,8 @@ class Host:
         return number, future
 
     def _number_of(self, run: Future[Outcome]) -> int:
-        return next(number for number, future in self._waiting.items() if future is run)
+        waiting = self._waiting.copy()  # the reading thread takes entries out meanwhile
+        return next(number for number, future in waiting.items() if future is run)
 
     def _read_answers(self) -> None:
         assert self.process.stdout is not None
