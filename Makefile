@@ -33,7 +33,7 @@ up: $(VENV)/.runtime
 	@exec $(BIN)/zmesh dev $(ARGS)
 
 test: dev system-packages lint
-	@tests/deploy/engine/run_with.sh $(BIN)/pytest --numprocesses 2 --dist loadfile --ignore=tests/sandbox/test_attacks.py --ignore=tests/attacks/test_heavy.py --ignore=tests/attacks/test_loops.py $(ARGS)
+	@tests/deploy/engine/run_with.sh $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore=tests/sandbox/test_attacks.py --ignore=tests/attacks/test_heavy.py --ignore=tests/attacks/test_loops.py $(ARGS)
 
 attack: dev
 	@$(BIN)/pytest tests/sandbox/test_attacks.py tests/attacks $(ARGS)

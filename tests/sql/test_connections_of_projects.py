@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from uuid import UUID
 
 import psycopg
@@ -12,6 +12,7 @@ import pytest
 from sql import accounts
 from sql.sealing import Sealer
 from tests.databases import Database, TestProject
+from tests.platform import eventually
 
 
 def limit_of(database: Database, project: TestProject) -> int:
@@ -48,6 +49,22 @@ def sessions(project: TestProject, count: int) -> Iterator[list[psycopg.Connecti
         yield [stack.enter_context(psycopg.connect(project.url, autocommit=True)) for _ in range(count)]
 
 
+@contextmanager
+def sessions_in_the_end(project: TestProject, count: int) -> Iterator[list[psycopg.Connection[object]]]:
+    """Those of earlier tests may not have left the server yet."""
+    with ExitStack() as stack:
+        opened: list[psycopg.Connection[object]] = []
+
+        def all_are_open() -> bool:
+            with suppress(psycopg.OperationalError):
+                while len(opened) < count:
+                    opened.append(stack.enter_context(psycopg.connect(project.url, autocommit=True)))
+            return len(opened) == count
+
+        eventually(all_are_open, f"{count} sessions of {project.role}")
+        yield opened
+
+
 def open_ones(connections: list[psycopg.Connection[object]]) -> list[int]:
     """Places in the list of those that still answer."""
     found = []
@@ -63,13 +80,15 @@ def open_ones(connections: list[psycopg.Connection[object]]) -> list[int]:
 def test_where_connections_run_short_each_project_keeps_its_share_and_what_idles_goes_first(database: Database) -> None:
     owner, victim = [database.project(name) for name in ("one", "two", "three", "four")], database.project("victim")
     share = usable(database) * 4 // 5 // len(owner)
-    each = limit_of(database, owner[0]) - 2
+    each = share + 4  # of four: more than four fifths of all, and room for what other tests have open
     with database.connect(database.listener_url) as watch, ExitStack() as stack:
-        held = [stack.enter_context(sessions(project, each)) for project in owner]
+        held = [stack.enter_context(sessions_in_the_end(project, each)) for project in owner]
         busy = held[0][0]
         busy.execute("begin")
-        with pytest.raises(psycopg.OperationalError), sessions(victim, each):
+        with pytest.raises(psycopg.OperationalError), sessions(victim, each):  # so few are left
             pass
+        theirs = "select 1 from pg_stat_activity where usename = %s"
+        eventually(lambda: not database.rows(theirs, victim.role), "the end of the victim's sessions")
 
         ended = watch.execute("select zmesh.end_harmful_sessions() as said").fetchall()
 
