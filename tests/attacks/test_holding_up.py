@@ -61,7 +61,8 @@ def test_an_idempotency_key_in_an_open_transaction_holds_up_nobody_else(arena: A
 
         assert [answer.json()["result"] for answer in answers] == [{"n": n} for n in range(20)]
         responses = [call.result() for call in own]
-        assert {response.status_code for response in responses} <= {200, 202}, "keys of SQL and of HTTP are apart"
+        codes = {response.status_code for response in responses}  # 200 for those that come after the end
+        assert {202} <= codes <= {200, 202}, "keys of SQL and of HTTP are apart"
         assert len({response.json()["invocation_id"] for response in responses}) == 1
 
 
