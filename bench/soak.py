@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sandbox import Language, Limits, RunRequest, Sandbox
-from sandbox.uids import RANGE
-from sandbox.usage import descendants_of
+from sandbox.confinement.uids import RANGE
+from sandbox.supervisor.usage import descendants_of
 from support.loop_watch import LIMIT_MS, LoopWatch
 from tests.attacks.catalogue import handler
 from tests.loops import MachineStalls

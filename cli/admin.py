@@ -128,12 +128,14 @@ def rotate_key() -> None:
 def _database() -> Iterator[psycopg.Connection]:
     import psycopg
 
-    from sql.connecting import demanding_proof
+    from sql.connecting import with_required_auth
     from sql.errors import DomainError
     from sql.sealing import SealingError
 
     try:
-        with psycopg.connect(demanding_proof(_variable("DATABASE_URL")), application_name="zmesh admin") as connection:
+        with psycopg.connect(
+            with_required_auth(_variable("DATABASE_URL")), application_name="zmesh admin"
+        ) as connection:
             yield connection
     except (psycopg.Error, DomainError, SealingError) as error:
         raise CliError(f"The database refused: {str(error).strip()}", code="admin_failed") from error

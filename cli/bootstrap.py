@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 
 from sql import accounts
-from sql.connecting import demanding_proof
+from sql.connecting import with_required_auth
 from sql.sealing import Sealer
 
 
@@ -34,7 +34,9 @@ def bootstrap(
 
     Raises psycopg.Error, SealingError where the project was made under another key, DomainError for a bad name.
     """
-    with psycopg.connect(demanding_proof(admin_url), autocommit=True, application_name="zmesh bootstrap") as connection:
+    with psycopg.connect(
+        with_required_auth(admin_url), autocommit=True, application_name="zmesh bootstrap"
+    ) as connection:
         project = accounts.find_project(connection, accounts.slug_of(connection, project_name))
         if project is None:
             project = accounts.create_project(connection, sealer, project_name)

@@ -88,10 +88,10 @@ def _postgres() -> Finding:
     if url := os.environ.get("DATABASE_URL"):
         import psycopg
 
-        from sql.connecting import demanding_proof
+        from sql.connecting import with_required_auth
 
         try:
-            with psycopg.connect(demanding_proof(url), connect_timeout=5) as connection:
+            with psycopg.connect(with_required_auth(url), connect_timeout=5) as connection:
                 return _server(connection)
         except psycopg.Error as error:
             return Finding("PostgreSQL", "failed", str(error).strip(), "Check DATABASE_URL, and that its server runs.")

@@ -16,13 +16,13 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from api.tokens import Identity, Tokens
+from api.auth.tokens import Identity, Tokens
 from cli.bootstrap import bootstrap
 from cli.errors import CliError
 from cli.home import Home
 from cli.output import progress, style
 from sql.accounts import role_url
-from sql.connecting import demanding_proof
+from sql.connecting import with_required_auth
 from sql.errors import DomainError
 from sql.migrate import MigrationError, migrate
 from sql.sealing import Sealer, SealingError
@@ -65,7 +65,7 @@ def prepare_database(admin_url: str, own_server: bool, home: str, token_seconds:
 
 
 def _database_on(server_url: str) -> str:
-    with psycopg.connect(demanding_proof(server_url), autocommit=True) as connection:
+    with psycopg.connect(with_required_auth(server_url), autocommit=True) as connection:
         if connection.execute("select from pg_database where datname = %s", (DATABASE,)).fetchone() is None:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
     return server_url.rpartition("/")[0] + f"/{DATABASE}"

@@ -6,7 +6,7 @@ import sys
 
 import psycopg
 
-from sql.connecting import demanding_proof
+from sql.connecting import with_required_auth
 
 QUERY = """
 select count(*) from pg_stat_activity
@@ -15,7 +15,7 @@ select count(*) from pg_stat_activity
 """
 
 with psycopg.connect(
-    demanding_proof(os.environ["DATABASE_URL"]), connect_timeout=5, application_name="zmesh health"
+    with_required_auth(os.environ["DATABASE_URL"]), connect_timeout=5, application_name="zmesh health"
 ) as connection:
     row = connection.execute(QUERY).fetchone()
 sys.exit(0 if row and row[0] else 1)

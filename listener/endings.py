@@ -13,7 +13,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from sql import jobs
-from sql.jobs import Ending
+from sql.jobs import AttemptOutcome
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
@@ -30,13 +30,13 @@ LARGEST_BYTES = 16 * 1024 * 1024
 class Endings:
     """A queue of endings and the task that writes them."""
 
-    def __init__(self, pool: AsyncConnectionPool, on_written: Callable[[Ending, bool], None]) -> None:
+    def __init__(self, pool: AsyncConnectionPool, on_written: Callable[[AttemptOutcome, bool], None]) -> None:
         """`on_written(ending, accepted)` is called for each; False where the lease had gone to another."""
         self._pool = pool
         self._on_written = on_written
-        self._waiting: asyncio.Queue[tuple[UUID, Ending]] = asyncio.Queue()
+        self._waiting: asyncio.Queue[tuple[UUID, AttemptOutcome]] = asyncio.Queue()
 
-    def put(self, listener: UUID, ending: Ending) -> None:
+    def put(self, listener: UUID, ending: AttemptOutcome) -> None:
         """Hand over how an attempt ended that was claimed under this lease."""
         self._waiting.put_nowait((listener, ending))
 
@@ -51,7 +51,7 @@ class Endings:
             for listener in {listener for listener, _ in batch}:
                 await self._write(listener, [ending for owner, ending in batch if owner == listener])
 
-    async def _write(self, listener: UUID, endings: list[Ending]) -> None:
+    async def _write(self, listener: UUID, endings: list[AttemptOutcome]) -> None:
         blamed_at, stripped = time.monotonic() + UNEXPLAINED_SECONDS, False
         while True:
             try:
@@ -91,13 +91,13 @@ def _class_of(error: Exception) -> str:
     return (getattr(error, "sqlstate", None) or "")[:2]
 
 
-def _size(ending: Ending) -> int:
+def _size(ending: AttemptOutcome) -> int:
     """About how many bytes it adds to a statement."""
     body = ending.response.get("body_base64") if ending.response else None
     return len(ending.result or "") + len(body or "")
 
 
-def without_values(ending: Ending, error: Exception) -> Ending:
+def without_values(ending: AttemptOutcome, error: Exception) -> AttemptOutcome:
     """The same attempt as an error that PostgreSQL surely accepts."""
     return replace(
         ending,

@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from listener.service import Listener
 from listener.settings import Settings, SettingsError, read_settings
 from sandbox import Sandbox, SandboxError
-from sql.connecting import NOTICING, demanding_proof
+from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from sql.log_lines import log_to_stderr
 from sql.sealing import SealingError
 
@@ -68,13 +68,13 @@ def connection_pool(database_url: str) -> AsyncConnectionPool:
             seen_alive[connection] = time.monotonic()
 
     return AsyncConnectionPool(
-        demanding_proof(database_url),
+        with_required_auth(database_url),
         min_size=2,
         max_size=POOL_SIZE,
         open=False,
         timeout=5,
         check=check,
-        kwargs={**NOTICING, "autocommit": True, "application_name": "zmesh listener"},
+        kwargs={**KEEPALIVE_OPTIONS, "autocommit": True, "application_name": "zmesh listener"},
     )
 
 

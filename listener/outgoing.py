@@ -18,7 +18,7 @@ LARGEST_HEAD = 65536
 INTERIM = range(100, 200)
 AS_THEY_ARE = "%:/?#[]@!$&'()*+,;="
 # Global by the registry, or by the library, yet ways around: translation to, and tunnels into, IPv4; sites of old.
-ROUNDABOUT = [
+TUNNEL_NETWORKS = [
     ipaddress.ip_network(text)
     for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "192.88.99.0/24", "fec0::/10", "3fff::/20")
 ]
@@ -47,7 +47,7 @@ def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
         address.is_global
         and not address.is_multicast
         and not address.is_reserved
-        and not any(address in network for network in ROUNDABOUT)
+        and not any(address in network for network in TUNNEL_NETWORKS)
     )
 
 

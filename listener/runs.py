@@ -9,8 +9,8 @@ import msgspec
 
 from listener.endings import printable
 from listener.environments import Environment, off_the_loop
-from sandbox import Language, Limits, OpenSession, Outcome, RunRequest
-from sql.jobs import Ending, Job
+from sandbox import Language, Limits, OpenSession, RunOutcome, RunRequest
+from sql.jobs import AttemptOutcome, Job
 
 SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
 MIB = 1024 * 1024
@@ -44,15 +44,15 @@ def run_request(job: Job, environment: Environment, database_url: str, take_sess
     )
 
 
-async def ending_of(job: Job, environment: Environment, outcome: Outcome, written: int = 0) -> Ending:
+async def outcome_of(job: Job, environment: Environment, outcome: RunOutcome, written: int = 0) -> AttemptOutcome:
     """How the attempt ended; every text in it can be stored. The first lines, as many as are written, are left out."""
     texts = [line.message for line in outcome.logs[written:]]
     if outcome.error is not None:
         texts += [outcome.error.message, outcome.error.stack or ""]
-    return await off_the_loop(sum(map(len, texts)), _ending_of, job, environment, outcome, written)
+    return await off_the_loop(sum(map(len, texts)), _outcome_of, job, environment, outcome, written)
 
 
-def _ending_of(job: Job, environment: Environment, outcome: Outcome, written: int) -> Ending:
+def _outcome_of(job: Job, environment: Environment, outcome: RunOutcome, written: int) -> AttemptOutcome:
     error: dict[str, Any] | None = None
     if outcome.error is not None:
         error = {
@@ -60,7 +60,7 @@ def _ending_of(job: Job, environment: Environment, outcome: Outcome, written: in
             "message": environment.shown(outcome.error.message),
             "stack": None if outcome.error.stack is None else environment.shown(outcome.error.stack),
         }
-    return Ending(
+    return AttemptOutcome(
         id=job.id,
         attempt=job.attempt,
         status=outcome.status,
@@ -77,7 +77,7 @@ def _ending_of(job: Job, environment: Environment, outcome: Outcome, written: in
     )
 
 
-def failed_ending(job: Job, error_type: str, message: str) -> Ending:
+def failed_outcome(job: Job, error_type: str, message: str) -> AttemptOutcome:
     """An attempt that the platform could not run."""
     error = {"type": error_type, "message": printable(message), "stack": None}
-    return Ending(job.id, job.attempt, "error", None, None, error, [], 0, 0, 0)
+    return AttemptOutcome(job.id, job.attempt, "error", None, None, error, [], 0, 0, 0)

@@ -19,16 +19,16 @@ from listener.databases import ProjectDatabases
 from listener.endings import Endings
 from listener.environments import environment_of
 from listener.live_logs import LiveLogs
-from listener.runs import ending_of, failed_ending, run_request
+from listener.runs import failed_outcome, outcome_of, run_request
 from listener.sessions import Sessions
 from listener.settings import Settings
 from listener.streams import Streams
 from listener.wakeups import Wakeups
 from sandbox import Sandbox
 from sql import jobs
-from sql.connecting import NOTICING, demanding_proof
+from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from sql.errors import DomainError, LeaseLost
-from sql.jobs import Ending, Job
+from sql.jobs import AttemptOutcome, Job
 from sql.sealing import Sealer, SealingError
 from sql.secrets import Sealed, secrets_of
 from sql.tasks import end
@@ -284,9 +284,9 @@ class Listener:
             ):
                 outcome = await self._sandbox.run(request, cancel, stream)
                 await stream.written(cancel)
-            ending = await ending_of(job, environment, outcome, log_of_run.written)
+            ending = await outcome_of(job, environment, outcome, log_of_run.written)
         except SealingError as error:
-            ending = failed_ending(job, "platform_error", f"{error}.")
+            ending = failed_outcome(job, "platform_error", f"{error}.")
         except DATABASE_TROUBLE as error:  # nothing has begun yet
             log.warning("preparing %s: %s; queueing it again", job.id, str(error).strip())
             await asyncio.sleep(RETRY_SECONDS)
@@ -294,16 +294,16 @@ class Listener:
             self._forget(job.id, job.attempt)
             return
         except LookupError as error:
-            ending = failed_ending(job, "platform_error", f"The project's database is not reachable: {error}")
+            ending = failed_outcome(job, "platform_error", f"The project's database is not reachable: {error}")
         except Exception as error:  # a fault of ours must not leave the job running for ever
             log.exception("running %s", job.id)
-            ending = failed_ending(job, "platform_error", f"The platform failed to run this: {error!r}")
+            ending = failed_outcome(job, "platform_error", f"The platform failed to run this: {error!r}")
         if self._lease == lease:
             self._endings.put(lease, ending)
         else:
             self._written(ending, accepted=False)
 
-    def _written(self, ending: Ending, accepted: bool) -> None:
+    def _written(self, ending: AttemptOutcome, accepted: bool) -> None:
         if not accepted:
             log.warning("the result of %s, attempt %d, came after its lease", ending.id, ending.attempt)
         self._forget(ending.id, ending.attempt)
@@ -347,9 +347,9 @@ class Listener:
     async def _watch(self) -> None:
         """By a connection of its own: when all locks are taken, one that knows the roles already gets through."""
         async with await psycopg.AsyncConnection.connect(
-            demanding_proof(self._settings.database_url),
+            with_required_auth(self._settings.database_url),
             autocommit=True,
-            **{**NOTICING, "application_name": "zmesh listener watch"},
+            **{**KEEPALIVE_OPTIONS, "application_name": "zmesh listener watch"},
         ) as connection:
             while True:
                 try:

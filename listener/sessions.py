@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import psycopg
 
-from listener.sign_in import SignedIn, Unfit, sign_in
+from listener.sign_in import SessionNotTransferable, SignedIn, sign_in
 from sandbox import OpenSession
 from sql.tasks import end
 
@@ -56,7 +56,7 @@ class Sessions:
         try:
             async with asyncio.timeout(SIGN_IN_SECONDS):
                 return await sign_in(url)
-        except Unfit:
+        except SessionNotTransferable:
             self._unfit.add(url)
         except (OSError, psycopg.Error) as error:
             log.debug("signing in for a run: %s", error)

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import PGconn, PollingStatus
 from psycopg.pq import abc as pq
 
-from sql.connecting import demanding_proof
+from sql.connecting import with_required_auth
 
 GIVEN = {"application_name": "zmesh for the next run", "client_encoding": "UTF8", "gssencmode": "disable"}
 # What a server reports at the start of a session, and drivers go by (GUC_REPORT in PostgreSQL 18).
@@ -38,7 +38,7 @@ REPORTED = (
 )
 
 
-class Unfit(Exception):
+class SessionNotTransferable(Exception):
     """A session by TLS cannot be handed over: its keys are in this process."""
 
 
@@ -78,7 +78,7 @@ class SignedIn:
 
 
 async def sign_in(url: str) -> SignedIn:
-    """Raises Unfit, psycopg.Error, OSError."""
+    """Raises SessionNotTransferable, psycopg.Error, OSError."""
     pgconn = PGconn.connect_start(await _conninfo(url))
     try:
         while (status := pgconn.connect_poll()) in (PollingStatus.READING, PollingStatus.WRITING):
@@ -86,7 +86,7 @@ async def sign_in(url: str) -> SignedIn:
         if status != PollingStatus.OK:
             raise psycopg.OperationalError(pgconn.get_error_message())
         if pgconn.ssl_in_use:
-            raise Unfit
+            raise SessionNotTransferable
         session = SignedIn(socket.socket(fileno=os.dup(pgconn.socket)), _greeting(pgconn))
         session.socket.setblocking(False)
         null = os.open(os.devnull, os.O_RDWR)
@@ -99,7 +99,7 @@ async def sign_in(url: str) -> SignedIn:
 
 async def _conninfo(url: str) -> bytes:
     """With the address looked up, which libpq would do while everything else waits. Raises OSError."""
-    parts = conninfo_to_dict(demanding_proof(url), **GIVEN)
+    parts = conninfo_to_dict(with_required_auth(url), **GIVEN)
     host = str(parts.get("host") or "/")
     if "hostaddr" not in parts and not host.startswith(("/", "@")):
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from sql.callbacks import CALLBACKS_CHANNEL
-from sql.connecting import NOTICING, demanding_proof
+from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from sql.jobs import CANCEL_CHANNEL, JOBS_CHANNEL
 from sql.streams import STREAMS_CHANNEL
 
@@ -40,9 +40,9 @@ class Wakeups:
         while True:
             try:
                 async with await AsyncConnection.connect(
-                    demanding_proof(self._database_url),
+                    with_required_auth(self._database_url),
                     autocommit=True,
-                    **{**NOTICING, "application_name": "zmesh listener wake-ups"},
+                    **{**KEEPALIVE_OPTIONS, "application_name": "zmesh listener wake-ups"},
                 ) as connection:
                     for channel in self._events:
                         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))

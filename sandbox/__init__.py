@@ -5,17 +5,17 @@ await sandbox.start()
 outcome = await sandbox.run(RunRequest("python", code, "handler", "hello.py", '{"name": "Ada"}'))
 """
 
-from sandbox.model import Language, Limits, LogLine, OpenSession, Outcome, Report, RunError, RunRequest, SandboxError
-from sandbox.pool import Sandbox
+from sandbox.host.pool import Sandbox
+from sandbox.model import Language, Limits, LogLine, OpenSession, Report, RunError, RunOutcome, RunRequest, SandboxError
 
 __all__ = [
     "Language",
     "Limits",
     "LogLine",
     "OpenSession",
-    "Outcome",
     "Report",
     "RunError",
+    "RunOutcome",
     "RunRequest",
     "Sandbox",
     "SandboxError",

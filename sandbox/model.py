@@ -12,7 +12,7 @@ Language = Literal["javascript", "python", "typescript"]
 Runtime = Literal["node", "python"]
 
 MIB = 1024 * 1024
-MOST_LOCKS = 10_000  # on files, of all processes of a run; native/supervisor.c has the same
+MOST_LOCKS = 10_000  # on files, of all processes of a run; supervisor/supervisor.c has the same
 NO_CONTEXT: Mapping[str, Any] = {
     "project_id": "",
     "invocation_id": "",
@@ -105,7 +105,7 @@ class RunError:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """How a run ended: `status` is success, error, timeout or cancelled.
 
     `result_json` is set on success without a response; `response` is what zmesh.response(…) made.

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 # A server that vanished without a word, with its host or behind a firewall, is noticed within about ten seconds, half
 # of a lease. The system's own times are a quarter of an hour for a query that is under way, and two hours for idling.
-NOTICING: dict[str, Any] = {
+KEEPALIVE_OPTIONS: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -20,7 +20,7 @@ NOTICING: dict[str, Any] = {
 _VERIFIED_TLS = ("require", "verify-ca", "verify-full")
 
 
-def demanding_proof(url: str) -> str:
+def with_required_auth(url: str) -> str:
     """A connection string by which the server has to prove that it knows the password, as SCRAM does, before it is told
     anything: while PostgreSQL restarts, somebody else may listen on its port and ask for the password in clear text.
 

@@ -180,18 +180,18 @@ async def delivered_before(connection: AsyncConnection, webhook_id: UUID, messag
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class IdempotentInvocation:
     """The invocation that an idempotency key stands for, and whether it was asked for in the same way."""
 
     id: UUID
     same: bool
 
 
-async def known_by_key(connection: AsyncConnection, invocation: NewInvocation) -> Known | None:
+async def known_by_key(connection: AsyncConnection, invocation: NewInvocation) -> IdempotentInvocation | None:
     """The invocation that has this one's function and idempotency key, sent with the same credential."""
     return await fetch_one(
         connection,
-        Known,
+        IdempotentInvocation,
         """
         select i.id, i.payload = %(payload)s::jsonb
                and (i.request ->> 'method', i.request ->> 'path', (i.request -> 'query')::text)

@@ -46,7 +46,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class AttemptOutcome:
     """How an attempt ended, ready for the database: `result` and `response` are JSON texts, times in ms.
 
     `logs` has the lines that are not written yet, each with its number.
@@ -125,7 +125,7 @@ select zmesh.finish(%s, array(
 """
 
 
-async def finish(connection: AsyncConnection, listener: UUID, endings: Sequence[Ending]) -> set[UUID]:
+async def finish(connection: AsyncConnection, listener: UUID, endings: Sequence[AttemptOutcome]) -> set[UUID]:
     """Write the ends of attempts in one statement; returns those that were still this listener's."""
     columns: tuple[list[Any], ...] = (
         [e.id for e in endings],

@@ -12,7 +12,7 @@ from importlib.resources.abc import Traversable
 import psycopg
 from psycopg import sql
 
-from sql.connecting import demanding_proof
+from sql.connecting import with_required_auth
 
 log = logging.getLogger(__name__)
 GROUP_ROLES = ("zmesh_owner", "zmesh_project", "zmesh_provisioner")
@@ -54,7 +54,7 @@ def migrate(
     `admin_url` needs a role that may create roles and schemas in the database. `passwords` sets the
     passwords of the login roles (zmesh_api, zmesh_listener) it names. Raises MigrationError.
     """
-    with psycopg.connect(demanding_proof(admin_url), application_name="zmesh migrate") as connection:
+    with psycopg.connect(with_required_auth(admin_url), application_name="zmesh migrate") as connection:
         if connection.info.server_version < OLDEST_SERVER:
             raise MigrationError(
                 f"PostgreSQL {connection.info.server_version // 10000} is too old: zMesh needs 15 or newer."

@@ -32,7 +32,7 @@ class Untaken:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class StreamPart:
     """A chunk of a stream, or a stream that has none at the moment."""
 
     invocation_id: UUID
@@ -53,9 +53,9 @@ async def untaken(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID
     return _by_id(await fetch_all(connection, Untaken, "select * from zmesh.untaken_of(%s)", (list(ids),)))
 
 
-async def take(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Taken]:
+async def take(connection: AsyncConnection, ids: Sequence[UUID]) -> list[StreamPart]:
     """What is there of these streams, in order; nothing of one that does not exist."""
-    return await fetch_all(connection, Taken, "select * from zmesh.take_chunks(%s)", (list(ids),))
+    return await fetch_all(connection, StreamPart, "select * from zmesh.take_chunks(%s)", (list(ids),))
 
 
 async def started(connection: AsyncConnection, ids: Sequence[UUID]) -> list[UUID]:

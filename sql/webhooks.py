@@ -143,7 +143,7 @@ async def delete_webhook(connection: AsyncConnection, project_id: UUID, id: UUID
 
 
 @dataclass(frozen=True, slots=True)
-class Addressed:
+class WebhookTarget:
     """The webhook a sender's token stands for; `enabled` only with its function."""
 
     token: str
@@ -166,11 +166,11 @@ class Addressed:
         return [sealed for sealed in (self.sealed_secret, self.sealed_previous_secret) if sealed is not None]
 
 
-async def by_token(connection: AsyncConnection, tokens: Sequence[str]) -> list[Addressed]:
+async def by_token(connection: AsyncConnection, tokens: Sequence[str]) -> list[WebhookTarget]:
     """The webhooks of these tokens, as far as they exist."""
     return await fetch_all(
         connection,
-        Addressed,
+        WebhookTarget,
         """
         select w.token, w.id, w.project_id, f.slug as function, f.timeout_ms, w.preset, w.sealed_secret,
                case when w.previous_secret_valid_until > zmesh.now() then w.sealed_previous_secret end

@@ -20,7 +20,7 @@ import api.database
 from listener.main import connection_pool
 from listener.sign_in import sign_in
 from listener.wakeups import Wakeups
-from sql.connecting import demanding_proof
+from sql.connecting import with_required_auth
 from sql.migrate import migrate
 from sql.sealing import Sealer
 from tests.databases import Database
@@ -111,7 +111,7 @@ def test_nor_does_a_run_tell_it_the_password_of_its_project(language: str, liste
 
 
 def test_every_connection_of_the_platform_demands_proof() -> None:
-    """Those of tomorrow as well: whatever connects does so by a string from demanding_proof()."""
+    """Those of tomorrow as well: whatever connects does so by a string from with_required_auth()."""
     opening = {"psycopg.connect", "AsyncConnection.connect", "psycopg.AsyncConnection.connect", "AsyncConnectionPool"}
     found = []
     for room in ("api", "cli", "deploy", "listener", "sql"):
@@ -121,7 +121,7 @@ def test_every_connection_of_the_platform_demands_proof() -> None:
                     found.append((str(path), ast.unparse(call.args[0])))
 
     assert len(found) >= 10
-    assert [place for place in found if not place[1].startswith("demanding_proof(")] == []
+    assert [place for place in found if not place[1].startswith("with_required_auth(")] == []
 
 
 @pytest.mark.parametrize(
@@ -143,11 +143,11 @@ def test_what_is_demanded_of_a_server(url: str, added: dict[str, str], monkeypat
     for name in [name for name in os.environ if name.startswith("PG")]:
         monkeypatch.delenv(name)
 
-    assert conninfo_to_dict(demanding_proof(url)) == {**conninfo_to_dict(url), **added}
+    assert conninfo_to_dict(with_required_auth(url)) == {**conninfo_to_dict(url), **added}
 
 
 async def test_a_server_that_knows_it_is_believed(database: Database) -> None:
-    with contextlib.closing(psycopg.connect(demanding_proof(database.api_url))) as connection:
+    with contextlib.closing(psycopg.connect(with_required_auth(database.api_url))) as connection:
         assert connection.pgconn.used_password
-    async with await AsyncConnection.connect(demanding_proof(database.listener_url)) as connected:
+    async with await AsyncConnection.connect(with_required_auth(database.listener_url)) as connected:
         assert connected.pgconn.used_password

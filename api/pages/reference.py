@@ -10,8 +10,8 @@ from litestar import Request, Response, Router, get
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.params import FromPath
 
+from api.http.problems import Problem
 from api.pages.html import ASSET_HEADERS, page
-from api.problems import Problem
 
 HERE = Path(__file__).parent
 SWAGGER_UI = HERE / "node_modules" / "swagger-ui-dist"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from api.admission import RESERVED_FILES, SHARE, Admission, Bounds
+from api.http.admission import RESERVED_FILES, SHARE, Admission, Bounds
 from tests.api.client import Api, ApiProcess, eventually
 
 MIB = 1024 * 1024

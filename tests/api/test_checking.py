@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from api import checking
-from api.checking import Checker, Code
+from api.management import checking
+from api.management.checking import Checker, Code
 from tests.api.client import ECHO, Api, refused
 
 PROJECT = uuid4()

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.comparing import unified_diff
+from api.management.comparing import unified_diff
 from tests.api.client import PASSWORD, Api
 
 lines = st.lists(st.sampled_from("abcd"), max_size=30)

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 
-from api import connections
-from api.connections import GuardedProtocol
+from api.http import connections
+from api.http.connections import GuardedProtocol
 from tests.api.client import Api
 
 

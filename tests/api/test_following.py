@@ -13,10 +13,10 @@ import httpx
 import pytest
 from psycopg import AsyncConnection
 
-from api import following
 from api.database import Answer, Database, Query
-from api.following import Followers
-from api.waiting import Replies
+from api.invoking.waiting import Replies
+from api.management import following
+from api.management.following import Followers
 from sql import history
 from sql.history import Place
 from tests.api.client import Api, refused

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.inserting import Inserts
+from api.invoking.inserting import Inserts
 from sql.errors import Invalid, Unavailable
 
 Row = tuple[UUID, int]

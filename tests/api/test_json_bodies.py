@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import payloads
-from api.charsets import decoded
-from api.json_bodies import MIB, check_json, has_nul
-from api.json_scanning import SLICE, has_escaped_nul, has_more_values_than, has_number_out_of_range
-from api.payloads import _storable
-from api.problems import Problem
+from api.http.charsets import decoded
+from api.http.json_bodies import MIB, check_json, has_nul
+from api.http.json_scanning import SLICE, has_escaped_nul, has_more_values_than, has_number_out_of_range
+from api.http.problems import Problem
+from api.invoking import payloads
+from api.invoking.payloads import _storable
 
 texts = st.text(st.sampled_from('"\\e9+1,:[]{} \x00u0é'), max_size=30)
 numbers = st.sampled_from(["1e400", "-1E+999", "1e308", "1e-999", "0", "9" * 400, "9" * 5000, "1.5e0003", "0e999"])

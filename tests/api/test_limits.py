@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.limits import Bucket
+from api.invoking.limits import Bucket
 from sql.access import key_hash
 from tests.api.client import Api, eventually, refused, standing_in
 

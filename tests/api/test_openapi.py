@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from litestar.testing import TestClient
 
-from api import openapi
 from api.app import Parts, create_app
+from api.http import openapi
 from api.settings import Settings
 from sql.sealing import Sealer
 from tests.api.client import Api
@@ -90,10 +90,12 @@ def test_schemas_carry_the_rules_and_examples_of_the_models(document: dict[str, 
         assert schemas[name]["additionalProperties"] is False
     assert "default" not in schemas["FunctionChange"]["properties"]["timeout_ms"]
     assert schemas["FunctionToCreate"]["examples"]
-    assert set(schemas) >= {model.__name__ for model in openapi.TAKEN}
+    assert set(schemas) >= {model.__name__ for model in openapi.REQUEST_MODELS}
 
 
-@pytest.mark.parametrize("model", [m for m in openapi.TAKEN + openapi.GIVEN if m.model_config.get("json_schema_extra")])
+@pytest.mark.parametrize(
+    "model", [m for m in openapi.REQUEST_MODELS + openapi.RESPONSE_MODELS if m.model_config.get("json_schema_extra")]
+)
 def test_examples_are_valid(model: Any) -> None:
     for example in model.model_json_schema().get("examples", []):
         model.model_validate_json(json.dumps(example))

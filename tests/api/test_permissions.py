@@ -18,8 +18,8 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from api.app import Parts, create_app
+from api.auth.tokens import token_hash
 from api.settings import Settings
-from api.tokens import token_hash
 from sql.sealing import Sealer
 from tests.api.client import ECHO, PASSWORD, PASSWORD_HASH, Api, new_token
 from tests.api.conftest import Backend

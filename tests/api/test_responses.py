@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.response_headers import BEYOND_THE_FUNCTION, OF_THE_CONNECTION, Site, sent_headers
+from api.invoking.response_headers import BEYOND_THE_FUNCTION, OF_THE_CONNECTION, Site, sent_headers
 from api.settings import SettingsError, read_settings
 from tests.api.client import Api, ApiProcess, refused, response, standing_in
 

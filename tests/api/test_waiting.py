@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from api.waiting import read_answer
+from api.invoking.waiting import read_answer
 from sql.invocations import Answer
 from tests.api.client import Api, standing_in
 from tests.databases import Database, TestProject

@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 from listener import main as listener
-from sandbox import Outcome, Report, RunError, RunRequest
-from sandbox.streams import Sink
+from sandbox import Report, RunError, RunOutcome, RunRequest
+from sandbox.host.streams import Sink
 
 RECORDS = "CHAOS_RECORDS"
 
@@ -31,7 +31,7 @@ class RecordingSandbox:
     def report(self) -> Report:
         return Report("full", "recording", [], "forked")
 
-    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> Outcome:
+    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> RunOutcome:
         payload = json.loads(request.payload_json)
         self._record("start", request)
         try:
@@ -41,10 +41,10 @@ class RecordingSandbox:
             pass
         self._record("end", request)
         if cancel.is_set():
-            return Outcome("cancelled", None, None, None, [], 1, 1, 1)
+            return RunOutcome("cancelled", None, None, None, [], 1, 1, 1)
         if request.context["attempt"] <= payload["failures"]:
-            return Outcome("error", None, None, RunError("Failure", "as asked for"), [], 1, 1, 1)
-        return Outcome("success", json.dumps(payload["n"]), None, None, [], 1, 1, 1)
+            return RunOutcome("error", None, None, RunError("Failure", "as asked for"), [], 1, 1, 1)
+        return RunOutcome("success", json.dumps(payload["n"]), None, None, [], 1, 1, 1)
 
     def _record(self, event: str, request: RunRequest) -> None:
         context = request.context

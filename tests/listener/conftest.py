@@ -11,8 +11,8 @@ import pytest
 from listener.main import connection_pool
 from listener.service import Listener
 from listener.settings import Settings
-from sandbox import Outcome, RunRequest
-from sandbox.streams import Sink
+from sandbox import RunOutcome, RunRequest
+from sandbox.host.streams import Sink
 from tests.databases import Database
 
 
@@ -27,7 +27,7 @@ class ScriptedSandbox:
         self.most_at_once = 0
         self._now = 0
 
-    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> Outcome:
+    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> RunOutcome:
         self.runs.append(request)
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
@@ -38,8 +38,8 @@ class ScriptedSandbox:
         self._now -= 1
         if cancel.is_set():
             self.cancelled += 1
-            return Outcome("cancelled", None, None, None, [], 1, 1, 1)
-        return Outcome("success", request.payload_json, None, None, [], 1, 1, 1)
+            return RunOutcome("cancelled", None, None, None, [], 1, 1, 1)
+        return RunOutcome("success", request.payload_json, None, None, [], 1, 1, 1)
 
 
 Running = Callable[..., AbstractAsyncContextManager[Listener]]

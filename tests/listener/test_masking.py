@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from listener.environments import LIGHT
 from listener.masking import COMPARED_PER_CHARACTER, FEW, MASK, SHORTEST_MASKED, Masker
-from sandbox import LogLine, Outcome
+from sandbox import LogLine, RunOutcome
 from sql.sealing import Sealer
 from sql.secrets import purpose
 from support.loop_watch import LIMIT_MS
@@ -75,7 +75,7 @@ class Printing(ScriptedSandbox):
         secret = next(iter(request.env.values())).splitlines()
         lines = [LogLine(datetime.now(UTC), "info", f"{n} {secret[n]}") for n in range(1000)]
         request.printed.extend(lines)
-        return Outcome("success", "1", None, None, lines, 1, 1, 1)
+        return RunOutcome("success", "1", None, None, lines, 1, 1, 1)
 
 
 async def test_many_large_secrets_hold_the_listener_up_for_nobody(

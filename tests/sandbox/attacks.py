@@ -23,7 +23,7 @@ def error_of(attempt):
         return errno.errorcode[error.errno]
     return "done"
 
-def ending_of(attempt):
+def outcome_of(attempt):
     """How a child that tries this ends: the number of its signal, or minus its exit status."""
     pid = os.fork()
     if pid == 0:
@@ -87,10 +87,10 @@ return {
 OTHER_ARCHITECTURES = """
 i386 = bytes.fromhex("b8 14000000 cd80 c3".replace(" ", ""))       # mov eax, 20 (getpid); int 0x80; ret
 return {
-    "x32": ending_of(lambda: syscall(0x40000000 | 39)),
-    "x32 mount": ending_of(lambda: syscall(0x40000000 | 165, b"none", b"/", b"tmpfs", 0, None)),
-    "i386": ending_of(lambda: machine_code(i386)()),
-    "own": ending_of(lambda: syscall(39)),
+    "x32": outcome_of(lambda: syscall(0x40000000 | 39)),
+    "x32 mount": outcome_of(lambda: syscall(0x40000000 | 165, b"none", b"/", b"tmpfs", 0, None)),
+    "i386": outcome_of(lambda: machine_code(i386)()),
+    "own": outcome_of(lambda: syscall(39)),
 }
 """
 OTHER_USERS = """

@@ -21,8 +21,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sandbox import Limits, Outcome, Report, RunRequest, kernel, seccomp
-from sandbox.plan import Plan
+from sandbox import Limits, Report, RunOutcome, RunRequest
+from sandbox.confinement import kernel, seccomp
+from sandbox.confinement.plan import Plan
 from tests.processes import ancestors, descendants, user_of
 from tests.sandbox.host import LENGTH
 
@@ -114,7 +115,7 @@ class Host:
         limits: Limits = QUICK,
         whole: bool = False,
         env: Mapping[str, str] | None = None,
-    ) -> Future[Outcome]:
+    ) -> Future[RunOutcome]:
         """Start a run of a handler with this body, or of this whole module."""
         code = textwrap.dedent(body).strip("\n")
         if not whole:
@@ -130,7 +131,7 @@ class Host:
         )
         return self._command("run", request)[1]
 
-    def run(self, language: str, body: str, payload: str = "{}", **options: Any) -> Outcome:
+    def run(self, language: str, body: str, payload: str = "{}", **options: Any) -> RunOutcome:
         """A run to its end."""
         return self.begin(language, body, payload, **options).result(60)
 
@@ -142,11 +143,11 @@ class Host:
         assert outcome.result_json is not None, outcome
         return json.loads(outcome.result_json)
 
-    def cancel(self, run: Future[Outcome]) -> None:
+    def cancel(self, run: Future[RunOutcome]) -> None:
         """As a user does."""
         self._command("cancel", self._number_of(run))
 
-    def abandon(self, run: Future[Outcome]) -> None:
+    def abandon(self, run: Future[RunOutcome]) -> None:
         """Cancel the very task that awaits the run."""
         self._command("abandon", self._number_of(run))
 
@@ -228,7 +229,7 @@ class Host:
             self.process.stdin.flush()
         return number, future
 
-    def _number_of(self, run: Future[Outcome]) -> int:
+    def _number_of(self, run: Future[RunOutcome]) -> int:
         waiting = self._waiting.copy()  # the reading thread takes entries out meanwhile
         return next(number for number, future in waiting.items() if future is run)
 

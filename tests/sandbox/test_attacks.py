@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from sandbox import Limits, Outcome
+from sandbox import Limits, RunOutcome
 from tests.sandbox.hosts import Host, tight
 
 FINAL = '{"forged": true}'
@@ -24,11 +24,11 @@ def send(data):
 """
 
 
-def error_type(outcome: Outcome) -> str | None:
+def error_type(outcome: RunOutcome) -> str | None:
     return outcome.error.type if outcome.error else None
 
 
-def on_channel(host: Host, body: str, **options: object) -> Outcome:
+def on_channel(host: Host, body: str, **options: object) -> RunOutcome:
     code = CHANNEL + "\ndef handler(payload, zmesh):\n" + textwrap.indent(textwrap.dedent(body).strip("\n"), "    ")
     return host.run("python", code, whole=True, **options)
 

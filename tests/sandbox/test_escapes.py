@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from cli.processes import ephemeral_ports
-from sandbox.kernel import landlock_version
-from sandbox.landlock import PORTS_SINCE
+from sandbox.confinement.kernel import landlock_version
+from sandbox.confinement.landlock import PORTS_SINCE
 from tests.sandbox import attacks
 from tests.sandbox.attacks import python
 from tests.sandbox.conftest import KINDS

@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.environments import Environment
-from listener.runs import ending_of
-from sandbox import Limits, Outcome, RunRequest, frames
-from sandbox.child import Child
-from sandbox.frames import FrameError, FrameParser
+from listener.runs import outcome_of
+from sandbox import Limits, RunOutcome, RunRequest
+from sandbox.host.child import Child
+from sandbox.protocol import frames
+from sandbox.protocol.frames import FrameError, FrameParser
 
 KINDS = st.sampled_from([frames.LOG, frames.RESULT, frames.RESPONSE, frames.ERROR])
 FRAMES = st.lists(st.tuples(KINDS, st.binary(max_size=300)), max_size=20)
@@ -160,7 +161,7 @@ class Run:
         self.pipes = pipes
         self.child.handed_over()
 
-    def outcome(self) -> asyncio.Task[Outcome]:
+    def outcome(self) -> asyncio.Task[RunOutcome]:
         request = RunRequest(
             "python", "", "handler", "f.py", "{}", limits=Limits(result_bytes=RESULT_BYTES, timeout_ms=60_000)
         )
@@ -193,7 +194,7 @@ def pieces(length: int, cuts: list[int]) -> Iterator[tuple[int, int]]:
     yield start, length
 
 
-async def side_by_side(streams: list[bytes], cuts: list[int], printed: bytes, report: object) -> list[Outcome]:
+async def side_by_side(streams: list[bytes], cuts: list[int], printed: bytes, report: object) -> list[RunOutcome]:
     """Two runs that send at the same time. Fails when anything reaches the loop."""
     trouble: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: trouble.append(context))
@@ -228,7 +229,7 @@ def assert_each_decides_its_own_outcome_only(
         if final is None:
             assert outcome.status == "error"
         job: Any = SimpleNamespace(id=None, attempt=1)
-        kept = asyncio.run(ending_of(job, Environment({}), outcome))
+        kept = asyncio.run(outcome_of(job, Environment({}), outcome))
         texts = [*(kept.error or {}).values(), *(line["message"] for line in kept.logs)]
         assert not [text for text in texts if text and "\x00" in text.encode().decode()], "PostgreSQL refuses it"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from sandbox import Limits, Outcome
+from sandbox import Limits, RunOutcome
 from tests.sandbox.host import FewSeconds
 from tests.sandbox.hosts import Host, tight
 
@@ -16,7 +16,7 @@ MIB = 1024 * 1024
 IN_TIME_SECONDS = 3.0  # beyond the limit itself; two busy cores
 
 
-def error_type(outcome: Outcome) -> str:
+def error_type(outcome: RunOutcome) -> str:
     assert outcome.error is not None, outcome
     return outcome.error.type
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.logs import LEVELS, LONGEST_LINE, LogKeeper
+from sandbox.host.logs import LEVELS, LONGEST_LINE, LogKeeper
 
 PIECES = st.lists(st.tuples(st.sampled_from(["frame", "info", "error"]), st.binary(max_size=200)), max_size=60)
 

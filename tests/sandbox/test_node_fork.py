@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sandbox import Limits, Outcome, RunRequest, Sandbox, native
+from sandbox import Limits, RunOutcome, RunRequest, Sandbox, native
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -52,7 +52,7 @@ def server() -> Iterator[int]:
         listening.shutdown()
 
 
-async def outcome_of(sandbox: Sandbox, body: str, payload: Any = None, limits: Limits | None = None) -> Outcome:
+async def outcome_of(sandbox: Sandbox, body: str, payload: Any = None, limits: Limits | None = None) -> RunOutcome:
     code = "exports.handler = async (payload, zmesh) => {\n" + body + "\n};"
     limits = limits or Limits()
     return await sandbox.run(RunRequest("javascript", code, "handler", "user.js", json.dumps(payload), limits=limits))

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from sandbox import Language, RunRequest, Sandbox, pool
+from sandbox import Language, RunRequest, Sandbox
+from sandbox.host import pool
 
 CODE: dict[Language, str] = {
     "python": "import time\ndef handler(payload, zmesh):\n    time.sleep(0.2)",

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Sandbox, SandboxError, kernel, native
-from sandbox.gaps import gaps_of
+from sandbox import Sandbox, SandboxError, native
+from sandbox.confinement import kernel
+from sandbox.host.gaps import gaps_of
 from tests.sandbox.hosts import REPOSITORY, Host, Installation
 
 WITH_NAMESPACES = ("root", "user_namespace")

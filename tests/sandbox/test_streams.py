@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from sandbox.frames import FrameError
-from sandbox.streams import Streamed
+from sandbox.host.streams import Streamed
+from sandbox.protocol.frames import FrameError
 
 HEAD = b'{"status": 200, "headers": {"x": "1"}}'
 

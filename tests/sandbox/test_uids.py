@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import SandboxError, uids
-from sandbox.uids import RANGE, UidRange
+from sandbox import SandboxError
+from sandbox.confinement import uids
+from sandbox.confinement.uids import RANGE, UidRange
 from tests.platform import REPOSITORY
 from tests.processes import children_of
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox import Limits
-from sandbox.frames import FrameError
-from sandbox.logs import LogKeeper
-from sandbox.oom import OomKills
-from sandbox.streams import Streamed
-from sandbox.verdict import Observed, ended_by_somebody_else, verdict
+from sandbox.host.logs import LogKeeper
+from sandbox.host.oom import OomKills
+from sandbox.host.streams import Streamed
+from sandbox.host.verdict import Observed, ended_by_somebody_else, verdict
+from sandbox.protocol.frames import FrameError
 
 ENDINGS: list[tuple[dict[str, Any], str, str]] = [
     ({"stopped": "timeout"}, "timeout", "timeout"),

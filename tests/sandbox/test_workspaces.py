@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import workspaces
+from sandbox.confinement import workspaces
 
 UID = 1_750_262_000
 # What docker-compose.yml gives a listener beside SYS_ADMIN.

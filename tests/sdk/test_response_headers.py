@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from api.response_headers import BEYOND_THE_FUNCTION
+from api.invoking.response_headers import BEYOND_THE_FUNCTION
 from tests.sdk.runtimes import SDK, Ending, run
 from tests.sdk.test_zmesh_http import both
 

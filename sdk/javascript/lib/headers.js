@@ -4,7 +4,7 @@
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const CONTROL = /[\x00-\x08\x0b\x0e-\x1f\x7f\ufffd]/;
-// The API leaves these out (api/response_headers.py): they apply to the whole host, or command a reverse proxy.
+// The API leaves these out (api/invoking/response_headers.py): they apply to the whole host, or command a reverse proxy.
 const BEYOND_THE_FUNCTION = new Set([
   ...['accept-ch', 'accept-ch-lifetime', 'alt-svc', 'clear-site-data', 'expect-ct', 'nel', 'origin-agent-cluster'],
   ...['idp-signin-status', 'public-key-pins', 'public-key-pins-report-only', 'report-to', 'reporting-endpoints'],

@@ -12,7 +12,7 @@ Values = str | list[str]
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufffd]")
-# The API leaves these out (api/response_headers.py): they apply to the whole host, or command a reverse proxy.
+# The API leaves these out (api/invoking/response_headers.py): they apply to the whole host, or command a reverse proxy.
 BEYOND_THE_FUNCTION = frozenset(
     {
         *("accept-ch", "accept-ch-lifetime", "alt-svc", "clear-site-data", "expect-ct", "nel", "origin-agent-cluster"),

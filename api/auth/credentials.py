@@ -1,0 +1,213 @@
+"""Who calls: a person with a JWT, or a program with an API key. Guards run before a body is read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from api.auth.throttling import Throttle
+from api.auth.tokens import Identity, Tokens
+from api.batching import Batcher
+from api.database import Database
+from api.http.problems import Problem, unauthorized
+from sql import access
+from sql.access import KeyedFunction, Membership, PublicFunction
+from sql.errors import DomainError
+
+KEY_PREFIX = "zb_"
+SLUG = re.compile(r"[a-z0-9-]{1,100}")
+RANKS = {"viewer": 1, "developer": 2, "owner": 3}
+GUESSES_ALLOWED = 60
+KEYS_REMEMBERED = 10_000
+USE_IS_NOTED_EVERY = timedelta(minutes=1)
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, in which project. A program has no user; `functions` are the ones its key is for, None for all."""
+
+    project_id: UUID
+    role: str
+    user_id: UUID | None = None
+    functions: frozenset[UUID] | None = None
+
+    @property
+    def person(self) -> UUID:
+        """The id of a caller that `role` let pass."""
+        assert self.user_id is not None
+        return self.user_id
+
+    def may_see(self, function_id: UUID) -> bool:
+        """Whether the caller's key, if it is one, is for this function."""
+        return self.functions is None or function_id in self.functions
+
+
+class Access:
+    """Looks up what credentials stand for, at each request, so that a change counts at once on every replica."""
+
+    def __init__(self, database: Database, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self._database = database
+        self._members: Batcher[Identity, Membership] = Batcher(self._read_members)
+        self._keys: Batcher[tuple[bytes, str], KeyedFunction] = Batcher(self._read_keys)
+        self._functions: Batcher[tuple[UUID | None, str], PublicFunction | None] = Batcher(self._read_functions)
+        self._guesses = Throttle(GUESSES_ALLOWED, "unknown API keys from your address")
+        self._good_keys: OrderedDict[bytes, None] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def person(self, token: str) -> Caller:
+        """Raises Problem 401 for a bad token, 403 for somebody who is no member any more."""
+        identity = self.tokens.read(token)
+        member = await self._members.ask(identity)
+        if member.session_ended:
+            raise unauthorized("session_ended", "The token's session has ended.", "Log in again.")
+        if member.role is None:
+            raise Problem(403, "not_a_member", "The token's user is not a member of the token's project.")
+        return Caller(identity.project_id, member.role, identity.user_id)
+
+    async def program(self, key: str, client: str) -> Caller:
+        """The caller an API key stands for, with the rights of reading. Raises Problem 401."""
+        found = await self._keyed(key, "", client)
+        assert found.project_id is not None
+        functions = None if found.functions is None else frozenset(found.functions)
+        return Caller(found.project_id, "viewer", functions=functions)
+
+    async def function_by_key(self, key: str, slug: str, client: str) -> tuple[PublicFunction | None, UUID | None]:
+        """The function of this slug in the project of an API key, and the key's id. Raises Problem 401."""
+        found = await self._keyed(key, slug, client)
+        return found.function, found.key_id
+
+    async def function_by_token(self, token: str, slug: str) -> tuple[PublicFunction | None, Caller]:
+        """The function of this slug in the project of a person's token, and who that is. Raises Problem 401 or 403."""
+        caller = await self.person(token)
+        return await self._functions.ask((caller.project_id, slug)), caller
+
+    async def function_by_id(self, id: UUID) -> PublicFunction | None:
+        """The function of this id, in whatever project."""
+        return await self._functions.ask((None, str(id)))
+
+    async def _keyed(self, key: str, slug: str, client: str) -> KeyedFunction:
+        hash = access.key_hash(key)
+        known = hash in self._good_keys  # these are looked up as well, but not kept out by others at their address
+        if not known:
+            self._guesses.check(client)
+        found = await self._keys.ask((hash, slug))
+        if found.key_id is None:
+            self._guesses.begin(client)
+            raise unauthorized("invalid_api_key", "The API key is not known here.", scheme="ApiKey")
+        if found.revoked:
+            raise unauthorized("api_key_revoked", "The API key has been revoked.", scheme="ApiKey")
+        if found.expired:
+            raise unauthorized("api_key_expired", "The API key has expired.", scheme="ApiKey")
+        if not known:
+            self._remember(hash)
+        if found.last_used_at is None or datetime.now(UTC) - found.last_used_at > USE_IS_NOTED_EVERY:
+            self._note_use(found.key_id)
+        return found
+
+    def _remember(self, hash: bytes) -> None:
+        self._good_keys[hash] = None
+        if len(self._good_keys) > KEYS_REMEMBERED:
+            self._good_keys.popitem(last=False)
+
+    def _note_use(self, key_id: UUID) -> None:
+        if self._tasks:
+            return  # one note at a time: the next request brings the next
+        task = asyncio.create_task(self._write_use(key_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write_use(self, key_id: UUID) -> None:
+        with contextlib.suppress(DomainError):
+            await self._database.read(lambda connection: access.key_was_used(connection, key_id))
+
+    async def _read_members(self, wanted: list[Identity]) -> Sequence[Membership]:
+        asked = [(identity.user_id, identity.project_id, identity.session_id) for identity in wanted]
+        return await self._database.read(lambda connection: access.memberships(connection, asked))
+
+    async def _read_keys(self, wanted: list[tuple[bytes, str]]) -> Sequence[KeyedFunction]:
+        once = list(dict.fromkeys(wanted))  # callers at the same time often send the same key to the same function
+        found = await self._database.read(lambda connection: access.keyed_functions(connection, once))
+        answers = dict(zip(once, found, strict=True))
+        return [answers[one] for one in wanted]
+
+    async def _read_functions(self, wanted: list[tuple[UUID | None, str]]) -> Sequence[PublicFunction | None]:
+        return await self._database.read(lambda connection: access.public_functions(connection, wanted))
+
+
+def function_disabled(slug: str) -> Problem:
+    """409 for a function that is switched off."""
+    return Problem(409, "function_disabled", f'Function "{slug}" is disabled.', "Enable it first.")
+
+
+def client_of(connection: Connection) -> str:
+    """The address a request comes from."""
+    return connection.client.host if connection.client else ""
+
+
+def bearer(connection: Connection) -> str | None:
+    """The token of the Authorization header."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def api_key(connection: Connection) -> str | None:
+    """The API key of x-api-key, or of an Authorization header that carries one."""
+    given = connection.headers.get("x-api-key")
+    if given:
+        return given
+    token = bearer(connection)
+    return token if token is not None and token.startswith(KEY_PREFIX) else None
+
+
+def role(least: str) -> Guard:
+    """A guard that lets people pass who have this role or a higher one."""
+
+    async def guard(connection: Connection, _: BaseRouteHandler) -> None:
+        token = bearer(connection)
+        if token is None or token.startswith(KEY_PREFIX):
+            raise unauthorized(
+                "missing_credentials",
+                "This endpoint needs the token of a logged-in person"
+                + (", not an API key." if api_key(connection) else "."),
+                "Send the header Authorization: Bearer <token>; POST /auth/login and `zmesh login` give one.",
+            )
+        caller = await access_of(connection).person(token)
+        require_role(caller.role, least)
+        connection.scope["user"] = caller
+
+    return guard
+
+
+async def person_or_key(connection: Connection, _: BaseRouteHandler) -> None:
+    """A guard for what both a person and a program may read."""
+    key = api_key(connection)
+    if key is None:
+        await role("viewer")(connection, _)
+    else:
+        connection.scope["user"] = await access_of(connection).program(key, client_of(connection))
+
+
+def require_role(role: str, least: str) -> None:
+    """Raises Problem 403 for less than this role."""
+    if RANKS[role] < RANKS[least]:
+        raise Problem(403, "forbidden", f"This needs the role {least}; yours is {role}.")
+
+
+def access_of(connection: Connection) -> Access:
+    """The application's own."""
+    found: Access = connection.app.state.access
+    return found

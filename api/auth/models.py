@@ -1,0 +1,100 @@
+"""Logging in, as HTTP shows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.http.models import Model, Text
+
+Email = Annotated[Text, Field(min_length=3, max_length=254)]
+Password = Annotated[Text, Field(min_length=1, max_length=1024)]
+RefreshToken = Annotated[Text, Field(min_length=1, max_length=200, description="Of a login, or of the last refresh.")]
+ProjectReference = Annotated[Text, Field(min_length=1, max_length=100, description="Id or slug.")]
+
+
+class Credentials(Model):
+    """Who logs in, and where to."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"email": "ada@example.org", "password": "correct horse battery staple"}]}
+    )
+
+    email: Email
+    password: Password
+    project: Annotated[
+        Text | None, Field(default=None, max_length=100, description="Id or slug; left out: the oldest project.")
+    ]
+
+
+class PasswordChange(Credentials):
+    """Who logs in with a password, to have another one from now on."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "email": "ada@example.org",
+                    "password": "correct horse battery staple",
+                    "new_password": "a longer one, with a staple",
+                }
+            ]
+        }
+    )
+
+    new_password: Annotated[Text, Field(min_length=1, max_length=1024, description="At least 12 characters.")]
+
+
+class Refresh(Model):
+    """A refresh token to exchange."""
+
+    refresh_token: RefreshToken
+    project: Annotated[
+        Text | None, Field(default=None, max_length=100, description="Id or slug; left out: the oldest project.")
+    ]
+
+
+class Logout(Model):
+    """The session to end, by any of its refresh tokens."""
+
+    refresh_token: RefreshToken
+
+
+class Acceptance(Model):
+    """An invitation to accept."""
+
+    token: Annotated[Text, Field(min_length=1, max_length=200, description="Of the invitation.")]
+    password: Annotated[
+        Text,
+        Field(
+            min_length=1,
+            max_length=1024,
+            description="That of your account; where you have none, one of at least 12 characters for it.",
+        ),
+    ]
+
+
+class ProjectSwitch(Model):
+    """The project that a token is wanted for."""
+
+    project: ProjectReference
+
+
+class ProjectToken(BaseModel):
+    """A token for the Authorization header. It expires when the one that it was exchanged for does."""
+
+    token: str
+    expires_at: datetime
+    project_id: UUID
+
+
+class Session(BaseModel):
+    """A token for the Authorization header, and what to exchange for the next one."""
+
+    token: str
+    expires_at: datetime
+    refresh_token: str = Field(description="Good once, and for thirty days after the login at most.")
+    project_id: UUID

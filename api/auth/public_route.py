@@ -1,0 +1,149 @@
+"""Who may call a function's public route, and how: its own settings decide."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from litestar.handlers import BaseRouteHandler
+
+from api.auth.callers import ANONYMOUS, Credential
+from api.auth.credentials import (
+    RANKS,
+    SLUG,
+    Access,
+    Connection,
+    access_of,
+    api_key,
+    bearer,
+    client_of,
+    function_disabled,
+)
+from api.http.hosts import project_of_host
+from api.http.problems import Problem, not_found, unauthorized
+from sql.access import PublicFunction
+
+USER_HEADER = b"x-zmesh-user-id"
+ANY = "*"
+# What the function allows of a page's origin, for the layer that writes the headers.
+CORS_SCOPE = "zmesh.cors"
+
+
+async def public_caller(connection: Connection, _: BaseRouteHandler) -> None:
+    """A guard of the public route; finds the function as well, in the same round trip."""
+    name = connection.path_params["slug"]
+    if not SLUG.fullmatch(name):
+        raise not_found("function", name)
+    _forget_user(connection)
+    function, credential = await _admitted(connection, access_of(connection), name)
+    if project_of_host(connection) not in (None, function.project_id):
+        raise not_found("function", name)
+    if not function.enabled:
+        raise function_disabled(function.slug)
+    _require_method(connection, function)
+    _require_origin(connection, function)
+    connection.scope["user"] = function
+    connection.scope["auth"] = credential
+
+
+async def _admitted(connection: Connection, access: Access, name: str) -> tuple[PublicFunction, Credential]:
+    """The function of this slug in the project of the credentials, or of this id, and the caller's credential."""
+    by_id = None
+    if (id := _uuid(name)) is not None:
+        by_id = await access.function_by_id(id)
+        if by_id is not None and by_id.auth == "none":
+            return by_id, ANONYMOUS
+    slug = name if by_id is None else by_id.slug
+    key, token = api_key(connection), bearer(connection)
+    if key is not None:
+        function, key_id = await access.function_by_key(key, slug, client_of(connection))
+        credential = Credential("api_key", key_id)
+        takes, refused = ("api_key", "none"), _needs_token
+    elif token is not None:
+        function, caller = await access.function_by_token(token, slug)
+        invokes = RANKS[caller.role] >= RANKS["developer"]
+        credential = Credential("member" if invokes else "viewer", caller.person)
+        takes, refused = ("jwt", "none"), _needs_key
+        _name_user(connection, caller.person)
+    else:
+        raise _needs_token() if by_id is not None and by_id.auth == "jwt" else _needs_key()
+    if function is None or (by_id is not None and function.id != by_id.id):
+        raise not_found("function", name)
+    if function.auth not in takes:
+        raise refused()
+    return function, credential
+
+
+def _needs_key() -> Problem:
+    return unauthorized(
+        "missing_credentials",
+        "This endpoint needs an API key.",
+        "Send the header x-api-key: zb_…; a function whose auth is none is called by its id, without one.",
+        scheme="ApiKey",
+    )
+
+
+def _needs_token() -> Problem:
+    return unauthorized(
+        "missing_credentials",
+        "This function needs the token of a member of its project.",
+        "Send the header Authorization: Bearer <token>; POST /auth/login gives one.",
+    )
+
+
+def _forget_user(connection: Connection) -> None:
+    """Only we say who calls."""
+    _leave_out(connection, USER_HEADER)
+
+
+def _name_user(connection: Connection, user_id: UUID) -> None:
+    """The function learns who calls, and never gets the token: with it, it could act as that person."""
+    _leave_out(connection, b"authorization")
+    connection.scope["headers"] = [*connection.scope["headers"], (USER_HEADER, str(user_id).encode())]
+
+
+def _leave_out(connection: Connection, unwanted: bytes) -> None:
+    headers = connection.scope["headers"]
+    connection.scope["headers"] = [(name, value) for name, value in headers if name.lower() != unwanted]
+
+
+def _require_method(connection: Connection, function: PublicFunction) -> None:
+    method: Any = connection.scope.get("method")
+    if method in function.methods or (method == "HEAD" and "GET" in function.methods):
+        return
+    allowed = ", ".join(function.methods)
+    raise Problem(
+        405, "method_not_allowed", f"This function takes {allowed} only, not {method}.", headers={"Allow": allowed}
+    )
+
+
+def _require_origin(connection: Connection, function: PublicFunction) -> None:
+    """A page of another origin is refused before anything runs: a browser would only hide the answer from it."""
+    origin = connection.headers.get("origin")
+    if ANY in function.cors_origins:
+        return
+    connection.scope[CORS_SCOPE] = ((b"vary", b"origin"),)  # type: ignore[literal-required]
+    if origin is None or _host_of(origin) == connection.headers.get("host"):
+        return
+    if origin.lower() not in function.cors_origins:
+        raise Problem(403, "origin_not_allowed", "Pages of this origin may not call this function.")
+    connection.scope[CORS_SCOPE] = (  # type: ignore[literal-required]
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", b"*"),
+        (b"vary", b"origin"),
+    )
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # http://[
+        return None
+
+
+def _uuid(name: str) -> UUID | None:
+    try:
+        return UUID(name)
+    except ValueError:
+        return None

@@ -1,0 +1,220 @@
+"""HTTP/1.1 connections that cannot be held open or filled for ever by clients that send too much or too slowly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.http.admission import Admission, Bounds
+from api.http.problems import Problem
+
+LARGEST_HEAD = 32 * 1024
+MOST_HEADERS = 100
+HEAD_SECONDS = 15.0  # for request line and headers, from the first byte or, on a new connection, from its start
+BODY_SECONDS = 300.0  # for the whole body: 8 MiB at 28 KB a second
+LINGER_SECONDS = 2.0
+
+
+MOST_LINGERING = 64  # connections that were refused at once, and get to see why
+
+
+class Guard:
+    """State shared by all connections of a process: their number, and which idle ones can be closed to make room."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
+        self.lingering = 0
+        self._idle: OrderedDict[GuardedProtocol, None] = OrderedDict()
+
+    def idle(self, connection: GuardedProtocol) -> None:
+        """It has sent no whole head, or has got its responses."""
+        self._idle[connection] = None
+
+    def busy(self, connection: GuardedProtocol) -> None:
+        self._idle.pop(connection, None)
+
+    def make_room(self) -> None:
+        """Close the connection that has been idle longest, if there is no room for another one."""
+        if self.admission.full and self._idle:
+            self._idle.popitem(last=False)[0].give_up()
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with limits on the head of a request, on the time that head and body may take, and on how many
+    connections and how much of bodies there may be."""
+
+    def __init__(self, *args: Any, guard: Guard | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._guard = guard or Guard(Admission(Bounds()))
+        self._client = ""
+        self._admitted = False
+        self._received: deque[int] = deque()  # bytes of each body whose response is not complete
+        self._timer: asyncio.TimerHandle | None = None
+        self._begun = False
+        self._in_head = True
+        self._head_bytes = 0  # received of a head that is not complete
+        self._sizes = 0  # of its parts so far
+        self._refused: Problem | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._client = self._guard.admission.client_of(self.client[0] if self.client else "")
+        self._guard.make_room()
+        refusal = self._guard.admission.connect(self._client)
+        if refusal is not None:
+            self._turn_away(refusal)
+            return
+        self._admitted = True
+        self._guard.idle(self)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._leave()
+        super().connection_lost(exc)
+
+    def give_up(self) -> None:
+        """Close a connection that is idle: its client connects again when it needs one."""
+        self._stop_timer()
+        self._leave()
+        self.transport.close()
+
+    def _leave(self) -> None:
+        """Count for nothing any more."""
+        if self._admitted:
+            self._admitted = False
+            self._guard.busy(self)
+            self._guard.admission.disconnect(self._client)
+        while self._received:
+            self._guard.admission.release(self._client, self._received.popleft())
+
+    def _turn_away(self, refusal: Problem) -> None:
+        if self._guard.lingering >= MOST_LINGERING:
+            self._refused = refusal
+            self.transport.abort()
+            return
+        self._guard.lingering += 1
+        self.loop.call_later(LINGER_SECONDS, self._stop_lingering)
+        self._refuse(refusal)
+
+    def _stop_lingering(self) -> None:
+        self._guard.lingering -= 1
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused is not None:
+            return  # read on for a moment, so that the client gets to see the answer
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > LARGEST_HEAD and self._refused is None:
+            self._refuse(_head_too_large())
+
+    # What the parser finds
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._timer is None:
+            self._expect_head()
+        self._begun = self._in_head = True
+        self._sizes = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._sizes += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._sizes += len(name) + len(value)
+        if self._sizes > LARGEST_HEAD or len(self.headers) > MOST_HEADERS:
+            self._refused = _head_too_large()
+            raise ValueError("the head is too large")  # ends the parser, which then has send_400_response() called
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        self._stop_timer()
+        self._guard.busy(self)  # not before: whoever sends a head slowly is hung up on where room is short
+        self._received.append(0)
+        super().on_headers_complete()
+        self._timer = self.loop.call_later(BODY_SECONDS, self._too_slow)
+
+    def on_body(self, body: bytes) -> None:
+        if self._refused is not None or self.cycle.response_complete:
+            return
+        refusal = self._guard.admission.receive(self._client, len(body))
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        self._received[-1] += len(body)
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        if self._received:
+            self._guard.admission.release(self._client, self._received.popleft())
+        super().on_response_complete()
+        if self._admitted and not self._received and not self._begun:
+            self._guard.idle(self)
+
+    def on_message_complete(self) -> None:
+        self._stop_timer()
+        self._begun, self._in_head = False, True
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    # Refusals
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn for what is no HTTP."""
+        self._refuse(self._refused or Problem(400, "malformed_request", "This is not HTTP/1.1 as the server knows it."))
+
+    def _expect_head(self) -> None:
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self._begun:
+            self._refuse(Problem(408, "request_timeout", "The request came too slowly."))
+        else:
+            self.transport.close()  # a connection that was never used
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer and hang up; an answer that is under way is cut off."""
+        self._refused = problem
+        self._stop_timer()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(_as_http(problem))
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+
+def _head_too_large() -> Problem:
+    detail = (
+        f"Request line and headers have more than {LARGEST_HEAD // 1024} KiB, or there are over {MOST_HEADERS} headers."
+    )
+    return Problem(431, "headers_too_large", detail)
+
+
+def _as_http(problem: Problem) -> bytes:
+    body = problem.body()
+    more = "".join(f"{name.lower()}: {value}\r\n" for name, value in problem.headers.items())
+    head = (
+        f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
+        f"content-type: application/problem+json\r\ncontent-length: {len(body)}\r\n{more}connection: close\r\n\r\n"
+    )
+    return head.encode() + body

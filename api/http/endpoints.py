@@ -1,0 +1,48 @@
+"""What the endpoints share: who calls, what they read from, and what their documentation says."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import PathParameter, QueryParameter
+
+from api.auth.credentials import Caller
+from api.http.models import LARGEST_PAGE
+from api.http.problem_models import ProblemDetails
+from api.http.problems import MEDIA_TYPE
+
+CallerRequest = Request[Caller, Any, State]
+BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
+BEARER_OR_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
+API_KEY: list[dict[str, list[str]]] = [{"apiKey": []}, {"bearerKey": []}]
+
+Limit = Annotated[int, QueryParameter(ge=1, le=LARGEST_PAGE, description="How many items a page has at most.")]
+Cursor = Annotated[str | None, QueryParameter(max_length=500, description="next_cursor of the page before.")]
+FunctionId = Annotated[str, PathParameter(description="Id or slug of the function.")]
+
+_MEANINGS = {
+    400: "The body is not JSON, or something else of the request is malformed.",
+    401: "Credentials are missing, wrong, expired or revoked.",
+    403: "The role does not allow this.",
+    404: "There is no such thing in this project.",
+    405: "The function does not take this method.",
+    409: "The present state is in the way.",
+    412: "It was changed meanwhile: it has none of the ETags in If-Match.",
+    413: "The body is too large.",
+    422: "The request is understood, but a value in it is not acceptable; `errors` says which.",
+    429: "Too many requests; Retry-After says when to try again.",
+    503: "The database is not reachable at the moment.",
+}
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """The failures an endpoint documents; 400, 401, 403 and 503 are on every one: memberships end."""
+    return {
+        status: ResponseSpec(
+            ProblemDetails, description=_MEANINGS[status], media_type=MEDIA_TYPE, generate_examples=False
+        )
+        for status in sorted({400, 401, 403, 503, *statuses})
+    }

@@ -1,0 +1,93 @@
+"""Every exception that can leave an endpoint, as problem details."""
+
+from __future__ import annotations
+
+import logging
+import re
+from http import HTTPStatus
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from api.http.problems import MEDIA_TYPE, Problem, busy, invalid, of_domain_error, too_large
+from sql.errors import DomainError
+from support.executors import Busy
+
+log = logging.getLogger(__name__)
+AnyRequest = Request[Any, Any, Any]
+MISSING_PARAMETER = re.compile(r"Missing required query parameter '(\w+)'")
+LENGTH_OF_TEXT = re.compile(r"Value should have (at least|at most) (\d+) items? after validation, not (\d+)")
+
+
+def _answer(problem: Problem) -> Response[bytes]:
+    return Response(problem.body(), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers)
+
+
+def _problem(_: AnyRequest, problem: Problem) -> Response[bytes]:
+    return _answer(problem)
+
+
+def _domain_error(_: AnyRequest, error: DomainError) -> Response[bytes]:
+    return _answer(of_domain_error(error))
+
+
+def _busy(_: AnyRequest, error: Busy) -> Response[bytes]:
+    return _answer(busy(f"Too much waits for {error} already."))
+
+
+def _validation(_: AnyRequest, error: ValidationException) -> Response[bytes]:
+    """What Litestar and pydantic found: one entry for each field."""
+    if missing := MISSING_PARAMETER.match(error.detail):
+        return _answer(invalid(missing[1], "is missing from the query"))
+    found: list[Any] = error.extra if isinstance(error.extra, list) else []
+    errors = [
+        {"field": _field(str(one.get("key", ""))), "message": _message(str(one.get("message", "")))}
+        for one in found
+        if isinstance(one, dict)
+    ]
+    if any(e["field"] == "data" for e in errors) or not errors:
+        return _answer(Problem(400, "malformed_json", "The body is empty; this endpoint takes a JSON object."))
+    detail = "; ".join(f"{e['field']}: {e['message']}" if e["field"] else e["message"] for e in errors)
+    return _answer(Problem(422, "invalid_input", detail, errors=errors))
+
+
+def _field(key: str) -> str:
+    return key.removeprefix("data.").removesuffix(".[key]")
+
+
+def _message(message: str) -> str:
+    if message.startswith("Input should be a valid dictionary or instance of"):
+        return "Input should be a JSON object"
+    if length := LENGTH_OF_TEXT.match(message):
+        unit = "character" if length[2] == "1" else "characters"
+        return f"Text should have {length[1]} {length[2]} {unit}, not {length[3]}"
+    return "Unknown field" if message == "Extra inputs are not permitted" else message.removeprefix("Value error, ")
+
+
+def _http(_: AnyRequest, error: HTTPException) -> Response[bytes]:
+    status = HTTPStatus(error.status_code)
+    if status == 413:
+        return _answer(too_large("body"))
+    code, detail = {
+        400: ("bad_request", error.detail),
+        404: ("not_found", "There is no such endpoint."),
+        405: ("method_not_allowed", "This endpoint does not take this method."),
+    }.get(status, (status.phrase.lower().replace(" ", "_"), error.detail))
+    return _answer(Problem(status, code, detail, headers=error.headers))
+
+
+def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
+    log.error("unexpected error in %s", request.method, exc_info=error)
+    return _answer(Problem(500, "internal_error", "Something is wrong with this server.", "Its log says what."))
+
+
+HANDLERS: ExceptionHandlersMap = {
+    Problem: _problem,
+    DomainError: _domain_error,
+    Busy: _busy,
+    ValidationException: _validation,
+    HTTPException: _http,
+    Exception: _unexpected,
+}

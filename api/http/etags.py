@@ -1,0 +1,38 @@
+"""ETag and If-Match (RFC 9110): who changes what somebody else has changed meanwhile learns of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from litestar.connection import Request
+
+from api.http.problems import Problem
+from sql.catalog import Function
+
+LARGEST = 2**31 - 1
+
+
+def etag_of(function: Function) -> dict[str, str]:
+    """The header that names this state of a function."""
+    return {"ETag": f'"{function.revision}"'}
+
+
+def demanded_revisions(request: Request[Any, Any, Any]) -> list[int] | None:
+    """The revisions that If-Match lets pass; None where it demands nothing. What is no tag of ours matches nothing."""
+    given = ",".join(request.headers.getall("if-match", []))
+    if not given or given.strip() == "*":
+        return None
+    tags = [re.fullmatch(r'"?(\d{1,10})"?', tag.strip()) for tag in given.split(",")]
+    return [revision for tag in tags if tag and (revision := int(tag[1])) <= LARGEST]
+
+
+def changed_meanwhile(function: Function) -> Problem:
+    """412 for a change that would undo somebody else's."""
+    return Problem(
+        412,
+        "changed_meanwhile",
+        f'Function "{function.slug}" was changed meanwhile: it is at revision {function.revision} now.',
+        "Read it again, apply your change to what it is now, and send that ETag as If-Match.",
+        headers=etag_of(function),
+    )

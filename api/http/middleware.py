@@ -1,0 +1,174 @@
+"""Around the whole application: one log line per request, headers for every response, bodies read to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from api.auth.public_route import CORS_SCOPE
+from api.http.hosts import Hosts, host_of
+from api.http.problems import MEDIA_TYPE, not_found_here
+
+log = logging.getLogger("api.access")
+PUBLIC = "/api/functions/"
+HOOKS = "/hooks/"
+CONSOLE = "/console/"
+DRAIN_BYTES = 64 * 1024 * 1024
+DRAIN_SECONDS = 5.0
+REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+SECURITY: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+# Whoever has an API key may call from any page; cookies play no part.
+CORS: tuple[Header, ...] = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"*"),
+)
+METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+class Edge:
+    """The outermost ASGI layer."""
+
+    def __init__(self, app: App, project_hosts: Hosts) -> None:
+        self._app = app
+        self._project_hosts = project_hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        try:
+            if _is_preflight(scope):
+                await exchange.answer_preflight()
+            elif self._is_hidden(scope):
+                await exchange.answer_not_found()
+            else:
+                await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.log()
+
+    def _is_hidden(self, scope: Scope) -> bool:
+        """Logins are refused on a project's host, because its functions control the pages there."""
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        return host_of(host) in self._project_hosts and not scope["path"].startswith((PUBLIC, HOOKS))
+
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._started = time.perf_counter()
+        self._status = 0
+        self._body_ended = False
+        self._public = scope["path"].startswith(PUBLIC)
+        self._request_id = _request_id(scope)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._body_ended = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._drain()
+            self._status = message["status"]
+            headers: list[Header] = list(message["headers"])
+            headers.append((b"x-request-id", self._request_id))
+            _add_missing(headers, SECURITY)
+            _add_missing(headers, self._defaults())
+            message["headers"] = headers
+        await self._send(message)
+
+    def _defaults(self) -> tuple[Header, ...]:
+        if self._public:
+            narrowed: tuple[Header, ...] | None = self._scope.get(CORS_SCOPE)
+            return CORS if narrowed is None else narrowed
+        return () if self._scope["path"].startswith(CONSOLE) else ((b"cache-control", b"no-store"),)
+
+    async def _drain(self) -> None:
+        """Read what is left of the body: closing early would cut the client off before it sees the answer."""
+        read = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self._body_ended and read < DRAIN_BYTES:
+                    read += len((await self.receive()).get("body", b""))
+
+    async def answer_preflight(self) -> None:
+        asked = dict(self._scope["headers"]).get(b"access-control-request-headers", b"*")
+        allowed = asked if _is_plain(asked) else b"*"
+        headers = [
+            (b"access-control-allow-methods", METHODS),
+            (b"access-control-allow-headers", allowed),
+            (b"access-control-max-age", b"86400"),
+            (b"vary", b"access-control-request-headers"),
+        ]
+        await self.send({"type": "http.response.start", "status": 204, "headers": headers})
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def answer_not_found(self) -> None:
+        problem = not_found_here()
+        headers = [(b"content-type", MEDIA_TYPE.encode())]
+        await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": problem.body()})
+
+    def log(self) -> None:
+        path = self._scope["path"]
+        if path.startswith(HOOKS):
+            path = f"{HOOKS}***"  # the token is a secret
+        milliseconds = (time.perf_counter() - self._started) * 1000
+        line = (self._scope["method"], _printable(path), self._status, milliseconds, self._request_id.decode())
+        log.info("%s %s %d %.1fms %s", *line)
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """A browser asks, without credentials. Any other OPTIONS request is the function's own to answer."""
+    return (
+        scope["method"] == "OPTIONS"
+        and scope["path"].startswith(PUBLIC)
+        and any(name == b"access-control-request-method" for name, _ in scope["headers"])
+    )
+
+
+def _request_id(scope: Scope) -> bytes:
+    """The caller's X-Request-Id if it is one, else a new one that the endpoint sees as if it had been sent."""
+    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    if len(given) == 1 and REQUEST_ID.fullmatch(given[0]):
+        return bytes(given[0])
+    new = secrets.token_hex(16).encode()
+    scope["headers"] = [*((n, v) for n, v in scope["headers"] if n != b"x-request-id"), (b"x-request-id", new)]
+    return new
+
+
+def _add_missing(headers: list[Header], defaults: Iterable[Header]) -> None:
+    present = {name.lower() for name, _ in headers}
+    headers.extend((name, value) for name, value in defaults if name not in present)
+
+
+def _is_plain(value: bytes) -> bool:
+    return len(value) < 2000 and all(chr(c).isalnum() or c in b"-_, " for c in value)
+
+
+def _printable(path: str) -> str:
+    """Nobody writes lines of their own, or spaces, into our log."""
+    return "".join(c if c.isascii() and c.isprintable() and c != " " else f"\\u{ord(c):04x}" for c in path[:200])

@@ -1,0 +1,114 @@
+"""What the models of requests and responses have in common."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from api.http.json_bodies import NUL_MESSAGE, has_nul
+from api.http.problems import invalid
+
+Item = TypeVar("Item")
+LARGEST_PAGE = 100
+
+
+def _without_nul(value: Any) -> Any:
+    if has_nul(value):
+        raise ValueError(NUL_MESSAGE)
+    return value
+
+
+def _read_as(kind: Callable[[str], Any], what: str) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        try:
+            return kind(value)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"Input should be {what}") from error
+
+    return BeforeValidator(read)
+
+
+# JSON has neither: both come as texts.
+Id = Annotated[UUID, _read_as(UUID, "a UUID")]
+Time = Annotated[AwareDatetime, _read_as(datetime.fromisoformat, "a time such as 2026-05-01T09:30:00Z")]
+Text = Annotated[str, AfterValidator(_without_nul)]
+JsonValue = Annotated[Any, AfterValidator(_without_nul)]
+Name = Annotated[Text, Field(min_length=1, max_length=100, description="Unique in the project.")]
+# A JSON text that goes from the database to the client as it is.
+RawJson = Annotated[Any, WithJsonSchema({"description": "Any JSON value."})]
+
+
+def matching(regex: str, **more: Any) -> Any:
+    """A field of this pattern; after a validator of ours, pydantic would not put it into the schema by itself."""
+    return Field(pattern=regex, json_schema_extra={"pattern": regex}, **more)
+
+
+class Model(BaseModel):
+    """Unknown fields are errors, so that a misspelt one does not pass unnoticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+LEFT_OUT: Any = None  # no value of a Change: `changes` does not look at it
+
+
+class Change(Model):
+    """A partial update: what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that were sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page of a list; `next_cursor` is null on the last one."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+def raw(text: str | None) -> msgspec.Raw | None:
+    """A JSON text as a part of a response."""
+    return None if text is None else msgspec.Raw(text.encode())
+
+
+def page_cursor(key: Any) -> str:
+    """The opaque name of a place in a list."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+
+
+Key = TypeVar("Key")
+
+
+def read_cursor(cursor: str | None, kind: type[Key], start: Key) -> Key:
+    """The place a cursor names, or the start. Raises Problem 422."""
+    if cursor is None:
+        return start
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        key = msgspec.json.decode(text, type=kind)
+        _without_nul(str(key))
+        return key
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise invalid("cursor", "is not one that this list gave out") from error
+
+
+def check_limit(limit: int) -> int:
+    """Raises Problem 422 for a page size out of range."""
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise invalid("limit", f"must be from 1 to {LARGEST_PAGE}")
+    return limit

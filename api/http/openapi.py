@@ -1,0 +1,143 @@
+"""The OpenAPI document. Endpoints come from Litestar, schemas from pydantic, which knows every rule of our models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Litestar, Request
+from litestar._openapi.plugin import OpenAPIPlugin  # what Litestar.openapi_schema itself asks
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.serialization import encode_json
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from api.auth.models import Acceptance, Credentials, Logout, ProjectSwitch, ProjectToken, Refresh, Session
+from api.http.models import Page
+from api.http.problem_models import ProblemDetails
+from api.invoking.models import (
+    Envelope,
+    InvocationDetails,
+    InvocationSummary,
+    NumberedLine,
+    Retried,
+    RetryRequest,
+)
+from api.management.models.callbacks import NewSigningSecret, SigningRotation, SigningSecretDetails
+from api.management.models.changes import ChangeDetails, ChangeToPassOn
+from api.management.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
+from api.management.models.health import Health
+from api.management.models.projects import (
+    InvitationDetails,
+    InvitationToCreate,
+    KeyDetails,
+    KeyToCreate,
+    MemberChange,
+    MemberDetails,
+    NewInvitationDetails,
+    NewKeyDetails,
+    ProjectChange,
+    ProjectDatabaseDetails,
+    ProjectDetails,
+    ProjectToCreate,
+)
+from api.management.models.schedules import (
+    ScheduleChange,
+    ScheduleDetails,
+    SchedulePreview,
+    ScheduleRunDetails,
+    ScheduleStarted,
+    ScheduleToCreate,
+)
+from api.management.models.secrets import SecretDetails, SecretToSet
+from api.management.models.versions import (
+    AliasDetails,
+    AliasToSet,
+    Deployment,
+    DeploymentDetails,
+    FunctionVersion,
+    VersionDiff,
+)
+from api.pages.reference import ReferencePage
+from api.webhooks.models import Accepted, NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
+
+REQUEST_MODELS: list[type[BaseModel]] = [
+    *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
+    *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
+    SecretToSet,
+    *(
+        Refresh,
+        ProjectSwitch,
+        Logout,
+        Acceptance,
+        ProjectToCreate,
+        ProjectChange,
+        MemberChange,
+        InvitationToCreate,
+        KeyToCreate,
+    ),
+]
+RESPONSE_MODELS: list[type[BaseModel]] = [
+    *(SigningSecretDetails, NewSigningSecret),
+    *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
+    *(WebhookDetails, NewWebhookDetails, Envelope, Accepted, Session, Health, ProblemDetails),
+    *(Retried, AliasDetails, Page[AliasDetails], DeploymentDetails, VersionDiff),
+    *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
+    *(Page[ScheduleDetails], Page[WebhookDetails]),
+    *(ChangeDetails, Page[ChangeDetails]),
+    *(SecretDetails, Page[SecretDetails]),
+    *(ProjectToken, ProjectDatabaseDetails),
+    *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
+    *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
+    *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
+]
+
+
+def describe(app: Litestar) -> None:
+    """Make the document of an application, once: it takes long, and whoever asked would hold the event loop with it."""
+    document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
+    components = document["components"]
+    schemas = {**components["schemas"], **_schemas()}
+    app.state.openapi_document = encode_json({**document, "components": {**components, "schemas": schemas}})
+
+
+class _Renderer(JsonRenderPlugin):
+    """Sends Litestar's document with pydantic's schemas in it."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        document: bytes = request.app.state.openapi_document
+        return document
+
+
+def _schemas() -> dict[str, Any]:
+    def modes(models: list[type[BaseModel]], mode: JsonSchemaMode) -> list[tuple[type[BaseModel], JsonSchemaMode]]:
+        return [(model, mode) for model in models]
+
+    _, document = models_json_schema(
+        [*modes(REQUEST_MODELS, "validation"), *modes(RESPONSE_MODELS, "serialization")],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas: dict[str, Any] = document["$defs"]
+    return schemas
+
+
+OPENAPI = OpenAPIConfig(
+    title="zMesh Edge Functions",
+    version="1",
+    description="Functions, their versions and invocations. Failures are RFC 9457 problem details with stable codes.",
+    path="/schema",
+    render_plugins=[ReferencePage(), _Renderer()],
+    use_handler_docstrings=True,
+    components=Components(
+        security_schemes={
+            "bearer": SecurityScheme(
+                type="http", scheme="bearer", bearer_format="JWT", description="A token of POST /auth/login."
+            ),
+            "apiKey": SecurityScheme(type="apiKey", name="x-api-key", security_scheme_in="header"),
+            "bearerKey": SecurityScheme(
+                type="http", scheme="bearer", description="An API key (zb_…) in the Authorization header."
+            ),
+        }
+    ),
+)

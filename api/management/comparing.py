@@ -1,0 +1,90 @@
+"""Diffs between versions of a function's code, in bounded time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import Match, SequenceMatcher
+from uuid import UUID
+
+from api.http.problems import Problem
+from support.executors import Executor
+
+SECONDS = 2.0  # then what is left is shown as replaced
+CONTEXT = 3  # lines around a change
+AT_ONCE_OF_A_PROJECT = 2
+RETRY_SECONDS = 2
+_COMPARING = Executor("comparing", 1, most_waiting=16)
+
+
+class Comparisons:
+    """Unified diffs, made in a thread of their own, a few at once for each project."""
+
+    def __init__(self) -> None:
+        self._under_way: Counter[UUID] = Counter()
+
+    async def diff(self, project_id: UUID, old: list[str], new: list[str], names: tuple[str, str]) -> str:
+        """A unified diff. Raises Problem 429 where the project compares much already, Busy where everybody does."""
+        with self._counted(project_id):
+            return await _COMPARING.run(unified_diff, old, new, names, time.monotonic() + SECONDS)
+
+    @contextmanager
+    def _counted(self, project_id: UUID) -> Iterator[None]:
+        if self._under_way[project_id] >= AT_ONCE_OF_A_PROJECT:
+            raise Problem(
+                429,
+                "too_many_comparisons",
+                f"{AT_ONCE_OF_A_PROJECT} comparisons of this project are in progress.",
+                f"Try again in {RETRY_SECONDS} s.",
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            )
+        self._under_way[project_id] += 1
+        try:
+            yield
+        finally:
+            self._under_way[project_id] -= 1
+            if not self._under_way[project_id]:
+                del self._under_way[project_id]
+
+
+class _BoundedMatcher(SequenceMatcher[str]):
+    """Stops matching once its time is up: the diff is then valid, but not the shortest."""
+
+    def __init__(self, old: list[str], new: list[str], until: float) -> None:
+        super().__init__(None, old, new)
+        self._until = until
+
+    def find_longest_match(self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None) -> Match:
+        if time.monotonic() > self._until:
+            return Match(alo, blo, 0)
+        return super().find_longest_match(alo, ahi, blo, bhi)
+
+
+def unified_diff(old: list[str], new: list[str], names: tuple[str, str], until: float) -> str:
+    """The lines that differ, with their surroundings; nothing where none does."""
+    same = 0  # at the beginning: the rest is quicker to compare
+    while same < min(len(old), len(new)) and old[same] == new[same]:
+        same += 1
+    kept = max(0, same - CONTEXT)
+    lines: list[str] = []
+    for group in _BoundedMatcher(old[kept:], new[kept:], until).get_grouped_opcodes(CONTEXT):
+        (_, a, _, b, _), (_, _, a_end, _, b_end) = group[0], group[-1]
+        lines.append(f"@@ -{_range(a + kept, a_end + kept)} +{_range(b + kept, b_end + kept)} @@")
+        for tag, i, i_end, j, j_end in group:
+            if tag == "equal":
+                lines += (f" {line}" for line in old[kept + i : kept + i_end])
+                continue
+            lines += (f"-{line}" for line in old[kept + i : kept + i_end])
+            lines += (f"+{line}" for line in new[kept + j : kept + j_end])
+    head = [f"--- {names[0]}", f"+++ {names[1]}"] if lines else []
+    return "".join(f"{line}\n" for line in [*head, *lines])
+
+
+def _range(start: int, end: int) -> str:
+    """As `diff -u` writes it: lines count from 1, an empty range names the line before it."""
+    length = end - start
+    if length == 1:
+        return f"{start + 1}"
+    return f"{start + 1 if length else start},{length}"

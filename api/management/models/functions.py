@@ -1,0 +1,185 @@
+"""Functions and versions as HTTP shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from api.http.models import LEFT_OUT, Change, Model, Name, Text, matching
+
+LARGEST_CODE = 1024 * 1024
+LARGEST_ENVIRONMENT = 64 * 1024
+EXAMPLE_CODE = 'def handler(payload, zmesh):\n    return {"message": f"Welcome {payload[\'name\']}"}\n'
+
+Language = Literal["javascript", "python", "typescript"]
+
+
+def _fits(code: str) -> str:
+    if len(code.encode()) > LARGEST_CODE:
+        raise ValueError("is larger than 1 MiB")
+    return code
+
+
+def _is_small(variables: dict[str, str]) -> dict[str, str]:
+    if sum(len(name) + len(value.encode()) for name, value in variables.items()) > LARGEST_ENVIRONMENT:
+        raise ValueError("are larger than 64 KiB together")
+    return variables
+
+
+def _distinct(items: list[str]) -> list[str]:
+    return list(dict.fromkeys(items))
+
+
+EntryPoint = Annotated[Text, matching(r"^[A-Za-z_$][A-Za-z0-9_$]{0,99}$", description="Name of the function to call.")]
+Code = Annotated[Text, AfterValidator(_fits), Field(description="Source text, at most 1 MiB.")]
+Timeout = Annotated[int, Field(ge=1, le=900_000, description="Wall-clock limit; at most 15 minutes.")]
+Memory = Annotated[int, Field(ge=64, le=8192, description="Memory limit in MiB.")]
+VariableName = Annotated[Text, matching(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+Environment = Annotated[
+    dict[VariableName, Text], AfterValidator(_is_small), Field(description="What the code finds in zmesh.env.")
+]
+Description = Annotated[Text, Field(max_length=1000, description="What the function is for.")]
+Tag = Annotated[Text, matching(r"^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,49}$")]
+Tags = Annotated[list[Tag], Field(max_length=20, description="Words to find it by."), AfterValidator(_distinct)]
+Auth = Annotated[
+    Literal["api_key", "jwt", "none"],
+    Field(description="Who may call the public route: who has an API key, a member's token, or anybody."),
+]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+Methods = Annotated[
+    list[Method],
+    Field(min_length=1, max_length=7, description="What the public route takes."),
+    AfterValidator(_distinct),
+]
+Origin = Annotated[Text, matching(r"^(\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]-]+)$", max_length=255)]
+Origins = Annotated[
+    list[Origin],
+    Field(max_length=50, description="Origins of web pages that may call the public route; * is any."),
+    AfterValidator(_distinct),
+]
+InvocationOption = Literal[
+    "callback_url", "concurrency_key", "delay", "expires_at", "idempotency_key", "max_attempts", "priority", "version"
+]
+AnonymousOptions = Annotated[
+    list[InvocationOption],
+    Field(max_length=8, description="Invocation options that callers without credentials may set."),
+    AfterValidator(_distinct),
+]
+KeyOptions = Annotated[
+    list[InvocationOption],
+    Field(max_length=8, description="Invocation options that API keys, and the tokens of viewers, may set."),
+    AfterValidator(_distinct),
+]
+PublicErrors = Annotated[
+    bool, Field(description="Whether callers without credentials get the type, message and stack of an error.")
+]
+Attempts = Annotated[
+    int, Field(ge=1, le=100, description="How often an invocation that nobody waits for is tried at most.")
+]
+RetryBase = Annotated[
+    int, Field(ge=1, le=86_400_000, description="Wait after the first failed attempt; doubles with each one.")
+]
+RetryMax = Annotated[int, Field(ge=1, le=604_800_000, description="The longest wait between two attempts.")]
+Concurrency = Annotated[
+    Annotated[int, Field(ge=1, le=1_000_000)] | None,
+    Field(description="How many invocations may run at once; null: as many as the project may."),
+]
+ConcurrencyPerKey = Annotated[
+    int, Field(ge=1, le=1_000_000, description="How many invocations with the same concurrency key may run at once.")
+]
+KEY_OPTIONS: list[InvocationOption] = ["concurrency_key", "delay", "expires_at", "idempotency_key"]
+EVERY_METHOD: list[Method] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class FunctionToCreate(Model):
+    """A new function."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "send-welcome", "language": "python", "code": EXAMPLE_CODE}]}
+    )
+
+    name: Name
+    language: Language
+    code: Code
+    entry_point: EntryPoint = "handler"
+    timeout_ms: Timeout = 10_000
+    memory_mb: Memory = 256
+    env_vars: Environment = Field(default_factory=dict)
+    enabled: bool = True
+    description: Description = ""
+    tags: Tags = Field(default_factory=list)
+    auth: Auth = "api_key"
+    methods: Methods = Field(default_factory=lambda: list(EVERY_METHOD))
+    cors_origins: Origins = Field(default_factory=lambda: ["*"])
+    anonymous_options: AnonymousOptions = Field(default_factory=list)
+    key_options: KeyOptions = Field(default_factory=lambda: list(KEY_OPTIONS))
+    public_errors: PublicErrors = False
+    max_attempts: Attempts = 3
+    retry_base_ms: RetryBase = 1000
+    retry_max_ms: RetryMax = 300_000
+    max_concurrency: Concurrency = None
+    max_concurrency_per_key: ConcurrencyPerKey = 1
+
+
+class FunctionChange(Change):
+    """What to change of a function; `env_vars` replaces all variables."""
+
+    name: Name = LEFT_OUT
+    language: Language = LEFT_OUT
+    code: Code = LEFT_OUT
+    entry_point: EntryPoint = LEFT_OUT
+    timeout_ms: Timeout = LEFT_OUT
+    memory_mb: Memory = LEFT_OUT
+    env_vars: Environment = LEFT_OUT
+    enabled: bool = LEFT_OUT
+    description: Description = LEFT_OUT
+    tags: Tags = LEFT_OUT
+    auth: Auth = LEFT_OUT
+    methods: Methods = LEFT_OUT
+    cors_origins: Origins = LEFT_OUT
+    anonymous_options: AnonymousOptions = LEFT_OUT
+    key_options: KeyOptions = LEFT_OUT
+    public_errors: PublicErrors = LEFT_OUT
+    max_attempts: Attempts = LEFT_OUT
+    retry_base_ms: RetryBase = LEFT_OUT
+    retry_max_ms: RetryMax = LEFT_OUT
+    max_concurrency: Concurrency = LEFT_OUT
+    max_concurrency_per_key: ConcurrencyPerKey = LEFT_OUT
+
+
+class FunctionDetails(BaseModel):
+    """A function with its current code."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    project_id: UUID
+    name: str
+    slug: str
+    language: Language
+    entry_point: str
+    code: str
+    timeout_ms: int
+    memory_mb: int
+    env_vars: dict[str, str]
+    enabled: bool
+    description: str
+    tags: list[str]
+    auth: Literal["api_key", "jwt", "none"]
+    methods: list[Method]
+    cors_origins: list[str]
+    anonymous_options: list[InvocationOption]
+    key_options: list[InvocationOption]
+    public_errors: bool
+    max_attempts: int
+    retry_base_ms: int
+    retry_max_ms: int
+    max_concurrency: int | None
+    max_concurrency_per_key: int
+    version: int = Field(description="Grows with every change of the code, rollback included.")
+    revision: int = Field(description="Grows with every change of anything; it is the ETag.")
+    created_at: datetime
+    updated_at: datetime

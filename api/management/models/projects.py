@@ -1,0 +1,137 @@
+"""Projects, their people and their keys, as HTTP shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from api.auth.models import Email
+from api.http.models import Model, Text
+
+Role = Literal["owner", "developer", "viewer"]
+ProjectName = Annotated[
+    Text, Field(min_length=1, max_length=100, description="The slug is derived from it, and stays when it changes.")
+]
+FunctionReference = Annotated[Text, Field(min_length=1, max_length=100)]
+
+
+def _time(value: object) -> object:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+class ProjectToCreate(Model):
+    """A new project."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Web shop"}]})
+
+    name: ProjectName
+
+
+class ProjectChange(Model):
+    """What to change of a project."""
+
+    name: ProjectName
+
+
+class ProjectDetails(BaseModel):
+    """A project, as one of its people sees it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    name: str
+    slug: str = Field(description="Unique on the platform.")
+    role: Role = Field(description="Your role in it.")
+    schema_name: str = Field(description="Where its tables are.")
+    role_name: str = Field(description="Whom its functions connect to the database as.")
+    created_at: datetime
+
+
+class ProjectDatabaseDetails(BaseModel):
+    """How to connect to a project's database as its own role."""
+
+    database_url: str = Field(description="With the password: whoever has it can do what the project's functions can.")
+    role_name: str
+    schema_name: str
+
+
+class MemberDetails(BaseModel):
+    """A person of the project."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    user_id: UUID
+    email: str
+    role: Role
+
+
+class MemberChange(Model):
+    """Another role for a member."""
+
+    role: Role
+
+
+class InvitationToCreate(Model):
+    """Whom to invite."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"email": "grace@example.org", "role": "developer"}]})
+
+    email: Annotated[Email, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+    role: Role = "developer"
+
+
+class InvitationDetails(BaseModel):
+    """Somebody who may become a member."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    email: str
+    role: Role
+    created_at: datetime
+    expires_at: datetime
+
+
+class NewInvitationDetails(InvitationDetails):
+    """An invitation at its creation."""
+
+    token: str = Field(description="Shown this once. Give it to the person: whoever has it can accept.")
+
+
+class KeyToCreate(Model):
+    """A new API key."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "shop frontend", "functions": ["checkout"]}]})
+
+    name: Annotated[Text, Field(min_length=1, max_length=100)]
+    functions: Annotated[list[FunctionReference], Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="Ids or slugs of what it may invoke; null: every function, later ones too."
+    )
+    expires_at: Annotated[AwareDatetime, BeforeValidator(_time)] | None = Field(
+        default=None, description="null: never."
+    )
+
+
+class KeyDetails(BaseModel):
+    """An API key, without itself."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    name: str
+    prefix: str = Field(description="How it begins.")
+    functions: list[str] | None = Field(description="Slugs of what it may invoke; null: every function.")
+    created_at: datetime
+    created_by: str | None = Field(description="Address of who created it.")
+    last_used_at: datetime | None = Field(description="To the minute.")
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class NewKeyDetails(KeyDetails):
+    """An API key at its creation."""
+
+    key: str = Field(description="Shown this once.")

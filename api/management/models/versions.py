@@ -1,0 +1,112 @@
+"""Versions, aliases and deployments as HTTP shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from api.http.models import Model, Name
+from api.management.models.functions import EXAMPLE_CODE, FunctionChange, FunctionDetails, Language
+from sql.versions import Alias
+
+
+class FunctionVersion(BaseModel):
+    """One state of a function's code."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    version: int
+    current: bool = Field(description="Whether this is what runs now.")
+    language: Language
+    entry_point: str
+    code: str
+    created_at: datetime = Field(description="When this state was deployed.")
+    retired_at: datetime | None = Field(description="When the version was retired; null if it is not.")
+
+
+class Changed(BaseModel):
+    """A value before and after."""
+
+    before: str | None
+    after: str
+
+
+class VersionDiff(BaseModel):
+    """What changed between two versions. Settings that are no part of a version are not told of."""
+
+    before: int | None = Field(description="null: there was nothing before the first version.")
+    after: int
+    code: str = Field(description="Unified diff of the code; empty where it is the same.")
+    settings: dict[str, Changed] = Field(description="Entry point and language, where they differ.")
+
+
+def _is_all(shares: dict[str, int]) -> dict[str, int]:
+    if sum(shares.values()) != 100:
+        raise ValueError(f"add up to {sum(shares.values())} instead of 100")
+    return shares
+
+
+Shares = Annotated[
+    dict[
+        Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")],
+        Annotated[int, Field(ge=1, le=100)],
+    ],
+    AfterValidator(_is_all),
+    Field(min_length=1, max_length=20, description="Percent of the invocations by version; 100 together."),
+]
+
+
+class AliasToSet(Model):
+    """What an alias stands for."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"versions": {"7": 90, "8": 10}}]})
+
+    versions: Shares
+
+
+class AliasDetails(BaseModel):
+    """A name of versions."""
+
+    name: str
+    versions: dict[str, int] = Field(description="Percent of the invocations by version.")
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, alias: Alias) -> AliasDetails:
+        return cls(name=alias.name, versions=alias.shares, updated_at=alias.updated_at)
+
+
+class FunctionToDeploy(FunctionChange):
+    """A function as it shall be. A new one needs language and code; what is left out of another stays."""
+
+    name: Name
+    revision: int | None = Field(
+        default=None, ge=1, description="Deploy only if the function is at this revision, as with If-Match."
+    )
+
+
+class Deployment(Model):
+    """Functions that are deployed together, or not at all."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"functions": [{"name": "send-welcome", "language": "python", "code": EXAMPLE_CODE}]}]
+        }
+    )
+
+    functions: Annotated[list[FunctionToDeploy], Field(min_length=1, max_length=100)]
+
+
+class Deployed(BaseModel):
+    """What became of a function."""
+
+    action: Literal["created", "updated", "unchanged"]
+    function: FunctionDetails
+
+
+class DeploymentDetails(BaseModel):
+    """What became of the functions, in the order they were given."""
+
+    items: list[Deployed]

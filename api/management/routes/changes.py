@@ -1,0 +1,114 @@
+"""Table changes that invoke functions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import Router, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, QueryParameter
+
+from api.auth.credentials import role
+from api.database import Database
+from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.models import Page
+from api.http.problems import Problem, invalid, not_found
+from api.management.models.changes import ChangeDetails, ChangeToPassOn
+from api.management.project_roles import ProjectRoles
+from api.management.routes.functions import function_of
+from sql import catalog, changes
+from sql.catalog import FunctionName
+from sql.errors import Invalid, NotFound
+
+FIELDS = (("invalid condition", "when"), ("the events", "events"))
+
+
+def _at_its_field(error: Invalid) -> Exception:
+    """The database names what it does not understand; the client wants to know which field that was."""
+    for start, field in FIELDS:
+        if error.message.startswith(start):
+            return invalid(field, error.message, error.hint)
+    return invalid("columns" if "has no column" in error.message else "table", error.message, error.hint)
+
+
+def _no_such_table(error: NotFound) -> Problem:
+    return Problem(404, "table_not_found", f"{error.message}.", error.hint)
+
+
+@get("/changes", operation_id="listChanges", summary="List table changes", responses=problems())
+async def list_changes(
+    request: CallerRequest, database: NamedDependency[Database], project_roles: NamedDependency[ProjectRoles]
+) -> Page[ChangeDetails]:
+    """All of them, in the order of their tables."""
+    project_id = request.user.project_id
+    async with project_roles.connection(project_id) as connection:
+        found = await changes.list_changes(connection)
+    slugs = sorted({change.function for change in found})
+    ids = await database.read(lambda c: catalog.ids_of_slugs(c, project_id, slugs))
+    items = [ChangeDetails.of(change, ids.get(change.function)) for change in found]
+    return Page[ChangeDetails].model_construct(items=items, next_cursor=None)
+
+
+@post(
+    "/changes",
+    operation_id="passOnChanges",
+    summary="Invoke a function with each changed row",
+    guards=[role("developer")],
+    responses=problems(403, 404, 409, 422),
+)
+async def pass_on_changes(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    project_roles: NamedDependency[ProjectRoles],
+    data: JSONBody[ChangeToPassOn],
+) -> ChangeDetails:
+    """Replaces what was there for this table and this function. It is a trigger on the table, made as its owner."""
+    function = await function_of(database, request, data.function_id)
+    try:
+        async with project_roles.connection(function.project_id) as connection:
+            made = await changes.on_change(connection, data.table, function.slug, data.events, data.when, data.columns)
+    except NotFound as error:
+        raise _no_such_table(error) from error
+    except Invalid as error:
+        raise _at_its_field(error) from error
+    return ChangeDetails.of(made, function.id)
+
+
+@delete(
+    "/changes",
+    operation_id="stopChanges",
+    summary="Stop passing the changes of a table on",
+    guards=[role("developer")],
+    responses=problems(403, 404, 409, 422),
+)
+async def stop_changes(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    project_roles: NamedDependency[ProjectRoles],
+    table: Annotated[str, QueryParameter(min_length=1, max_length=200, description="The table.")],
+    function_id: Annotated[str, QueryParameter(min_length=1, max_length=100, description="Its id or slug.")],
+) -> None:
+    """Also for a function that was deleted: then by its slug. What was invoked goes on."""
+    if "\x00" in table + function_id:
+        raise not_found("change")
+    name = FunctionName(request.user.project_id, function_id)
+    function = await database.read(lambda c: catalog.find_function(c, name))
+    slug = function.slug if function else function_id
+    try:
+        async with project_roles.connection(request.user.project_id) as connection:
+            ended = await changes.off_change(connection, table, slug)
+    except NotFound as error:
+        raise _no_such_table(error) from error
+    except Invalid as error:
+        raise _at_its_field(error) from error
+    if not ended:
+        raise not_found("change", f"{table} → {slug}")
+
+
+router = Router(
+    "/",
+    route_handlers=[list_changes, pass_on_changes, stop_changes],
+    guards=[role("viewer")],
+    security=BEARER,
+    tags=["changes"],
+)

@@ -1,0 +1,139 @@
+"""Functions. Their versions: versions.py."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import Response, Router, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, QueryParameter
+
+from api.auth.credentials import role
+from api.database import Database
+from api.http.endpoints import BEARER, CallerRequest, Cursor, FunctionId, Limit, problems
+from api.http.etags import changed_meanwhile, demanded_revisions, etag_of
+from api.http.json_bodies import MIB, NUL_MESSAGE
+from api.http.models import Page, page_cursor, read_cursor
+from api.http.operations import ConditionalChange
+from api.http.problems import invalid, not_found
+from api.management.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
+from sql import catalog
+from sql.catalog import Function, FunctionName
+
+
+async def function_of(database: Database, request: CallerRequest, id: str) -> Function:
+    """The function that a URL names. Raises Problem 404."""
+    name = FunctionName(request.user.project_id, id)
+    function = None if "\x00" in id else await database.read(lambda c: catalog.find_function(c, name))
+    if function is None:
+        raise not_found("function", id)
+    return function
+
+
+def shown(function: Function, status: int = 200) -> Response[FunctionDetails]:
+    """The function with its ETag."""
+    return Response(FunctionDetails.model_validate(function), status_code=status, headers=etag_of(function))
+
+
+@get("/functions", operation_id="listFunctions", summary="List functions", responses=problems(422))
+async def list_functions(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    code: Annotated[bool, QueryParameter(description="false: leave the code out, as an empty text.")] = True,
+    tag: Annotated[str | None, QueryParameter(max_length=50, description="Only functions with this tag.")] = None,
+) -> Page[FunctionDetails]:
+    """All functions of the project in the order of their slugs."""
+    after = read_cursor(cursor, str, "")
+    project_id = request.user.project_id
+    if tag is not None and "\x00" in tag:
+        raise invalid("tag", NUL_MESSAGE)
+    found = await database.read(
+        lambda c: catalog.list_functions(c, project_id, after, limit + 1, tag=tag, with_code=code)
+    )
+    items = [FunctionDetails.model_validate(function) for function in found[:limit]]
+    return Page[FunctionDetails](items=items, next_cursor=page_cursor(items[-1].slug) if len(found) > limit else None)
+
+
+@post(
+    "/functions",
+    operation_id="createFunction",
+    summary="Create a function",
+    guards=[role("developer")],
+    responses=problems(403, 409, 413, 422),
+)
+async def create_function(
+    request: CallerRequest, database: NamedDependency[Database], data: JSONBody[FunctionToCreate]
+) -> Response[FunctionDetails]:
+    """The slug is derived from the name. The code is kept as it is; whether it runs shows when it is invoked."""
+    async with database.checked() as connection:
+        function = await catalog.insert_function(connection, request.user.project_id, data.model_dump())
+    return shown(function, 201)
+
+
+@get("/functions/{id:str}", operation_id="getFunction", summary="Read a function", responses=problems(404))
+async def get_function(
+    request: CallerRequest, database: NamedDependency[Database], id: FunctionId
+) -> Response[FunctionDetails]:
+    """Configuration and current code. Send the ETag as If-Match with a change, so that it undoes nobody else's."""
+    return shown(await function_of(database, request, id))
+
+
+@patch(
+    "/functions/{id:str}",
+    operation_id="updateFunction",
+    operation_class=ConditionalChange,
+    summary="Update code or configuration",
+    guards=[role("developer")],
+    responses=problems(403, 404, 409, 412, 413, 422),
+)
+async def update_function(
+    request: CallerRequest, database: NamedDependency[Database], id: FunctionId, data: JSONBody[FunctionChange]
+) -> Response[FunctionDetails]:
+    """A change of code, entry point or language saves the state before it as a version. With If-Match, nothing is
+    changed when somebody else was faster."""
+    function = await function_of(database, request, id)
+    changes, revisions = data.changes(), demanded_revisions(request)
+    if revisions is not None and function.revision not in revisions:
+        raise changed_meanwhile(function)
+    if changes:
+        async with database.checked() as connection:
+            changed = await catalog.update_function(connection, function.id, changes, revisions)
+        if changed is None:
+            raise changed_meanwhile(await function_of(database, request, str(function.id)))
+        function = changed
+    return shown(function)
+
+
+@delete(
+    "/functions/{id:str}",
+    operation_id="deleteFunction",
+    operation_class=ConditionalChange,
+    summary="Delete a function",
+    guards=[role("developer")],
+    responses=problems(403, 404, 412),
+)
+async def delete_function(request: CallerRequest, database: NamedDependency[Database], id: FunctionId) -> None:
+    """Deletes the versions, schedules and webhooks as well; what is queued or runs is cancelled."""
+    function = await function_of(database, request, id)
+    async with database.checked() as connection:
+        deleted = await catalog.delete_function(connection, function.id, demanded_revisions(request))
+    if not deleted:
+        raise changed_meanwhile(await function_of(database, request, str(function.id)))
+
+
+router = Router(
+    "/",
+    route_handlers=[
+        list_functions,
+        create_function,
+        get_function,
+        update_function,
+        delete_function,
+    ],
+    guards=[role("viewer")],
+    security=BEARER,
+    tags=["functions"],
+    request_max_body_size=8 * MIB,
+)

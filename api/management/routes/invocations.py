@@ -1,0 +1,384 @@
+"""Invocations: a function's history, one invocation, its logs, and cancelling it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Response, Router, delete, get, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody, PathParameter, QueryParameter
+from litestar.response import Stream
+
+from api.auth.credentials import person_or_key, role
+from api.database import Database
+from api.http.endpoints import BEARER, BEARER_OR_KEY, CallerRequest, Cursor, FunctionId, Limit, problems
+from api.http.json_bodies import NUL_MESSAGE
+from api.http.models import Page, page_cursor, read_cursor
+from api.http.operations import ListLogs
+from api.http.problems import Problem, invalid, not_found
+from api.invoking.limits import Limits
+from api.invoking.models import (
+    InvocationDetails,
+    InvocationSummary,
+    NumberedLine,
+    Retried,
+    RetryRequest,
+    Source,
+    Status,
+    details,
+    numbered,
+    summary,
+)
+from api.management.following import Followers, place_of
+from api.management.routes.functions import function_of
+from sql import callbacks, history
+from sql.callbacks import Callback
+from sql.history import DEAD, FIRST_ID, LAST_ID, Complete, Filter, LogLine, Recorded
+
+EVENTS = "text/event-stream"
+LINES_IN_HISTORY = 100
+LINES_IN_DETAILS = 1000
+Id = Annotated[UUID, PathParameter(description="Id of the invocation.")]
+LineLimit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many lines a page has at most.")]
+
+
+async def _last_lines(
+    database: Database, found: Sequence[Recorded], limit: int
+) -> dict[UUID, tuple[list[LogLine], bool]]:
+    """The last lines of each invocation, and whether there are more."""
+    ids = [recorded.id for recorded in found if recorded.started_at is not None]
+    lines = await database.read(lambda c: history.last_lines(c, ids, limit + 1)) if ids else []
+    by_invocation: dict[UUID, list[LogLine]] = defaultdict(list)
+    for line in lines:
+        by_invocation[line.invocation_id].append(line)
+    return {id: (by_invocation[id][-limit:], len(by_invocation[id]) > limit) for id in (r.id for r in found)}
+
+
+StatusFilter = Annotated[Status | None, QueryParameter(description="Only invocations of this status.")]
+SourceFilter = Annotated[Source | None, QueryParameter(description="Only those that this started.")]
+VersionFilter = Annotated[
+    int | None, QueryParameter(ge=1, le=2**31 - 1, description="Only those of this version of the code.")
+]
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ].+")
+DATE_TIME = {"format": "date-time"}
+After = Annotated[
+    str | None, QueryParameter(description="Only those made at this time or later.", schema_extra=DATE_TIME)
+]
+Before = Annotated[str | None, QueryParameter(description="Only those made before this time.", schema_extra=DATE_TIME)]
+ErrorFilter = Annotated[
+    str | None,
+    QueryParameter(min_length=1, max_length=200, description="Only those whose error has this in its type or message."),
+]
+WithLogs = Annotated[bool, QueryParameter(description="false: leave the logs out, as an empty list.")]
+
+
+@get(
+    "/functions/{id:str}/invocations",
+    operation_id="listInvocations",
+    summary="History and logs",
+    guards=[role("viewer")],
+    responses=problems(404, 422),
+    security=BEARER,
+)
+async def list_invocations(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    id: FunctionId,
+    status: StatusFilter = None,
+    source: SourceFilter = None,
+    version: VersionFilter = None,
+    created_after: After = None,
+    created_before: Before = None,
+    error: ErrorFilter = None,
+    logs: WithLogs = True,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[InvocationSummary]:
+    """Invocations of a function, newest first, each with its last 100 log lines."""
+    function = await function_of(database, request, id)
+    wanted = Filter(
+        project_id=function.project_id,
+        function_id=function.id,
+        statuses=None if status is None else [status],
+        source=source,
+        version=version,
+        created_after=_time("created_after", created_after),
+        created_before=_time("created_before", created_before),
+        error=_searchable(error),
+    )
+    return await _page(database, wanted, cursor, limit, logs=logs)
+
+
+@get(
+    "/invocations",
+    operation_id="listProjectInvocations",
+    summary="List the project's invocations",
+    guards=[role("viewer")],
+    responses=problems(404, 422),
+    security=BEARER,
+)
+async def list_project_invocations(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    function: Annotated[str | None, QueryParameter(description="Id or slug: only those of this function.")] = None,
+    status: StatusFilter = None,
+    source: SourceFilter = None,
+    version: VersionFilter = None,
+    created_after: After = None,
+    created_before: Before = None,
+    error: ErrorFilter = None,
+    logs: WithLogs = True,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[InvocationSummary]:
+    """Invocations of all functions, newest first, each with its last 100 log lines."""
+    wanted = Filter(
+        project_id=request.user.project_id,
+        function_id=None if function is None else (await function_of(database, request, function)).id,
+        statuses=None if status is None else [status],
+        source=source,
+        version=version,
+        created_after=_time("created_after", created_after),
+        created_before=_time("created_before", created_before),
+        error=_searchable(error),
+    )
+    return await _page(database, wanted, cursor, limit, logs=logs)
+
+
+def _time(name: str, text: str | None) -> datetime | None:
+    """A time without a zone is one in UTC. Raises Problem 422."""
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text if TIME.fullmatch(text) else "")
+    except ValueError:
+        raise invalid(name, "is no time such as 2026-05-01T09:30:00Z") from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+def _searchable(text: str | None) -> str | None:
+    if text is not None and "\x00" in text:
+        raise invalid("error", NUL_MESSAGE)
+    return text
+
+
+async def _page(
+    database: Database, wanted: Filter, cursor: str | None, limit: int, *, logs: bool
+) -> Page[InvocationSummary]:
+    before = read_cursor(cursor, UUID, LAST_ID)
+    found = await database.read(lambda c: history.list_invocations(c, wanted, before, limit + 1))
+    shown = found[:limit]
+    lines = await _last_lines(database, shown if logs else [], LINES_IN_HISTORY)
+    return Page[InvocationSummary].model_construct(
+        items=[summary(recorded, *lines.get(recorded.id, ([], False))) for recorded in shown],
+        next_cursor=page_cursor(str(shown[-1].id)) if len(found) > limit else None,
+    )
+
+
+async def _recorded(database: Database, request: CallerRequest, id: UUID) -> Complete:
+    project_id = request.user.project_id
+    recorded = await database.read(lambda c: history.find_invocation(c, project_id, id))
+    if recorded is None or not request.user.may_see(recorded.function_id):
+        raise not_found("invocation", id)
+    return recorded
+
+
+async def _details(database: Database, recorded: Complete) -> InvocationDetails:
+    lines = await _last_lines(database, [recorded], LINES_IN_DETAILS)
+    callback: Callback | None = None
+    if recorded.callback_url is not None and recorded.finished_at is not None:
+        callback = await database.read(lambda c: callbacks.find(c, recorded.id))
+    return details(recorded, *lines[recorded.id], callback)
+
+
+@get(
+    "/invocations/{id:uuid}",
+    operation_id="getInvocation",
+    summary="Read an invocation",
+    guards=[person_or_key],
+    responses=problems(404),
+    security=BEARER_OR_KEY,
+)
+async def get_invocation(
+    request: CallerRequest, database: NamedDependency[Database], id: Id
+) -> Response[InvocationDetails]:
+    """Where it stands, and all that is known about it. Retry-After is set while it has not ended."""
+    recorded = await _recorded(database, request, id)
+    headers = {} if recorded.finished_at else {"Retry-After": "1"}
+    return Response(await _details(database, recorded), headers=headers)
+
+
+@get(
+    "/invocations/{id:uuid}/logs",
+    operation_id="listLogs",
+    operation_class=ListLogs,
+    summary="Read or follow an invocation's logs",
+    guards=[person_or_key],
+    responses={
+        204: ResponseSpec(None, description="The end of the stream was told already.", generate_examples=False),
+        **problems(404, 422),
+    },
+    security=BEARER_OR_KEY,
+)
+async def list_logs(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    followers: NamedDependency[Followers],
+    id: Id,
+    limit: LineLimit = 500,
+    cursor: Cursor = None,
+) -> Response[Page[NumberedLine]]:
+    """Every line it printed, oldest first, over all attempts. With `Accept: text/event-stream` they come as events, as
+    they are printed, until the invocation ends; `Last-Event-ID` goes on after that line."""
+    recorded = await _recorded(database, request, id)
+    if EVENTS in request.headers.get("accept", ""):
+        return _followed(request, followers, recorded.id)
+    attempt, line = read_cursor(cursor, tuple[int, int], (0, 0))
+    if not (0 <= attempt < 2**15 and 0 <= line < 2**31):
+        attempt, line = 0, 0
+    found = await database.read(lambda c: history.lines_after(c, recorded.id, attempt, line, limit + 1))
+    last = found[limit - 1] if len(found) > limit else None
+    page = Page[NumberedLine].model_construct(
+        items=[numbered(line) for line in found[:limit]],
+        next_cursor=page_cursor((last.attempt, last.line)) if last else None,
+    )
+    return Response(page, headers={"Vary": "Accept"})
+
+
+def _followed(request: CallerRequest, followers: Followers, id: UUID) -> Response[Any]:
+    place = place_of(request.headers.get("last-event-id"))
+    if place is None:
+        return Response(None, status_code=204)  # an EventSource that is told so does not come again
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
+    return Stream(followers.follow(id, place), media_type=EVENTS, headers=headers)
+
+
+async def _cancel(database: Database, request: CallerRequest, id: UUID) -> InvocationDetails:
+    recorded = await _recorded(database, request, id)
+    async with database.checked() as connection:
+        if not await history.cancel(connection, recorded.id):
+            raise Problem(409, "already_ended", "The invocation has ended already.")
+    return await _details(database, await _recorded(database, request, id))
+
+
+@post(
+    "/invocations/{id:uuid}/cancel",
+    operation_id="cancelInvocation",
+    summary="Cancel an invocation",
+    guards=[role("developer")],
+    status_code=200,
+    responses=problems(403, 404, 409),
+    security=BEARER,
+)
+async def cancel_invocation(request: CallerRequest, database: NamedDependency[Database], id: Id) -> InvocationDetails:
+    """What is queued ends at once; what runs is stopped within moments, and may yet be shown as running."""
+    return await _cancel(database, request, id)
+
+
+@delete(
+    "/invocations/{id:uuid}",
+    operation_id="deleteInvocation",
+    summary="Cancel an invocation",
+    guards=[role("developer")],
+    responses=problems(403, 404, 409),
+    security=BEARER,
+)
+async def delete_invocation(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
+    """The same as cancelling. History stays: an invocation that has ended is not deleted."""
+    await _cancel(database, request, id)
+
+
+@post(
+    "/invocations/{id:uuid}/retry",
+    operation_id="retryInvocation",
+    summary="Try an invocation again",
+    guards=[role("developer")],
+    status_code=200,
+    responses=problems(403, 404, 409, 429),
+    security=BEARER,
+)
+async def retry_invocation(
+    request: CallerRequest, database: NamedDependency[Database], limits: NamedDependency[Limits], id: Id
+) -> InvocationDetails:
+    """Gives one that ended without success one attempt more, with the same id, payload and history."""
+    recorded = await _recorded(database, request, id)
+    await limits.admit_job(request.user.project_id)
+    async with database.checked() as connection:
+        retried = await history.retry(connection, request.user.project_id, [recorded.id])
+    if not retried:
+        raise Problem(
+            409,
+            "not_retryable",
+            f"The invocation is {recorded.status}, or its function was deleted, or its version is retired.",
+            "Only what ended as error, timeout or cancelled can be tried again, up to 100 times.",
+        )
+    return await _details(database, await _recorded(database, request, id))
+
+
+@post(
+    "/invocations/retry",
+    operation_id="retryInvocations",
+    summary="Try failed invocations again",
+    guards=[role("developer")],
+    status_code=200,
+    responses=problems(403, 404, 422, 429),
+    security=BEARER,
+)
+async def retry_invocations(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    limits: NamedDependency[Limits],
+    data: JSONBody[RetryRequest],
+) -> Retried:
+    """Those named, or those that failed and fit, oldest first, up to `limit`; what cannot be tried again is left out.
+    Repeat it with `next_cursor` until that is null: each is tried again once."""
+    project_id = request.user.project_id
+    await limits.admit_job(project_id)
+    if data.ids is not None and data.model_fields_set != {"ids"}:
+        raise invalid("ids", "goes without any other condition")
+    ids, more = data.ids, False
+    if ids is None:
+        wanted = await _dead(database, request, data)
+        after = read_cursor(data.cursor, UUID, FIRST_ID)
+        found = await database.read(lambda c: history.ids_of(c, wanted, after, data.limit + 1))
+        ids, more = found[: data.limit], len(found) > data.limit
+    async with database.checked() as connection:
+        retried = await history.retry(connection, project_id, ids)
+    return Retried(items=sorted(retried), next_cursor=page_cursor(str(ids[-1])) if more else None)
+
+
+async def _dead(database: Database, request: CallerRequest, data: RetryRequest) -> Filter:
+    """What a request to try again is about, other than single invocations."""
+    function = None if data.function is None else await function_of(database, request, data.function)
+    return Filter(
+        project_id=request.user.project_id,
+        function_id=None if function is None else function.id,
+        statuses=DEAD if data.status is None else [data.status],
+        source=data.source,
+        version=data.version,
+        created_after=data.created_after,
+        created_before=data.created_before,
+        error=data.error,
+    )
+
+
+router = Router(
+    "/",
+    route_handlers=[
+        list_invocations,
+        list_project_invocations,
+        get_invocation,
+        list_logs,
+        cancel_invocation,
+        delete_invocation,
+        retry_invocation,
+        retry_invocations,
+    ],
+    tags=["invocations"],
+)

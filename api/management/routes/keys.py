@@ -1,0 +1,89 @@
+"""API keys, as people manage them. Owners do: a key outlives the membership of who has it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Router, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, PathParameter
+
+from api.auth.credentials import role
+from api.database import Database
+from api.http.endpoints import BEARER, CallerRequest, Cursor, Limit, problems
+from api.http.models import Page, page_cursor, read_cursor
+from api.http.problems import not_found
+from api.management.models.projects import KeyDetails, KeyToCreate, NewKeyDetails
+from sql import keys
+from sql.accounts import new_api_key
+from sql.keys import NewKey
+
+Id = Annotated[UUID, PathParameter(description="Id of the key.")]
+START = UUID(int=0)
+
+
+async def _key(database: Database, project_id: UUID, id: UUID) -> KeyDetails:
+    key = await database.read(lambda c: keys.find_key(c, project_id, id))
+    if key is None:
+        raise not_found("key", id)
+    return KeyDetails.model_validate(key)
+
+
+@get("/keys", operation_id="listKeys", summary="List API keys", responses=problems(403, 422))
+async def list_keys(
+    request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
+) -> Page[KeyDetails]:
+    """The newest first, revoked ones too."""
+    before, project_id = read_cursor(cursor, UUID, START), request.user.project_id
+    found = await database.read(lambda c: keys.list_keys(c, project_id, None if before == START else before, limit + 1))
+    items = [KeyDetails.model_validate(key) for key in found[:limit]]
+    return Page[KeyDetails](items=items, next_cursor=page_cursor(str(items[-1].id)) if len(found) > limit else None)
+
+
+@post(
+    "/keys",
+    operation_id="createKey",
+    summary="Create an API key",
+    guards=[role("owner")],
+    responses=problems(403, 404, 422),
+)
+async def create_key(
+    request: CallerRequest, database: NamedDependency[Database], data: JSONBody[KeyToCreate]
+) -> NewKeyDetails:
+    """The key itself is shown this once. To a key for some functions, the others do not exist."""
+    key, caller = new_api_key(), request.user
+    new = NewKey(caller.project_id, data.name, key, data.expires_at, data.functions, caller.person)
+    async with database.checked() as connection:
+        id = await keys.create_key(connection, new)
+    known = await _key(database, caller.project_id, id)
+    return NewKeyDetails(**known.model_dump(), key=key)
+
+
+@get("/keys/{id:uuid}", operation_id="getKey", summary="Read an API key", responses=problems(403, 404))
+async def get_key(request: CallerRequest, database: NamedDependency[Database], id: Id) -> KeyDetails:
+    """All but the key itself."""
+    return await _key(database, request.user.project_id, id)
+
+
+@delete(
+    "/keys/{id:uuid}",
+    operation_id="revokeKey",
+    summary="Revoke an API key",
+    guards=[role("owner")],
+    responses=problems(403, 404),
+)
+async def revoke_key(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
+    """From then on every replica refuses it. It stays in the list."""
+    async with database.checked() as connection:
+        if not await keys.revoke_key(connection, request.user.project_id, id):
+            raise not_found("key", id)
+
+
+router = Router(
+    "/",
+    route_handlers=[list_keys, create_key, get_key, revoke_key],
+    guards=[role("developer")],
+    security=BEARER,
+    tags=["keys"],
+)

@@ -1,0 +1,126 @@
+"""The people of a project, and who is invited."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Router, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, PathParameter
+
+from api.auth.credentials import require_role, role
+from api.auth.tokens import new_secret_token, token_hash
+from api.database import Database
+from api.http.endpoints import BEARER, CallerRequest, Cursor, Limit, problems
+from api.http.models import Page, page_cursor, read_cursor
+from api.http.problems import not_found
+from api.management.models.projects import (
+    InvitationDetails,
+    InvitationToCreate,
+    MemberChange,
+    MemberDetails,
+    NewInvitationDetails,
+)
+from sql import people
+
+INVITATION_PREFIX = "zi"
+UserId = Annotated[UUID, PathParameter(description="Id of the person.")]
+InvitationId = Annotated[UUID, PathParameter(description="Id of the invitation.")]
+
+
+@get("/members", operation_id="listMembers", summary="List members", responses=problems(422))
+async def list_members(
+    request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
+) -> Page[MemberDetails]:
+    """In the order of their addresses."""
+    after, project_id = read_cursor(cursor, str, ""), request.user.project_id
+    found = await database.read(lambda c: people.list_members(c, project_id, after, limit + 1))
+    items = [MemberDetails.model_validate(member) for member in found[:limit]]
+    after = items[-1].email.lower() if items else ""
+    return Page[MemberDetails](items=items, next_cursor=page_cursor(after) if len(found) > limit else None)
+
+
+@patch(
+    "/members/{id:uuid}",
+    operation_id="updateMember",
+    summary="Change a member's role",
+    guards=[role("owner")],
+    responses=problems(403, 404, 409, 422),
+)
+async def update_member(
+    request: CallerRequest, database: NamedDependency[Database], id: UserId, data: JSONBody[MemberChange]
+) -> MemberDetails:
+    """Counts from the person's next request on. The last owner stays one."""
+    project_id = request.user.project_id
+    async with database.checked() as connection:
+        await people.change_member(connection, project_id, id, data.role)
+    member = await database.read(lambda c: people.find_member(c, project_id, id))
+    if member is None:
+        raise not_found("member", id)
+    return MemberDetails.model_validate(member)
+
+
+@delete("/members/{id:uuid}", operation_id="removeMember", summary="Remove a member", responses=problems(403, 404, 409))
+async def remove_member(request: CallerRequest, database: NamedDependency[Database], id: UserId) -> None:
+    """Counts from the person's next request on. Owners remove anybody but the last owner, everybody themselves."""
+    if id != request.user.user_id:
+        require_role(request.user.role, "owner")
+    async with database.checked() as connection:
+        if not await people.remove_member(connection, request.user.project_id, id):
+            raise not_found("member", id)
+
+
+@get("/invitations", operation_id="listInvitations", summary="List invitations", responses=problems(422))
+async def list_invitations(
+    request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
+) -> Page[InvitationDetails]:
+    """Those that are good still, in the order of their addresses."""
+    after, project_id = read_cursor(cursor, str, ""), request.user.project_id
+    found = await database.read(lambda c: people.list_invitations(c, project_id, after, limit + 1))
+    items = [InvitationDetails.model_validate(invitation) for invitation in found[:limit]]
+    after = items[-1].email.lower() if items else ""
+    return Page[InvitationDetails](items=items, next_cursor=page_cursor(after) if len(found) > limit else None)
+
+
+@post(
+    "/invitations",
+    operation_id="invite",
+    summary="Invite somebody",
+    guards=[role("owner")],
+    responses=problems(403, 409, 422),
+)
+async def invite(
+    request: CallerRequest, database: NamedDependency[Database], data: JSONBody[InvitationToCreate]
+) -> NewInvitationDetails:
+    """Good for a week, in place of an earlier one. Give the person the token: `zmesh login --invitation` takes it."""
+    token = new_secret_token(INVITATION_PREFIX)
+    async with database.checked() as connection:
+        invitation = await people.invite(
+            connection, request.user.project_id, data.email, data.role, token_hash(token), request.user.person
+        )
+    known = InvitationDetails.model_validate(invitation)
+    return NewInvitationDetails(**known.model_dump(), token=token)
+
+
+@delete(
+    "/invitations/{id:uuid}",
+    operation_id="withdrawInvitation",
+    summary="Withdraw an invitation",
+    guards=[role("owner")],
+    responses=problems(403, 404),
+)
+async def withdraw(request: CallerRequest, database: NamedDependency[Database], id: InvitationId) -> None:
+    """Its token is good for nothing from then on."""
+    async with database.checked() as connection:
+        if not await people.withdraw_invitation(connection, request.user.project_id, id):
+            raise not_found("invitation", id)
+
+
+router = Router(
+    "/",
+    route_handlers=[list_members, update_member, remove_member, list_invitations, invite, withdraw],
+    guards=[role("viewer")],
+    security=BEARER,
+    tags=["members"],
+)

@@ -1,0 +1,122 @@
+"""Projects of a person."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Router, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, PathParameter
+
+from api.auth.credentials import require_role, role
+from api.database import Database
+from api.http.endpoints import BEARER, CallerRequest, Cursor, Limit, problems
+from api.http.models import Page, page_cursor, read_cursor
+from api.http.problems import not_found
+from api.management.models.projects import ProjectChange, ProjectDatabaseDetails, ProjectDetails, ProjectToCreate
+from api.management.project_roles import ProjectRoles
+from sql import projects
+from sql.accounts import NewProject
+from sql.projects import Project
+from sql.sealing import Sealer
+
+Id = Annotated[UUID, PathParameter(description="Id of the project.")]
+
+
+async def _project(database: Database, request: CallerRequest, id: UUID, least: str) -> Project:
+    """A project of the caller's, in which they have at least this role. Raises Problem 404 or 403."""
+    user_id = request.user.person
+    project = await database.read(lambda c: projects.find_project(c, user_id, id))
+    if project is None:
+        raise not_found("project", id)
+    require_role(project.role, least)
+    return project
+
+
+@get("/projects", operation_id="listProjects", summary="List your projects", responses=problems(422))
+async def list_projects(
+    request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
+) -> Page[ProjectDetails]:
+    """In the order of their slugs. POST /auth/refresh gives a token for another one."""
+    after, user_id = read_cursor(cursor, str, ""), request.user.person
+    found = await database.read(lambda c: projects.list_projects(c, user_id, after, limit + 1))
+    items = [ProjectDetails.model_validate(project) for project in found[:limit]]
+    return Page[ProjectDetails](items=items, next_cursor=page_cursor(items[-1].slug) if len(found) > limit else None)
+
+
+@post(
+    "/projects",
+    operation_id="createProject",
+    summary="Create a project",
+    guards=[role("owner")],
+    responses=problems(403, 409, 422),
+)
+async def create_project(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    sealer: NamedDependency[Sealer],
+    data: JSONBody[ProjectToCreate],
+) -> ProjectDetails:
+    """With a schema and a login role of its own, and you as its owner. For owners of the token's project."""
+    new = NewProject.of(data.name, sealer)
+    async with database.checked() as connection:
+        id = await projects.create_project(connection, new, request.user.person)
+    return ProjectDetails.model_validate(await _project(database, request, id, "owner"))
+
+
+@get("/projects/{id:uuid}", operation_id="getProject", summary="Read a project", responses=problems(404))
+async def get_project(request: CallerRequest, database: NamedDependency[Database], id: Id) -> ProjectDetails:
+    """One of yours, whichever the token is for."""
+    return ProjectDetails.model_validate(await _project(database, request, id, "viewer"))
+
+
+@get(
+    "/projects/{id:uuid}/database",
+    operation_id="getProjectDatabase",
+    summary="Read how to connect to a project's database",
+    responses=problems(403, 404),
+)
+async def get_project_database(
+    request: CallerRequest, database: NamedDependency[Database], project_roles: NamedDependency[ProjectRoles], id: Id
+) -> ProjectDatabaseDetails:
+    """The connection string has the password of the project's role. For owners of this project."""
+    project = await _project(database, request, id, "owner")
+    return ProjectDatabaseDetails(
+        database_url=await project_roles.url_for_people(id),
+        role_name=project.role_name,
+        schema_name=project.schema_name,
+    )
+
+
+@patch(
+    "/projects/{id:uuid}",
+    operation_id="updateProject",
+    summary="Rename a project",
+    responses=problems(403, 404, 422),
+)
+async def update_project(
+    request: CallerRequest, database: NamedDependency[Database], id: Id, data: JSONBody[ProjectChange]
+) -> ProjectDetails:
+    """The slug stays. For owners of this project."""
+    await _project(database, request, id, "owner")
+    async with database.checked() as connection:
+        await projects.rename_project(connection, id, data.name)
+    return ProjectDetails.model_validate(await _project(database, request, id, "owner"))
+
+
+@delete("/projects/{id:uuid}", operation_id="deleteProject", summary="Delete a project", responses=problems(403, 404))
+async def delete_project(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
+    """With its functions, keys, secrets and members, its tables and its login role. For owners of this project."""
+    await _project(database, request, id, "owner")
+    async with database.checked() as connection:
+        await projects.delete_project(connection, id)
+
+
+router = Router(
+    "/",
+    route_handlers=[list_projects, create_project, get_project, get_project_database, update_project, delete_project],
+    guards=[role("viewer")],
+    security=BEARER,
+    tags=["projects"],
+)

@@ -1,0 +1,274 @@
+"""Versions of functions: read, compared, rolled back to, and named by aliases."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from litestar import Response, Router, delete, get, post, put
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, PathParameter, QueryParameter
+
+from api.auth.credentials import role
+from api.database import Database
+from api.http.endpoints import BEARER, CallerRequest, Cursor, FunctionId, Limit, problems
+from api.http.etags import changed_meanwhile, demanded_revisions
+from api.http.models import Page, page_cursor, read_cursor
+from api.http.operations import ConditionalChange
+from api.http.problems import Problem, invalid, not_found
+from api.management.comparing import Comparisons
+from api.management.models.functions import FunctionDetails
+from api.management.models.versions import AliasDetails, AliasToSet, Changed, FunctionVersion, VersionDiff
+from api.management.routes.functions import function_of, shown
+from sql import versions
+from sql.catalog import Function
+from sql.errors import NotFound, Outdated
+from sql.versions import Alias, Version
+
+NEWEST = 2**31 - 1
+LONGEST_COMPARED = 20_000
+ALIAS = re.compile(r"[a-z][a-z0-9-]{0,62}")
+VersionNumber = Annotated[int, PathParameter(description="The current version or a saved one.")]
+AliasName = Annotated[str, PathParameter(description="Name of the alias.")]
+
+
+async def version_of(database: Database, function: Function, number: int) -> Version:
+    """A version of a function. Raises Problem 404."""
+    version = None
+    if 0 < number <= NEWEST:
+        version = await database.read(lambda c: versions.find_version(c, function.id, number))
+    if version is None:
+        raise not_found("version", number)
+    return version
+
+
+@get(
+    "/functions/{id:str}/versions",
+    operation_id="listVersions",
+    summary="List versions",
+    responses=problems(404, 422),
+)
+async def list_versions(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    id: FunctionId,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[FunctionVersion]:
+    """The current version and every saved one, newest first."""
+    function = await function_of(database, request, id)
+    before = read_cursor(cursor, int, NEWEST)
+    found = await database.read(lambda c: versions.list_versions(c, function.id, min(before, NEWEST), limit + 1))
+    items = [FunctionVersion.model_validate(version, from_attributes=True) for version in found[:limit]]
+    return Page[FunctionVersion](
+        items=items, next_cursor=page_cursor(items[-1].version) if len(found) > limit else None
+    )
+
+
+@post(
+    "/functions/{id:str}/versions/{version:int}/rollback",
+    operation_id="rollbackFunction",
+    operation_class=ConditionalChange,
+    summary="Roll back to a version",
+    guards=[role("developer")],
+    status_code=200,
+    responses=problems(403, 404, 409, 412),
+)
+async def rollback(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    id: FunctionId,
+    version: Annotated[int, PathParameter(description="A saved version.")],
+) -> Response[FunctionDetails]:
+    """Saves the current state as a version, then restores the older one: a rollback can be rolled back. With If-Match,
+    nothing is changed when somebody else was faster."""
+    function = await function_of(database, request, id)
+    if not 0 < version <= NEWEST:
+        raise not_found("version", version)
+    try:
+        async with database.checked() as connection:
+            return shown(await versions.rollback(connection, function.id, version, demanded_revisions(request)))
+    except Outdated as error:
+        raise changed_meanwhile(await function_of(database, request, str(function.id))) from error
+    except NotFound as error:
+        raise not_found("version", version) from error
+
+
+@post(
+    "/functions/{id:str}/versions/{version:int}/retire",
+    operation_id="retireVersion",
+    summary="Retire a version",
+    guards=[role("developer")],
+    status_code=200,
+    responses=problems(403, 404, 409),
+)
+async def retire(
+    request: CallerRequest, database: NamedDependency[Database], id: FunctionId, version: VersionNumber
+) -> FunctionVersion:
+    """No call, alias, retry or rollback starts the version any more. Queued invocations of it are cancelled when their
+    turn comes; running attempts may finish. The current version, and one that an alias names, cannot be retired."""
+    function = await function_of(database, request, id)
+    await version_of(database, function, version)
+    async with database.checked() as connection:
+        await versions.retire(connection, function.id, version)
+    return FunctionVersion.model_validate(await version_of(database, function, version))
+
+
+@post(
+    "/functions/{id:str}/versions/{version:int}/unretire",
+    operation_id="unretireVersion",
+    summary="Let a retired version run again",
+    guards=[role("developer")],
+    status_code=200,
+    responses=problems(403, 404),
+)
+async def unretire(
+    request: CallerRequest, database: NamedDependency[Database], id: FunctionId, version: VersionNumber
+) -> FunctionVersion:
+    """A version that is not retired stays as it is."""
+    function = await function_of(database, request, id)
+    if not (await version_of(database, function, version)).current:
+        async with database.checked() as connection:
+            await versions.unretire(connection, function.id, version)
+    return FunctionVersion.model_validate(await version_of(database, function, version))
+
+
+@get(
+    "/functions/{id:str}/versions/{version:int}",
+    operation_id="getVersion",
+    summary="Read a version",
+    responses=problems(404),
+)
+async def get_version(
+    request: CallerRequest, database: NamedDependency[Database], id: FunctionId, version: VersionNumber
+) -> FunctionVersion:
+    """Its code, entry point and language."""
+    function = await function_of(database, request, id)
+    return FunctionVersion.model_validate(await version_of(database, function, version))
+
+
+@get(
+    "/functions/{id:str}/versions/{version:int}/diff",
+    operation_id="compareVersions",
+    summary="Compare two versions",
+    responses=problems(404, 422, 429),
+)
+async def compare_versions(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    comparisons: NamedDependency[Comparisons],
+    id: FunctionId,
+    version: VersionNumber,
+    before: Annotated[int | None, QueryParameter(description="Left out: the version before.")] = None,
+) -> VersionDiff:
+    """The differences between two versions as a unified diff. If it takes long, large parts are shown as replaced."""
+    function = await function_of(database, request, id)
+    after = await version_of(database, function, version)
+    number = version - 1 if before is None else before
+    compared = None if before is None and number == 0 else await version_of(database, function, number)
+    old = [] if compared is None else compared.code.splitlines()
+    new = after.code.splitlines()
+    if max(len(old), len(new)) > LONGEST_COMPARED:
+        raise invalid("version", f"the code has more than {LONGEST_COMPARED} lines, too many to compare")
+    names = ("nothing" if compared is None else f"version {compared.version}", f"version {after.version}")
+    settings = {
+        key: Changed(before=getattr(compared, key, None), after=getattr(after, key))
+        for key in ("language", "entry_point")
+        if getattr(compared, key, None) != getattr(after, key)
+    }
+    return VersionDiff(
+        before=None if compared is None else compared.version,
+        after=after.version,
+        code=await comparisons.diff(function.project_id, old, new, names),
+        settings=settings,
+    )
+
+
+@get("/functions/{id:str}/aliases", operation_id="listAliases", summary="List aliases", responses=problems(404, 422))
+async def list_aliases(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    id: FunctionId,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[AliasDetails]:
+    """In the order of their names."""
+    function = await function_of(database, request, id)
+    after = read_cursor(cursor, str, "")
+    found = await database.read(lambda c: versions.list_aliases(c, function.id, after, limit + 1))
+    items = [AliasDetails.of(alias) for alias in found[:limit]]
+    return Page[AliasDetails](items=items, next_cursor=page_cursor(items[-1].name) if len(found) > limit else None)
+
+
+@put(
+    "/functions/{id:str}/aliases/{alias:str}",
+    operation_id="setAlias",
+    summary="Set an alias",
+    guards=[role("developer")],
+    responses=problems(403, 404, 422),
+)
+async def set_alias(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    id: FunctionId,
+    alias: AliasName,
+    data: JSONBody[AliasToSet],
+) -> AliasDetails:
+    """Invocations that name the alias run one of its versions, as the shares say; chosen once for all attempts.
+    Those that name nothing follow the alias `live` where there is one, else they run the current version."""
+    function = await function_of(database, request, id)
+    if not ALIAS.fullmatch(alias):
+        raise invalid("alias", "has to be a letter and up to 62 letters, digits and dashes, all lower case")
+    shares = {int(version): share for version, share in data.versions.items()}
+    try:
+        async with database.checked() as connection:
+            await versions.set_alias(connection, function.id, alias, shares)
+    except NotFound as error:
+        raise Problem(404, "version_not_found", error.message, error.hint) from error
+    return AliasDetails.of(await _alias(database, function, alias))
+
+
+@delete(
+    "/functions/{id:str}/aliases/{alias:str}",
+    operation_id="deleteAlias",
+    summary="Delete an alias",
+    guards=[role("developer")],
+    responses=problems(403, 404),
+)
+async def delete_alias(
+    request: CallerRequest, database: NamedDependency[Database], id: FunctionId, alias: AliasName
+) -> None:
+    """What is queued keeps the version that was chosen for it."""
+    function = await function_of(database, request, id)
+    deleted = False
+    if ALIAS.fullmatch(alias):
+        async with database.checked() as connection:
+            deleted = await versions.delete_alias(connection, function.id, alias)
+    if not deleted:
+        raise not_found("alias", alias)
+
+
+async def _alias(database: Database, function: Function, name: str) -> Alias:
+    alias = await database.read(lambda c: versions.find_alias(c, function.id, name))
+    if alias is None:
+        raise not_found("alias", name)
+    return alias
+
+
+router = Router(
+    "/",
+    route_handlers=[
+        list_versions,
+        get_version,
+        compare_versions,
+        rollback,
+        retire,
+        unretire,
+        list_aliases,
+        set_alias,
+        delete_alias,
+    ],
+    guards=[role("viewer")],
+    security=BEARER,
+    tags=["versions"],
+)

@@ -1,0 +1,82 @@
+"""Messages of webhooks: verified, then accepted with one INSERT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from api.batching import Batcher
+from api.database import Database
+from api.http.json_bodies import PARSING, SMALL
+from api.http.problems import not_found
+from api.invoking.ids import new_id
+from api.invoking.invoker import Invoked, Invoker
+from api.invoking.payloads import Headers
+from api.webhooks.signatures import Rules, verified_message_id
+from sql import webhooks
+from sql.invocations import Delivery, NewInvocation
+from sql.sealing import Sealer
+from sql.webhooks import WebhookTarget, secret_purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A verified message; `id` is its sender's, `payload` and `request` are JSON texts."""
+
+    webhook: WebhookTarget
+    id: str | None
+    payload: str
+    request: str
+    traceparent: str | None
+
+
+class Hooks:
+    """Looks webhooks up by token, many at once, and checks who sends."""
+
+    def __init__(self, database: Database, invoker: Invoker, sealer: Sealer) -> None:
+        self._database = database
+        self._invoker = invoker
+        self._sealer = sealer
+        self._lookups: Batcher[str, WebhookTarget | None] = Batcher(self._read)
+
+    async def addressed(self, token: str) -> WebhookTarget:
+        """The webhook of a token. Raises Problem 404, for one that is switched off as well."""
+        webhook = await self._lookups.ask(token)
+        if webhook is None or not webhook.enabled:
+            raise not_found("webhook")
+        return webhook
+
+    async def verified_message_id(self, webhook: WebhookTarget, headers: Headers, body: bytes) -> str | None:
+        """The sender's id of the message. Raises Problem 401 where the signature does not fit."""
+        secrets = [self._sealer.open(sealed, secret_purpose(webhook.id)) for sealed in webhook.sealed_secrets]
+        rules = Rules(webhook.preset, secrets, webhook.replay_window_seconds, webhook.signature_header)
+        if len(body) <= SMALL:
+            return verified_message_id(rules, headers, body)
+        return await PARSING.run(verified_message_id, rules, headers, body)
+
+    async def accept(self, message: Message) -> tuple[UUID, bool]:
+        """The invocation of a message, and whether it is new."""
+        return await self._invoker.deliver(self._delivery(message))
+
+    async def answer(self, message: Message) -> Invoked:
+        """The same, and wait for the end of the function; a message that came before gets the same answer."""
+        return await self._invoker.deliver_and_wait(self._delivery(message), message.webhook.timeout_ms)
+
+    @staticmethod
+    def _delivery(message: Message) -> Delivery:
+        webhook = message.webhook
+        invocation = NewInvocation(
+            id=new_id(),
+            project_id=webhook.project_id,
+            function=webhook.function,
+            payload=message.payload,
+            request=message.request,
+            source="webhook",
+            traceparent=message.traceparent,
+        )
+        return Delivery(webhook.id, message.id, invocation)
+
+    async def _read(self, tokens: list[str]) -> list[WebhookTarget | None]:
+        found = await self._database.read(lambda connection: webhooks.by_token(connection, tokens))
+        by_token = {webhook.token: webhook for webhook in found}
+        return [by_token.get(token) for token in tokens]

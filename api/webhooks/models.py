@@ -1,0 +1,117 @@
+"""Webhooks as HTTP shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.http.models import LEFT_OUT, Change, Model, Name, Text
+from api.management.models.schedules import FunctionReference
+from sql.webhooks import Webhook
+
+Preset = Annotated[
+    Literal["none", "hmac", "shared_secret", "github", "shopify", "stripe", "slack", "standard"],
+    Field(description="How the sender signs."),
+]
+Answer = Annotated[
+    Literal["accepted", "result"],
+    Field(description="What the sender hears: accepted (202) at once, or the result when the function has ended."),
+]
+Window = Annotated[
+    int, Field(ge=10, le=86400, description="How many seconds a signed timestamp may be from the time here.")
+]
+Header = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$",
+        description="Presets hmac and shared_secret: the header in which signature or secret comes.",
+    ),
+]
+Secret = Annotated[
+    Text, Field(min_length=8, max_length=500, description="The sender's secret, where the sender chooses it.")
+]
+
+
+class WebhookToCreate(Model):
+    """A new inbound URL."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"function_id": "on-push", "preset": "github"}]})
+
+    function_id: FunctionReference
+    preset: Preset = "none"
+    name: Name | None = Field(default=None, description="Left out: the function's slug and a few random letters.")
+    secret: Secret | None = Field(default=None, description="Left out: a fresh one is made and shown once.")
+    replay_window_seconds: Window = 300
+    signature_header: Header | None = None
+    answer: Answer = "accepted"
+
+
+class WebhookChange(Change):
+    """What to change of a webhook."""
+
+    name: Name = LEFT_OUT
+    enabled: bool = LEFT_OUT
+    secret: Secret = LEFT_OUT
+    replay_window_seconds: Window = LEFT_OUT
+    signature_header: Header | None = LEFT_OUT
+    answer: Answer = LEFT_OUT
+
+
+class Rotation(Model):
+    """A new secret in place of the present one."""
+
+    secret: Secret | None = Field(default=None, description="Left out: a fresh one is made and shown once.")
+    grace_seconds: int = Field(
+        default=86400, ge=0, le=30 * 86400, description="How long the present secret stays valid; 0: not at all."
+    )
+
+
+class WebhookDetails(BaseModel):
+    """An inbound URL of a function."""
+
+    id: UUID
+    project_id: UUID
+    function_id: UUID
+    function: str = Field(description="Slug of the function.")
+    name: str
+    preset: Literal["none", "hmac", "shared_secret", "github", "shopify", "stripe", "slack", "standard"]
+    path: str = Field(description="Where the sender posts to. Whoever knows it can try: keep it private.")
+    enabled: bool
+    replay_window_seconds: int
+    signature_header: str | None
+    answer: Literal["accepted", "result"]
+    previous_secret_valid_until: datetime | None = Field(description="Until when the secret before may be used, too.")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, webhook: Webhook) -> WebhookDetails:
+        return cls(**_values(webhook))
+
+
+class NewWebhookDetails(WebhookDetails):
+    """A webhook whose secret is new."""
+
+    secret: str | None = Field(description="Shown this once; null for the preset none.")
+
+    @classmethod
+    def with_secret(cls, webhook: Webhook, secret: str | None) -> NewWebhookDetails:
+        return cls(**_values(webhook), secret=secret)
+
+
+def _values(webhook: Webhook) -> dict[str, object]:
+    names = WebhookDetails.model_fields.keys() - {"path"}
+    return {**{name: getattr(webhook, name) for name in names}, "path": f"/hooks/{webhook.token}"}
+
+
+class Accepted(BaseModel):
+    """A message that is in the queue."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"invocation_id": "0198c6d1-7f3a-7cc4-9d2e-5b1f0a6e4c11", "duplicate": False}]}
+    )
+
+    invocation_id: UUID
+    duplicate: bool = Field(description="Whether this message was accepted before, as this invocation.")

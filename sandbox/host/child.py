@@ -1,0 +1,376 @@
+"""One process of the sandbox, from its birth, parked, to the end of the one run it is used for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from sandbox.host.logs import LogKeeper
+from sandbox.host.oom import OomKills
+from sandbox.host.streams import Sink, Streamed
+from sandbox.host.verdict import Observed, StopReason, ended_by_somebody_else, verdict_off_the_loop
+from sandbox.model import MIB, OpenSession, RunOutcome, RunRequest
+from sandbox.protocol import frames
+from sandbox.protocol.frames import FrameError, FrameParser
+from sandbox.protocol.orders import LIMITS
+
+_PARAMETERS = struct.Struct("!QQ")
+READ_BYTES = 256 * 1024
+READS_AFTER_END = 64
+# A run that floods its outputs waits this much longer than reading it took, so it cannot take the listener's time.
+PATIENCE = 20
+KILL_GRACE_SECONDS = 3.0
+PAYLOAD_SLICE = 256 * 1024  # characters of a payload that are encoded at once
+_oom_kills = OomKills()
+
+
+class Child:
+    """The sandbox's ends of a run's channel, pipes and supervision."""
+
+    def __init__(self, number: int, slot: int) -> None:
+        self.number = number
+        self.slot = slot
+        self._loop = asyncio.get_running_loop()
+        self._channel, self.channel_of_run = socket.socketpair()
+        self._supervision, self.supervision_of_run = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._output, self.output_of_run = os.pipe()
+        self._errors, self.errors_of_run = os.pipe()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._settled = False  # a final frame, a violation or the end
+        self._wake = asyncio.Event()  # then, or when the run was cancelled
+        self.booted = asyncio.Event()
+        self._parser = FrameParser(0)
+        self._seen: Observed | None = None
+        self._take_session: Callable[[], Awaitable[OpenSession | None]] | None = None
+        self._handing_over: asyncio.Task[None] | None = None  # a session with the database
+        self._listening: set[socket.socket | int] = set()
+        self._finished: set[socket.socket | int] = set()  # sources of which nothing more counts
+        self._room: asyncio.Task[None] | None = None  # waits until what the run streams can go on
+        self._given_away = False
+        self._closed = False
+
+    @property
+    def fds_of_run(self) -> list[int]:
+        """What the template passes on to the run, in the order it expects."""
+        return [
+            self.channel_of_run.fileno(),
+            self.output_of_run,
+            self.errors_of_run,
+            self.supervision_of_run.fileno(),
+        ]
+
+    def handed_over(self) -> None:
+        """The template has its copies: close ours, and listen."""
+        self._close_ends_of_run()
+        self._channel.setblocking(False)
+        self._supervision.setblocking(False)
+        os.set_blocking(self._output, False)
+        os.set_blocking(self._errors, False)
+        self._listen(self._supervision, self._read_supervision)
+        self._listen(self._channel, self._read_channel)
+
+    def _close_ends_of_run(self) -> None:
+        self._given_away = True
+        self.channel_of_run.close()
+        self.supervision_of_run.close()
+        os.close(self.output_of_run)
+        os.close(self.errors_of_run)
+
+    @property
+    def alive(self) -> bool:
+        return not self._ended.done()
+
+    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink | None) -> RunOutcome:
+        """Run one request to its end. This child cannot be used again."""
+        limits = request.limits
+        logs = LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
+        self._seen = seen = Observed(limits, request.runtime, logs, Streamed(limits.result_bytes, sink))
+        self._parser = FrameParser(limits.result_bytes)
+        self._take_session = request.take_session
+        if request.runtime == "node":
+            await self._wait_for(self.booted, KILL_GRACE_SECONDS)
+        self._listen(self._output, self._read_pipe, self._output, "info")
+        self._listen(self._errors, self._read_pipe, self._errors, "error")
+        oom_kills = _oom_kills.count()
+        started = time.monotonic()
+        sending = self._send(request)
+        try:
+            seen.stopped = await self._wait_until_settled(limits.timeout_ms / 1000, cancel)
+            seen.duration_ms = round((time.monotonic() - started) * 1000)
+            await self._end(b"kill" if seen.final is None else b"done")
+        finally:
+            if sending is not None:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+            self._drain()
+            self.close()
+        seen.logs.flush()
+        seen.oom_killed = ended_by_somebody_else(seen) and _oom_kills.any_since(oom_kills)
+        return await verdict_off_the_loop(seen)
+
+    def _send(self, request: RunRequest) -> asyncio.Task[None] | None:
+        """Send the job; what does not fit into the socket at once is sent by the task."""
+        limits = request.limits
+        header = {
+            "code": request.code,
+            "entry_point": request.entry_point,
+            "filename": request.filename,
+            "language": request.language,
+            "env": dict(request.env),
+            "context": dict(request.context),
+            "limits": {
+                "timeout_ms": limits.timeout_ms,
+                "memory_mb": limits.memory_mb,
+                "result_bytes": limits.result_bytes,
+            },
+        }
+        parameters = _PARAMETERS.pack(limits.memory_mb * MIB, limits.cpu_seconds)
+        message = (parameters if request.runtime == "python" else b"") + frames.encode(b"J", _json(header))
+        large = len(request.payload_json) > PAYLOAD_SLICE
+        if not large:
+            message += frames.encode(b"P", request.payload_json.encode("utf-8", "surrogatepass"))
+        sent = 0
+        try:
+            self._supervision.send(LIMITS.pack(limits.memory_mb * MIB, limits.cpu_seconds))
+            if large:
+                return asyncio.create_task(self._send_in_slices(message, request.payload_json))
+            sent = self._channel.send(message)
+        except BlockingIOError:
+            pass
+        except OSError:  # a run that is gone is found out by its end
+            return None
+        return None if sent == len(message) else asyncio.create_task(self._send_rest(message[sent:]))
+
+    async def _send_in_slices(self, message: bytes, payload: str) -> None:
+        """Encode a large payload a slice at a time, so that the event loop is never blocked by all of it."""
+        slices: list[bytes] = []
+        for start in range(0, len(payload), PAYLOAD_SLICE):
+            slices.append(payload[start : start + PAYLOAD_SLICE].encode("utf-8", "surrogatepass"))
+            await asyncio.sleep(0)
+        with contextlib.suppress(OSError):
+            await self._loop.sock_sendall(self._channel, message + frames.head(b"P", sum(map(len, slices))))
+            for part in slices:
+                await self._loop.sock_sendall(self._channel, part)
+
+    async def _send_rest(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):
+            await self._loop.sock_sendall(self._channel, message)
+
+    async def _wait_until_settled(self, seconds: float, cancel: asyncio.Event) -> StopReason | None:
+        cancelled = asyncio.create_task(cancel.wait())
+        cancelled.add_done_callback(lambda done: self._wake.set())
+        try:
+            await self._wait_for(self._wake, seconds)
+        finally:
+            cancelled.cancel()
+        if self._settled:
+            return None
+        return "cancelled" if cancel.is_set() else "timeout"
+
+    def _settle(self) -> None:
+        self._settled = True
+        self._wake.set()
+
+    async def _end(self, order: bytes) -> None:
+        """Have its supervisor end the run and tell what it used; of one that is done, that may be before its end."""
+        if self._ended.done():
+            return
+        with contextlib.suppress(OSError):
+            self._supervision.send(order)
+        await asyncio.wait([self._ended], timeout=KILL_GRACE_SECONDS)
+
+    @staticmethod
+    async def _wait_for(event: asyncio.Event, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
+
+    # What comes in
+
+    def _listen(self, source: socket.socket | int, read: Callable[..., object], *arguments: object) -> None:
+        self._listening.add(source)
+        self._loop.add_reader(source, read, *arguments)
+
+    def _ignore(self, source: socket.socket | int) -> None:
+        if source in self._listening:  # asyncio is slow to find out
+            self._listening.remove(source)
+            self._loop.remove_reader(source)
+
+    def _read_supervision(self) -> None:
+        try:
+            message = self._last_words()
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if message and self._seen is not None:
+            self._seen.report = json.loads(message)
+        self._ignore(self._supervision)
+        if self._channel.fileno() >= 0:
+            self._read_all_sent(self._read_channel)
+        if not self._ended.done():
+            self._ended.set_result(None)
+        self._settle()
+        self.booted.set()
+
+    def _last_words(self) -> bytes:
+        try:
+            return self._supervision.recv(65536)
+        except ConnectionResetError:  # it ended with something of ours unread: that is said first, its report follows
+            return self._supervision.recv(65536)
+
+    @staticmethod
+    def _read_all_sent(read: Callable[[], bool]) -> None:
+        """What was written before the end; bounded, since a process of the run may still be writing."""
+        for _ in range(READS_AFTER_END):
+            if not read():
+                break
+
+    def _pause(self, source: socket.socket | int, read: Callable[[], bool], seconds: float) -> None:
+        """Once no more lines are kept, or a stream is long, read on slowly: what a run sends then mostly costs."""
+        if self._seen is None or not (self._seen.logs.full or self._seen.streamed.costly):
+            return
+        self._ignore(source)
+        self._loop.call_later(seconds * PATIENCE, self._resume, source, read)
+
+    def _resume(self, source: socket.socket | int, read: Callable[[], bool]) -> None:
+        if not self._closed and source not in self._finished:
+            self._listen(source, read)
+
+    def _stop_reading(self, source: socket.socket | int) -> None:
+        self._ignore(source)
+        self._finished.add(source)
+
+    def _read_channel(self) -> bool:
+        """Read once; False when there is no more for now."""
+        if self._channel in self._finished:
+            return False
+        started = time.thread_time()
+        try:
+            data = self._channel.recv(READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data or self._take_frames(data):
+            self._stop_reading(self._channel)
+            return False
+        if self._seen is not None and self._seen.streamed.full:
+            self._wait_for_room(self._seen.streamed)
+        else:
+            self._pause(self._channel, self._read_channel, time.thread_time() - started)
+        return True
+
+    def _wait_for_room(self, streamed: Streamed) -> None:
+        """Leave what the run sends in the channel, until that is full as well and the run has to wait."""
+        if self._room is not None:
+            return
+        self._ignore(self._channel)
+        self._room = self._loop.create_task(streamed.room())
+        self._room.add_done_callback(lambda _: self._read_on())
+
+    def _read_on(self) -> None:
+        self._room = None
+        self._resume(self._channel, self._read_channel)
+
+    def _take_frames(self, data: bytes) -> bool:
+        """Whether that was all that counts: only the first final frame does, and nothing after it."""
+        seen = self._seen
+        try:
+            for kind, body in self._parser.feed(data):
+                if kind == frames.BOOTED:
+                    self.booted.set()
+                elif seen is not None and kind == frames.LOG:
+                    seen.logs.add_frame(body)
+                elif seen is not None and kind == frames.STREAM:
+                    seen.streamed.start(body)
+                elif seen is not None and kind == frames.CHUNK:
+                    seen.streamed.add(body)
+                elif seen is not None and kind == frames.SESSION:
+                    self._handing_over = self._loop.create_task(self._hand_over())
+                elif seen is not None:
+                    seen.final = (kind, body)
+                    break
+        except FrameError as error:
+            if seen is not None:
+                seen.violation = error
+            self._settle()
+            return True
+        if seen is None or seen.final is None:
+            return False
+        self._settle()
+        return True
+
+    async def _hand_over(self) -> None:
+        """A session's descriptor goes with the answer; ours is closed."""
+        session = None if self._take_session is None else await self._take_session()
+        answer = frames.encode(frames.SESSION, b"" if session is None else session.greeting)
+        try:
+            socket.send_fds(self._channel, [answer], [] if session is None else [session.socket.fileno()])
+        except OSError:
+            pass  # the run is gone, or does not read
+        finally:
+            if session is not None:
+                session.socket.close()
+
+    def _read_pipe(self, pipe: int, level: str) -> bool:
+        """Read once; False when there is no more for now."""
+        started = time.thread_time()
+        self._read_older_lines()
+        try:
+            data = os.read(pipe, READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._stop_reading(pipe)
+            return False
+        if self._seen is not None:
+            self._seen.logs.add_bytes(level, data)
+            self._pause(pipe, partial(self._read_pipe, pipe, level), time.thread_time() - started)
+        return True
+
+    def _read_older_lines(self) -> None:
+        """Those in the channel were printed first: the runtime sends none while it sees something unread in a pipe."""
+        for _ in range(READS_AFTER_END):
+            if self._channel not in self._listening or not self._read_channel():
+                break
+
+    def _drain(self) -> None:
+        for pipe, level in ((self._output, "info"), (self._errors, "error")):
+            self._read_all_sent(partial(self._read_pipe, pipe, level))
+
+    def close(self) -> None:
+        """Let go of everything; closing the supervision ends the run."""
+        if self._closed:
+            return
+        self._closed = True
+        for reader in (self._supervision, self._channel, self._output, self._errors):
+            self._ignore(reader)
+        if not self._given_away:
+            self._close_ends_of_run()
+        for task in (self._room, self._handing_over):
+            if task is not None:
+                task.cancel()
+        self._supervision.close()
+        self._channel.close()
+        os.close(self._output)
+        os.close(self._errors)
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+
+def _json(header: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(header)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(header, default=lambda raw: json.loads(bytes(raw))).encode()

@@ -1,0 +1,61 @@
+"""Programs beside the template that take orders over a socket: its forks that exec them, and the order for a run."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import struct
+from collections.abc import Mapping
+
+from sandbox import native
+from sandbox.confinement import kernel
+from sandbox.confinement.confinement import CHANNEL
+from sandbox.confinement.plan import Plan
+from sandbox.template.newborn import RunFds
+
+_NUMBER = struct.Struct("=i")
+KILL = 9
+
+
+def start_program(argv: list[str], environment: Mapping[str, str], plan: Plan) -> tuple[int, socket.socket]:
+    """Its process number, and the other end of its descriptor 3. It carries out `plan` first, and ends with us."""
+    orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        _become_program(argv, environment, plan, theirs.fileno())
+    theirs.close()
+    return pid, orders
+
+
+def _become_program(argv: list[str], environment: Mapping[str, str], plan: Plan, orders: int) -> None:
+    try:
+        os.setsid()
+        kernel.die_with_parent(KILL)
+        os.dup2(os.dup(orders), CHANNEL, inheritable=True)
+        os.dup2(0, 1, inheritable=True)
+        os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        plan.carry_out()
+        os.execve(argv[0], argv, environment)
+    except BaseException as error:
+        os.write(CHANNEL, f"{type(error).__name__}: {error}".encode())
+    finally:
+        os._exit(99)
+
+
+class Supervisors:
+    """The program that makes supervisors of runs that are forked from a booted runtime (supervisor/supervisor.c)."""
+
+    def __init__(self) -> None:
+        self.pid, self._orders = start_program([native.SUPERVISOR], {}, Plan())
+
+    def make(self, plans: bytes, fds: RunFds, supervision: int, runtime: socket.socket) -> int:
+        """The process number of one, a child of ours, whose run is ordered from `runtime`. Raises OSError."""
+        socket.send_fds(self._orders, [plans], [*fds, supervision, runtime.fileno()])
+        said = self._orders.recv(4096)
+        if len(said) != _NUMBER.size:
+            raise OSError(f"the program that makes supervisors failed: {said.decode('utf-8', 'replace')}")
+        number: int = _NUMBER.unpack(said)[0]
+        if number < 0:
+            raise OSError(-number, os.strerror(-number), "making a supervisor")
+        return number

@@ -1,0 +1,83 @@
+"""The Python process that runs are forked from: a fork of the template, with the runtime loaded and warm.
+
+Where there is no native code, the template itself is the one, and each run's supervisor forks in its stead.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import os
+import resource
+import signal
+import site
+import socket
+import sys
+import traceback
+from typing import Any, NoReturn
+
+from sandbox.confinement import kernel
+from sandbox.confinement.confinement import CHANNEL, environment
+from sandbox.confinement.root import PACKAGES, WORKSPACE
+from sandbox.native import PYTHON_LIBRARY
+from sandbox.template.newborn import limit_python
+
+
+def load_runtime(packages: str) -> Any:
+    """The runtime, ready for runs, in an interpreter that imports from this folder beside the standard library.
+
+    The template was started without `site`, so nothing of the platform's virtual environment has been loaded.
+    """
+    sys.path.append(packages)
+    sys.executable = sys._base_executable  # type: ignore[attr-defined]  # the virtual environment is not there for runs
+    sys.prefix, sys.exec_prefix = sys.base_prefix, sys.base_exec_prefix
+    for add_builtins in (site.setquit, site.setcopyright, site.sethelper):
+        add_builtins()
+    runtime = importlib.import_module("zmesh_runtime")
+    runtime.prepare()
+    gc.collect()
+    gc.freeze()  # so that a collection in a run does not copy every page of the template
+    return runtime
+
+
+def start() -> tuple[int, socket.socket]:
+    """Fork the process; its number, and where to order runs from it. Raises OSError when it cannot be used."""
+    orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        _become_template(theirs)
+    theirs.close()
+    said = orders.recv(4096)
+    if said != b"ready":
+        raise OSError(f"the Python template did not start: {said.decode('utf-8', 'replace')}")
+    return pid, orders
+
+
+def _become_template(orders: socket.socket) -> NoReturn:
+    """Serve orders; what comes after is a run."""
+    try:
+        kernel.die_with_parent(signal.SIGKILL)
+        kernel.set_name("python")
+        os.dup2(os.dup(orders.detach()), CHANNEL)
+        os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails with EFBIG instead
+        os.environ.clear()
+        os.environ.update(environment(WORKSPACE))
+        runtime = load_runtime(PACKAGES)
+        python = ctypes.pythonapi
+        serve_forks = ctypes.PyDLL(PYTHON_LIBRARY).serve_forks
+        for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
+            del sys.modules[name]
+        python.PyOS_BeforeFork()
+        serve_forks(CHANNEL)
+        python.PyOS_AfterFork_Child()
+        runtime.serve(CHANNEL, limit_python)
+    except OSError as error:
+        os.write(CHANNEL, kernel.explain(error).encode())
+    except BaseException:
+        text = traceback.format_exc()
+        os.write(2, text.encode())
+        os.write(CHANNEL, text[-2000:].encode())
+    finally:
+        os._exit(99)
