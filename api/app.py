@@ -56,9 +56,9 @@ from api.settings import Settings
 from api.webhooks import management as webhooks
 from api.webhooks import routes as hooks
 from api.webhooks.deliveries import Hooks
-from sql.sealing import Sealer
-from sql.tasks import end
 from support.loop_watch import LoopWatch
+from support.sealing import Sealer
+from support.tasks import end
 
 CONSOLE = Path(__file__).parent / "static" / "console"
 LARGEST_BODY = 1024 * 1024

@@ -19,8 +19,8 @@ from api.http.connections import Guard, GuardedProtocol
 from api.http.middleware import Edge
 from api.invoking.waiting import Replies
 from api.settings import Settings, SettingsError, read_settings
-from sql.log_lines import log_to_stderr
-from sql.sealing import SealingError
+from support.process_logging import log_to_stderr
+from support.sealing import SealingError
 
 GRACE_SECONDS = 5.0
 LAST_SECONDS = 3

@@ -28,7 +28,7 @@ from rich.table import Table
 
 from bench.http_client import Caller, many_at_once, percentile
 from cli.postgres import EmbeddedPostgres
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.databases import Database
 from tests.platform import Parts, Platform
 

@@ -16,7 +16,7 @@ from cli.output import progress
 if TYPE_CHECKING:
     import psycopg
 
-    from sql.sealing import Sealer
+    from support.sealing import Sealer
 
 SHORTEST_PASSWORD = 12
 
@@ -130,7 +130,7 @@ def _database() -> Iterator[psycopg.Connection]:
 
     from sql.connecting import with_required_auth
     from sql.errors import DomainError
-    from sql.sealing import SealingError
+    from support.sealing import SealingError
 
     try:
         with psycopg.connect(
@@ -142,7 +142,7 @@ def _database() -> Iterator[psycopg.Connection]:
 
 
 def _sealer() -> Sealer:
-    from sql.sealing import Sealer, SealingError
+    from support.sealing import Sealer, SealingError
 
     try:
         return Sealer(_variable("ZMESH_SECRET_KEY"))

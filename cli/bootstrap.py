@@ -9,7 +9,7 @@ import psycopg
 
 from sql import accounts
 from sql.connecting import with_required_auth
-from sql.sealing import Sealer
+from support.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True)

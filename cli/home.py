@@ -31,7 +31,7 @@ class Secrets:
     def new(cls) -> Self:
         """Random ones."""
         from sql.accounts import new_api_key
-        from sql.sealing import Sealer
+        from support.sealing import Sealer
 
         return cls(
             jwt_secret_key=secrets.token_urlsafe(48),

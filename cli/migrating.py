@@ -11,7 +11,7 @@ from cli.errors import CliError
 from cli.output import progress
 from sql.errors import DomainError
 from sql.migrate import MigrationError, migrate
-from sql.sealing import Sealer, SealingError
+from support.sealing import Sealer, SealingError
 
 PASSWORDS = {"ZMESH_API_PASSWORD": "zmesh_api", "ZMESH_LISTENER_PASSWORD": "zmesh_listener"}
 FIRST_PROJECT = ("ZMESH_PROJECT", "ZMESH_SECRET_KEY", "ZMESH_ADMIN_EMAIL", "ZMESH_ADMIN_PASSWORD")

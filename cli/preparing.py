@@ -25,7 +25,7 @@ from sql.accounts import role_url
 from sql.connecting import with_required_auth
 from sql.errors import DomainError
 from sql.migrate import MigrationError, migrate
-from sql.sealing import Sealer, SealingError
+from support.sealing import Sealer, SealingError
 
 DATABASE = "zmesh"
 PROJECT = "default"

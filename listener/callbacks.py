@@ -15,8 +15,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from listener.outgoing import Network, NotSent, post
 from sql import callbacks
 from sql.callbacks import Due, signing_purpose
-from sql.sealing import Sealer, SealingError
-from sql.standard_webhooks import new_secret, signature
+from support.sealing import Sealer, SealingError
+from support.standard_webhooks import new_secret, signature
 
 log = logging.getLogger(__name__)
 AT_ONCE = 64

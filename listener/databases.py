@@ -8,7 +8,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from sql import jobs
 from sql.accounts import password_purpose, role_url
-from sql.sealing import Sealer
+from support.sealing import Sealer
 
 
 class ProjectDatabases:

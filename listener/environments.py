@@ -9,9 +9,9 @@ from typing import ParamSpec, TypeVar
 from listener.endings import printable
 from listener.masking import Masker
 from sql.jobs import Job
-from sql.sealing import Sealer
 from sql.secrets import Sealed
 from support.executors import Executor
+from support.sealing import Sealer
 
 LIGHT = 8 * 1024  # characters: with secrets chosen to make masking slow, these take 15 ms
 _HEAVY = Executor("masking", 2)

@@ -19,8 +19,8 @@ from listener.service import Listener
 from listener.settings import Settings, SettingsError, read_settings
 from sandbox import Sandbox, SandboxError
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
-from sql.log_lines import log_to_stderr
-from sql.sealing import SealingError
+from support.process_logging import log_to_stderr
+from support.sealing import SealingError
 
 log = logging.getLogger(__name__)
 POOL_SIZE = 6

@@ -29,10 +29,10 @@ from sql import jobs
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from sql.errors import DomainError, LeaseLost
 from sql.jobs import AttemptOutcome, Job
-from sql.sealing import Sealer, SealingError
 from sql.secrets import Sealed, secrets_of
-from sql.tasks import end
 from support.loop_watch import LIMIT_MS, LoopWatch
+from support.sealing import Sealer, SealingError
+from support.tasks import end
 
 log = logging.getLogger(__name__)
 CLOCK_SECONDS = 1.0

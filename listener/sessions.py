@@ -14,7 +14,7 @@ import psycopg
 
 from listener.sign_in import SessionNotTransferable, SignedIn, sign_in
 from sandbox import OpenSession
-from sql.tasks import end
+from support.tasks import end
 
 log = logging.getLogger(__name__)
 SPARE = 2  # of each project whose runs asked for one lately

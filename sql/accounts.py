@@ -14,8 +14,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 
 from sql.errors import translated
-from sql.scram import verifier
-from sql.sealing import Sealer
+from support.scram import verifier
+from support.sealing import Sealer
 
 API_KEY_PREFIX_LENGTH = 11
 

@@ -11,8 +11,8 @@ from psycopg import sql
 from sql import secrets
 from sql.accounts import password_purpose
 from sql.callbacks import signing_purpose
-from sql.sealing import Sealer
 from sql.webhooks import secret_purpose
+from support.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Helpers shared by several packages; imports none of them."""
+"""Helpers shared by several packages: crypto, logging, threads and tasks. Imports none of them."""

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from sql import accounts
 from sql.migrate import migrate
-from sql.sealing import Sealer
+from support.sealing import Sealer
 
 Row = dict[str, Any]
 

@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 
 from cli.bootstrap import bootstrap
 from sql.accounts import new_api_key
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.databases import Database
 
 REPOSITORY = Path(__file__).parent.parent

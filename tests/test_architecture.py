@@ -11,7 +11,7 @@ from typing import Any
 REPOSITORY = Path(__file__).parent.parent
 MAY_IMPORT = {
     "support": set[str](),
-    "sql": set[str](),
+    "sql": {"support"},
     "sandbox": set[str](),
     "sdk": set[str](),
     "examples": set[str](),

@@ -22,7 +22,7 @@ from listener.sign_in import sign_in
 from listener.wakeups import Wakeups
 from sql.connecting import with_required_auth
 from sql.migrate import migrate
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.databases import Database
 from tests.impostor import WISHES, Impostor, Wish, impostor
 from tests.platform import ZMESH

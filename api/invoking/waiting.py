@@ -21,7 +21,7 @@ from sql import invocations
 from sql.connecting import with_required_auth
 from sql.errors import DomainError
 from sql.invocations import Answer
-from sql.tasks import end
+from support.tasks import end
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0

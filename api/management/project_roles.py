@@ -15,7 +15,7 @@ from api.http.problems import unavailable
 from sql import jobs
 from sql.accounts import password_purpose, role_url
 from sql.connecting import with_required_auth
-from sql.sealing import Sealer
+from support.sealing import Sealer
 
 
 class ProjectRoles:

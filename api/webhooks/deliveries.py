@@ -15,8 +15,8 @@ from api.invoking.payloads import Headers
 from api.webhooks.signatures import Rules, verified_message_id
 from sql import webhooks
 from sql.invocations import Delivery, NewInvocation
-from sql.sealing import Sealer
 from sql.webhooks import WebhookTarget, secret_purpose
+from support.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True)

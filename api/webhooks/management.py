@@ -19,8 +19,8 @@ from api.management.routes.functions import function_of
 from api.webhooks.models import NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
 from api.webhooks.signatures import WITH_OWN_HEADER, check_secret, new_secret
 from sql import webhooks
-from sql.sealing import Sealer
 from sql.webhooks import NewWebhook, Webhook, secret_purpose
+from support.sealing import Sealer
 
 Id = Annotated[UUID, PathParameter(description="Id of the webhook.")]
 

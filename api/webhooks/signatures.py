@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from api.http.problems import Problem, invalid
-from sql import standard_webhooks
+from support import standard_webhooks
 
 WITH_OWN_HEADER = ("hmac", "shared_secret")
 SECRET_HEADERS = ("x-webhook-secret", "x-gitlab-token", "x-telegram-bot-api-secret-token", "authorization")

@@ -10,7 +10,7 @@ from litestar.testing import TestClient
 
 from api import app
 from api.settings import Settings
-from sql.sealing import Sealer
+from support.sealing import Sealer
 
 
 @pytest.fixture

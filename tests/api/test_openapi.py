@@ -11,7 +11,7 @@ from litestar.testing import TestClient
 from api.app import Parts, create_app
 from api.http import openapi
 from api.settings import Settings
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.api.client import Api
 
 HTTP = ("get", "post", "put", "patch", "delete", "head")

@@ -20,7 +20,7 @@ from litestar.routes import HTTPRoute
 from api.app import Parts, create_app
 from api.auth.tokens import token_hash
 from api.settings import Settings
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.api.client import ECHO, PASSWORD, PASSWORD_HASH, Api, new_token
 from tests.api.conftest import Backend
 

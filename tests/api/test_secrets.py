@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sql import secrets
-from sql.sealing import Sealer, SealingError
+from support.sealing import Sealer, SealingError
 from tests.api.client import Api, refused
 from tests.databases import Row
 

@@ -22,7 +22,7 @@ import psycopg
 import pytest
 
 from cli.postgres import EmbeddedPostgres
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.docs.guides import Guide
 from tests.platform import REPOSITORY, ZMESH, clean_environment, eventually
 from tests.postgres_with_cron import free_port

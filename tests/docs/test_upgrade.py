@@ -16,7 +16,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sql.accounts import password_purpose, role_url
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database
 from tests.docs.guides import Guide

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.databases import Database
 from tests.platform import ZMESH, Parts, clean_environment
 

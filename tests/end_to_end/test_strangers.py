@@ -11,7 +11,7 @@ import pytest
 
 from cli.bootstrap import bootstrap
 from sql.accounts import new_api_key
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.end_to_end.test_bad_input import PLAIN, refused
 from tests.platform import Parts, Platform
 

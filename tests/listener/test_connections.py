@@ -6,7 +6,7 @@ import pytest
 
 from listener import main
 from listener.databases import ProjectDatabases
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.databases import Database
 
 

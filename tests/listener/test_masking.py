@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from listener.environments import LIGHT
 from listener.masking import COMPARED_PER_CHARACTER, FEW, MASK, SHORTEST_MASKED, Masker
 from sandbox import LogLine, RunOutcome
-from sql.sealing import Sealer
 from sql.secrets import purpose
 from support.loop_watch import LIMIT_MS
+from support.sealing import Sealer
 from tests.databases import Database
 from tests.listener.conftest import Running, ScriptedSandbox, eventually
 from tests.loops import MachineStalls

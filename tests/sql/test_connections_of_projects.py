@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from sql import accounts
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.databases import Database, TestProject
 from tests.platform import eventually
 

@@ -10,7 +10,7 @@ import pytest
 
 from sql import accounts
 from sql.migrate import migrate
-from sql.sealing import Sealer
+from support.sealing import Sealer
 from tests.databases import Database
 
 

@@ -13,7 +13,7 @@ from api.management.models.callbacks import NewSigningSecret, SigningRotation, S
 from api.webhooks.signatures import new_secret
 from sql import callbacks
 from sql.callbacks import SigningSecret, signing_purpose
-from sql.sealing import Sealer
+from support.sealing import Sealer
 
 
 async def _present(database: Database, request: CallerRequest) -> SigningSecret | None:

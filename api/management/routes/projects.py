@@ -19,7 +19,7 @@ from api.management.project_roles import ProjectRoles
 from sql import projects
 from sql.accounts import NewProject
 from sql.projects import Project
-from sql.sealing import Sealer
+from support.sealing import Sealer
 
 Id = Annotated[UUID, PathParameter(description="Id of the project.")]
 

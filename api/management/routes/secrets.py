@@ -18,7 +18,7 @@ from api.http.problems import invalid, not_found
 from api.management.models.secrets import SecretDetails, SecretToSet
 from api.management.routes.functions import function_of
 from sql import secrets
-from sql.sealing import Sealer
+from support.sealing import Sealer
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 Name = Annotated[str, PathParameter(description="Name in zmesh.env.")]

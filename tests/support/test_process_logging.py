@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from sql.log_lines import Formatter
+from support.process_logging import Formatter
 
 FORGED = "2026-01-01 00:00:00,000 INFO api.access GET / 200"
 

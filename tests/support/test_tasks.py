@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from sql.tasks import end
+from support.tasks import end
 
 
 def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
