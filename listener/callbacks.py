@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from listener.outgoing import Network, NotSent, post
+from listener.postgres import DATABASE_ERRORS
 from sql import callbacks
 from sql.callbacks import Due, signing_purpose
 from support.sealing import Sealer, SealingError
@@ -24,7 +24,6 @@ AT_ONCE_PER_PROJECT = 4
 SECONDS_PER_TRY = 15.0
 POLL_SECONDS = 5.0
 GONE = 410
-TROUBLE = (psycopg.Error, PoolTimeout)
 
 
 class Callbacks:
@@ -49,7 +48,7 @@ class Callbacks:
                 try:
                     claimed = await self._start_due()
                     pause = 0.0 if claimed else await self._seconds_to_next()
-                except TROUBLE as error:
+                except DATABASE_ERRORS as error:
                     log.warning("callbacks: %s", str(error).strip())
                     pause = POLL_SECONDS
                 if pause > 0:
@@ -92,7 +91,7 @@ class Callbacks:
                 await callbacks.end(connection, due, status, error, final)
             if error is not None:
                 log.info("callback of %s, try %d: %s", due.invocation_id, due.attempt, error)
-        except TROUBLE as error:  # the claim runs out, and somebody tries again
+        except DATABASE_ERRORS as error:  # the claim runs out, and somebody tries again
             log.warning("callback of %s: %s", due.invocation_id, str(error).strip())
         finally:
             self._under_way[due.project_id] -= 1
@@ -104,7 +103,7 @@ class Callbacks:
         """Status code, what is wrong, and whether that is for good."""
         try:
             return await self._send(due)
-        except TROUBLE:
+        except DATABASE_ERRORS:
             raise
         except SealingError as error:
             return None, str(error), False

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
-from listener.endings import printable
 from listener.masking import Masker
+from listener.postgres import storable
 from sql.jobs import Job
 from sql.secrets import Sealed
 from support.executors import Executor
@@ -29,7 +29,7 @@ class Environment:
 
     def shown(self, text: str) -> str:
         """A text that the code wrote, without secrets, as it can be stored."""
-        return printable(self.masker.masked(text))
+        return storable(self.masker.masked(text))
 
 
 async def environment_of(job: Job, sealed: Sequence[Sealed], sealer: Sealer) -> Environment:

@@ -1,83 +1,106 @@
-"""From a claimed job to what the sandbox runs, and from its outcome to what the database keeps."""
+"""Carries out claimed invocations: environment, database, sandbox, outcome. One task for each."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
 
-import msgspec
+from psycopg_pool import AsyncConnectionPool
 
-from listener.endings import printable
-from listener.environments import Environment, off_the_loop
-from sandbox import Language, Limits, OpenSession, RunOutcome, RunRequest
+from listener.attempts import failed_outcome, outcome_of, run_request
+from listener.databases import ProjectDatabases
+from listener.environments import environment_of
+from listener.lease import Lease
+from listener.logs import LiveLogs
+from listener.outcomes import OutcomeWriter
+from listener.postgres import DATABASE_ERRORS
+from listener.sessions import Sessions
+from listener.slots import Slots
+from listener.streams import Streams
+from sandbox import Sandbox
 from sql.jobs import AttemptOutcome, Job
+from sql.secrets import Sealed
+from support.sealing import Sealer, SealingError
 
-SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
-MIB = 1024 * 1024
-LONGEST_NAME = 63  # bytes of an application_name
-TakeSession = Callable[[str, Mapping[str, str]], Awaitable[OpenSession | None]]
-
-
-def run_request(job: Job, environment: Environment, database_url: str, take_session: TakeSession) -> RunRequest:
-    """What the sandbox shall run for this job; it may take one of the sessions that are open already."""
-    name = f"zmesh {job.slug}"[:LONGEST_NAME]
-    settings = {"zmesh.invocation_id": str(job.id), "application_name": name}
-    return RunRequest(
-        language=cast(Language, job.language),
-        code=job.code,
-        entry_point=job.entry_point,
-        filename=f"{job.slug}.{SUFFIXES[job.language]}",
-        payload_json=job.payload,
-        env=environment.variables,
-        context={
-            "project_id": str(job.project_id),
-            "invocation_id": str(job.id),
-            "attempt": job.attempt,
-            "function": job.slug,
-            "version": job.version,
-            "traceparent": job.traceparent,
-            "database_url": f"{database_url}?options=-c%20zmesh.invocation_id%3D{job.id}",
-            "request": None if job.request is None else msgspec.Raw(job.request.encode()),
-        },
-        limits=Limits(timeout_ms=job.timeout_ms, memory_mb=job.memory_mb),
-        take_session=lambda: take_session(database_url, settings),
-    )
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 1.0
 
 
-async def outcome_of(job: Job, environment: Environment, outcome: RunOutcome, written: int = 0) -> AttemptOutcome:
-    """How the attempt ended; every text in it can be stored. The first lines, as many as are written, are left out."""
-    texts = [line.message for line in outcome.logs[written:]]
-    if outcome.error is not None:
-        texts += [outcome.error.message, outcome.error.stack or ""]
-    return await off_the_loop(sum(map(len, texts)), _outcome_of, job, environment, outcome, written)
+class Runs:
+    """Starts runs in the sandbox, and hands their outcomes to be written while the lease lasts."""
 
+    def __init__(
+        self,
+        pool: AsyncConnectionPool,
+        sandbox: Sandbox,
+        sealer: Sealer,
+        databases: ProjectDatabases,
+        lease: Lease,
+        slots: Slots,
+        streams: Streams,
+    ) -> None:
+        self._sandbox = sandbox
+        self._sealer = sealer
+        self._databases = databases
+        self._lease = lease
+        self._slots = slots
+        self._streams = streams
+        self._sessions = Sessions()
+        self.live_logs = LiveLogs(pool)
+        self.outcomes = OutcomeWriter(pool, self._on_written)
+        self.some_unstarted = False  # some were claimed, not started, and are to be given back
 
-def _outcome_of(job: Job, environment: Environment, outcome: RunOutcome, written: int) -> AttemptOutcome:
-    error: dict[str, Any] | None = None
-    if outcome.error is not None:
-        error = {
-            "type": printable(outcome.error.type),
-            "message": environment.shown(outcome.error.message),
-            "stack": None if outcome.error.stack is None else environment.shown(outcome.error.stack),
-        }
-    return AttemptOutcome(
-        id=job.id,
-        attempt=job.attempt,
-        status=outcome.status,
-        result=outcome.result_json,
-        response=outcome.response,
-        error=error,
-        logs=[
-            {"line": number, "at": line.at.isoformat(), "level": line.level, "message": environment.shown(line.message)}
-            for number, line in enumerate(outcome.logs[written:], written + 1)
-        ],
-        duration_ms=outcome.duration_ms,
-        cpu_ms=outcome.cpu_ms,
-        peak_memory_mb=-(-outcome.peak_memory_bytes // MIB),
-    )
+    def start(self, lease: UUID, job: Job, secrets: Sequence[Sealed]) -> None:
+        """Take a slot for a job that was claimed under this lease, and run it."""
+        self._slots.start(job, partial(self._run, lease, job, secrets))
 
+    async def close(self) -> None:
+        """End the database sessions that no run has taken."""
+        await self._sessions.close()
 
-def failed_outcome(job: Job, error_type: str, message: str) -> AttemptOutcome:
-    """An attempt that the platform could not run."""
-    error = {"type": error_type, "message": printable(message), "stack": None}
-    return AttemptOutcome(job.id, job.attempt, "error", None, None, error, [], 0, 0, 0)
+    async def _run(self, lease: UUID, job: Job, secrets: Sequence[Sealed], cancel: asyncio.Event) -> None:
+        try:
+            outcome = await self._outcome(lease, job, secrets, cancel)
+        except SealingError as error:
+            outcome = failed_outcome(job, "platform_error", f"{error}.")
+        except DATABASE_ERRORS as error:  # nothing has begun yet
+            log.warning("preparing %s: %s; queueing it again", job.id, str(error).strip())
+            await asyncio.sleep(RETRY_SECONDS)
+            self.some_unstarted = True
+            outcome = None
+        except LookupError as error:
+            outcome = failed_outcome(job, "platform_error", f"The project's database is not reachable: {error}")
+        except Exception as error:  # a fault of ours must not leave the job running for ever
+            log.exception("running %s", job.id)
+            outcome = failed_outcome(job, "platform_error", f"The platform failed to run this: {error!r}")
+        if outcome is None:
+            self._slots.release(job.id, job.attempt)
+        elif self._lease.id == lease:
+            self.outcomes.put(lease, outcome)
+        else:
+            self._on_written(outcome, accepted=False)
+
+    async def _outcome(
+        self, lease: UUID, job: Job, secrets: Sequence[Sealed], cancel: asyncio.Event
+    ) -> AttemptOutcome | None:
+        """Run it; None where it was not started, because it may belong to another listener by now."""
+        environment = await environment_of(job, secrets, self._sealer)
+        url = await self._databases.url(job.project_id)
+        request = run_request(job, environment, url, self._sessions.take)
+        if not self._lease.holds(lease):
+            return None
+        with (
+            self.live_logs.of(job, environment, lease, request.printed) as log_of_run,
+            self._streams.opened(job.id, lease) as stream,
+        ):
+            outcome = await self._sandbox.run(request, cancel, stream)
+            await stream.written(cancel)
+        return await outcome_of(job, environment, outcome, log_of_run.written)
+
+    def _on_written(self, outcome: AttemptOutcome, accepted: bool) -> None:
+        if not accepted:
+            log.warning("the outcome of %s, attempt %d, came after its lease", outcome.id, outcome.attempt)
+        self._slots.release(outcome.id, outcome.attempt)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import psycopg
 
 from listener.sign_in import SessionNotTransferable, SignedIn, sign_in
-from sandbox import OpenSession
+from sandbox import Attachment
 from support.tasks import end
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ SIGN_IN_SECONDS = 1.0  # runs wait for two
 
 
 class Sessions:
-    """Of all projects."""
+    """Spare database sessions, signed in as the projects' roles."""
 
     def __init__(self) -> None:
         self._spare: OrderedDict[str, deque[SignedIn]] = OrderedDict()  # by connection string, the least used first
@@ -34,7 +34,7 @@ class Sessions:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def take(self, url: str, settings: Mapping[str, str]) -> OpenSession | None:
+    async def take(self, url: str, settings: Mapping[str, str]) -> Attachment | None:
         """One of the role of this connection string, with these settings; None where the run had better sign in."""
         if url in self._unfit or self._closed:
             return None
@@ -106,8 +106,8 @@ class Sessions:
             session.end()
 
 
-def _begun(session: SignedIn, settings: Mapping[str, str]) -> OpenSession | None:
+def _begun(session: SignedIn, settings: Mapping[str, str]) -> Attachment | None:
     if session.begin(settings):
-        return OpenSession(session.socket, session.greeting)
+        return Attachment(session.socket, session.greeting)
     session.end()
     return None

@@ -11,11 +11,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
+from listener.postgres import DATABASE_ERRORS
 from sql import streams
-from sql.errors import DomainError
 from sql.streams import Chunk
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,6 @@ WINDOW_BYTES = 256 * 1024  # of one stream, from the run to the reader
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 PATIENCE_SECONDS = 30.0
-TROUBLE = (psycopg.Error, PoolTimeout, DomainError)
 
 
 class Stream:
@@ -154,7 +152,7 @@ class Streams:
             try:
                 await self._write()
                 await self._look()
-            except TROUBLE as error:
+            except DATABASE_ERRORS as error:
                 log.warning("streams: %s; trying again", str(error).strip())
                 await asyncio.sleep(RETRY_SECONDS)
                 self._changed.set()

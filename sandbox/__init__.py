@@ -6,13 +6,13 @@ outcome = await sandbox.run(RunRequest("python", code, "handler", "hello.py", '{
 """
 
 from sandbox.host.pool import Sandbox
-from sandbox.model import Language, Limits, LogLine, OpenSession, Report, RunError, RunOutcome, RunRequest, SandboxError
+from sandbox.model import Attachment, Language, Limits, LogLine, Report, RunError, RunOutcome, RunRequest, SandboxError
 
 __all__ = [
+    "Attachment",
     "Language",
     "Limits",
     "LogLine",
-    "OpenSession",
     "Report",
     "RunError",
     "RunOutcome",

@@ -13,15 +13,6 @@ Runtime = Literal["node", "python"]
 
 MIB = 1024 * 1024
 MOST_LOCKS = 10_000  # on files, of all processes of a run; supervisor/supervisor.c has the same
-NO_CONTEXT: Mapping[str, Any] = {
-    "project_id": "",
-    "invocation_id": "",
-    "attempt": 1,
-    "function": "",
-    "version": 0,
-    "database_url": "",
-    "request": None,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +51,19 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenSession:
-    """A session with a database for one run to take over: what a driver expects to hear first is the `greeting`.
+class Attachment:
+    """An open descriptor that a run takes over, and bytes about it. Both are between the caller and the SDK."""
 
-    Then comes the server's answer to one query, which nobody has read.
-    """
-
-    socket: socket.socket
-    greeting: bytes
+    descriptor: socket.socket
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """One run: user code, its payload as JSON text, and what its `zmesh` object knows.
+    """One run: user code, its payload as JSON text, and the `context` that is passed to the SDK as it is.
 
-    What it prints is added to `printed` at once, line by line. When it first wants to ask its database something,
-    `take_session` may have a session for it.
+    What it prints is added to `printed` at once, line by line. `attach` is called when the SDK asks for an attachment,
+    at most once; None is an answer.
     """
 
     language: Language
@@ -84,10 +72,10 @@ class RunRequest:
     filename: str
     payload_json: str
     env: Mapping[str, str] = field(default_factory=dict)
-    context: Mapping[str, Any] = field(default_factory=lambda: NO_CONTEXT)
+    context: Mapping[str, Any] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     printed: list[LogLine] = field(default_factory=list)
-    take_session: Callable[[], Awaitable[OpenSession | None]] | None = None
+    attach: Callable[[], Awaitable[Attachment | None]] | None = None
 
     @property
     def runtime(self) -> Runtime:

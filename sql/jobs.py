@@ -125,19 +125,19 @@ select zmesh.finish(%s, array(
 """
 
 
-async def finish(connection: AsyncConnection, listener: UUID, endings: Sequence[AttemptOutcome]) -> set[UUID]:
-    """Write the ends of attempts in one statement; returns those that were still this listener's."""
+async def finish(connection: AsyncConnection, listener: UUID, outcomes: Sequence[AttemptOutcome]) -> set[UUID]:
+    """Write outcomes of attempts in one statement; returns those that were still this listener's."""
     columns: tuple[list[Any], ...] = (
-        [e.id for e in endings],
-        [e.attempt for e in endings],
-        [e.status for e in endings],
-        [e.result for e in endings],
-        [_json(e.response) for e in endings],
-        [_json(e.error) for e in endings],
-        [_json(e.logs) if e.logs else None for e in endings],
-        [e.duration_ms for e in endings],
-        [e.cpu_ms for e in endings],
-        [e.peak_memory_mb for e in endings],
+        [o.id for o in outcomes],
+        [o.attempt for o in outcomes],
+        [o.status for o in outcomes],
+        [o.result for o in outcomes],
+        [_json(o.response) for o in outcomes],
+        [_json(o.error) for o in outcomes],
+        [_json(o.logs) if o.logs else None for o in outcomes],
+        [o.duration_ms for o in outcomes],
+        [o.cpu_ms for o in outcomes],
+        [o.peak_memory_mb for o in outcomes],
     )
     cursor = await connection.execute(_FINISH, (listener, *columns))
     return {row[0] for row in await cursor.fetchall()}

@@ -19,7 +19,7 @@ from sandbox.host.logs import LogKeeper
 from sandbox.host.oom import OomKills
 from sandbox.host.streams import Sink, Streamed
 from sandbox.host.verdict import Observed, StopReason, ended_by_somebody_else, verdict_off_the_loop
-from sandbox.model import MIB, OpenSession, RunOutcome, RunRequest
+from sandbox.model import MIB, Attachment, RunOutcome, RunRequest
 from sandbox.protocol import frames
 from sandbox.protocol.frames import FrameError, FrameParser
 from sandbox.protocol.orders import LIMITS
@@ -51,8 +51,8 @@ class Child:
         self.booted = asyncio.Event()
         self._parser = FrameParser(0)
         self._seen: Observed | None = None
-        self._take_session: Callable[[], Awaitable[OpenSession | None]] | None = None
-        self._handing_over: asyncio.Task[None] | None = None  # a session with the database
+        self._attach: Callable[[], Awaitable[Attachment | None]] | None = None
+        self._attaching: asyncio.Task[None] | None = None
         self._listening: set[socket.socket | int] = set()
         self._finished: set[socket.socket | int] = set()  # sources of which nothing more counts
         self._room: asyncio.Task[None] | None = None  # waits until what the run streams can go on
@@ -96,7 +96,7 @@ class Child:
         logs = LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
         self._seen = seen = Observed(limits, request.runtime, logs, Streamed(limits.result_bytes, sink))
         self._parser = FrameParser(limits.result_bytes)
-        self._take_session = request.take_session
+        self._attach = request.attach
         if request.runtime == "node":
             await self._wait_for(self.booted, KILL_GRACE_SECONDS)
         self._listen(self._output, self._read_pipe, self._output, "info")
@@ -296,8 +296,8 @@ class Child:
                     seen.streamed.start(body)
                 elif seen is not None and kind == frames.CHUNK:
                     seen.streamed.add(body)
-                elif seen is not None and kind == frames.SESSION:
-                    self._handing_over = self._loop.create_task(self._hand_over())
+                elif seen is not None and kind == frames.ATTACHMENT:
+                    self._attaching = self._loop.create_task(self._send_attachment())
                 elif seen is not None:
                     seen.final = (kind, body)
                     break
@@ -311,17 +311,17 @@ class Child:
         self._settle()
         return True
 
-    async def _hand_over(self) -> None:
-        """A session's descriptor goes with the answer; ours is closed."""
-        session = None if self._take_session is None else await self._take_session()
-        answer = frames.encode(frames.SESSION, b"" if session is None else session.greeting)
+    async def _send_attachment(self) -> None:
+        """The descriptor goes with the answer; ours is closed."""
+        attachment = None if self._attach is None else await self._attach()
+        answer = frames.encode(frames.ATTACHMENT, b"" if attachment is None else attachment.data)
         try:
-            socket.send_fds(self._channel, [answer], [] if session is None else [session.socket.fileno()])
+            socket.send_fds(self._channel, [answer], [] if attachment is None else [attachment.descriptor.fileno()])
         except OSError:
             pass  # the run is gone, or does not read
         finally:
-            if session is not None:
-                session.socket.close()
+            if attachment is not None:
+                attachment.descriptor.close()
 
     def _read_pipe(self, pipe: int, level: str) -> bool:
         """Read once; False when there is no more for now."""
@@ -358,7 +358,7 @@ class Child:
             self._ignore(reader)
         if not self._given_away:
             self._close_ends_of_run()
-        for task in (self._room, self._handing_over):
+        for task in (self._room, self._attaching):
             if task is not None:
                 task.cancel()
         self._supervision.close()

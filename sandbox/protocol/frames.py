@@ -8,7 +8,7 @@ from collections.abc import Iterator
 _HEAD = struct.Struct("!cI")
 LOG, RESULT, RESPONSE, ERROR, BOOTED = b"L", b"R", b"H", b"E", b"B"
 STREAM, CHUNK, STREAMED = b"S", b"C", b"Z"  # the head of a response, its pieces, and its end
-SESSION = b"D"  # asks for a session with the database, which the answer brings, or not
+ATTACHMENT = b"D"  # asks for a descriptor, which the answer brings, or not
 FINAL = (RESULT, RESPONSE, ERROR, STREAMED)
 LARGEST_LOG = 256 * 1024
 LARGEST_ERROR = 1024 * 1024
@@ -47,7 +47,7 @@ class FrameParser:
             STREAMED: 0,
             ERROR: LARGEST_ERROR,
             BOOTED: 0,
-            SESSION: 0,
+            ATTACHMENT: 0,
         }
         self._once: set[bytes] = set()  # kinds that came and may not come again
         self._buffer = bytearray()
@@ -77,5 +77,5 @@ class FrameParser:
             if kind in (RESULT, RESPONSE):
                 raise FrameError("result_too_large", f"The result has {length} bytes; {largest} are allowed.")
             raise FrameError("protocol_error", f"The function sent a frame of {length} bytes; {largest} are allowed.")
-        if kind in (BOOTED, SESSION):
+        if kind in (BOOTED, ATTACHMENT):
             self._once.add(kind)

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from listener import endings
+from listener import outcomes
 from listener.databases import ProjectDatabases
-from listener.service import RENEWALS_APART_SECONDS
+from listener.lease import RENEWALS_APART_SECONDS
 from sql import jobs
 from tests.autovacuum import eager_autovacuum, neglect, reloptions, trap, trapped
 from tests.databases import Database
@@ -85,7 +85,7 @@ async def test_a_database_that_takes_no_writes_for_a_while_loses_no_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As while another server takes over: it answers, and refuses."""
-    monkeypatch.setattr(endings, "UNEXPLAINED_SECONDS", 0.0)  # this is explained, however long it lasts
+    monkeypatch.setattr(outcomes, "UNEXPLAINED_SECONDS", 0.0)  # this is explained, however long it lasts
     project = database.project()
     database.function(project)
     sandbox.allowed.clear()
@@ -98,10 +98,10 @@ async def test_a_database_that_takes_no_writes_for_a_while_loses_no_result(
             database.rows("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'zmesh_listener'")
             sandbox.allowed.set()
             if setting.startswith("set"):
-                await eventually(lambda: "writing 1 results: cannot execute" in caplog.text, "the refusal")
+                await eventually(lambda: "writing 1 outcomes: cannot execute" in caplog.text, "the refusal")
         await eventually(lambda: ended(database, [id]), "its end")
-    ending = database.invocation(id)
-    assert (ending["status"], ending["attempt"], ending["error"]) == ("success", 1, None)
+    outcome = database.invocation(id)
+    assert (outcome["status"], outcome["attempt"], outcome["error"]) == ("success", 1, None)
 
 
 async def test_stopping_lets_runs_end_and_starts_no_more(
@@ -225,7 +225,7 @@ async def test_a_listener_does_the_upkeep(database: Database, running: Running) 
 async def test_a_listener_frees_the_workers_of_autovacuum_that_projects_keep(
     database: Database, running: Running, server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("listener.service.ANALYZE_SECONDS", 1.0)
+    monkeypatch.setattr("listener.upkeep.ANALYZE_SECONDS", 1.0)
     project = database.project()
     with eager_autovacuum(server):
         for table in ("trap_1", "trap_2", "trap_3", "trap_4"):  # one more than there are workers

@@ -45,7 +45,7 @@ async def test_one_is_signed_in_where_none_waits_and_is_told_whose_it_is(
     project = database.project()
     taken = await of_projects.take(project.url, SETTINGS)
     assert taken is not None
-    with taken.socket:
+    with taken.descriptor:
         await eventually(
             lambda: database.rows(
                 "select 1 from pg_stat_activity where usename = %s and application_name = %s",
@@ -54,8 +54,8 @@ async def test_one_is_signed_in_where_none_waits_and_is_told_whose_it_is(
             ),
             "the session of the run",
         )
-        assert taken.greeting.startswith(b"R")
-        assert b"server_version\0" in taken.greeting
+        assert taken.data.startswith(b"R")
+        assert b"server_version\0" in taken.data
 
 
 async def test_a_few_wait_for_the_next_runs_of_each_project_and_not_for_ever(
@@ -68,7 +68,7 @@ async def test_a_few_wait_for_the_next_runs_of_each_project_and_not_for_ever(
     await eventually(lambda: not waiting(database), "the end of those that nobody took")
     for session in taken:
         assert session is not None
-        session.socket.close()
+        session.descriptor.close()
 
 
 async def test_of_all_projects_together_no_more_wait_than_the_server_can_bear(
@@ -80,7 +80,7 @@ async def test_of_all_projects_together_no_more_wait_than_the_server_can_bear(
         url = database.project(f"shop{number}").url
         taken = await of_projects.take(url, SETTINGS)
         assert taken is not None
-        taken.socket.close()
+        taken.descriptor.close()
         role = psycopg.conninfo.conninfo_to_dict(url)["user"]
         await eventually(
             lambda role=role: len(database.rows(f"{WAITING} and usename = %s", role)) == sessions.SPARE,  # type: ignore[misc]
@@ -95,7 +95,7 @@ async def test_none_is_left_when_the_listener_ends(database: Database) -> None:
     of_projects = Sessions()
     taken = await of_projects.take(database.project().url, SETTINGS)
     assert taken is not None
-    taken.socket.close()
+    taken.descriptor.close()
     await eventually(lambda: waiting(database), "one that waits")
     await of_projects.close()
     await eventually(lambda: not waiting(database), "the end of those that waited")
@@ -134,7 +134,7 @@ async def test_sessions_by_tls_stay_with_who_signed_in(of_projects: Sessions) ->
         assert await of_projects.take(url, SETTINGS) is None
         taken = await of_projects.take(f"{url}?sslmode=disable", SETTINGS)
         assert taken is not None
-        taken.socket.close()
+        taken.descriptor.close()
 
 
 def use_tls(connection: psycopg.Connection[object]) -> None:

@@ -40,7 +40,7 @@ GARBAGE = [
     ("a huge log line", "send(frame(b'L', b'', 1 << 30))", "protocol_error"),
     ("a huge error", "send(frame(b'E', b'', 1 << 31))", "protocol_error"),
     ("a huge result", "send(frame(b'R', b'', (1 << 32) - 1))", "result_too_large"),
-    ("a session asked for twice", "send(frame(b'D') * 2)", "protocol_error"),
+    ("an attachment asked for twice", "send(frame(b'D') * 2)", "protocol_error"),
     ("a second boot", "send(frame(b'B') * 3)", "protocol_error"),
     ("half a frame", "send(frame(b'R', b'[1', 100)); os._exit(0)", "exited"),
     ("half a head", "send(b'R\\0'); os._exit(3)", "exited"),

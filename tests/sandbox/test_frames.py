@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from listener.attempts import outcome_of
 from listener.environments import Environment
-from listener.runs import outcome_of
 from sandbox import Limits, RunOutcome, RunRequest
 from sandbox.host.child import Child
 from sandbox.protocol import frames
@@ -83,8 +83,8 @@ def test_a_length_beyond_the_limit_is_refused_before_its_body_comes(kind: bytes,
     assert caught.value.kind == error
 
 
-@pytest.mark.parametrize("kind", [frames.BOOTED, frames.SESSION])
-def test_a_run_boots_once_and_asks_for_a_session_once(kind: bytes) -> None:
+@pytest.mark.parametrize("kind", [frames.BOOTED, frames.ATTACHMENT])
+def test_a_run_boots_once_and_asks_for_an_attachment_once(kind: bytes) -> None:
     parser = FrameParser(10)
     assert list(parser.feed(frames.encode(kind, b""))) == [(kind, b"")]
 

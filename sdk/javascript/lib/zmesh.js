@@ -11,18 +11,18 @@ class Zmesh {
   #invocations;
 
   constructor(context, env, takeSession) {
-    this.projectId = context.project_id;
+    this.projectId = context.project_id ?? '';
     this.env = environment(env);
     this.invocation = Object.freeze({
       id: context.invocation_id ?? null,
       attempt: context.attempt ?? 1,
-      function: context.function,
+      function: context.function ?? '',
       version: context.version ?? null,
     });
     // W3C trace context for what this run asks of others; functions that it starts get it by themselves.
     this.traceparent = context.traceparent ?? null;
-    const name = `zmesh ${context.function}`.slice(0, MAX_NAME);
-    this.db = new Database(new Session(context.database_url, name, takeSession));
+    const name = `zmesh ${this.invocation.function}`.slice(0, MAX_NAME);
+    this.db = new Database(new Session(context.database_url ?? '', name, takeSession));
     this.request = context.request ? new Request(context.request) : null;
     this.#invocations = new Invocations(this.db, this.invocation.id, name);
     for (const method of ['invoke', 'enqueue', 'response']) this[method] = this[method].bind(this);

@@ -67,10 +67,13 @@ class Zmesh:
         env: Mapping[str, Any],
         take_session: Callable[[], Taken | None] = lambda: None,
     ) -> None:
-        self.project_id: str = str(context["project_id"])
+        self.project_id: str = str(context.get("project_id", ""))
         self.env = Env(env)
         self.invocation = Invocation(
-            context.get("invocation_id"), context.get("attempt") or 1, context["function"], context.get("version")
+            context.get("invocation_id"),
+            context.get("attempt") or 1,
+            context.get("function", ""),
+            context.get("version"),
         )
         # W3C trace context for what this run asks of others; functions that it starts get it by themselves.
         self.traceparent: str | None = context.get("traceparent")
@@ -80,7 +83,7 @@ class Zmesh:
     @cached_property
     def db(self) -> Database:
         """The project's own database."""
-        return Database(Session(self._context["database_url"], self._application_name, self._take_session))
+        return Database(Session(self._context.get("database_url", ""), self._application_name, self._take_session))
 
     @cached_property
     def request(self) -> Request | None:

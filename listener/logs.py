@@ -1,20 +1,23 @@
-"""Writes what runs print while they run: it can be followed, and is there when the listener is lost."""
+"""How a log line travels: a run prints it, and sandbox/host/logs.py adds it to the lines of its RunRequest.
+
+While the attempt runs, LiveLogs writes new lines every 0.4 seconds, so that they can be followed and outlive this
+listener. Those that are left when it ends are written with its outcome. All go through `numbered`, which masks secrets.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
-from listener.endings import blames_values
 from listener.environments import Environment, off_the_loop
+from listener.postgres import DATABASE_ERRORS, is_permanent
 from sandbox import LogLine
 from sql import jobs
 from sql.jobs import Job, PrintedLine
@@ -38,15 +41,19 @@ class LiveLog:
         """The next lines to write, numbered from 1."""
         start = self.written
         lines = self.lines[start : start + most]
-        return await off_the_loop(sum(len(line.message) for line in lines), self._shown, lines, start + 1)
+        return await off_the_loop(sum(len(line.message) for line in lines), self._shown, lines, start)
 
-    def _shown(self, lines: list[LogLine], first: int) -> list[PrintedLine]:
+    def _shown(self, lines: list[LogLine], before: int) -> list[PrintedLine]:
         return [
-            PrintedLine(
-                self.job.id, self.job.attempt, number, line.at, line.level, self.environment.shown(line.message)
-            )
-            for number, line in enumerate(lines, first)
+            PrintedLine(self.job.id, self.job.attempt, number, line.at, line.level, message)
+            for number, line, message in numbered(lines, before, self.environment)
         ]
+
+
+def numbered(lines: Sequence[LogLine], before: int, environment: Environment) -> Iterator[tuple[int, LogLine, str]]:
+    """Each line with its number, so many came before, and its message as it can be stored: without secrets."""
+    for number, line in enumerate(lines, before + 1):
+        yield number, line, environment.shown(line.message)
 
 
 class LiveLogs:
@@ -86,9 +93,9 @@ class LiveLogs:
         try:
             async with self._pool.connection() as connection:
                 await jobs.append_logs(connection, lease, [line for _, lines in parts for line in lines])
-        except (psycopg.Error, PoolTimeout) as error:
+        except DATABASE_ERRORS as error:
             log.warning("writing lines of %d runs: %s", len(logs), str(error).strip())
-            if not blames_values(error):
+            if not is_permanent(error):
                 return
         for live, lines in parts:
             live.written += len(lines)

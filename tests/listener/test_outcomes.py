@@ -1,4 +1,4 @@
-"""What an error of the database says about a result that was to be written."""
+"""What an error of the database says about an outcome that was to be written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
-from listener.endings import blames_values, is_passing
+from listener.postgres import is_permanent, is_transient
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ from listener.endings import blames_values, is_passing
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_passes_is_waited_for(error: Exception) -> None:
-    assert is_passing(error)
-    assert not blames_values(error)
+def test_a_transient_error_is_waited_out(error: Exception) -> None:
+    assert is_transient(error)
+    assert not is_permanent(error)
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,12 @@ def test_what_passes_is_waited_for(error: Exception) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_is_surely_refused_again_is_not(error: Exception) -> None:
-    assert blames_values(error)
-    assert not is_passing(error)
+def test_values_that_are_refused_for_certain_are_not_sent_again(error: Exception) -> None:
+    assert is_permanent(error)
+    assert not is_transient(error)
 
 
-def test_of_what_nobody_foresaw_neither_is_said() -> None:
+def test_an_unforeseen_error_is_neither() -> None:
     error = errors.UndefinedFunction("in the middle of an upgrade")
-    assert not is_passing(error)
-    assert not blames_values(error)
+    assert not is_transient(error)
+    assert not is_permanent(error)

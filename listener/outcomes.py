@@ -1,0 +1,94 @@
+"""Writes the outcomes of attempts: many in one statement, and none is lost while the lease lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from listener.postgres import is_permanent, is_transient, storable
+from sql import jobs
+from sql.jobs import AttemptOutcome
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 0.5
+# Whatever else goes wrong for so long is blamed on the values as well: one must not hold up all others for ever.
+UNEXPLAINED_SECONDS = 60.0
+LARGEST_BATCH = 64
+LARGEST_BYTES = 16 * 1024 * 1024
+
+
+class OutcomeWriter:
+    """A queue of outcomes and the task that writes them."""
+
+    def __init__(self, pool: AsyncConnectionPool, on_written: Callable[[AttemptOutcome, bool], None]) -> None:
+        """`on_written(outcome, accepted)` is called for each; False where the lease had gone to another."""
+        self._pool = pool
+        self._on_written = on_written
+        self._waiting: asyncio.Queue[tuple[UUID, AttemptOutcome]] = asyncio.Queue()
+
+    def put(self, lease: UUID, outcome: AttemptOutcome) -> None:
+        """Hand over how an attempt ended that was claimed under this lease."""
+        self._waiting.put_nowait((lease, outcome))
+
+    async def run(self) -> None:
+        """Write what comes, for ever."""
+        while True:
+            batch = [await self._waiting.get()]
+            left = LARGEST_BYTES - _size(batch[0][1])
+            while not self._waiting.empty() and len(batch) < LARGEST_BATCH and left > 0:
+                batch.append(self._waiting.get_nowait())
+                left -= _size(batch[-1][1])
+            for lease in {lease for lease, _ in batch}:
+                await self._write(lease, [outcome for owner, outcome in batch if owner == lease])
+
+    async def _write(self, lease: UUID, outcomes: list[AttemptOutcome]) -> None:
+        blamed_at, stripped = time.monotonic() + UNEXPLAINED_SECONDS, False
+        while True:
+            try:
+                async with self._pool.connection() as connection:
+                    accepted = await jobs.finish(connection, lease, outcomes)
+                break
+            except (psycopg.Error, PoolTimeout, UnicodeError) as error:
+                if is_transient(error) or (not is_permanent(error) and time.monotonic() < blamed_at):
+                    log.warning("writing %d outcomes: %s; trying again", len(outcomes), str(error).strip())
+                    await asyncio.sleep(RETRY_SECONDS)
+                elif len(outcomes) > 1:  # one must not hold up the others
+                    for outcome in outcomes:
+                        await self._write(lease, [outcome])
+                    return
+                else:
+                    log.warning("outcome of %s refused by the database: %s", outcomes[0].id, str(error).strip())
+                    if stripped:
+                        await asyncio.sleep(RETRY_SECONDS)
+                    outcomes, stripped = [without_values(outcomes[0], error)], True
+        for outcome in outcomes:
+            self._on_written(outcome, outcome.id in accepted)
+
+
+def _size(outcome: AttemptOutcome) -> int:
+    """About how many bytes it adds to a statement."""
+    body = outcome.response.get("body_base64") if outcome.response else None
+    return len(outcome.result or "") + len(body or "")
+
+
+def without_values(outcome: AttemptOutcome, error: Exception) -> AttemptOutcome:
+    """The same attempt as an error that PostgreSQL accepts for certain."""
+    return replace(
+        outcome,
+        status="error",
+        result=None,
+        response=None,
+        logs=[],
+        error={
+            "type": "invalid_result",
+            "message": f"PostgreSQL cannot store what the function returned: {storable(str(error).strip())}",
+            "stack": None,
+        },
+    )

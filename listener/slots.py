@@ -1,0 +1,82 @@
+"""The attempts that run on this listener, and how many more may start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any
+from uuid import UUID
+
+from sql.jobs import Job
+
+Attempt = tuple[UUID, int]
+
+
+class Slots:
+    """One slot for each attempt, except those that run in the slot of the run that waits for them."""
+
+    def __init__(self, count: int, freed: asyncio.Event) -> None:
+        """`freed` is set whenever an attempt leaves its slot."""
+        self._count = count
+        self._freed = freed
+        self._running: dict[Attempt, asyncio.Event] = {}  # set to stop the run
+        self._lent: set[Attempt] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()  # set while nothing runs
+        self._idle.set()
+        self._closed = False
+
+    @property
+    def free(self) -> int:
+        """How many invocations may be claimed; what runs here calls may start all the same."""
+        return 0 if self._closed else max(0, self._count - (len(self._running) - len(self._lent)))
+
+    @property
+    def used(self) -> int:
+        """How many attempts run here."""
+        return len(self._running)
+
+    @property
+    def invocations(self) -> list[UUID]:
+        """The invocations that run here."""
+        return [id for id, _ in self._running]
+
+    def start(self, job: Job, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+        """Take a slot and begin the work, which is passed the event that stops it. It releases the slot itself."""
+        attempt = (job.id, job.attempt)
+        cancel = self._running[attempt] = asyncio.Event()
+        if job.lent:
+            self._lent.add(attempt)
+        self._idle.clear()
+        task = asyncio.create_task(work(cancel))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def release(self, id: UUID, attempt: int) -> None:
+        """Free the slot: the outcome is written, or the attempt belongs to another listener now."""
+        self._running.pop((id, attempt), None)
+        self._lent.discard((id, attempt))
+        if not self._running:
+            self._idle.set()
+        self._freed.set()
+
+    def cancel(self, invocations: Collection[UUID]) -> None:
+        """Have the runs of these invocations stopped."""
+        for (id, _), cancel in self._running.items():
+            if id in invocations:
+                cancel.set()
+
+    async def stop_all(self) -> None:
+        """Stop every run and return when all have ended."""
+        for cancel in self._running.values():
+            cancel.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def close(self) -> None:
+        """From now on only what runs here call may start."""
+        self._closed = True
+
+    async def wait_until_idle(self) -> None:
+        """Return when nothing runs."""
+        await self._idle.wait()

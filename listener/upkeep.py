@@ -1,0 +1,79 @@
+"""Upkeep of the database, by whichever listener comes first: what expired, was lost or deleted, partitions, vacuum."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from listener.lease import Lease
+from listener.wakeups import Wakeups
+from sql import jobs
+from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
+from support.loop_watch import LIMIT_MS, LoopWatch
+
+log = logging.getLogger(__name__)
+WATCH_SECONDS = 1.0
+ANALYZE_SECONDS = 60.0  # a sixth of it where workers of autovacuum are short
+
+
+class Upkeep:
+    """One round every few seconds; most statements find nothing to do."""
+
+    def __init__(self, pool: AsyncConnectionPool, lease: Lease, wakeups: Wakeups, loop_watch: LoopWatch) -> None:
+        self._pool = pool
+        self._lease = lease
+        self._wakeups = wakeups
+        self._loop_watch = loop_watch
+        self._reported: tuple[object, int] = (None, 0)  # the lease, and what was reported under it
+
+    async def keep_up(self) -> None:
+        """One round. Raises the errors of the database."""
+        async with self._pool.connection() as connection:
+            taken = await jobs.reap(connection)
+            expired = await jobs.end_expired(connection)
+            cancelled = await jobs.cancel_orphans(connection)
+            for hindrance in await jobs.free_autovacuum(connection, ANALYZE_SECONDS):
+                log.warning("autovacuum: %s", hindrance)
+            neglected = await jobs.neglected_tables(connection) if await jobs.maintain(connection) else []
+            await self._report_loop_held(connection)
+        if taken or expired:
+            self._wakeups.jobs.set()  # they are queued again, or stood before others
+        if taken:
+            log.warning("took %d invocations from listeners that stopped", taken)
+        if expired:
+            log.info("%d invocations were not started in time", expired)
+        if cancelled:
+            log.info("cancelled %d invocations of functions that were deleted", cancelled)
+        if neglected:
+            log.error("autovacuum does not keep up with zmesh.%s: see `zmesh doctor`", ", zmesh.".join(neglected))
+
+    async def _report_loop_held(self, connection: AsyncConnection) -> None:
+        longest = self._loop_watch.recent_ms
+        held_ms = round(longest) if longest > LIMIT_MS else 0
+        lease, last = self._lease.id, self._reported[1] if self._reported[0] == self._lease.id else 0
+        if lease is not None and held_ms != last:
+            await jobs.tell_loop_held(connection, lease, held_ms)
+            self._reported = (lease, held_ms)
+
+
+async def watch_sessions(database_url: str) -> None:
+    """End database sessions of projects that hold up others, every second until the connection is lost.
+
+    By a connection of its own: when all locks are taken, one that knows the roles already gets through.
+    """
+    async with await AsyncConnection.connect(
+        with_required_auth(database_url),
+        autocommit=True,
+        **{**KEEPALIVE_OPTIONS, "application_name": "zmesh listener watch"},
+    ) as connection:
+        while True:
+            try:
+                for harm in await jobs.end_harmful_sessions(connection):
+                    log.warning("ended a database session of a project: %s", harm)
+            except psycopg.errors.OutOfMemory as error:
+                log.warning("watching the database: %s", error.diag.message_primary)
+            await asyncio.sleep(WATCH_SECONDS)

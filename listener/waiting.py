@@ -1,0 +1,30 @@
+"""Waits of the listener's duties: for an event or a timeout, and between the rounds of a periodic duty."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+from listener.postgres import DATABASE_ERRORS
+
+log = logging.getLogger(__name__)
+
+
+async def wait_and_clear(event: asyncio.Event, seconds: float) -> None:
+    """Return when the event is set, or after so many seconds; it is clear afterwards."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
+            await event.wait()
+    event.clear()
+
+
+async def every(seconds: float, name: str, act: Callable[[], Awaitable[None]]) -> None:
+    """Repeat a duty for ever. Errors of the database are logged: the next round tries again."""
+    while True:
+        try:
+            await act()
+        except DATABASE_ERRORS as error:
+            log.warning("%s: %s", name, str(error).strip())
+        await asyncio.sleep(seconds)
