@@ -28,8 +28,7 @@ def migrate_from_environment(environment: Mapping[str, str]) -> None:
         )
     passwords = {role: environment[name] for name, role in PASSWORDS.items() if environment.get(name)}
     try:
-        applied = migrate(url, passwords=passwords, on_step=lambda step: progress(f"• {step}"))
-        progress(f"{len(applied)} scripts applied." if applied else "The database is up to date.")
+        progress(f"Database: {migrate(url, passwords=passwords)}")
         if environment.get("ZMESH_PROJECT"):
             _make_first_project(url, environment)
     except (psycopg.Error, MigrationError, DomainError, SealingError) as error:

@@ -41,11 +41,8 @@ def prepare_database(admin_url: str, own_server: bool, home: str, token_seconds:
     with _failures_explained():
         if own_server:
             admin_url = _database_on(admin_url)
-        migrate(
-            admin_url,
-            passwords={"zmesh_api": secrets.api_password, "zmesh_listener": secrets.listener_password},
-            on_step=lambda step: progress(style(f"    {step}", dim=True)),
-        )
+        passwords = {"zmesh_api": secrets.api_password, "zmesh_listener": secrets.listener_password}
+        progress(style(f"    Database: {migrate(admin_url, passwords=passwords)}", dim=True))
         made = bootstrap(
             admin_url,
             Sealer(secrets.secret_key),

@@ -1,24 +1,42 @@
-"""Brings a database to this version: roles, numbered migrations once each, then the routines whose text changed."""
+"""Brings a database to this version: a new one gets sql/schema/, an existing one the migrations that it lacks; both get
+the routines whose text changed."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
+from importlib import metadata, resources
 from importlib.resources.abc import Traversable
 
 import psycopg
-from psycopg import sql
 
 from sql.connecting import with_required_auth
+from sql.server import complete_server, prepare_server
 
-log = logging.getLogger(__name__)
-GROUP_ROLES = ("zmesh_owner", "zmesh_project", "zmesh_provisioner")
-OWNERS = ("zmesh_owner", "zmesh_provisioner")
-LOGIN_ROLES = ("zmesh_api", "zmesh_listener")
 OLDEST_SERVER = 150000
+FIRST_SCHEMA = "schema/0.1.0"  # what migrations start from; recorded in zmesh.migrations as they are
+DEVELOPMENT_MIGRATIONS = frozenset(
+    f"migrations/{name}.sql"
+    for name in (
+        "0001_foundation",
+        "0002_triggers",
+        "0003_waiters",
+        "0004_schedule_runs",
+        "0004_schedules_that_fail",
+        "0005_calls",
+        "0005_outgoing",
+        "0005_webhooks",
+        "0006_tenancy",
+        "0007_configuration",
+        "0008_http",
+        "0013_horizons",
+        "0014_bounded_schedules",
+        "0017_loop_watch",
+        "0018_caller_policy",
+        "0019_database_administration",
+        "0020_changes",
+    )
+)  # of before 0.1.0; together they make the schema of 0.1.0
 
 
 class MigrationError(Exception):
@@ -37,19 +55,33 @@ class Script:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What a migration did: whether it created the schema, which migrations it applied, whether routines changed."""
+
+    created: bool
+    migrations: list[str]
+    routines_changed: bool
+
+    def __str__(self) -> str:
+        count = len(self.migrations)
+        if self.created:
+            done = "created"
+        elif count:
+            done = f"{count} migration{'s' * (count > 1)} applied"
+        else:
+            done = "routines renewed" if self.routines_changed else "up to date"
+        return f"schema {metadata.version('zmesh-functions')}, {done}"
+
+
 def scripts(folder: str) -> list[Script]:
     """The SQL files of `sql/<folder>/` in the order of their names."""
     files: list[Traversable] = [f for f in (resources.files("sql") / folder).iterdir() if f.name.endswith(".sql")]
     return [Script(f"{folder}/{f.name}", f.read_text("utf-8")) for f in sorted(files, key=lambda f: f.name)]
 
 
-def migrate(
-    admin_url: str,
-    *,
-    passwords: dict[str, str] | None = None,
-    on_step: Callable[[str], None] = lambda step: None,
-) -> list[str]:
-    """Apply what is missing in one transaction and return the names of the applied scripts.
+def migrate(admin_url: str, *, passwords: dict[str, str] | None = None) -> Migrated:
+    """Create the schema or apply what it lacks, in one transaction.
 
     `admin_url` needs a role that may create roles and schemas in the database. `passwords` sets the
     passwords of the login roles (zmesh_api, zmesh_listener) it names. Raises MigrationError.
@@ -59,211 +91,16 @@ def migrate(
             raise MigrationError(
                 f"PostgreSQL {connection.info.server_version // 10000} is too old: zMesh needs 15 or newer."
             )
-        _prepare(connection, passwords or {})
-        applied = _apply(connection, on_step)
-        _hand_over_projects(connection)
-        _let_projects_connect(connection)
-        _install_worker_terminator(connection)
-        _close_other_databases(connection)
+        prepare_server(connection, passwords or {})
+        migrated = _apply(connection)
+        complete_server(connection)
         # As the caller, not as the owner of the schema: only the caller may schedule for another role.
         connection.execute("select zmesh.use_pg_cron()")
         connection.execute("select zmesh.renew_changes()")
-    return applied
+    return migrated
 
 
-def _prepare(connection: psycopg.Connection, passwords: dict[str, str]) -> None:
-    for role in GROUP_ROLES + LOGIN_ROLES:
-        _create_role(connection, role, login=role in LOGIN_ROLES)
-    for role, password in passwords.items():
-        # Hashed here, so that the password itself never reaches a server log.
-        verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
-        connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier)))
-    database = sql.Identifier(connection.info.dbname)
-    connection.execute(sql.SQL("revoke all on database {} from public").format(database))
-    connection.execute(
-        sql.SQL("grant connect on database {} to zmesh_owner, zmesh_api, zmesh_listener").format(database)
-    )
-    _prepare_provisioner(connection, database)
-    for role in OWNERS:
-        _become_member_of(connection, role)
-    _let_platform_go_first(connection)
-    _grant_settings(connection)
-    connection.execute("create schema if not exists zmesh authorization zmesh_owner")
-    connection.execute("create schema if not exists zmesh_roles authorization zmesh_provisioner")
-    _try_to_install_pg_cron(connection)
-
-
-def _create_role(connection: psycopg.Connection, role: str, *, login: bool) -> None:
-    exists = connection.execute("select from pg_roles where rolname = %s", (role,)).fetchone()
-    if exists is None:
-        kind = sql.SQL("login" if login else "nologin")
-        connection.execute(sql.SQL("create role {} {}").format(sql.Identifier(role), kind))
-
-
-def _prepare_provisioner(connection: psycopg.Connection, database: sql.Identifier) -> None:
-    """The role that makes roles and schemas of projects."""
-    connection.execute(
-        sql.SQL("grant create, connect, temporary on database {} to zmesh_provisioner with grant option").format(
-            database
-        )
-    )
-    connection.execute("alter role zmesh_provisioner createrole")
-    connection.execute("grant zmesh_project to zmesh_provisioner with admin option")
-
-
-def _become_member_of(connection: psycopg.Connection, role: str) -> None:
-    member = connection.execute(
-        "select pg_has_role(current_user, %s, 'set')"
-        if connection.info.server_version >= 160000
-        else "select pg_has_role(current_user, %s, 'member')",
-        (role,),
-    ).fetchone()
-    if member != (True,):
-        connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
-
-
-def _hand_over_projects(connection: psycopg.Connection) -> None:
-    """Roles and schemas that an administrator made for projects become the provisioner's, who can drop them."""
-    made_by_others = connection.execute(
-        "select p.role_name, p.schema_name from zmesh.projects p join pg_namespace n on n.nspname = p.schema_name"
-        " where n.nspowner <> 'zmesh_provisioner'::regrole"
-    ).fetchall()
-    for role, schema in made_by_others:
-        names = {
-            "role": sql.Identifier(role),
-            "schema": sql.Identifier(schema),
-            "database": sql.Identifier(connection.info.dbname),
-        }
-        for statement in (
-            "grant {role} to zmesh_provisioner with admin option",
-            "alter schema {schema} owner to zmesh_provisioner",
-            "revoke all on database {database} from {role}",
-            "set local role zmesh_provisioner",
-            "grant connect, temporary on database {database} to {role}",  # what it gave it can take back
-            "reset role",
-        ):
-            connection.execute(sql.SQL(statement).format(**names))
-
-
-def _let_projects_connect(connection: psycopg.Connection) -> None:
-    """A dump has no rights on the database itself: in one that was restored, the projects' roles lack theirs."""
-    locked_out = connection.execute(
-        "select p.role_name from zmesh.projects p join pg_roles r on r.rolname = p.role_name"
-        " where r.rolcanlogin and not has_database_privilege(r.oid, current_database(), 'connect')"
-    ).fetchall()
-    if not locked_out:
-        return
-    database = sql.Identifier(connection.info.dbname)
-    connection.execute("set local role zmesh_provisioner")  # what it gave it can take back
-    for (role,) in locked_out:
-        connection.execute(
-            sql.SQL("grant connect, temporary on database {} to {}").format(database, sql.Identifier(role))
-        )
-    connection.execute("reset role")
-
-
-def _let_platform_go_first(connection: psycopg.Connection) -> None:
-    """Where we may: the platform ends sessions of projects that do harm, and connects when they have taken all else."""
-    wanted = [(role, "zmesh_owner") for role in ("pg_signal_backend", "pg_read_all_stats")]
-    if connection.info.server_version >= 180000:
-        wanted.append(("pg_signal_autovacuum_worker", "zmesh_owner"))
-    if connection.info.server_version >= 160000:
-        wanted += [("pg_use_reserved_connections", role) for role in LOGIN_ROLES]
-    for role, member in wanted:
-        if connection.execute("select pg_has_role(%s, %s, 'usage')", (member, role)).fetchone() == (True,):
-            continue
-        try:
-            with connection.transaction():
-                connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(role), sql.Identifier(member)))
-        except psycopg.errors.InsufficientPrivilege:
-            log.warning("%s is not granted to %s: have a superuser do it", role, member)
-
-
-def _grant_settings(connection: psycopg.Connection) -> None:
-    """Let the provisioner keep projects' messages out of the server's log, where we may."""
-    try:
-        with connection.transaction():
-            connection.execute("grant set on parameter log_min_messages, log_min_error_statement to zmesh_provisioner")
-    except psycopg.errors.InsufficientPrivilege:
-        log.warning("projects can flood the server's log: have a superuser run the migration")
-
-
-_END_WORKER = """
-create or replace function zmesh_roles.end_autovacuum_worker(p_pid integer) returns boolean
-language sql volatile security definer set search_path = pg_catalog, pg_temp
-begin atomic
-    select coalesce(bool_or(pg_terminate_backend(a.pid)), false)
-      from pg_stat_get_activity(p_pid) a
-      join pg_stat_progress_analyze w on w.pid = a.pid and w.datname = current_database()
-      join pg_class c on c.oid = w.relid
-     where a.backend_type = 'autovacuum worker' and pg_get_userbyid(c.relowner) ~ '^zmesh_p_[a-z0-9_]+$';
-end;
-comment on function zmesh_roles.end_autovacuum_worker(integer) is
-    'Ends an autovacuum worker that analyzes a table of a project, and nothing else. It is a superuser''s: '
-    'before PostgreSQL 18 nobody else may do so.';
-revoke all on function zmesh_roles.end_autovacuum_worker(integer) from public;
-grant execute on function zmesh_roles.end_autovacuum_worker(integer) to zmesh_owner;
-"""
-
-
-def _install_worker_terminator(connection: psycopg.Connection) -> None:
-    """Before PostgreSQL 18 no role but a superuser may end an autovacuum worker: one lends this one function."""
-    if connection.info.server_version >= 180000:
-        return
-    row = connection.execute(
-        "select rolsuper, to_regprocedure('zmesh_roles.end_autovacuum_worker(integer)') is not null"
-        "  from pg_roles where rolname = current_user"
-    ).fetchone()
-    if row == (False, False):
-        log.warning(
-            "autovacuum workers that a project keeps busy can only be cancelled: have a superuser run the migration"
-        )
-    elif row is not None and row[0]:
-        connection.execute(_END_WORKER.encode())
-
-
-_OPEN_TO_ALL = """
-select d.datname, array_agg(a.privilege_type order by a.privilege_type)
-  from pg_database d cross join aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
- where d.datallowconn and d.datname <> current_database() and a.grantee = 0
- group by d.datname having 'CONNECT' = any (array_agg(a.privilege_type))
-"""
-
-
-def _close_other_databases(connection: psycopg.Connection) -> None:
-    """Project roles exist in the whole server. Every other role keeps by name the privileges it had through PUBLIC."""
-    others = connection.execute(
-        "select rolname from pg_roles where rolcanlogin and not rolsuper and rolname <> all (%s)"
-        "   and rolname !~ '^zmesh_p_'",
-        (list(LOGIN_ROLES),),
-    ).fetchall()
-    for name, privileges in connection.execute(_OPEN_TO_ALL).fetchall():
-        names = {"privileges": sql.SQL(", ".join(privileges)), "database": sql.Identifier(name)}
-        try:
-            with connection.transaction():
-                for (role,) in others:
-                    grant = sql.SQL("grant {privileges} on database {database} to {role}")
-                    connection.execute(grant.format(**names, role=sql.Identifier(role)))
-                connection.execute(sql.SQL("revoke {privileges} on database {database} from public").format(**names))
-        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject, psycopg.errors.InternalError_):
-            log.debug("closing the database %s: no right to it, or somebody else is at it", name)
-    for name, _ in connection.execute(_OPEN_TO_ALL).fetchall():
-        log.warning("projects may connect to the database %s: have its owner revoke connect on it from public", name)
-
-
-def _try_to_install_pg_cron(connection: psycopg.Connection) -> None:
-    """Install the extension where pg_cron works in this database and we may; else listeners are the clock."""
-    here = connection.execute(
-        "select from pg_available_extensions where name = 'pg_cron' and installed_version is null"
-        # Only a superuser may read that setting: the others must not even ask.
-        " and case when (select rolsuper from pg_roles where rolname = current_user)"
-        "          then current_setting('cron.database_name', true) = current_database() end"
-    ).fetchone()
-    if here is not None:
-        connection.execute("create extension pg_cron")
-
-
-def _apply(connection: psycopg.Connection, on_step: Callable[[str], None]) -> list[str]:
+def _apply(connection: psycopg.Connection) -> Migrated:
     connection.execute("set local role zmesh_owner")
     connection.execute(
         "create table if not exists zmesh.migrations (name text primary key, checksum text not null,"
@@ -273,14 +110,43 @@ def _apply(connection: psycopg.Connection, on_step: Callable[[str], None]) -> li
     # Two migrations at once: the second waits here, then finds nothing to do.
     connection.execute("lock table zmesh.migrations in exclusive mode")
     known: dict[str, str] = dict(connection.execute("select name, checksum from zmesh.migrations").fetchall())
-    applied = _apply_migrations(connection, known, on_step) + _apply_routines(connection, known, on_step)
+    if known:
+        applied = _apply_migrations(connection, _from_first_schema(connection, known))
+    else:
+        _create(connection)
+        applied = []
+    # A table that has changed may be the type of a routine's arguments or result.
+    migrated = Migrated(not known, applied, _apply_routines(connection, {} if applied else known))
     connection.execute("reset role")
-    return applied
+    return migrated
 
 
-def _apply_migrations(
-    connection: psycopg.Connection, known: dict[str, str], on_step: Callable[[str], None]
-) -> list[str]:
+def _create(connection: psycopg.Connection) -> None:
+    """A new database. Migrations are how others came to the same schema: it counts as having had them."""
+    schema = scripts("schema")
+    for script in schema:
+        _run(connection, script)
+    _record(connection, Script(FIRST_SCHEMA, "".join(script.text for script in schema)))
+    for migration in scripts("migrations"):
+        _record(connection, migration)
+
+
+def _from_first_schema(connection: psycopg.Connection, known: dict[str, str]) -> dict[str, str]:
+    """What a database has had since the first schema. One of before counts as that, if it had all that came before."""
+    if FIRST_SCHEMA in known:
+        return known
+    missing = DEVELOPMENT_MIGRATIONS - known.keys()
+    if missing:
+        raise MigrationError(
+            f"A development version of before 0.1.0 made this database, and it lacks {', '.join(sorted(missing))}. "
+            "Bring it to the last of those versions first, by its zmesh migrate; or start with a new database."
+        )
+    connection.execute("delete from zmesh.migrations where name = any (%s)", (list(DEVELOPMENT_MIGRATIONS),))
+    _record(connection, Script(FIRST_SCHEMA, ""))
+    return {name: checksum for name, checksum in known.items() if name not in DEVELOPMENT_MIGRATIONS}
+
+
+def _apply_migrations(connection: psycopg.Connection, known: dict[str, str]) -> list[str]:
     ours = scripts("migrations")
     unknown = {name for name in known if name.startswith("migrations/")} - {s.name for s in ours}
     if unknown:
@@ -296,25 +162,35 @@ def _apply_migrations(
         )
     missing = [s for s in ours if s.name not in known]
     for script in missing:
-        _run(connection, script, on_step)
+        _run(connection, script)
+        _record(connection, script)
     return [s.name for s in missing]
 
 
-def _apply_routines(connection: psycopg.Connection, known: dict[str, str], on_step: Callable[[str], None]) -> list[str]:
+def _apply_routines(connection: psycopg.Connection, known: dict[str, str]) -> bool:
     routines = scripts("routines")
     if all(known.get(s.name) == s.checksum for s in routines):
-        return []
-    for script in routines:  # all of them: the grants at the end depend on every one
-        _run(connection, script, on_step)
-    return [s.name for s in routines]
+        return False
+    for script in routines:  # all of them: the first one takes the rights on every function back
+        _run(connection, script)
+        _record(connection, script)
+    connection.execute(
+        "delete from zmesh.migrations where name like 'routines/%%' and name <> all (%s)",
+        ([script.name for script in routines],),
+    )
+    connection.execute("select zmesh.make_periods()")
+    connection.execute("select zmesh_roles.renew_roles()")
+    return True
 
 
-def _run(connection: psycopg.Connection, script: Script, on_step: Callable[[str], None]) -> None:
-    on_step(script.name)
+def _run(connection: psycopg.Connection, script: Script) -> None:
     try:
         connection.execute(script.text.encode())
     except psycopg.Error as error:
         raise MigrationError(f"{script.name} failed: {error}") from error
+
+
+def _record(connection: psycopg.Connection, script: Script) -> None:
     connection.execute(
         "insert into zmesh.migrations (name, checksum) values (%s, %s)"
         " on conflict (name) do update set checksum = excluded.checksum, applied_at = now()",

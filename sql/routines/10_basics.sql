@@ -1,18 +1,4 @@
-create or replace function zmesh.now() returns timestamptz
-language sql volatile parallel safe
-return clock_timestamp();
-comment on function zmesh.now() is 'The time, for everything in this schema; tests replace it to stop the clock.';
-
--- RFC 9562 version 7: 48 bits of milliseconds, then random bits.
-create or replace function zmesh.new_id() returns uuid
-language sql volatile parallel safe
-return encode(
-    set_bit(set_bit(
-        overlay(uuid_send(gen_random_uuid())
-                placing substring(int8send((extract(epoch from zmesh.now()) * 1000)::bigint) from 3)
-                from 1 for 6),
-        52, 1), 53, 1), 'hex')::uuid;
-comment on function zmesh.new_id() is 'A UUID that sorts by time of creation (version 7).';
+-- Names and errors.
 
 create or replace function zmesh.plain_letters(p_text text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp as $$
@@ -33,13 +19,6 @@ language sql immutable strict parallel safe
 return trim(both '-' from left(trim(both '-' from regexp_replace(lower(zmesh.plain_letters(name)), '[^a-z0-9]+', '-', 'g')), 100));
 comment on function zmesh.slug_of(text) is 'The slug that a name gets: lower case ASCII letters, digits and single dashes.';
 
-create or replace function zmesh.project_of(role name) returns uuid
-language sql stable security definer set search_path = pg_catalog, pg_temp
-begin atomic
-    select id from zmesh.projects where role_name = role;
-end;
-comment on function zmesh.project_of(name) is 'The project whose login role this is, or null.';
-
 create or replace function zmesh.fail(code text, message text, hint text default null) returns void
 language plpgsql as $$
 begin
@@ -49,3 +28,5 @@ begin
     raise exception using errcode = code, message = message, hint = hint;
 end $$;
 comment on function zmesh.fail(text, text, text) is 'Raises one of the platform''s own errors (SQLSTATE class ZM).';
+
+grant execute on function zmesh.slug_of(text), zmesh.fail(text, text, text) to zmesh_api;

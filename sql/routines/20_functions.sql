@@ -94,7 +94,6 @@ begin
 end $$;
 comment on function zmesh.fail_retired(text, integer) is 'Refuses to run, restore or name a retired version.';
 
-drop function if exists zmesh.rollback(uuid, integer);
 create or replace function zmesh.rollback(p_function_id uuid, p_version integer, p_revisions integer[] default null)
 returns zmesh.functions
 language plpgsql as $$
@@ -129,3 +128,6 @@ begin
 end $$;
 comment on function zmesh.rollback(uuid, integer, integer[]) is
     'Restores a saved version, if the function has one of the revisions; the trigger saves the current state first, so a rollback can be rolled back.';
+
+grant execute on function zmesh.rollback(uuid, integer, integer[]), zmesh.is_retired(uuid, integer),
+      zmesh.fail_retired(text, integer) to zmesh_api;

@@ -134,3 +134,6 @@ begin
     end if;
 end $$;
 comment on function zmesh.unretire_version(uuid, integer) is 'Lets a retired version run again; one that is not retired stays as it is.';
+
+grant execute on function zmesh.set_alias(uuid, text, integer[], integer[]), zmesh.retire_version(uuid, integer),
+      zmesh.unretire_version(uuid, integer) to zmesh_api;

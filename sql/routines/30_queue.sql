@@ -141,3 +141,5 @@ comment on function zmesh.wake_listeners() is
 
 create or replace trigger invocations_wake after insert on zmesh.invocations
     for each statement execute function zmesh.wake_listeners();
+
+grant execute on function zmesh.await_end(uuid, text) to zmesh_api;

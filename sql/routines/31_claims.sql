@@ -28,8 +28,6 @@ end $$;
 comment on function zmesh.ready_projects(boolean, integer, timestamptz) is
     'Projects that have something to run, from a random one on and round: each comes as often as the others.';
 
-drop function if exists zmesh.ready_lanes(boolean, uuid, integer, timestamptz);
-
 create or replace function zmesh.next_of(p_horizon zmesh.horizon, p_waited boolean, p_wanted integer, p_now timestamptz)
 returns uuid[]
 language plpgsql as $$
@@ -267,7 +265,6 @@ end $$;
 comment on function zmesh.nothing_to_claim(uuid, integer, zmesh.horizon) is
     'Whether a claim of this listener would find nothing and change nothing: an idle listener locks and writes nothing.';
 
-drop function if exists zmesh.claim(uuid, integer);
 create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
@@ -345,3 +342,5 @@ begin
 end $$;
 comment on function zmesh.seconds_to_next() is
     'How long until the next delayed invocation or retry comes due, negative when it has; null: there is none.';
+
+grant execute on function zmesh.claim(uuid, integer), zmesh.seconds_to_next() to zmesh_listener;

@@ -308,3 +308,9 @@ create or replace view zmesh.dead_invocations with (security_invoker) as
        and zmesh.may_run_again(function_id, status, attempt, pinned, version);
 comment on view zmesh.dead_invocations is
     'Failed invocations without attempts left that can be retried: zmesh.retry() gives each of them one more attempt.';
+
+grant select on zmesh.dead_invocations to zmesh_api, zmesh_project;
+grant execute on function zmesh.may_run_again(uuid, text, smallint, boolean, integer) to zmesh_api, zmesh_project;
+grant execute on function zmesh.queue_ms(timestamptz, timestamptz, timestamptz),
+      zmesh.start_ms(timestamptz, timestamptz, integer), zmesh.cancel(uuid[], text), zmesh.retry(uuid[]) to zmesh_api;
+grant execute on function zmesh.finish(uuid, zmesh.outcome[]), zmesh.end_expired(), zmesh.cancel_orphans() to zmesh_listener;

@@ -95,3 +95,6 @@ begin
     return zmesh.take_from_listeners(array[p_listener]);
 end $$;
 comment on function zmesh.leave(uuid) is 'A listener''s orderly end: its lease ends now, and what it still ran counts as lost.';
+
+grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
+      zmesh.tell_loop_held(uuid, integer), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.leave(uuid) to zmesh_listener;

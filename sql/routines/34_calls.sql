@@ -2,9 +2,6 @@
 -- waits counts no more within the limits of project and platform, and its listener runs the called one beside its
 -- slots. So whatever is taken by those that wait, what they wait for can start.
 
-alter table zmesh.invocations
-    alter column parent_id set default nullif(current_setting('zmesh.invocation_id', true), '')::uuid;
-
 create or replace function zmesh.traceparent_of(p_id uuid, p_given text) returns text
 language sql immutable parallel safe
 return '00-' || coalesce(substr(p_given, 4, 32), replace(p_id::text, '-', ''))
@@ -152,3 +149,5 @@ begin
 end $$;
 comment on function zmesh.start_called(uuid, timestamptz) is
     'Starts what this listener''s runs called and wait for, one for each of them, in their places.';
+
+grant execute on function zmesh.traceparent_of(uuid, text) to zmesh_api, zmesh_listener, zmesh_project;

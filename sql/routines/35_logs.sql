@@ -14,3 +14,6 @@ begin
 end $$;
 comment on function zmesh.append_logs(uuid, uuid[], smallint[], integer[], timestamptz[], text[], text[]) is
     'Writes lines of attempts that this listener still runs.';
+
+grant execute on function zmesh.append_logs(uuid, uuid[], smallint[], integer[], timestamptz[], text[], text[])
+   to zmesh_listener;

@@ -309,3 +309,6 @@ begin
 end $$;
 comment on function zmesh.cron_preview(text, text, integer, timestamptz) is
     'The next due times of a cron expression, to be looked at before it is saved.';
+
+grant execute on function zmesh.cron_next(text, text, timestamptz), zmesh.cron_preview(text, text, integer, timestamptz)
+   to zmesh_api, zmesh_project;

@@ -61,8 +61,7 @@ begin
 end $$;
 comment on function zmesh.prepare_schedule() is 'Refuses a schedule that cannot fire, and sets when it is next due.';
 
-drop trigger if exists schedules_prepare on zmesh.schedules;
-create trigger schedules_prepare
+create or replace trigger schedules_prepare
     before insert or update of project_id, function_id, function, name, cron, timezone, payload, overlap, missed, enabled
     on zmesh.schedules
     for each row execute function zmesh.prepare_schedule();
@@ -132,7 +131,6 @@ return case when not p_enabled then 'skipped_disabled' when p_late then 'skipped
 comment on function zmesh.verdict(boolean, boolean, boolean) is 'What becomes of a due time.';
 
 -- Not the schedule's row: as a value, it would carry its payload, fetched and unpacked.
-drop function if exists zmesh.missed_times(zmesh.schedules, boolean, boolean, timestamptz);
 create or replace function zmesh.missed_times(
     p_plan zmesh.cron_plan, p_timezone text, p_first timestamptz, p_missed text, p_overlap text,
     p_enabled boolean, p_busy boolean, p_now timestamptz)
@@ -165,7 +163,6 @@ end $$;
 comment on function zmesh.missed_times(zmesh.cron_plan, text, timestamptz, text, text, boolean, boolean, timestamptz) is
     'What becomes of each due time of a schedule that has several: one row stands for those that go unmade.';
 
-drop function if exists zmesh.fire_due_schedules(boolean, integer);
 create or replace function zmesh.fire_due_schedules(p_intervals_only boolean, p_limit integer, p_only uuid default null)
 returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off as $$
@@ -408,5 +405,5 @@ end $$;
 comment on function zmesh.forget_ticks() is
     'Deletes pg_cron''s run history of ticks older than a day, which it never does itself; for the role that owns the job.';
 
--- Schedules of before the plan was kept.
-update zmesh.schedules set cron = cron where plan is null;
+grant execute on function zmesh.run_schedule(uuid) to zmesh_api, zmesh_project;
+grant execute on function zmesh.tick(), zmesh.listener_tick(), zmesh.forget_ticks() to zmesh_listener;

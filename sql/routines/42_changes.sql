@@ -523,3 +523,17 @@ begin
 end $$;
 comment on function zmesh.renew_changes() is
     'Renews the triggers that an older version created; called by every migration. Returns how many it renewed.';
+
+grant select on zmesh.own_functions, zmesh.changes to zmesh_project;
+grant execute on function zmesh.path_of_caller(), zmesh.is_own_function(text), zmesh.owned_table(regclass),
+      zmesh.change_arguments(bytea), zmesh.change_triggers(oid), zmesh.change_columns(oid, jsonb),
+      zmesh.watched_table(oid, name), zmesh.count_statement(), zmesh.is_of_the_server(text),
+      zmesh.change_source(text, text, text, text), zmesh.change_record(text, text, text),
+      zmesh.has_changed(jsonb, jsonb, text[]), zmesh.change_insert(text, text, text, boolean, text),
+      zmesh.readable_rows(oid, text), zmesh.primary_key(oid, text), zmesh.large_row(jsonb, jsonb, jsonb),
+      zmesh.change_with_care(oid, jsonb, jsonb, text[], text, text, text),
+      zmesh.change_of_row(text, text, text, boolean, text), zmesh.change_body(text, text[], text, boolean, text),
+      zmesh.create_change_triggers(regclass, text[], jsonb, text),
+      zmesh.watch_table(regclass, text, text[], text, text[], text), zmesh.check_condition(regclass, text, text[]),
+      zmesh.on_change(regclass, text, text[], text, text[]), zmesh.off_change(regclass, text),
+      zmesh.plain_path(text), zmesh.renew_change(regclass, jsonb) to zmesh_project;

@@ -1,7 +1,10 @@
 -- Login roles and schemas of projects. These functions belong to zmesh_provisioner, the only role of ours that
 -- may create roles, and which owns nothing else: so nothing that can be done to the platform's data creates roles.
 set local role zmesh_provisioner;
-drop function if exists zmesh_roles.drop_project_role(name, name);
+
+-- Not "on all functions in schema": one there is a superuser's, before PostgreSQL 18.
+alter default privileges revoke execute on functions from public;
+alter default privileges in schema zmesh_roles grant execute on functions to zmesh_owner;
 
 create or replace function zmesh_roles.check_role(p_role name) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -277,16 +280,16 @@ end $$;
 comment on function zmesh_roles.drop_strays(integer) is
     'Drops some of the large objects that belong to all projects together; returns how many.';
 
-do $$
-begin   -- what roles of before lack
+create or replace function zmesh_roles.renew_roles() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
     perform zmesh_roles.join_projects(r.rolname), zmesh_roles.keep_out_of_log(r.rolname)
        from pg_roles r
       where r.rolname ~ '^zmesh_p_[a-z0-9_]+$'
         and (has_database_privilege(r.oid, current_database(), 'connect') and pg_has_role(r.oid, 'zmesh_project', 'usage'));
 exception when insufficient_privilege then null;   -- roles that an administrator has made
 end $$;
+comment on function zmesh_roles.renew_roles() is 'Gives the roles of projects what a newer version gives to new ones.';
 
-revoke all on all functions in schema zmesh_roles from public;
 grant usage on schema zmesh_roles to zmesh_owner;
-grant execute on all functions in schema zmesh_roles to zmesh_owner;
 set local role zmesh_owner;

@@ -1,4 +1,3 @@
-drop function if exists zmesh.create_project(text, text, text, bytea);
 create or replace function zmesh.create_project(p_name text, p_role name, p_schema name, p_verifier text, p_sealed_password bytea,
                                                 p_owner uuid default null)
 returns zmesh.projects
@@ -127,3 +126,6 @@ begin
 end $$;
 comment on function zmesh.delete_project(uuid) is
     'Deletes a project with its functions, keys, secrets, members, schema and role; records of what happened go with their time.';
+
+grant execute on function zmesh.create_project(text, name, name, text, bytea, uuid), zmesh.rename_project(uuid, text),
+      zmesh.close_project(uuid), zmesh.drop_objects(uuid, integer), zmesh.delete_project(uuid) to zmesh_api;

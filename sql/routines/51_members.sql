@@ -88,3 +88,7 @@ begin
     return found;
 end $$;
 comment on function zmesh.withdraw_invitation(uuid, uuid) is 'Deletes an invitation; returns whether there was one.';
+
+grant execute on function zmesh.change_member(uuid, uuid, text), zmesh.remove_member(uuid, uuid),
+      zmesh.invite(uuid, text, text, bytea, uuid), zmesh.accept_invitation(bytea, uuid, text),
+      zmesh.withdraw_invitation(uuid, uuid) to zmesh_api;

@@ -65,3 +65,6 @@ begin
     return true;
 end $$;
 comment on function zmesh.set_password(uuid, text) is 'Changes a password and ends every session of the person.';
+
+grant execute on function zmesh.start_session(uuid, text, bytea), zmesh.refresh_session(bytea, bytea),
+      zmesh.end_session(bytea), zmesh.set_password(uuid, text) to zmesh_api;

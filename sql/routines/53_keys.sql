@@ -36,3 +36,6 @@ begin
 end $$;
 comment on function zmesh.revoke_key(uuid, uuid) is
     'Ends a key for good. It is looked up at each request and kept nowhere else, so it ends everywhere at once.';
+
+grant execute on function zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid), zmesh.revoke_key(uuid, uuid)
+   to zmesh_api;

@@ -44,3 +44,6 @@ begin
 end $$;
 comment on function zmesh.secrets_of(uuid[], uuid[]) is
     'What runs of these functions get, still sealed: read anew for each claim, so a new value counts at once.';
+
+grant execute on function zmesh.set_secret(uuid, uuid, text, bytea), zmesh.delete_secret(uuid, uuid, text) to zmesh_api;
+grant execute on function zmesh.secrets_of(uuid[], uuid[]) to zmesh_listener;

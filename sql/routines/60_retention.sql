@@ -179,4 +179,5 @@ end $$;
 comment on function zmesh.maintain() is
     'Once a minute, whoever calls: makes partitions ahead, drops and deletes what has been kept long enough. Returns whether it did.';
 
-select zmesh.make_periods();
+grant execute on function zmesh.id_at(timestamptz) to zmesh_api;
+grant execute on function zmesh.maintain() to zmesh_listener;

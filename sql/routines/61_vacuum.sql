@@ -134,3 +134,6 @@ begin
 end $$;
 comment on function zmesh.end_owners_of_old_temporary_tables(bigint) is
     'Ends sessions of projects whose temporary tables are older than that many transactions; returns which.';
+
+grant execute on function zmesh.neglected_tables(), zmesh.end_slow_workers(interval), zmesh.end_vacuum_blockers()
+   to zmesh_listener;

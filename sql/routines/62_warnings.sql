@@ -54,3 +54,5 @@ begin
         select 'autovacuum is off', 'Set autovacuum = on.' where current_setting('autovacuum') = 'off';
 end $$;
 comment on function zmesh.warnings() is 'Problems of this server''s configuration, and how to fix them.';
+
+grant execute on function zmesh.warnings() to zmesh_listener;

@@ -1,63 +1,37 @@
-"""docs/guides/upgrade.md: its commands, on a database that an earlier version filled.
-
-previous_schema.sql.gz is pg_dump --inserts of such a database: a project with a function and a queued invocation.
-"""
+"""docs/guides/upgrade.md: its commands, on a database that an earlier version filled."""
 
 from __future__ import annotations
 
-import gzip
-import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from sql.accounts import password_purpose, role_url
-from support.sealing import Sealer
+from sql.migrate import FIRST_SCHEMA, MigrationError, migrate
 from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database
 from tests.docs.guides import Guide
 from tests.platform import ZMESH, Parts, clean_environment, eventually
+from tests.releases import DUMPS, restored
 
-PREVIOUS = Path(__file__).parent / "previous_schema.sql.gz"
-ROLE = "zmesh_p_upgrade_test"
 GUIDE = Guide("upgrade")
 
 
 @pytest.fixture
 def old(server: str, migrated: str) -> Iterator[Database]:
-    """A database of the earlier version, with the key that its project's password is sealed with."""
+    """A database of the release before this one."""
     assert migrated  # the platform's own roles are there
-    name, password, key = f"zmesh_test_{secrets.token_hex(6)}", secrets.token_urlsafe(16), Sealer.new_key()
-    parts = conninfo_to_dict(make_conninfo(server, dbname=name))
-    url = f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{name}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-        connection.execute(f"create role {ROLE} login password '{password}' in role zmesh_project")
-        connection.execute(f"grant {ROLE} to zmesh_provisioner with admin option")
-        connection.execute(f"alter role {ROLE} set search_path = app_upgrade_test")
-        try:
-            with psycopg.connect(url, autocommit=True) as there:
-                there.execute(gzip.decompress(PREVIOUS.read_bytes()))
-                sealed = Sealer(key).seal(password, password_purpose(ROLE))
-                there.execute("update zmesh.project_databases set sealed_password = %s", (sealed,))
-            api_url = role_url(url, "zmesh_api", API_PASSWORD)
-            yield Database(url, api_url, role_url(url, "zmesh_listener", LISTENER_PASSWORD), key)
-        finally:
-            connection.execute(f"drop database {name} with (force)")
-            connection.execute(f"drop role {ROLE}")
+    with restored(server, DUMPS[-1], API_PASSWORD, LISTENER_PASSWORD) as database:
+        yield database
 
 
 @pytest.mark.timeout(180)
 def test_what_was_queued_by_an_earlier_version_runs_after_the_upgrade(old: Database, tmp_path: Path) -> None:
-    known = {row["name"] for row in old.rows("select name from zmesh.migrations")}
     [queued] = old.rows("select id from zmesh.queue where status = 'queued'")
     environment = {"DATABASE_URL": old.admin_url}
     GUIDE.run("migrate", tmp_path, environment)
-    assert {row["name"] for row in old.rows("select name from zmesh.migrations")} > known
+    assert old.rows("select name from zmesh.migrations where name = %s", FIRST_SCHEMA)
     assert old.value("select status from zmesh.invocations where id = %s", queued["id"]) == "queued"
     with Parts(old, tmp_path) as parts:
         parts.start_listener()
@@ -83,3 +57,10 @@ def test_an_older_program_refuses_a_newer_database(database: Database) -> None:
     )
     assert done.returncode == 1
     assert "migrations/9999_future.sql" in done.stderr
+
+
+def test_a_database_of_an_unfinished_development_version_is_refused_with_what_to_do(old: Database) -> None:
+    old.rows("delete from zmesh.migrations where name in (%s, 'migrations/0020_changes.sql')", FIRST_SCHEMA)
+    with pytest.raises(MigrationError, match=r"it lacks migrations/0020_changes\.sql\. Bring it to the last"):
+        migrate(old.admin_url)
+    assert old.value("select count(*) from zmesh.invocations") == 1

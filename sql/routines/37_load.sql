@@ -21,3 +21,5 @@ begin
          where p.id = any (p_projects);
 end $$;
 comment on function zmesh.load_of(uuid[]) is 'The limits of projects, and how much of each is ready and not started.';
+
+grant execute on function zmesh.load_of(uuid[]) to zmesh_api;

@@ -98,3 +98,7 @@ begin
          limit 1000));
 end $$;
 comment on function zmesh.forget_streams() is 'Closes streams that have ended and whose reader is gone.';
+
+grant execute on function zmesh.take_chunks(uuid[]), zmesh.close_streams(uuid[]) to zmesh_api;
+grant execute on function zmesh.write_streams(uuid, uuid[], text[], integer[], bytea[], integer), zmesh.untaken_of(uuid[]),
+      zmesh.close_streams(uuid[]) to zmesh_listener;

@@ -122,3 +122,5 @@ begin
     end loop;
 end $$;
 comment on function zmesh.end_harmful_sessions() is 'Ends the sessions of projects that do harm; returns who did what.';
+
+grant execute on function zmesh.end_hoarders(), zmesh.end_harmful_sessions() to zmesh_listener;

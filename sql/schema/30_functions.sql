@@ -1,0 +1,126 @@
+-- Functions, their earlier versions, and the names that stand for versions.
+
+create table zmesh.functions (
+    id                      uuid        primary key default gen_random_uuid(),
+    project_id              uuid        not null    references zmesh.projects on delete cascade,
+    created_at              timestamptz not null    default now(),
+    updated_at              timestamptz not null    default now(),
+    name                    text        not null,
+    slug                    text        not null,
+    description             text        not null    default '',
+    tags                    text[]      not null    default '{}',
+    -- code
+    language                text        not null,
+    entry_point             text        not null    default 'handler',
+    code                    text        not null,
+    version                 integer     not null    default 1,
+    revision                integer     not null    default 1,
+    -- runs
+    enabled                 boolean     not null    default true,
+    timeout_ms              integer     not null    default 10000,
+    memory_mb               integer     not null    default 256,
+    env_vars                jsonb       not null    default '{}',
+    max_attempts            smallint    not null    default 3,
+    retry_base_ms           integer     not null    default 1000,
+    retry_max_ms            integer     not null    default 300000,
+    max_concurrency         integer,
+    max_concurrency_per_key integer     not null    default 1,
+    -- public route
+    auth                    text        not null    default 'api_key',
+    methods                 text[]      not null    default '{GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS}',
+    cors_origins            text[]      not null    default '{*}',
+    anonymous_options       text[]      not null    default '{}',
+    key_options             text[]      not null    default '{concurrency_key,delay,expires_at,idempotency_key}',
+    public_errors           boolean     not null    default false,
+    constraint functions_name_is_unique                    unique (project_id, name),
+    constraint functions_slug_is_unique                    unique (project_id, slug),
+    constraint functions_name_is_short                     check (length(name) between 1 and 100),
+    constraint functions_slug_is_plain                     check (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' and length(slug) <= 100),
+    constraint functions_description_is_short              check (length(description) <= 1000),
+    constraint functions_tags_are_at_most_20
+        check (cardinality(tags) <= 20 and array_position(tags, null) is null),
+    constraint functions_language_is_known                 check (language in ('javascript', 'python', 'typescript')),
+    constraint functions_entry_point_is_an_identifier      check (entry_point ~ '^[A-Za-z_$][A-Za-z0-9_$]{0,99}$'),
+    constraint functions_code_is_at_most_1_mib             check (octet_length(code) <= 1048576),
+    constraint functions_version_is_positive               check (version > 0),
+    constraint functions_timeout_is_1_ms_to_15_minutes     check (timeout_ms between 1 and 900000),
+    constraint functions_memory_is_64_mb_to_8_gb           check (memory_mb between 64 and 8192),
+    constraint functions_env_vars_is_an_object             check (jsonb_typeof(env_vars) = 'object'),
+    constraint functions_max_attempts_is_1_to_100          check (max_attempts between 1 and 100),
+    constraint functions_retry_base_is_1_ms_to_1_day       check (retry_base_ms between 1 and 86400000),
+    constraint functions_retry_max_is_1_ms_to_7_days       check (retry_max_ms between 1 and 604800000),
+    constraint functions_max_concurrency_is_positive       check (max_concurrency > 0),
+    constraint functions_max_concurrency_per_key_is_positive check (max_concurrency_per_key > 0),
+    constraint functions_auth_is_known                     check (auth in ('api_key', 'jwt', 'none')),
+    constraint functions_methods_are_known
+        check (methods <@ '{GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS}' and cardinality(methods) between 1 and 7),
+    constraint functions_cors_origins_are_at_most_50
+        check (cardinality(cors_origins) <= 50 and array_position(cors_origins, null) is null),
+    constraint functions_anonymous_options_are_known
+        check (anonymous_options <@ '{callback_url,concurrency_key,delay,expires_at,idempotency_key,max_attempts,priority,version}'
+               and array_position(anonymous_options, null) is null),
+    constraint functions_key_options_are_known
+        check (key_options <@ '{callback_url,concurrency_key,delay,expires_at,idempotency_key,max_attempts,priority,version}'
+               and array_position(key_options, null) is null)
+);
+comment on table zmesh.functions is 'A function and its current code. Earlier code: function_versions.';
+comment on column zmesh.functions.version is 'Grows by one with every change of code, entry point or language, rollback included; set by trigger.';
+comment on column zmesh.functions.revision is 'Grows by one with every change of anything; set by trigger. Who sends it back overwrites nobody.';
+comment on column zmesh.functions.max_attempts is 'How often an invocation that nobody waits for is tried, unless it says otherwise itself.';
+comment on column zmesh.functions.retry_base_ms is 'Wait after the first failed attempt; it doubles with each one, up to retry_max_ms.';
+comment on column zmesh.functions.max_concurrency is 'How many invocations of this function may run at once; null: as many as the project may.';
+comment on column zmesh.functions.max_concurrency_per_key is 'How many invocations with the same concurrency_key may run at once.';
+comment on column zmesh.functions.auth is 'Who may call the public route: who has an API key, a member''s token, or anybody.';
+comment on column zmesh.functions.methods is 'HTTP methods that the public route takes.';
+comment on column zmesh.functions.cors_origins is 'Origins of web pages that may call the public route; * is any.';
+comment on column zmesh.functions.anonymous_options is
+    'Invocation options that a caller without credentials may set on the public route.';
+comment on column zmesh.functions.key_options is
+    'Invocation options that an API key, or the token of a viewer, may set on the public route. Developers and owners may set all.';
+comment on column zmesh.functions.public_errors is
+    'Whether a caller without credentials gets the type, message and stack of an error.';
+
+create table zmesh.function_versions (
+    function_id uuid        not null references zmesh.functions on delete cascade,
+    version     integer     not null,
+    created_at  timestamptz not null default now(),
+    retired_at  timestamptz,
+    language    text        not null,
+    entry_point text        not null,
+    code        text        not null,
+    primary key (function_id, version)
+);
+comment on table zmesh.function_versions is 'What a function was before each change of its code; written by a trigger only.';
+comment on column zmesh.function_versions.retired_at is 'Since when nothing may run this version; null: it may run.';
+
+create table zmesh.function_aliases (
+    function_id uuid        not null references zmesh.functions on delete cascade,
+    name        text        not null,
+    version     integer     not null,
+    weight      smallint    not null,
+    updated_at  timestamptz not null,
+    primary key (function_id, name, version),
+    constraint function_aliases_name_is_plain              check (name ~ '^[a-z][a-z0-9-]{0,62}$'),
+    constraint function_aliases_weight_is_1_to_100_percent check (weight between 1 and 100)
+);
+comment on table zmesh.function_aliases is
+    'Names of versions: one row for each version an alias stands for, with its share of the invocations in percent.';
+
+create table zmesh.deleted_functions (
+    function_id uuid        primary key,
+    deleted_at  timestamptz not null,
+    slug        text        not null
+);
+comment on table zmesh.deleted_functions is
+    'Functions that were deleted with more in the queue than one statement should cancel; zmesh.cancel_orphans() cancels the rest.';
+
+grant select, delete,
+      insert (project_id, name, slug, description, tags, language, entry_point, code, enabled, timeout_ms, memory_mb,
+              env_vars, max_attempts, retry_base_ms, retry_max_ms, max_concurrency, max_concurrency_per_key, auth, methods,
+              cors_origins, anonymous_options, key_options, public_errors),
+      update (name, description, tags, language, entry_point, code, enabled, timeout_ms, memory_mb,
+              env_vars, max_attempts, retry_base_ms, retry_max_ms, max_concurrency, max_concurrency_per_key, auth, methods,
+              cors_origins, anonymous_options, key_options, public_errors)
+      on zmesh.functions to zmesh_api;
+grant select on zmesh.function_versions to zmesh_api;
+grant select, delete on zmesh.function_aliases to zmesh_api;

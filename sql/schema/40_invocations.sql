@@ -1,0 +1,167 @@
+-- Invocations: queued and running ones in zmesh.queue, ended ones in zmesh.history.
+
+-- Columns in the order of their alignment, widest first: a row of the queue is read and rewritten often.
+create table zmesh.invocations (
+    id                uuid        not null default zmesh.new_id(),
+    project_id        uuid        not null default zmesh.project_of(current_user),
+    function_id       uuid        not null,
+    listener_id       uuid,
+    parent_id         uuid                 default nullif(current_setting('zmesh.invocation_id', true), '')::uuid,
+    schedule_id       uuid,
+    lane              bigint      not null,
+    created_at        timestamptz not null,
+    run_at            timestamptz not null,
+    expires_at        timestamptz,
+    started_at        timestamptz,
+    finished_at       timestamptz,
+    version           integer,
+    duration_ms       integer,
+    cpu_ms            integer,
+    peak_memory_mb    integer,
+    retry_base_ms     integer,
+    retry_max_ms      integer,
+    generation        integer     not null default 0,
+    priority          smallint    not null default 0,
+    max_attempts      smallint    not null,
+    attempt           smallint    not null default 0,
+    depth             smallint    not null default 0,
+    due               boolean     not null,
+    waited            boolean     not null default false,
+    pinned            boolean     not null default false,
+    cancel_requested  boolean     not null default false,
+    status            text        not null default 'queued',
+    source            text        not null default 'sql',
+    function          text        not null,
+    alias             text,
+    payload           jsonb       not null default '{}',
+    request           json,
+    reply_channel     text,
+    idempotency_key   text,
+    idempotency_scope text,
+    concurrency_key   text,
+    traceparent       text,
+    callback_url      text,
+    result            json,
+    response          json,
+    error             jsonb,
+    earlier_attempts  jsonb,
+    constraint invocations_final_ones_have_an_end      check ((status in ('queued', 'running')) = (finished_at is null)),
+    constraint invocations_running_ones_have_started   check (status <> 'running' or started_at is not null),
+    constraint invocations_running_ones_have_an_owner  check ((status = 'running') = (listener_id is not null)),
+    constraint invocations_attempt_is_within_max       check (attempt between 0 and max_attempts),
+    constraint invocations_traceparent_is_of_the_w3c   check (traceparent ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'),
+    constraint invocations_callback_url_is_plain_http
+        check (callback_url ~ '^https?://[^\s/?#@\\]+([/?#]\S*)?$' and length(callback_url) <= 2000)
+) partition by list (status);
+comment on table zmesh.invocations is
+    'Every invocation that was ever asked for. To enqueue one: insert into zmesh.invocations (function, payload) values (…).';
+comment on column zmesh.invocations.function is 'Slug of the function to invoke.';
+comment on column zmesh.invocations.version is
+    'Version of the code: on insert the one to run, in place of the current one; then the one that ran.';
+comment on column zmesh.invocations.alias is 'The alias that chose the version.';
+comment on column zmesh.invocations.pinned is 'Every attempt runs this version, whatever is deployed meanwhile.';
+comment on column zmesh.invocations.run_at is 'Not before this time.';
+comment on column zmesh.invocations.expires_at is 'Not started later than this: ends as an error of type expired instead.';
+comment on column zmesh.invocations.due is 'Whether run_at had come when this was last looked at.';
+comment on column zmesh.invocations.waited is 'Somebody waits for the answer, so it goes before background work.';
+comment on column zmesh.invocations.lane is 'What may be limited together: a hash of the function and the concurrency_key.';
+comment on column zmesh.invocations.concurrency_key is
+    'At most max_concurrency_per_key (by default one) of a function''s invocations with the same key run at once.';
+comment on column zmesh.invocations.idempotency_key is 'A second insert with the same key for the same function is refused.';
+comment on column zmesh.invocations.idempotency_scope is
+    'Set on insert only, by the API: the credential whose key idempotency_key is; kept in zmesh.idempotency_keys.';
+comment on column zmesh.invocations.reply_channel is
+    'On insert: the random channel on which the caller waits for the end. It moves to zmesh.waiters and is never shown.';
+comment on column zmesh.invocations.callback_url is 'Where to send how it ended, signed; see zmesh.callbacks.';
+comment on column zmesh.invocations.parent_id is 'The invocation whose run inserted this one.';
+comment on column zmesh.invocations.depth is 'How many invocations wait above this one: it and each of them was called by the next.';
+comment on column zmesh.invocations.generation is 'How many invocations enqueued each other without a delay before this one.';
+comment on column zmesh.invocations.traceparent is 'W3C trace context that came with it, the caller''s span included.';
+comment on column zmesh.invocations.earlier_attempts is 'How the attempts before the last one ended, oldest first.';
+
+create table zmesh.queue partition of zmesh.invocations (
+    constraint queue_id_is_unique                       primary key (id),
+    constraint invocations_source_is_known              check (source in ('api', 'sql', 'schedule', 'webhook', 'function')),
+    constraint invocations_priority_is_small            check (priority between -100 and 100),
+    constraint invocations_max_attempts_is_1_to_100     check (max_attempts between 1 and 100),
+    constraint invocations_concurrency_key_is_short     check (length(concurrency_key) between 1 and 255),
+    constraint invocations_retry_base_is_1_ms_to_1_day  check (retry_base_ms between 1 and 86400000),
+    constraint invocations_retry_max_is_1_ms_to_7_days  check (retry_max_ms between 1 and 604800000),
+    constraint invocations_pinned_ones_have_a_version   check (not pinned or version is not null)
+) for values in ('queued', 'running')
+  with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+create index queue_ready on zmesh.queue (waited, project_id, lane, priority desc, run_at) where status = 'queued' and due;
+create index queue_by_time on zmesh.queue (due, run_at) where status = 'queued';
+create index queue_expiring on zmesh.queue (expires_at) where status = 'queued' and expires_at is not null;
+create index queue_running on zmesh.queue (listener_id, started_at) where status = 'running';
+create index queue_called on zmesh.queue (parent_id) where waited and parent_id is not null;
+create index queue_by_function on zmesh.queue (function_id, id desc);
+create index queue_by_schedule on zmesh.queue (schedule_id) where schedule_id is not null;
+comment on table zmesh.queue is 'What is queued or running. A row moves to zmesh.history when it ends.';
+
+create table zmesh.history partition of zmesh.invocations (
+    constraint history_id_is_unique primary key (id)
+) for values in ('success', 'error', 'timeout', 'cancelled') partition by range (id);
+create index history_by_function on zmesh.history (function_id, id desc);
+create index history_by_project on zmesh.history (project_id, id desc);
+create index history_dead on zmesh.history (project_id, id desc) where status in ('error', 'timeout');
+create index history_unsuccessful on zmesh.history (function_id, status, id desc) where status <> 'success';
+create table zmesh.history_rest partition of zmesh.history default;
+comment on table zmesh.history is 'How invocations ended. Ids grow with time, so a partition by id is a partition by time.';
+comment on table zmesh.history_rest is 'Ended invocations whose id is of a time that has no partition.';
+
+create table zmesh.idempotency_keys (
+    function_id   uuid        not null,
+    invocation_id uuid        not null,
+    created_at    timestamptz not null,
+    scope         text        not null default '',
+    key           text        not null,
+    constraint invocations_idempotency_key_is_unique primary key (function_id, scope, key),
+    constraint invocations_idempotency_key_is_short  check (length(key) between 1 and 255)
+);
+create index idempotency_keys_by_age on zmesh.idempotency_keys using brin (created_at);
+comment on table zmesh.idempotency_keys is 'The invocation that a key of a function stands for; kept as long as history is.';
+comment on column zmesh.idempotency_keys.scope is
+    'The credential that chose the key: key:<id>, user:<id> or anonymous; empty for SQL.';
+
+-- Unlogged: after a crash of the server no connection is left that could wait.
+create unlogged table zmesh.waiters (
+    invocation_id uuid not null,
+    channel       text not null,
+    primary key (invocation_id, channel),
+    constraint invocations_reply_channel_is_random check (channel ~ '^zmesh_[ris]_[0-9a-f]{32}$')
+);
+comment on table zmesh.waiters is
+    'Channels of callers that wait for an end. Only the platform sees them: who knows a channel can listen to its results.';
+
+create type zmesh.outcome as (
+    id             uuid,
+    attempt        smallint,
+    status         text,
+    result         json,
+    response       json,
+    error          jsonb,
+    logs           json,
+    duration_ms    integer,
+    cpu_ms         integer,
+    peak_memory_mb integer
+);
+comment on type zmesh.outcome is 'How one attempt of one invocation ended.';
+
+grant select,
+      insert (function, payload, version, alias, run_at, expires_at, priority, max_attempts, retry_base_ms, retry_max_ms,
+              reply_channel, parent_id, idempotency_key, concurrency_key, traceparent, callback_url)
+      on zmesh.invocations to zmesh_project;
+grant select,
+      insert (id, project_id, function, payload, request, source, version, alias, run_at, expires_at, priority,
+              max_attempts, retry_base_ms, retry_max_ms, reply_channel, idempotency_key, idempotency_scope,
+              concurrency_key, traceparent, callback_url)
+      on zmesh.invocations to zmesh_api;
+grant select on zmesh.queue, zmesh.history, zmesh.idempotency_keys to zmesh_api;
+grant usage on type zmesh.outcome to zmesh_listener;
+
+alter table zmesh.invocations enable row level security;
+create policy platform on zmesh.invocations to zmesh_api using (true) with check (true);
+create policy own_project on zmesh.invocations to zmesh_project   -- a subquery: once for a statement, not for each row
+    using      (project_id = (select zmesh.project_of(current_user)))
+    with check (project_id = (select zmesh.project_of(current_user)));

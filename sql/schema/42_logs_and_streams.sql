@@ -1,0 +1,50 @@
+-- What runs printed, and responses on their way from a run to a caller.
+
+create table zmesh.logs (
+    invocation_id uuid        not null,
+    attempt       smallint    not null,
+    line          integer     not null,
+    project_id    uuid        not null,
+    at            timestamptz not null,
+    level         text        not null,
+    message       text        not null,
+    primary key (invocation_id, attempt, line),
+    constraint logs_level_is_known check (level in ('debug', 'info', 'warning', 'error'))
+) partition by range (invocation_id);
+create table zmesh.logs_rest partition of zmesh.logs default;
+comment on table zmesh.logs is 'What runs printed, line by line; partitioned as zmesh.history is.';
+comment on table zmesh.logs_rest is 'Logs of invocations whose id is of a time that has no partition.';
+
+-- Unlogged: after a crash of the server no connection is left that could read them.
+create unlogged table zmesh.streams (
+    invocation_id uuid        primary key,
+    started_at    timestamptz not null,
+    full_since    timestamptz,
+    sent          bigint      not null default 0,
+    taken         bigint      not null default 0,
+    channel       text        not null,
+    head          json        not null,
+    constraint streams_take_no_more_than_was_sent check (taken between 0 and sent)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+comment on table zmesh.streams is
+    'Responses that a run sends piece by piece and an API process passes on. No row: nobody reads.';
+comment on column zmesh.streams.sent is 'Bytes that the listener wrote; what is not taken yet is in zmesh.stream_chunks.';
+comment on column zmesh.streams.full_since is 'The listener waits, since then, for the reader to take something.';
+comment on column zmesh.streams.channel is 'Where the API process that reads is told of new chunks.';
+
+create unlogged table zmesh.stream_chunks (
+    invocation_id uuid    not null,
+    number        integer not null,
+    body          bytea   not null,
+    primary key (invocation_id, number)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+alter table zmesh.stream_chunks alter column body set storage external;
+comment on table zmesh.stream_chunks is 'Pieces of responses between the listener that writes and the API that deletes them.';
+
+grant select on zmesh.logs to zmesh_api, zmesh_project;
+grant select (invocation_id) on zmesh.streams to zmesh_api;
+
+alter table zmesh.logs enable row level security;
+create policy platform on zmesh.logs to zmesh_api using (true) with check (true);
+create policy own_project on zmesh.logs to zmesh_project
+    using (project_id = (select zmesh.project_of(current_user)));

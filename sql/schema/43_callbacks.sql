@@ -1,0 +1,42 @@
+-- Callbacks: how an invocation ended, sent to the address that it carries.
+
+create table zmesh.callbacks (
+    invocation_id    uuid        primary key,
+    project_id       uuid        not null,
+    message_id       uuid        not null,
+    created_at       timestamptz not null,
+    next_attempt_at  timestamptz,
+    delivered_at     timestamptz,
+    attempts         integer     not null default 0,
+    last_status_code integer,
+    status           text        not null default 'pending',
+    url              text        not null,
+    last_error       text,
+    constraint callbacks_status_is_known                    check (status in ('pending', 'delivered', 'failed')),
+    constraint callbacks_pending_ones_have_a_next_attempt   check ((status = 'pending') = (next_attempt_at is not null)),
+    constraint callbacks_delivered_ones_have_a_time         check ((status = 'delivered') = (delivered_at is not null))
+);
+create index callbacks_due on zmesh.callbacks (next_attempt_at) where status = 'pending';
+create index callbacks_by_age on zmesh.callbacks using brin (created_at);
+comment on table zmesh.callbacks is 'Ends of invocations that are sent, or were sent, to their callback_url.';
+comment on column zmesh.callbacks.message_id is 'webhook-id of the message: the same in every attempt, so that its receiver can leave out what comes twice.';
+comment on column zmesh.callbacks.next_attempt_at is 'When it is tried next; while it is being tried, when another may try it instead.';
+
+create table zmesh.signing_secrets (
+    project_id                  uuid        primary key references zmesh.projects on delete cascade,
+    created_at                  timestamptz not null,
+    previous_secret_valid_until timestamptz,
+    sealed_secret               bytea       not null,
+    sealed_previous_secret      bytea,
+    constraint signing_secrets_previous_one_ends
+        check ((sealed_previous_secret is null) = (previous_secret_valid_until is null))
+);
+comment on table zmesh.signing_secrets is 'What the callbacks of a project are signed with; two secrets while one replaces the other.';
+
+grant select on zmesh.callbacks to zmesh_api, zmesh_project;
+grant select (project_id, created_at, previous_secret_valid_until) on zmesh.signing_secrets to zmesh_api;
+
+alter table zmesh.callbacks enable row level security;
+create policy platform on zmesh.callbacks to zmesh_api using (true) with check (true);
+create policy own_project on zmesh.callbacks to zmesh_project
+    using (project_id = (select zmesh.project_of(current_user)));

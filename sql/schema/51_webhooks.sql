@@ -1,0 +1,54 @@
+-- Webhooks: URLs at which others invoke functions, with signatures of their own.
+
+create table zmesh.webhooks (
+    id                          uuid        primary key default gen_random_uuid(),
+    project_id                  uuid        not null    references zmesh.projects  on delete cascade,
+    function_id                 uuid        not null    references zmesh.functions on delete cascade,
+    created_at                  timestamptz not null    default now(),
+    previous_secret_valid_until timestamptz,
+    name                        text        not null,
+    token                       text        not null unique,
+    preset                      text        not null    default 'none',
+    signature_header            text,
+    sealed_secret               bytea,
+    sealed_previous_secret      bytea,
+    replay_window_seconds       integer     not null    default 300,
+    answer                      text        not null    default 'accepted',
+    enabled                     boolean     not null    default true,
+    constraint webhooks_name_is_unique            unique (project_id, name),
+    constraint webhooks_name_is_short             check (length(name) between 1 and 100),
+    constraint webhooks_token_is_long             check (length(token) >= 32),
+    constraint webhooks_preset_is_known
+        check (preset in ('none', 'hmac', 'shared_secret', 'github', 'shopify', 'slack', 'standard', 'stripe')),
+    constraint webhooks_verified_ones_have_a_secret check ((preset = 'none') = (sealed_secret is null)),
+    constraint webhooks_previous_secret_ends
+        check ((sealed_previous_secret is null) = (previous_secret_valid_until is null)),
+    constraint webhooks_replay_window_is_10_seconds_to_1_day check (replay_window_seconds between 10 and 86400),
+    constraint webhooks_signature_header_is_a_name
+        check (signature_header is null
+               or signature_header ~ '^[a-z0-9!#$%&''*+.^_`|~-]{1,100}$' and preset in ('hmac', 'shared_secret')),
+    constraint webhooks_answer_is_known           check (answer in ('accepted', 'result'))
+);
+create index webhooks_by_function on zmesh.webhooks (function_id);
+comment on table zmesh.webhooks is 'Inbound URLs; the token in the URL is unguessable, the preset says how the sender signs.';
+comment on column zmesh.webhooks.signature_header is 'Where the sender puts signature or secret; null: where the preset expects it.';
+comment on column zmesh.webhooks.sealed_previous_secret is 'The secret before, which senders may still use for a while.';
+comment on column zmesh.webhooks.replay_window_seconds is 'How far a signed timestamp may be from the time here.';
+comment on column zmesh.webhooks.answer is 'What the sender hears: accepted at once, or the result when the function has ended.';
+
+create table zmesh.webhook_deliveries (
+    webhook_id    uuid        not null,
+    invocation_id uuid        not null,
+    received_at   timestamptz not null default now(),
+    message_id    text        not null,
+    primary key (webhook_id, message_id),
+    constraint webhook_deliveries_message_id_is_short check (length(message_id) between 1 and 255)
+);
+create index webhook_deliveries_by_age on zmesh.webhook_deliveries using brin (received_at);
+comment on table zmesh.webhook_deliveries is 'Message ids of senders, so that a delivery sent twice is invoked once.';
+
+grant select, insert, delete,
+      update (name, function_id, preset, sealed_secret, sealed_previous_secret, previous_secret_valid_until,
+              replay_window_seconds, signature_header, answer, enabled)
+      on zmesh.webhooks to zmesh_api;
+grant select, insert on zmesh.webhook_deliveries to zmesh_api;
