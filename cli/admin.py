@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from support.sealing import Sealer
 
 SHORTEST_PASSWORD = 12
+SAME_AS_MIGRATE = "Set it as for `zmesh migrate`."
 
 
 @click.group()
@@ -128,14 +128,14 @@ def rotate_key() -> None:
 def _database() -> Iterator[psycopg.Connection]:
     import psycopg
 
+    from cli.database_settings import DatabaseSettings, settings_from_environment
     from sql.connecting import with_required_auth
     from sql.errors import DomainError
     from support.sealing import SealingError
 
+    url = with_required_auth(settings_from_environment(DatabaseSettings, SAME_AS_MIGRATE).database_url)
     try:
-        with psycopg.connect(
-            with_required_auth(_variable("DATABASE_URL")), application_name="zmesh admin"
-        ) as connection:
+        with psycopg.connect(url, application_name="zmesh admin") as connection:
             yield connection
     except (psycopg.Error, DomainError, SealingError) as error:
         raise CliError(f"The database refused: {str(error).strip()}", code="admin_failed") from error
@@ -143,18 +143,13 @@ def _database() -> Iterator[psycopg.Connection]:
 
 def _sealer() -> Sealer:
     from support.sealing import Sealer, SealingError
+    from cli.database_settings import SealingSettings, settings_from_environment
 
+    settings = settings_from_environment(SealingSettings, SAME_AS_MIGRATE)
     try:
-        return Sealer(_variable("ZMESH_SECRET_KEY"))
+        return Sealer(settings.secret_key)
     except SealingError as error:
         raise CliError(f"{error}.", code="not_configured") from error
-
-
-def _variable(name: str) -> str:
-    value = os.environ.get(name)
-    if not value:
-        raise CliError(f"{name} is not set.", code="not_configured", hint="It is the same as for `zmesh migrate`.")
-    return value
 
 
 def _new_password() -> str:

@@ -10,6 +10,7 @@ import psycopg
 from sql import accounts
 from sql.connecting import with_required_auth
 from support.sealing import Sealer
+from support.api_keys import key_hash, listed_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,6 @@ def bootstrap(
         user_id = accounts.ensure_user(connection, admin_email, admin_password)
         accounts.ensure_member(connection, user_id, project.id, "owner")
         if api_key is not None:
-            accounts.ensure_api_key(connection, project.id, api_key, "default")
+            accounts.ensure_api_key(connection, project.id, "default", listed_prefix(api_key), key_hash(api_key))
         url = accounts.project_url(connection, sealer, project, admin_url)
     return Bootstrapped(project, user_id, url)

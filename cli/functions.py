@@ -11,10 +11,10 @@ from cli.asking import confirm
 from cli.client import Client
 from cli.connecting import connected, find_function
 from cli.deploying import Deployment, change, deploy_functions, files_of, read_functions
+from cli.function_settings import settings_of, settings_options
 from cli.history import logs
 from cli.invoking import invoke
 from cli.output import ago, output_option, print_code, print_json, print_table, style
-from cli.settings import settings_of, settings_options
 from cli.versions import DIFF_COLOURS, alias, diff, retire, rollback, tell_of_live, unretire, version_of, versions
 
 NOT_SETTINGS = ("project_id", "code", "env_vars", "created_at", "updated_at", "revision")

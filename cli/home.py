@@ -32,6 +32,7 @@ class Secrets:
         """Random ones."""
         from sql.accounts import new_api_key
         from support.sealing import Sealer
+        from support.api_keys import new_api_key
 
         return cls(
             jwt_secret_key=secrets.token_urlsafe(48),

@@ -129,7 +129,7 @@ def migrate() -> None:
     """
     from cli.migrating import migrate_from_environment
 
-    migrate_from_environment(os.environ)
+    migrate_from_environment()
 
 
 @zmesh.command()

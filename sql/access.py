@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -81,11 +80,6 @@ def _function_in(row: Mapping[str, Any]) -> PublicFunction | None:
     if row["function_id"] is None:
         return None
     return PublicFunction(**{name: row[f"function_{name}"] for name in _FUNCTION_NAMES})
-
-
-def key_hash(key: str) -> bytes:
-    """What is stored of an API key."""
-    return hashlib.sha256(key.encode()).digest()
 
 
 async def memberships(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from psycopg.rows import class_row
 from sql.errors import translated
 from support.scram import verifier
 from support.sealing import Sealer
-
-API_KEY_PREFIX_LENGTH = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +31,6 @@ class Project:
 def password_purpose(role_name: str) -> str:
     """What a project's password is sealed for."""
     return f"project role {role_name}"
-
-
-def new_api_key() -> str:
-    """A fresh API key of 256 random bits."""
-    return f"zb_{secrets.token_urlsafe(32)}"
 
 
 def slug_of(connection: psycopg.Connection, name: str) -> str:
@@ -138,12 +130,12 @@ def ensure_member(connection: psycopg.Connection, user_id: UUID, project_id: UUI
         )
 
 
-def ensure_api_key(connection: psycopg.Connection, project_id: UUID, key: str, name: str) -> None:
-    """Store an API key's hash; a key that is known, revoked included, stays as it is."""
+def ensure_api_key(connection: psycopg.Connection, project_id: UUID, name: str, prefix: str, hash: bytes) -> None:
+    """Store an API key; one that exists, even revoked, stays as it is."""
     connection.execute(
         "insert into zmesh.api_keys (project_id, name, prefix, hash) values (%s, %s, %s, %s)"
         " on conflict (hash) do nothing",
-        (project_id, name, key[:API_KEY_PREFIX_LENGTH], hashlib.sha256(key.encode()).digest()),
+        (project_id, name, prefix, hash),
     )
 
 

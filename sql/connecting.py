@@ -42,7 +42,7 @@ def checked_url(url: str) -> str:
     try:
         conninfo_to_dict(url)
     except ProgrammingError as error:
-        raise ValueError(f"is not a connection string of PostgreSQL: {str(error).strip()}") from None
+        raise ValueError(f"not a PostgreSQL connection string: {str(error).strip()}") from None
     return url
 
 

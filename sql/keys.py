@@ -9,8 +9,6 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from sql.access import key_hash
-from sql.accounts import API_KEY_PREFIX_LENGTH
 from sql.rows import fetch_all, fetch_one
 
 COLUMNS = """k.id, k.name, k.prefix, k.created_at, k.last_used_at, k.expires_at, k.revoked_at,
@@ -41,7 +39,8 @@ class NewKey:
 
     project_id: UUID
     name: str
-    key: str
+    prefix: str
+    hash: bytes
     expires_at: datetime | None
     functions: Sequence[str] | None
     created_by: UUID
@@ -77,8 +76,8 @@ async def create_key(connection: AsyncConnection, new: NewKey) -> UUID:
         (
             new.project_id,
             new.name,
-            new.key[:API_KEY_PREFIX_LENGTH],
-            key_hash(new.key),
+            new.prefix,
+            new.hash,
             new.expires_at,
             None if new.functions is None else list(new.functions),
             new.created_by,

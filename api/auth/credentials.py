@@ -23,8 +23,8 @@ from api.http.problems import Problem, unauthorized
 from sql import access
 from sql.access import KeyedFunction, Membership, PublicFunction
 from sql.errors import DomainError
+from support.api_keys import is_api_key, key_hash
 
-KEY_PREFIX = "zb_"
 SLUG = re.compile(r"[a-z0-9-]{1,100}")
 RANKS = {"viewer": 1, "developer": 2, "owner": 3}
 GUESSES_ALLOWED = 60
@@ -100,7 +100,7 @@ class Access:
         return await self._functions.ask((None, str(id)))
 
     async def _keyed(self, key: str, slug: str, client: str) -> KeyedFunction:
-        hash = access.key_hash(key)
+        hash = key_hash(key)
         known = hash in self._good_keys  # these are looked up as well, but not kept out by others at their address
         if not known:
             self._guesses.check(client)
@@ -132,7 +132,7 @@ class Access:
 
     async def _write_use(self, key_id: UUID) -> None:
         with contextlib.suppress(DomainError):
-            await self._database.read(lambda connection: access.key_was_used(connection, key_id))
+            await self._database.run_idempotent(lambda connection: access.key_was_used(connection, key_id))
 
     async def _read_members(self, wanted: list[Identity]) -> Sequence[Membership]:
         asked = [(identity.user_id, identity.project_id, identity.session_id) for identity in wanted]
@@ -170,7 +170,7 @@ def api_key(connection: Connection) -> str | None:
     if given:
         return given
     token = bearer(connection)
-    return token if token is not None and token.startswith(KEY_PREFIX) else None
+    return token if token is not None and is_api_key(token) else None
 
 
 def role(least: str) -> Guard:
@@ -178,7 +178,7 @@ def role(least: str) -> Guard:
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         token = bearer(connection)
-        if token is None or token.startswith(KEY_PREFIX):
+        if token is None or is_api_key(token):
             raise unauthorized(
                 "missing_credentials",
                 "This endpoint needs the token of a logged-in person"

@@ -19,9 +19,9 @@ from api.batching import Batcher
 from api.database import Database
 from api.http.problems import Problem
 from sql import load
-from sql.access import key_hash
 from sql.errors import DomainError
 from sql.load import KeyLimit, Load
+from support.api_keys import key_hash
 
 FRESH_SECONDS = 1.0
 MOST_REMEMBERED = 10_000

@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, unquote_to_bytes
 import msgspec
 from litestar import Request
 
-from api.auth.credentials import KEY_PREFIX
 from api.http.charsets import charset_of, decoded
 from api.http.json_bodies import BYTE_ORDER_MARK, LARGEST_PAYLOAD, NUL_MESSAGE, PARSING, SMALL, check_json, has_nul
 from api.http.json_scanning import SLICE
 from api.http.problems import Problem, too_large
 from api.http.targets import raw_target
+from support.api_keys import is_api_key
 
 Headers = Mapping[str, str]
 AnyRequest = Request[Any, Any, Any]
@@ -118,7 +118,7 @@ def traceparent_of(request: AnyRequest) -> str | None:
 
 def _is_our_key(authorization: str) -> bool:
     scheme, _, token = authorization.partition(" ")
-    return scheme.lower() == "bearer" and token.strip().startswith(KEY_PREFIX)
+    return scheme.lower() == "bearer" and is_api_key(token.strip())
 
 
 def _json_in_disguise(body: bytes) -> str | None:

@@ -22,6 +22,7 @@ import jwt
 import psycopg
 
 from sql import accounts
+from support.api_keys import key_hash, listed_prefix, new_api_key
 from tests.databases import Database, Row, TestProject
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -90,9 +91,9 @@ class Api:
     @classmethod
     def create(cls, database: Database, url: str, name: str) -> Api:
         project = database.project(name)
-        key = accounts.new_api_key()
+        key = new_api_key()
         with psycopg.connect(database.admin_url, autocommit=True) as connection:
-            accounts.ensure_api_key(connection, project.id, key, "default")
+            accounts.ensure_api_key(connection, project.id, "default", listed_prefix(key), key_hash(key))
             user_id = database.value(
                 "insert into zmesh.users (email, password_hash) values (%s, %s) returning id",
                 f"{name}@example.org",

@@ -14,7 +14,8 @@ import httpx
 import jwt
 import pytest
 
-from api.settings import SettingsError, read_settings
+from api.settings import Settings
+from support.settings import SettingsError, read_settings
 from tests.api.client import JWT_KEY, Api, ApiProcess, eventually, new_token, refused, standing_in
 from tests.api.conftest import Backend
 
@@ -269,10 +270,10 @@ def test_a_trusted_proxy_says_who_asks(api: Api, tmp_path: Path) -> None:
 
 def test_a_list_of_proxies_that_is_none_is_refused_at_the_start(tmp_path: Path) -> None:
     values = {"DATABASE_URL": "postgresql://x", "JWT_SECRET_KEY": "x", "ZMESH_SECRET_KEY": "x"}
-    assert read_settings(values).trusted_proxies == []
+    assert read_settings(Settings, values).trusted_proxies == []
     for given in ("proxy.example", "10.0.0.1/8", "*"):
-        with pytest.raises(SettingsError, match=r"ZMESH_TRUSTED_PROXIES: .*such as 10\.0\.0\.5"):
-            read_settings({**values, "ZMESH_TRUSTED_PROXIES": given})
+        with pytest.raises(SettingsError, match=r"ZMESH_TRUSTED_PROXIES is invalid: .*such as 10\.0\.0\.5"):
+            read_settings(Settings, {**values, "ZMESH_TRUSTED_PROXIES": given})
 
 
 def test_guessing_keys_is_throttled_and_keeps_no_good_key_out(api: Api) -> None:

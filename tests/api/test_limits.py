@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.invoking.limits import Bucket
-from sql.access import key_hash
+from support.api_keys import key_hash
 from tests.api.client import Api, eventually, refused, standing_in
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from sql.access import key_hash
+from support.api_keys import key_hash
 from tests.api.client import Api, ApiProcess, eventually, refused, standing_in
 from tests.api.conftest import Backend
 

@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from sql.accounts import new_api_key
+from support.api_keys import new_api_key
 from tests.platform import Platform
 
 PLAIN = "def handler(payload, zmesh):\n    return payload\n"

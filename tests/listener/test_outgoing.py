@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from listener.outgoing import Network, NotSent, is_allowed, post
-from listener.settings import SettingsError, read_settings
+from listener.settings import Settings
+from support.settings import SettingsError, read_settings
 
 LOOPBACK: list[Network] = [ipaddress.ip_network("127.0.0.0/8")]
 INSIDE = [
@@ -44,10 +45,10 @@ def test_an_operator_may_allow_networks() -> None:
 
 def test_the_setting_is_a_list_of_networks() -> None:
     variables = {"DATABASE_URL": "postgresql://x", "ZMESH_SECRET_KEY": "k"}
-    read = read_settings({**variables, "ZMESH_CALLBACK_NETWORKS": "10.0.0.0/8, fd00::/8"})
+    read = read_settings(Settings, {**variables, "ZMESH_CALLBACK_NETWORKS": "10.0.0.0/8, fd00::/8"})
     assert [str(network) for network in read.callback_networks] == ["10.0.0.0/8", "fd00::/8"]
     with pytest.raises(SettingsError, match="ZMESH_CALLBACK_NETWORKS"):
-        read_settings({**variables, "ZMESH_CALLBACK_NETWORKS": "everywhere"})
+        read_settings(Settings, {**variables, "ZMESH_CALLBACK_NETWORKS": "everywhere"})
 
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 from uuid import UUID
 
@@ -11,13 +12,13 @@ from litestar.params import JSONBody, PathParameter
 
 from api.auth.credentials import role
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, Cursor, Limit, problems
-from api.http.models import Page, page_cursor, read_cursor
+from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import not_found
 from api.management.models.projects import KeyDetails, KeyToCreate, NewKeyDetails
 from sql import keys
-from sql.accounts import new_api_key
 from sql.keys import NewKey
+from support.api_keys import key_hash, listed_prefix, new_api_key
 
 Id = Annotated[UUID, PathParameter(description="Id of the key.")]
 START = UUID(int=0)
@@ -37,8 +38,7 @@ async def list_keys(
     """The newest first, revoked ones too."""
     before, project_id = read_cursor(cursor, UUID, START), request.user.project_id
     found = await database.read(lambda c: keys.list_keys(c, project_id, None if before == START else before, limit + 1))
-    items = [KeyDetails.model_validate(key) for key in found[:limit]]
-    return Page[KeyDetails](items=items, next_cursor=page_cursor(str(items[-1].id)) if len(found) > limit else None)
+    return Page[KeyDetails].of(found, limit, KeyDetails.model_validate, attrgetter("id"))
 
 
 @post(
@@ -53,8 +53,16 @@ async def create_key(
 ) -> NewKeyDetails:
     """The key itself is shown this once. To a key for some functions, the others do not exist."""
     key, caller = new_api_key(), request.user
-    new = NewKey(caller.project_id, data.name, key, data.expires_at, data.functions, caller.person)
-    async with database.checked() as connection:
+    new = NewKey(
+        project_id=caller.project_id,
+        name=data.name,
+        prefix=listed_prefix(key),
+        hash=key_hash(key),
+        expires_at=data.expires_at,
+        functions=data.functions,
+        created_by=caller.person,
+    )
+    async with database.connection() as connection:
         id = await keys.create_key(connection, new)
     known = await _key(database, caller.project_id, id)
     return NewKeyDetails(**known.model_dump(), key=key)
@@ -75,7 +83,7 @@ async def get_key(request: CallerRequest, database: NamedDependency[Database], i
 )
 async def revoke_key(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """From then on every replica refuses it. It stays in the list."""
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         if not await keys.revoke_key(connection, request.user.project_id, id):
             raise not_found("key", id)
 
