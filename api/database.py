@@ -1,4 +1,4 @@
-"""The API's connections: a pool that outlives its server, and one meaning for each of its errors."""
+"""The API's database connections: a pool that survives restarts of the server, and errors as DomainError."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from sql.errors import Unavailable, domain_error
 
 log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
-Query = Callable[[AsyncConnection], Awaitable[Answer]]
+Result = TypeVar("Result")
+Query = Callable[[AsyncConnection], Awaitable[Result]]
 POOL_SIZE = 8
 WAIT_SECONDS = 3.0
 CONNECTION: dict[str, Any] = {
@@ -27,10 +27,10 @@ CONNECTION: dict[str, Any] = {
 
 
 class Database:
-    """Every query of the API goes through here. Raises DomainError in place of psycopg's errors."""
+    """Runs the queries of the API. Raises DomainError in place of psycopg's errors."""
 
     def __init__(self, url: str) -> None:
-        # Attempts end soon, so that the next request makes a fresh one instead of waiting out a long backoff.
+        # Attempts are short, so that the next request makes a new one instead of waiting out a long backoff.
         self._pool = AsyncConnectionPool(
             with_required_auth(url),
             min_size=2,
@@ -42,14 +42,18 @@ class Database:
         )
 
     async def open(self) -> None:
-        """Begin to connect; does not wait for the server."""
+        """Start connecting; does not wait for the server."""
         await self._pool.open(wait=False)
 
     async def close(self) -> None:
         await self._pool.close(timeout=2)
 
-    async def read(self, query: Query[Answer]) -> Answer:
-        """Run something that may safely run twice: it does when the connection turns out to be dead."""
+    async def read(self, query: Query[Result]) -> Result:
+        """Run a query that changes nothing."""
+        return await self.run_idempotent(query)
+
+    async def run_idempotent(self, query: Query[Result]) -> Result:
+        """Run a query that may safely run twice, which it does if the connection turns out to be dead."""
         try:
             async with self._pool.connection() as connection:
                 try:
@@ -59,13 +63,13 @@ class Database:
                         raise translate_error(error) from error
         except psycopg.OperationalError as error:
             raise translate_error(error) from error
-        await self._pool.check()  # the others are likely dead as well
-        async with self.checked() as connection:
+        await self._pool.check()  # the others are probably dead, too
+        async with self.connection() as connection:
             return await query(connection)
 
     @asynccontextmanager
-    async def checked(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that has just answered, for what must not run twice."""
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that has just responded, for statements that must not run twice."""
         try:
             async with self._pool.connection() as connection:
                 try:
@@ -86,7 +90,7 @@ def _connection_was_lost(connection: AsyncConnection, error: psycopg.Error) -> b
 
 
 def translate_error(error: psycopg.Error) -> Exception:
-    """The DomainError that an error of PostgreSQL is, or the error itself where it has no meaning of ours."""
+    """The DomainError that an error of PostgreSQL stands for, or the error itself."""
     if isinstance(error, (psycopg.InterfaceError, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)):
         log.error("database: %s", str(error).strip())
         return Unavailable("The database is not ready.")

@@ -21,6 +21,8 @@ from api.invoking.waiting import Replies
 from api.settings import Settings, SettingsError, read_settings
 from support.process_logging import log_to_stderr
 from support.sealing import SealingError
+from api.settings import Settings
+from support.settings import SettingsError, read_settings
 
 GRACE_SECONDS = 5.0
 LAST_SECONDS = 3
@@ -32,10 +34,10 @@ def main() -> int:
     log_to_stderr()
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it tells, we log with its meaning
     try:
-        settings = read_settings(os.environ)
+        settings = read_settings(Settings, os.environ)
         parts = Parts.of(settings)
     except (SettingsError, SealingError) as error:
-        print(error, file=sys.stderr)
+        print(f"The API cannot start. {error}", file=sys.stderr)
         return 2
     if len(settings.jwt_secret_key) < SHORT_KEY:
         logging.warning("JWT_SECRET_KEY has fewer than %d characters: it can be guessed", SHORT_KEY)

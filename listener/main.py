@@ -16,11 +16,12 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from listener.service import Listener
-from listener.settings import Settings, SettingsError, read_settings
+from listener.settings import Settings
 from sandbox import Sandbox, SandboxError
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from support.process_logging import log_to_stderr
 from support.sealing import SealingError
+from support.settings import SettingsError, read_settings
 
 log = logging.getLogger(__name__)
 POOL_SIZE = 6
@@ -33,10 +34,10 @@ def main() -> int:
     """Run until SIGTERM or SIGINT; returns the exit status."""
     log_to_stderr()
     try:
-        settings = read_settings(os.environ)
+        settings = read_settings(Settings, os.environ)
         uvloop.run(_serve(settings))
     except (SettingsError, SealingError, SandboxError) as error:
-        print(error, file=sys.stderr)
+        print(f"The listener cannot start. {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -39,7 +39,7 @@ class Sessions:
         user = await self._logins.check(change.email, change.password, client)
         project_id = await self._project(user.id, change.project)  # first: a refusal must change nothing
         hash = await self._logins.hash(change.new_password)
-        async with self._database.checked() as connection:
+        async with self._database.connection() as connection:
             await people.set_password(connection, user.id, hash)
         return await self._start(user.id, project_id, client)
 
@@ -52,7 +52,7 @@ class Sessions:
             self._guesses.begin(client)
             raise unauthorized("invalid_refresh_token", "The refresh token is not known here.", "Log in again.")
         project_id = await self._project(user_id, wanted.project)  # first: a refusal must not use the token up
-        async with self._database.checked() as connection:
+        async with self._database.connection() as connection:
             done = await people.refresh_session(connection, hash, token_hash(token))
         if done.outcome != "refreshed":
             reason = " as this refresh token was used before" if done.outcome == "reused" else ""
@@ -67,7 +67,7 @@ class Sessions:
 
     async def log_out(self, refresh_token: str) -> None:
         """End a session. That of an unknown token has ended already."""
-        async with self._database.checked() as connection:
+        async with self._database.connection() as connection:
             await people.end_session(connection, token_hash(refresh_token))
 
     async def accept(self, acceptance: Acceptance, client: str) -> Session:
@@ -93,7 +93,7 @@ class Sessions:
             password_hash = await self._logins.hash(password)
         else:
             await self._logins.check(invited.email, password, client)
-        async with self._database.checked() as connection:
+        async with self._database.connection() as connection:
             return await people.accept_invitation(connection, hash, invited.user_id, password_hash)
 
     async def _project(self, user_id: UUID, wanted: str | None) -> UUID:
@@ -105,7 +105,7 @@ class Sessions:
 
     async def _start(self, user_id: UUID, project_id: UUID, client: str) -> Session:
         token = new_secret_token(REFRESH_PREFIX)
-        async with self._database.checked() as connection:
+        async with self._database.connection() as connection:
             session_id = await people.start_session(connection, user_id, client, token_hash(token))
         return self._session(Identity(user_id, project_id, session_id), token)
 

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 from litestar import Request
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import PathParameter
 
 from api.auth.credentials import Caller
-from api.http.models import LARGEST_PAGE
 from api.http.problem_models import ProblemDetails
 from api.http.problems import MEDIA_TYPE
 
@@ -19,8 +18,6 @@ BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 BEARER_OR_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 API_KEY: list[dict[str, list[str]]] = [{"apiKey": []}, {"bearerKey": []}]
 
-Limit = Annotated[int, QueryParameter(ge=1, le=LARGEST_PAGE, description="How many items a page has at most.")]
-Cursor = Annotated[str | None, QueryParameter(max_length=500, description="next_cursor of the page before.")]
 FunctionId = Annotated[str, PathParameter(description="Id or slug of the function.")]
 
 _MEANINGS = {

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from api.http.json_bodies import NUL_MESSAGE, has_nul
-from api.http.problems import invalid
-
-Item = TypeVar("Item")
-LARGEST_PAGE = 100
 
 
 def _without_nul(value: Any) -> Any:
@@ -74,41 +68,6 @@ class Change(Model):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
-class Page(BaseModel, Generic[Item]):
-    """One page of a list; `next_cursor` is null on the last one."""
-
-    items: list[Item]
-    next_cursor: str | None
-
-
 def raw(text: str | None) -> msgspec.Raw | None:
     """A JSON text as a part of a response."""
     return None if text is None else msgspec.Raw(text.encode())
-
-
-def page_cursor(key: Any) -> str:
-    """The opaque name of a place in a list."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
-
-
-Key = TypeVar("Key")
-
-
-def read_cursor(cursor: str | None, kind: type[Key], start: Key) -> Key:
-    """The place a cursor names, or the start. Raises Problem 422."""
-    if cursor is None:
-        return start
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        key = msgspec.json.decode(text, type=kind)
-        _without_nul(str(key))
-        return key
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise invalid("cursor", "is not one that this list gave out") from error
-
-
-def check_limit(limit: int) -> int:
-    """Raises Problem 422 for a page size out of range."""
-    if not 1 <= limit <= LARGEST_PAGE:
-        raise invalid("limit", f"must be from 1 to {LARGEST_PAGE}")
-    return limit

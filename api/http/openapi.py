@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.auth.models import Acceptance, Credentials, Logout, ProjectSwitch, ProjectToken, Refresh, Session
-from api.http.models import Page
+from api.http.paging import Page
 from api.http.problem_models import ProblemDetails
 from api.invoking.models import (
     Envelope,

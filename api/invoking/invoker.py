@@ -148,7 +148,7 @@ class Invoker:
     async def _invoked_before(self, id: UUID, seconds: float) -> Invoked:
         with self._replies.expecting(id) as future:
             if seconds > 0:
-                await self._database.read(lambda c: invocations.await_end(c, id, self._replies.channel))
+                await self._database.run_idempotent(lambda c: invocations.await_end(c, id, self._replies.channel))
             self._replies.look(id)
             answer = await self._wait(future, seconds)
             return Invoked(answer or await self._standing(id), replayed=True)
@@ -256,9 +256,9 @@ class Invoker:
         return [found.get(id) for id in ids]
 
     async def _insert(self, batch: Sequence[NewInvocation]) -> list[bool]:
-        new = await self._database.read(lambda c: invocations.insert(c, batch))
+        new = await self._database.run_idempotent(lambda c: invocations.insert(c, batch))
         return [invocation.id in new for invocation in batch]
 
     async def _insert_deliveries(self, batch: Sequence[Delivery]) -> list[bool]:
-        new = await self._database.read(lambda c: invocations.insert_deliveries(c, batch))
+        new = await self._database.run_idempotent(lambda c: invocations.insert_deliveries(c, batch))
         return [delivery.invocation.id in new for delivery in batch]

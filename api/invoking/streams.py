@@ -93,7 +93,7 @@ class Streams:
             await self._closings.ask(id)
 
     async def _take(self, ids: list[UUID]) -> Sequence[list[StreamPart]]:
-        async with self._database.checked() as connection:  # what was taken is taken: not twice
+        async with self._database.connection() as connection:  # what was taken is taken: not twice
             taken = await streams.take(connection, ids)
         found: dict[UUID, list[StreamPart]] = {}
         for one in taken:
@@ -101,7 +101,7 @@ class Streams:
         return [found.get(id, []) for id in ids]
 
     async def _close(self, ids: list[UUID]) -> Sequence[None]:
-        await self._database.read(lambda connection: streams.close(connection, ids))
+        await self._database.run_idempotent(lambda connection: streams.close(connection, ids))
         return [None] * len(ids)
 
 

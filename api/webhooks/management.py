@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from operator import attrgetter
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -12,8 +13,8 @@ from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from api.auth.credentials import role
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, Cursor, Limit, problems
-from api.http.models import Page, page_cursor, read_cursor
+from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import invalid, not_found
 from api.management.routes.functions import function_of
 from api.webhooks.models import NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
@@ -57,8 +58,7 @@ async def list_webhooks(
     if name is not None and "\x00" in name:
         return Page[WebhookDetails](items=[], next_cursor=None)
     found = await database.read(lambda c: webhooks.list_webhooks(c, project_id, name, after, limit + 1))
-    items = [WebhookDetails.of(webhook) for webhook in found[:limit]]
-    return Page[WebhookDetails](items=items, next_cursor=page_cursor(items[-1].name) if len(found) > limit else None)
+    return Page[WebhookDetails].of(found, limit, WebhookDetails.of, attrgetter("name"))
 
 
 @post(
@@ -91,7 +91,7 @@ async def create_webhook(
         signature_header=_header(data.preset, data.signature_header),
         answer=data.answer,
     )
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         await webhooks.insert_webhook(connection, webhook)
     return NewWebhookDetails.with_secret(await _webhook(database, request, id), secret)
 
@@ -125,7 +125,7 @@ async def update_webhook(
         changes["sealed_secret"] = _sealed(sealer, id, changes.pop("secret"))
     if "signature_header" in changes:
         changes["signature_header"] = _header(webhook.preset, changes["signature_header"])
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         await webhooks.update_webhook(connection, id, changes)
     return WebhookDetails.of(await _webhook(database, request, id))
 
@@ -153,7 +153,7 @@ async def rotate_secret(
         raise invalid("", "the preset none has no secret")
     check_secret(webhook.preset, secret)
     sealed = sealer.seal(secret, secret_purpose(id))
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         await webhooks.rotate_secret(connection, id, sealed, data.grace_seconds)
     return NewWebhookDetails.with_secret(await _webhook(database, request, id), secret)
 
@@ -167,7 +167,7 @@ async def rotate_secret(
 )
 async def delete_webhook(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """Its URL is unknown from then on."""
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         if not await webhooks.delete_webhook(connection, request.user.project_id, id):
             raise not_found("webhook", id)
 

@@ -11,7 +11,7 @@ from litestar.params import JSONBody, QueryParameter
 from api.auth.credentials import role
 from api.database import Database
 from api.http.endpoints import BEARER, CallerRequest, problems
-from api.http.models import Page
+from api.http.paging import Page
 from api.http.problems import Problem, invalid, not_found
 from api.management.models.changes import ChangeDetails, ChangeToPassOn
 from api.management.project_roles import ProjectRoles

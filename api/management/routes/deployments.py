@@ -53,7 +53,7 @@ async def deploy(
     if not force:
         await _check(database, checker, request.user.project_id, data.functions)
     done: dict[str, Deployed] = {}
-    async with database.checked() as connection, connection.transaction():
+    async with database.connection() as connection, connection.transaction():
         # One order for everybody: two deployments of the same functions must not wait for each other.
         for wanted in sorted(data.functions, key=lambda function: function.name):
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 
 from litestar import Response, Router, delete, get, patch, post
@@ -10,11 +11,11 @@ from litestar.params import JSONBody, QueryParameter
 
 from api.auth.credentials import role
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, Cursor, FunctionId, Limit, problems
+from api.http.endpoints import BEARER, CallerRequest, FunctionId, problems
 from api.http.etags import changed_meanwhile, demanded_revisions, etag_of
 from api.http.json_bodies import MIB, NUL_MESSAGE
-from api.http.models import Page, page_cursor, read_cursor
 from api.http.operations import ConditionalChange
+from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import invalid, not_found
 from api.management.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from sql import catalog
@@ -52,8 +53,7 @@ async def list_functions(
     found = await database.read(
         lambda c: catalog.list_functions(c, project_id, after, limit + 1, tag=tag, with_code=code)
     )
-    items = [FunctionDetails.model_validate(function) for function in found[:limit]]
-    return Page[FunctionDetails](items=items, next_cursor=page_cursor(items[-1].slug) if len(found) > limit else None)
+    return Page[FunctionDetails].of(found, limit, FunctionDetails.model_validate, attrgetter("slug"))
 
 
 @post(
@@ -67,7 +67,7 @@ async def create_function(
     request: CallerRequest, database: NamedDependency[Database], data: JSONBody[FunctionToCreate]
 ) -> Response[FunctionDetails]:
     """The slug is derived from the name. The code is kept as it is; whether it runs shows when it is invoked."""
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         function = await catalog.insert_function(connection, request.user.project_id, data.model_dump())
     return shown(function, 201)
 
@@ -98,7 +98,7 @@ async def update_function(
     if revisions is not None and function.revision not in revisions:
         raise changed_meanwhile(function)
     if changes:
-        async with database.checked() as connection:
+        async with database.connection() as connection:
             changed = await catalog.update_function(connection, function.id, changes, revisions)
         if changed is None:
             raise changed_meanwhile(await function_of(database, request, str(function.id)))
@@ -117,7 +117,7 @@ async def update_function(
 async def delete_function(request: CallerRequest, database: NamedDependency[Database], id: FunctionId) -> None:
     """Deletes the versions, schedules and webhooks as well; what is queued or runs is cancelled."""
     function = await function_of(database, request, id)
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         deleted = await catalog.delete_function(connection, function.id, demanded_revisions(request))
     if not deleted:
         raise changed_meanwhile(await function_of(database, request, str(function.id)))

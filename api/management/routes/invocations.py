@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,10 +18,10 @@ from litestar.response import Stream
 
 from api.auth.credentials import person_or_key, role
 from api.database import Database
-from api.http.endpoints import BEARER, BEARER_OR_KEY, CallerRequest, Cursor, FunctionId, Limit, problems
+from api.http.endpoints import BEARER, BEARER_OR_KEY, CallerRequest, FunctionId, problems
 from api.http.json_bodies import NUL_MESSAGE
-from api.http.models import Page, page_cursor, read_cursor
 from api.http.operations import ListLogs
+from api.http.paging import Cursor, Limit, Page, make_cursor, read_cursor
 from api.http.problems import Problem, invalid, not_found
 from api.invoking.limits import Limits
 from api.invoking.models import (
@@ -173,11 +174,9 @@ async def _page(
 ) -> Page[InvocationSummary]:
     before = read_cursor(cursor, UUID, LAST_ID)
     found = await database.read(lambda c: history.list_invocations(c, wanted, before, limit + 1))
-    shown = found[:limit]
-    lines = await _last_lines(database, shown if logs else [], LINES_IN_HISTORY)
-    return Page[InvocationSummary].model_construct(
-        items=[summary(recorded, *lines.get(recorded.id, ([], False))) for recorded in shown],
-        next_cursor=page_cursor(str(shown[-1].id)) if len(found) > limit else None,
+    lines = await _last_lines(database, found[:limit] if logs else [], LINES_IN_HISTORY)
+    return Page[InvocationSummary].of(
+        found, limit, lambda recorded: summary(recorded, *lines.get(recorded.id, ([], False))), attrgetter("id")
     )
 
 
@@ -243,11 +242,7 @@ async def list_logs(
     if not (0 <= attempt < 2**15 and 0 <= line < 2**31):
         attempt, line = 0, 0
     found = await database.read(lambda c: history.lines_after(c, recorded.id, attempt, line, limit + 1))
-    last = found[limit - 1] if len(found) > limit else None
-    page = Page[NumberedLine].model_construct(
-        items=[numbered(line) for line in found[:limit]],
-        next_cursor=page_cursor((last.attempt, last.line)) if last else None,
-    )
+    page = Page[NumberedLine].of(found, limit, numbered, attrgetter("attempt", "line"))
     return Response(page, headers={"Vary": "Accept"})
 
 
@@ -261,7 +256,7 @@ def _followed(request: CallerRequest, followers: Followers, id: UUID) -> Respons
 
 async def _cancel(database: Database, request: CallerRequest, id: UUID) -> InvocationDetails:
     recorded = await _recorded(database, request, id)
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         if not await history.cancel(connection, recorded.id):
             raise Problem(409, "already_ended", "The invocation has ended already.")
     return await _details(database, await _recorded(database, request, id))
@@ -309,7 +304,7 @@ async def retry_invocation(
     """Gives one that ended without success one attempt more, with the same id, payload and history."""
     recorded = await _recorded(database, request, id)
     await limits.admit_job(request.user.project_id)
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         retried = await history.retry(connection, request.user.project_id, [recorded.id])
     if not retried:
         raise Problem(
@@ -348,9 +343,9 @@ async def retry_invocations(
         after = read_cursor(data.cursor, UUID, FIRST_ID)
         found = await database.read(lambda c: history.ids_of(c, wanted, after, data.limit + 1))
         ids, more = found[: data.limit], len(found) > data.limit
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         retried = await history.retry(connection, project_id, ids)
-    return Retried(items=sorted(retried), next_cursor=page_cursor(str(ids[-1])) if more else None)
+    return Retried(items=sorted(retried), next_cursor=make_cursor(ids[-1]) if more else None)
 
 
 async def _dead(database: Database, request: CallerRequest, data: RetryRequest) -> Filter:

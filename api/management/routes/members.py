@@ -12,8 +12,8 @@ from litestar.params import JSONBody, PathParameter
 from api.auth.credentials import require_role, role
 from api.auth.tokens import new_secret_token, token_hash
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, Cursor, Limit, problems
-from api.http.models import Page, page_cursor, read_cursor
+from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import not_found
 from api.management.models.projects import (
     InvitationDetails,
@@ -36,9 +36,7 @@ async def list_members(
     """In the order of their addresses."""
     after, project_id = read_cursor(cursor, str, ""), request.user.project_id
     found = await database.read(lambda c: people.list_members(c, project_id, after, limit + 1))
-    items = [MemberDetails.model_validate(member) for member in found[:limit]]
-    after = items[-1].email.lower() if items else ""
-    return Page[MemberDetails](items=items, next_cursor=page_cursor(after) if len(found) > limit else None)
+    return Page[MemberDetails].of(found, limit, MemberDetails.model_validate, lambda member: member.email.lower())
 
 
 @patch(
@@ -53,7 +51,7 @@ async def update_member(
 ) -> MemberDetails:
     """Counts from the person's next request on. The last owner stays one."""
     project_id = request.user.project_id
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         await people.change_member(connection, project_id, id, data.role)
     member = await database.read(lambda c: people.find_member(c, project_id, id))
     if member is None:
@@ -66,7 +64,7 @@ async def remove_member(request: CallerRequest, database: NamedDependency[Databa
     """Counts from the person's next request on. Owners remove anybody but the last owner, everybody themselves."""
     if id != request.user.user_id:
         require_role(request.user.role, "owner")
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         if not await people.remove_member(connection, request.user.project_id, id):
             raise not_found("member", id)
 
@@ -78,9 +76,9 @@ async def list_invitations(
     """Those that are good still, in the order of their addresses."""
     after, project_id = read_cursor(cursor, str, ""), request.user.project_id
     found = await database.read(lambda c: people.list_invitations(c, project_id, after, limit + 1))
-    items = [InvitationDetails.model_validate(invitation) for invitation in found[:limit]]
-    after = items[-1].email.lower() if items else ""
-    return Page[InvitationDetails](items=items, next_cursor=page_cursor(after) if len(found) > limit else None)
+    return Page[InvitationDetails].of(
+        found, limit, InvitationDetails.model_validate, lambda invitation: invitation.email.lower()
+    )
 
 
 @post(
@@ -95,7 +93,7 @@ async def invite(
 ) -> NewInvitationDetails:
     """Good for a week, in place of an earlier one. Give the person the token: `zmesh login --invitation` takes it."""
     token = new_secret_token(INVITATION_PREFIX)
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         invitation = await people.invite(
             connection, request.user.project_id, data.email, data.role, token_hash(token), request.user.person
         )
@@ -112,7 +110,7 @@ async def invite(
 )
 async def withdraw(request: CallerRequest, database: NamedDependency[Database], id: InvitationId) -> None:
     """Its token is good for nothing from then on."""
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         if not await people.withdraw_invitation(connection, request.user.project_id, id):
             raise not_found("invitation", id)
 

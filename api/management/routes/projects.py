@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 from uuid import UUID
 
@@ -11,8 +12,8 @@ from litestar.params import JSONBody, PathParameter
 
 from api.auth.credentials import require_role, role
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, Cursor, Limit, problems
-from api.http.models import Page, page_cursor, read_cursor
+from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import not_found
 from api.management.models.projects import ProjectChange, ProjectDatabaseDetails, ProjectDetails, ProjectToCreate
 from api.management.project_roles import ProjectRoles
@@ -41,8 +42,7 @@ async def list_projects(
     """In the order of their slugs. POST /auth/refresh gives a token for another one."""
     after, user_id = read_cursor(cursor, str, ""), request.user.person
     found = await database.read(lambda c: projects.list_projects(c, user_id, after, limit + 1))
-    items = [ProjectDetails.model_validate(project) for project in found[:limit]]
-    return Page[ProjectDetails](items=items, next_cursor=page_cursor(items[-1].slug) if len(found) > limit else None)
+    return Page[ProjectDetails].of(found, limit, ProjectDetails.model_validate, attrgetter("slug"))
 
 
 @post(
@@ -60,7 +60,7 @@ async def create_project(
 ) -> ProjectDetails:
     """With a schema and a login role of its own, and you as its owner. For owners of the token's project."""
     new = NewProject.of(data.name, sealer)
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         id = await projects.create_project(connection, new, request.user.person)
     return ProjectDetails.model_validate(await _project(database, request, id, "owner"))
 
@@ -100,7 +100,7 @@ async def update_project(
 ) -> ProjectDetails:
     """The slug stays. For owners of this project."""
     await _project(database, request, id, "owner")
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         await projects.rename_project(connection, id, data.name)
     return ProjectDetails.model_validate(await _project(database, request, id, "owner"))
 
@@ -109,7 +109,7 @@ async def update_project(
 async def delete_project(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """With its functions, keys, secrets and members, its tables and its login role. For owners of this project."""
     await _project(database, request, id, "owner")
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         await projects.delete_project(connection, id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated
 from uuid import UUID
 
@@ -14,9 +15,9 @@ from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from api.auth.credentials import function_disabled, role
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, Cursor, Limit, problems
+from api.http.endpoints import BEARER, CallerRequest, problems
 from api.http.json_bodies import LARGEST_PAYLOAD, NUL_MESSAGE
-from api.http.models import Page, page_cursor, read_cursor
+from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import invalid, not_found
 from api.management.models.schedules import (
     ScheduleChange,
@@ -64,10 +65,7 @@ async def list_schedules(
     if name is not None and "\x00" in name:
         return Page[ScheduleDetails].model_construct(items=[], next_cursor=None)
     found = await database.read(lambda c: schedules.list_schedules(c, project_id, name, after, limit + 1))
-    items = [ScheduleDetails.of(schedule) for schedule in found[:limit]]
-    return Page[ScheduleDetails].model_construct(
-        items=items, next_cursor=page_cursor(items[-1].name) if len(found) > limit else None
-    )
+    return Page[ScheduleDetails].of(found, limit, ScheduleDetails.of, attrgetter("name"))
 
 
 @post(
@@ -88,7 +86,7 @@ async def create_schedule(
         "payload": msgspec.json.encode(data.payload).decode(),
     }
     try:
-        async with database.checked() as connection:
+        async with database.connection() as connection:
             id = await schedules.insert_schedule(connection, function.project_id, values)
     except Invalid as error:
         raise _at_its_field(error) from error
@@ -143,7 +141,7 @@ async def update_schedule(
         changes["payload"] = msgspec.json.encode(changes["payload"]).decode()
     if changes:
         try:
-            async with database.checked() as connection:
+            async with database.connection() as connection:
                 await schedules.update_schedule(connection, schedule.id, changes)
         except Invalid as error:
             raise _at_its_field(error) from error
@@ -159,7 +157,7 @@ async def update_schedule(
 )
 async def delete_schedule(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """What it has fired stays in the history."""
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         if not await schedules.delete_schedule(connection, request.user.project_id, id):
             raise not_found("schedule", id)
 
@@ -178,7 +176,7 @@ async def run_schedule(
     """Invokes what it would, now, even while it is paused or the run before has not ended."""
     schedule = await _schedule(database, request, id)
     try:
-        async with database.checked() as connection:
+        async with database.connection() as connection:
             invocation_id = await schedules.run_schedule(connection, schedule.id)
     except Conflict as error:
         raise function_disabled(schedule.function) from error
@@ -199,10 +197,7 @@ async def list_runs(
     schedule = await _schedule(database, request, id)
     before = read_cursor(cursor, datetime, LAST_TIME)
     found = await database.read(lambda c: schedules.list_runs(c, schedule.id, before, limit + 1))
-    items = [ScheduleRunDetails.of(run) for run in found[:limit]]
-    return Page[ScheduleRunDetails].model_construct(
-        items=items, next_cursor=page_cursor(items[-1].due_at) if len(found) > limit else None
-    )
+    return Page[ScheduleRunDetails].of(found, limit, ScheduleRunDetails.of, attrgetter("due_at"))
 
 
 router = Router(

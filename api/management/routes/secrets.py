@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import Annotated
 from uuid import UUID
 
@@ -12,8 +13,8 @@ from litestar.params import JSONBody, PathParameter
 
 from api.auth.credentials import role
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, Cursor, FunctionId, Limit, problems
-from api.http.models import Page, page_cursor, read_cursor
+from api.http.endpoints import BEARER, CallerRequest, FunctionId, problems
+from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import invalid, not_found
 from api.management.models.secrets import SecretDetails, SecretToSet
 from api.management.routes.functions import function_of
@@ -29,8 +30,7 @@ async def _list(
 ) -> Page[SecretDetails]:
     after = read_cursor(cursor, str, "")
     found = await database.read(lambda c: secrets.list_secrets(c, project_id, function_id, after, limit + 1))
-    items = [SecretDetails.model_validate(secret) for secret in found[:limit]]
-    return Page[SecretDetails](items=items, next_cursor=page_cursor(items[-1].name) if len(found) > limit else None)
+    return Page[SecretDetails].of(found, limit, SecretDetails.model_validate, attrgetter("name"))
 
 
 async def _set(
@@ -39,7 +39,7 @@ async def _set(
     if not NAME.fullmatch(name):
         raise invalid("name", "has to be a letter or _ and up to 127 letters, digits and _")
     sealed = sealer.seal(value, secrets.purpose(project_id, function_id, name))
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         secret = await secrets.set_secret(connection, project_id, function_id, name, sealed)
     return SecretDetails.model_validate(secret)
 
@@ -47,7 +47,7 @@ async def _set(
 async def _delete(database: Database, project_id: UUID, function_id: UUID | None, name: str) -> None:
     deleted = False
     if NAME.fullmatch(name):
-        async with database.checked() as connection:
+        async with database.connection() as connection:
             deleted = await secrets.delete_secret(connection, project_id, function_id, name)
     if not deleted:
         raise not_found("secret", name)

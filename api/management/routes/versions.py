@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import Annotated
 
 from litestar import Response, Router, delete, get, post, put
@@ -11,10 +12,10 @@ from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from api.auth.credentials import role
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, Cursor, FunctionId, Limit, problems
+from api.http.endpoints import BEARER, CallerRequest, FunctionId, problems
 from api.http.etags import changed_meanwhile, demanded_revisions
-from api.http.models import Page, page_cursor, read_cursor
 from api.http.operations import ConditionalChange
+from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import Problem, invalid, not_found
 from api.management.comparing import Comparisons
 from api.management.models.functions import FunctionDetails
@@ -59,10 +60,7 @@ async def list_versions(
     function = await function_of(database, request, id)
     before = read_cursor(cursor, int, NEWEST)
     found = await database.read(lambda c: versions.list_versions(c, function.id, min(before, NEWEST), limit + 1))
-    items = [FunctionVersion.model_validate(version, from_attributes=True) for version in found[:limit]]
-    return Page[FunctionVersion](
-        items=items, next_cursor=page_cursor(items[-1].version) if len(found) > limit else None
-    )
+    return Page[FunctionVersion].of(found, limit, FunctionVersion.model_validate, attrgetter("version"))
 
 
 @post(
@@ -86,7 +84,7 @@ async def rollback(
     if not 0 < version <= NEWEST:
         raise not_found("version", version)
     try:
-        async with database.checked() as connection:
+        async with database.connection() as connection:
             return shown(await versions.rollback(connection, function.id, version, demanded_revisions(request)))
     except Outdated as error:
         raise changed_meanwhile(await function_of(database, request, str(function.id))) from error
@@ -109,7 +107,7 @@ async def retire(
     turn comes; running attempts may finish. The current version, and one that an alias names, cannot be retired."""
     function = await function_of(database, request, id)
     await version_of(database, function, version)
-    async with database.checked() as connection:
+    async with database.connection() as connection:
         await versions.retire(connection, function.id, version)
     return FunctionVersion.model_validate(await version_of(database, function, version))
 
@@ -128,7 +126,7 @@ async def unretire(
     """A version that is not retired stays as it is."""
     function = await function_of(database, request, id)
     if not (await version_of(database, function, version)).current:
-        async with database.checked() as connection:
+        async with database.connection() as connection:
             await versions.unretire(connection, function.id, version)
     return FunctionVersion.model_validate(await version_of(database, function, version))
 
@@ -196,8 +194,7 @@ async def list_aliases(
     function = await function_of(database, request, id)
     after = read_cursor(cursor, str, "")
     found = await database.read(lambda c: versions.list_aliases(c, function.id, after, limit + 1))
-    items = [AliasDetails.of(alias) for alias in found[:limit]]
-    return Page[AliasDetails](items=items, next_cursor=page_cursor(items[-1].name) if len(found) > limit else None)
+    return Page[AliasDetails].of(found, limit, AliasDetails.of, attrgetter("name"))
 
 
 @put(
@@ -221,7 +218,7 @@ async def set_alias(
         raise invalid("alias", "has to be a letter and up to 62 letters, digits and dashes, all lower case")
     shares = {int(version): share for version, share in data.versions.items()}
     try:
-        async with database.checked() as connection:
+        async with database.connection() as connection:
             await versions.set_alias(connection, function.id, alias, shares)
     except NotFound as error:
         raise Problem(404, "version_not_found", error.message, error.hint) from error
@@ -242,7 +239,7 @@ async def delete_alias(
     function = await function_of(database, request, id)
     deleted = False
     if ALIAS.fullmatch(alias):
-        async with database.checked() as connection:
+        async with database.connection() as connection:
             deleted = await versions.delete_alias(connection, function.id, alias)
     if not deleted:
         raise not_found("alias", alias)

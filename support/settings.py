@@ -1,0 +1,75 @@
+"""Settings of a process: read from environment variables, checked, and refused with the name of the variable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+Model = TypeVar("Model", bound="ProcessSettings")
+
+Required = Annotated[str, Field(min_length=1)]
+
+
+class SettingsError(Exception):
+    """An environment variable is missing or invalid; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """Names the environment variable of a field, in its `Annotated` type."""
+
+    name: str
+
+
+class ProcessSettings(BaseModel):
+    """Base of the settings that `read_settings` reads: each field is annotated with its Variable."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)  # some of them are secrets
+
+    @classmethod
+    def variables(cls) -> dict[str, str]:
+        """The field of each environment variable."""
+        return {
+            item.name: field
+            for field, info in cls.model_fields.items()
+            for item in info.metadata
+            if isinstance(item, Variable)
+        }
+
+
+def read_settings(model: type[Model], environment: Mapping[str, str]) -> Model:
+    """The settings in an environment; an empty variable counts as unset. Raises SettingsError."""
+    fields = model.variables()
+    values = {field: environment[name] for name, field in fields.items() if environment.get(name)}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        names = {field: name for name, field in fields.items()}
+        problems = [f"{names[str(one['loc'][0])]} {_problem(one)}" for one in error.errors()]
+        raise SettingsError("; ".join(dict.fromkeys(problems)) + ".") from error
+
+
+def _problem(error: ErrorDetails) -> str:
+    context: dict[str, Any] = error.get("ctx", {})
+    match error["type"]:
+        case "missing":
+            return "is not set"
+        case "int_parsing":
+            problem = "must be a whole number"
+        case "float_parsing":
+            problem = "must be a number"
+        case "greater_than_equal":
+            problem = f"must be at least {context['ge']:g}"
+        case "less_than_equal":
+            problem = f"must be at most {context['le']:g}"
+        case "literal_error":
+            problem = f"must be {context['expected']}"
+        case "value_error":
+            return f"is invalid: {context['error']}"
+        case _:
+            return f"is invalid: {error['msg']}"
+    return f"{problem} (got {error['input']!r})"
