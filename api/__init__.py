@@ -1,0 +1,1 @@
+"""The HTTP API: app.py puts its parts together, main.py starts a process."""

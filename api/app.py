@@ -27,7 +27,6 @@ from api.database import Database
 from api.http.errors import HANDLERS
 from api.http.hosts import Hosts
 from api.http.json_bodies import JsonRequest
-from api.http.openapi import OPENAPI, describe
 from api.invoking import routes as invoke
 from api.invoking.invoker import Invoker
 from api.invoking.limits import Limits
@@ -51,6 +50,7 @@ from api.management.routes import (
     secrets,
     versions,
 )
+from api.openapi import OPENAPI, describe
 from api.pages.landing import landing
 from api.settings import Settings
 from api.webhooks import management as webhooks

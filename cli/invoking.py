@@ -8,7 +8,7 @@ import time
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import rich_click as click
 
@@ -17,27 +17,28 @@ from cli.connecting import command_for, connected, find_function, is_addressable
 from cli.errors import CliError, CommandFailed
 from cli.output import output_option, print_json, progress, style
 from cli.payloads import read_payload
+from support.invocation_options import DELAY, OPTIONS, RUN_AT
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 LONGEST_WAIT = 920  # a little over the longest timeout that a function can have
 POLL_SECONDS = 0.5
 NEEDS_ANOTHER_CREDENTIAL = "missing_credentials"  # nothing has run
 RUNNING = ("queued", "running")
-HEADER_OF_OPTION = re.compile(r"X-Zmesh-([A-Za-z-]+)|Idempotency-Key")
+FLAGS = {option.header: option.flag for option in OPTIONS}
+HEADER = re.compile("|".join(FLAGS))
+
+
+def _invocation_options(command: Command) -> Command:
+    for option in reversed(OPTIONS):
+        command = click.option(option.flag, option.name, metavar=option.metavar, help=option.help)(command)
+    return command
 
 
 @click.command()
 @click.argument("name")
 @click.option("--data", metavar="JSON", help="Payload: JSON, @FILE, or - for stdin. Default: {}.")
 @click.option("--async", "detached", is_flag=True, help="Do not wait for the result.")
-@click.option("--version", metavar="VERSION", help="A version to run, or an alias that chooses one.")
-@click.option("--delay", metavar="SECONDS", help="Not before so many seconds have passed; does not wait.")
-@click.option("--run-at", metavar="TIME", help="Not before this time; does not wait.")
-@click.option("--expires-at", metavar="TIME", help="Not started later than this.")
-@click.option("--priority", help="From -100 to 100; higher goes first.")
-@click.option("--max-attempts", help="How often it is tried at most.")
-@click.option("--concurrency-key", metavar="KEY", help="Of those with the same key, one runs at a time.")
-@click.option("--callback-url", metavar="URL", help="Where to send how it ended, signed.")
-@click.option("--idempotency-key", metavar="KEY", help="Invokes once, however often it is asked.")
+@_invocation_options
 @click.option("--method", metavar="METHOD", help="Send an HTTP request of this method to the public route.")
 @click.option("--path", metavar="PATH", help="Path of that request below the function, such as /orders/7.")
 @click.option("--header", "headers", multiple=True, metavar="NAME: VALUE", help="Header of that request; repeatable.")
@@ -62,7 +63,7 @@ def invoke(
     Ends with status 1 when the function fails. With --method, --path, --header or --query it is an HTTP request to
     the public route, which the function finds in zmesh.request.
     """
-    detached = detached or options["delay"] is not None or options["run_at"] is not None
+    detached = detached or any(options[option.name] is not None for option in (DELAY, RUN_AT))
     sent = _headers(options, detached=detached)
     request = None
     if method or path or headers or query:
@@ -90,11 +91,10 @@ def invoke(
 
 
 def _headers(options: dict[str, str | None], *, detached: bool) -> dict[str, str]:
-    key = options.pop("idempotency_key")
+    values = {option.header: options[option.name] for option in OPTIONS}
     return {
         **({"Prefer": "respond-async"} if detached else {}),
-        **({"Idempotency-Key": key} if key else {}),
-        **{f"X-Zmesh-{name.replace('_', '-')}": value for name, value in options.items() if value is not None},
+        **{header: value for header, value in values.items() if value is not None},
     }
 
 
@@ -109,12 +109,8 @@ def _response(
     except ApiError as error:
         if error.code != "invalid_header":
             raise
-        message = HEADER_OF_OPTION.sub(_option_of, error.message)
+        message = HEADER.sub(lambda header: FLAGS[header[0]], error.message)
         raise ApiError(error.status, message, code=error.code, hint=error.hint) from error
-
-
-def _option_of(header: re.Match[str]) -> str:
-    return f"--{(header[1] or header[0]).lower()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ def import_linter() -> dict[str, Any]:
 def test_the_contracts_forbid_all_that_is_not_allowed() -> None:
     forbidden: dict[str, set[str]] = {room: set() for room in MAY_IMPORT}
     for contract in import_linter()["contracts"]:
-        assert contract["type"] == "forbidden"
+        if contract["type"] != "forbidden":
+            continue
         for room in contract["source_modules"]:
             forbidden[room] |= set(contract["forbidden_modules"])
     assert forbidden == {room: MAY_IMPORT.keys() - allowed - {room} for room, allowed in MAY_IMPORT.items()}
@@ -38,6 +39,16 @@ def test_the_contracts_forbid_all_that_is_not_allowed() -> None:
 def test_every_package_is_under_contract() -> None:
     packages = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")} - {"tests", "bench"}
     assert packages == set(import_linter()["root_packages"]) == set(MAY_IMPORT)
+
+
+def test_every_part_of_the_api_has_a_layer() -> None:
+    [layers] = [contract["layers"] for contract in import_linter()["contracts"] if contract["type"] == "layers"]
+    named = {module.strip() for layer in layers for module in layer.split("|")}
+    assert named == {f"api.{path.stem}" for path in (REPOSITORY / "api").iterdir() if is_module(path)}
+
+
+def is_module(path: Path) -> bool:
+    return (path / "__init__.py").is_file() or (path.suffix == ".py" and path.stem != "__init__")
 
 
 def test_the_contracts_are_kept() -> None:

@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from litestar import Request
 from litestar.connection import ASGIConnection
+from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 
 from api.auth.throttling import Throttle
@@ -53,6 +55,9 @@ class Caller:
     def may_see(self, function_id: UUID) -> bool:
         """Whether the caller's key, if it is one, is for this function."""
         return self.functions is None or function_id in self.functions
+
+
+CallerRequest = Request[Caller, Any, State]
 
 
 class Access:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -21,13 +22,20 @@ from api.auth.credentials import (
     function_disabled,
 )
 from api.http.hosts import project_of_host
+from api.http.middleware import CORS_SCOPE
 from api.http.problems import Problem, not_found, unauthorized
 from sql.access import PublicFunction
 
 USER_HEADER = b"x-zmesh-user-id"
 ANY = "*"
-# What the function allows of a page's origin, for the layer that writes the headers.
-CORS_SCOPE = "zmesh.cors"
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAccess:
+    """The function that a request to its public route may invoke, and the credential that allows it."""
+
+    function: PublicFunction
+    credential: Credential
 
 
 async def public_caller(connection: Connection, _: BaseRouteHandler) -> None:
@@ -43,8 +51,7 @@ async def public_caller(connection: Connection, _: BaseRouteHandler) -> None:
         raise function_disabled(function.slug)
     _require_method(connection, function)
     _require_origin(connection, function)
-    connection.scope["user"] = function
-    connection.scope["auth"] = credential
+    connection.scope["auth"] = PublicAccess(function, credential)
 
 
 async def _admitted(connection: Connection, access: Access, name: str) -> tuple[PublicFunction, Credential]:

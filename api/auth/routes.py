@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.auth.credentials import bearer, client_of, role
+from api.auth.credentials import CallerRequest, bearer, client_of, role
 from api.auth.models import (
     Acceptance,
     Credentials,
@@ -21,7 +21,7 @@ from api.auth.models import (
     Session,
 )
 from api.auth.sessions import Sessions
-from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.endpoints import BEARER, problems
 
 AnybodysRequest = Request[Any, Any, State]
 

@@ -1,0 +1,1 @@
+"""HTTP itself: connections, middleware, JSON bodies, problem details and paging. Knows no tenant."""

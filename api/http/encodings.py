@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from typing import Any
+
+from litestar import Request
 
 from api.http.problems import Problem, too_large
 
@@ -13,7 +16,12 @@ ACCEPTED = "gzip, deflate"
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
-async def inflated(body: bytes, encoding: str) -> bytes:
+async def decompressed_body(request: Request[Any, Any, Any]) -> bytes:
+    """The whole body of a request without its Content-Encoding. Raises Problem 400, 413 or 415."""
+    return await decompressed(await request.body(), request.headers.get("content-encoding", ""))
+
+
+async def decompressed(body: bytes, encoding: str) -> bytes:
     """The body without its Content-Encoding, a slice at a time. Raises Problem 400, 413 or 415."""
     coding = encoding.strip().lower()
     if coding in ("", "identity"):
@@ -27,12 +35,12 @@ async def inflated(body: bytes, encoding: str) -> bytes:
             headers={"Accept-Encoding": ACCEPTED},
         )
     try:
-        return await _inflated(body)
+        return await _decompressed(body)
     except zlib.error as error:
         raise _malformed(coding) from error
 
 
-async def _inflated(body: bytes) -> bytes:
+async def _decompressed(body: bytes) -> bytes:
     inflater, pieces, size = zlib.decompressobj(GZIP_OR_ZLIB), [], 0
     for start in range(0, len(body), SLICE):
         rest, full = body[start : start + SLICE], True

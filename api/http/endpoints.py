@@ -1,19 +1,15 @@
-"""What the endpoints share: who calls, what they read from, and what their documentation says."""
+"""What the documentation of the endpoints shares."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request
-from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter
 
-from api.auth.credentials import Caller
 from api.http.problem_models import ProblemDetails
 from api.http.problems import MEDIA_TYPE
 
-CallerRequest = Request[Caller, Any, State]
 BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 BEARER_OR_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 API_KEY: list[dict[str, list[str]]] = [{"apiKey": []}, {"bearerKey": []}]

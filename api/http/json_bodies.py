@@ -8,7 +8,7 @@ import msgspec
 from litestar import Request
 from litestar.datastructures import State
 
-from api.http.encodings import inflated
+from api.http.encodings import decompressed_body
 from api.http.json_scanning import has_escaped_nul, has_more_values_than, has_number_out_of_range
 from api.http.problems import Problem
 from support.executors import Executor
@@ -30,7 +30,7 @@ class JsonRequest(Request[Any, Any, State]):
     """A request whose JSON body is decoded by our rules; NUL characters are left to its model, which names fields."""
 
     async def json(self) -> Any:
-        body = await inflated(await self.body(), self.headers.get("content-encoding", ""))
+        body = await decompressed_body(self)
         body = body.removeprefix(BYTE_ORDER_MARK)
         return _values(body) if len(body) <= SMALL else await PARSING.run(_values, body)
 

@@ -35,6 +35,7 @@ Time = Annotated[AwareDatetime, _read_as(datetime.fromisoformat, "a time such as
 Text = Annotated[str, AfterValidator(_without_nul)]
 JsonValue = Annotated[Any, AfterValidator(_without_nul)]
 Name = Annotated[Text, Field(min_length=1, max_length=100, description="Unique in the project.")]
+FunctionReference = Annotated[Text, Field(min_length=1, max_length=100, description="Id or slug of the function.")]
 # A JSON text that goes from the database to the client as it is.
 RawJson = Annotated[Any, WithJsonSchema({"description": "Any JSON value."})]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -13,75 +13,16 @@ from api.auth.credentials import function_disabled
 from api.batching import Batcher
 from api.database import Database
 from api.http.problems import Problem, not_found
-from api.invoking.ids import new_id
+from api.invoking.calls import Call, Invoked, default_wait, just_queued, new_id
 from api.invoking.inserting import Inserts
 from api.invoking.limits import Limits
-from api.invoking.preferences import NO_PREFERENCE, Preference
 from api.invoking.streams import Reader, Streaming, Streams
 from api.invoking.waiting import Future, Replies
 from sql import catalog, invocations
 from sql.catalog import FunctionName
 from sql.errors import NotFound, Unavailable
-from sql.invocations import NO_OPTIONS, Answer, Delivery, NewInvocation, Options
+from sql.invocations import Answer, Delivery, NewInvocation, Options
 from sql.streams import StreamPart
-
-QUEUE_ALLOWANCE = 20.0
-LONGEST_WAIT_BY_ITSELF = 60.0
-
-
-def longest_wait(timeout_ms: int) -> float:
-    """How many seconds to wait for a function of this timeout unless told otherwise."""
-    return min(timeout_ms / 1000 + QUEUE_ALLOWANCE, LONGEST_WAIT_BY_ITSELF)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A function and what to invoke it with; `payload` and `request` are JSON texts.
-
-    `streams`: its caller takes a response piece by piece, if it comes so.
-    """
-
-    project_id: UUID
-    function: str
-    timeout_ms: int
-    payload: str
-    request: str | None = None
-    idempotency_key: str | None = None
-    idempotency_scope: str | None = None
-    traceparent: str | None = None
-    preference: Preference = NO_PREFERENCE
-    options: Options = NO_OPTIONS
-    streams: bool = False
-
-    @property
-    def wait_seconds(self) -> float:
-        if self.preference.wait is not None:
-            return self.preference.wait
-        if self.is_for_later:
-            return 0
-        return longest_wait(self.timeout_ms)
-
-    @property
-    def is_for_later(self) -> bool:
-        """Nobody waits for it from the beginning, so it may be tried several times."""
-        return self.preference.respond_async or (self.options.run_at is not None and self.preference.wait is None)
-
-
-@dataclass(frozen=True, slots=True)
-class Invoked:
-    """Where the invocation stands; `replayed` when an earlier call with the same idempotency key made it.
-
-    `streaming` is the response that has begun while it runs; who gets it has to close it.
-    """
-
-    answer: Answer
-    replayed: bool
-    streaming: Streaming | None = None
-
-
-def just_queued(id: UUID) -> Answer:
-    """An invocation that was accepted a moment ago."""
-    return Answer(id, "queued", None, None, None, None, None, None, None)
 
 
 def _result(future: Future) -> Answer | None:
@@ -162,7 +103,7 @@ class Invoker:
 
     async def deliver_and_wait(self, delivery: Delivery, timeout_ms: int) -> Invoked:
         """Accept a webhook's message and wait for its end, or for that of the same message before."""
-        seconds = longest_wait(timeout_ms)
+        seconds = default_wait(timeout_ms)
         invocation = replace(delivery.invocation, reply_channel=self._replies.channel, options=Options(max_attempts=1))
         with self._replies.expecting(invocation.id) as future:
             id, new = await self.deliver(replace(delivery, invocation=invocation))

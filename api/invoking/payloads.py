@@ -12,9 +12,18 @@ import msgspec
 from litestar import Request
 
 from api.http.charsets import charset_of, decoded
-from api.http.json_bodies import BYTE_ORDER_MARK, LARGEST_PAYLOAD, NUL_MESSAGE, PARSING, SMALL, check_json, has_nul
+from api.http.json_bodies import (
+    BYTE_ORDER_MARK,
+    LARGEST_PAYLOAD,
+    NUL_MESSAGE,
+    PARSING,
+    SMALL,
+    check_json,
+    checked_json,
+    has_nul,
+)
 from api.http.json_scanning import SLICE
-from api.http.problems import Problem, too_large
+from api.http.problems import Problem, invalid, too_large
 from api.http.targets import raw_target
 from support.api_keys import is_api_key
 
@@ -24,7 +33,27 @@ EMPTY = "{}"
 NOTHING = "null"
 FORM = "application/x-www-form-urlencoded"
 MOST_FIELDS = 10_000
-TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class _Wrapper(msgspec.Struct, forbid_unknown_fields=True):
+    payload: msgspec.Raw = msgspec.Raw(EMPTY.encode())
+
+
+async def wrapped_payload_of(body: bytes) -> str:
+    """The text of the member `payload` as it was written, so that no number changes on the way.
+
+    Raises Problem 400 or 422.
+    """
+    body = body.removeprefix(BYTE_ORDER_MARK)
+    if not body:
+        return EMPTY
+    text = await checked_json(body)
+    try:
+        return bytes(msgspec.json.decode(text, type=_Wrapper).payload).decode()
+    except msgspec.ValidationError as error:
+        if unknown := re.search(r"unknown field `(.*)`", str(error), re.DOTALL):
+            raise invalid(unknown[1], "unknown field", 'Put the arguments into "payload".') from error
+        raise invalid("", 'the body must be an object: {"payload": …}') from error
 
 
 async def payload_of(body: bytes, content_type: str) -> str:
@@ -108,12 +137,6 @@ def headers_of(request: AnyRequest) -> dict[str, str]:
         joiner = "; " if name == "cookie" else ", "
         headers[name] = f"{headers[name]}{joiner}{value}" if name in headers else value
     return headers
-
-
-def traceparent_of(request: AnyRequest) -> str | None:
-    """The caller's W3C trace context; one that is malformed is ignored, as the recommendation asks."""
-    given: str = request.headers.get("traceparent", "").strip()
-    return given if TRACEPARENT.fullmatch(given) else None
 
 
 def _is_our_key(authorization: str) -> bool:

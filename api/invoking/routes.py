@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-import msgspec
 from litestar import Request, Response, Router, post, route
 from litestar.datastructures import State
 from litestar.di import NamedDependency
@@ -14,28 +12,32 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
 from api.auth.callers import Credential
-from api.auth.credentials import api_key, function_disabled, role
-from api.auth.public_route import public_caller
+from api.auth.credentials import CallerRequest, api_key, function_disabled, role
+from api.auth.functions import function_of
+from api.auth.public_route import PublicAccess, public_caller
 from api.database import Database
-from api.http.encodings import inflated
-from api.http.endpoints import API_KEY, BEARER, CallerRequest, FunctionId, problems
+from api.http.encodings import decompressed, decompressed_body
+from api.http.endpoints import API_KEY, BEARER, FunctionId, problems
 from api.http.hosts import project_of_host
-from api.http.json_bodies import BYTE_ORDER_MARK, LARGEST_PAYLOAD, checked_json
-from api.http.operations import Invoke, PublicInvoke
-from api.http.problems import invalid
+from api.http.json_bodies import LARGEST_PAYLOAD
 from api.http.targets import PUBLIC_SEGMENTS
-from api.invoking.invoker import Call, Invoker
+from api.invoking.calls import Call
+from api.invoking.invoker import Invoker
 from api.invoking.limits import Limits
 from api.invoking.models import Envelope
-from api.invoking.options import options_of, require_allowed
-from api.invoking.payloads import EMPTY, payload_of, request_of, traceparent_of, unparsed_reason
-from api.invoking.preferences import idempotency_key_of, preference_of
+from api.invoking.operations import Invoke, PublicInvoke
+from api.invoking.payloads import payload_of, request_of, unparsed_reason, wrapped_payload_of
+from api.invoking.request_headers import (
+    idempotency_key_of,
+    options_of,
+    preference_of,
+    require_allowed,
+    traceparent_of,
+)
 from api.invoking.response_headers import Site
 from api.invoking.responses import envelope, made, public_answer
-from api.management.routes.functions import function_of
-from sql.access import PublicFunction
 
-PublicRequest = Request[PublicFunction, Credential, State]
+PublicRequest = Request[None, PublicAccess, State]
 METHODS = [
     *(HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE),
     HttpMethod.OPTIONS,
@@ -47,24 +49,6 @@ FUNCTION_ANSWERS = {
     500: ResponseSpec(Envelope, description="The function failed.", generate_examples=False),
     504: ResponseSpec(Envelope, description="The function ran into its timeout.", generate_examples=False),
 }
-
-
-class _Parts(msgspec.Struct, forbid_unknown_fields=True):
-    payload: msgspec.Raw = msgspec.Raw(EMPTY.encode())
-
-
-async def _payload(body: bytes) -> str:
-    """The text of `payload` as it was written, so that no number changes on the way."""
-    body = body.removeprefix(BYTE_ORDER_MARK)
-    if not body:
-        return EMPTY
-    text = await checked_json(body)
-    try:
-        return bytes(msgspec.json.decode(text, type=_Parts).payload).decode()
-    except msgspec.ValidationError as error:
-        if unknown := re.search(r"unknown field `(.*)`", str(error), re.DOTALL):
-            raise invalid(unknown[1], "is not known here", 'Put the arguments into "payload".') from error
-        raise invalid("", 'the body has to be an object: {"payload": …}') from error
 
 
 @post(
@@ -93,22 +77,22 @@ async def invoke(
         project_id=function.project_id,
         function=function.slug,
         timeout_ms=function.timeout_ms,
-        payload=await _payload(await inflated(await request.body(), request.headers.get("content-encoding", ""))),
+        payload=await wrapped_payload_of(await decompressed_body(request)),
         idempotency_key=idempotency_key_of(request),
         idempotency_scope=Credential("member", request.user.person).scope,
         traceparent=traceparent_of(request),
         preference=preference,
-        options=options_of(request, by_query=True),
+        options=options_of(request, version_in_query=True),
     )
     return await made(envelope, await invoker.invoke(call), preference)
 
 
 async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Limits, path: str) -> Response[Any]:
-    function, credential = request.user, request.auth
+    function, credential = request.auth.function, request.auth.credential
     await limits.admit_request(function.project_id, api_key(request))
     require_allowed(request, credential, function)
     body, content_type = await request.body(), request.headers.get("content-type", "")
-    payload = await payload_of(await inflated(body, request.headers.get("content-encoding", "")), content_type)
+    payload = await payload_of(await decompressed(body, request.headers.get("content-encoding", "")), content_type)
     unparsed = unparsed_reason(payload, body, content_type)
     preference = preference_of(request)
     call = Call(

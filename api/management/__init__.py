@@ -1,0 +1,1 @@
+"""Everything else that people manage, and the history of invocations."""

@@ -1,0 +1,1 @@
+"""HTML pages of the API: landing page and API reference."""

@@ -1,0 +1,1 @@
+"""Webhooks: signatures of senders, messages that become invocations, and their management."""

@@ -9,8 +9,8 @@ from api.batching import Batcher
 from api.database import Database
 from api.http.json_bodies import PARSING, SMALL
 from api.http.problems import not_found
-from api.invoking.ids import new_id
-from api.invoking.invoker import Invoked, Invoker
+from api.invoking.calls import Invoked, new_id
+from api.invoking.invoker import Invoker
 from api.invoking.payloads import Headers
 from api.webhooks.signatures import Rules, verified_message_id
 from sql import webhooks

@@ -11,12 +11,12 @@ from litestar import Router, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
-from api.auth.credentials import role
+from api.auth.credentials import CallerRequest, role
+from api.auth.functions import function_of
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.endpoints import BEARER, problems
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import invalid, not_found
-from api.management.routes.functions import function_of
 from api.webhooks.models import NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
 from api.webhooks.signatures import WITH_OWN_HEADER, check_secret, new_secret
 from sql import webhooks

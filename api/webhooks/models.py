@@ -8,8 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http.models import LEFT_OUT, Change, Model, Name, Text
-from api.management.models.schedules import FunctionReference
+from api.http.models import LEFT_OUT, Change, FunctionReference, Model, Name, Text
 from sql.webhooks import Webhook
 
 Preset = Annotated[

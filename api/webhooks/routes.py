@@ -10,15 +10,15 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
-from api.http.encodings import inflated
+from api.http.encodings import decompressed
 from api.http.endpoints import problems
 from api.http.hosts import project_of_host
 from api.http.json_bodies import LARGEST_PAYLOAD
-from api.http.operations import ReceiveHook
+from api.http.operations import ReceiveWebhook
 from api.http.problems import Problem, not_found
 from api.http.targets import HOOK_SEGMENTS
-from api.invoking.payloads import NOTHING, headers_of, payload_of, request_of, traceparent_of, unparsed_reason
-from api.invoking.preferences import NO_PREFERENCE
+from api.invoking.payloads import NOTHING, headers_of, payload_of, request_of, unparsed_reason
+from api.invoking.request_headers import NO_PREFERENCE, traceparent_of
 from api.invoking.response_headers import Site
 from api.invoking.responses import ID_HEADER, made, public_answer
 from api.webhooks.deliveries import Hooks, Message
@@ -29,7 +29,7 @@ from api.webhooks.signatures import secret_header_of, slack_challenge
 @post(
     "/hooks/{token:str}",
     operation_id="receiveWebhook",
-    operation_class=ReceiveHook,
+    operation_class=ReceiveWebhook,
     summary="Receive a webhook's message",
     status_code=202,
     responses={
@@ -73,7 +73,7 @@ async def _read(body: bytes, request: Request[Any, Any, State]) -> tuple[str, st
     """The payload, and why it is null: a sender does not repeat its message because we cannot read it."""
     content_type = request.headers.get("content-type", "")
     try:
-        payload = await payload_of(await inflated(body, request.headers.get("content-encoding", "")), content_type)
+        payload = await payload_of(await decompressed(body, request.headers.get("content-encoding", "")), content_type)
     except Problem as problem:
         return NOTHING, problem.detail
     return payload, unparsed_reason(payload, body, content_type)

@@ -76,21 +76,21 @@ export interface InvokeOptions {
 }
 
 export interface EnqueueOptions {
-  /** Not before this time. */
+  /** Earliest time to start. */
   runAt?: Date | string;
-  /** Not before this many seconds have passed; instead of runAt. */
+  /** Seconds until the earliest time to start; instead of runAt. */
   delaySeconds?: number;
-  /** Not started later than this. */
+  /** Latest time to start; afterwards it ends with an error of type "expired". */
   expiresAt?: Date | string;
   /** -100 to 100; higher goes first. */
   priority?: number;
-  /** 1 to 100 attempts. */
+  /** 1 to 100: the largest number of attempts. */
   maxAttempts?: number;
   /** The same key for the same function again gives the id of the first invocation. */
   idempotencyKey?: string;
-  /** At most as many invocations with the same key run at once as the function allows: one, unless told. */
+  /** Limits how many invocations with the same key run at once: one, or the function's max_concurrency_per_key. */
   concurrencyKey?: string;
-  /** Where to send how it ended, signed. */
+  /** URL to which the outcome is sent, signed. */
   callbackUrl?: string;
   /** The version to run; left out, the alias "live" or the current version. */
   version?: number;

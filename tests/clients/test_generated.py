@@ -49,7 +49,7 @@ def test_a_generated_client_does_what_the_document_promises(running_platform: Pl
     try:
         assert (made.slug, made.version, made.timeout_ms) == (NAME, 1, 10_000)
         body = module("models").InvokeFunctionBody.from_dict({"payload": {"n": 1}})
-        answer = module("api.invoking.invoker.invoke_function").sync(client=person, id=NAME, body=body)
+        answer = module("api.invoking.invoke_function").sync(client=person, id=NAME, body=body)
         assert isinstance(answer, models.Envelope)
         assert (answer.status, answer.result) == ("success", {"got": {"n": 1}})
         changed = models.FunctionChange.from_dict({"code": CODE + "\n"})

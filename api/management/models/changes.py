@@ -7,8 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http.models import Model, Text
-from api.management.models.schedules import FunctionReference
+from api.http.models import FunctionReference, Model, Text
 from sql.changes import TableChange
 
 Event = Literal["INSERT", "UPDATE", "DELETE"]

@@ -9,13 +9,12 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.auth.models import Email
-from api.http.models import Model, Text
+from api.http.models import FunctionReference, Model, Text
 
 Role = Literal["owner", "developer", "viewer"]
 ProjectName = Annotated[
     Text, Field(min_length=1, max_length=100, description="The slug is derived from it, and stays when it changes.")
 ]
-FunctionReference = Annotated[Text, Field(min_length=1, max_length=100)]
 
 
 def _time(value: object) -> object:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http.models import LEFT_OUT, Change, JsonValue, Model, Name, RawJson, Text, raw
+from api.http.models import LEFT_OUT, Change, FunctionReference, JsonValue, Model, Name, RawJson, Text, raw
 from api.invoking.models import Status
 from sql.schedules import Schedule, ScheduleRun
 
@@ -21,7 +21,6 @@ Cron = Annotated[
     ),
 ]
 Timezone = Annotated[Text, Field(min_length=1, max_length=100, description="IANA name, such as Europe/Berlin.")]
-FunctionReference = Annotated[Text, Field(min_length=1, max_length=100, description="Id or slug of the function.")]
 Overlap = Annotated[
     Literal["skip", "queue"], Field(description="What to do while the invocation before has not ended.")
 ]

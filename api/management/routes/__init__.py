@@ -1,0 +1,1 @@
+"""Routes of the management API, one module for each kind of thing."""

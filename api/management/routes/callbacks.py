@@ -6,9 +6,9 @@ from litestar import Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.auth.credentials import role
+from api.auth.credentials import CallerRequest, role
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.endpoints import BEARER, problems
 from api.management.models.callbacks import NewSigningSecret, SigningRotation, SigningSecretDetails
 from api.webhooks.signatures import new_secret
 from sql import callbacks

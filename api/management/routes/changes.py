@@ -8,14 +8,14 @@ from litestar import Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from api.auth.credentials import role
+from api.auth.credentials import CallerRequest, role
+from api.auth.functions import function_of
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.endpoints import BEARER, problems
 from api.http.paging import Page
 from api.http.problems import Problem, invalid, not_found
 from api.management.models.changes import ChangeDetails, ChangeToPassOn
 from api.management.project_roles import ProjectRoles
-from api.management.routes.functions import function_of
 from sql import catalog, changes
 from sql.catalog import FunctionName
 from sql.errors import Invalid, NotFound

@@ -11,9 +11,9 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 from psycopg import AsyncConnection
 
-from api.auth.credentials import role
+from api.auth.credentials import CallerRequest, role
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.endpoints import BEARER, problems
 from api.http.etags import changed_meanwhile
 from api.http.json_bodies import MIB
 from api.http.problems import Problem, invalid, not_found, of_domain_error

@@ -9,26 +9,18 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from api.auth.credentials import role
+from api.auth.credentials import CallerRequest, role
+from api.auth.functions import function_of
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, FunctionId, problems
+from api.http.endpoints import BEARER, FunctionId, problems
 from api.http.etags import changed_meanwhile, demanded_revisions, etag_of
 from api.http.json_bodies import MIB, NUL_MESSAGE
 from api.http.operations import ConditionalChange
 from api.http.paging import Cursor, Limit, Page, read_cursor
-from api.http.problems import invalid, not_found
+from api.http.problems import invalid
 from api.management.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from sql import catalog
-from sql.catalog import Function, FunctionName
-
-
-async def function_of(database: Database, request: CallerRequest, id: str) -> Function:
-    """The function that a URL names. Raises Problem 404."""
-    name = FunctionName(request.user.project_id, id)
-    function = None if "\x00" in id else await database.read(lambda c: catalog.find_function(c, name))
-    if function is None:
-        raise not_found("function", id)
-    return function
+from sql.catalog import Function
 
 
 def shown(function: Function, status: int = 200) -> Response[FunctionDetails]:

@@ -16,9 +16,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from litestar.response import Stream
 
-from api.auth.credentials import person_or_key, role
+from api.auth.credentials import CallerRequest, person_or_key, role
+from api.auth.functions import function_of
 from api.database import Database
-from api.http.endpoints import BEARER, BEARER_OR_KEY, CallerRequest, FunctionId, problems
+from api.http.endpoints import BEARER, BEARER_OR_KEY, FunctionId, problems
 from api.http.json_bodies import NUL_MESSAGE
 from api.http.operations import ListLogs
 from api.http.paging import Cursor, Limit, Page, make_cursor, read_cursor
@@ -37,7 +38,6 @@ from api.invoking.models import (
     summary,
 )
 from api.management.following import Followers, place_of
-from api.management.routes.functions import function_of
 from sql import callbacks, history
 from sql.callbacks import Callback
 from sql.history import DEAD, FIRST_ID, LAST_ID, Complete, Filter, LogLine, Recorded

@@ -10,9 +10,9 @@ from litestar import Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter
 
-from api.auth.credentials import role
+from api.auth.credentials import CallerRequest, role
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.endpoints import BEARER, problems
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import not_found
 from api.management.models.projects import KeyDetails, KeyToCreate, NewKeyDetails

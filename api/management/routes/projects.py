@@ -10,9 +10,9 @@ from litestar import Router, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter
 
-from api.auth.credentials import require_role, role
+from api.auth.credentials import CallerRequest, require_role, role
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.endpoints import BEARER, problems
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import not_found
 from api.management.models.projects import ProjectChange, ProjectDatabaseDetails, ProjectDetails, ProjectToCreate

@@ -13,9 +13,10 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
-from api.auth.credentials import function_disabled, role
+from api.auth.credentials import CallerRequest, function_disabled, role
+from api.auth.functions import function_of
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, problems
+from api.http.endpoints import BEARER, problems
 from api.http.json_bodies import LARGEST_PAYLOAD, NUL_MESSAGE
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import invalid, not_found
@@ -27,7 +28,6 @@ from api.management.models.schedules import (
     ScheduleStarted,
     ScheduleToCreate,
 )
-from api.management.routes.functions import function_of
 from sql import schedules
 from sql.errors import Conflict, Invalid
 from sql.schedules import Schedule

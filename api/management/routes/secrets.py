@@ -11,13 +11,13 @@ from litestar import Router, delete, get, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter
 
-from api.auth.credentials import role
+from api.auth.credentials import CallerRequest, role
+from api.auth.functions import function_of
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, FunctionId, problems
+from api.http.endpoints import BEARER, FunctionId, problems
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import invalid, not_found
 from api.management.models.secrets import SecretDetails, SecretToSet
-from api.management.routes.functions import function_of
 from sql import secrets
 from support.sealing import Sealer
 

@@ -10,9 +10,10 @@ from litestar import Response, Router, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
-from api.auth.credentials import role
+from api.auth.credentials import CallerRequest, role
+from api.auth.functions import function_of
 from api.database import Database
-from api.http.endpoints import BEARER, CallerRequest, FunctionId, problems
+from api.http.endpoints import BEARER, FunctionId, problems
 from api.http.etags import changed_meanwhile, demanded_revisions
 from api.http.operations import ConditionalChange
 from api.http.paging import Cursor, Limit, Page, read_cursor
@@ -20,7 +21,7 @@ from api.http.problems import Problem, invalid, not_found
 from api.management.comparing import Comparisons
 from api.management.models.functions import FunctionDetails
 from api.management.models.versions import AliasDetails, AliasToSet, Changed, FunctionVersion, VersionDiff
-from api.management.routes.functions import function_of, shown
+from api.management.routes.functions import shown
 from sql import versions
 from sql.catalog import Function
 from sql.errors import NotFound, Outdated
