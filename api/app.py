@@ -55,7 +55,7 @@ from api.pages.landing import landing
 from api.settings import Settings
 from api.webhooks import management as webhooks
 from api.webhooks import routes as hooks
-from api.webhooks.deliveries import Hooks
+from api.webhooks.deliveries import WebhookMessages
 from support.loop_watch import LoopWatch
 from support.sealing import Sealer
 from support.tasks import end
@@ -92,7 +92,7 @@ class Parts:
     limits: Limits
     access: Access
     invoker: Invoker
-    hooks: Hooks
+    hooks: WebhookMessages
     sessions: Sessions
     project_roles: ProjectRoles
     sealer: Sealer
@@ -119,7 +119,7 @@ class Parts:
             limits=limits,
             access=Access(database, tokens),
             invoker=invoker,
-            hooks=Hooks(database, invoker, sealer),
+            hooks=WebhookMessages(database, invoker, sealer),
             sessions=Sessions(database, Logins(database), tokens),
             project_roles=ProjectRoles(database, sealer, settings.database_url, settings.database_address),
             sealer=sealer,

@@ -18,10 +18,9 @@ from api.http.admission import MIB, SHARE, Admission, Bounds, connections_possib
 from api.http.connections import Guard, GuardedProtocol
 from api.http.middleware import Edge
 from api.invoking.waiting import Replies
-from api.settings import Settings, SettingsError, read_settings
+from api.settings import Settings
 from support.process_logging import log_to_stderr
 from support.sealing import SealingError
-from api.settings import Settings
 from support.settings import SettingsError, read_settings
 
 GRACE_SECONDS = 5.0

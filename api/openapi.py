@@ -20,7 +20,7 @@ from api.invoking.models import (
     Envelope,
     InvocationDetails,
     InvocationSummary,
-    NumberedLine,
+    NumberedLogLine,
     Retried,
     RetryRequest,
 )
@@ -80,10 +80,10 @@ REQUEST_MODELS: list[type[BaseModel]] = [
 ]
 RESPONSE_MODELS: list[type[BaseModel]] = [
     *(SigningSecretDetails, NewSigningSecret),
-    *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLine, ScheduleDetails),
+    *(FunctionDetails, FunctionVersion, InvocationDetails, InvocationSummary, NumberedLogLine, ScheduleDetails),
     *(WebhookDetails, NewWebhookDetails, Envelope, Accepted, Session, Health, ProblemDetails),
     *(Retried, AliasDetails, Page[AliasDetails], DeploymentDetails, VersionDiff),
-    *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLine]),
+    *(Page[FunctionDetails], Page[FunctionVersion], Page[InvocationSummary], Page[NumberedLogLine]),
     *(Page[ScheduleDetails], Page[WebhookDetails]),
     *(ChangeDetails, Page[ChangeDetails]),
     *(SecretDetails, Page[SecretDetails]),

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from cli.asking import ask_secret
 from cli.errors import CliError
 from cli.output import progress
+from cli.prompts import ask_secret
 
 if TYPE_CHECKING:
     import psycopg
@@ -23,7 +23,7 @@ SAME_AS_MIGRATE = "Set it as for `zmesh migrate`."
 
 @click.group()
 def admin() -> None:
-    """Make the first user, and help who cannot log in.
+    """Create the first user, reset passwords, set limits and rotate keys.
 
     Works on the database of DATABASE_URL, as the administrator that zmesh migrate uses.
     """
@@ -31,14 +31,18 @@ def admin() -> None:
 
 @admin.command("create")
 @click.argument("email")
-@click.option("--project", default="default", show_default=True, help="Name of the project to own; made where missing.")
+@click.option(
+    "--project", default="default", show_default=True, help="Name of the project to own; created if it does not exist."
+)
 def create(email: str, project: str) -> None:
     """Create a user who owns a project. The password is asked for, or read from standard input."""
     from sql import accounts
 
     with _database() as connection:
         if accounts.find_user(connection, email) is not None:
-            raise CliError(f"{email} has an account.", code="user_exists", hint="See `zmesh admin reset-password`.")
+            raise CliError(
+                f"{email} already has an account.", code="user_exists", hint="See `zmesh admin reset-password`."
+            )
         user_id = accounts.ensure_user(connection, email, _new_password())
         slug = accounts.slug_of(connection, project)
         found = accounts.find_project(connection, slug) or accounts.create_project(connection, _sealer(), project)
@@ -49,23 +53,27 @@ def create(email: str, project: str) -> None:
 @admin.command("reset-password")
 @click.argument("email")
 def reset_password(email: str) -> None:
-    """Give a user another password, and end all their sessions."""
+    """Reset a user's password and end all their sessions."""
     from sql import accounts
 
     with _database() as connection:
         user_id = accounts.find_user(connection, email)
         if user_id is None:
-            raise CliError(f"Nobody has the address {email}.", code="user_not_found")
+            raise CliError(f"No user has the address {email}.", code="user_not_found")
         accounts.set_password(connection, user_id, _new_password())
     progress(f"{email} has a new password, and is logged out everywhere.")
 
 
 @admin.command("limit-project")
 @click.argument("slug")
-@click.option("--requests-per-second", type=click.IntRange(min=0), help="Of its public routes; 0: any number.")
-@click.option("--max-queued", type=click.IntRange(min=1), help="Invocations that may wait for a listener.")
-@click.option("--max-running", type=click.IntRange(min=1), help="Invocations that may run at a time.")
-@click.option("--max-connections", type=click.IntRange(min=0), help="Database sessions; 0: a quarter of the server's.")
+@click.option(
+    "--requests-per-second", type=click.IntRange(min=0), help="Requests per second to its public routes; 0: unlimited."
+)
+@click.option("--max-queued", type=click.IntRange(min=1), help="Largest number of queued invocations.")
+@click.option("--max-running", type=click.IntRange(min=1), help="Largest number of running invocations.")
+@click.option(
+    "--max-connections", type=click.IntRange(min=0), help="Database sessions at once; 0: a quarter of the server's."
+)
 def limit_project(
     slug: str,
     requests_per_second: int | None,
@@ -73,7 +81,7 @@ def limit_project(
     max_running: int | None,
     max_connections: int | None,
 ) -> None:
-    """Set how much a project may ask for. What is not named stays; it counts within a second."""
+    """Set the limits of a project. Limits that are not given stay as they are; changes apply within a second."""
     from sql import accounts
 
     with _database() as connection:
@@ -81,9 +89,13 @@ def limit_project(
         if max_connections is not None:
             accounts.limit_connections(connection, slug, max_connections)
         if limits is None:
-            raise CliError(f"There is no project {slug}.", code="project_not_found", hint="It goes by its slug.")
+            raise CliError(
+                f"There is no project {slug}.",
+                code="project_not_found",
+                hint="Give its slug, as in `zmesh projects list`.",
+            )
     progress(
-        f"{slug}: {limits.requests_per_second or 'any number of'} requests a second, {limits.max_queued} queued and"
+        f"{slug}: {limits.requests_per_second or 'unlimited'} requests per second, {limits.max_queued} queued and"
         f" {limits.max_running} running invocations."
     )
 
@@ -103,25 +115,25 @@ def limit_owners(projects: int) -> None:
 @click.argument("prefix")
 @click.argument("requests_per_second", type=click.IntRange(min=0))
 def limit_key(prefix: str, requests_per_second: int) -> None:
-    """Set how many requests a second an API key may send; 0: any number. It goes by its prefix, as it is listed."""
+    """Limit the requests per second of an API key, named by its listed prefix; 0: unlimited."""
     from sql import accounts
 
     with _database() as connection:
         if not accounts.limit_key(connection, prefix, requests_per_second):
             raise CliError(f"No key begins with {prefix}.", code="key_not_found", hint="See `zmesh keys list`.")
-    progress(f"{prefix}…: {requests_per_second or 'any number of'} requests a second.")
+    progress(f"{prefix}…: {requests_per_second or 'unlimited'} requests per second.")
 
 
 @admin.command("rotate-key")
 def rotate_key() -> None:
-    """Seal every secret anew with the first key of ZMESH_SECRET_KEY. Nothing has to stop meanwhile."""
+    """Re-encrypt every secret with the first key of ZMESH_SECRET_KEY, without downtime."""
     from sql.resealing import reseal
 
     sealer = _sealer()
     with _database() as connection:
         connection.autocommit = True
         count = reseal(connection, sealer)
-    progress(f"Sealed {count} values anew. The first key opens everything now.")
+    progress(f"Re-encrypted {count} values. Only the first key is needed now.")
 
 
 @contextmanager
@@ -138,12 +150,12 @@ def _database() -> Iterator[psycopg.Connection]:
         with psycopg.connect(url, application_name="zmesh admin") as connection:
             yield connection
     except (psycopg.Error, DomainError, SealingError) as error:
-        raise CliError(f"The database refused: {str(error).strip()}", code="admin_failed") from error
+        raise CliError(f"The database refused this: {str(error).strip()}", code="admin_failed") from error
 
 
 def _sealer() -> Sealer:
-    from support.sealing import Sealer, SealingError
     from cli.database_settings import SealingSettings, settings_from_environment
+    from support.sealing import Sealer, SealingError
 
     settings = settings_from_environment(SealingSettings, SAME_AS_MIGRATE)
     try:

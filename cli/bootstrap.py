@@ -9,8 +9,8 @@ import psycopg
 
 from sql import accounts
 from sql.connecting import with_required_auth
-from support.sealing import Sealer
 from support.api_keys import key_hash, listed_prefix
+from support.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True)

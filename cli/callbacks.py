@@ -11,25 +11,30 @@ from cli.output import local_time, output_option, print_json, progress
 
 @click.group()
 def callbacks() -> None:
-    """Tell others how invocations ended."""
+    """Manage the secret that signs callbacks."""
 
 
 @callbacks.command("rotate")
 @click.option(
-    "--grace", type=int, default=86400, show_default=True, metavar="SECONDS", help="How long the old one signs, too."
+    "--grace",
+    type=int,
+    default=86400,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the old secret keeps signing.",
 )
 @output_option
 @connected
 def rotate(client: Client, grace: int, output: str) -> None:
-    """Make a new secret for the callbacks of the project, and show it, this once.
+    """Create a new secret for the callbacks of the project and show it. It is not shown again.
 
-    A receiver checks with it that a callback is ours. For a while callbacks have a signature by the old one, too.
+    Receivers verify callbacks with it. For a while callbacks are signed with the old secret, too.
     """
-    made = client.call("POST", "/callbacks/secret/rotate", {"grace_seconds": grace}).body
+    created = client.call("POST", "/callbacks/secret/rotate", {"grace_seconds": grace}).body
     if output == "json":
-        print_json(made)
+        print_json(created)
         return
-    click.echo(made["secret"])
-    if made["previous_secret_valid_until"] is not None:
-        progress(f"The secret before signs, too, until {local_time(made['previous_secret_valid_until'])}.")
-    progress("The secret is shown this once.")
+    click.echo(created["secret"])
+    if created["previous_secret_valid_until"] is not None:
+        progress(f"The previous secret also signs until {local_time(created['previous_secret_valid_until'])}.")
+    progress("The secret is not shown again.")

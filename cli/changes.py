@@ -16,14 +16,14 @@ EVENTS = ["INSERT", "UPDATE", "DELETE"]
 
 @click.group()
 def changes() -> None:
-    """Invoke functions with the changed rows of tables."""
+    """Invoke functions on changes of tables."""
 
 
 @changes.command("list")
 @output_option
 @connected
 def list_changes(client: Client, output: str) -> None:
-    """List the tables whose changes are passed on, and to which functions."""
+    """List the tables whose changes invoke functions."""
     found = list(client.items("/changes"))
     if output == "json":
         print_json(found)
@@ -39,7 +39,7 @@ def list_changes(client: Client, output: str) -> None:
         for change in found
     ]
     headings = ("table", "function", "events", "columns", "when")
-    print_table(headings, rows, "No changes are passed on yet. Begin: zmesh changes create my_table my-function")
+    print_table(headings, rows, "No table changes yet. Create one: zmesh changes create my_table my-function")
 
 
 @changes.command("create")
@@ -50,10 +50,10 @@ def list_changes(client: Client, output: str) -> None:
     "events",
     multiple=True,
     type=click.Choice(EVENTS, case_sensitive=False),
-    help="What to pass on; may be repeated. Default: all three.",
+    help="Event that invokes the function; repeatable. Default: all three.",
 )
 @click.option("--when", metavar="SQL", help='Only rows for which this is true, such as "new.total > 100".')
-@click.option("--column", "columns", multiple=True, help="Only updates that change this column; may be repeated.")
+@click.option("--column", "columns", multiple=True, help="Only updates that change this column; repeatable.")
 @output_option
 @connected
 def create(
@@ -65,14 +65,14 @@ def create(
     columns: tuple[str, ...],
     output: str,
 ) -> None:
-    """Invoke FUNCTION with each row of TABLE that is changed. Replaces what was there for the two."""
-    wanted: dict[str, Any] = {"table": table, "function_id": find_function(client, function)["id"], "when": when}
-    wanted |= {"events": list(events or EVENTS), "columns": list(columns) or None}
-    made = client.call("POST", "/changes", wanted).body
+    """Invoke FUNCTION with each changed row of TABLE. Replaces the table change that the two had."""
+    body: dict[str, Any] = {"table": table, "function_id": find_function(client, function)["id"], "when": when}
+    body |= {"events": list(events or EVENTS), "columns": list(columns) or None}
+    created = client.call("POST", "/changes", body).body
     if output == "json":
-        print_json(made)
+        print_json(created)
     else:
-        click.echo(f"{', '.join(made['events'])} of {style(made['table'], bold=True)} → {made['function']}")
+        click.echo(f"{', '.join(created['events'])} of {style(created['table'], bold=True)} → {created['function']}")
 
 
 @changes.command("delete")
@@ -81,7 +81,7 @@ def create(
 @output_option
 @connected
 def delete(client: Client, table: str, function: str, output: str) -> None:
-    """Stop passing the changes of TABLE on to FUNCTION, which may have been deleted already."""
+    """Stop invoking FUNCTION, which may already be deleted, on changes of TABLE."""
     found = look_up_function(client, function)
     slug = found["slug"] if found else function
     client.call("DELETE", f"/changes?{urllib.parse.urlencode({'table': table, 'function_id': slug})}")

@@ -67,7 +67,7 @@ class Client:
         can_renew = self._can_renew()
         if not self.connection.token and not can_renew and self.connection.api_key:
             raise CliError(
-                "An API key can only invoke functions; this command needs the token of a logged-in person.",
+                "An API key can only invoke functions; this command requires the token of a user.",
                 code="not_logged_in",
                 hint="Run `zmesh login` and leave the API key out, or set ZMESH_TOKEN.",
             )
@@ -80,13 +80,13 @@ class Client:
         if not self.connection.token:
             self._renew()
         try:
-            return self._send_as_person(method, path, body, headers, seconds)
+            return self._send_as_user(method, path, body, headers, seconds)
         except ApiError as error:
             if error.status != http.client.UNAUTHORIZED or not can_renew:
                 raise
             self._renew()
             self._project_token = None
-            return self._send_as_person(method, path, body, headers, seconds)
+            return self._send_as_user(method, path, body, headers, seconds)
 
     @property
     def is_logged_in(self) -> bool:
@@ -106,7 +106,7 @@ class Client:
             )
         return self._send(method, path, body, {"x-api-key": self.connection.api_key or "", **(headers or {})}, seconds)
 
-    def call_openly(self, method: str, path: str, body: Json = None) -> Response:
+    def call_anonymously(self, method: str, path: str, body: Json = None) -> Response:
         """Send without credentials."""
         return self._send(method, path, body, {}, REQUEST_SECONDS)
 
@@ -115,7 +115,7 @@ class Client:
         self.call("GET", "/projects?limit=1")  # renews a token that ran out
         claims = claims_of(self.token() or "")
         if claims is None:
-            raise CliError("The token names no project.", code="bad_token", hint="Name the project, or log in again.")
+            raise CliError("The token has no project.", code="bad_token", hint="Pass --project, or log in again.")
         return claims[1]
 
     def items(self, path: str, **query: Any) -> Iterator[Json]:
@@ -153,13 +153,13 @@ class Client:
 
     def log_in(self, credentials: dict[str, str]) -> Json:
         """Token, time of expiry and project for an address and password."""
-        return self.call_openly("POST", "/auth/login", credentials).body
+        return self.call_anonymously("POST", "/auth/login", credentials).body
 
     def switch_project(self, project_id: str | None) -> None:
         """Work in another project from now on; None is the oldest one. Raises CliError where no login was stored."""
         if not self.connection.refresh_token:
             raise CliError(
-                "Only what `zmesh login` began can change its project.",
+                "Only a session of `zmesh login` can switch projects.",
                 code="not_logged_in",
                 hint="Run `zmesh login --project …` in a folder without a .zmesh, or set ZMESH_TOKEN.",
             )
@@ -181,11 +181,11 @@ class Client:
             stored = read_json(path) or {}
             if stored.get("token") == self.connection.token or project_id != self.connection.project_id:
                 body = {"refresh_token": stored.get("refresh_token"), "project": project_id}
-                stored |= self.call_openly("POST", "/auth/refresh", body).body
+                stored |= self.call_anonymously("POST", "/auth/refresh", body).body
                 write_private_json(path, stored)
             self.connection.token = stored["token"]  # perhaps another command has just renewed it
 
-    def _send_as_person(
+    def _send_as_user(
         self, method: str, path: str, body: Json, headers: dict[str, str] | None, seconds: float
     ) -> Response:
         authorization = {"Authorization": f"Bearer {self.token()}"}
@@ -220,19 +220,19 @@ class Client:
         address = urllib.parse.urlsplit(self.connection.url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise CliError(
-                f'The address of zMesh, "{self.connection.url}", is not http:// or https:// and a host.',
+                f'The address of zMesh is invalid: "{self.connection.url}".',
                 code="bad_url",
-                hint="Correct --url or ZMESH_URL, such as http://127.0.0.1:8700; without them, log in again.",
+                hint="Set --url or ZMESH_URL to a URL such as http://127.0.0.1:8700, or log in again.",
             )
 
     def _unreachable(self, error: Exception) -> CliError:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
-            reason = "no answer in time"
+            reason = "timed out"
         return CliError(
-            f"zMesh does not answer at {self.connection.url}: {reason}.",
+            f"Cannot reach zMesh at {self.connection.url}: {reason}.",
             code="unreachable",
-            hint="Start it with `zmesh dev`, or name another address with --url or ZMESH_URL.",
+            hint="Start it with `zmesh dev`, or pass another address with --url or ZMESH_URL.",
         )
 
 
@@ -278,7 +278,7 @@ def _response(status: int, headers: Message, raw: bytes) -> Response:
     if status >= http.client.MULTIPLE_CHOICES and invocation_id is None:
         raise ApiError(
             status,
-            f"The server answered {status} ({http.client.responses.get(status, 'unknown')}).",
+            f"The server responded with {status} ({http.client.responses.get(status, 'unknown')}).",
             code="unexpected_answer",
             hint="Is this the address of a zMesh API?",
         )

@@ -127,7 +127,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise CliError(
-            f"{path} cannot be read: {error}", code="unreadable_config", hint="Mend its permissions, or remove it."
+            f"{path} cannot be read: {error}", code="unreadable_config", hint="Fix its permissions, or remove it."
         ) from error
     if not isinstance(data, dict):
         raise CliError(f"{path} does not hold a JSON object.", code="unreadable_config", hint="Remove it.")

@@ -25,13 +25,15 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --url, --token and --api-key; the command gets a Client as its first argument."""
 
     @click.option("--url", envvar="ZMESH_URL", help="Address of the API. Default: that of zmesh dev or zmesh login.")
-    @click.option("--token", envvar="ZMESH_TOKEN", help="Token of a person; better given as ZMESH_TOKEN.")
-    @click.option("--api-key", envvar="ZMESH_API_KEY", help="API key, enough to invoke; better given as ZMESH_API_KEY.")
+    @click.option("--token", envvar="ZMESH_TOKEN", help="Token of a user; safer as ZMESH_TOKEN.")
+    @click.option("--api-key", envvar="ZMESH_API_KEY", help="API key, enough to invoke; safer as ZMESH_API_KEY.")
     @click.option(
-        "--profile", envvar="ZMESH_PROFILE", help="Use what zmesh login --profile stored, not zmesh dev here."
+        "--profile",
+        envvar="ZMESH_PROFILE",
+        help="Session that zmesh login --profile stored, even if zmesh dev runs here.",
     )
     @click.option(
-        "--project", "in_project", metavar="PROJECT", help="Id or slug of another project of yours to work in."
+        "--project", "in_project", metavar="PROJECT", help="Id or slug of another of your projects to work in."
     )
     @functools.wraps(command)
     def with_client(

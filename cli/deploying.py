@@ -60,9 +60,9 @@ def read_function(path: Path, name: str | None = None) -> dict[str, Any]:
     language = LANGUAGES.get(path.suffix)
     if language is None:
         raise CliError(
-            f'{path}: the ending "{path.suffix}" belongs to no language.',
+            f'{path}: unsupported file extension "{path.suffix}".',
             code="unknown_language",
-            hint=did_you_mean(path.suffix, LANGUAGES) or f"Known endings: {' '.join(LANGUAGES)}",
+            hint=did_you_mean(path.suffix, LANGUAGES) or f"Supported extensions: {' '.join(LANGUAGES)}",
         )
     try:
         code = path.read_text("utf-8")
@@ -91,9 +91,9 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
         inside = [file for file in sorted(path.iterdir()) if _is_function(file)]
         if not inside:
             raise CliError(
-                f"{path} has no function in it.",
+                f"{path} contains no functions.",
                 code="file_not_found",
-                hint=f"A function is one file, with one of the endings {' '.join(LANGUAGES)}.",
+                hint=f"A function is a file with one of the extensions {' '.join(LANGUAGES)}.",
             )
         files += inside
     return files

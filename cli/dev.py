@@ -35,7 +35,7 @@ DRAIN_SECONDS = 5
 WATCH_SECONDS = 0.2
 RETRY_SECONDS = 60
 TOKEN_SECONDS = 12 * 3600  # of the one in dev.json; what a login gives is shorter
-FOR_THE_LISTENER = ("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED", "ZMESH_CALLBACK_NETWORKS")
+LISTENER_VARIABLES = ("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED", "ZMESH_CALLBACK_NETWORKS")
 
 
 class Stopped(BaseException):
@@ -54,7 +54,7 @@ class Dev:
         self._postgres: EmbeddedPostgres | None = None
         self._services: list[Service] = []
         self._facts: dict[str, str] = {}
-        self._made: dict[str, str] = {}
+        self._created: dict[str, str] = {}
         self._renew_token_at = 0.0
         self._stopping = False
 
@@ -84,7 +84,7 @@ class Dev:
         self._claim_port()
         admin_url = self._start_database()
         self._step("Preparing the database")
-        self._made = made = apart(
+        self._created = created = in_subprocess(
             "prepare_database",
             admin_url=admin_url,
             own_server=self._postgres is not None,
@@ -98,18 +98,18 @@ class Dev:
         client = self._wait_for_health(secrets)
         self._facts = {
             "url": client.connection.url,
-            "project_id": made["project_id"],
+            "project_id": created["project_id"],
             "api_key": secrets.api_key,
-            "token": made["token"],
+            "token": created["token"],
             "admin_email": secrets.admin_email,
             "admin_password": secrets.admin_password,
-            "database_url": made["database_url"],
+            "database_url": created["database_url"],
         }
         self._home.write_facts(self._facts)
         if self._with_examples:
             self._deploy_examples(client)
         click.echo(f"ready {client.connection.url}")
-        self._say_what_is_next()
+        self._print_next_steps()
 
     def _step(self, text: str) -> None:
         progress(f"{style('•', fg='green')} {text} ...")
@@ -132,7 +132,7 @@ class Dev:
     def _start_database(self) -> str:
         """Connection string of an administrator."""
         if self._database_url:
-            self._step("Using the PostgreSQL that DATABASE_URL names")
+            self._step("Using the PostgreSQL of DATABASE_URL")
             return self._database_url
         folder = self._home.folder / "postgres"
         self._step("Starting PostgreSQL" if folder.exists() else "Creating a PostgreSQL database")
@@ -151,17 +151,17 @@ class Dev:
         key = {"ZMESH_SECRET_KEY": secrets.secret_key}
         api = {
             **key,
-            "DATABASE_URL": self._made["api_url"],
+            "DATABASE_URL": self._created["api_url"],
             "JWT_SECRET_KEY": secrets.jwt_secret_key,
             "ZMESH_HOST": HOST,
             "ZMESH_PORT": str(self._port),
         }
         listener = {
             **key,
-            "DATABASE_URL": self._made["listener_url"],
+            "DATABASE_URL": self._created["listener_url"],
             "ZMESH_RUN_DIR": str(self._home.runs),
             "ZMESH_DRAIN_SECONDS": str(DRAIN_SECONDS),
-            **{name: os.environ[name] for name in FOR_THE_LISTENER if name in os.environ},
+            **{name: os.environ[name] for name in LISTENER_VARIABLES if name in os.environ},
         }
         for name, environment in (("api", api), ("listener", listener)):
             service = Service(name, environment, self._home.logs / f"{name}.log", verbose=self._verbose)
@@ -182,15 +182,15 @@ class Dev:
                 credentials = {"email": secrets.admin_email, "password": secrets.admin_password}
                 client = Client(Connection(url, credentials=credentials))
                 with suppress(CliError):
-                    if client.call_openly("GET", "/health").body["listeners"] > 0:
+                    if client.call_anonymously("GET", "/health").body["listeners"] > 0:
                         return client
             time.sleep(0.05)
         raise _did_not_start(self._services[1] if api.announcement else api)
 
     def _renew_token(self) -> None:
         """Write dev.json with a fresh token, and note when the next one is due."""
-        whom = {name: self._made[name] for name in ("user_id", "project_id")}
-        self._facts |= apart("issue_token", home=str(self._home.folder), seconds=TOKEN_SECONDS, **whom)
+        whom = {name: self._created[name] for name in ("user_id", "project_id")}
+        self._facts |= in_subprocess("issue_token", home=str(self._home.folder), seconds=TOKEN_SECONDS, **whom)
         self._home.write_facts(self._facts)
         self._renew_token_at = time.monotonic() + TOKEN_SECONDS / 2
 
@@ -205,7 +205,7 @@ class Dev:
         theirs = Client(client.connection, state.project_id)
         for example in missing:
             body = {"name": example.name, "language": example.language, "code": example.code, **example.settings}
-            with _unless_taken():
+            with _ignore_name_taken():
                 theirs.call("POST", "/functions", body)
         state.deployed |= {example.name for example in missing}
         self._home.remember(state)
@@ -220,9 +220,11 @@ class Dev:
                 theirs.call("POST", f"/functions/{name}/invoke", {"payload": payload}, seconds=START_SECONDS)
             except ApiError as error:
                 if error.code != "function_not_found":  # deleted by a person: then nobody needs its table
-                    progress(f"{style('!', fg='yellow')} {name}, which makes tables of the examples, failed: {error}")
+                    progress(
+                        f"{style('!', fg='yellow')} {name}, which creates the tables of the examples, failed: {error}"
+                    )
 
-    def _say_what_is_next(self) -> None:
+    def _print_next_steps(self) -> None:
         names = style("email, password and API key are in", dim=True)
         progress(f"\nzMesh runs at {style(self._facts['url'], bold=True)}  {names} {self._home.facts_file}")
         progress("\nNext, in another terminal:")
@@ -247,7 +249,7 @@ class Dev:
                 progress(f"{style('!', fg='yellow')} {news}")
         if self._postgres is not None and self._postgres.pid is None:
             before = self._postgres.admin_url
-            progress(f"{style('!', fg='yellow')} PostgreSQL ended and is started again.")
+            progress(f"{style('!', fg='yellow')} PostgreSQL exited; restarting it.")
             self._run_postgres()
             if self._postgres.admin_url != before:
                 raise CliError("PostgreSQL's port was taken by another program.", code="postgres_failed")
@@ -261,7 +263,7 @@ class Dev:
         if self._services or self._postgres:
             progress("Stopping ...")
         for service in self._services:
-            service.ask_to_stop()
+            service.request_stop()
         deadline = time.monotonic() + STOP_SECONDS
         for service in self._services:
             service.stop(deadline - time.monotonic())
@@ -269,7 +271,7 @@ class Dev:
             self._postgres.stop()
 
 
-def apart(action: str, **arguments: object) -> dict[str, str]:
+def in_subprocess(action: str, **arguments: object) -> dict[str, str]:
     """The answer of an action of cli/preparing.py, which a process of its own carries out. Raises CliError."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", "from cli.preparing import main; main()"],
@@ -279,7 +281,7 @@ def apart(action: str, **arguments: object) -> dict[str, str]:
         preexec_fn=dying_with_parent(signal.SIGKILL),
     )
     if done.returncode != 0:
-        raise CliError(f"{action} ended with status {done.returncode}; what it said is above.", code="start_failed")
+        raise CliError(f"{action} ended with status {done.returncode}; its output is above.", code="start_failed")
     outcome, said = json.loads(done.stdout)
     if outcome == "failed":
         raise CliError(said["message"], code=said["code"], hint=said["hint"])
@@ -288,10 +290,10 @@ def apart(action: str, **arguments: object) -> dict[str, str]:
 
 
 def _project_of_examples(client: Client) -> str:
-    """The id of the examples' project, made where there is none. Raises CliError."""
-    with _unless_taken():
-        made: str = client.call("POST", "/projects", {"name": EXAMPLES}).body["id"]
-        return made
+    """The id of the examples' project, created where there is none. Raises CliError."""
+    with _ignore_name_taken():
+        created: str = client.call("POST", "/projects", {"name": EXAMPLES}).body["id"]
+        return created
     for project in client.items("/projects"):
         if project["slug"] == EXAMPLES:
             return str(project["id"])
@@ -303,7 +305,7 @@ def _project_of_examples(client: Client) -> str:
 
 
 @contextmanager
-def _unless_taken() -> Iterator[None]:
+def _ignore_name_taken() -> Iterator[None]:
     """A name that is taken is no error: what it names is kept as it is."""
     try:
         yield
@@ -314,7 +316,7 @@ def _unless_taken() -> Iterator[None]:
 
 def _did_not_start(service: Service) -> CliError:
     return CliError(
-        f"The {service.name} did not start. It said:\n{service.last_words()}",
+        f"The {service.name} did not start. Its last output:\n{service.last_output()}",
         code="start_failed",
-        hint=f"All it said is in {service.log}.",
+        hint=f"The full log is in {service.log}.",
     )

@@ -100,10 +100,10 @@ def _postgres() -> Finding:
         try:
             postgres.start()
         except PostgresError as error:
-            return Finding("PostgreSQL", "failed", str(error), "Or point DATABASE_URL at a PostgreSQL of yours.")
+            return Finding("PostgreSQL", "failed", str(error), "Or point DATABASE_URL at your own PostgreSQL.")
         finally:
             postgres.stop()
-    return Finding("PostgreSQL", "ok", "the embedded one runs")
+    return Finding("PostgreSQL", "ok", "the embedded server works")
 
 
 def _server(connection: psycopg.Connection) -> Finding:
@@ -130,7 +130,7 @@ def _isolation() -> Finding:
     from listener.main import platform_folders
     from sandbox import Report, Sandbox, SandboxError
 
-    async def find_out() -> Report:
+    async def report_of_sandbox() -> Report:
         sandbox = Sandbox(slots=1, hidden=platform_folders())
         try:
             await sandbox.start()
@@ -139,7 +139,7 @@ def _isolation() -> Finding:
             await sandbox.close()
 
     try:
-        report = asyncio.run(find_out())
+        report = asyncio.run(report_of_sandbox())
     except SandboxError as error:
         return Finding("Isolation", "failed", str(error))
     detail = f"{report.level} ({report.mode.replace('_', ' ')}), Node.js is {report.node} for each run"
@@ -178,8 +178,8 @@ def _port() -> Finding:
             probe.bind(("127.0.0.1", port))
     except OSError:
         if _is_zmesh(DEFAULT_URL):
-            return Finding("Port", "ok", f"{port} is used by a zMesh")
-        return Finding("Port", "warning", f"{port} is used by another program", "Use zmesh dev --port N.")
+            return Finding("Port", "ok", f"{port} is in use by zMesh")
+        return Finding("Port", "warning", f"{port} is in use by another program", "Use zmesh dev --port N.")
     return Finding("Port", "ok", f"{port} is free")
 
 

@@ -15,7 +15,7 @@ def _limit(_context: click.Context, _option: click.Parameter, given: str | None)
     if given is None or given == NONE:
         return given
     if not given.isdecimal() or not 1 <= int(given) <= 1_000_000:
-        raise click.BadParameter(f"{given} is neither a number from 1 to 1000000 nor none.")
+        raise click.BadParameter(f"must be a number from 1 to 1000000, or none (got {given}).")
     return int(given)
 
 
@@ -24,7 +24,9 @@ def _number(flag: str, highest: int, help: str, lowest: int = 1) -> Callable[[Co
 
 
 _OPTIONS = (
-    click.option("--entry-point", help="What to call in the code. Default for a new function: handler."),
+    click.option(
+        "--entry-point", help="Name of the function to call in the code. Default for a new function: handler."
+    ),
     _number("--timeout-ms", 900_000, "Wall-clock limit of a run. Default for a new function: 10000."),
     _number("--memory-mb", 8192, "Memory limit of a run, from 64 on. Default for a new function: 256.", lowest=64),
     click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="Set a variable; repeatable."),
@@ -36,12 +38,16 @@ _OPTIONS = (
         "--max-concurrency",
         metavar="N|none",
         callback=_limit,
-        help="How many may run at once; none: as many as the project may.",
+        help="Largest number of concurrent runs; none: the project's limit.",
     ),
-    _number("--max-concurrency-per-key", 1_000_000, "How many with the same concurrency key may run at once."),
+    _number("--max-concurrency-per-key", 1_000_000, "Largest number of concurrent runs with the same concurrency key."),
     click.option("--auth", type=click.Choice(["api_key", "jwt", NONE]), help="Who may call the public route."),
     click.option(
-        "--method", "methods", multiple=True, metavar="METHOD", help="What the public route takes; repeatable."
+        "--method",
+        "methods",
+        multiple=True,
+        metavar="METHOD",
+        help="HTTP method that the public route accepts; repeatable.",
     ),
     click.option(
         "--cors-origin",
@@ -55,14 +61,14 @@ _OPTIONS = (
         "anonymous_options",
         multiple=True,
         metavar="OPTION",
-        help="What callers without credentials may set, such as idempotency_key, or none; repeatable.",
+        help="Option that callers without credentials may set, such as idempotency_key, or none; repeatable.",
     ),
     click.option(
         "--key-option",
         "key_options",
         multiple=True,
         metavar="OPTION",
-        help="What API keys may set, such as version or callback_url, or none; repeatable.",
+        help="Option that API keys may set, such as version or callback_url, or none; repeatable.",
     ),
     click.option(
         "--public-errors/--no-public-errors",
@@ -71,7 +77,7 @@ _OPTIONS = (
         help="Whether callers without credentials get the details of errors.",
     ),
     click.option("--description", help="What the function is for."),
-    click.option("--tag", "tags", multiple=True, metavar="TAG", help="A word to find it by, or none; repeatable."),
+    click.option("--tag", "tags", multiple=True, metavar="TAG", help="Tag, or none; repeatable."),
     click.option("--enable/--disable", "enabled", default=None, help="Whether it may be invoked."),
 )
 

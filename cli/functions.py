@@ -7,7 +7,6 @@ from typing import Any
 
 import rich_click as click
 
-from cli.asking import confirm
 from cli.client import Client
 from cli.connecting import connected, find_function
 from cli.deploying import Deployment, change, deploy_functions, files_of, read_functions
@@ -15,7 +14,18 @@ from cli.function_settings import settings_of, settings_options
 from cli.history import logs
 from cli.invoking import invoke
 from cli.output import ago, output_option, print_code, print_json, print_table, style
-from cli.versions import DIFF_COLOURS, alias, diff, retire, rollback, tell_of_live, unretire, version_of, versions
+from cli.prompts import confirm
+from cli.versions import (
+    DIFF_COLOURS,
+    alias,
+    diff,
+    retire,
+    rollback,
+    unretire,
+    version_of,
+    versions,
+    warn_if_live_differs,
+)
 
 NOT_SETTINGS = ("project_id", "code", "env_vars", "created_at", "updated_at", "revision")
 ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_black"}
@@ -23,7 +33,7 @@ ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_
 
 @click.group()
 def functions() -> None:
-    """Deploy, invoke and look after functions."""
+    """Deploy, invoke and manage functions."""
 
 
 functions.add_command(invoke)
@@ -34,7 +44,7 @@ for command in (versions, diff, rollback, retire, unretire, alias):
 
 @functions.command("deploy")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the function. Default: the file's name without its ending.")
+@click.option("--name", help="Name of the function. Default: the file's name without its extension.")
 @click.option("--force", is_flag=True, help="Deploy even code that cannot load.")
 @settings_options
 @output_option
@@ -42,14 +52,14 @@ for command in (versions, diff, rollback, retire, unretire, alias):
 def deploy_files(
     client: Client, files: tuple[Path, ...], name: str | None, force: bool, output: str, **options: Any
 ) -> None:
-    """Create functions from files, or update them: all of them, or none when one cannot be.
+    """Create or update functions from files: all of them, or none if one fails.
 
-    A folder stands for the functions in it. What changes is shown; what is as wanted already is left alone. Code that
-    cannot load is refused: where it cannot be parsed, or certainly lacks its entry point.
+    A folder stands for the functions in it. Unchanged functions are left alone. Code that cannot be parsed, or
+    certainly lacks its entry point, is refused.
     """
     files = tuple(files_of(files))
     if name and len(files) > 1:
-        raise click.UsageError("--name goes with one file only.")
+        raise click.UsageError("--name can be used with one file only.")
     settings = settings_of(options)
     done = deploy_functions(client, read_functions(files, name), settings, force=force)
     if output == "json":
@@ -58,7 +68,7 @@ def deploy_files(
     for deployment in done:
         _show_deployment(deployment)
         if "code" in deployment.changed:
-            tell_of_live(client, deployment.after)
+            warn_if_live_differs(client, deployment.after)
 
 
 @functions.command("update")
@@ -67,7 +77,7 @@ def deploy_files(
 @output_option
 @connected
 def update(client: Client, name: str, output: str, **options: Any) -> None:
-    """Change settings of a function. What is not given stays as it is."""
+    """Change settings of a function. Settings that are not given stay as they are."""
     wanted = settings_of(options)
     if not wanted:
         raise click.UsageError("Nothing to change: give at least one setting.")

@@ -30,31 +30,31 @@ Invocation = dict[str, Any]
 
 @click.command()
 @click.argument("name")
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many invocations.")
-@click.option("--follow", is_flag=True, help="Stay, and print lines as they come; in JSON, each invocation as it ends.")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Number of invocations.")
+@click.option("--follow", is_flag=True, help="Keep printing lines as they arrive; in JSON, each invocation as it ends.")
 @output_option
 @connected
 def logs(client: Client, name: str, limit: int, follow: bool, output: str) -> None:
-    """Print a function's last invocations and what they printed, the newest last."""
+    """Print a function's latest invocations with their logs, the newest last."""
     path = f"/functions/{find_function(client, name)['id']}/invocations"
     recent: list[Invocation] = client.call("GET", f"{path}?limit={limit}").body["items"][::-1]
     if output == "json" and not follow:
         print_json(recent)
         return
     if not recent:
-        progress(f"{name} was not invoked yet. Try: {command_for(client, 'functions', 'invoke', name)}")
+        progress(f"{name} has not been invoked yet. Try: {command_for(client, 'functions', 'invoke', name)}")
     for invocation in recent if not follow else [i for i in recent if i["status"] in ENDED]:
         show(invocation, output)
     if follow:
         known = {invocation["id"] for invocation in recent if invocation["status"] in ENDED}
         oldest = recent[0]["id"] if recent else ""
         if output == "table":
-            Following(client, path, known).run(oldest)
+            LogFollower(client, path, known).run(oldest)
         for invocation in _newly_ended(client, path, known, oldest):
             show(invocation, output)
 
 
-class Following:
+class LogFollower:
     """Prints what a function's invocations print, line by line, each followed on a connection of its own."""
 
     def __init__(self, client: Client, path: str, known: set[str]) -> None:
@@ -71,12 +71,12 @@ class Following:
                 itertools.takewhile(lambda i: i["id"] >= oldest, self._client.items(self._path))  # noqa: B023
             )
             for invocation in reversed(recent):
-                self._look_at(invocation)
+                self._handle(invocation)
             waiting = [i["id"] for i in recent if i["id"] not in self._known]
             oldest = min(waiting, default=recent[0]["id"] if recent else oldest)
             time.sleep(FOLLOW_SECONDS)
 
-    def _look_at(self, invocation: Invocation) -> None:
+    def _handle(self, invocation: Invocation) -> None:
         if invocation["id"] in self._known:
             return
         if invocation["status"] in ENDED:
@@ -128,7 +128,7 @@ def show(invocation: Invocation, output: str) -> None:
 def print_invocation(invocation: Invocation) -> None:
     click.echo(heading(invocation))
     if invocation["logs_truncated"]:
-        click.echo(style("    (earlier lines left out)", dim=True))
+        click.echo(style("    (earlier lines omitted)", dim=True))
     for line in invocation["logs"]:
         print_line(line)
     if error := invocation["error"]:

@@ -30,9 +30,8 @@ class Secrets:
     @classmethod
     def new(cls) -> Self:
         """Random ones."""
-        from sql.accounts import new_api_key
-        from support.sealing import Sealer
         from support.api_keys import new_api_key
+        from support.sealing import Sealer
 
         return cls(
             jwt_secret_key=secrets.token_urlsafe(48),

@@ -24,7 +24,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @click.group()
 def invocations() -> None:
-    """Look into what was invoked, cancel it, and try it again."""
+    """Inspect, cancel and retry invocations."""
 
 
 def _moment(_context: click.Context, option: click.Parameter, given: str | None) -> str | None:
@@ -36,20 +36,34 @@ def _moment(_context: click.Context, option: click.Parameter, given: str | None)
     try:
         return datetime.fromisoformat(given).astimezone().isoformat()
     except ValueError as error:
-        raise click.BadParameter("it is neither a time nor how long ago, such as 30m, 2h or 7d.") from error
+        raise click.BadParameter("must be a time, or an age such as 30m, 2h or 7d.") from error
 
 
-def conditions(statuses: Sequence[str]) -> Callable[[Command], Command]:
+def filter_options(statuses: Sequence[str]) -> Callable[[Command], Command]:
     """Adds the options that say which invocations."""
 
     def add(command: Command) -> Command:
         for option in (
-            click.option("--error", metavar="TEXT", help="Only those whose error has this in its type or message."),
-            click.option("--until", "created_before", metavar="TIME", callback=_moment, help="Only those made before."),
-            click.option("--since", "created_after", metavar="TIME", callback=_moment, help="A time, or 30m, 2h, 7d."),
+            click.option(
+                "--error", metavar="TEXT", help="Only those with this text in the type or message of the error."
+            ),
+            click.option(
+                "--until",
+                "created_before",
+                metavar="TIME",
+                callback=_moment,
+                help="Only those created before: a time, or 30m, 2h, 7d ago.",
+            ),
+            click.option(
+                "--since",
+                "created_after",
+                metavar="TIME",
+                callback=_moment,
+                help="Only those created since: a time, or 30m, 2h, 7d ago.",
+            ),
             click.option("--version", type=click.IntRange(1), help="Only those of this version of the code."),
-            click.option("--source", type=click.Choice(SOURCES), help="Only those that this started."),
-            click.option("--status", type=click.Choice(statuses), help="Only those of this status."),
+            click.option("--source", type=click.Choice(SOURCES), help="Only those started by this source."),
+            click.option("--status", type=click.Choice(statuses), help="Only those with this status."),
             click.option("--function", metavar="NAME", help="Only those of this function."),
         ):
             command = option(command)
@@ -65,25 +79,25 @@ def full_id(client: Client, given: str) -> str:
         return str(UUID(digits))
     found: list[str] = []
     if re.fullmatch(r"[0-9a-f]{4,31}", digits):
-        for invocation in client.items("/invocations", logs="false", **_made_about(digits)):
+        for invocation in client.items("/invocations", logs="false", **_creation_range(digits)):
             if invocation["id"].replace("-", "").startswith(digits):
                 found.append(invocation["id"])
             if len(found) == 2:
                 raise CliError(
                     f'More than one invocation starts with "{given}", such as {found[0]} and {found[1]}.',
                     code="ambiguous_id",
-                    hint="Give more of the id.",
+                    hint="Give more characters of the id.",
                 )
     if not found:
         raise CliError(
             f'There is no invocation "{given}".',
             code="invocation_not_found",
-            hint="Give its id, or at least the first four digits of it: `zmesh invocations list` shows them.",
+            hint="Give its id, or at least its first four digits: `zmesh invocations list` shows them.",
         )
     return found[0]
 
 
-def _made_about(digits: str) -> dict[str, str]:
+def _creation_range(digits: str) -> dict[str, str]:
     """When invocations with ids that start so were made: an id starts with the milliseconds since 1970."""
     first, last = int(digits[:12].ljust(12, "0"), 16) / 1000, int(digits[:12].ljust(12, "f"), 16) / 1000
     around = timedelta(minutes=10)  # the clock that made an id may be another one's
@@ -95,7 +109,7 @@ def _made_about(digits: str) -> dict[str, str]:
     return {"created_after": after.isoformat(), "created_before": before.isoformat()}
 
 
-def _given(client: Client, options: dict[str, Any]) -> dict[str, Any]:
+def _values(client: Client, options: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None}
     if "function" in given:
         given["function"] = find_function(client, given["function"])["id"]
@@ -103,14 +117,14 @@ def _given(client: Client, options: dict[str, Any]) -> dict[str, Any]:
 
 
 @invocations.command("list")
-@conditions(("queued", "running", *ENDED))
+@filter_options(("queued", "running", *ENDED))
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many.")
 @output_option
 @connected
 def list_invocations(client: Client, limit: int, output: str, **options: Any) -> None:
     """List invocations, the newest first."""
     found: list[dict[str, Any]] = []
-    for invocation in client.items("/invocations", logs="false", **_given(client, options)):
+    for invocation in client.items("/invocations", logs="false", **_values(client, options)):
         found.append(invocation)
         if len(found) == limit:
             break
@@ -118,7 +132,7 @@ def list_invocations(client: Client, limit: int, output: str, **options: Any) ->
         print_json(found)
         return
     if not found:
-        progress("No invocations that fit.")
+        progress("No matching invocations.")
         return
     print_invocations(found)
 
@@ -128,7 +142,7 @@ def list_invocations(client: Client, limit: int, output: str, **options: Any) ->
 @output_option
 @connected
 def show(client: Client, id: str, output: str) -> None:
-    """Show all that is known about an invocation."""
+    """Show the details of an invocation."""
     found = client.call("GET", f"/invocations/{full_id(client, id)}").body
     if output == "json":
         print_json(found)
@@ -166,13 +180,13 @@ def _show_attempt(attempt: dict[str, Any]) -> None:
 
 @invocations.command("logs")
 @click.argument("id")
-@click.option("--follow", is_flag=True, help="Stay until it ends, and print each line as it comes.")
+@click.option("--follow", is_flag=True, help="Print lines as they arrive until the invocation ends.")
 @output_option
 @connected
 def logs(client: Client, id: str, follow: bool, output: str) -> None:
-    """Print every line that an invocation printed.
+    """Print the log of an invocation.
 
-    With --follow, ends with status 1 when the invocation does not succeed.
+    With --follow, exits with status 1 if the invocation does not succeed.
     """
     id = full_id(client, id)
     if not follow:
@@ -198,7 +212,7 @@ def logs(client: Client, id: str, follow: bool, output: str) -> None:
 @output_option
 @connected
 def cancel(client: Client, ids: tuple[str, ...], output: str) -> None:
-    """Cancel what is queued or runs."""
+    """Cancel queued or running invocations."""
     for id in [full_id(client, given) for given in ids]:
         found = client.call("POST", f"/invocations/{id}/cancel").body
         if output == "json":
@@ -209,18 +223,18 @@ def cancel(client: Client, ids: tuple[str, ...], output: str) -> None:
 
 @invocations.command("retry")
 @click.argument("ids", nargs=-1, metavar="[ID...]")
-@conditions(("error", "timeout"))
-@click.option("--all", "everything", is_flag=True, help="All that failed, over all functions.")
+@filter_options(("error", "timeout"))
+@click.option("--all", "everything", is_flag=True, help="Retry all failed invocations of all functions.")
 @output_option
 @connected
 def retry(client: Client, ids: tuple[str, ...], everything: bool, output: str, **options: Any) -> None:
-    """Try again what failed: those named, or all that fit the options."""
-    chosen = _given(client, options)
+    """Retry failed invocations: those given, or all that match the options."""
+    chosen = _values(client, options)
     if ids and (everything or chosen):
-        raise click.UsageError("Name invocations or give options, not both.")
+        raise click.UsageError("Give ids or options, not both.")
     wanted = {"ids": [full_id(client, id) for id in ids]} if ids else chosen
     if not wanted and not everything:
-        raise click.UsageError("Name invocations, say which by options, or pass --all.")
+        raise click.UsageError("Give ids or options, or pass --all.")
     retried: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
@@ -230,4 +244,4 @@ def retry(client: Client, ids: tuple[str, ...], everything: bool, output: str, *
     if output == "json":
         print_json(retried)
     else:
-        click.echo(f"tried again: {len(retried)}")
+        click.echo(f"retried: {len(retried)}")

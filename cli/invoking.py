@@ -59,8 +59,8 @@ def invoke(
 ) -> None:
     """Invoke a function and print its result.
 
-    On a terminal that is the result alone; in JSON it is the whole answer, with status, duration_ms and error.
-    Ends with status 1 when the function fails. With --method, --path, --header or --query it is an HTTP request to
+    As a table that is the result alone; in JSON it is the envelope, with status, duration_ms and error.
+    Exits with status 1 if the function fails. With --method, --path, --header or --query it is an HTTP request to
     the public route, which the function finds in zmesh.request.
     """
     detached = detached or any(options[option.name] is not None for option in (DELAY, RUN_AT))
@@ -82,10 +82,10 @@ def invoke(
         print_json(answer)
     elif answer["status"] == "success":
         print_json(answer["result"])
-        _say(f"{answer['duration_ms']} ms, version {answer['version']}. Logs: {logs}")
+        _print_note(f"{answer['duration_ms']} ms, version {answer['version']}. Logs: {logs}")
     elif answer["status"] in RUNNING:
         click.echo(answer["invocation_id"])
-        _say(f"{answer['status']}. It shows up in: {logs}")
+        _print_note(f"{answer['status']}. Its log: {logs}")
     if answer["status"] not in ("success", *RUNNING):
         _fail(answer, logs, output)
 
@@ -183,8 +183,7 @@ def _invoke(client: Client, name: str, payload: bytes, headers: dict[str, str]) 
         raise CliError(
             f'An API key cannot look up the name "{name}".',
             code="slug_needed",
-            hint="Use the slug of the function or its id: letters, digits and dashes. Somebody logged in sees"
-            " it with `zmesh functions list`.",
+            hint="Use the function's slug or id. A logged-in user can look it up it with `zmesh functions list`.",
         )
     try:
         path = f"/api/functions/{quoted(name)}"
@@ -218,7 +217,7 @@ def _print_raw(response: Response) -> None:
     else:
         print_json(response.body)
     if response.status >= 400:
-        progress(f"The function answered with HTTP status {response.status}.")
+        progress(f"The function responded with HTTP status {response.status}.")
         raise CommandFailed
 
 
@@ -228,9 +227,9 @@ def _fail(answer: dict[str, Any], logs: str, output: str) -> NoReturn:
     if error["stack"] and output == "table":
         progress(style(error["stack"].rstrip(), dim=True))
     if output == "table":
-        _say(f"{answer['status']}, version {answer['version']}. Logs: {logs}")
+        _print_note(f"{answer['status']}, version {answer['version']}. Logs: {logs}")
     raise CommandFailed
 
 
-def _say(text: str) -> None:
+def _print_note(text: str) -> None:
     progress(style(text, dim=True))

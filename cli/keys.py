@@ -22,7 +22,7 @@ def keys() -> None:
 @output_option
 @connected
 def list_keys(client: Client, output: str) -> None:
-    """List the keys, the newest first, by how they begin."""
+    """List the API keys by prefix, the newest first."""
     found = list(client.items("/keys"))
     if output == "json":
         print_json(found)
@@ -31,13 +31,13 @@ def list_keys(client: Client, output: str) -> None:
         [
             key["prefix"] + "…",
             key["name"],
-            "all" if key["functions"] is None else ", ".join(key["functions"]) or "none any more",
+            "all" if key["functions"] is None else ", ".join(key["functions"]) or "none (deleted)",
             ago(key["last_used_at"]) if key["last_used_at"] else "never",
             _state(key),
         ]
         for key in found
     ]
-    print_table(("key", "name", "functions", "last used", ""), rows, "No keys yet. Make one: zmesh keys create NAME")
+    print_table(("key", "name", "functions", "last used", ""), rows, "No keys yet. Create one: zmesh keys create NAME")
 
 
 def _state(key: dict[str, Any]) -> str:
@@ -51,12 +51,12 @@ def _state(key: dict[str, Any]) -> str:
 
 @keys.command("create")
 @click.argument("name")
-@click.option("--function", "functions", multiple=True, help="What it may invoke; may be repeated. Default: all.")
-@click.option("--days", type=click.IntRange(1), help="How long it is good. Default: until it is revoked.")
+@click.option("--function", "functions", multiple=True, help="Function it may invoke; repeatable. Default: all.")
+@click.option("--days", type=click.IntRange(1), help="Days until it expires. Default: never.")
 @output_option
 @connected
 def create(client: Client, name: str, functions: tuple[str, ...], days: int | None, output: str) -> None:
-    """Create a key and print it, this once."""
+    """Create a key and print it. It is not shown again."""
     body: dict[str, Any] = {"name": name}
     if functions:
         body["functions"] = list(functions)
@@ -67,7 +67,7 @@ def create(client: Client, name: str, functions: tuple[str, ...], days: int | No
         print_json(key)
         return
     click.echo(key["key"])
-    progress("Keep it: it is not shown again.")
+    progress("Store it now: it is not shown again.")
 
 
 @keys.command("revoke")
@@ -75,13 +75,13 @@ def create(client: Client, name: str, functions: tuple[str, ...], days: int | No
 @output_option
 @connected
 def revoke(client: Client, key: str, output: str) -> None:
-    """Revoke a key, named by its name, id or beginning. It ends at once, for good."""
-    found = [k for k in client.items("/keys") if not k["revoked_at"] and _is_meant(k, key)]
+    """Revoke a key by name, id or prefix, immediately and for good."""
+    found = [k for k in client.items("/keys") if not k["revoked_at"] and _matches(k, key)]
     if len(found) != 1:
         raise CliError(
             f'{"No key is" if not found else f"{len(found)} keys are"} called "{key}".',
             code="key_not_found",
-            hint="See `zmesh keys list`, and name the key by how it begins.",
+            hint="See `zmesh keys list`, and give the prefix of the key.",
         )
     client.call("DELETE", f"/keys/{found[0]['id']}")
     if output == "json":
@@ -90,5 +90,5 @@ def revoke(client: Client, key: str, output: str) -> None:
         click.echo(f"revoked {found[0]['prefix']}… ({found[0]['name']})")
 
 
-def _is_meant(key: dict[str, Any], name: str) -> bool:
+def _matches(key: dict[str, Any], name: str) -> bool:
     return name in (key["name"], key["id"]) or name.rstrip("…") == key["prefix"]

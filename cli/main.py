@@ -90,12 +90,12 @@ zmesh.add_command(admin)
     default=8700,
     show_default=True,
     envvar="ZMESH_PORT",
-    help="Port of the API; 0 takes a free one.",
+    help="Port of the API; 0 picks a free one.",
 )
 @click.option("--no-examples", is_flag=True, help="Do not deploy the examples.")
 @click.option("--verbose", is_flag=True, help="Print the logs of API and listener here too.")
 def dev(home: Path, port: int, no_examples: bool, verbose: bool) -> None:
-    """Run the whole platform here: PostgreSQL, API and a listener.
+    """Run the whole platform on this machine: PostgreSQL, an API and a listener.
 
     With DATABASE_URL set, that PostgreSQL is used instead of a private one.
     """
@@ -107,7 +107,7 @@ def dev(home: Path, port: int, no_examples: bool, verbose: bool) -> None:
 
 @zmesh.command()
 def api() -> None:
-    """Run one API process, configured by its environment."""
+    """Run an API process, configured by environment variables."""
     from api.main import main as run
 
     sys.exit(run())
@@ -115,7 +115,7 @@ def api() -> None:
 
 @zmesh.command()
 def listener() -> None:
-    """Run one listener process, configured by its environment."""
+    """Run a listener process, configured by environment variables."""
     from listener.main import main as run
 
     sys.exit(run())
@@ -123,9 +123,9 @@ def listener() -> None:
 
 @zmesh.command()
 def migrate() -> None:
-    """Bring the database of DATABASE_URL to this version.
+    """Migrate the database of DATABASE_URL to this version.
 
-    With ZMESH_PROJECT and its companions, also make a first project, its administrator and an API key.
+    With ZMESH_PROJECT, ZMESH_ADMIN_EMAIL and ZMESH_ADMIN_PASSWORD, also create a first project and its owner.
     """
     from cli.migrating import migrate_from_environment
 
@@ -135,7 +135,7 @@ def migrate() -> None:
 @zmesh.command()
 @output_option
 def doctor(output: str) -> None:
-    """Try out what this machine offers, and say what is missing."""
+    """Check what this machine offers, and report what is missing."""
     from cli.doctor import examine
 
     examine(output)

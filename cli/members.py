@@ -54,21 +54,21 @@ def list_members(client: Client, output: str) -> None:
         ]
         for person in found
     ]
-    print_table(("member", "role", ""), rows, "Nobody.")
+    print_table(("member", "role", ""), rows, "No members.")
 
 
 @members.command("invite")
 @click.argument("email")
-@click.option("--role", type=ROLES, default="developer", show_default=True, help="What they may do.")
+@click.option("--role", type=ROLES, default="developer", show_default=True, help="Role of the new member.")
 @output_option
 @connected
 def invite(client: Client, email: str, role: str, output: str) -> None:
-    """Invite somebody for a week. Give them the command that is printed; nothing is mailed."""
+    """Create an invitation, valid for a week. Give the printed command to the person: no mail is sent."""
     invitation = client.call("POST", "/invitations", {"email": email, "role": role}).body
     if output == "json":
         print_json(invitation)
         return
-    progress(f"{email} may become {role} until {local_time(invitation['expires_at'])}, with:")
+    progress(f"{email} can join as {role} until {local_time(invitation['expires_at'])}, with:")
     click.echo(f"zmesh login --url {client.connection.url} --invitation {invitation['token']}")
 
 
@@ -78,13 +78,13 @@ def invite(client: Client, email: str, role: str, output: str) -> None:
 @output_option
 @connected
 def change(client: Client, email: str, role: str, output: str) -> None:
-    """Give a member another role."""
+    """Change the role of a member."""
     person = _find([p for p in _people(client) if p["status"] == "member"], email)
     changed = client.call("PATCH", f"/members/{person['id']}", {"role": role}).body
     if output == "json":
         print_json(changed)
     else:
-        click.echo(f"{style(changed['email'], bold=True)} is {changed['role']} now")
+        click.echo(f"{style(changed['email'], bold=True)} is now {changed['role']}")
 
 
 @members.command("remove")

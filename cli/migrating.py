@@ -30,7 +30,7 @@ def migrate_from_environment() -> None:
 
 def _make_first_project(url: str) -> None:
     settings = settings_from_environment(FirstProjectSettings, "A first project needs it; or leave ZMESH_PROJECT out.")
-    made = bootstrap(
+    created = bootstrap(
         url,
         Sealer(settings.secret_key),
         project_name=settings.project,
@@ -38,4 +38,4 @@ def _make_first_project(url: str) -> None:
         admin_password=settings.admin_password,
         api_key=settings.api_key,
     )
-    progress(f"Project {made.project.slug}: {settings.admin_email} owns it.")
+    progress(f"Project {created.project.slug}: {settings.admin_email} owns it.")

@@ -23,7 +23,7 @@ def read_payload(data: str) -> str:
     except OSError as error:
         raise click.BadParameter(f"{data[1:]} cannot be read: {error.strerror}.", param_hint="--data") from error
     except ValueError as error:
-        raise click.BadParameter(f"it is not JSON: {error}.", param_hint="--data") from error
+        raise click.BadParameter(f"not valid JSON: {error}.", param_hint="--data") from error
     return text
 
 

@@ -113,7 +113,7 @@ class EmbeddedPostgres:
         if self._data.exists():
             if not path.exists():
                 raise PostgresError(
-                    f"{path} is missing, so nobody can log in to the data beside it. Restore that file, or start anew "
+                    f"{path} is missing, and without it the data cannot be opened. Restore the file, or start anew "
                     f"in another folder with --home."
                 )
             return path.read_text().strip()
@@ -221,7 +221,7 @@ def stop_servers_in(data: Path) -> None:
         if wait_until(lambda: not any(is_alive(pid) for pid in pids), STOP_SECONDS):  # noqa: B023 - called here only
             break
     if left := _servers_in(data):
-        raise PostgresError(f"A PostgreSQL of an earlier run cannot be stopped: end process {left[0]} by hand.")
+        raise PostgresError(f"A PostgreSQL of an earlier run cannot be stopped; kill process {left[0]} manually.")
     # Numbers in its locks may be another process's by now, which PostgreSQL would take for a running server.
     for lock in (data / "postmaster.pid", *data.glob(".s.PGSQL.*.lock")):
         lock.unlink(missing_ok=True)
@@ -251,7 +251,7 @@ def _reachable_install() -> Path:
     if found is None or not found.submodule_search_locations:
         raise PostgresError(
             "The embedded PostgreSQL is not installed: install zmesh-functions with its dependencies, "
-            "or point DATABASE_URL at a PostgreSQL of yours."
+            "or point DATABASE_URL at your own PostgreSQL."
         )
     packaged = Path(found.submodule_search_locations[0]) / "pginstall"
     if os.geteuid() != 0 or _runs(packaged):
@@ -341,7 +341,5 @@ def _explain(error: OSError, folder: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk of {where} is full. Free some space, or use another --home."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return (
-            f"PostgreSQL cannot use {where}: {os.strerror(error.errno)}. Mend its permissions, or use another --home."
-        )
+        return f"PostgreSQL cannot use {where}: {os.strerror(error.errno)}. Fix its permissions, or use another --home."
     return f"PostgreSQL cannot start in {folder}: {error}"

@@ -38,12 +38,12 @@ def prepare_database(admin_url: str, own_server: bool, home: str, token_seconds:
     Raises CliError.
     """
     secrets = Home(Path(home)).secrets()
-    with _failures_explained():
+    with _explain_failures():
         if own_server:
             admin_url = _database_on(admin_url)
         passwords = {"zmesh_api": secrets.api_password, "zmesh_listener": secrets.listener_password}
         progress(style(f"    Database: {migrate(admin_url, passwords=passwords)}", dim=True))
-        made = bootstrap(
+        created = bootstrap(
             admin_url,
             Sealer(secrets.secret_key),
             project_name=PROJECT,
@@ -51,11 +51,11 @@ def prepare_database(admin_url: str, own_server: bool, home: str, token_seconds:
             admin_password=secrets.admin_password,
             api_key=secrets.api_key,
         )
-    whom = {"user_id": str(made.user_id), "project_id": str(made.project.id)}
+    whom = {"user_id": str(created.user_id), "project_id": str(created.project.id)}
     return {
         **whom,
         **issue_token(home, **whom, seconds=token_seconds),
-        "database_url": made.database_url,
+        "database_url": created.database_url,
         "api_url": role_url(admin_url, "zmesh_api", secrets.api_password),
         "listener_url": role_url(admin_url, "zmesh_listener", secrets.listener_password),
     }
@@ -69,14 +69,14 @@ def _database_on(server_url: str) -> str:
 
 
 @contextmanager
-def _failures_explained() -> Iterator[None]:
+def _explain_failures() -> Iterator[None]:
     try:
         yield
     except SealingError as error:
         raise CliError(
-            f"The project in this database was made by another installation: {error}.",
+            f"The project in this database was created by another installation: {error}.",
             code="foreign_database",
-            hint="Use the --home it was made with, or another database.",
+            hint="Use the --home it was created with, or another database.",
         ) from error
     except (psycopg.Error, MigrationError, DomainError) as error:
         raise CliError(f"The database cannot be prepared: {str(error).strip()}", code="database_failed") from error

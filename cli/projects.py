@@ -7,11 +7,11 @@ from typing import Any
 
 import rich_click as click
 
-from cli.asking import confirm
 from cli.client import ApiError, Client
 from cli.connecting import connected
 from cli.errors import CliError, did_you_mean
 from cli.output import ago, output_option, print_json, print_table, progress, style
+from cli.prompts import confirm
 
 
 @click.group()
@@ -65,9 +65,9 @@ def create(client: Client, name: str, output: str) -> None:
 @output_option
 @connected
 def database(client: Client, project: str | None, output: str) -> None:
-    """Print the connection string of a project's own role, password included. For its owners.
+    """Print the connection string of a project's database role, including the password. Owners only.
 
-    Without PROJECT: of the project that commands go to.
+    Default: the current project.
     """
     id = _find(client, project)["id"] if project else client.project_id()
     found = client.call("GET", f"/projects/{id}/database").body
@@ -83,7 +83,7 @@ def database(client: Client, project: str | None, output: str) -> None:
 @output_option
 @connected
 def rename(client: Client, project: str, name: str, output: str) -> None:
-    """Give a project another name. Its slug stays."""
+    """Rename a project. Its slug stays."""
     renamed = client.call("PATCH", f"/projects/{_find(client, project)['id']}", {"name": name}).body
     if output == "json":
         print_json(renamed)
@@ -95,10 +95,10 @@ def rename(client: Client, project: str, name: str, output: str) -> None:
 @click.argument("project")
 @connected
 def use(client: Client, project: str) -> None:
-    """Let later commands work in this project. Needs zmesh login."""
+    """Switch to a project for later commands. Requires zmesh login."""
     found = _find(client, project)
     client.switch_project(found["id"])
-    progress(f"Commands go to {found['slug']} now.")
+    progress(f"Switched to {found['slug']}.")
 
 
 @projects.command("delete")

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
-from cli.asking import confirm
 from cli.client import ApiError, Client
 from cli.connecting import command_for, connected, find_function, find_named
 from cli.output import local_time, output_option, print_json, print_table, progress, style
 from cli.payloads import read_payload
+from cli.prompts import confirm
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Schedule = dict[str, Any]
@@ -23,8 +23,8 @@ Schedule = dict[str, Any]
 REASONS = {
     "fired": "fired",
     "run_now": "run on request",
-    "skipped_overlap": "skipped: the run before had not ended",
-    "skipped_missed": "skipped: missed while no clock ran",
+    "skipped_overlap": "skipped: the previous run had not ended",
+    "skipped_missed": "skipped: missed while the clock was stopped",
     "skipped_disabled": "skipped: the function was disabled",
     "skipped_paused": "skipped: paused",
     "skipped_changed": "skipped: the schedule was changed before it fired",
@@ -34,14 +34,16 @@ REASONS = {
 
 @click.group()
 def schedules() -> None:
-    """Invoke functions by the clock."""
+    """Invoke functions on a schedule."""
 
 
 def settings_options(command: Command) -> Command:
     """What `create` and `update` have in common."""
     for option in (
-        click.option("--missed", type=click.Choice(["skip", "once", "all"]), help="Due times that no clock saw."),
-        click.option("--overlap", type=click.Choice(["skip", "queue"]), help="When the run before has not ended."),
+        click.option("--missed", type=click.Choice(["skip", "once", "all"]), help="What to do about missed due times."),
+        click.option(
+            "--overlap", type=click.Choice(["skip", "queue"]), help="What to do if the previous run has not ended."
+        ),
         click.option("--data", metavar="JSON", help="Payload: JSON, @FILE, or - for stdin."),
         click.option("--timezone", help="IANA name, such as Europe/Berlin. Default for a new one: UTC."),
         click.option("--name", help="Name of the schedule."),
@@ -50,7 +52,7 @@ def settings_options(command: Command) -> Command:
     return command
 
 
-def _given(data: str | None, settings: dict[str, Any]) -> dict[str, Any]:
+def _values(data: str | None, settings: dict[str, Any]) -> dict[str, Any]:
     given = {key: value for key, value in settings.items() if value is not None}
     return given if data is None else {**given, "payload": json.loads(read_payload(data))}
 
@@ -77,42 +79,42 @@ def list_schedules(client: Client, output: str) -> None:
         for schedule in found
     ]
     headings = ("schedule", "function", "cron", "time zone", "next", "overlap", "missed")
-    print_table(headings, rows, 'No schedules yet. Make one: zmesh schedules create my-function "0 3 * * *"')
+    print_table(headings, rows, 'No schedules yet. Create one: zmesh schedules create my-function "0 3 * * *"')
 
 
 @schedules.command("create")
 @click.argument("function")
 @click.argument("cron")
 @settings_options
-@click.option("--paused", is_flag=True, help="Do not start it yet.")
+@click.option("--paused", is_flag=True, help="Create it paused.")
 @output_option
 @connected
 def create(
     client: Client, function: str, cron: str, data: str | None, paused: bool, output: str, **settings: Any
 ) -> None:
-    """Invoke FUNCTION whenever CRON comes due, and show the next times.
+    """Invoke FUNCTION on the schedule CRON, and show the next due times.
 
     CRON is minute, hour, day of month, month and day of week, as one argument; or @daily; or "30 seconds".
     """
     function_id = find_function(client, function)["id"]
-    wanted = {"function_id": function_id, "cron": cron, "enabled": not paused, **_given(data, settings)}
-    _show(client, client.call("POST", "/schedules", wanted).body, "created", output)
+    body = {"function_id": function_id, "cron": cron, "enabled": not paused, **_values(data, settings)}
+    _show(client, client.call("POST", "/schedules", body).body, "created", output)
 
 
 @schedules.command("update")
 @click.argument("schedule")
-@click.option("--cron", help="Another cron expression.")
-@click.option("--function", help="Another function.")
+@click.option("--cron", help="New cron expression.")
+@click.option("--function", help="New function.")
 @settings_options
 @output_option
 @connected
 def update(client: Client, schedule: str, function: str | None, data: str | None, output: str, **settings: Any) -> None:
-    """Change what is given of a schedule, and show the next times."""
-    changes = _given(data, settings)
+    """Change a schedule and show the next due times."""
+    changes = _values(data, settings)
     if function is not None:
         changes["function_id"] = find_function(client, function)["id"]
     if not changes:
-        raise click.UsageError("Nothing to change is given.")
+        raise click.UsageError("Nothing to change: give at least one option.")
     _show(client, _change(client, schedule, changes), "updated", output)
 
 
@@ -121,7 +123,7 @@ def update(client: Client, schedule: str, function: str | None, data: str | None
 @output_option
 @connected
 def pause(client: Client, schedule: str, output: str) -> None:
-    """Stop it until it is resumed. Due times of the pause are not made up for."""
+    """Pause a schedule. Due times during the pause are skipped."""
     _show(client, _change(client, schedule, {"enabled": False}), "paused", output)
 
 
@@ -130,7 +132,7 @@ def pause(client: Client, schedule: str, output: str) -> None:
 @output_option
 @connected
 def resume(client: Client, schedule: str, output: str) -> None:
-    """Let a paused schedule go on, and show the next times."""
+    """Resume a paused schedule and show the next due times."""
     _show(client, _change(client, schedule, {"enabled": True}), "resumed", output)
 
 
@@ -139,24 +141,24 @@ def resume(client: Client, schedule: str, output: str) -> None:
 @output_option
 @connected
 def run(client: Client, schedule: str, output: str) -> None:
-    """Invoke what it would, now."""
+    """Run a schedule now."""
     found = find_schedule(client, schedule)
     started = client.call("POST", f"/schedules/{found['id']}/run").body
     if output == "json":
         print_json(started)
     else:
         click.echo(started["invocation_id"])
-        progress(style(f"It shows up in: {command_for(client, 'functions', 'logs', found['function'])}", dim=True))
+        progress(style(f"Its log: {command_for(client, 'functions', 'logs', found['function'])}", dim=True))
 
 
 @schedules.command("preview")
 @click.argument("cron")
 @click.option("--timezone", default="UTC", show_default=True, help="IANA name, such as Europe/Berlin.")
-@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="How many times.")
+@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="Number of due times.")
 @output_option
 @connected
 def preview(client: Client, cron: str, timezone: str, count: int, output: str) -> None:
-    """Show when a cron expression comes due next, without saving anything."""
+    """Show the next due times of a cron expression, without saving it."""
     found = _preview(client, cron, timezone, count)
     if output == "json":
         print_json(found)
@@ -166,11 +168,11 @@ def preview(client: Client, cron: str, timezone: str, count: int, output: str) -
 
 @schedules.command("history")
 @click.argument("schedule")
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many due times.")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Number of due times.")
 @output_option
 @connected
 def history(client: Client, schedule: str, limit: int, output: str) -> None:
-    """Show the last due times, the newest last, and whether each fired, or why not."""
+    """Show the latest due times, the newest last, and whether each fired."""
     id = find_schedule(client, schedule)["id"]
     found = client.call("GET", f"/schedules/{id}/runs?limit={limit}").body["items"][::-1]
     if output == "json":

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
-from cli.asking import ask_secret
 from cli.client import Client, quoted
 from cli.connecting import connected, find_function
 from cli.output import ago, output_option, print_json, print_table, style
+from cli.prompts import ask_secret
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -19,12 +19,14 @@ NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 @click.group()
 def secrets() -> None:
-    """Give functions values that nobody sees again."""
+    """Manage secret values for functions."""
 
 
 def function_option(command: Command) -> Command:
     """Adds --function."""
-    return click.option("--function", help="Of this function only. Default: of every function of the project.")(command)
+    return click.option("--function", help="Only for this function. Default: for every function of the project.")(
+        command
+    )
 
 
 def _path(client: Client, function: str | None) -> str:
@@ -36,7 +38,7 @@ def _path(client: Client, function: str | None) -> str:
 @output_option
 @connected
 def list_secrets(client: Client, function: str | None, output: str) -> None:
-    """List the names. Values are shown to nobody."""
+    """List the names of secrets. Values are never shown."""
     found = list(client.items(_path(client, function)))
     if output == "json":
         print_json(found)
@@ -51,12 +53,12 @@ def list_secrets(client: Client, function: str | None, output: str) -> None:
 @output_option
 @connected
 def set_secret(client: Client, name: str, function: str | None, output: str) -> None:
-    """Set a secret. Its value is asked for, or read from standard input; it counts from the next run on."""
+    """Set a secret. Prompts for the value, or reads it from standard input. Applies from the next run on."""
     if "=" in name:
         name = name.partition("=")[0]
         raise click.UsageError(
-            f"Give the name only, since arguments can be seen by others: zmesh secrets set {name} asks for the value, "
-            f"or takes it from standard input (zmesh secrets set {name} < file)."
+            f"Give the name only, since other users can see arguments: zmesh secrets set {name} prompts for the value, "
+            f"or reads it from standard input (zmesh secrets set {name} < file)."
         )
     if not NAME.fullmatch(name):
         raise click.BadParameter(

@@ -15,7 +15,7 @@ from pathlib import Path
 from cli.output import progress, style
 from cli.processes import dying_with_parent
 
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
+INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 SHORTEST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
 HEALTHY_SECONDS = 30.0
@@ -47,7 +47,7 @@ class Service:
 
     def start(self) -> None:
         """Start the process. Only the main thread may: the process ends with the thread that started it."""
-        kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        kept = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
         self._started_at = time.monotonic()
         self._last_lines.clear()
         self._process = subprocess.Popen(
@@ -78,7 +78,7 @@ class Service:
                 if self._verbose:
                     progress(f"{prefix}{line}")
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The last lines that the process printed."""
         self._reader.join(1)
         return "\n".join(f"  {line}" for line in self._last_lines) or "  (nothing)"
@@ -94,12 +94,12 @@ class Service:
             status, self._process = self._process.returncode, None
             self._next_start = now + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
-            return f"The {self.name} ended with status {status} and is started again:\n{self.last_words()}"
+            return f"The {self.name} exited with status {status}; restarting it. Its last output:\n{self.last_output()}"
         if now >= self._next_start:
             self.start()
         return ""
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Send SIGTERM."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()

@@ -18,7 +18,7 @@ DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 @contextmanager
-def _telling_of_versions(function: dict[str, Any], version: int) -> Iterator[None]:
+def _explain_missing_version(function: dict[str, Any], version: int) -> Iterator[None]:
     try:
         yield
     except ApiError as error:
@@ -32,7 +32,7 @@ def _telling_of_versions(function: dict[str, Any], version: int) -> Iterator[Non
 
 def version_of(client: Client, function: dict[str, Any], version: int) -> dict[str, Any]:
     """Version, language, entry point and code of a version. Raises CliError."""
-    with _telling_of_versions(function, version):
+    with _explain_missing_version(function, version):
         found = client.call("GET", f"/functions/{function['id']}/versions/{version}").body
     return {key: found[key] for key in ("version", "language", "entry_point", "code")}
 
@@ -50,7 +50,7 @@ def versions(client: Client, name: str, output: str) -> None:
     rows = [
         [
             str(version["version"]),
-            _standing(version),
+            _state(version),
             ago(version["created_at"]),
             version["language"],
             version["entry_point"],
@@ -61,7 +61,7 @@ def versions(client: Client, name: str, output: str) -> None:
     print_table(("version", "", "deployed", "language", "entry point", "code"), rows, "No versions.")
 
 
-def _standing(version: Mapping[str, Any]) -> str:
+def _state(version: Mapping[str, Any]) -> str:
     if version["current"]:
         return "current"
     return "retired" if version["retired_at"] else ""
@@ -73,8 +73,8 @@ def _standing(version: Mapping[str, Any]) -> str:
 @output_option
 @connected
 def retire(client: Client, name: str, version: int, output: str) -> None:
-    """Retire a version: no call, alias, retry or rollback starts it any more."""
-    _set_retired(client, name, version, "retire", "is retired: nothing starts it any more", output)
+    """Retire a version: no call, alias, retry or rollback can start it."""
+    _set_retired(client, name, version, "retire", "is retired: nothing can start it", output)
 
 
 @click.command("unretire")
@@ -89,7 +89,7 @@ def unretire(client: Client, name: str, version: int, output: str) -> None:
 
 def _set_retired(client: Client, name: str, version: int, action: str, outcome: str, output: str) -> None:
     function = find_function(client, name)
-    with _telling_of_versions(function, version):
+    with _explain_missing_version(function, version):
         changed = client.call("POST", f"/functions/{function['id']}/versions/{version}/{action}").body
     if output == "json":
         print_json(changed)
@@ -103,18 +103,19 @@ def _set_retired(client: Client, name: str, version: int, action: str, outcome: 
 @output_option
 @connected
 def rollback(client: Client, name: str, version: int, output: str) -> None:
-    """Restore an older version. What is current is kept as a version too, so a rollback can be undone."""
+    """Restore an older version. The current state is kept as a version, so a rollback can be undone."""
     function = find_function(client, name)
-    with _telling_of_versions(function, version):
+    with _explain_missing_version(function, version):
         path = f"/functions/{function['id']}/versions/{version}/rollback"
         restored = client.call("POST", path, headers=unchanged_since(function)).body
     if output == "json":
         print_json(restored)
     else:
         click.echo(
-            f"{style(restored['slug'], bold=True)} is now what version {version} was, as version {restored['version']}."
+            f"{style(restored['slug'], bold=True)} now has the code of version {version},"
+            f" as version {restored['version']}."
         )
-        tell_of_live(client, restored)
+        warn_if_live_differs(client, restored)
 
 
 @click.command("diff")
@@ -124,11 +125,11 @@ def rollback(client: Client, name: str, version: int, output: str) -> None:
 @output_option
 @connected
 def diff(client: Client, name: str, before: int | None, after: int | None, output: str) -> None:
-    """Compare two versions; with one, what came after it; with none, what the last change was."""
+    """Compare two versions; with one, it and the current version; with none, show the last change."""
     function = find_function(client, name)
     number = after or function["version"]
     query = f"?before={before}" if before else ""
-    with _telling_of_versions(function, after or before or number):
+    with _explain_missing_version(function, after or before or number):
         found = client.call("GET", f"/functions/{function['id']}/versions/{number}/diff{query}").body
     if output == "json":
         print_json(found)
@@ -144,16 +145,16 @@ def diff(client: Client, name: str, before: int | None, after: int | None, outpu
 
 @click.group("alias")
 def alias() -> None:
-    """Name versions, with a share of the invocations each."""
+    """Name versions, and split invocations among them."""
 
 
-def tell_of_live(client: Client, function: Mapping[str, Any]) -> None:
+def warn_if_live_differs(client: Client, function: Mapping[str, Any]) -> None:
     """What a person should know who has just changed the code: callers may not get it yet."""
     for found in client.items(f"/functions/{function['id']}/aliases"):
         if found["name"] == "live" and found["versions"] != {str(function["version"]): 100}:
             slug, version = function["slug"], function["version"]
-            progress(f"Callers of {slug} get the alias live: {_shares(found)}.")
-            progress(f"To give all of them this one: zmesh functions alias set {slug} live {version}")
+            progress(f"Callers of {slug} still get the alias live: {_shares(found)}.")
+            progress(f"To switch all of them to this version: zmesh functions alias set {slug} live {version}")
 
 
 @alias.command("list")
@@ -177,9 +178,9 @@ def list_aliases(client: Client, name: str, output: str) -> None:
 @output_option
 @connected
 def set_alias(client: Client, name: str, alias: str, shares: tuple[str, ...], output: str) -> None:
-    """Make an alias stand for a version, or for several with their shares: live 7=90 8=10.
+    """Point an alias at a version, or at several with their shares: live 7=90 8=10.
 
-    What names no version runs the alias live, where there is one.
+    Calls that name no version use the alias live, if there is one.
     """
     wanted = dict(_share(text) for text in shares)
     path = f"/functions/{find_function(client, name)['id']}/aliases/{quoted(alias)}"

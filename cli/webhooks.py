@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
-from cli.asking import confirm
 from cli.client import Client
 from cli.connecting import connected, find_function, find_named
 from cli.output import local_time, output_option, print_json, print_table, progress, style
+from cli.prompts import confirm
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Webhook = dict[str, Any]
@@ -20,25 +20,29 @@ PRESETS = ("none", "hmac", "shared_secret", "github", "shopify", "stripe", "slac
 
 @click.group()
 def webhooks() -> None:
-    """Invoke functions by what others send."""
+    """Invoke functions by messages from other services."""
 
 
 def settings_options(command: Command) -> Command:
     """What `create` and `update` have in common."""
     for option in (
-        click.option("--answer", type=click.Choice(["accepted", "result"]), help="What the sender hears."),
-        click.option("--signature-header", help="Where signature or secret comes, with hmac and shared_secret."),
         click.option(
-            "--replay-window", type=int, metavar="SECONDS", help="How far timestamps may be off. Default: 300."
+            "--answer",
+            type=click.Choice(["accepted", "result"]),
+            help="Response to the sender: accepted at once, or the result.",
         ),
-        click.option("--secret", help="The sender's secret, where the sender chooses it; - reads it from stdin."),
+        click.option("--signature-header", help="Header of the signature or secret, for hmac and shared_secret."),
+        click.option(
+            "--replay-window", type=int, metavar="SECONDS", help="Largest age of a signed timestamp. Default: 300."
+        ),
+        click.option("--secret", help="Secret, if the sender chooses it; - reads it from stdin."),
         click.option("--name", help="Name of the webhook."),
     ):
         command = option(command)
     return command
 
 
-def _given(secret: str | None, replay_window: int | None, settings: dict[str, Any]) -> dict[str, Any]:
+def _values(secret: str | None, replay_window: int | None, settings: dict[str, Any]) -> dict[str, Any]:
     given = {"secret": _secret(secret), "replay_window_seconds": replay_window, **settings}
     return {key: value for key, value in given.items() if value is not None}
 
@@ -67,12 +71,14 @@ def list_webhooks(client: Client, output: str) -> None:
         for webhook in found
     ]
     headings = ("webhook", "function", "preset", "answer", "")
-    print_table(headings, rows, "No webhooks yet. Make one: zmesh webhooks create my-function --preset github")
+    print_table(headings, rows, "No webhooks yet. Create one: zmesh webhooks create my-function --preset github")
 
 
 @webhooks.command("create")
 @click.argument("function")
-@click.option("--preset", type=click.Choice(PRESETS), default="none", show_default=True, help="How the sender signs.")
+@click.option(
+    "--preset", type=click.Choice(PRESETS), default="none", show_default=True, help="Signature scheme of the sender."
+)
 @settings_options
 @output_option
 @connected
@@ -85,13 +91,13 @@ def create(
     output: str,
     **settings: Any,
 ) -> None:
-    """Make a URL that invokes FUNCTION, and show it with its secret, which is shown this once."""
-    wanted = {
+    """Create a URL that invokes FUNCTION, and show it with its secret, which is not shown again."""
+    body = {
         "function_id": find_function(client, function)["id"],
         "preset": preset,
-        **_given(secret, replay_window, settings),
+        **_values(secret, replay_window, settings),
     }
-    _show(client, client.call("POST", "/webhooks", wanted).body, "created", output)
+    _show(client, client.call("POST", "/webhooks", body).body, "created", output)
 
 
 @webhooks.command("show")
@@ -111,26 +117,31 @@ def show(client: Client, webhook: str, output: str) -> None:
 def update(
     client: Client, webhook: str, secret: str | None, replay_window: int | None, output: str, **settings: Any
 ) -> None:
-    """Change what is given. A secret replaces the one before at once: to keep that valid for a while, rotate it."""
-    changes = _given(secret, replay_window, settings)
+    """Change a webhook. A new secret replaces the old one at once; use rotate to keep the old one valid for a while."""
+    changes = _values(secret, replay_window, settings)
     if not changes:
-        raise click.UsageError("Nothing to change is given.")
+        raise click.UsageError("Nothing to change: give at least one option.")
     _show(client, _change(client, webhook, changes), "updated", output)
 
 
 @webhooks.command("rotate")
 @click.argument("webhook")
-@click.option("--secret", help="The new secret, where the sender chooses it; - reads it from stdin.")
+@click.option("--secret", help="New secret, if the sender chooses it; - reads it from stdin.")
 @click.option(
-    "--grace", type=int, default=86400, show_default=True, metavar="SECONDS", help="How long the old one stays valid."
+    "--grace",
+    type=int,
+    default=86400,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the old secret stays valid.",
 )
 @output_option
 @connected
 def rotate(client: Client, webhook: str, secret: str | None, grace: int, output: str) -> None:
-    """Replace the secret and show the new one, this once. For a while the old one is valid, too."""
-    wanted = {"grace_seconds": grace, **({} if secret is None else {"secret": _secret(secret)})}
+    """Replace the secret and show the new one, which is not shown again. The old one stays valid for a while."""
+    body = {"grace_seconds": grace, **({} if secret is None else {"secret": _secret(secret)})}
     path = f"/webhooks/{find_webhook(client, webhook)['id']}/rotate"
-    _show(client, client.call("POST", path, wanted).body, "rotated", output)
+    _show(client, client.call("POST", path, body).body, "rotated", output)
 
 
 @webhooks.command("disable")
@@ -138,7 +149,7 @@ def rotate(client: Client, webhook: str, secret: str | None, grace: int, output:
 @output_option
 @connected
 def disable(client: Client, webhook: str, output: str) -> None:
-    """Answer its senders that there is no such URL, until it is enabled again."""
+    """Disable a webhook: its URL responds with 404 until it is enabled again."""
     _show(client, _change(client, webhook, {"enabled": False}), "disabled", output)
 
 
@@ -147,7 +158,7 @@ def disable(client: Client, webhook: str, output: str) -> None:
 @output_option
 @connected
 def enable(client: Client, webhook: str, output: str) -> None:
-    """Accept messages again."""
+    """Enable a webhook."""
     _show(client, _change(client, webhook, {"enabled": True}), "enabled", output)
 
 
@@ -157,7 +168,7 @@ def enable(client: Client, webhook: str, output: str) -> None:
 @output_option
 @connected
 def delete(client: Client, webhook: str, yes: bool, output: str) -> None:
-    """Delete a webhook: its URL is unknown from then on."""
+    """Delete a webhook. Its URL stops working."""
     found = find_webhook(client, webhook)
     confirm(f"Delete the webhook {found['name']}?", yes=yes)
     client.call("DELETE", f"/webhooks/{found['id']}")
@@ -195,6 +206,6 @@ def _show(client: Client, webhook: Webhook, action: str, output: str) -> None:
         if value is not None:
             click.echo(f"  {style(f'{name:<8}', dim=True)}{value}")
     if webhook["previous_secret_valid_until"] is not None:
-        progress(f"The secret before is valid until {local_time(webhook['previous_secret_valid_until'])}.")
+        progress(f"The previous secret is valid until {local_time(webhook['previous_secret_valid_until'])}.")
     if webhook.get("secret") is not None:
-        progress("The secret is shown this once.")
+        progress("The secret is not shown again.")

@@ -20,7 +20,7 @@ from listener.environments import Environment, off_the_loop
 from listener.postgres import DATABASE_ERRORS, is_permanent
 from sandbox import LogLine
 from sql import jobs
-from sql.jobs import Job, PrintedLine
+from sql.jobs import Job, NewLogLine
 
 log = logging.getLogger(__name__)
 PAUSE_SECONDS = 0.4
@@ -37,15 +37,15 @@ class LiveLog:
     lines: list[LogLine]
     written: int = 0
 
-    async def unwritten(self, most: int) -> list[PrintedLine]:
+    async def unwritten(self, most: int) -> list[NewLogLine]:
         """The next lines to write, numbered from 1."""
         start = self.written
         lines = self.lines[start : start + most]
         return await off_the_loop(sum(len(line.message) for line in lines), self._shown, lines, start)
 
-    def _shown(self, lines: list[LogLine], before: int) -> list[PrintedLine]:
+    def _shown(self, lines: list[LogLine], before: int) -> list[NewLogLine]:
         return [
-            PrintedLine(self.job.id, self.job.attempt, number, line.at, line.level, message)
+            NewLogLine(self.job.id, self.job.attempt, number, line.at, line.level, message)
             for number, line, message in numbered(lines, before, self.environment)
         ]
 

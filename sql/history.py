@@ -80,7 +80,7 @@ class Complete(Recorded):
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
+class StoredLogLine:
     """A line that an attempt printed."""
 
     invocation_id: UUID
@@ -177,11 +177,11 @@ async def ids_of(connection: AsyncConnection, wanted: Filter, after: UUID, limit
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def last_lines(connection: AsyncConnection, ids: Sequence[UUID], limit: int) -> list[LogLine]:
+async def last_lines(connection: AsyncConnection, ids: Sequence[UUID], limit: int) -> list[StoredLogLine]:
     """The last lines of each of these invocations, in the order they were printed; long ones cut."""
     return await fetch_all(
         connection,
-        LogLine,
+        StoredLogLine,
         """
         select l.* from unnest(%s::uuid[]) i (id)
           cross join lateral (
@@ -195,11 +195,11 @@ async def last_lines(connection: AsyncConnection, ids: Sequence[UUID], limit: in
 
 async def lines_after(
     connection: AsyncConnection, invocation_id: UUID, attempt: int, line: int, limit: int
-) -> list[LogLine]:
+) -> list[StoredLogLine]:
     """The lines of an invocation after this one."""
     return await fetch_all(
         connection,
-        LogLine,
+        StoredLogLine,
         """
         select invocation_id, attempt, line, at, level, message from zmesh.logs
          where invocation_id = %s and (attempt, line) > (%s, %s)

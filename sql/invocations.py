@@ -60,7 +60,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class InvocationState:
     """Where an invocation stands and how it ended; `result`, `error` and `response` are JSON texts.
 
     `queue_ms` is how long it waited for a listener, `start_ms` what the platform took beside `duration_ms`.
@@ -81,7 +81,7 @@ class Answer:
         return self.status not in ("queued", "running")
 
 
-_ANSWER = """id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at)::float8 as queue_ms,
+_STATE = """id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at)::float8 as queue_ms,
              zmesh.start_ms(started_at, finished_at, duration_ms)::float8 as start_ms,
              result::text, error::text, response::text"""
 _WANTED = """
@@ -221,18 +221,18 @@ async def await_end(connection: AsyncConnection, id: UUID, reply_channel: str) -
     await connection.execute("select zmesh.await_end(%s, %s)", (id, reply_channel))
 
 
-async def answers(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Answer]:
+async def states(connection: AsyncConnection, ids: Sequence[UUID]) -> list[InvocationState]:
     """Where these invocations stand."""
     return await fetch_all(
-        connection, Answer, f"select {_ANSWER} from zmesh.invocations where id = any (%s)", (list(ids),)
+        connection, InvocationState, f"select {_STATE} from zmesh.invocations where id = any (%s)", (list(ids),)
     )
 
 
-async def ended(connection: AsyncConnection, ids: Sequence[UUID]) -> list[Answer]:
+async def ended(connection: AsyncConnection, ids: Sequence[UUID]) -> list[InvocationState]:
     """Those of these invocations that have ended, and how."""
     return await fetch_all(
         connection,
-        Answer,
-        f"select {_ANSWER} from zmesh.invocations where id = any (%s) and finished_at is not null",
+        InvocationState,
+        f"select {_STATE} from zmesh.invocations where id = any (%s) and finished_at is not null",
         (list(ids),),
     )

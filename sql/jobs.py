@@ -65,7 +65,7 @@ class AttemptOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class PrintedLine:
+class NewLogLine:
     """A line that an attempt printed, with its number there."""
 
     id: UUID
@@ -143,12 +143,12 @@ async def finish(connection: AsyncConnection, listener: UUID, outcomes: Sequence
     return {row[0] for row in await cursor.fetchall()}
 
 
-async def append_logs(connection: AsyncConnection, listener: UUID, lines: Sequence[PrintedLine]) -> None:
+async def append_logs(connection: AsyncConnection, listener: UUID, lines: Sequence[NewLogLine]) -> None:
     """Write lines of attempts that this listener runs, in one statement; those of others are left out."""
     await connection.execute(
         "select zmesh.append_logs(%s, %s::uuid[], %s::smallint[], %s::integer[], %s::timestamptz[], %b::text[],"
         " %b::text[])",
-        (listener, *([getattr(line, field.name) for line in lines] for field in fields(PrintedLine))),
+        (listener, *([getattr(line, field.name) for line in lines] for field in fields(NewLogLine))),
     )
 
 

@@ -20,9 +20,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from cli.bootstrap import bootstrap
-from sql.accounts import new_api_key
-from support.sealing import Sealer
 from support.api_keys import new_api_key
+from support.sealing import Sealer
 from tests.databases import Database
 
 REPOSITORY = Path(__file__).parent.parent

@@ -78,7 +78,7 @@ class Access:
         identity = self.tokens.read(token)
         member = await self._members.ask(identity)
         if member.session_ended:
-            raise unauthorized("session_ended", "The token's session has ended.", "Log in again.")
+            raise unauthorized("session_ended", "The session of this token has ended.", "Log in again.")
         if member.role is None:
             raise Problem(403, "not_a_member", "The token's user is not a member of the token's project.")
         return Caller(identity.project_id, member.role, identity.user_id)
@@ -112,7 +112,7 @@ class Access:
         found = await self._keys.ask((hash, slug))
         if found.key_id is None:
             self._guesses.begin(client)
-            raise unauthorized("invalid_api_key", "The API key is not known here.", scheme="ApiKey")
+            raise unauthorized("invalid_api_key", "Unknown API key.", scheme="ApiKey")
         if found.revoked:
             raise unauthorized("api_key_revoked", "The API key has been revoked.", scheme="ApiKey")
         if found.expired:
@@ -186,9 +186,8 @@ def role(least: str) -> Guard:
         if token is None or is_api_key(token):
             raise unauthorized(
                 "missing_credentials",
-                "This endpoint needs the token of a logged-in person"
-                + (", not an API key." if api_key(connection) else "."),
-                "Send the header Authorization: Bearer <token>; POST /auth/login and `zmesh login` give one.",
+                "This endpoint requires the token of a user" + (", not an API key." if api_key(connection) else "."),
+                "Send the header Authorization: Bearer <token>; POST /auth/login and `zmesh login` issue one.",
             )
         caller = await access_of(connection).person(token)
         require_role(caller.role, least)
@@ -209,7 +208,7 @@ async def person_or_key(connection: Connection, _: BaseRouteHandler) -> None:
 def require_role(role: str, least: str) -> None:
     """Raises Problem 403 for less than this role."""
     if RANKS[role] < RANKS[least]:
-        raise Problem(403, "forbidden", f"This needs the role {least}; yours is {role}.")
+        raise Problem(403, "forbidden", f"This requires the role {least}; yours is {role}.")
 
 
 def access_of(connection: Connection) -> Access:

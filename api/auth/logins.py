@@ -40,7 +40,7 @@ class Logins:
         stored = self._nobodys_hash if user is None else user.password_hash
         fits = await self._checks.run(self._fits, stored, password)
         if user is None or not fits:
-            raise Problem(401, "invalid_login", "E-mail address or password is wrong.")
+            raise Problem(401, "invalid_login", "Wrong e-mail address or password.")
         self._clients.succeeded(client)
         self._accounts.succeeded(account)
         return user
@@ -59,4 +59,4 @@ class Logins:
 def check_new_password(password: str, field: str = "password") -> None:
     """Raises Problem 422 for one that is too easily guessed."""
     if len(password) < SHORTEST_PASSWORD:
-        raise invalid(field, f"has to have at least {SHORTEST_PASSWORD} characters")
+        raise invalid(field, f"must have at least {SHORTEST_PASSWORD} characters")

@@ -12,12 +12,14 @@ from api.http.models import Model, Text
 
 Email = Annotated[Text, Field(min_length=3, max_length=254)]
 Password = Annotated[Text, Field(min_length=1, max_length=1024)]
-RefreshToken = Annotated[Text, Field(min_length=1, max_length=200, description="Of a login, or of the last refresh.")]
+RefreshToken = Annotated[
+    Text, Field(min_length=1, max_length=200, description="Refresh token of the login, or of the last refresh.")
+]
 ProjectReference = Annotated[Text, Field(min_length=1, max_length=100, description="Id or slug.")]
 
 
 class Credentials(Model):
-    """Who logs in, and where to."""
+    """Credentials of a login, and the project to work in."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"email": "ada@example.org", "password": "correct horse battery staple"}]}
@@ -26,12 +28,13 @@ class Credentials(Model):
     email: Email
     password: Password
     project: Annotated[
-        Text | None, Field(default=None, max_length=100, description="Id or slug; left out: the oldest project.")
+        Text | None,
+        Field(default=None, max_length=100, description="Id or slug of the project. Default: your oldest one."),
     ]
 
 
 class PasswordChange(Credentials):
-    """Who logs in with a password, to have another one from now on."""
+    """Credentials of a user, and a new password."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -53,7 +56,8 @@ class Refresh(Model):
 
     refresh_token: RefreshToken
     project: Annotated[
-        Text | None, Field(default=None, max_length=100, description="Id or slug; left out: the oldest project.")
+        Text | None,
+        Field(default=None, max_length=100, description="Id or slug of the project. Default: your oldest one."),
     ]
 
 
@@ -66,19 +70,19 @@ class Logout(Model):
 class Acceptance(Model):
     """An invitation to accept."""
 
-    token: Annotated[Text, Field(min_length=1, max_length=200, description="Of the invitation.")]
+    token: Annotated[Text, Field(min_length=1, max_length=200, description="Token of the invitation.")]
     password: Annotated[
         Text,
         Field(
             min_length=1,
             max_length=1024,
-            description="That of your account; where you have none, one of at least 12 characters for it.",
+            description="Password of your account, or, if you have none, a new one of at least 12 characters.",
         ),
     ]
 
 
 class ProjectSwitch(Model):
-    """The project that a token is wanted for."""
+    """The project to get a token for."""
 
     project: ProjectReference
 
@@ -92,9 +96,9 @@ class ProjectToken(BaseModel):
 
 
 class Session(BaseModel):
-    """A token for the Authorization header, and what to exchange for the next one."""
+    """A token for the Authorization header, and a refresh token for the next one."""
 
     token: str
     expires_at: datetime
-    refresh_token: str = Field(description="Good once, and for thirty days after the login at most.")
+    refresh_token: str = Field(description="Valid once, and for thirty days after the login at most.")
     project_id: UUID

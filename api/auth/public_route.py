@@ -43,7 +43,7 @@ async def public_caller(connection: Connection, _: BaseRouteHandler) -> None:
     name = connection.path_params["slug"]
     if not SLUG.fullmatch(name):
         raise not_found("function", name)
-    _forget_user(connection)
+    _remove_user_header(connection)
     function, credential = await _admitted(connection, access_of(connection), name)
     if project_of_host(connection) not in (None, function.project_id):
         raise not_found("function", name)
@@ -72,7 +72,7 @@ async def _admitted(connection: Connection, access: Access, name: str) -> tuple[
         invokes = RANKS[caller.role] >= RANKS["developer"]
         credential = Credential("member" if invokes else "viewer", caller.person)
         takes, refused = ("jwt", "none"), _needs_key
-        _name_user(connection, caller.person)
+        _add_user_header(connection, caller.person)
     else:
         raise _needs_token() if by_id is not None and by_id.auth == "jwt" else _needs_key()
     if function is None or (by_id is not None and function.id != by_id.id):
@@ -85,8 +85,8 @@ async def _admitted(connection: Connection, access: Access, name: str) -> tuple[
 def _needs_key() -> Problem:
     return unauthorized(
         "missing_credentials",
-        "This endpoint needs an API key.",
-        "Send the header x-api-key: zb_…; a function whose auth is none is called by its id, without one.",
+        "This function requires an API key.",
+        "Send the header x-api-key: zb_…; a function with auth none is called by its id, without a key.",
         scheme="ApiKey",
     )
 
@@ -94,23 +94,23 @@ def _needs_key() -> Problem:
 def _needs_token() -> Problem:
     return unauthorized(
         "missing_credentials",
-        "This function needs the token of a member of its project.",
-        "Send the header Authorization: Bearer <token>; POST /auth/login gives one.",
+        "This function requires the token of a member of its project.",
+        "Send the header Authorization: Bearer <token>; POST /auth/login issues one.",
     )
 
 
-def _forget_user(connection: Connection) -> None:
+def _remove_user_header(connection: Connection) -> None:
     """Only we say who calls."""
-    _leave_out(connection, USER_HEADER)
+    _remove_header(connection, USER_HEADER)
 
 
-def _name_user(connection: Connection, user_id: UUID) -> None:
+def _add_user_header(connection: Connection, user_id: UUID) -> None:
     """The function learns who calls, and never gets the token: with it, it could act as that person."""
-    _leave_out(connection, b"authorization")
+    _remove_header(connection, b"authorization")
     connection.scope["headers"] = [*connection.scope["headers"], (USER_HEADER, str(user_id).encode())]
 
 
-def _leave_out(connection: Connection, unwanted: bytes) -> None:
+def _remove_header(connection: Connection, unwanted: bytes) -> None:
     headers = connection.scope["headers"]
     connection.scope["headers"] = [(name, value) for name, value in headers if name.lower() != unwanted]
 
@@ -121,7 +121,10 @@ def _require_method(connection: Connection, function: PublicFunction) -> None:
         return
     allowed = ", ".join(function.methods)
     raise Problem(
-        405, "method_not_allowed", f"This function takes {allowed} only, not {method}.", headers={"Allow": allowed}
+        405,
+        "method_not_allowed",
+        f"This function does not accept {method}; it accepts {allowed}.",
+        headers={"Allow": allowed},
     )
 
 
@@ -134,7 +137,7 @@ def _require_origin(connection: Connection, function: PublicFunction) -> None:
     if origin is None or _host_of(origin) == connection.headers.get("host"):
         return
     if origin.lower() not in function.cors_origins:
-        raise Problem(403, "origin_not_allowed", "Pages of this origin may not call this function.")
+        raise Problem(403, "origin_not_allowed", "Pages from this origin may not call this function.")
     connection.scope[CORS_SCOPE] = (  # type: ignore[literal-required]
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-expose-headers", b"*"),

@@ -23,12 +23,12 @@ from api.auth.models import (
 from api.auth.sessions import Sessions
 from api.http.endpoints import BEARER, problems
 
-AnybodysRequest = Request[Any, Any, State]
+AnonymousRequest = Request[Any, Any, State]
 
 
 @post("/auth/login", operation_id="login", summary="Log in", status_code=200, responses=problems(403, 422, 429))
-async def login(request: AnybodysRequest, sessions: NamedDependency[Sessions], data: JSONBody[Credentials]) -> Session:
-    """A token of fifteen minutes for one project, and a refresh token."""
+async def login(request: AnonymousRequest, sessions: NamedDependency[Sessions], data: JSONBody[Credentials]) -> Session:
+    """Returns a token for one project, valid for fifteen minutes, and a refresh token."""
     return await sessions.log_in(data, client_of(request))
 
 
@@ -39,7 +39,7 @@ async def login(request: AnybodysRequest, sessions: NamedDependency[Sessions], d
     status_code=200,
     responses=problems(403, 422, 429),
 )
-async def refresh(request: AnybodysRequest, sessions: NamedDependency[Sessions], data: JSONBody[Refresh]) -> Session:
+async def refresh(request: AnonymousRequest, sessions: NamedDependency[Sessions], data: JSONBody[Refresh]) -> Session:
     """Exchanges a refresh token, for the same project or another of yours. One that is used twice ends the session."""
     return await sessions.refresh(data, client_of(request))
 
@@ -75,7 +75,7 @@ async def logout(sessions: NamedDependency[Sessions], data: JSONBody[Logout]) ->
     status_code=200,
     responses=problems(404, 409, 422, 429),
 )
-async def accept(request: AnybodysRequest, sessions: NamedDependency[Sessions], data: JSONBody[Acceptance]) -> Session:
+async def accept(request: AnonymousRequest, sessions: NamedDependency[Sessions], data: JSONBody[Acceptance]) -> Session:
     """Makes you a member, with your account or a new one, and logs you in."""
     return await sessions.accept(data, client_of(request))
 
@@ -88,9 +88,9 @@ async def accept(request: AnybodysRequest, sessions: NamedDependency[Sessions], 
     responses=problems(403, 422, 429),
 )
 async def password(
-    request: AnybodysRequest, sessions: NamedDependency[Sessions], data: JSONBody[PasswordChange]
+    request: AnonymousRequest, sessions: NamedDependency[Sessions], data: JSONBody[PasswordChange]
 ) -> Session:
-    """Ends all your sessions, everywhere, and answers a new one."""
+    """Ends all your sessions and starts a new one."""
     return await sessions.change_password(data, client_of(request))
 
 

@@ -9,7 +9,7 @@ from api.auth.models import Acceptance, Credentials, PasswordChange, ProjectToke
 from api.auth.throttling import Throttle
 from api.auth.tokens import Identity, Tokens, new_secret_token, token_hash
 from api.database import Database
-from api.http.problems import Problem, not_found, unauthorized
+from api.http.problems import Problem, unauthorized
 from sql import access, people
 from sql.errors import Conflict, NotFound
 from sql.people import Invited, Joined
@@ -50,12 +50,12 @@ class Sessions:
         user_id = await self._database.read(lambda c: people.user_of_refresh_token(c, hash))
         if user_id is None:
             self._guesses.begin(client)
-            raise unauthorized("invalid_refresh_token", "The refresh token is not known here.", "Log in again.")
+            raise unauthorized("invalid_refresh_token", "Unknown refresh token.", "Log in again.")
         project_id = await self._project(user_id, wanted.project)  # first: a refusal must not use the token up
         async with self._database.connection() as connection:
             done = await people.refresh_session(connection, hash, token_hash(token))
         if done.outcome != "refreshed":
-            reason = " as this refresh token was used before" if done.outcome == "reused" else ""
+            reason = " because this refresh token was used twice" if done.outcome == "reused" else ""
             raise unauthorized("session_ended", f"The session has ended{reason}.", "Log in again.")
         return self._session(Identity(user_id, project_id, done.session_id), token)
 
@@ -77,13 +77,15 @@ class Sessions:
         invited = await self._database.read(lambda c: people.find_invited(c, hash))
         if invited is None:
             self._guesses.begin(client)
-            raise not_found("invitation")
+            raise _invitation_not_found()
         try:
             joined = await self._join(hash, invited, acceptance.password, client)
         except NotFound as error:
-            raise not_found("invitation") from error
+            raise _invitation_not_found() from error
         except Conflict as error:
-            raise Problem(409, "conflict", "The address got an account meanwhile.", "Accept once more.") from error
+            raise Problem(
+                409, "conflict", "An account was created for this address meanwhile.", "Accept the invitation again."
+            ) from error
         return await self._start(joined.user_id, joined.project_id, client)
 
     async def _join(self, hash: bytes, invited: Invited, password: str, client: str) -> Joined:
@@ -112,3 +114,8 @@ class Sessions:
     def _session(self, identity: Identity, refresh_token: str) -> Session:
         token, expires_at = self._tokens.issue(identity)
         return Session(token=token, expires_at=expires_at, refresh_token=refresh_token, project_id=identity.project_id)
+
+
+def _invitation_not_found() -> Problem:
+    hint = "Ask an owner of the project for a new one."
+    return Problem(404, "invitation_not_found", "Invitation not found or expired.", hint)

@@ -69,7 +69,9 @@ class Tokens:
 
 
 def _malformed() -> Problem:
-    return unauthorized("token_malformed", "The token is malformed or lacks a claim.", "It needs sub, project and exp.")
+    return unauthorized(
+        "token_malformed", "The token is malformed or lacks a claim.", "Required claims: sub, project, exp."
+    )
 
 
 def new_secret_token(prefix: str) -> str:

@@ -63,7 +63,7 @@ class Admission:
             return _refusal(503, "busy", "The server has reached its connection limit.")
         if client and self._connections[client] >= self.bounds.connections_of_address:
             most = self.bounds.connections_of_address
-            return _refusal(429, "too_many_connections", f"Your address already has {most} connections.")
+            return _refusal(429, "too_many_connections", f"Your address already has {most} open connections.")
         self._all_connections += 1
         self._connections[client] += 1
         return None
@@ -78,7 +78,9 @@ class Admission:
             return _refusal(503, "busy", "The server has reached its limit of request bytes in progress.")
         if client and self._bytes[client] + size > self.bounds.upload_bytes_of_address:
             most = self.bounds.upload_bytes_of_address // MIB
-            return _refusal(429, "too_many_uploads", f"Requests in progress from your address already have {most} MiB.")
+            return _refusal(
+                429, "too_many_uploads", f"Request bodies in progress from your address already total {most} MiB."
+            )
         self._all_bytes += size
         self._bytes[client] += size
         return None

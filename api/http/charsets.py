@@ -53,7 +53,7 @@ def decoded(body: bytes, codec: str) -> str:
         raise Problem(
             400,
             "malformed_text",
-            f"The body is not {codec}: {getattr(error, 'reason', error)}.",
+            f"The body is not valid {codec}: {getattr(error, 'reason', error)}.",
             "Name the charset of the text in Content-Type, as in: text/plain; charset=iso-8859-1.",
         ) from error
     return "".join(pieces)

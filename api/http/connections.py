@@ -40,7 +40,7 @@ class Guard:
     def make_room(self) -> None:
         """Close the connection that has been idle longest, if there is no room for another one."""
         if self.admission.full and self._idle:
-            self._idle.popitem(last=False)[0].give_up()
+            self._idle.popitem(last=False)[0].close_idle()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -66,7 +66,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._guard.make_room()
         refusal = self._guard.admission.connect(self._client)
         if refusal is not None:
-            self._turn_away(refusal)
+            self._reject(refusal)
             return
         self._admitted = True
         self._guard.idle(self)
@@ -77,7 +77,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._leave()
         super().connection_lost(exc)
 
-    def give_up(self) -> None:
+    def close_idle(self) -> None:
         """Close a connection that is idle: its client connects again when it needs one."""
         self._stop_timer()
         self._leave()
@@ -92,7 +92,7 @@ class GuardedProtocol(HttpToolsProtocol):
         while self._received:
             self._guard.admission.release(self._client, self._received.popleft())
 
-    def _turn_away(self, refusal: Problem) -> None:
+    def _reject(self, refusal: Problem) -> None:
         if self._guard.lingering >= MOST_LINGERING:
             self._refused = refusal
             self.transport.abort()
@@ -168,7 +168,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn for what is no HTTP."""
-        self._refuse(self._refused or Problem(400, "malformed_request", "This is not HTTP/1.1 as the server knows it."))
+        self._refuse(self._refused or Problem(400, "malformed_request", "Malformed HTTP/1.1 request."))
 
     def _expect_head(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
@@ -183,7 +183,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._begun:
-            self._refuse(Problem(408, "request_timeout", "The request came too slowly."))
+            self._refuse(Problem(408, "request_timeout", "The request took too long to arrive."))
         else:
             self.transport.close()  # a connection that was never used
 
@@ -205,7 +205,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
 def _head_too_large() -> Problem:
     detail = (
-        f"Request line and headers have more than {LARGEST_HEAD // 1024} KiB, or there are over {MOST_HEADERS} headers."
+        f"Request line and headers exceed {LARGEST_HEAD // 1024} KiB, or there are more than {MOST_HEADERS} headers."
     )
     return Problem(431, "headers_too_large", detail)
 

@@ -30,8 +30,8 @@ async def decompressed(body: bytes, encoding: str) -> bytes:
         raise Problem(
             415,
             "unsupported_encoding",
-            f"A body with the Content-Encoding {coding[:50]!r} cannot be read.",
-            f"Send it without, or with one of: {ACCEPTED}.",
+            f"The Content-Encoding {coding[:50]!r} is not supported.",
+            f"Send the body uncompressed, or use one of: {ACCEPTED}.",
             headers={"Accept-Encoding": ACCEPTED},
         )
     try:
@@ -56,4 +56,4 @@ async def _decompressed(body: bytes) -> bytes:
 
 
 def _malformed(coding: str) -> Problem:
-    return Problem(400, "malformed_encoding", f"The body is not one whole {coding} stream.")
+    return Problem(400, "malformed_encoding", f"The body is not a complete {coding} stream.")

@@ -17,17 +17,17 @@ API_KEY: list[dict[str, list[str]]] = [{"apiKey": []}, {"bearerKey": []}]
 FunctionId = Annotated[str, PathParameter(description="Id or slug of the function.")]
 
 _MEANINGS = {
-    400: "The body is not JSON, or something else of the request is malformed.",
+    400: "The body is not JSON, or the request is malformed.",
     401: "Credentials are missing, wrong, expired or revoked.",
     403: "The role does not allow this.",
-    404: "There is no such thing in this project.",
-    405: "The function does not take this method.",
-    409: "The present state is in the way.",
-    412: "It was changed meanwhile: it has none of the ETags in If-Match.",
+    404: "Not found in this project.",
+    405: "The function does not accept this method.",
+    409: "Conflict with the current state.",
+    412: "Changed since it was read: it has none of the ETags in If-Match.",
     413: "The body is too large.",
-    422: "The request is understood, but a value in it is not acceptable; `errors` says which.",
+    422: "A value is invalid; `errors` says which.",
     429: "Too many requests; Retry-After says when to try again.",
-    503: "The database is not reachable at the moment.",
+    503: "The database is unreachable.",
 }
 
 

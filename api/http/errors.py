@@ -21,26 +21,26 @@ MISSING_PARAMETER = re.compile(r"Missing required query parameter '(\w+)'")
 LENGTH_OF_TEXT = re.compile(r"Value should have (at least|at most) (\d+) items? after validation, not (\d+)")
 
 
-def _answer(problem: Problem) -> Response[bytes]:
+def _response(problem: Problem) -> Response[bytes]:
     return Response(problem.body(), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers)
 
 
 def _problem(_: AnyRequest, problem: Problem) -> Response[bytes]:
-    return _answer(problem)
+    return _response(problem)
 
 
 def _domain_error(_: AnyRequest, error: DomainError) -> Response[bytes]:
-    return _answer(of_domain_error(error))
+    return _response(of_domain_error(error))
 
 
 def _busy(_: AnyRequest, error: Busy) -> Response[bytes]:
-    return _answer(busy(f"Too much waits for {error} already."))
+    return _response(busy(f"The server is overloaded: too many requests are waiting for {error}."))
 
 
 def _validation(_: AnyRequest, error: ValidationException) -> Response[bytes]:
     """What Litestar and pydantic found: one entry for each field."""
     if missing := MISSING_PARAMETER.match(error.detail):
-        return _answer(invalid(missing[1], "is missing from the query"))
+        return _response(invalid(missing[1], "is required in the query"))
     found: list[Any] = error.extra if isinstance(error.extra, list) else []
     errors = [
         {"field": _field(str(one.get("key", ""))), "message": _message(str(one.get("message", "")))}
@@ -48,9 +48,9 @@ def _validation(_: AnyRequest, error: ValidationException) -> Response[bytes]:
         if isinstance(one, dict)
     ]
     if any(e["field"] == "data" for e in errors) or not errors:
-        return _answer(Problem(400, "malformed_json", "The body is empty; this endpoint takes a JSON object."))
+        return _response(Problem(400, "malformed_json", "The body is empty; this endpoint expects a JSON object."))
     detail = "; ".join(f"{e['field']}: {e['message']}" if e["field"] else e["message"] for e in errors)
-    return _answer(Problem(422, "invalid_input", detail, errors=errors))
+    return _response(Problem(422, "invalid_input", detail, errors=errors))
 
 
 def _field(key: str) -> str:
@@ -69,18 +69,20 @@ def _message(message: str) -> str:
 def _http(_: AnyRequest, error: HTTPException) -> Response[bytes]:
     status = HTTPStatus(error.status_code)
     if status == 413:
-        return _answer(too_large("body"))
+        return _response(too_large("body"))
     code, detail = {
         400: ("bad_request", error.detail),
         404: ("not_found", "There is no such endpoint."),
-        405: ("method_not_allowed", "This endpoint does not take this method."),
+        405: ("method_not_allowed", "This endpoint does not support this method."),
     }.get(status, (status.phrase.lower().replace(" ", "_"), error.detail))
-    return _answer(Problem(status, code, detail, headers=error.headers))
+    return _response(Problem(status, code, detail, headers=error.headers))
 
 
 def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
-    log.error("unexpected error in %s", request.method, exc_info=error)
-    return _answer(Problem(500, "internal_error", "Something is wrong with this server.", "Its log says what."))
+    request_id = request.headers.get("x-request-id", "")  # the caller's own, or the one that the middleware added
+    log.error("internal error in %s, request id %s", request.method, request_id, exc_info=error)
+    hint = f"Quote request id {request_id} to the operator."
+    return _response(Problem(500, "internal_error", "Internal server error.", hint))
 
 
 HANDLERS: ExceptionHandlersMap = {

@@ -18,7 +18,7 @@ def etag_of(function: Function) -> dict[str, str]:
     return {"ETag": f'"{function.revision}"'}
 
 
-def demanded_revisions(request: Request[Any, Any, Any]) -> list[int] | None:
+def required_revisions(request: Request[Any, Any, Any]) -> list[int] | None:
     """The revisions that If-Match lets pass; None where it demands nothing. What is no tag of ours matches nothing."""
     given = ",".join(request.headers.getall("if-match", []))
     if not given or given.strip() == "*":
@@ -27,12 +27,12 @@ def demanded_revisions(request: Request[Any, Any, Any]) -> list[int] | None:
     return [revision for tag in tags if tag and (revision := int(tag[1])) <= LARGEST]
 
 
-def changed_meanwhile(function: Function) -> Problem:
+def revision_conflict(function: Function) -> Problem:
     """412 for a change that would undo somebody else's."""
     return Problem(
         412,
         "changed_meanwhile",
-        f'Function "{function.slug}" was changed meanwhile: it is at revision {function.revision} now.',
-        "Read it again, apply your change to what it is now, and send that ETag as If-Match.",
+        f'Function "{function.slug}" has changed since you read it; it is now at revision {function.revision}.',
+        "Read it again, reapply your change, and send the new ETag as If-Match.",
         headers=etag_of(function),
     )

@@ -19,7 +19,7 @@ SMALL = 64 * 1024  # what is not larger takes a millisecond or two, where it is
 MOST_VALUES = 20_000  # in the body of a management request
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MOST_MEMBERS = 2_000  # of these, beside a payload
-NUL_MESSAGE = "has a NUL character, which PostgreSQL cannot store"
+NUL_MESSAGE = "contains a NUL character, which PostgreSQL cannot store"
 
 
 # Texts of tenants and clients that are too large for the event loop are read here.
@@ -68,13 +68,13 @@ def has_nul(value: Any) -> bool:
 def _values(body: bytes) -> Any:
     """Every value of a JSON text. Raises Problem."""
     if len(body) > SMALL and has_more_values_than(MOST_VALUES, _decoded(body, msgspec.Raw)[0]):
-        raise _unstorable(f"The JSON has more than {MOST_VALUES} values.", "Send less in one request.")
+        raise _unstorable(f"The JSON contains more than {MOST_VALUES} values.", "Send less in one request.")
     value = _decoded(body, Any)[1]
     # What is wrong with each of them makes an error of its own, which costs far more than the value.
     named = {name: one for name, one in value.items() if name != "payload"} if isinstance(value, dict) else value
     if _counts_more_than(MOST_MEMBERS, named):
         raise _unstorable(
-            f"The JSON has more than {MOST_MEMBERS} values beside the payload.", "Send less in one request."
+            f"The JSON contains more than {MOST_MEMBERS} values beside the payload.", "Send less in one request."
         )
     return value
 
@@ -93,7 +93,7 @@ def _decoded(body: bytes, kind: Any) -> tuple[str, Any]:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _malformed(f"The body is not UTF-8 (byte {error.start}).") from error
+        raise _malformed(f"The body is not valid UTF-8 (byte {error.start}).") from error
     try:
         return text, msgspec.json.decode(text, type=kind)
     except RecursionError as error:
@@ -101,7 +101,7 @@ def _decoded(body: bytes, kind: Any) -> tuple[str, Any]:
     except msgspec.DecodeError as error:
         raise _problem_of(text, error) from error
     except ValueError as error:
-        raise _unstorable("The JSON has a number that is too long.") from error
+        raise _unstorable("The JSON contains a number that is too long.") from error
 
 
 def _problem_of(text: str, error: msgspec.DecodeError) -> Problem:
@@ -109,7 +109,7 @@ def _problem_of(text: str, error: msgspec.DecodeError) -> Problem:
         return _out_of_range()
     if ("\\ud" in text or "\\uD" in text) and _is_json_but_for_surrogates(text):
         return _unstorable(
-            "The JSON has an unpaired surrogate, which is not a character.",
+            "The JSON contains an unpaired surrogate, which is not a character.",
             "Encode binary data, for example as base64.",
         )
     reason = str(error).removeprefix("JSON is malformed: ")
@@ -129,7 +129,7 @@ def _malformed(detail: str) -> Problem:
 
 
 def _out_of_range() -> Problem:
-    return _unstorable("The JSON has a number that is out of range.")
+    return _unstorable("The JSON contains a number that is out of range.")
 
 
 def _unstorable(detail: str, hint: str = "") -> Problem:

@@ -56,7 +56,7 @@ def _without_defaults(schema: dict[str, Any]) -> None:
         field.pop("default", None)
 
 
-LEFT_OUT: Any = None  # no value of a Change: `changes` does not look at it
+UNSET: Any = None  # default of a Change's fields; `changes` returns only those that were sent
 
 
 class Change(Model):

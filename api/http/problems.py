@@ -91,7 +91,7 @@ def too_large(what: str) -> Problem:
     )
 
 
-def unavailable(detail: str = "The database is not reachable at the moment.") -> Problem:
+def unavailable(detail: str = "The database is unreachable.") -> Problem:
     """503 that asks to come again."""
     return Problem(503, "unavailable", detail, "Try again in a moment.", headers={"Retry-After": str(RETRY_SECONDS)})
 
@@ -110,11 +110,11 @@ _FIELDS = {
     "api_keys_expire_in_the_future": "expires_at",
 }
 _NAMES_TAKEN = {
-    "functions_name_is_unique": "A function of this name exists already.",
-    "functions_slug_is_unique": "A function whose name gives the same slug exists already.",
-    "schedules_name_is_unique": "A schedule of this name exists already.",
-    "webhooks_name_is_unique": "A webhook of this name exists already.",
-    "projects_slug_key": "A project whose name gives the same slug exists already.",
+    "functions_name_is_unique": "A function with this name already exists.",
+    "functions_slug_is_unique": "A function with the same slug already exists.",
+    "schedules_name_is_unique": "A schedule with this name already exists.",
+    "webhooks_name_is_unique": "A webhook with this name already exists.",
+    "projects_slug_key": "A project with the same slug already exists.",
 }
 # Refusals with a code of their own.
 _CODES = {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from api.invoking.request_headers import NO_PREFERENCE, Preference
-from api.invoking.streams import Streaming
-from sql.invocations import NO_OPTIONS, Answer, Options
+from api.invoking.streams import ResponseStream
+from sql.invocations import NO_OPTIONS, InvocationState, Options
 
 QUEUE_ALLOWANCE = 20.0
 LONGEST_DEFAULT_WAIT = 60.0
@@ -49,15 +49,15 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Invoked:
-    """Where the invocation stands; `replayed` when an earlier call with the same idempotency key made it.
+class CallResult:
+    """The state of the invocation; `replayed` when it was made by an earlier call with the same idempotency key.
 
-    `streaming` is the response that has begun while it runs; who gets it has to close it.
+    `streaming` is the response that has begun while it runs; its user has to close it.
     """
 
-    answer: Answer
+    state: InvocationState
     replayed: bool
-    streaming: Streaming | None = None
+    streaming: ResponseStream | None = None
 
 
 def default_wait(timeout_ms: int) -> float:
@@ -65,9 +65,9 @@ def default_wait(timeout_ms: int) -> float:
     return min(timeout_ms / 1000 + QUEUE_ALLOWANCE, LONGEST_DEFAULT_WAIT)
 
 
-def just_queued(id: UUID) -> Answer:
+def just_queued(id: UUID) -> InvocationState:
     """An invocation that was accepted a moment ago."""
-    return Answer(id, "queued", None, None, None, None, None, None, None)
+    return InvocationState(id, "queued", None, None, None, None, None, None, None)
 
 
 def new_id() -> UUID:

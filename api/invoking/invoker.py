@@ -13,19 +13,19 @@ from api.auth.credentials import function_disabled
 from api.batching import Batcher
 from api.database import Database
 from api.http.problems import Problem, not_found
-from api.invoking.calls import Call, Invoked, default_wait, just_queued, new_id
+from api.invoking.calls import Call, CallResult, default_wait, just_queued, new_id
 from api.invoking.inserting import Inserts
 from api.invoking.limits import Limits
-from api.invoking.streams import Reader, Streaming, Streams
+from api.invoking.streams import Reader, ResponseStream, Streams
 from api.invoking.waiting import Future, Replies
 from sql import catalog, invocations
 from sql.catalog import FunctionName
 from sql.errors import NotFound, Unavailable
-from sql.invocations import Answer, Delivery, NewInvocation, Options
+from sql.invocations import Delivery, InvocationState, NewInvocation, Options
 from sql.streams import StreamPart
 
 
-def _result(future: Future) -> Answer | None:
+def _result(future: Future) -> InvocationState | None:
     return future.result() if future.done() else None
 
 
@@ -42,14 +42,14 @@ class Invoker:
         self._streams = streams
         self._limits = limits
         self._inserts = Inserts(self._insert, lambda invocation: invocation.project_id, _size_of)
-        self._standings: Batcher[UUID, Answer | None] = Batcher(self._read_standings)
+        self._states: Batcher[UUID, InvocationState | None] = Batcher(self._read_states)
         self._deliveries = Inserts(
             self._insert_deliveries,
             lambda delivery: delivery.invocation.project_id,
             lambda delivery: _size_of(delivery.invocation),
         )
 
-    async def invoke(self, call: Call) -> Invoked:
+    async def invoke(self, call: Call) -> CallResult:
         """Accept a call durably, then wait as long as its caller wants to. Raises Problem or DomainError."""
         await self._limits.admit_job(call.project_id)
         waits = call.wait_seconds > 0
@@ -78,21 +78,21 @@ class Invoker:
                 raise Problem(404, "version_not_found", error.message, error.hint) from error
             if id == invocation.id:
                 if not waits:
-                    return Invoked(just_queued(id), replayed=False)
+                    return CallResult(just_queued(id), replayed=False)
                 first = await self._wait_for_either(future, reader, call.wait_seconds)
                 if first:
-                    streaming = Streaming(self._streams, reader, future, first, until.pop_all())
-                    return Invoked(just_queued(id), replayed=False, streaming=streaming)
-                return Invoked(_result(future) or await self._standing(id), replayed=False)
-        return await self._invoked_before(id, call.wait_seconds)
+                    streaming = ResponseStream(self._streams, reader, future, first, until.pop_all())
+                    return CallResult(just_queued(id), replayed=False, streaming=streaming)
+                return CallResult(_result(future) or await self._state_of(id), replayed=False)
+        return await self._result_of_earlier_call(id, call.wait_seconds)
 
-    async def _invoked_before(self, id: UUID, seconds: float) -> Invoked:
+    async def _result_of_earlier_call(self, id: UUID, seconds: float) -> CallResult:
         with self._replies.expecting(id) as future:
             if seconds > 0:
                 await self._database.run_idempotent(lambda c: invocations.await_end(c, id, self._replies.channel))
-            self._replies.look(id)
+            self._replies.check(id)
             answer = await self._wait(future, seconds)
-            return Invoked(answer or await self._standing(id), replayed=True)
+            return CallResult(answer or await self._state_of(id), replayed=True)
 
     def _reply_channel(self, call: Call, options: Options) -> str | None:
         if call.wait_seconds <= 0:
@@ -101,7 +101,7 @@ class Invoker:
         streams = call.streams and options.max_attempts == 1
         return self._replies.stream_channel if streams else self._replies.channel
 
-    async def deliver_and_wait(self, delivery: Delivery, timeout_ms: int) -> Invoked:
+    async def deliver_and_wait(self, delivery: Delivery, timeout_ms: int) -> CallResult:
         """Accept a webhook's message and wait for its end, or for that of the same message before."""
         seconds = default_wait(timeout_ms)
         invocation = replace(delivery.invocation, reply_channel=self._replies.channel, options=Options(max_attempts=1))
@@ -109,8 +109,8 @@ class Invoker:
             id, new = await self.deliver(replace(delivery, invocation=invocation))
             if id == invocation.id:
                 answer = await self._wait(future, seconds)
-                return Invoked(answer or await self._standing(id), replayed=not new)
-        return await self._invoked_before(id, seconds)
+                return CallResult(answer or await self._state_of(id), replayed=not new)
+        return await self._result_of_earlier_call(id, seconds)
 
     async def deliver(self, delivery: Delivery) -> tuple[UUID, bool]:
         """Accept a webhook's message durably; returns its invocation, and whether the message is new."""
@@ -137,8 +137,8 @@ class Invoker:
                 raise Problem(
                     422,
                     "idempotency_key_reused",
-                    "This Idempotency-Key was used for another request to this function.",
-                    "Send a fresh key with each new request; repeat one only with the same request.",
+                    "This Idempotency-Key was used for a different request to this function.",
+                    "Use a new key for each new request, and repeat a key only with the same request.",
                 )
             if known is not None:
                 return known.id
@@ -147,7 +147,7 @@ class Invoker:
 
     async def _explain(self, invocation: NewInvocation) -> None:
         """Why an invocation was left out; returns when it is there after all, from an earlier try of ours."""
-        if await self._database.read(lambda c: invocations.answers(c, [invocation.id])):
+        if await self._database.read(lambda c: invocations.states(c, [invocation.id])):
             return
         name = FunctionName(invocation.project_id, invocation.function)
         function = await self._database.read(lambda c: catalog.find_function(c, name))
@@ -160,7 +160,7 @@ class Invoker:
         )
 
     @staticmethod
-    async def _wait(future: Future, seconds: float) -> Answer | None:
+    async def _wait(future: Future, seconds: float) -> InvocationState | None:
         await asyncio.wait([future], timeout=seconds)
         return _result(future)
 
@@ -184,15 +184,15 @@ class Invoker:
         finally:
             news.cancel()
 
-    async def _standing(self, id: UUID) -> Answer:
+    async def _state_of(self, id: UUID) -> InvocationState:
         """Where an invocation stands that its caller waits for no longer."""
         try:
-            return await self._standings.ask(id) or just_queued(id)
+            return await self._states.ask(id) or just_queued(id)
         except Unavailable:
             return just_queued(id)  # it was accepted, whatever the database is doing now
 
-    async def _read_standings(self, ids: list[UUID]) -> list[Answer | None]:
-        answers = await self._database.read(lambda c: invocations.answers(c, ids))
+    async def _read_states(self, ids: list[UUID]) -> list[InvocationState | None]:
+        answers = await self._database.read(lambda c: invocations.states(c, ids))
         found = {answer.id: answer for answer in answers}
         return [found.get(id) for id in ids]
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.models import Id, Model, RawJson, Text, Time, raw
 from sql.callbacks import Callback
-from sql.history import Complete, LogLine, Recorded
+from sql.history import Complete, Recorded, StoredLogLine
 
 Status = Literal["queued", "running", "success", "error", "timeout", "cancelled"]
 Source = Literal["api", "sql", "schedule", "webhook", "function"]
@@ -52,23 +52,23 @@ class Envelope(BaseModel):
     version: int | None
 
 
-class PrintedLine(BaseModel):
-    """A line that a function printed."""
+class LogLine(BaseModel):
+    """A line that a run printed."""
 
     at: datetime
     level: Level
     message: str
 
 
-class NumberedLine(PrintedLine):
-    """A line, with the attempt that printed it and its number there."""
+class NumberedLogLine(LogLine):
+    """A log line with its attempt and its number there."""
 
     attempt: int
     line: int
 
 
 class EarlierAttempt(BaseModel):
-    """How an attempt ended after which there was another."""
+    """Outcome of an attempt that was followed by another one."""
 
     attempt: int
     status: Status
@@ -82,7 +82,7 @@ class EarlierAttempt(BaseModel):
 
 
 class InvocationSummary(BaseModel):
-    """An invocation in a list, with the last lines it printed."""
+    """An invocation in a list, with its last log lines."""
 
     id: UUID
     function_id: UUID
@@ -96,24 +96,24 @@ class InvocationSummary(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    queue_ms: float | None = Field(description="How long it was ready before it was started.")
-    start_ms: float | None = Field(description="What the platform took beside the run: a process, writing the end.")
+    queue_ms: float | None = Field(description="Time from when it was ready until a listener claimed it.")
+    start_ms: float | None = Field(description="Time of the platform beside the run itself.")
     duration_ms: int | None
     result: RawJson
-    result_truncated: bool = Field(description="Whether the result is left out here, being larger than 64 KiB.")
+    result_truncated: bool = Field(description="Whether the result is omitted here because it exceeds 64 KiB.")
     error: RawJson
-    logs: list[PrintedLine]
-    logs_truncated: bool = Field(description="Whether earlier lines are left out here.")
+    logs: list[LogLine]
+    logs_truncated: bool = Field(description="Whether earlier lines are omitted here.")
     peak_memory_mb: int | None
     cpu_ms: int | None
 
 
 class CallbackDetails(BaseModel):
-    """Where the delivery of an invocation's end to its callback_url stands."""
+    """Delivery of an invocation's outcome to its callback_url."""
 
     url: str
     status: Literal["waiting", "pending", "delivered", "failed"] = Field(
-        description="waiting: the invocation has not ended; pending: it is tried until it is delivered or failed."
+        description="waiting: the invocation has not ended; pending: it is attempted until it is delivered or failed."
     )
     attempts: int
     next_attempt_at: datetime | None
@@ -123,7 +123,7 @@ class CallbackDetails(BaseModel):
 
 
 class InvocationDetails(InvocationSummary):
-    """An invocation with all that is known about it."""
+    """An invocation with all its details."""
 
     run_at: datetime
     expires_at: datetime | None
@@ -131,19 +131,19 @@ class InvocationDetails(InvocationSummary):
     pinned: bool = Field(description="Whether every attempt runs this version.")
     cancel_requested: bool
     payload: RawJson
-    response: RawJson = Field(description="What zmesh.response() gave: status, headers and body_base64.")
-    earlier_attempts: list[EarlierAttempt] = Field(description="How the attempts before the last one ended.")
+    response: RawJson = Field(description="Response made by zmesh.response(): status, headers and body_base64.")
+    earlier_attempts: list[EarlierAttempt] = Field(description="Outcomes of the attempts before the last one.")
     idempotency_key: str | None
     concurrency_key: str | None
     schedule_id: UUID | None
     parent_id: UUID | None = Field(description="The invocation that started this one.")
-    depth: int = Field(description="How many invocations wait above this one.")
+    depth: int = Field(description="Number of invocations that wait for this one, directly or indirectly.")
     traceparent: str = Field(description="W3C trace context, with this invocation as the span.")
-    callback: CallbackDetails | None = Field(description="Null where nobody is told of its end.")
+    callback: CallbackDetails | None = Field(description="Null if it has no callback_url.")
 
 
 class RetryRequest(Model):
-    """Which invocations to try again: these, or all that failed and fit the rest."""
+    """Invocations to retry: these, or all failed ones that match the other fields."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"function": "send-welcome", "error": "connection"}]})
 
@@ -156,22 +156,22 @@ class RetryRequest(Model):
     created_before: Time | None = None
     error: Text | None = Field(default=None, min_length=1, max_length=200, description="A part of the error's text.")
     limit: int = Field(default=1000, ge=1, le=1000)
-    cursor: Text | None = Field(default=None, max_length=500, description="next_cursor of the answer before.")
+    cursor: Text | None = Field(default=None, max_length=500, description="next_cursor of the previous response.")
 
 
 class Retried(BaseModel):
-    """Which invocations are tried again; with a cursor there may be more."""
+    """The retried invocations; with a cursor there may be more."""
 
     items: list[UUID]
     next_cursor: str | None
 
 
-def printed(line: LogLine) -> PrintedLine:
-    return PrintedLine.model_construct(at=line.at, level=cast(Level, line.level), message=line.message)
+def log_line_of(line: StoredLogLine) -> LogLine:
+    return LogLine.model_construct(at=line.at, level=cast(Level, line.level), message=line.message)
 
 
-def numbered(line: LogLine) -> NumberedLine:
-    return NumberedLine.model_construct(
+def numbered_log_line_of(line: StoredLogLine) -> NumberedLogLine:
+    return NumberedLogLine.model_construct(
         at=line.at, level=cast(Level, line.level), message=line.message, attempt=line.attempt, line=line.line
     )
 
@@ -186,18 +186,18 @@ _PLAIN_DETAILS = (
 )
 
 
-def _common(recorded: Recorded, lines: Sequence[LogLine], truncated: bool) -> dict[str, Any]:
+def _common(recorded: Recorded, lines: Sequence[StoredLogLine], truncated: bool) -> dict[str, Any]:
     return {
         **{name: getattr(recorded, name) for name in _PLAIN},
         "result": raw(recorded.result),
         "result_truncated": bool(recorded.result_truncated),
         "error": raw(recorded.error),
-        "logs": [printed(line) for line in lines],
+        "logs": [log_line_of(line) for line in lines],
         "logs_truncated": truncated,
     }
 
 
-def summary(recorded: Recorded, lines: Sequence[LogLine], truncated: bool) -> InvocationSummary:
+def summary(recorded: Recorded, lines: Sequence[StoredLogLine], truncated: bool) -> InvocationSummary:
     return InvocationSummary.model_construct(**_common(recorded, lines, truncated))
 
 
@@ -218,7 +218,7 @@ def _callback(recorded: Complete, callback: Callback | None) -> CallbackDetails 
 
 
 def details(
-    recorded: Complete, lines: Sequence[LogLine], truncated: bool, callback: Callback | None
+    recorded: Complete, lines: Sequence[StoredLogLine], truncated: bool, callback: Callback | None
 ) -> InvocationDetails:
     values = {
         **_common(recorded, lines, truncated),

@@ -30,7 +30,7 @@ from support.api_keys import is_api_key
 Headers = Mapping[str, str]
 AnyRequest = Request[Any, Any, Any]
 EMPTY = "{}"
-NOTHING = "null"
+NULL = "null"
 FORM = "application/x-www-form-urlencoded"
 MOST_FIELDS = 10_000
 
@@ -73,22 +73,22 @@ def _payload(body: bytes, content_type: str) -> str:
     mime = content_type.partition(";")[0].strip().lower()
     if is_json(mime):
         return check_json(body.removeprefix(BYTE_ORDER_MARK))
-    if mime in ("", FORM) and (text := _json_in_disguise(body)) is not None:
+    if mime in ("", FORM) and (text := _json_sent_as_form(body)) is not None:
         return text  # curl -d names JSON a form
     if mime == FORM:
         return _form(body, charset_of(content_type))
-    return _text(body, charset_of(content_type)) if mime.startswith("text/") else NOTHING
+    return _text(body, charset_of(content_type)) if mime.startswith("text/") else NULL
 
 
 def is_json(mime: str) -> bool:
-    """Whether a media type is JSON's, or that of a format made of it."""
+    """Whether a media type is JSON's, or that of a format based on it."""
     return mime in ("application/json", "text/json") or mime.endswith("+json")
 
 
 def unparsed_reason(payload: str, body: bytes, content_type: str) -> str | None:
     """Why the payload is null although there is a body; None if the payload was parsed."""
     mime = content_type.partition(";")[0].strip().lower()
-    if payload != NOTHING or not body or is_json(mime):
+    if payload != NULL or not body or is_json(mime):
         return None
     if not mime:
         return "The request has no Content-Type, and its body is not a JSON object or array."
@@ -144,7 +144,7 @@ def _is_our_key(authorization: str) -> bool:
     return scheme.lower() == "bearer" and is_api_key(token.strip())
 
 
-def _json_in_disguise(body: bytes) -> str | None:
+def _json_sent_as_form(body: bytes) -> str | None:
     if not body.lstrip().startswith((b"{", b"[")):
         return None
     try:

@@ -17,12 +17,12 @@ from litestar.types import Receive, Scope, Send
 from api.http.json_bodies import PARSING, SMALL
 from api.http.models import raw
 from api.http.problems import Problem
-from api.invoking.calls import Invoked
+from api.invoking.calls import CallResult
 from api.invoking.request_headers import Preference
 from api.invoking.response_headers import Site, sent_headers
-from api.invoking.streams import Broken, Streaming
+from api.invoking.streams import BrokenStream, ResponseStream
 from sql.errors import DomainError
-from sql.invocations import Answer
+from sql.invocations import InvocationState
 
 log = logging.getLogger(__name__)
 Arguments = ParamSpec("Arguments")
@@ -32,7 +32,7 @@ WITHOUT_BODY = (204, 304)
 ID_HEADER = "X-Zmesh-Invocation-Id"
 
 
-class Verbatim(Response[bytes]):
+class RawResponse(Response[bytes]):
     """A response whose headers may repeat, as Set-Cookie does."""
 
     def __init__(self, body: bytes, status: int, headers: list[tuple[str, str]]) -> None:
@@ -57,33 +57,35 @@ class FunctionResponse(msgspec.Struct):
     kept: bool = True
 
 
-Made = Callable[Concatenate[Invoked, Preference, Arguments], Response[bytes]]
+Responder = Callable[Concatenate[CallResult, Preference, Arguments], Response[bytes]]
 
 
-async def made(
-    answer_as: Made[Arguments],
-    invoked: Invoked,
+async def respond(
+    responder: Responder[Arguments],
+    result: CallResult,
     preference: Preference,
     *arguments: Arguments.args,
     **options: Arguments.kwargs,
 ) -> Response[bytes]:
     """The response as an envelope or for the public route; a large result is handled in a thread."""
-    size = len(invoked.answer.result or "") + len(invoked.answer.response or "")
-    if invoked.streaming is not None or size <= SMALL:
-        return answer_as(invoked, preference, *arguments, **options)
-    return await PARSING.run(answer_as, invoked, preference, *arguments, **options)
+    size = len(result.state.result or "") + len(result.state.response or "")
+    if result.streaming is not None or size <= SMALL:
+        return responder(result, preference, *arguments, **options)
+    return await PARSING.run(responder, result, preference, *arguments, **options)
 
 
-def envelope(invoked: Invoked, preference: Preference, *, with_error: bool = True) -> Response[bytes]:
-    """The envelope, with the status code that its status has; 202 and Location while it has not ended.
+def envelope_response(
+    result: CallResult, preference: Preference, *, with_error_details: bool = True
+) -> Response[bytes]:
+    """The envelope, with the status code of its status; 202 and Location while it has not ended.
 
-    `with_error` false: the caller gets no detail of an error.
+    `with_error_details` false: the caller gets no detail of an error.
     """
-    answer = invoked.answer
+    answer = result.state
     body = {
         "status": answer.status,
         "result": raw(answer.result),
-        "error": raw(answer.error) if with_error or answer.error is None else _withheld(answer),
+        "error": raw(answer.error) if with_error_details or answer.error is None else _error_without_details(answer),
         "duration_ms": answer.duration_ms,
         "invocation_id": str(answer.id),
         "version": answer.version,
@@ -95,30 +97,32 @@ def envelope(invoked: Invoked, preference: Preference, *, with_error: bool = Tru
         msgspec.json.encode(body),
         status_code=STATUS_CODES[answer.status],
         media_type="application/json",
-        headers=_headers(invoked, preference),
+        headers=_headers(result, preference),
     )
 
 
-def _withheld(answer: Answer) -> dict[str, Any]:
+def _error_without_details(answer: InvocationState) -> dict[str, Any]:
     return {
         "type": answer.status,
-        "message": f"The function failed. Quote invocation {answer.id} to whoever runs it.",
+        "message": f"The function failed. Quote invocation {answer.id} to its owner.",
         "stack": None,
     }
 
 
-def public_answer(invoked: Invoked, preference: Preference, site: Site, *, with_error: bool = True) -> Response[bytes]:
+def public_response(
+    result: CallResult, preference: Preference, site: Site, *, with_error_details: bool = True
+) -> Response[bytes]:
     """The function's own response where it gave one, else the envelope."""
-    answer = invoked.answer
-    if invoked.streaming is not None:
-        return _streamed(invoked, invoked.streaming, preference, site)
+    answer = result.state
+    if result.streaming is not None:
+        return _streamed(result, result.streaming, preference, site)
     if answer.status == "success" and answer.response is not None:
-        return _passed_on(answer, _headers(invoked, preference), site)
-    return envelope(invoked, preference, with_error=with_error)
+        return _own_response(answer, _headers(result, preference), site)
+    return envelope_response(result, preference, with_error_details=with_error_details)
 
 
-def _headers(invoked: Invoked, preference: Preference) -> dict[str, str]:
-    answer = invoked.answer
+def _headers(result: CallResult, preference: Preference) -> dict[str, str]:
+    answer = result.state
     headers = {ID_HEADER: str(answer.id)}
     if answer.final and (timing := _server_timing(answer)):
         headers["Server-Timing"] = timing
@@ -129,12 +133,12 @@ def _headers(invoked: Invoked, preference: Preference) -> dict[str, str]:
         headers["Preference-Applied"] = f"wait={preference.wait}"
     elif preference.respond_async:
         headers["Preference-Applied"] = "respond-async"
-    if invoked.replayed:
+    if result.replayed:
         headers["Idempotent-Replayed"] = "true"
     return headers
 
 
-def _server_timing(answer: Answer) -> str:
+def _server_timing(answer: InvocationState) -> str:
     phases = {"queue": answer.queue_ms, "start": answer.start_ms, "run": answer.duration_ms}
     return ", ".join(f"{name};dur={value:g}" for name, value in phases.items() if value is not None)
 
@@ -146,28 +150,28 @@ def _decoded(response: str) -> tuple[FunctionResponse, bytes]:
     except (msgspec.DecodeError, binascii.Error, ValueError) as error:
         raise Problem(502, "invalid_response", "The function's zmesh.response() is malformed.") from error
     if not 200 <= decoded.status <= 599:
-        raise Problem(502, "invalid_response", f"The function answered with the status {decoded.status}.")
+        raise Problem(502, "invalid_response", f"The function returned the invalid status {decoded.status}.")
     return decoded, body
 
 
-def _passed_on(answer: Answer, ours: dict[str, str], site: Site) -> Response[bytes]:
+def _own_response(answer: InvocationState, ours: dict[str, str], site: Site) -> Response[bytes]:
     assert answer.response is not None
     decoded, body = _decoded(answer.response)
     if not decoded.kept:
         raise Problem(
-            410, "response_not_kept", "The response was streamed to its first caller and is too long to keep."
+            410, "response_not_kept", "The response was streamed to its first caller and is too large to store."
         )
     headers = [*sent_headers(decoded.headers, site), *ours.items()]
-    return Verbatim(b"" if decoded.status in WITHOUT_BODY else body, decoded.status, headers)
+    return RawResponse(b"" if decoded.status in WITHOUT_BODY else body, decoded.status, headers)
 
 
-def _streamed(invoked: Invoked, streaming: Streaming, preference: Preference, site: Site) -> Response[bytes]:
+def _streamed(result: CallResult, streaming: ResponseStream, preference: Preference, site: Site) -> Response[bytes]:
     try:
         head, _ = _decoded(streaming.head)
     except Problem:
         streaming.close()
         raise
-    headers = _headers(invoked, preference)
+    headers = _headers(result, preference)
     for name in ("Location", "Retry-After"):
         headers.pop(name, None)
     lines = [*sent_headers(head.headers, site), *headers.items()]
@@ -190,7 +194,7 @@ def _result_of(response: str) -> Any:
 class StreamedResponse(Response[bytes]):
     """One that breaks off leaves its client without the end that HTTP asks for, so that nobody takes it for whole."""
 
-    def __init__(self, streaming: Streaming, status: int, headers: list[tuple[str, str]]) -> None:
+    def __init__(self, streaming: ResponseStream, status: int, headers: list[tuple[str, str]]) -> None:
         super().__init__(b"", status_code=status)
         self._status = status
         self._streaming = streaming
@@ -207,7 +211,7 @@ class StreamedResponse(Response[bytes]):
             await asyncio.wait([sending, gone], return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 await sending
-        except (Broken, DomainError, TimeoutError) as error:
+        except (BrokenStream, DomainError, TimeoutError) as error:
             log.info("the response of %s broke off: %s", self._streaming.id, error or "its client takes nothing")
         finally:
             sending.cancel()

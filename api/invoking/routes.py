@@ -35,19 +35,17 @@ from api.invoking.request_headers import (
     traceparent_of,
 )
 from api.invoking.response_headers import Site
-from api.invoking.responses import envelope, made, public_answer
+from api.invoking.responses import envelope_response, public_response, respond
 
 PublicRequest = Request[None, PublicAccess, State]
 METHODS = [
     *(HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE),
     HttpMethod.OPTIONS,
 ]
-FUNCTION_ANSWERS = {
-    202: ResponseSpec(
-        Envelope, description="Accepted and not ended yet: Location says where to look.", generate_examples=False
-    ),
+FUNCTION_RESPONSES = {
+    202: ResponseSpec(Envelope, description="Accepted, not ended yet: poll Location.", generate_examples=False),
     500: ResponseSpec(Envelope, description="The function failed.", generate_examples=False),
-    504: ResponseSpec(Envelope, description="The function ran into its timeout.", generate_examples=False),
+    504: ResponseSpec(Envelope, description="The function timed out.", generate_examples=False),
 }
 
 
@@ -61,7 +59,7 @@ FUNCTION_ANSWERS = {
     responses={
         200: ResponseSpec(Envelope, description="The function's result.", generate_examples=False),
         **problems(403, 404, 409, 413, 422, 429),
-        **FUNCTION_ANSWERS,
+        **FUNCTION_RESPONSES,
     },
     security=BEARER,
 )
@@ -84,7 +82,7 @@ async def invoke(
         preference=preference,
         options=options_of(request, version_in_query=True),
     )
-    return await made(envelope, await invoker.invoke(call), preference)
+    return await respond(envelope_response, await invoker.invoke(call), preference)
 
 
 async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Limits, path: str) -> Response[Any]:
@@ -109,8 +107,10 @@ async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Lim
         options=options_of(request),
     )
     site = Site(_own_path(request), own=project_of_host(request) is not None)
-    with_error = credential.sees_errors(function)
-    return await made(public_answer, await invoker.invoke(call), preference, site, with_error=with_error)
+    with_error_details = credential.sees_errors(function)
+    return await respond(
+        public_response, await invoker.invoke(call), preference, site, with_error_details=with_error_details
+    )
 
 
 def _own_path(request: PublicRequest) -> str:
@@ -118,12 +118,12 @@ def _own_path(request: PublicRequest) -> str:
     return f"/api/functions/{request.path_params['slug']}"
 
 
-PUBLIC_ANSWERS = {
+PUBLIC_RESPONSES = {
     200: ResponseSpec(
-        Envelope, description="The envelope, or the function's own zmesh.response().", generate_examples=False
+        Envelope, description="The envelope_response, or the function's own zmesh.response().", generate_examples=False
     ),
     **problems(403, 404, 405, 409, 413, 422, 429),
-    **FUNCTION_ANSWERS,
+    **FUNCTION_RESPONSES,
 }
 
 
@@ -134,7 +134,7 @@ PUBLIC_ANSWERS = {
     summary="Invoke a function with an API key",
     guards=[public_caller],
     status_code=200,
-    responses=PUBLIC_ANSWERS,
+    responses=PUBLIC_RESPONSES,
     security=API_KEY,
 )
 async def invoke_publicly(
@@ -143,7 +143,7 @@ async def invoke_publicly(
     limits: NamedDependency[Limits],
     slug: FromPath[str],
 ) -> Response[Any]:
-    """The whole body is the payload. A function that returns zmesh.response() answers by itself."""
+    """The whole body is the payload. A function that returns zmesh.response() determines the whole response."""
     return await _invoke_publicly(request, invoker, limits, "/")
 
 

@@ -26,7 +26,7 @@ POLL_SECONDS = 1.0
 TROUBLE = (DomainError, psycopg.Error)
 
 
-class Broken(Exception):
+class BrokenStream(Exception):
     """The response ends before its end: the run failed, or what it sent was lost."""
 
 
@@ -109,7 +109,7 @@ class _Sent(msgspec.Struct):
     streamed_bytes: int
 
 
-class Streaming:
+class ResponseStream:
     """A response that has begun: its head, and its pieces as they come."""
 
     def __init__(self, all: Streams, reader: Reader, end: Future, first: list[StreamPart], until: ExitStack) -> None:
@@ -124,7 +124,7 @@ class Streaming:
         self._passed = 0
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Every piece. Raises Broken where the response is not whole, DomainError when the database is away."""
+        """Every piece. Raises BrokenStream where the response is not whole, DomainError when the database is away."""
         while True:
             for piece in self._taken:
                 if piece.body is not None:
@@ -138,7 +138,9 @@ class Streaming:
             if ended:
                 break
             if not self._taken:
-                raise Broken("the response was given up: too little was taken of it, or the database was restarted")
+                raise BrokenStream(
+                    "the response was given up: too little was taken of it, or the database was restarted"
+                )
             await self._news_or_end()
         self._check_end()
 
@@ -151,11 +153,11 @@ class Streaming:
     def _check_end(self) -> None:
         answer = self._end.result()
         if answer is None:
-            raise Broken("this server stops")
+            raise BrokenStream("this server stops")
         if answer.status != "success" or answer.response is None:
-            raise Broken(f"the run ended as {answer.status}")
+            raise BrokenStream(f"the run ended as {answer.status}")
         if msgspec.json.decode(answer.response, type=_Sent).streamed_bytes != self._passed:
-            raise Broken("a part of the response was lost")
+            raise BrokenStream("a part of the response was lost")
 
     def close(self) -> None:
         """Whether it has ended or not, nobody reads it any more."""

@@ -20,7 +20,7 @@ from api.database import CONNECTION, Database
 from sql import invocations
 from sql.connecting import with_required_auth
 from sql.errors import DomainError
-from sql.invocations import Answer
+from sql.invocations import InvocationState
 from support.tasks import end
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ TROUBLE = (DomainError, psycopg.Error)
 LENGTH_OF_ID = 36
 MORE_OF_A_STREAM = "+"
 
-Future = asyncio.Future[Answer | None]
+Future = asyncio.Future[InvocationState | None]
 
 
 class Replies:
@@ -47,7 +47,7 @@ class Replies:
         self._url = url
         self._database = database
         self._waiting: dict[UUID, set[Future]] = {}
-        self._reads: Batcher[UUID, Answer | None] = Batcher(self._read, LARGEST_READ)
+        self._reads: Batcher[UUID, InvocationState | None] = Batcher(self._read, LARGEST_READ)
         self._tasks: set[asyncio.Task[None]] = set()
         self._released = False
 
@@ -88,7 +88,7 @@ class Replies:
                 if not futures:
                     del self._waiting[id]
 
-    def look(self, id: UUID) -> None:
+    def check(self, id: UUID) -> None:
         """Read an invocation that may have ended already."""
         self._spawn(self._answer(id))
 
@@ -103,13 +103,13 @@ class Replies:
         except TROUBLE:
             return  # the poll tries again
         if answer is not None:
-            self._tell(answer)
+            self._deliver(answer)
 
-    def _tell(self, answer: Answer) -> None:
+    def _deliver(self, answer: InvocationState) -> None:
         for future in self._waiting.get(answer.id, ()):
             _set(future, answer)
 
-    async def _read(self, ids: list[UUID]) -> list[Answer | None]:
+    async def _read(self, ids: list[UUID]) -> list[InvocationState | None]:
         ended = await self._database.read(lambda connection: invocations.ended(connection, ids))
         found = {answer.id: answer for answer in ended}
         return [found.get(id) for id in ids]
@@ -124,7 +124,7 @@ class Replies:
                     for channel in (self.channel, self.stream_channel):
                         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
                     backoff = 0.1
-                    await self._look_at_all()  # for what ended while nobody listened
+                    await self._check_all()  # for what ended while nobody listened
                     async for notification in connection.notifies():
                         self._notified(notification.payload)
             except (psycopg.Error, OSError) as error:
@@ -144,16 +144,16 @@ class Replies:
             return
         answer = read_answer(id, payload[LENGTH_OF_ID:])
         if answer is None:
-            self.look(id)
+            self.check(id)
         else:
-            self._tell(answer)
+            self._deliver(answer)
 
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await self._look_at_all()
+            await self._check_all()
 
-    async def _look_at_all(self) -> None:
+    async def _check_all(self) -> None:
         ids = list(self._waiting)
         for start in range(0, len(ids), LARGEST_READ):
             try:
@@ -162,7 +162,7 @@ class Replies:
                 return  # the next round tries again
             for answer in answers:
                 if answer is not None:
-                    self._tell(answer)
+                    self._deliver(answer)
 
 
 class End(msgspec.Struct):
@@ -181,7 +181,7 @@ class End(msgspec.Struct):
 _ENDS = msgspec.json.Decoder(End)
 
 
-def read_answer(id: UUID, text: str) -> Answer | None:
+def read_answer(id: UUID, text: str) -> InvocationState | None:
     """The end that a notification tells of; None where it tells of none, or of one that we cannot parse."""
     try:
         end = _ENDS.decode(text)
@@ -191,9 +191,11 @@ def read_answer(id: UUID, text: str) -> Answer | None:
         None if json == "null" else json
         for json in (bytes(raw).decode() for raw in (end.result, end.error, end.response))
     )
-    return Answer(id, end.status, end.version, end.duration_ms, end.queue_ms, end.start_ms, result, error, response)
+    return InvocationState(
+        id, end.status, end.version, end.duration_ms, end.queue_ms, end.start_ms, result, error, response
+    )
 
 
-def _set(future: Future, answer: Answer | None) -> None:
+def _set(future: Future, answer: InvocationState | None) -> None:
     if not future.done():
         future.set_result(answer)

@@ -51,7 +51,7 @@ class Code:
     entry_point: str
     code: str
 
-    def job(self) -> dict[str, str]:
+    def request(self) -> dict[str, str]:
         """As the parsers take it."""
         filename = f"{self.name}.{ENDINGS[self.language]}"
         return {"language": self.language, "filename": filename, "entry_point": self.entry_point, "code": self.code}
@@ -84,7 +84,7 @@ class Checker:
         if not codes or command is None:
             return [None] * len(codes)
         async with self._free:
-            output = await _run(command, await PARSING.run(_jobs, codes))
+            output = await _run(command, await PARSING.run(_requests, codes))
         if output is None and len(codes) > 1:  # one of them was too much for the parser
             return await self._parse_one_by_one(command, codes)
         faults = json.loads(output) if output else [None] * len(codes)
@@ -98,12 +98,12 @@ class Checker:
         return found
 
 
-def _jobs(codes: Sequence[Code]) -> bytes:
+def _requests(codes: Sequence[Code]) -> bytes:
     """As JSON, one after the other: all at once would hold the interpreter."""
-    return b"[" + b",".join(msgspec.json.encode(code.job()) for code in codes) + b"]"
+    return b"[" + b",".join(msgspec.json.encode(code.request()) for code in codes) + b"]"
 
 
-async def _run(command: list[str], jobs: bytes) -> bytes | None:
+async def _run(command: list[str], requests: bytes) -> bytes | None:
     """The parser's answer; None if it did not finish."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", BOUNDED, *command),
@@ -114,7 +114,7 @@ async def _run(command: list[str], jobs: bytes) -> bytes | None:
         cwd="/",
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(jobs), SECONDS)
+        output, _ = await asyncio.wait_for(process.communicate(requests), SECONDS)
     except TimeoutError:
         return None
     finally:
@@ -145,7 +145,7 @@ def _problem(fault: dict[str, Any] | None) -> Problem | None:
     if fault is None:
         return None
     message, place = str(fault["message"])[:LARGEST_TEXT], str(fault["stack"] or "")[:LARGEST_TEXT].rstrip()
-    what = "The code does not load" if fault["type"] == "syntax_error" else "The entry point is missing"
+    what = "The code cannot be loaded" if fault["type"] == "syntax_error" else "The entry point is missing"
     return Problem(
         422,
         fault["type"],

@@ -29,7 +29,7 @@ Point = tuple[int, int]
 News = list[Progress]
 
 
-def place_of(last_event_id: str | None) -> Point | None:
+def position_of(last_event_id: str | None) -> Point | None:
     """The line after which to go on; None where the end has been told. Raises Problem 400."""
     if not last_event_id:
         return 0, 0
@@ -37,7 +37,7 @@ def place_of(last_event_id: str | None) -> Point | None:
         return None
     match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,9})", last_event_id)
     if match is None or int(match[1]) >= 2**15:
-        raise Problem(400, "invalid_header", "Last-Event-ID is not one that this stream gave out.")
+        raise Problem(400, "invalid_header", "Last-Event-ID is not the id of an event of this stream.")
     return int(match[1]), int(match[2])
 
 
@@ -67,7 +67,7 @@ class Followers:
             if not news:
                 yield b": still here\n\n"
             elif news[0].ended and len(lines) < LINES_AT_ONCE:
-                yield _event(END, END, _standing(news[0]))
+                yield _event(END, END, _end_data(news[0]))
                 return
 
     async def _news(self, place: Place) -> News:
@@ -90,11 +90,11 @@ class Followers:
                 await asyncio.sleep(POLL_SECONDS)
                 waiting = list(self._quiet.items())
                 for start in range(0, len(waiting), LARGEST_READ):
-                    await self._tell(waiting[start : start + LARGEST_READ])
+                    await self._deliver(waiting[start : start + LARGEST_READ])
         finally:
             self._polling = None
 
-    async def _tell(self, waiting: list[tuple[asyncio.Future[News], Place]]) -> None:
+    async def _deliver(self, waiting: list[tuple[asyncio.Future[News], Place]]) -> None:
         """Wake those for whom there are news, and at the end of the process everybody."""
         try:
             found = await self._read([place for _, place in waiting])
@@ -116,7 +116,7 @@ def _line_event(one: Progress) -> bytes:
     return _event("log", f"{one.attempt}-{one.line}", {name: getattr(one, name) for name in names})
 
 
-def _standing(one: Progress) -> dict[str, Any]:
+def _end_data(one: Progress) -> dict[str, Any]:
     status = None if one.status == "gone" else one.status
     return {"status": status, "version": one.version, "duration_ms": one.duration_ms}
 

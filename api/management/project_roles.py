@@ -26,9 +26,9 @@ class ProjectRoles:
         self._database = database
         self._sealer = sealer
         self._server_url = server_url
-        self._client_url = server_url if client_address is None else _moved(server_url, client_address)
+        self._client_url = server_url if client_address is None else _at_address(server_url, client_address)
 
-    async def url_for_people(self, project_id: UUID) -> str:
+    async def url_for_owners(self, project_id: UUID) -> str:
         """Connection string of the project's role, for its owners. Raises Problem 503."""
         return await self._url(project_id, self._client_url)
 
@@ -52,6 +52,6 @@ class ProjectRoles:
             raise translate_error(error) from error
 
 
-def _moved(server_url: str, address: str) -> str:
+def _at_address(server_url: str, address: str) -> str:
     host, _, port = address.rpartition(":") if address.rpartition(":")[2].isdigit() else (address, "", "")
     return make_conninfo(server_url, host=host.strip("[]"), **({"port": port} if port else {}))

@@ -9,7 +9,7 @@ from api.batching import Batcher
 from api.database import Database
 from api.http.json_bodies import PARSING, SMALL
 from api.http.problems import not_found
-from api.invoking.calls import Invoked, new_id
+from api.invoking.calls import CallResult, new_id
 from api.invoking.invoker import Invoker
 from api.invoking.payloads import Headers
 from api.webhooks.signatures import Rules, verified_message_id
@@ -30,8 +30,8 @@ class Message:
     traceparent: str | None
 
 
-class Hooks:
-    """Looks webhooks up by token, many at once, and checks who sends."""
+class WebhookMessages:
+    """Finds webhooks by token, many at once, verifies their messages and accepts them."""
 
     def __init__(self, database: Database, invoker: Invoker, sealer: Sealer) -> None:
         self._database = database
@@ -39,7 +39,7 @@ class Hooks:
         self._sealer = sealer
         self._lookups: Batcher[str, WebhookTarget | None] = Batcher(self._read)
 
-    async def addressed(self, token: str) -> WebhookTarget:
+    async def find(self, token: str) -> WebhookTarget:
         """The webhook of a token. Raises Problem 404, for one that is switched off as well."""
         webhook = await self._lookups.ask(token)
         if webhook is None or not webhook.enabled:
@@ -58,7 +58,7 @@ class Hooks:
         """The invocation of a message, and whether it is new."""
         return await self._invoker.deliver(self._delivery(message))
 
-    async def answer(self, message: Message) -> Invoked:
+    async def accept_and_wait(self, message: Message) -> CallResult:
         """The same, and wait for the end of the function; a message that came before gets the same answer."""
         return await self._invoker.deliver_and_wait(self._delivery(message), message.webhook.timeout_ms)
 

@@ -41,7 +41,7 @@ def _sealed(sealer: Sealer, id: UUID, secret: str | None) -> bytes | None:
 def _header(preset: str, name: str | None) -> str | None:
     """Raises Problem 422 for a preset whose header is fixed."""
     if name is not None and preset not in WITH_OWN_HEADER:
-        raise invalid("signature_header", f"the preset {preset} has a header of its own")
+        raise invalid("signature_header", f"the header of the preset {preset} is fixed")
     return None if name is None else name.lower()
 
 
@@ -49,11 +49,11 @@ def _header(preset: str, name: str | None) -> str | None:
 async def list_webhooks(
     request: CallerRequest,
     database: NamedDependency[Database],
-    name: Annotated[str | None, QueryParameter(max_length=100, description="Only the one of this name.")] = None,
+    name: Annotated[str | None, QueryParameter(max_length=100, description="Only the one with this name.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[WebhookDetails]:
-    """In the order of their names; secrets are never shown again."""
+    """Ordered by name; without their secrets."""
     after, project_id = read_cursor(cursor, str, ""), request.user.project_id
     if name is not None and "\x00" in name:
         return Page[WebhookDetails](items=[], next_cursor=None)
@@ -74,7 +74,7 @@ async def create_webhook(
     sealer: NamedDependency[Sealer],
     data: JSONBody[WebhookToCreate],
 ) -> NewWebhookDetails:
-    """Enter `path` and `secret` at the sender. Senders that choose the secret themselves: set it afterwards."""
+    """Configure the sender with `path` and `secret`. If the sender chooses the secret, set it afterwards."""
     function = await function_of(database, request, data.function_id)
     if data.secret is not None:
         check_secret(data.preset, data.secret)
@@ -116,8 +116,8 @@ async def update_webhook(
     id: Id,
     data: JSONBody[WebhookChange],
 ) -> WebhookDetails:
-    """`secret` replaces the secret at once, as senders need that choose it when the URL is entered. To keep the one
-    before valid for a while, rotate it instead."""
+    """`secret` replaces the current one at once, for senders that choose it when the URL is entered. To keep the old
+    one valid for a while, rotate it instead."""
     webhook = await _webhook(database, request, id)
     changes = data.changes()
     if "secret" in changes:
@@ -166,7 +166,7 @@ async def rotate_secret(
     responses=problems(403, 404),
 )
 async def delete_webhook(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
-    """Its URL is unknown from then on."""
+    """Its URL stops working."""
     async with database.connection() as connection:
         if not await webhooks.delete_webhook(connection, request.user.project_id, id):
             raise not_found("webhook", id)

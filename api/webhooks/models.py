@@ -8,19 +8,19 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http.models import LEFT_OUT, Change, FunctionReference, Model, Name, Text
+from api.http.models import UNSET, Change, FunctionReference, Model, Name, Text
 from sql.webhooks import Webhook
 
 Preset = Annotated[
     Literal["none", "hmac", "shared_secret", "github", "shopify", "stripe", "slack", "standard"],
-    Field(description="How the sender signs."),
+    Field(description="Signature scheme of the sender."),
 ]
 Answer = Annotated[
     Literal["accepted", "result"],
-    Field(description="What the sender hears: accepted (202) at once, or the result when the function has ended."),
+    Field(description="Response to the sender: accepted (202) at once, or the result once the function has ended."),
 ]
 Window = Annotated[
-    int, Field(ge=10, le=86400, description="How many seconds a signed timestamp may be from the time here.")
+    int, Field(ge=10, le=86400, description="Largest difference between a signed timestamp and the server's clock.")
 ]
 Header = Annotated[
     str,
@@ -29,9 +29,7 @@ Header = Annotated[
         description="Presets hmac and shared_secret: the header in which signature or secret comes.",
     ),
 ]
-Secret = Annotated[
-    Text, Field(min_length=8, max_length=500, description="The sender's secret, where the sender chooses it.")
-]
+Secret = Annotated[Text, Field(min_length=8, max_length=500, description="Secret, if the sender chooses it.")]
 
 
 class WebhookToCreate(Model):
@@ -41,8 +39,8 @@ class WebhookToCreate(Model):
 
     function_id: FunctionReference
     preset: Preset = "none"
-    name: Name | None = Field(default=None, description="Left out: the function's slug and a few random letters.")
-    secret: Secret | None = Field(default=None, description="Left out: a fresh one is made and shown once.")
+    name: Name | None = Field(default=None, description="Default: the function's slug and a random suffix.")
+    secret: Secret | None = Field(default=None, description="Default: a new one, which is shown once.")
     replay_window_seconds: Window = 300
     signature_header: Header | None = None
     answer: Answer = "accepted"
@@ -51,20 +49,20 @@ class WebhookToCreate(Model):
 class WebhookChange(Change):
     """What to change of a webhook."""
 
-    name: Name = LEFT_OUT
-    enabled: bool = LEFT_OUT
-    secret: Secret = LEFT_OUT
-    replay_window_seconds: Window = LEFT_OUT
-    signature_header: Header | None = LEFT_OUT
-    answer: Answer = LEFT_OUT
+    name: Name = UNSET
+    enabled: bool = UNSET
+    secret: Secret = UNSET
+    replay_window_seconds: Window = UNSET
+    signature_header: Header | None = UNSET
+    answer: Answer = UNSET
 
 
 class Rotation(Model):
-    """A new secret in place of the present one."""
+    """A new secret in place of the current one."""
 
-    secret: Secret | None = Field(default=None, description="Left out: a fresh one is made and shown once.")
+    secret: Secret | None = Field(default=None, description="Default: a new one, which is shown once.")
     grace_seconds: int = Field(
-        default=86400, ge=0, le=30 * 86400, description="How long the present secret stays valid; 0: not at all."
+        default=86400, ge=0, le=30 * 86400, description="How long the current secret stays valid; 0: not at all."
     )
 
 
@@ -77,12 +75,12 @@ class WebhookDetails(BaseModel):
     function: str = Field(description="Slug of the function.")
     name: str
     preset: Literal["none", "hmac", "shared_secret", "github", "shopify", "stripe", "slack", "standard"]
-    path: str = Field(description="Where the sender posts to. Whoever knows it can try: keep it private.")
+    path: str = Field(description="Path that the sender posts to. Keep it private.")
     enabled: bool
     replay_window_seconds: int
     signature_header: str | None
     answer: Literal["accepted", "result"]
-    previous_secret_valid_until: datetime | None = Field(description="Until when the secret before may be used, too.")
+    previous_secret_valid_until: datetime | None = Field(description="Until when the previous secret is also valid.")
     created_at: datetime
 
     @classmethod
@@ -93,7 +91,7 @@ class WebhookDetails(BaseModel):
 class NewWebhookDetails(WebhookDetails):
     """A webhook whose secret is new."""
 
-    secret: str | None = Field(description="Shown this once; null for the preset none.")
+    secret: str | None = Field(description="Not shown again; null for the preset none.")
 
     @classmethod
     def with_secret(cls, webhook: Webhook, secret: str | None) -> NewWebhookDetails:
@@ -106,7 +104,7 @@ def _values(webhook: Webhook) -> dict[str, object]:
 
 
 class Accepted(BaseModel):
-    """A message that is in the queue."""
+    """An accepted message."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"invocation_id": "0198c6d1-7f3a-7cc4-9d2e-5b1f0a6e4c11", "duplicate": False}]}

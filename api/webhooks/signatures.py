@@ -62,7 +62,7 @@ def check_secret(preset: str, secret: str) -> None:
         try:
             standard_webhooks.key_of(secret)
         except ValueError as error:
-            raise invalid("secret", "must be whsec_ and base64, as Standard Webhooks writes secrets") from error
+            raise invalid("secret", "must be whsec_ followed by base64, as in Standard Webhooks") from error
 
 
 def slack_challenge(body: bytes) -> str | None:
@@ -90,7 +90,7 @@ def _shared_secret(rules: Rules, headers: Headers, body: bytes) -> str | None:
     given = _header(headers, *_secret_headers(rules.header))
     scheme, _, token = given.partition(" ")
     given = token.strip() if scheme.lower() == "bearer" else given
-    _require_equal([given], rules.secrets, "The secret in the header is not that of this webhook.")
+    _require_equal([given], rules.secrets, "The secret in the header is wrong.")
     return _own_id(headers) or _id_of_telegram(headers, body)
 
 
@@ -187,17 +187,16 @@ def _header(headers: Headers, *names: str) -> str:
     for name in names:
         if headers.get(name):
             return headers[name]
-    others = f" (nor is there {' or '.join(names[1:])})" if names[1:] else ""
     raise Problem(
         401,
         "invalid_signature",
-        f"The header {names[0]} is missing{others}.",
-        "Check that the sender is set up to sign, and that the webhook has the preset of this sender.",
+        f"The header {' or '.join(names)} is missing.",
+        "Check that the sender signs its messages, and that the webhook has the right preset.",
     )
 
 
 def _require_equal(
-    given: Sequence[str], expected: Sequence[str], otherwise: str = "The signature does not fit the body."
+    given: Sequence[str], expected: Sequence[str], otherwise: str = "The signature does not match the body."
 ) -> None:
     # No short cut at the first match: the time must not tell which one was near.
     matches = [hmac.compare_digest(one.encode(), good.encode()) for one in given for good in expected]
@@ -206,20 +205,20 @@ def _require_equal(
             401,
             "invalid_signature",
             otherwise,
-            "Check that the sender has this webhook's secret, and that nothing on the way changes the body.",
+            "Check that the sender has this webhook's secret, and that no proxy changes the body.",
         )
 
 
 def _require_fresh(timestamp: str, window: int) -> None:
     if not timestamp.isascii() or not timestamp.isdecimal() or len(timestamp) > 12:
-        raise Problem(401, "invalid_signature", "The signature has no timestamp, in seconds since 1970.")
+        raise Problem(401, "invalid_signature", "The signature lacks a timestamp in seconds since 1970.")
     age = time.time() - int(timestamp)
     if abs(age) > window:
         raise Problem(
             401,
             "stale_signature",
             f"The message was signed {abs(age):.0f} seconds {'ago' if age > 0 else 'ahead'}; {window} are allowed.",
-            "Sign each try anew, and check the clocks of both sides.",
+            "Sign each attempt anew, and check both clocks.",
         )
 
 

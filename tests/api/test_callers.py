@@ -119,7 +119,7 @@ def test_an_anonymous_caller_gets_the_id_of_a_failure_and_no_detail(api: Api, st
     id = answer.json()["invocation_id"]
     assert answer.json()["error"] == {
         "type": status,
-        "message": f"The function failed. Quote invocation {id} to whoever runs it.",
+        "message": f"The function failed. Quote invocation {id} to its owner.",
         "stack": None,
     }
     assert "1234" not in answer.text + str(answer.headers)

@@ -157,7 +157,7 @@ def test_a_deployment_of_bombs_ends_in_bounded_time(monkeypatch: pytest.MonkeyPa
 def test_a_parser_says_a_bounded_amount_about_a_long_line(language: str, code: str) -> None:
     command = checking._python() if language == "python" else checking._node()
     assert command is not None
-    output = asyncio.run(checking._run(command, checking._jobs([Code("long", language, "handler", code)])))
+    output = asyncio.run(checking._run(command, checking._requests([Code("long", language, "handler", code)])))
     assert output is not None
     assert json.loads(output)[0]["type"] == "syntax_error"
     assert len(output) < 100_000

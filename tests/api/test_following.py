@@ -13,7 +13,7 @@ import httpx
 import pytest
 from psycopg import AsyncConnection
 
-from api.database import Answer, Database, Query
+from api.database import Database, Query, Result
 from api.invoking.waiting import Replies
 from api.management import following
 from api.management.following import Followers
@@ -149,7 +149,7 @@ class CountingDatabase(Database):
 
     reads = 0
 
-    async def read(self, query: Query[Answer]) -> Answer:
+    async def read(self, query: Query[Result]) -> Result:
         self.reads += 1
         return await super().read(query)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import re
 import socket
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
+from litestar import Litestar, get
 
+from api.http.errors import HANDLERS
+from api.http.middleware import Edge
 from tests.api.client import Api, echo, eventually, standing_in
 
 
@@ -31,6 +37,23 @@ def test_a_request_id_that_is_none_is_replaced(api: Api, given: str) -> None:
 def test_refusals_have_a_request_id_too(api: Api) -> None:
     answer = api.client.post(f"{api.url}/api/functions/greet", headers={"x-request-id": "req-1"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (401, "req-1")
+
+
+def test_an_internal_error_names_the_request_to_quote_and_logs_it(caplog: pytest.LogCaptureFixture) -> None:
+    @get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("not foreseen")
+
+    async def request() -> httpx.Response:
+        transport = httpx.ASGITransport(Edge(Litestar([broken], exception_handlers=HANDLERS, logging_config=None), {}))
+        async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+            return await client.get("/broken", headers={"x-request-id": "req-1"})
+
+    with caplog.at_level(logging.ERROR, "api.http.errors"):
+        problem = asyncio.run(request()).json()
+    assert (problem["status"], problem["code"]) == (500, "internal_error")
+    assert (problem["detail"], problem["hint"]) == ("Internal server error.", "Quote request id req-1 to the operator.")
+    assert [record.getMessage() for record in caplog.records] == ["internal error in GET, request id req-1"]
 
 
 def test_the_answer_says_how_long_queue_start_and_run_took(api: Api) -> None:

@@ -26,11 +26,11 @@ COLUMNS = {column for option in OPTIONS for column in option.columns}
 def section(document: str, heading: str) -> str:
     """The first table after a heading or a line."""
     text = (DOCS / document).read_text()
-    return re.search(r"^\|.*?\n\n", text[text.index(heading) :], re.M | re.S)[0]  # type: ignore[index]
+    return re.search(r"^\|.*?\n\n", text[text.rindex(heading) :], re.M | re.S)[0]  # type: ignore[index]
 
 
 def first_cells(table: str, column: int = 1) -> set[str]:
-    return {name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row.split("|")[column])}
+    return {name for row in table.strip().splitlines()[2:] for name in re.findall(r"`([^`]+)`", row.split("|")[column])}
 
 
 def test_openapi_describes_each_header_on_both_routes(api: Api) -> None:
@@ -114,7 +114,7 @@ REFUSED: list[tuple[dict[str, str], str]] = [
         {"X-Zmesh-Callback-Url": "ftp://example.org/"},
         "X-Zmesh-Callback-Url must be an http:// or https:// URL without credentials, of at most 2000 characters.",
     ),
-    ({"Idempotency-Key": " "}, "Idempotency-Key must be 1 to 255 printable ASCII characters, such as a UUID."),
+    ({"Idempotency-Key": "x" * 256}, "Idempotency-Key must be 1 to 255 printable ASCII characters, such as a UUID."),
 ]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from litestar.testing import TestClient
 
+from api import openapi
 from api.app import Parts, create_app
-from api.http import openapi
 from api.settings import Settings
 from support.sealing import Sealer
 from tests.api.client import Api

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from api.invoking.waiting import read_answer
-from sql.invocations import Answer
+from sql.invocations import InvocationState
 from tests.api.client import Api, standing_in
 from tests.databases import Database, TestProject
 
@@ -23,7 +23,9 @@ STORED = """select id, status, version, duration_ms, zmesh.queue_ms(created_at, 
               from zmesh.invocations where id = %s"""
 
 
-def notified(database: Database, project: TestProject, channel: str = CHANNEL, **end: Any) -> tuple[Answer, str]:
+def notified(
+    database: Database, project: TestProject, channel: str = CHANNEL, **end: Any
+) -> tuple[InvocationState, str]:
     """The row of an invocation that ended like this, and what was notified on its channel."""
     listener = database.listener()
     with psycopg.connect(database.admin_url, autocommit=True) as waiting:
@@ -32,7 +34,7 @@ def notified(database: Database, project: TestProject, channel: str = CHANNEL, *
         [job] = database.claim(listener)
         assert database.finish(listener, job, **end)
         [notification] = waiting.notifies(timeout=10, stop_after=1)
-    return Answer(**database.row(STORED, id)), notification.payload
+    return InvocationState(**database.row(STORED, id)), notification.payload
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ def test_a_revoked_or_wrong_token_is_told_apart_from_no_token(tmp_path: Path, ru
 def test_an_address_where_nobody_is_gets_named_with_the_way_out(tmp_path: Path) -> None:
     done = zmesh(tmp_path, "functions", "list", ZMESH_URL="http://127.0.0.1:1", ZMESH_TOKEN="t")
     assert done.returncode == 1
-    assert "does not answer at http://127.0.0.1:1" in done.stderr
+    assert "Cannot reach zMesh at http://127.0.0.1:1" in done.stderr
     assert "zmesh dev" in done.stderr
 
 

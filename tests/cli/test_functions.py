@@ -93,10 +93,10 @@ def test_a_misspelt_name_is_answered_with_the_nearest_one(platform: Platform) ->
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("functions", "invoke", "x", "--data", "{"), 2, "not JSON"),
+        (("functions", "invoke", "x", "--data", "{"), 2, "not valid JSON"),
         (("functions", "invoke", "x", "--data", "@missing.json"), 2, "cannot be read"),
         (("functions", "deploy", "missing.py"), 1, "does not exist"),
-        (("functions", "deploy", "notes.txt"), 1, "belongs to no language"),
+        (("functions", "deploy", "notes.txt"), 1, "unsupported file extension"),
         (("functions", "deploy", "a.py", "--env", "NOVALUE"), 2, "KEY=VALUE"),
         (("functions", "frobnicate"), 2, "No such command"),
     ],
@@ -153,7 +153,7 @@ def test_a_folder_is_deployed_at_once(platform: Platform) -> None:
     assert actions == ["unchanged", "updated"]
     empty = platform.folder / "empty"
     empty.mkdir()
-    assert "has no function in it" in platform.zmesh("functions", "deploy", str(empty), status=1)
+    assert "contains no functions" in platform.zmesh("functions", "deploy", str(empty), status=1)
 
 
 def test_versions_are_compared_pinned_and_rolled_out_by_an_alias(platform: Platform) -> None:

@@ -56,4 +56,4 @@ def test_a_bad_expression_is_refused_with_what_is_wrong(platform: Platform) -> N
     said = platform.zmesh("schedules", "create", FUNCTION, "0 25 * * *", status=1)
     assert "cron field '25' is out of range 0 to 23 [invalid_input]" in said
     said = platform.zmesh("schedules", "update", "nobody", status=2)
-    assert "Nothing to change is given." in said
+    assert "Nothing to change: give at least one option." in said

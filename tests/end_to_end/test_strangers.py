@@ -10,9 +10,8 @@ import jwt
 import pytest
 
 from cli.bootstrap import bootstrap
-from sql.accounts import new_api_key
-from support.sealing import Sealer
 from support.api_keys import new_api_key
+from support.sealing import Sealer
 from tests.end_to_end.test_bad_input import PLAIN, refused
 from tests.platform import Parts, Platform
 

@@ -144,7 +144,7 @@ def test_a_dot_separates_schema_and_table(javascript: Call, schema: str, table: 
 
 @pytest.mark.parametrize("name", ["", ".", "a.", ".a", "a..b", "a\0b", None, 5, ["a"]])
 def test_what_is_no_name_is_refused(javascript: Call, name: Any) -> None:
-    with pytest.raises(ValueError, match="is no name of a table"):
+    with pytest.raises(ValueError, match="is not a valid name of a table"):
         javascript("tableName", name)
-    with pytest.raises(ValueError, match="is no name of a table"):
+    with pytest.raises(ValueError, match="is not a valid name of a table"):
         python_statements.table_name(name)

@@ -19,7 +19,7 @@ LISTENER = {"DATABASE_URL": "postgresql://x", "ZMESH_SECRET_KEY": "hidden-key"}
         (ApiSettings, {"ZMESH_PORT": "70000"}, "ZMESH_PORT must be at most 65535 (got '70000')."),
         (ApiSettings, {"ZMESH_MAX_CONNECTIONS": "0"}, "ZMESH_MAX_CONNECTIONS must be at least 1 (got '0')."),
         (ApiSettings, {"JWT_SECRET_KEY": ""}, "JWT_SECRET_KEY is not set."),
-        (ApiSettings, {"DATABASE_URL": "host=\\"}, "DATABASE_URL is invalid: not a PostgreSQL connection string: "),
+        (ApiSettings, {"DATABASE_URL": "nonsense"}, "DATABASE_URL is invalid: not a PostgreSQL connection string: "),
         (ApiSettings, {"ZMESH_DATABASE_ADDRESS": "a b"}, "ZMESH_DATABASE_ADDRESS is invalid: 'a b' is not host or "),
         (ListenerSettings, {"ZMESH_DRAIN_SECONDS": "soon"}, "ZMESH_DRAIN_SECONDS must be a number (got 'soon')."),
         (ListenerSettings, {"ZMESH_SANDBOX_REQUIRED": "some"}, "ZMESH_SANDBOX_REQUIRED must be 'full' (got 'some')."),

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.http.models import LEFT_OUT, Change, Model, Name, Text, matching
+from api.http.models import UNSET, Change, Model, Name, Text, matching
 
 LARGEST_CODE = 1024 * 1024
 LARGEST_ENVIRONMENT = 64 * 1024
@@ -39,19 +39,19 @@ Timeout = Annotated[int, Field(ge=1, le=900_000, description="Wall-clock limit; 
 Memory = Annotated[int, Field(ge=64, le=8192, description="Memory limit in MiB.")]
 VariableName = Annotated[Text, matching(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 Environment = Annotated[
-    dict[VariableName, Text], AfterValidator(_is_small), Field(description="What the code finds in zmesh.env.")
+    dict[VariableName, Text], AfterValidator(_is_small), Field(description="Variables that the code gets in zmesh.env.")
 ]
 Description = Annotated[Text, Field(max_length=1000, description="What the function is for.")]
 Tag = Annotated[Text, matching(r"^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,49}$")]
-Tags = Annotated[list[Tag], Field(max_length=20, description="Words to find it by."), AfterValidator(_distinct)]
+Tags = Annotated[list[Tag], Field(max_length=20, description="Labels to find it by."), AfterValidator(_distinct)]
 Auth = Annotated[
     Literal["api_key", "jwt", "none"],
-    Field(description="Who may call the public route: who has an API key, a member's token, or anybody."),
+    Field(description="Who may call the public route: holders of an API key, members with a token, or anyone."),
 ]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Methods = Annotated[
     list[Method],
-    Field(min_length=1, max_length=7, description="What the public route takes."),
+    Field(min_length=1, max_length=7, description="HTTP methods that the public route accepts."),
     AfterValidator(_distinct),
 ]
 Origin = Annotated[Text, matching(r"^(\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]-]+)$", max_length=255)]
@@ -77,7 +77,7 @@ PublicErrors = Annotated[
     bool, Field(description="Whether callers without credentials get the type, message and stack of an error.")
 ]
 Attempts = Annotated[
-    int, Field(ge=1, le=100, description="How often an invocation that nobody waits for is tried at most.")
+    int, Field(ge=1, le=100, description="Largest number of attempts of an invocation that no caller waits for.")
 ]
 RetryBase = Annotated[
     int, Field(ge=1, le=86_400_000, description="Wait after the first failed attempt; doubles with each one.")
@@ -85,10 +85,10 @@ RetryBase = Annotated[
 RetryMax = Annotated[int, Field(ge=1, le=604_800_000, description="The longest wait between two attempts.")]
 Concurrency = Annotated[
     Annotated[int, Field(ge=1, le=1_000_000)] | None,
-    Field(description="How many invocations may run at once; null: as many as the project may."),
+    Field(description="Largest number of concurrent runs; null: the project's limit."),
 ]
 ConcurrencyPerKey = Annotated[
-    int, Field(ge=1, le=1_000_000, description="How many invocations with the same concurrency key may run at once.")
+    int, Field(ge=1, le=1_000_000, description="Largest number of concurrent runs with the same concurrency key.")
 ]
 KEY_OPTIONS: list[InvocationOption] = ["concurrency_key", "delay", "expires_at", "idempotency_key"]
 EVERY_METHOD: list[Method] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -127,27 +127,27 @@ class FunctionToCreate(Model):
 class FunctionChange(Change):
     """What to change of a function; `env_vars` replaces all variables."""
 
-    name: Name = LEFT_OUT
-    language: Language = LEFT_OUT
-    code: Code = LEFT_OUT
-    entry_point: EntryPoint = LEFT_OUT
-    timeout_ms: Timeout = LEFT_OUT
-    memory_mb: Memory = LEFT_OUT
-    env_vars: Environment = LEFT_OUT
-    enabled: bool = LEFT_OUT
-    description: Description = LEFT_OUT
-    tags: Tags = LEFT_OUT
-    auth: Auth = LEFT_OUT
-    methods: Methods = LEFT_OUT
-    cors_origins: Origins = LEFT_OUT
-    anonymous_options: AnonymousOptions = LEFT_OUT
-    key_options: KeyOptions = LEFT_OUT
-    public_errors: PublicErrors = LEFT_OUT
-    max_attempts: Attempts = LEFT_OUT
-    retry_base_ms: RetryBase = LEFT_OUT
-    retry_max_ms: RetryMax = LEFT_OUT
-    max_concurrency: Concurrency = LEFT_OUT
-    max_concurrency_per_key: ConcurrencyPerKey = LEFT_OUT
+    name: Name = UNSET
+    language: Language = UNSET
+    code: Code = UNSET
+    entry_point: EntryPoint = UNSET
+    timeout_ms: Timeout = UNSET
+    memory_mb: Memory = UNSET
+    env_vars: Environment = UNSET
+    enabled: bool = UNSET
+    description: Description = UNSET
+    tags: Tags = UNSET
+    auth: Auth = UNSET
+    methods: Methods = UNSET
+    cors_origins: Origins = UNSET
+    anonymous_options: AnonymousOptions = UNSET
+    key_options: KeyOptions = UNSET
+    public_errors: PublicErrors = UNSET
+    max_attempts: Attempts = UNSET
+    retry_base_ms: RetryBase = UNSET
+    retry_max_ms: RetryMax = UNSET
+    max_concurrency: Concurrency = UNSET
+    max_concurrency_per_key: ConcurrencyPerKey = UNSET
 
 
 class FunctionDetails(BaseModel):

@@ -36,7 +36,7 @@ class ProjectChange(Model):
 
 
 class ProjectDetails(BaseModel):
-    """A project, as one of its people sees it."""
+    """A project, as one of its members sees it."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -44,8 +44,8 @@ class ProjectDetails(BaseModel):
     name: str
     slug: str = Field(description="Unique on the platform.")
     role: Role = Field(description="Your role in it.")
-    schema_name: str = Field(description="Where its tables are.")
-    role_name: str = Field(description="Whom its functions connect to the database as.")
+    schema_name: str = Field(description="Schema of its tables.")
+    role_name: str = Field(description="Database role of its functions.")
     created_at: datetime
 
 
@@ -58,7 +58,7 @@ class ProjectDatabaseDetails(BaseModel):
 
 
 class MemberDetails(BaseModel):
-    """A person of the project."""
+    """A member of the project."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -74,7 +74,7 @@ class MemberChange(Model):
 
 
 class InvitationToCreate(Model):
-    """Whom to invite."""
+    """An invitation to create."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"email": "grace@example.org", "role": "developer"}]})
 
@@ -83,7 +83,7 @@ class InvitationToCreate(Model):
 
 
 class InvitationDetails(BaseModel):
-    """Somebody who may become a member."""
+    """An open invitation."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -97,7 +97,7 @@ class InvitationDetails(BaseModel):
 class NewInvitationDetails(InvitationDetails):
     """An invitation at its creation."""
 
-    token: str = Field(description="Shown this once. Give it to the person: whoever has it can accept.")
+    token: str = Field(description="Not shown again. Anyone who has it can accept the invitation.")
 
 
 class KeyToCreate(Model):
@@ -107,7 +107,7 @@ class KeyToCreate(Model):
 
     name: Annotated[Text, Field(min_length=1, max_length=100)]
     functions: Annotated[list[FunctionReference], Field(min_length=1, max_length=100)] | None = Field(
-        default=None, description="Ids or slugs of what it may invoke; null: every function, later ones too."
+        default=None, description="Ids or slugs of the functions it may invoke; null: all, including later ones."
     )
     expires_at: Annotated[AwareDatetime, BeforeValidator(_time)] | None = Field(
         default=None, description="null: never."
@@ -115,16 +115,16 @@ class KeyToCreate(Model):
 
 
 class KeyDetails(BaseModel):
-    """An API key, without itself."""
+    """An API key without its secret."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
     name: str
-    prefix: str = Field(description="How it begins.")
-    functions: list[str] | None = Field(description="Slugs of what it may invoke; null: every function.")
+    prefix: str = Field(description="Prefix by which it is listed.")
+    functions: list[str] | None = Field(description="Slugs of the functions it may invoke; null: all.")
     created_at: datetime
-    created_by: str | None = Field(description="Address of who created it.")
+    created_by: str | None = Field(description="E-mail address of its creator.")
     last_used_at: datetime | None = Field(description="To the minute.")
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -133,4 +133,4 @@ class KeyDetails(BaseModel):
 class NewKeyDetails(KeyDetails):
     """An API key at its creation."""
 
-    key: str = Field(description="Shown this once.")
+    key: str = Field(description="Not shown again.")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http.models import LEFT_OUT, Change, FunctionReference, JsonValue, Model, Name, RawJson, Text, raw
+from api.http.models import UNSET, Change, FunctionReference, JsonValue, Model, Name, RawJson, Text, raw
 from api.invoking.models import Status
 from sql.schedules import Schedule, ScheduleRun
 
@@ -21,12 +21,8 @@ Cron = Annotated[
     ),
 ]
 Timezone = Annotated[Text, Field(min_length=1, max_length=100, description="IANA name, such as Europe/Berlin.")]
-Overlap = Annotated[
-    Literal["skip", "queue"], Field(description="What to do while the invocation before has not ended.")
-]
-Missed = Annotated[
-    Literal["skip", "once", "all"], Field(description="What to do about due times that passed without a clock.")
-]
+Overlap = Annotated[Literal["skip", "queue"], Field(description="What to do if the previous invocation has not ended.")]
+Missed = Annotated[Literal["skip", "once", "all"], Field(description="What to do about missed due times.")]
 
 
 class ScheduleToCreate(Model):
@@ -40,9 +36,9 @@ class ScheduleToCreate(Model):
 
     function_id: FunctionReference
     cron: Cron
-    name: Name | None = Field(default=None, description="Left out: the function's slug and a few random letters.")
+    name: Name | None = Field(default=None, description="Default: the function's slug and a random suffix.")
     timezone: Timezone = "UTC"
-    payload: JsonValue = Field(default_factory=dict, description="What the function is invoked with.")
+    payload: JsonValue = Field(default_factory=dict, description="Payload of its invocations.")
     overlap: Overlap = "skip"
     missed: Missed = "once"
     enabled: bool = True
@@ -51,14 +47,14 @@ class ScheduleToCreate(Model):
 class ScheduleChange(Change):
     """What to change of a schedule."""
 
-    function_id: FunctionReference = LEFT_OUT
-    cron: Cron = LEFT_OUT
-    name: Name = LEFT_OUT
-    timezone: Timezone = LEFT_OUT
-    payload: JsonValue = LEFT_OUT
-    overlap: Overlap = LEFT_OUT
-    missed: Missed = LEFT_OUT
-    enabled: bool = LEFT_OUT
+    function_id: FunctionReference = UNSET
+    cron: Cron = UNSET
+    name: Name = UNSET
+    timezone: Timezone = UNSET
+    payload: JsonValue = UNSET
+    overlap: Overlap = UNSET
+    missed: Missed = UNSET
+    enabled: bool = UNSET
 
 
 class ScheduleDetails(BaseModel):
@@ -98,14 +94,14 @@ Outcome = Literal[
 
 
 class ScheduleRunDetails(BaseModel):
-    """What became of a due time."""
+    """Outcome of a due time."""
 
     due_at: datetime
-    last_due_at: datetime | None = Field(description="Where one entry stands for all due times of a span: the last.")
+    last_due_at: datetime | None = Field(description="Last due time, if the entry stands for several.")
     outcome: Outcome = Field(description="Fired, run on request, or why it was skipped.")
-    error: str | None = Field(description="Why it could not fire, where that is the outcome; the schedule is paused.")
+    error: str | None = Field(description="Why it could not fire; the schedule is then paused.")
     invocation_id: UUID | None
-    status: Status | None = Field(description="How the invocation stands or ended; null once its history is gone.")
+    status: Status | None = Field(description="Status of the invocation; null once its history is deleted.")
     created_at: datetime
 
     @classmethod
@@ -114,7 +110,7 @@ class ScheduleRunDetails(BaseModel):
 
 
 class SchedulePreview(BaseModel):
-    """When a cron expression comes due."""
+    """Next due times of a cron expression."""
 
     cron: str
     timezone: str

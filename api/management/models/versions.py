@@ -34,7 +34,7 @@ class Changed(BaseModel):
 
 
 class VersionDiff(BaseModel):
-    """What changed between two versions. Settings that are no part of a version are not told of."""
+    """What changed between two versions. Settings that are not part of a version are not included."""
 
     before: int | None = Field(description="null: there was nothing before the first version.")
     after: int
@@ -44,7 +44,7 @@ class VersionDiff(BaseModel):
 
 def _is_all(shares: dict[str, int]) -> dict[str, int]:
     if sum(shares.values()) != 100:
-        raise ValueError(f"add up to {sum(shares.values())} instead of 100")
+        raise ValueError(f"must add up to 100, not {sum(shares.values())}")
     return shares
 
 
@@ -79,7 +79,7 @@ class AliasDetails(BaseModel):
 
 
 class FunctionToDeploy(FunctionChange):
-    """A function as it shall be. A new one needs language and code; what is left out of another stays."""
+    """Desired state of a function. A new one requires language and code; other fields keep their values if left out."""
 
     name: Name
     revision: int | None = Field(
@@ -100,13 +100,13 @@ class Deployment(Model):
 
 
 class Deployed(BaseModel):
-    """What became of a function."""
+    """Outcome of the deployment of a function."""
 
     action: Literal["created", "updated", "unchanged"]
     function: FunctionDetails
 
 
 class DeploymentDetails(BaseModel):
-    """What became of the functions, in the order they were given."""
+    """Outcomes of a deployment, in the order of the request."""
 
     items: list[Deployed]

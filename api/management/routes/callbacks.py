@@ -24,11 +24,11 @@ async def _present(database: Database, request: CallerRequest) -> SigningSecret 
 @get(
     "/callbacks/secret",
     operation_id="getSigningSecret",
-    summary="Read about the callbacks' secret",
+    summary="Read the state of the callback secret",
     responses=problems(),
 )
 async def get_secret(request: CallerRequest, database: NamedDependency[Database]) -> SigningSecretDetails:
-    """Without the secret: that is shown when it is made."""
+    """Without the secret itself."""
     present = await _present(database, request)
     return SigningSecretDetails(
         created_at=present and present.created_at,
@@ -39,7 +39,7 @@ async def get_secret(request: CallerRequest, database: NamedDependency[Database]
 @post(
     "/callbacks/secret/rotate",
     operation_id="rotateSigningSecret",
-    summary="Rotate the callbacks' secret",
+    summary="Rotate the callback secret",
     guards=[role("developer")],
     status_code=200,
     responses=problems(403, 422),
@@ -50,8 +50,8 @@ async def rotate_secret(
     sealer: NamedDependency[Sealer],
     data: JSONBody[SigningRotation],
 ) -> NewSigningSecret:
-    """Makes a secret and shows it, this once. Until `previous_secret_valid_until` callbacks have a signature by
-    either one, so that receivers can change over when they like."""
+    """Returns a new secret, which is not shown again. Until `previous_secret_valid_until`, callbacks are signed with
+    both secrets, so that receivers can switch at any time."""
     secret, project_id = new_secret("standard"), request.user.project_id
     assert secret is not None
     sealed = sealer.seal(secret, signing_purpose(project_id))

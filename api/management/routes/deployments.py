@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from api.auth.credentials import CallerRequest, role
 from api.database import Database
 from api.http.endpoints import BEARER, problems
-from api.http.etags import changed_meanwhile
+from api.http.etags import revision_conflict
 from api.http.json_bodies import MIB
 from api.http.problems import Problem, invalid, not_found, of_domain_error
 from api.management.checking import Checker, Code
@@ -49,7 +49,7 @@ async def deploy(
     """
     names = [function.name for function in data.functions]
     if twice := [name for index, name in enumerate(names) if name in names[:index]]:
-        raise invalid("functions", f'the name "{twice[0]}" occurs twice')
+        raise invalid("functions", f'contains the name "{twice[0]}" twice')
     if not force:
         await _check(database, checker, request.user.project_id, data.functions)
     done: dict[str, Deployed] = {}
@@ -97,7 +97,7 @@ async def _deploy_one(connection: AsyncConnection, project_id: UUID, wanted: Fun
                 created = await catalog.insert_function(connection, project_id, _new(wanted, changes))
                 return _deployed("created", created)
             if wanted.revision not in (None, function.revision):
-                raise changed_meanwhile(function)
+                raise revision_conflict(function)
             changes = {name: value for name, value in changes.items() if getattr(function, name) != value}
             if not changes:
                 return _deployed("unchanged", function)
@@ -113,7 +113,7 @@ def _new(wanted: FunctionToDeploy, changes: dict[str, Any]) -> dict[str, Any]:
         raise not_found("function", wanted.name)
     for field in ("language", "code"):
         if field not in changes:
-            raise invalid(field, "is needed for a new function")
+            raise invalid(field, "is required for a new function")
     return FunctionToCreate(name=wanted.name, **changes).model_dump()
 
 

@@ -13,7 +13,7 @@ from api.auth.credentials import CallerRequest, role
 from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, FunctionId, problems
-from api.http.etags import changed_meanwhile, demanded_revisions, etag_of
+from api.http.etags import etag_of, required_revisions, revision_conflict
 from api.http.json_bodies import MIB, NUL_MESSAGE
 from api.http.operations import ConditionalChange
 from api.http.paging import Cursor, Limit, Page, read_cursor
@@ -34,10 +34,10 @@ async def list_functions(
     database: NamedDependency[Database],
     limit: Limit = 50,
     cursor: Cursor = None,
-    code: Annotated[bool, QueryParameter(description="false: leave the code out, as an empty text.")] = True,
+    code: Annotated[bool, QueryParameter(description="false: omit the code; the text is empty.")] = True,
     tag: Annotated[str | None, QueryParameter(max_length=50, description="Only functions with this tag.")] = None,
 ) -> Page[FunctionDetails]:
-    """All functions of the project in the order of their slugs."""
+    """All functions of the project, ordered by slug."""
     after = read_cursor(cursor, str, "")
     project_id = request.user.project_id
     if tag is not None and "\x00" in tag:
@@ -58,7 +58,7 @@ async def list_functions(
 async def create_function(
     request: CallerRequest, database: NamedDependency[Database], data: JSONBody[FunctionToCreate]
 ) -> Response[FunctionDetails]:
-    """The slug is derived from the name. The code is kept as it is; whether it runs shows when it is invoked."""
+    """The slug is derived from the name. The code is stored as it is, without being checked."""
     async with database.connection() as connection:
         function = await catalog.insert_function(connection, request.user.project_id, data.model_dump())
     return shown(function, 201)
@@ -68,7 +68,7 @@ async def create_function(
 async def get_function(
     request: CallerRequest, database: NamedDependency[Database], id: FunctionId
 ) -> Response[FunctionDetails]:
-    """Configuration and current code. Send the ETag as If-Match with a change, so that it undoes nobody else's."""
+    """Settings and current code. Send the ETag as If-Match with a change, so that it does not undo another one."""
     return shown(await function_of(database, request, id))
 
 
@@ -76,24 +76,24 @@ async def get_function(
     "/functions/{id:str}",
     operation_id="updateFunction",
     operation_class=ConditionalChange,
-    summary="Update code or configuration",
+    summary="Update code or settings",
     guards=[role("developer")],
     responses=problems(403, 404, 409, 412, 413, 422),
 )
 async def update_function(
     request: CallerRequest, database: NamedDependency[Database], id: FunctionId, data: JSONBody[FunctionChange]
 ) -> Response[FunctionDetails]:
-    """A change of code, entry point or language saves the state before it as a version. With If-Match, nothing is
-    changed when somebody else was faster."""
+    """A change of code, entry point or language saves the previous state as a version. With If-Match, fails if
+    the function has changed since it was read."""
     function = await function_of(database, request, id)
-    changes, revisions = data.changes(), demanded_revisions(request)
+    changes, revisions = data.changes(), required_revisions(request)
     if revisions is not None and function.revision not in revisions:
-        raise changed_meanwhile(function)
+        raise revision_conflict(function)
     if changes:
         async with database.connection() as connection:
             changed = await catalog.update_function(connection, function.id, changes, revisions)
         if changed is None:
-            raise changed_meanwhile(await function_of(database, request, str(function.id)))
+            raise revision_conflict(await function_of(database, request, str(function.id)))
         function = changed
     return shown(function)
 
@@ -107,12 +107,12 @@ async def update_function(
     responses=problems(403, 404, 412),
 )
 async def delete_function(request: CallerRequest, database: NamedDependency[Database], id: FunctionId) -> None:
-    """Deletes the versions, schedules and webhooks as well; what is queued or runs is cancelled."""
+    """Also deletes its versions, schedules and webhooks, and cancels its invocations."""
     function = await function_of(database, request, id)
     async with database.connection() as connection:
-        deleted = await catalog.delete_function(connection, function.id, demanded_revisions(request))
+        deleted = await catalog.delete_function(connection, function.id, required_revisions(request))
     if not deleted:
-        raise changed_meanwhile(await function_of(database, request, str(function.id)))
+        raise revision_conflict(await function_of(database, request, str(function.id)))
 
 
 router = Router(

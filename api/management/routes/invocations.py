@@ -28,55 +28,59 @@ from api.invoking.limits import Limits
 from api.invoking.models import (
     InvocationDetails,
     InvocationSummary,
-    NumberedLine,
+    NumberedLogLine,
     Retried,
     RetryRequest,
     Source,
     Status,
     details,
-    numbered,
+    numbered_log_line_of,
     summary,
 )
-from api.management.following import Followers, place_of
+from api.management.following import Followers, position_of
 from sql import callbacks, history
 from sql.callbacks import Callback
-from sql.history import DEAD, FIRST_ID, LAST_ID, Complete, Filter, LogLine, Recorded
+from sql.history import DEAD, FIRST_ID, LAST_ID, Complete, Filter, Recorded, StoredLogLine
 
 EVENTS = "text/event-stream"
 LINES_IN_HISTORY = 100
 LINES_IN_DETAILS = 1000
 Id = Annotated[UUID, PathParameter(description="Id of the invocation.")]
-LineLimit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many lines a page has at most.")]
+LineLimit = Annotated[int, QueryParameter(ge=1, le=1000, description="Largest number of lines in the page.")]
 
 
 async def _last_lines(
     database: Database, found: Sequence[Recorded], limit: int
-) -> dict[UUID, tuple[list[LogLine], bool]]:
+) -> dict[UUID, tuple[list[StoredLogLine], bool]]:
     """The last lines of each invocation, and whether there are more."""
     ids = [recorded.id for recorded in found if recorded.started_at is not None]
     lines = await database.read(lambda c: history.last_lines(c, ids, limit + 1)) if ids else []
-    by_invocation: dict[UUID, list[LogLine]] = defaultdict(list)
+    by_invocation: dict[UUID, list[StoredLogLine]] = defaultdict(list)
     for line in lines:
         by_invocation[line.invocation_id].append(line)
     return {id: (by_invocation[id][-limit:], len(by_invocation[id]) > limit) for id in (r.id for r in found)}
 
 
-StatusFilter = Annotated[Status | None, QueryParameter(description="Only invocations of this status.")]
-SourceFilter = Annotated[Source | None, QueryParameter(description="Only those that this started.")]
+StatusFilter = Annotated[Status | None, QueryParameter(description="Only invocations with this status.")]
+SourceFilter = Annotated[Source | None, QueryParameter(description="Only those started by this source.")]
 VersionFilter = Annotated[
     int | None, QueryParameter(ge=1, le=2**31 - 1, description="Only those of this version of the code.")
 ]
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ].+")
 DATE_TIME = {"format": "date-time"}
 After = Annotated[
-    str | None, QueryParameter(description="Only those made at this time or later.", schema_extra=DATE_TIME)
+    str | None, QueryParameter(description="Only those created at this time or later.", schema_extra=DATE_TIME)
 ]
-Before = Annotated[str | None, QueryParameter(description="Only those made before this time.", schema_extra=DATE_TIME)]
+Before = Annotated[
+    str | None, QueryParameter(description="Only those created before this time.", schema_extra=DATE_TIME)
+]
 ErrorFilter = Annotated[
     str | None,
-    QueryParameter(min_length=1, max_length=200, description="Only those whose error has this in its type or message."),
+    QueryParameter(
+        min_length=1, max_length=200, description="Only those with this text in the type or message of the error."
+    ),
 ]
-WithLogs = Annotated[bool, QueryParameter(description="false: leave the logs out, as an empty list.")]
+WithLogs = Annotated[bool, QueryParameter(description="false: omit the logs; the list is empty.")]
 
 
 @get(
@@ -159,7 +163,7 @@ def _time(name: str, text: str | None) -> datetime | None:
     try:
         time = datetime.fromisoformat(text if TIME.fullmatch(text) else "")
     except ValueError:
-        raise invalid(name, "is no time such as 2026-05-01T09:30:00Z") from None
+        raise invalid(name, "must be a time such as 2026-05-01T09:30:00Z") from None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
@@ -207,7 +211,7 @@ async def _details(database: Database, recorded: Complete) -> InvocationDetails:
 async def get_invocation(
     request: CallerRequest, database: NamedDependency[Database], id: Id
 ) -> Response[InvocationDetails]:
-    """Where it stands, and all that is known about it. Retry-After is set while it has not ended."""
+    """Its status and all its details. Retry-After is set until it ends."""
     recorded = await _recorded(database, request, id)
     headers = {} if recorded.finished_at else {"Retry-After": "1"}
     return Response(await _details(database, recorded), headers=headers)
@@ -220,7 +224,9 @@ async def get_invocation(
     summary="Read or follow an invocation's logs",
     guards=[person_or_key],
     responses={
-        204: ResponseSpec(None, description="The end of the stream was told already.", generate_examples=False),
+        204: ResponseSpec(
+            None, description="The client has already received the end of the stream.", generate_examples=False
+        ),
         **problems(404, 422),
     },
     security=BEARER_OR_KEY,
@@ -232,7 +238,7 @@ async def list_logs(
     id: Id,
     limit: LineLimit = 500,
     cursor: Cursor = None,
-) -> Response[Page[NumberedLine]]:
+) -> Response[Page[NumberedLogLine]]:
     """Every line it printed, oldest first, over all attempts. With `Accept: text/event-stream` they come as events, as
     they are printed, until the invocation ends; `Last-Event-ID` goes on after that line."""
     recorded = await _recorded(database, request, id)
@@ -242,12 +248,12 @@ async def list_logs(
     if not (0 <= attempt < 2**15 and 0 <= line < 2**31):
         attempt, line = 0, 0
     found = await database.read(lambda c: history.lines_after(c, recorded.id, attempt, line, limit + 1))
-    page = Page[NumberedLine].of(found, limit, numbered, attrgetter("attempt", "line"))
+    page = Page[NumberedLogLine].of(found, limit, numbered_log_line_of, attrgetter("attempt", "line"))
     return Response(page, headers={"Vary": "Accept"})
 
 
 def _followed(request: CallerRequest, followers: Followers, id: UUID) -> Response[Any]:
-    place = place_of(request.headers.get("last-event-id"))
+    place = position_of(request.headers.get("last-event-id"))
     if place is None:
         return Response(None, status_code=204)  # an EventSource that is told so does not come again
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
@@ -258,7 +264,7 @@ async def _cancel(database: Database, request: CallerRequest, id: UUID) -> Invoc
     recorded = await _recorded(database, request, id)
     async with database.connection() as connection:
         if not await history.cancel(connection, recorded.id):
-            raise Problem(409, "already_ended", "The invocation has ended already.")
+            raise Problem(409, "already_ended", "The invocation has already ended.")
     return await _details(database, await _recorded(database, request, id))
 
 
@@ -272,7 +278,7 @@ async def _cancel(database: Database, request: CallerRequest, id: UUID) -> Invoc
     security=BEARER,
 )
 async def cancel_invocation(request: CallerRequest, database: NamedDependency[Database], id: Id) -> InvocationDetails:
-    """What is queued ends at once; what runs is stopped within moments, and may yet be shown as running."""
+    """A queued invocation ends at once; a running one is stopped within moments, and may still be shown as running."""
     return await _cancel(database, request, id)
 
 
@@ -285,14 +291,14 @@ async def cancel_invocation(request: CallerRequest, database: NamedDependency[Da
     security=BEARER,
 )
 async def delete_invocation(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
-    """The same as cancelling. History stays: an invocation that has ended is not deleted."""
+    """The same as cancel. History stays: an invocation that has ended is not deleted."""
     await _cancel(database, request, id)
 
 
 @post(
     "/invocations/{id:uuid}/retry",
     operation_id="retryInvocation",
-    summary="Try an invocation again",
+    summary="Retry an invocation",
     guards=[role("developer")],
     status_code=200,
     responses=problems(403, 404, 409, 429),
@@ -301,7 +307,7 @@ async def delete_invocation(request: CallerRequest, database: NamedDependency[Da
 async def retry_invocation(
     request: CallerRequest, database: NamedDependency[Database], limits: NamedDependency[Limits], id: Id
 ) -> InvocationDetails:
-    """Gives one that ended without success one attempt more, with the same id, payload and history."""
+    """Gives an invocation that did not succeed one more attempt, with the same id, payload and history."""
     recorded = await _recorded(database, request, id)
     await limits.admit_job(request.user.project_id)
     async with database.connection() as connection:
@@ -311,7 +317,7 @@ async def retry_invocation(
             409,
             "not_retryable",
             f"The invocation is {recorded.status}, or its function was deleted, or its version is retired.",
-            "Only what ended as error, timeout or cancelled can be tried again, up to 100 times.",
+            "Only invocations that ended as error, timeout or cancelled can be retried, up to 100 times.",
         )
     return await _details(database, await _recorded(database, request, id))
 
@@ -319,7 +325,7 @@ async def retry_invocation(
 @post(
     "/invocations/retry",
     operation_id="retryInvocations",
-    summary="Try failed invocations again",
+    summary="Retry failed invocations",
     guards=[role("developer")],
     status_code=200,
     responses=problems(403, 404, 422, 429),
@@ -331,12 +337,12 @@ async def retry_invocations(
     limits: NamedDependency[Limits],
     data: JSONBody[RetryRequest],
 ) -> Retried:
-    """Those named, or those that failed and fit, oldest first, up to `limit`; what cannot be tried again is left out.
-    Repeat it with `next_cursor` until that is null: each is tried again once."""
+    """Retries these, or the failed ones that match, oldest first, up to `limit`; those that cannot be retried are left
+    out. Repeat with `next_cursor` until it is null: each is retried once."""
     project_id = request.user.project_id
     await limits.admit_job(project_id)
     if data.ids is not None and data.model_fields_set != {"ids"}:
-        raise invalid("ids", "goes without any other condition")
+        raise invalid("ids", "cannot be combined with other conditions")
     ids, more = data.ids, False
     if ids is None:
         wanted = await _dead(database, request, data)

@@ -35,7 +35,7 @@ async def _key(database: Database, project_id: UUID, id: UUID) -> KeyDetails:
 async def list_keys(
     request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[KeyDetails]:
-    """The newest first, revoked ones too."""
+    """Newest first, including revoked ones."""
     before, project_id = read_cursor(cursor, UUID, START), request.user.project_id
     found = await database.read(lambda c: keys.list_keys(c, project_id, None if before == START else before, limit + 1))
     return Page[KeyDetails].of(found, limit, KeyDetails.model_validate, attrgetter("id"))
@@ -51,7 +51,7 @@ async def list_keys(
 async def create_key(
     request: CallerRequest, database: NamedDependency[Database], data: JSONBody[KeyToCreate]
 ) -> NewKeyDetails:
-    """The key itself is shown this once. To a key for some functions, the others do not exist."""
+    """The key is not shown again. For a key limited to some functions, the others do not exist."""
     key, caller = new_api_key(), request.user
     new = NewKey(
         project_id=caller.project_id,
@@ -70,7 +70,7 @@ async def create_key(
 
 @get("/keys/{id:uuid}", operation_id="getKey", summary="Read an API key", responses=problems(403, 404))
 async def get_key(request: CallerRequest, database: NamedDependency[Database], id: Id) -> KeyDetails:
-    """All but the key itself."""
+    """Without the key itself."""
     return await _key(database, request.user.project_id, id)
 
 

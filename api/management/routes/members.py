@@ -33,7 +33,7 @@ InvitationId = Annotated[UUID, PathParameter(description="Id of the invitation."
 async def list_members(
     request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[MemberDetails]:
-    """In the order of their addresses."""
+    """Ordered by e-mail address."""
     after, project_id = read_cursor(cursor, str, ""), request.user.project_id
     found = await database.read(lambda c: people.list_members(c, project_id, after, limit + 1))
     return Page[MemberDetails].of(found, limit, MemberDetails.model_validate, lambda member: member.email.lower())
@@ -49,7 +49,7 @@ async def list_members(
 async def update_member(
     request: CallerRequest, database: NamedDependency[Database], id: UserId, data: JSONBody[MemberChange]
 ) -> MemberDetails:
-    """Counts from the person's next request on. The last owner stays one."""
+    """Applies from the member's next request on. The last owner cannot be demoted."""
     project_id = request.user.project_id
     async with database.connection() as connection:
         await people.change_member(connection, project_id, id, data.role)
@@ -61,7 +61,7 @@ async def update_member(
 
 @delete("/members/{id:uuid}", operation_id="removeMember", summary="Remove a member", responses=problems(403, 404, 409))
 async def remove_member(request: CallerRequest, database: NamedDependency[Database], id: UserId) -> None:
-    """Counts from the person's next request on. Owners remove anybody but the last owner, everybody themselves."""
+    """Applies from the member's next request on. Owners can remove anyone but the last owner; members, themselves."""
     if id != request.user.user_id:
         require_role(request.user.role, "owner")
     async with database.connection() as connection:
@@ -73,7 +73,7 @@ async def remove_member(request: CallerRequest, database: NamedDependency[Databa
 async def list_invitations(
     request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[InvitationDetails]:
-    """Those that are good still, in the order of their addresses."""
+    """Open invitations, ordered by e-mail address."""
     after, project_id = read_cursor(cursor, str, ""), request.user.project_id
     found = await database.read(lambda c: people.list_invitations(c, project_id, after, limit + 1))
     return Page[InvitationDetails].of(

@@ -39,7 +39,7 @@ async def _project(database: Database, request: CallerRequest, id: UUID, least: 
 async def list_projects(
     request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[ProjectDetails]:
-    """In the order of their slugs. POST /auth/refresh gives a token for another one."""
+    """Ordered by slug. POST /auth/switch issues a token for another one."""
     after, user_id = read_cursor(cursor, str, ""), request.user.person
     found = await database.read(lambda c: projects.list_projects(c, user_id, after, limit + 1))
     return Page[ProjectDetails].of(found, limit, ProjectDetails.model_validate, attrgetter("slug"))
@@ -58,7 +58,7 @@ async def create_project(
     sealer: NamedDependency[Sealer],
     data: JSONBody[ProjectToCreate],
 ) -> ProjectDetails:
-    """With a schema and a login role of its own, and you as its owner. For owners of the token's project."""
+    """Creates a schema and a login role for it, and makes you its owner. Only for owners of the token's project."""
     new = NewProject.of(data.name, sealer)
     async with database.connection() as connection:
         id = await projects.create_project(connection, new, request.user.person)
@@ -80,10 +80,10 @@ async def get_project(request: CallerRequest, database: NamedDependency[Database
 async def get_project_database(
     request: CallerRequest, database: NamedDependency[Database], project_roles: NamedDependency[ProjectRoles], id: Id
 ) -> ProjectDatabaseDetails:
-    """The connection string has the password of the project's role. For owners of this project."""
+    """The connection string contains the password of the project's role. Only for owners of this project."""
     project = await _project(database, request, id, "owner")
     return ProjectDatabaseDetails(
-        database_url=await project_roles.url_for_people(id),
+        database_url=await project_roles.url_for_owners(id),
         role_name=project.role_name,
         schema_name=project.schema_name,
     )
@@ -98,7 +98,7 @@ async def get_project_database(
 async def update_project(
     request: CallerRequest, database: NamedDependency[Database], id: Id, data: JSONBody[ProjectChange]
 ) -> ProjectDetails:
-    """The slug stays. For owners of this project."""
+    """The slug stays. Only for owners of this project."""
     await _project(database, request, id, "owner")
     async with database.connection() as connection:
         await projects.rename_project(connection, id, data.name)

@@ -56,11 +56,11 @@ def _at_its_field(error: Invalid) -> Exception:
 async def list_schedules(
     request: CallerRequest,
     database: NamedDependency[Database],
-    name: Annotated[str | None, QueryParameter(max_length=100, description="Only the one of this name.")] = None,
+    name: Annotated[str | None, QueryParameter(max_length=100, description="Only the one with this name.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[ScheduleDetails]:
-    """In the order of their names."""
+    """Ordered by name."""
     after, project_id = read_cursor(cursor, str, ""), request.user.project_id
     if name is not None and "\x00" in name:
         return Page[ScheduleDetails].model_construct(items=[], next_cursor=None)
@@ -78,7 +78,7 @@ async def list_schedules(
 async def create_schedule(
     request: CallerRequest, database: NamedDependency[Database], data: JSONBody[ScheduleToCreate]
 ) -> ScheduleDetails:
-    """The clock is pg_cron where it is installed, else the listeners."""
+    """pg_cron fires it where it is installed, else a listener."""
     function = await function_of(database, request, data.function_id)
     values = data.model_dump() | {
         "function_id": function.id,
@@ -96,16 +96,16 @@ async def create_schedule(
 @get(
     "/schedules/preview",
     operation_id="previewSchedule",
-    summary="Look at the next times of a cron expression",
+    summary="Preview the next due times of a cron expression",
     responses=problems(422),
 )
 async def preview_schedule(
     database: NamedDependency[Database],
-    cron: Annotated[str, QueryParameter(min_length=1, max_length=200, description="As of a schedule.")],
+    cron: Annotated[str, QueryParameter(min_length=1, max_length=200, description="Cron expression of a schedule.")],
     timezone: Annotated[str, QueryParameter(max_length=100, description="IANA name, such as Europe/Berlin.")] = "UTC",
-    count: Annotated[int, QueryParameter(ge=1, le=100, description="How many times.")] = 5,
+    count: Annotated[int, QueryParameter(ge=1, le=100, description="Number of due times.")] = 5,
 ) -> SchedulePreview:
-    """Before it is saved. What is not understood is refused as it would be then."""
+    """Validates the expression as creating a schedule does."""
     for field, text in (("cron", cron), ("timezone", timezone)):
         if "\x00" in text:
             raise invalid(field, NUL_MESSAGE)
@@ -118,7 +118,7 @@ async def preview_schedule(
 
 @get("/schedules/{id:uuid}", operation_id="getSchedule", summary="Read a schedule", responses=problems(404))
 async def get_schedule(request: CallerRequest, database: NamedDependency[Database], id: Id) -> ScheduleDetails:
-    """With the time when it is next due."""
+    """Includes the next due time."""
     return ScheduleDetails.of(await _schedule(database, request, id))
 
 
@@ -132,7 +132,7 @@ async def get_schedule(request: CallerRequest, database: NamedDependency[Databas
 async def update_schedule(
     request: CallerRequest, database: NamedDependency[Database], id: Id, data: JSONBody[ScheduleChange]
 ) -> ScheduleDetails:
-    """Setting `enabled` to false pauses it; due times while it is paused are not made up for."""
+    """Setting `enabled` to false pauses it; due times during the pause are skipped."""
     schedule = await _schedule(database, request, id)
     changes = data.changes()
     if "function_id" in changes:
@@ -156,7 +156,7 @@ async def update_schedule(
     responses=problems(403, 404),
 )
 async def delete_schedule(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
-    """What it has fired stays in the history."""
+    """Its invocations stay in the history."""
     async with database.connection() as connection:
         if not await schedules.delete_schedule(connection, request.user.project_id, id):
             raise not_found("schedule", id)
@@ -173,7 +173,7 @@ async def delete_schedule(request: CallerRequest, database: NamedDependency[Data
 async def run_schedule(
     request: CallerRequest, database: NamedDependency[Database], id: Id
 ) -> Response[ScheduleStarted]:
-    """Invokes what it would, now, even while it is paused or the run before has not ended."""
+    """Invokes the function now, even if the schedule is paused or its previous run has not ended."""
     schedule = await _schedule(database, request, id)
     try:
         async with database.connection() as connection:
@@ -187,13 +187,13 @@ async def run_schedule(
 @get(
     "/schedules/{id:uuid}/runs",
     operation_id="listScheduleRuns",
-    summary="What became of the due times",
+    summary="List due times and their outcomes",
     responses=problems(404, 422),
 )
 async def list_runs(
     request: CallerRequest, database: NamedDependency[Database], id: Id, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[ScheduleRunDetails]:
-    """The latest first, those that were skipped and why included."""
+    """Latest first, including skipped ones with the reason."""
     schedule = await _schedule(database, request, id)
     before = read_cursor(cursor, datetime, LAST_TIME)
     found = await database.read(lambda c: schedules.list_runs(c, schedule.id, before, limit + 1))

@@ -37,7 +37,7 @@ async def _set(
     database: Database, sealer: Sealer, project_id: UUID, function_id: UUID | None, name: str, value: str
 ) -> SecretDetails:
     if not NAME.fullmatch(name):
-        raise invalid("name", "has to be a letter or _ and up to 127 letters, digits and _")
+        raise invalid("name", "must be at most 128 letters, digits and _, not starting with a digit")
     sealed = sealer.seal(value, secrets.purpose(project_id, function_id, name))
     async with database.connection() as connection:
         secret = await secrets.set_secret(connection, project_id, function_id, name, sealed)
@@ -57,7 +57,7 @@ async def _delete(database: Database, project_id: UUID, function_id: UUID | None
 async def list_secrets(
     request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[SecretDetails]:
-    """By name. Values are shown to nobody."""
+    """Ordered by name. Values are never returned."""
     return await _list(database, request.user.project_id, None, limit, cursor)
 
 
@@ -75,7 +75,7 @@ async def set_secret(
     name: Name,
     data: JSONBody[SecretToSet],
 ) -> SecretDetails:
-    """Every function of the project finds it in zmesh.env from its next run on."""
+    """Every function of the project gets it in zmesh.env from its next run on."""
     return await _set(database, sealer, request.user.project_id, None, name, data.value)
 
 
@@ -87,7 +87,7 @@ async def set_secret(
     responses=problems(403, 404),
 )
 async def delete_secret(request: CallerRequest, database: NamedDependency[Database], name: Name) -> None:
-    """Runs that have begun keep it."""
+    """Runs that have started keep it."""
     await _delete(database, request.user.project_id, None, name)
 
 
@@ -104,7 +104,7 @@ async def list_function_secrets(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[SecretDetails]:
-    """By name. Values are shown to nobody."""
+    """Ordered by name. Values are never returned."""
     function = await function_of(database, request, id)
     return await _list(database, function.project_id, function.id, limit, cursor)
 
@@ -124,7 +124,7 @@ async def set_function_secret(
     name: Name,
     data: JSONBody[SecretToSet],
 ) -> SecretDetails:
-    """The function finds it in zmesh.env from its next run on, in place of the project's secret of this name."""
+    """The function gets it in zmesh.env from its next run on, in place of the project's secret of this name."""
     function = await function_of(database, request, id)
     return await _set(database, sealer, function.project_id, function.id, name, data.value)
 
@@ -139,7 +139,7 @@ async def set_function_secret(
 async def delete_function_secret(
     request: CallerRequest, database: NamedDependency[Database], id: FunctionId, name: Name
 ) -> None:
-    """Runs that have begun keep it."""
+    """Runs that have started keep it."""
     function = await function_of(database, request, id)
     await _delete(database, function.project_id, function.id, name)
 

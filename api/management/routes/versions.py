@@ -14,7 +14,7 @@ from api.auth.credentials import CallerRequest, role
 from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, FunctionId, problems
-from api.http.etags import changed_meanwhile, demanded_revisions
+from api.http.etags import required_revisions, revision_conflict
 from api.http.operations import ConditionalChange
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import Problem, invalid, not_found
@@ -80,15 +80,15 @@ async def rollback(
     version: Annotated[int, PathParameter(description="A saved version.")],
 ) -> Response[FunctionDetails]:
     """Saves the current state as a version, then restores the older one: a rollback can be rolled back. With If-Match,
-    nothing is changed when somebody else was faster."""
+    fails if the function has changed since it was read."""
     function = await function_of(database, request, id)
     if not 0 < version <= NEWEST:
         raise not_found("version", version)
     try:
         async with database.connection() as connection:
-            return shown(await versions.rollback(connection, function.id, version, demanded_revisions(request)))
+            return shown(await versions.rollback(connection, function.id, version, required_revisions(request)))
     except Outdated as error:
-        raise changed_meanwhile(await function_of(database, request, str(function.id))) from error
+        raise revision_conflict(await function_of(database, request, str(function.id))) from error
     except NotFound as error:
         raise not_found("version", version) from error
 
@@ -158,7 +158,7 @@ async def compare_versions(
     comparisons: NamedDependency[Comparisons],
     id: FunctionId,
     version: VersionNumber,
-    before: Annotated[int | None, QueryParameter(description="Left out: the version before.")] = None,
+    before: Annotated[int | None, QueryParameter(description="Default: the previous version.")] = None,
 ) -> VersionDiff:
     """The differences between two versions as a unified diff. If it takes long, large parts are shown as replaced."""
     function = await function_of(database, request, id)
@@ -191,7 +191,7 @@ async def list_aliases(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[AliasDetails]:
-    """In the order of their names."""
+    """Ordered by name."""
     function = await function_of(database, request, id)
     after = read_cursor(cursor, str, "")
     found = await database.read(lambda c: versions.list_aliases(c, function.id, after, limit + 1))
@@ -216,7 +216,7 @@ async def set_alias(
     Those that name nothing follow the alias `live` where there is one, else they run the current version."""
     function = await function_of(database, request, id)
     if not ALIAS.fullmatch(alias):
-        raise invalid("alias", "has to be a letter and up to 62 letters, digits and dashes, all lower case")
+        raise invalid("alias", "must be at most 63 lowercase letters, digits and hyphens, starting with a letter")
     shares = {int(version): share for version, share in data.versions.items()}
     try:
         async with database.connection() as connection:
@@ -236,7 +236,7 @@ async def set_alias(
 async def delete_alias(
     request: CallerRequest, database: NamedDependency[Database], id: FunctionId, alias: AliasName
 ) -> None:
-    """What is queued keeps the version that was chosen for it."""
+    """Queued invocations keep the version that was chosen for them."""
     function = await function_of(database, request, id)
     deleted = False
     if ALIAS.fullmatch(alias):

@@ -61,7 +61,7 @@ class Invocations {
     const { delay_seconds: delay, ...given } = named(options, ENQUEUE_OPTIONS);
     if (delay !== undefined && given.run_at !== undefined) throw new TypeError('give runAt or delaySeconds, not both');
     const columns = this.#columns(name, payload, given);
-    const [row] = await this.#database.query(...statements.insertInvocation(columns, delay)).catch(meant(name));
+    const [row] = await this.#database.query(...statements.insertInvocation(columns, delay)).catch(invocationErrorFor(name));
     const { id } = row ?? (await this.#database.queryOne(SAME_KEY, [name, given.idempotency_key]));
     return id;
   }
@@ -72,7 +72,7 @@ class Invocations {
     this.#waiter ??= Waiter.open(this.#database.url, this.#applicationName);
     const waiter = await this.#waiter;
     const columns = this.#columns(name, payload, { ...given, reply_channel: waiter.channel, max_attempts: 1 });
-    const { id, ended } = await waiter.startAndWait(statements.insertInvocation(columns), timeout).catch(meant(name));
+    const { id, ended } = await waiter.startAndWait(statements.insertInvocation(columns), timeout).catch(invocationErrorFor(name));
     if (ended === null) {
       const message = `no answer within ${timeout} ms; the function may still be running`;
       throw new InvocationError(name, id, 'timeout', { type: 'timeout', message });
@@ -151,13 +151,13 @@ function named(options, known) {
   const columns = Object.values(known);
   const entries = Object.entries(options ?? {}).map(([name, value]) => [known[name] ?? name, value]);
   for (const [name] of entries) {
-    if (!columns.includes(name)) throw new TypeError(`there is no option ${name}; known: ${columns.join(', ')}`);
+    if (!columns.includes(name)) throw new TypeError(`unknown option ${name}; options: ${columns.join(', ')}`);
   }
   return Object.fromEntries(entries);
 }
 
 /** Raises what an error of the insert means. */
-function meant(name) {
+function invocationErrorFor(name) {
   return (error) => {
     if (error.code !== TOO_DEEP) throw error;
     const message = error.hint ? `${error.message} (${error.hint})` : error.message;

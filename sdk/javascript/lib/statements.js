@@ -27,14 +27,14 @@ const TOKENS = new RegExp(
 /** One identifier, exactly as written. */
 function quoted(name) {
   if (typeof name !== 'string' || name === '' || name.includes('\0')) {
-    throw new TypeError(`${JSON.stringify(name)} is no name of a table or column`);
+    throw new TypeError(`${JSON.stringify(name)} is not a valid name of a table or column`);
   }
   return `"${name.replaceAll('"', '""')}"`;
 }
 
 /** A table, or schema.table: the dot separates, each part is quoted. */
 function tableName(table) {
-  if (typeof table !== 'string') throw new TypeError(`${JSON.stringify(table)} is no name of a table`);
+  if (typeof table !== 'string') throw new TypeError(`${JSON.stringify(table)} is not a valid name of a table`);
   return table.split('.').map(quoted).join('.');
 }
 

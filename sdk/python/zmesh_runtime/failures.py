@@ -96,7 +96,7 @@ def _message(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:
-        return f"<{type(error).__name__} whose text could not be made>"
+        return f"<{type(error).__name__} whose text could not be read>"
 
 
 def _limit_hit(error: BaseException) -> str | None:

@@ -66,7 +66,7 @@ class Invocations:
         try:
             rows = self._database.query(statements.insert_invocation(columns, delay_seconds is not None), values)
         except psycopg.Error as error:
-            raise _meant(function, error) from None
+            raise _invocation_error_for(function, error) from None
         rows = rows or self._database.query(_SAME_KEY, [function, options.get("idempotency_key")])
         return str(rows[0]["id"])
 
@@ -79,7 +79,7 @@ class Invocations:
         try:
             id, ended = waiter.start_and_wait(columns, None if timeout_ms is None else timeout_ms / 1000)
         except psycopg.Error as error:
-            raise _meant(function, error) from None
+            raise _invocation_error_for(function, error) from None
         self._idle.append(waiter)
         if ended is None:
             message = f"no answer within {timeout_ms} ms; the function may still be running"
@@ -119,7 +119,7 @@ class _Waiter:
                 return id, ended
 
 
-def _meant(function: str, error: psycopg.Error) -> Exception:
+def _invocation_error_for(function: str, error: psycopg.Error) -> Exception:
     if error.sqlstate != _TOO_DEEP:
         return error
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""

@@ -23,14 +23,14 @@ where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped and t.ty
 def quoted(name: str) -> str:
     """One identifier, exactly as written."""
     if not isinstance(name, str) or not name or "\0" in name:
-        raise ValueError(f"{name!r} is no name of a table or column")
+        raise ValueError(f"{name!r} is not a valid name of a table or column")
     return '"' + name.replace('"', '""') + '"'
 
 
 def table_name(table: str) -> str:
     """A table, or schema.table: the dot separates, each part is quoted."""
     if not isinstance(table, str):
-        raise ValueError(f"{table!r} is no name of a table")
+        raise ValueError(f"{table!r} is not a valid name of a table")
     return ".".join(quoted(part) for part in table.split("."))
 
 
