@@ -56,6 +56,8 @@ from api.settings import Settings
 from api.webhooks import management as webhooks
 from api.webhooks import routes as hooks
 from api.webhooks.deliveries import WebhookMessages
+from observing.events import EventLoopBlocked
+from observing.stream import emit
 from support.loop_watch import LoopWatch
 from support.sealing import Sealer
 from support.tasks import end
@@ -125,7 +127,7 @@ class Parts:
             sealer=sealer,
             followers=Followers(database, replies),
             comparisons=Comparisons(),
-            loop_watch=LoopWatch("event loop"),
+            loop_watch=LoopWatch(lambda ms, stacks: emit(EventLoopBlocked(ms, stacks))),
             project_hosts=settings.project_hosts,
             checker=Checker(),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -11,10 +10,11 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from observing.events import DatabaseFailed
+from observing.stream import emit
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from sql.errors import Unavailable, domain_error
 
-log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Query = Callable[[AsyncConnection], Awaitable[Result]]
 POOL_SIZE = 8
@@ -47,6 +47,10 @@ class Database:
 
     async def close(self) -> None:
         await self._pool.close(timeout=2)
+
+    def pool_stats(self) -> dict[str, int]:
+        """What psycopg counts of the pool."""
+        return self._pool.get_stats()
 
     async def read(self, query: Query[Result]) -> Result:
         """Run a query that changes nothing."""
@@ -92,9 +96,9 @@ def _connection_was_lost(connection: AsyncConnection, error: psycopg.Error) -> b
 def translate_error(error: psycopg.Error) -> Exception:
     """The DomainError that an error of PostgreSQL stands for, or the error itself."""
     if isinstance(error, (psycopg.InterfaceError, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)):
-        log.error("database: %s", str(error).strip())
+        emit(DatabaseFailed("queries", str(error).strip()))
         return Unavailable("The database is not ready.")
     ours = domain_error(error)
     if isinstance(ours, Unavailable):
-        log.warning("database: %s", str(error).strip())
+        emit(DatabaseFailed("queries", str(error).strip()))
     return ours or error

@@ -18,8 +18,12 @@ from api.http.admission import MIB, SHARE, Admission, Bounds, connections_possib
 from api.http.connections import Guard, GuardedProtocol
 from api.http.middleware import Edge
 from api.invoking.waiting import Replies
+from api.monitoring import Monitoring
 from api.settings import Settings
-from support.process_logging import log_to_stderr
+from observing.admin import AdminPortError
+from observing.events import ConfigurationWarning
+from observing.logs import log_to_stderr
+from observing.stream import emit
 from support.sealing import SealingError
 from support.settings import SettingsError, read_settings
 
@@ -30,30 +34,34 @@ SHORT_KEY = 32
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
-    log_to_stderr()
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it tells, we log with its meaning
     try:
         settings = read_settings(Settings, os.environ)
         parts = Parts.of(settings)
     except (SettingsError, SealingError) as error:
         print(f"The API cannot start. {error}", file=sys.stderr)
         return 2
+    log_to_stderr(settings.log_format, settings.log_level)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it tells, we log with its meaning
     if len(settings.jwt_secret_key) < SHORT_KEY:
-        logging.warning("JWT_SECRET_KEY has fewer than %d characters: it can be guessed", SHORT_KEY)
+        emit(ConfigurationWarning("JWT_SECRET_KEY", f"has fewer than {SHORT_KEY} characters: it can be guessed"))
+    admission = _admission(settings)
     try:
-        Server(_config(settings, parts), parts.replies).run()
+        Server(_config(settings, parts, admission), parts.replies, Monitoring(settings, parts, admission)).run()
+    except AdminPortError as error:
+        print(error, file=sys.stderr)
+        return 1
     except SystemExit:  # it could not start, and has said why
         return 1
     return 0
 
 
-def _config(settings: Settings, parts: Parts) -> uvicorn.Config:
+def _config(settings: Settings, parts: Parts, admission: Admission) -> uvicorn.Config:
     return uvicorn.Config(
         Edge(create_app(parts), parts.project_hosts),
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=partial(GuardedProtocol, guard=Guard(_admission(settings))),  # type: ignore[arg-type]
+        http=partial(GuardedProtocol, guard=Guard(admission)),  # type: ignore[arg-type]
         ws="none",
         # Left to itself, the server believes X-Forwarded-For of 127.0.0.1, from where runs connect.
         proxy_headers=bool(settings.trusted_proxies),
@@ -71,11 +79,11 @@ def _admission(settings: Settings) -> Admission:
     possible = connections_possible()
     connections = min(possible, settings.max_connections or possible)
     if settings.max_connections is not None and connections < settings.max_connections:
-        logging.warning(
-            "ZMESH_MAX_CONNECTIONS is %d, but the limit on open files leaves room for %d: raise it (ulimit -n)",
-            settings.max_connections,
-            connections,
+        problem = (
+            f"is {settings.max_connections}, but the limit on open files leaves room for {connections}: "
+            "raise it (ulimit -n)"
         )
+        emit(ConfigurationWarning("ZMESH_MAX_CONNECTIONS", problem))
     bounds = Bounds(
         connections=connections,
         connections_of_address=settings.max_connections_per_address or max(1, connections // SHARE),
@@ -88,22 +96,30 @@ def _admission(settings: Settings) -> Admission:
 class Server(uvicorn.Server):
     """Says when it answers. At its end it gives runs a moment, then sends who still waits away with 202."""
 
-    def __init__(self, config: uvicorn.Config, replies: Replies) -> None:
+    def __init__(self, config: uvicorn.Config, replies: Replies, monitoring: Monitoring) -> None:
         super().__init__(config)
         self._replies = replies
+        self._monitoring = monitoring
         self._loop: AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         self._loop = get_running_loop()
         await super().startup(sockets)
+        if self.started:
+            await self._monitoring.start()
         if self.started and self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             print(f"listening http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self._monitoring.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Not uvicorn's own: that one would end the process by the signal, as if nobody had listened to it."""
         self.force_exit = self.should_exit and sig == SIGINT  # asked twice by a person
         self.should_exit = True
+        self._monitoring.stop_being_ready()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.call_later, GRACE_SECONDS, self._replies.release)
 

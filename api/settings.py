@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from sql.connecting import checked_url
-from support.settings import ProcessSettings, Required, Variable
+from support.settings import Required, ServiceSettings, Variable
 
 Positive = Annotated[int, Field(ge=1)]
 Megabytes = Annotated[int, Field(ge=8)]
@@ -42,7 +42,7 @@ def _address(text: str) -> str:
     return text
 
 
-class Settings(ProcessSettings):
+class Settings(ServiceSettings):
     """`port` 0 takes a free one. A client that is not in `trusted_proxies` has its own address, whatever it sends.
 
     `database_address` is the host, or host:port, that project owners are told to reach PostgreSQL at.

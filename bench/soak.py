@@ -227,7 +227,7 @@ def leaks(first: Left, last: Left) -> list[str]:
 
 async def soak(runs: int, seed: int, console: Console) -> int:
     """All of it; the exit status."""
-    watch = LoopWatch("event loop of the soak")
+    watch = LoopWatch(lambda ms, stacks: console.print(f"event loop blocked for {ms:.0f} ms by {stacks}", markup=False))
     stalls = MachineStalls()
     with tempfile.TemporaryDirectory(prefix="zmesh-soak-") as folder, stalls:
         sandbox = Sandbox(slots=SLOTS, run_dir=Path(folder) / "runs")

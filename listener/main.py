@@ -17,9 +17,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from listener.service import Listener
 from listener.settings import Settings
+from observing.logs import log_to_stderr
 from sandbox import Sandbox, SandboxError
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
-from support.process_logging import log_to_stderr
 from support.sealing import SealingError
 from support.settings import SettingsError, read_settings
 
@@ -32,9 +32,9 @@ MOST_RUNS = 4000  # as there are users for
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; returns the exit status."""
-    log_to_stderr()
     try:
         settings = read_settings(Settings, os.environ)
+        log_to_stderr(settings.log_format, settings.log_level)
         uvloop.run(_serve(settings))
     except (SettingsError, SealingError, SandboxError) as error:
         print(f"The listener cannot start. {error}", file=sys.stderr)
@@ -92,4 +92,4 @@ def _require(level: str | None, sandbox: Sandbox) -> None:
 def platform_folders() -> list[Path]:
     """Where the platform's own code is: nothing that a function needs to read."""
     packages = Path(__file__).resolve().parent.parent
-    return [packages / name for name in ("api", "cli", "examples", "listener", "sql", "support")]
+    return [packages / name for name in ("api", "cli", "examples", "listener", "observing", "sql", "support")]

@@ -23,6 +23,8 @@ from listener.streams import Streams
 from listener.upkeep import WATCH_SECONDS, Upkeep, watch_sessions
 from listener.waiting import every
 from listener.wakeups import Wakeups
+from observing.events import EventLoopBlocked
+from observing.stream import emit
 from sandbox import Sandbox
 from support.loop_watch import LoopWatch
 from support.sealing import Sealer
@@ -47,7 +49,7 @@ class Listener:
         self._runs = Runs(pool, sandbox, sealer, databases, self._lease, self._slots, self._streams)
         self._claims = Claims(pool, self._lease, self._slots, self._runs, self._wakeups)
         self._callbacks = Callbacks(pool, sealer, settings.callback_networks, self._wakeups.callbacks)
-        self.loop_watch = LoopWatch("event loop")
+        self.loop_watch = LoopWatch(lambda ms, stacks: emit(EventLoopBlocked(ms, stacks)))
         self._upkeep = Upkeep(pool, self._lease, self._wakeups, self.loop_watch)
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from sql.connecting import checked_url
-from support.settings import ProcessSettings, Required, Variable
+from support.settings import Required, ServiceSettings, Variable
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -28,7 +28,7 @@ def _networks(value: object) -> object:
 Networks = Annotated[list[Network], BeforeValidator(_networks)]
 
 
-class Settings(ProcessSettings):
+class Settings(ServiceSettings):
     """`lease_seconds` must outlast a short outage of the database: runs survive it as long as the lease does."""
 
     database_url: Annotated[Required, AfterValidator(checked_url), Variable("DATABASE_URL")]

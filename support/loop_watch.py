@@ -1,24 +1,23 @@
-"""Measures how long an event loop is blocked, apart from stalls of the machine, and logs the stack that blocked it."""
+"""Measures how long an event loop is blocked, apart from stalls of the machine, and by which stack."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import gc
-import logging
 import math
 import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
-log = logging.getLogger(__name__)
 LIMIT_MS = 50.0  # nothing that a tenant or client sends may block a loop for longer
 BEAT_SECONDS = 0.02
 LOOK_SECONDS = 0.025
 WINDOW_SECONDS = 60
-LOG_SECONDS = 1.0
+REPORT_SECONDS = 1.0
 FRAMES = 8
 IDLE = frozenset({"wait", "_worker", "select", "_run", "run_once"})  # functions in which a thread is idle
 
@@ -26,14 +25,15 @@ IDLE = frozenset({"wait", "_worker", "select", "_run", "run_once"})  # functions
 class LoopWatch:
     """A timer that measures its own delay, and a thread that samples stacks meanwhile."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, on_blocked: Callable[[float, str], None]) -> None:
+        """`on_blocked` is passed how many ms a block above the limit lasted, and the stacks; once a second at most."""
+        self._on_blocked = on_blocked
         self._due = 0.0
         self._stalls = Stalls()
         self._beat_at = 0.0
         self._stacks = ""
         self._seconds: dict[int, float] = {}  # the longest of each second of the window, in ms
-        self._logged_at = 0.0
+        self._reported_at = 0.0
         self._stopped = threading.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._loop_thread = 0
@@ -73,9 +73,9 @@ class LoopWatch:
         held_ms = max(0.0, late_ms - self._stalls.within((now - self._beat_at) * 1000, late_ms))
         self._beat_at = now
         self._note(int(now), held_ms)
-        if held_ms > LIMIT_MS and now - self._logged_at > LOG_SECONDS:
-            self._logged_at = now
-            log.warning("%s blocked for %.0f ms by %s", self._what, held_ms, self._stacks or "an unknown cause")
+        if held_ms > LIMIT_MS and now - self._reported_at > REPORT_SECONDS:
+            self._reported_at = now
+            self._on_blocked(held_ms, self._stacks or "an unknown cause")
         self._stacks = ""
         self._arm()
 

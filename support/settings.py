@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -39,6 +39,16 @@ class ProcessSettings(BaseModel):
             for item in info.metadata
             if isinstance(item, Variable)
         }
+
+
+class ServiceSettings(ProcessSettings):
+    """Of a process that serves: its logs, and its admin port, if it has one."""
+
+    admin_host: Annotated[str, Variable("ZMESH_ADMIN_HOST")] = "127.0.0.1"
+    admin_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, Variable("ZMESH_ADMIN_PORT")] = None
+    metrics_token: Annotated[Annotated[str, Field(min_length=16)] | None, Variable("ZMESH_METRICS_TOKEN")] = None
+    log_format: Annotated[Literal["text", "json"], Variable("ZMESH_LOG_FORMAT")] = "text"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Variable("ZMESH_LOG_LEVEL")] = "info"
 
 
 def read_settings(model: type[Model], environment: Mapping[str, str]) -> Model:

@@ -230,13 +230,13 @@ def zmesh_dev(folder: Path, *options: str) -> Iterator[Platform]:
 class Parts:
     """One API and any number of listeners as separate processes over one database."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, database: Database, folder: Path, **api_settings: str) -> None:
         self.database = database
         self.folder = folder
         self.jwt_key = secrets.token_urlsafe(32)
         self._environment = {"ZMESH_SECRET_KEY": database.secret_key, "JWT_SECRET_KEY": self.jwt_key}
         self.processes: list[Process] = []
-        self.api = self.start("api", DATABASE_URL=database.api_url, ZMESH_PORT="0")
+        self.api = self.start("api", DATABASE_URL=database.api_url, ZMESH_PORT="0", **api_settings)
         self.platform = self.project_of("ada", "shop")
 
     def project_of(self, person: str, project: str | None = None) -> Platform:

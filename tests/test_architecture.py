@@ -11,13 +11,14 @@ from typing import Any
 REPOSITORY = Path(__file__).parent.parent
 MAY_IMPORT = {
     "support": set[str](),
+    "observing": set[str](),
     "sql": {"support"},
     "sandbox": set[str](),
     "sdk": set[str](),
     "examples": set[str](),
-    "listener": {"support", "sql", "sandbox"},
-    "api": {"support", "sql"},
-    "cli": {"support", "sql", "sandbox", "sdk", "examples", "listener", "api"},
+    "listener": {"support", "observing", "sql", "sandbox"},
+    "api": {"support", "observing", "sql"},
+    "cli": {"support", "observing", "sql", "sandbox", "sdk", "examples", "listener", "api"},
 }
 
 

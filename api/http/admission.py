@@ -53,6 +53,16 @@ class Admission:
         return str(ipaddress.ip_network((found, IPV6_NETWORK), strict=False))
 
     @property
+    def connections(self) -> int:
+        """How many are open."""
+        return self._all_connections
+
+    @property
+    def upload_bytes(self) -> int:
+        """Bytes received of bodies whose responses are not complete."""
+        return self._all_bytes
+
+    @property
     def full(self) -> bool:
         """Whether the connection limit is reached."""
         return self._all_connections >= self.bounds.connections

@@ -11,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.http.admission import Admission, Bounds
 from api.http.problems import Problem
+from observing.events import RequestRefused
+from observing.stream import emit
 
 LARGEST_HEAD = 32 * 1024
 MOST_HEADERS = 100
@@ -95,6 +97,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _reject(self, refusal: Problem) -> None:
         if self._guard.lingering >= MOST_LINGERING:
             self._refused = refusal
+            emit(RequestRefused(refusal.status, refusal.code))
             self.transport.abort()
             return
         self._guard.lingering += 1
@@ -190,6 +193,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _refuse(self, problem: Problem) -> None:
         """Answer and hang up; an answer that is under way is cut off."""
         self._refused = problem
+        emit(RequestRefused(problem.status, problem.code))
         self._stop_timer()
         if self.transport.is_closing():
             return

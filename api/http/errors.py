@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from http import HTTPStatus
 from typing import Any
@@ -12,10 +11,11 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from api.http.problems import MEDIA_TYPE, Problem, busy, invalid, of_domain_error, too_large
+from observing.events import InternalError
+from observing.stream import emit
 from sql.errors import DomainError
 from support.executors import Busy
 
-log = logging.getLogger(__name__)
 AnyRequest = Request[Any, Any, Any]
 MISSING_PARAMETER = re.compile(r"Missing required query parameter '(\w+)'")
 LENGTH_OF_TEXT = re.compile(r"Value should have (at least|at most) (\d+) items? after validation, not (\d+)")
@@ -80,7 +80,7 @@ def _http(_: AnyRequest, error: HTTPException) -> Response[bytes]:
 
 def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
     request_id = request.headers.get("x-request-id", "")  # the caller's own, or the one that the middleware added
-    log.error("internal error in %s, request id %s", request.method, request_id, exc_info=error)
+    emit(InternalError(request.method, error))
     hint = f"Quote request id {request_id} to the operator."
     return _response(Problem(500, "internal_error", "Internal server error.", hint))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
 import secrets
 import time
@@ -13,13 +12,16 @@ from typing import Any
 
 from api.http.hosts import Hosts, host_of
 from api.http.problems import MEDIA_TYPE, not_found_here
+from observing.events import RequestAnswered
+from observing.logs import invocation_id, request_id
+from observing.stream import emit
 
-log = logging.getLogger("api.access")
 PUBLIC = "/api/functions/"
 HOOKS = "/hooks/"
 CONSOLE = "/console/"
 # Where the guard of the public route leaves the CORS headers that a function allows.
 CORS_SCOPE = "zmesh.cors"
+NO_ROUTE = "none"  # refused before there was one
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 5.0
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
@@ -55,6 +57,8 @@ class Edge:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send)
+        request_id.set(exchange.request_id)
+        invocation_id.set(None)  # the task of a pipelined request begins as a copy of the one before
         try:
             if _is_preflight(scope):
                 await exchange.answer_preflight()
@@ -63,7 +67,7 @@ class Edge:
             else:
                 await self._app(scope, exchange.receive, exchange.send)
         finally:
-            exchange.log()
+            exchange.tell()
 
     def _is_hidden(self, scope: Scope) -> bool:
         """Logins are refused on a project's host, because its functions control the pages there."""
@@ -83,6 +87,10 @@ class _Exchange:
         self._body_ended = False
         self._public = scope["path"].startswith(PUBLIC)
         self._request_id = _request_id(scope)
+
+    @property
+    def request_id(self) -> str:
+        return self._request_id.decode()
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -133,13 +141,20 @@ class _Exchange:
         await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": problem.body()})
 
-    def log(self) -> None:
+    def tell(self) -> None:
+        """Emit how the request was answered."""
         path = self._scope["path"]
         if path.startswith(HOOKS):
             path = f"{HOOKS}***"  # the token is a secret
-        milliseconds = (time.perf_counter() - self._started) * 1000
-        line = (self._scope["method"], _printable(path), self._status, milliseconds, self._request_id.decode())
-        log.info("%s %s %d %.1fms %s", *line)
+        emit(
+            RequestAnswered(
+                method=self._scope["method"],
+                route=self._scope.get("path_template") or NO_ROUTE,
+                path=_printable(path),
+                status=self._status,
+                milliseconds=(time.perf_counter() - self._started) * 1000,
+            )
+        )
 
 
 def _is_preflight(scope: Scope) -> bool:

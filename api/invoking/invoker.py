@@ -18,6 +18,9 @@ from api.invoking.inserting import Inserts
 from api.invoking.limits import Limits
 from api.invoking.streams import Reader, ResponseStream, Streams
 from api.invoking.waiting import Future, Replies
+from observing.events import InvocationAccepted
+from observing.logs import invocation_id
+from observing.stream import emit
 from sql import catalog, invocations
 from sql.catalog import FunctionName
 from sql.errors import NotFound, Unavailable
@@ -76,7 +79,9 @@ class Invoker:
                 id = await self._accept(invocation)
             except NotFound as error:  # the function was there; what the options ask of it is not
                 raise Problem(404, "version_not_found", error.message, error.hint) from error
+            invocation_id.set(str(id))
             if id == invocation.id:
+                emit(InvocationAccepted(id, "api", waits))
                 if not waits:
                     return CallResult(just_queued(id), replayed=False)
                 first = await self._wait_for_either(future, reader, call.wait_seconds)
@@ -106,7 +111,7 @@ class Invoker:
         seconds = default_wait(timeout_ms)
         invocation = replace(delivery.invocation, reply_channel=self._replies.channel, options=Options(max_attempts=1))
         with self._replies.expecting(invocation.id) as future:
-            id, new = await self.deliver(replace(delivery, invocation=invocation))
+            id, new = await self._deliver(replace(delivery, invocation=invocation), awaited=True)
             if id == invocation.id:
                 answer = await self._wait(future, seconds)
                 return CallResult(answer or await self._state_of(id), replayed=not new)
@@ -114,6 +119,16 @@ class Invoker:
 
     async def deliver(self, delivery: Delivery) -> tuple[UUID, bool]:
         """Accept a webhook's message durably; returns its invocation, and whether the message is new."""
+        return await self._deliver(delivery, awaited=False)
+
+    async def _deliver(self, delivery: Delivery, *, awaited: bool) -> tuple[UUID, bool]:
+        id, new = await self._insert_or_find(delivery)
+        invocation_id.set(str(id))
+        if new:
+            emit(InvocationAccepted(id, "webhook", awaited))
+        return id, new
+
+    async def _insert_or_find(self, delivery: Delivery) -> tuple[UUID, bool]:
         await self._limits.admit_job(delivery.invocation.project_id)
         id = delivery.invocation.id
         if await self._deliveries.ask(delivery):

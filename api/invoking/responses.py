@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import logging
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec
 
@@ -21,10 +20,11 @@ from api.invoking.calls import CallResult
 from api.invoking.request_headers import Preference
 from api.invoking.response_headers import Site, sent_headers
 from api.invoking.streams import BrokenStream, ResponseStream
+from observing.events import ResponseCutOff
+from observing.stream import emit
 from sql.errors import DomainError
 from sql.invocations import InvocationState
 
-log = logging.getLogger(__name__)
 Arguments = ParamSpec("Arguments")
 STATUS_CODES = {"success": 200, "error": 500, "timeout": 504, "cancelled": 409, "queued": 202, "running": 202}
 CLIENT_PATIENCE_SECONDS = 30.0
@@ -212,7 +212,7 @@ class StreamedResponse(Response[bytes]):
             if sending.done():
                 await sending
         except (BrokenStream, DomainError, TimeoutError) as error:
-            log.info("the response of %s broke off: %s", self._streaming.id, error or "its client takes nothing")
+            emit(ResponseCutOff(self._streaming.id, str(error) or "the client stopped reading"))
         finally:
             sending.cancel()
             gone.cancel()

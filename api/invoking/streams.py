@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from sql import streams
 from sql.errors import DomainError
 from sql.streams import StreamPart
 
-log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 TROUBLE = (DomainError, psycopg.Error)
 

@@ -4,7 +4,6 @@ else the row is read."""
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -17,13 +16,14 @@ from psycopg import AsyncConnection, sql
 
 from api.batching import Batcher
 from api.database import CONNECTION, Database
+from observing.events import DatabaseFailed
+from observing.stream import emit
 from sql import invocations
 from sql.connecting import with_required_auth
 from sql.errors import DomainError
 from sql.invocations import InvocationState
 from support.tasks import end
 
-log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 LONGEST_BACKOFF = 5.0
 LARGEST_READ = 200
@@ -59,6 +59,11 @@ class Replies:
     async def close(self) -> None:
         self.release()
         await end(self._tasks)
+
+    @property
+    def waiting(self) -> int:
+        """How many invocations are awaited."""
+        return len(self._waiting)
 
     @property
     def released(self) -> bool:
@@ -128,7 +133,7 @@ class Replies:
                     async for notification in connection.notifies():
                         self._notified(notification.payload)
             except (psycopg.Error, OSError) as error:
-                log.warning("replies: %s; polling until the connection is back", str(error).strip())
+                emit(DatabaseFailed("replies", str(error).strip(), "polling until the connection is back"))
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF)
 

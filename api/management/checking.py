@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -22,7 +21,6 @@ import msgspec
 from api.http.json_bodies import PARSING
 from api.http.problems import Problem
 
-log = logging.getLogger(__name__)
 ENDINGS = {"javascript": "js", "python": "py", "typescript": "ts"}
 PARSERS = 2  # at once
 SECONDS = 5.0

@@ -149,6 +149,13 @@ class Sandbox:
         """How well runs are isolated."""
         return self._report
 
+    def parked(self) -> Mapping[Runtime, int]:
+        """How many confined processes wait for a run, by runtime."""
+        found: dict[Runtime, int] = {"python": 0, "node": 0}
+        for (runtime, _), children in self._parked.items():
+            found[runtime] += len(children)
+        return found
+
     async def close(self) -> None:
         """End everything that runs; nothing is left afterwards."""
         self._closing = True

@@ -15,6 +15,7 @@ from litestar import Litestar, get
 
 from api.http.errors import HANDLERS
 from api.http.middleware import Edge
+from observing.logs import TextFormatter
 from tests.api.client import Api, echo, eventually, standing_in
 
 
@@ -40,6 +41,8 @@ def test_refusals_have_a_request_id_too(api: Api) -> None:
 
 
 def test_an_internal_error_names_the_request_to_quote_and_logs_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.setFormatter(TextFormatter())
+
     @get("/broken")
     async def broken() -> None:
         raise RuntimeError("not foreseen")
@@ -49,11 +52,12 @@ def test_an_internal_error_names_the_request_to_quote_and_logs_it(caplog: pytest
         async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
             return await client.get("/broken", headers={"x-request-id": "req-1"})
 
-    with caplog.at_level(logging.ERROR, "api.http.errors"):
+    with caplog.at_level(logging.ERROR):
         problem = asyncio.run(request()).json()
     assert (problem["status"], problem["code"]) == (500, "internal_error")
     assert (problem["detail"], problem["hint"]) == ("Internal server error.", "Quote request id req-1 to the operator.")
-    assert [record.getMessage() for record in caplog.records] == ["internal error in GET, request id req-1"]
+    assert "ERROR internal_error internal error in GET request_id=req-1\n" in caplog.text
+    assert "RuntimeError: not foreseen" in caplog.text
 
 
 def test_the_answer_says_how_long_queue_start_and_run_took(api: Api) -> None:

@@ -20,7 +20,7 @@ import pytest
 import hatch_build
 from tests.platform import REPOSITORY
 
-ROOMS = ("sql", "listener", "api", "sandbox", "support", "cli", "examples")
+ROOMS = ("sql", "listener", "api", "sandbox", "support", "observing", "cli", "examples")
 REQUIREMENTS = REPOSITORY / "requirements"
 
 

@@ -12,13 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from observing.events import EventLoopBlocked
+from observing.stream import emit
 from support.executors import Busy, Executor
 from support.loop_watch import BEAT_SECONDS, LIMIT_MS, LoopWatch
 
 
 @pytest.fixture
 async def watch() -> AsyncIterator[LoopWatch]:
-    watch = LoopWatch("event loop")
+    watch = LoopWatch(lambda ms, stacks: emit(EventLoopBlocked(ms, stacks)))
     watch.start()
     await asyncio.sleep(3 * BEAT_SECONDS)
     yield watch

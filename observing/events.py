@@ -1,0 +1,481 @@
+"""Every event of API and listener. docs/reference/observability.md lists them; a test compares the two.
+
+Fields hold what an operator may see: no payload, no result, no secret, no credential.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, cast, get_args
+from uuid import UUID
+
+Duty = Literal[
+    "queries",
+    "replies",
+    "queue figures",
+    "wake-ups",
+    "lease",
+    "claims",
+    "give-back",
+    "outcomes",
+    "log lines",
+    "streams",
+    "callbacks",
+    "upkeep",
+    "session watch",
+    "clock",
+]
+Limit = Literal[
+    "timeout",
+    "memory_limit",
+    "cpu_limit",
+    "process_limit",
+    "open_files_limit",
+    "file_size_limit",
+    "file_lock_limit",
+    "workspace_limit",
+    "result_too_large",
+    "depth_limit",
+]
+LIMITS: frozenset[str] = frozenset(get_args(Limit))
+FAULTS = frozenset({"platform_error", "sandbox_failed"})  # types of errors that are not the function's
+WORD = re.compile("(?<!^)(?=[A-Z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in this process."""
+
+    level: ClassVar[int] = logging.INFO
+
+    @classmethod
+    def name(cls) -> str:
+        """The event's name in logs and documentation, such as attempt_ended."""
+        return WORD.sub("_", cls.__name__).lower()
+
+    @property
+    def severity(self) -> int:
+        """The level at which this one is logged."""
+        return self.level
+
+    @property
+    def text(self) -> str:
+        """One sentence for people."""
+        raise NotImplementedError
+
+    @property
+    def error_cause(self) -> BaseException | None:
+        """The exception whose traceback belongs into the log."""
+        return None
+
+    def values(self) -> dict[str, Any]:
+        """The fields by name, exceptions left out."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in found.items() if not isinstance(value, BaseException)}
+
+
+# Both processes
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFailed(Event):
+    """A statement of one of the process's duties failed, or there was no connection for it."""
+
+    level = logging.WARNING
+    duty: Duty
+    error: str
+    consequence: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.duty}: {self.error}" + (f"; {self.consequence}" if self.consequence else "")
+
+
+@dataclass(frozen=True, slots=True)
+class EventLoopBlocked(Event):
+    """Something kept the event loop from running for longer than 50 ms."""
+
+    level = logging.WARNING
+    milliseconds: float
+    stacks: str
+
+    @property
+    def text(self) -> str:
+        return f"event loop blocked for {self.milliseconds:.0f} ms by {self.stacks}"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFailed(Event):
+    """A check of /ready failed that had succeeded before, or failed for another reason."""
+
+    level = logging.WARNING
+    check: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        return f"check of {self.check} failed: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationWarning(Event):
+    """A setting is weak, or cannot be kept to."""
+
+    level = logging.WARNING
+    variable: str
+    problem: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.variable} {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class InternalError(Event):
+    """A fault in the platform itself; the log has the traceback."""
+
+    level = logging.ERROR
+    activity: str
+    error: BaseException
+
+    @property
+    def text(self) -> str:
+        return f"internal error in {self.activity}"
+
+    @property
+    def error_cause(self) -> BaseException | None:
+        return self.error
+
+
+# The API
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAnswered(Event):
+    """An HTTP request was answered, or its client went away (status 0)."""
+
+    method: str
+    route: str
+    path: str
+    status: int
+    milliseconds: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.method} {self.path} {self.status} {self.milliseconds:.1f}ms"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused(Event):
+    """A connection or request was refused before it reached a route: too many, too large, too slow, not HTTP."""
+
+    level = logging.DEBUG
+    status: int
+    code: str
+
+    @property
+    def text(self) -> str:
+        return f"refused a request: {self.status} {self.code}"
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationAccepted(Event):
+    """The API inserted an invocation."""
+
+    level = logging.DEBUG
+    invocation_id: UUID
+    source: Literal["api", "webhook"]
+    awaited: bool
+
+    @property
+    def text(self) -> str:
+        return f"accepted an invocation ({self.source}, {'awaited' if self.awaited else 'not awaited'})"
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCutOff(Event):
+    """A streamed response ended before it was complete."""
+
+    invocation_id: UUID
+    reason: str
+
+    @property
+    def text(self) -> str:
+        return f"the response was cut off: {self.reason}"
+
+
+# The listener
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxStarted(Event):
+    """The sandbox found the best isolation that works on this machine."""
+
+    isolation: Literal["full", "reduced"]
+    mode: str
+    node: Literal["forked", "started"]
+    gaps: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        gaps = "".join(f"; {gap}" for gap in self.gaps)
+        return f"sandbox: {self.isolation} ({self.mode}), Node.js is {self.node}{gaps}"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerRegistered(Event):
+    """The listener began a lease."""
+
+    listener_id: UUID
+    slots: int
+
+    @property
+    def text(self) -> str:
+        return f"registered as {self.listener_id} with {self.slots} slots"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerStopping(Event):
+    """The listener was asked to end, and lets its runs end first."""
+
+    runs: int
+
+    @property
+    def text(self) -> str:
+        return f"stopping: {self.runs} runs left"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost(Event):
+    """The listener's lease ended while it lives; its invocations may belong to others by now."""
+
+    level = logging.ERROR
+    reason: str
+    runs: int
+
+    @property
+    def text(self) -> str:
+        return f"{self.reason}: stopping {self.runs} runs, whose invocations may belong to another listener"
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationsClaimed(Event):
+    """A claim was answered, with nothing or with invocations; lent: those that run in the slot of their caller."""
+
+    level = logging.DEBUG
+    count: int
+    lent: int
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        return f"claimed {self.count} invocations, {self.lent} of them in lent slots"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted(Event):
+    """An attempt was claimed, and goes to the sandbox."""
+
+    level = logging.DEBUG
+    invocation_id: UUID
+    attempt: int
+    language: str
+    awaited: bool
+    queue_seconds: float
+
+    @property
+    def text(self) -> str:
+        return f"attempt {self.attempt} started after {self.queue_seconds:.3f} s in the queue"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptNotStarted(Event):
+    """What an attempt needs could not be had; it is queued again."""
+
+    level = logging.WARNING
+    invocation_id: UUID
+    attempt: int
+    error: str
+
+    @property
+    def text(self) -> str:
+        return f"attempt {self.attempt} not started: {self.error}; queueing it again"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded(Event):
+    """An attempt ended: status, type of the error, and the limit that ended it, where one did."""
+
+    level = logging.DEBUG
+    invocation_id: UUID
+    attempt: int
+    language: str
+    status: Literal["success", "error", "timeout", "cancelled"]
+    error_type: str | None
+    start_seconds: float
+    seconds: float
+    cpu_seconds: float
+    memory_bytes: int
+
+    @property
+    def limit(self) -> Limit | None:
+        """The limit, by the type of the error. A function can raise an error of that name, and counts as well then."""
+        return cast(Limit, self.error_type) if self.error_type in LIMITS else None
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether the platform failed, not the function."""
+        return self.error_type in FAULTS
+
+    @property
+    def severity(self) -> int:
+        return logging.WARNING if self.is_fault else self.level
+
+    @property
+    def text(self) -> str:
+        error = f" ({self.error_type})" if self.error_type else ""
+        return f"attempt {self.attempt} ended in {self.seconds:.3f} s: {self.status}{error}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomesWritten(Event):
+    """Outcomes of attempts were written in one statement."""
+
+    level = logging.DEBUG
+    count: int
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        return f"wrote {self.count} outcomes"
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeLate(Event):
+    """An outcome came after the lease of its attempt, and was refused."""
+
+    level = logging.WARNING
+    invocation_id: UUID
+    attempt: int
+
+    @property
+    def text(self) -> str:
+        return f"the outcome of attempt {self.attempt} came after its lease"
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeNotStorable(Event):
+    """PostgreSQL refused what a function returned; the attempt ends with an error instead."""
+
+    level = logging.WARNING
+    invocation_id: UUID
+    error: str
+
+    @property
+    def text(self) -> str:
+        return f"the database refused the outcome: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationsRequeued(Event):
+    """Claimed invocations went back to the queue: their listener is gone or stops, or never heard of its claim."""
+
+    level = logging.WARNING
+    count: int
+    reason: Literal["listener_lost", "claim_lost", "stopping"]
+
+    @property
+    def text(self) -> str:
+        return f"queued {self.count} invocations again ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationsDropped(Event):
+    """Queued invocations ended without a run: expired, or their function was deleted."""
+
+    count: int
+    reason: Literal["expired", "function_deleted"]
+
+    @property
+    def text(self) -> str:
+        return f"ended {self.count} queued invocations ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulesFired(Event):
+    """This listener fired schedules that were due; those that pg_cron fires are not seen here."""
+
+    level = logging.DEBUG
+    count: int
+
+    @property
+    def text(self) -> str:
+        return f"fired {self.count} schedules"
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackDelivered(Event):
+    """A receiver took a callback."""
+
+    level = logging.DEBUG
+    invocation_id: UUID
+    attempt: int
+    status: int
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        return f"callback delivered by try {self.attempt}: {self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackFailed(Event):
+    """A try to deliver a callback failed; final: there will be no other."""
+
+    invocation_id: UUID
+    attempt: int
+    error: str
+    final: bool
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        return f"callback, try {self.attempt}: {self.error}" + ("; giving up" if self.final else "")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSessionEnded(Event):
+    """A database session of a project held up the platform or others, and was ended."""
+
+    level = logging.WARNING
+    description: str
+
+    @property
+    def text(self) -> str:
+        return f"ended a database session of a project: {self.description}"
+
+
+@dataclass(frozen=True, slots=True)
+class AutovacuumHindered(Event):
+    """Something kept autovacuum from the platform's tables, and was ended."""
+
+    level = logging.WARNING
+    description: str
+
+    @property
+    def text(self) -> str:
+        return f"autovacuum: {self.description}"
+
+
+@dataclass(frozen=True, slots=True)
+class AutovacuumBehind(Event):
+    """Autovacuum does not keep up with tables of the platform."""
+
+    level = logging.ERROR
+    tables: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return f"autovacuum does not keep up with zmesh.{', zmesh.'.join(self.tables)}: see `zmesh doctor`"
