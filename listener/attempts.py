@@ -41,6 +41,7 @@ def run_request(job: Job, environment: Environment, database_url: str, take_sess
             "request": None if job.request is None else msgspec.Raw(job.request.encode()),
         },
         limits=Limits(timeout_ms=job.timeout_ms, memory_mb=job.memory_mb),
+        background=not job.waited,
         attach=lambda: take_session(database_url, settings),
     )
 

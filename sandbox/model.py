@@ -12,6 +12,7 @@ Language = Literal["javascript", "python", "typescript"]
 Runtime = Literal["node", "python"]
 
 MIB = 1024 * 1024
+BACKGROUND_NICE = 10  # how much nicer a run in the background is; it cannot take that back: RLIMIT_NICE is 0
 MOST_LOCKS = 10_000  # on files, of all processes of a run; supervisor/supervisor.c has the same
 
 
@@ -63,7 +64,7 @@ class RunRequest:
     """One run: user code, its payload as JSON text, and the `context` that is passed to the SDK as it is.
 
     What it prints is added to `printed` at once, line by line. `attach` is called when the SDK asks for an attachment,
-    at most once; None is an answer.
+    at most once; None is an answer. A run in the `background` gets the CPU time that others leave.
     """
 
     language: Language
@@ -76,6 +77,7 @@ class RunRequest:
     limits: Limits = field(default_factory=Limits)
     printed: list[LogLine] = field(default_factory=list)
     attach: Callable[[], Awaitable[Attachment | None]] | None = None
+    background: bool = False
 
     @property
     def runtime(self) -> Runtime:

@@ -19,7 +19,7 @@ from sandbox.host.logs import LogKeeper
 from sandbox.host.oom import OomKills
 from sandbox.host.streams import Sink, Streamed
 from sandbox.host.verdict import Observed, StopReason, ended_by_somebody_else, verdict_off_the_loop
-from sandbox.model import MIB, Attachment, RunOutcome, RunRequest
+from sandbox.model import BACKGROUND_NICE, MIB, Attachment, RunOutcome, RunRequest
 from sandbox.protocol import frames
 from sandbox.protocol.frames import FrameError, FrameParser
 from sandbox.protocol.orders import LIMITS
@@ -132,6 +132,7 @@ class Child:
                 "timeout_ms": limits.timeout_ms,
                 "memory_mb": limits.memory_mb,
                 "result_bytes": limits.result_bytes,
+                "nice": BACKGROUND_NICE if request.background else 0,
             },
         }
         parameters = _PARAMETERS.pack(limits.memory_mb * MIB, limits.cpu_seconds)

@@ -2,6 +2,7 @@
 // The JavaScript runtime of a function. Started as `node runtime.js` it serves one run on descriptor 3;
 // a template process requires it, calls prepare(), forks, and calls serve() in each child.
 
+const os = require('node:os');
 const path = require('node:path');
 const { Channel } = require('./lib/channel.js');
 const { Failure, failureFrame } = require('./lib/failures.js');
@@ -61,9 +62,15 @@ function serveOn(channel, exit, unread) {
   process.uptime(); // has the event loop look at the clock: it may have waited for long, and timers would fire early
   Object.assign(job, JSON.parse(header.body.toString('utf8')));
   process.argv.splice(1, Infinity, path.resolve(job.filename));
+  lowerPriority(job.limits.nice); // before any code of the user's, whose threads and children inherit it
   answer(job, payload.body, channel)
     .then(({ kind, body }) => end(kind, body))
     .catch(fail);
+}
+
+/** Lowers the priority of this process for the processor's time. */
+function lowerPriority(nice) {
+  if (nice) os.setPriority(Math.min(os.constants.priority.PRIORITY_LOW, os.getPriority() + nice));
 }
 
 /** Sends the first final frame and ends the process; whatever user code has left running ends with it. */

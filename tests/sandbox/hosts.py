@@ -115,6 +115,7 @@ class Host:
         limits: Limits = QUICK,
         whole: bool = False,
         env: Mapping[str, str] | None = None,
+        background: bool = False,
     ) -> Future[RunOutcome]:
         """Start a run of a handler with this body, or of this whole module."""
         code = textwrap.dedent(body).strip("\n")
@@ -128,6 +129,7 @@ class Host:
             payload,
             dict(env or {}),
             limits=limits,
+            background=background,
         )
         return self._command("run", request)[1]
 

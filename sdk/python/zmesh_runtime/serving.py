@@ -59,7 +59,9 @@ def serve(channel_fd: int, limit: Callable[[], object] = lambda: None) -> NoRetu
         _, payload = channel.receive()
     except Closed:
         os._exit(0)
-    kind, body = _final_frame(json.loads(header.decode()), payload, reserve, channel)
+    job = json.loads(header.decode())
+    os.nice(job["limits"].get("nice", 0))  # before any code of the user's, whose threads and children inherit it
+    kind, body = _final_frame(job, payload, reserve, channel)
     if os.getpid() != pid:
         os._exit(0 if kind != b"E" else 1)  # a child that user code forked came all the way back
     _output.flush()
