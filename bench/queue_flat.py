@@ -62,7 +62,7 @@ async def attach(database: Database, slots: int) -> tuple[AsyncConnection, UUID]
 async def claim(connection: AsyncConnection, lease: UUID) -> float:
     """Milliseconds of one claim, whose invocations end at once."""
     started = time.perf_counter()
-    claimed = await jobs.claim(connection, lease, CLAIM)
+    claimed = (await jobs.claim(connection, lease, CLAIM)).jobs
     ms = (time.perf_counter() - started) * 1000
     if len(claimed) != CLAIM:
         raise RuntimeError(f"claimed {len(claimed)}")

@@ -8,17 +8,17 @@ import math
 import time
 from uuid import UUID
 
-from psycopg_pool import AsyncConnectionPool
-
+from listener.connections import OwnConnection
 from listener.lease import Lease
 from listener.postgres import DATABASE_ERRORS
 from listener.runs import Runs
+from listener.settings import Settings
 from listener.slots import Slots
 from listener.waiting import wait_and_clear
 from listener.wakeups import Wakeups
 from sql import jobs
 from sql.errors import LeaseLost
-from sql.jobs import Job
+from sql.jobs import ClaimRound, Job
 from sql.secrets import Sealed, secrets_of
 
 log = logging.getLogger(__name__)
@@ -26,86 +26,94 @@ GIVE_BACK_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 AFTER_LEASE_LOST_SECONDS = 0.1
 # While a listener waits, polls become rarer. The first are soon: an insert that began while all listeners were busy
-# notifies nobody, and may commit just after the last claim.
+# notifies nobody, and may commit just after the claim from which on this one waits.
 POLLS_SECONDS = (0.02, 0.1, 0.5, 1.0)
+NOTHING = ClaimRound([], waiting=False, more=True, seconds_to_next=None)
 
 
 class Claims:
-    """The one task that claims. What it claims, `Runs` carries out."""
+    """The one task that claims. What it claims, `Runs` carries out.
 
-    def __init__(self, pool: AsyncConnectionPool, lease: Lease, slots: Slots, runs: Runs, wakeups: Wakeups) -> None:
-        self._pool = pool
+    It claims when the database notifies, when something delayed comes due, and when a run ends, unless the claim before
+    has left nothing in the queue: a call that waits behind nothing costs one claim.
+    """
+
+    def __init__(self, settings: Settings, lease: Lease, slots: Slots, runs: Runs, wakeups: Wakeups) -> None:
+        self._connection = OwnConnection(settings.database_url, "claims")
         self._lease = lease
         self._slots = slots
         self._runs = runs
         self._wake = wakeups.jobs  # set when something may be claimed: by the database, or by a slot that gets free
         self._renew = wakeups.cancels
         self._give_back_at = 0.0
+        self._waiting: bool | None = False  # whether inserts have notified this listener since the claim before
         self._polls = 0
 
     async def run(self) -> None:
         """Claim what is due, for ever."""
-        while True:
-            lease, free = self._lease.id, self._slots.free
-            if lease is None:
-                await wait_and_clear(self._wake, POLLS_SECONDS[-1])
-                continue
-            self._wake.clear()
-            if self._runs.some_unstarted or time.monotonic() >= self._give_back_at:
-                await self._give_back(lease)
-            claimed = await self._claim(lease, free)
-            if free == 0:  # until a slot gets free, or one of the runs calls
-                await wait_and_clear(self._wake, POLLS_SECONDS[-1])
-                continue
-            self._polls = 0 if claimed else min(self._polls + 1, len(POLLS_SECONDS) - 1)
-            if sum(not job.lent for job in claimed) < free:  # that was all
-                pause = min(POLLS_SECONDS[self._polls], await self._seconds_to_next())
-                await wait_and_clear(self._wake, pause)
-
-    async def _claim(self, lease: UUID, free: int) -> list[Job]:
         try:
-            async with self._pool.connection() as connection:
-                claimed = await jobs.claim(connection, lease, free)
+            while True:
+                lease, free = self._lease.id, self._slots.free
+                if lease is None:
+                    await wait_and_clear(self._wake, POLLS_SECONDS[-1])
+                    continue
+                self._wake.clear()
+                if self._runs.some_unstarted or time.monotonic() >= self._give_back_at:
+                    await self._give_back(lease)
+                self._slots.wake_when_freed = True  # until this claim says that it is of no use
+                pause = self._pause_after(await self._claim(lease, free), free)
+                if pause > 0:
+                    await wait_and_clear(self._wake, pause)
+        finally:
+            await self._connection.close()
+
+    def _pause_after(self, found: ClaimRound, free: int) -> float:
+        """How long to wait for a wake-up before the next claim."""
+        if free == 0:  # until a slot gets free, or one of the runs calls
+            return POLLS_SECONDS[-1]
+        self._polls = 0 if found.waiting and not self._waiting else min(self._polls + 1, len(POLLS_SECONDS) - 1)
+        self._waiting = found.waiting
+        if sum(not job.lent for job in found.jobs) >= free:
+            return 0.0
+        self._slots.wake_when_freed = found.more
+        next_due = math.inf if found.seconds_to_next is None else max(0.0, found.seconds_to_next)
+        return min(POLLS_SECONDS[self._polls], next_due)
+
+    async def _claim(self, lease: UUID, free: int) -> ClaimRound:
+        try:
+            async with self._connection.use() as connection:
+                found = await jobs.claim(connection, lease, free)
                 # By the same connection at once, so that each run gets the values of its own time.
-                keys = {(job.project_id, job.function_id) for job in claimed if job.has_secrets}
+                keys = {(job.project_id, job.function_id) for job in found.jobs if job.has_secrets}
                 secrets = await secrets_of(connection, keys) if keys else []
         except LeaseLost:
             self._renew.set()  # the lease's own task finds out, and stops the runs
             await asyncio.sleep(AFTER_LEASE_LOST_SECONDS)
-            return []
-        except DATABASE_ERRORS as error:
+            return NOTHING
+        except (*DATABASE_ERRORS, OSError) as error:
             log.warning("claiming: %s", str(error).strip())
             self._give_back_at = 0.0
             await asyncio.sleep(RETRY_SECONDS)
-            return []
+            return NOTHING
         if not self._lease.holds(lease):
-            return []  # this process stood still, and others may have them by now
-        for job in claimed:
+            return NOTHING  # this process stood still, and others may have them by now
+        for job in found.jobs:
             self._runs.start(lease, job, _of_function(secrets, job))
-        return claimed
+        return found
 
     async def _give_back(self, lease: UUID) -> None:
         """Queue again what a claim took whose answer never came. Never beside a claim, whose answer is on its way."""
         self._runs.some_unstarted = False
         try:
-            async with self._pool.connection() as connection:
+            async with self._connection.use() as connection:
                 returned = await jobs.give_back(connection, lease, self._slots.invocations)
-        except DATABASE_ERRORS as error:
+        except (*DATABASE_ERRORS, OSError) as error:
             log.warning("giving back: %s", str(error).strip())
             self._give_back_at = 0.0
             return
         self._give_back_at = time.monotonic() + GIVE_BACK_SECONDS
         if returned:
             log.warning("queued %d invocations again: the answer to their claim was lost", returned)
-
-    async def _seconds_to_next(self) -> float:
-        """How long until something delayed comes due: a timer, so that short delays are kept to."""
-        try:
-            async with self._pool.connection() as connection:
-                seconds = await jobs.seconds_to_next(connection)
-        except DATABASE_ERRORS:
-            return RETRY_SECONDS
-        return math.inf if seconds is None else max(0.0, seconds)
 
 
 def _of_function(secrets: list[Sealed], job: Job) -> list[Sealed]:

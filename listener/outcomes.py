@@ -10,8 +10,8 @@ from dataclasses import replace
 from uuid import UUID
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from listener.connections import OwnConnection
 from listener.postgres import is_permanent, is_transient, storable
 from sql import jobs
 from sql.jobs import AttemptOutcome
@@ -27,9 +27,9 @@ LARGEST_BYTES = 16 * 1024 * 1024
 class OutcomeWriter:
     """A queue of outcomes and the task that writes them."""
 
-    def __init__(self, pool: AsyncConnectionPool, on_written: Callable[[AttemptOutcome, bool], None]) -> None:
+    def __init__(self, database_url: str, on_written: Callable[[AttemptOutcome, bool], None]) -> None:
         """`on_written(outcome, accepted)` is called for each; False where the lease had gone to another."""
-        self._pool = pool
+        self._connection = OwnConnection(database_url, "outcomes")
         self._on_written = on_written
         self._waiting: asyncio.Queue[tuple[UUID, AttemptOutcome]] = asyncio.Queue()
 
@@ -39,23 +39,29 @@ class OutcomeWriter:
 
     async def run(self) -> None:
         """Write what comes, for ever."""
-        while True:
-            batch = [await self._waiting.get()]
-            left = LARGEST_BYTES - _size(batch[0][1])
-            while not self._waiting.empty() and len(batch) < LARGEST_BATCH and left > 0:
-                batch.append(self._waiting.get_nowait())
-                left -= _size(batch[-1][1])
-            for lease in {lease for lease, _ in batch}:
-                await self._write(lease, [outcome for owner, outcome in batch if owner == lease])
+        try:
+            while True:
+                await self._write_next()
+        finally:
+            await self._connection.close()
+
+    async def _write_next(self) -> None:
+        batch = [await self._waiting.get()]
+        left = LARGEST_BYTES - _size(batch[0][1])
+        while not self._waiting.empty() and len(batch) < LARGEST_BATCH and left > 0:
+            batch.append(self._waiting.get_nowait())
+            left -= _size(batch[-1][1])
+        for lease in {lease for lease, _ in batch}:
+            await self._write(lease, [outcome for owner, outcome in batch if owner == lease])
 
     async def _write(self, lease: UUID, outcomes: list[AttemptOutcome]) -> None:
         blamed_at, stripped = time.monotonic() + UNEXPLAINED_SECONDS, False
         while True:
             try:
-                async with self._pool.connection() as connection:
+                async with self._connection.use() as connection:
                     accepted = await jobs.finish(connection, lease, outcomes)
                 break
-            except (psycopg.Error, PoolTimeout, UnicodeError) as error:
+            except (psycopg.Error, OSError, UnicodeError) as error:
                 if is_transient(error) or (not is_permanent(error) and time.monotonic() < blamed_at):
                     log.warning("writing %d outcomes: %s; trying again", len(outcomes), str(error).strip())
                     await asyncio.sleep(RETRY_SECONDS)

@@ -21,7 +21,7 @@ def is_permanent(error: Exception) -> bool:
 
 def is_transient(error: Exception) -> bool:
     """Whether the same values may be accepted later: also where the server did not even answer."""
-    unanswered = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and not _class_of(error)
+    unanswered = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, OSError)) and not _class_of(error)
     return unanswered or _class_of(error) in TRANSIENT_CLASSES
 
 

@@ -18,8 +18,10 @@ from listener.logs import LiveLogs
 from listener.outcomes import OutcomeWriter
 from listener.postgres import DATABASE_ERRORS
 from listener.sessions import Sessions
+from listener.settings import Settings
 from listener.slots import Slots
 from listener.streams import Streams
+from listener.wakeups import Wakeups
 from sandbox import Sandbox
 from sql.jobs import AttemptOutcome, Job
 from sql.secrets import Sealed
@@ -34,23 +36,22 @@ class Runs:
 
     def __init__(
         self,
+        settings: Settings,
         pool: AsyncConnectionPool,
         sandbox: Sandbox,
-        sealer: Sealer,
-        databases: ProjectDatabases,
         lease: Lease,
         slots: Slots,
-        streams: Streams,
+        wakeups: Wakeups,
     ) -> None:
         self._sandbox = sandbox
-        self._sealer = sealer
-        self._databases = databases
         self._lease = lease
         self._slots = slots
-        self._streams = streams
+        self._sealer = Sealer(settings.secret_key)
+        self._databases = ProjectDatabases(pool, self._sealer, settings.database_url)
         self._sessions = Sessions()
+        self.streams = Streams(pool, wakeups.streams)
         self.live_logs = LiveLogs(pool)
-        self.outcomes = OutcomeWriter(pool, self._on_written)
+        self.outcomes = OutcomeWriter(settings.database_url, self._on_written)
         self.some_unstarted = False  # some were claimed, not started, and are to be given back
 
     def start(self, lease: UUID, job: Job, secrets: Sequence[Sealed]) -> None:
@@ -77,7 +78,7 @@ class Runs:
             log.exception("running %s", job.id)
             outcome = failed_outcome(job, "platform_error", f"The platform failed to run this: {error!r}")
         if outcome is None:
-            self._slots.release(job.id, job.attempt)
+            self._slots.release(job.id, job.attempt, wake=True)
         elif self._lease.id == lease:
             self.outcomes.put(lease, outcome)
         else:
@@ -94,7 +95,7 @@ class Runs:
             return None
         with (
             self.live_logs.of(job, environment, lease, request.printed) as log_of_run,
-            self._streams.opened(job.id, lease) as stream,
+            self.streams.opened(job.id, lease) as stream,
         ):
             outcome = await self._sandbox.run(request, cancel, stream)
             await stream.written(cancel)
@@ -103,4 +104,5 @@ class Runs:
     def _on_written(self, outcome: AttemptOutcome, accepted: bool) -> None:
         if not accepted:
             log.warning("the outcome of %s, attempt %d, came after its lease", outcome.id, outcome.attempt)
-        self._slots.release(outcome.id, outcome.attempt)
+        may_be_retried = outcome.status not in ("success", "cancelled")
+        self._slots.release(outcome.id, outcome.attempt, wake=may_be_retried)

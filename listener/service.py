@@ -14,12 +14,10 @@ from psycopg_pool import AsyncConnectionPool
 from listener.callbacks import Callbacks
 from listener.claims import Claims
 from listener.clock import TICK_SECONDS, tick
-from listener.databases import ProjectDatabases
 from listener.lease import Lease
 from listener.runs import Runs
 from listener.settings import Settings
 from listener.slots import Slots
-from listener.streams import Streams
 from listener.upkeep import WATCH_SECONDS, Upkeep, watch_sessions
 from listener.waiting import every
 from listener.wakeups import Wakeups
@@ -43,12 +41,11 @@ class Listener:
         self._wakeups = Wakeups(settings.database_url)
         self._slots = Slots(settings.slots, self._wakeups.jobs)
         self._lease = Lease(settings, pool, self._slots, self._wakeups)
-        sealer = Sealer(settings.secret_key)
-        databases = ProjectDatabases(pool, sealer, settings.database_url)
-        self._streams = Streams(pool, self._wakeups.streams)
-        self._runs = Runs(pool, sandbox, sealer, databases, self._lease, self._slots, self._streams)
-        self._claims = Claims(pool, self._lease, self._slots, self._runs, self._wakeups)
-        self._callbacks = Callbacks(pool, sealer, settings.callback_networks, self._wakeups.callbacks)
+        self._runs = Runs(settings, pool, sandbox, self._lease, self._slots, self._wakeups)
+        self._claims = Claims(settings, self._lease, self._slots, self._runs, self._wakeups)
+        self._callbacks = Callbacks(
+            pool, Sealer(settings.secret_key), settings.callback_networks, self._wakeups.callbacks
+        )
         self.loop_watch = LoopWatch(lambda ms, stacks: emit(EventLoopBlocked(ms, stacks)))
         self._upkeep = Upkeep(pool, self._lease, self._wakeups, self.loop_watch)
 
@@ -72,7 +69,7 @@ class Listener:
         return {
             "wake-ups": self._wakeups.run(),
             "outcomes": self._runs.outcomes.run(),
-            "streams": self._streams.run(),
+            "streams": self._runs.streams.run(),
             "live logs": self._runs.live_logs.run(),
             "callbacks": self._callbacks.run(),
             "lease": self._lease.keep(),

@@ -16,9 +16,10 @@ class Slots:
     """One slot for each attempt, except those that run in the slot of the run that waits for them."""
 
     def __init__(self, count: int, freed: asyncio.Event) -> None:
-        """`freed` is set whenever an attempt leaves its slot."""
+        """`freed` is set when an attempt leaves its slot while `wake_when_freed` is true."""
         self._count = count
         self._freed = freed
+        self.wake_when_freed = True
         self._running: dict[Attempt, asyncio.Event] = {}  # set to stop the run
         self._lent: set[Attempt] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,13 +53,17 @@ class Slots:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def release(self, id: UUID, attempt: int) -> None:
-        """Free the slot: the outcome is written, or the attempt belongs to another listener now."""
+    def release(self, id: UUID, attempt: int, *, wake: bool) -> None:
+        """Free the slot: the outcome is written, or the attempt belongs to another listener now.
+
+        `wake`: have something claimed in any case, or find out when it comes due.
+        """
         self._running.pop((id, attempt), None)
         self._lent.discard((id, attempt))
         if not self._running:
             self._idle.set()
-        self._freed.set()
+        if wake or self.wake_when_freed:
+            self._freed.set()
 
     def cancel(self, invocations: Collection[UUID]) -> None:
         """Have the runs of these invocations stopped."""

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
 from sql.errors import translated
 
@@ -22,7 +22,8 @@ CANCEL_CHANNEL = "zmesh_cancel"
 class Job:
     """A claimed invocation with all it takes to run it. `payload` and `request` are JSON texts.
 
-    `lent`: the run that called it, on the same listener, waits and lends it its slot.
+    `lent`: the run that called it, on the same listener, waits and lends it its slot. `waited`: somebody waits for its
+    end, a caller over HTTP or a run.
     """
 
     id: UUID
@@ -43,6 +44,24 @@ class Job:
     traceparent: str
     lent: bool
     has_secrets: bool
+    waited: bool
+
+
+_JOB_COLUMNS = len(fields(Job))
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRound:
+    """What a claim found, and when to claim again.
+
+    `waiting`: inserts notify this listener. `more`: something was left that may start once a run ends.
+    `seconds_to_next`: when something delayed comes due, negative when it has; None: nothing is delayed.
+    """
+
+    jobs: list[Job]
+    waiting: bool | None
+    more: bool
+    seconds_to_next: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +122,13 @@ async def renew_lease(connection: AsyncConnection, listener: UUID, lease_seconds
         return [row[0] for row in await cursor.fetchall()]
 
 
-async def claim(connection: AsyncConnection, listener: UUID, slots: int) -> list[Job]:
+async def claim(connection: AsyncConnection, listener: UUID, slots: int) -> ClaimRound:
     """Claim up to `slots` invocations, and what this listener's runs wait for. Raises LeaseLost."""
     with translated():
-        async with connection.cursor(row_factory=class_row(Job)) as cursor:
-            await cursor.execute("select * from zmesh.claim(%s, %s)", (listener, slots))
-            return await cursor.fetchall()
-
-
-async def seconds_to_next(connection: AsyncConnection) -> float | None:
-    """How long until the next delayed invocation or retry comes due, negative when it has; None: there is none."""
-    seconds = (await _one(connection, "select zmesh.seconds_to_next()"))[0]
-    return None if seconds is None else float(seconds)
+        async with connection.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute("select * from zmesh.claim_round(%s, %s)", (listener, slots), prepare=True)
+            *claimed, last = await cursor.fetchall()
+    return ClaimRound([Job(*row[:_JOB_COLUMNS]) for row in claimed], *last[_JOB_COLUMNS:])
 
 
 _FINISH = """
@@ -139,7 +153,7 @@ async def finish(connection: AsyncConnection, listener: UUID, outcomes: Sequence
         [o.cpu_ms for o in outcomes],
         [o.peak_memory_mb for o in outcomes],
     )
-    cursor = await connection.execute(_FINISH, (listener, *columns))
+    cursor = await connection.execute(_FINISH, (listener, *columns), prepare=True)
     return {row[0] for row in await cursor.fetchall()}
 
 

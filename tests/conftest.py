@@ -31,10 +31,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
-    from cli.postgres import EmbeddedPostgres
+    from cli.postgres import SETTINGS, EmbeddedPostgres
 
     postgres = EmbeddedPostgres(Path(tmp_path_factory.mktemp("postgres")))
-    postgres.start()
+    with pytest.MonkeyPatch.context() as patch:  # so that tests can count statements
+        patch.setitem(SETTINGS, "shared_preload_libraries", "pg_stat_statements")
+        postgres.start()
     with psycopg.connect(postgres.admin_url, autocommit=True) as connection:
         connection.execute("alter system set fsync = off")  # no test pulls the plug of the machine
         connection.execute("select pg_reload_conf()")

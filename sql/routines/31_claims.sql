@@ -343,4 +343,31 @@ end $$;
 comment on function zmesh.seconds_to_next() is
     'How long until the next delayed invocation or retry comes due, negative when it has; null: there is none.';
 
-grant execute on function zmesh.claim(uuid, integer), zmesh.seconds_to_next() to zmesh_listener;
+create or replace function zmesh.claim_round(p_listener uuid, p_slots integer)
+returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
+               entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
+               payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
+               has_secrets boolean, waited boolean, waiting boolean, more boolean, seconds_to_next double precision)
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
+#variable_conflict use_column
+declare
+    v_ready_since timestamptz;
+begin
+    return query
+        select c.*, (select q.waited from zmesh.queue q where q.id = c.id), null::boolean, null::boolean,
+               null::double precision
+          from zmesh.claim(p_listener, p_slots) c;
+    -- Its own statements, so that they see what has been committed until now, this claim included.
+    select l.waiting into waiting from zmesh.listeners l where l.id = p_listener;
+    select h.ready_since into v_ready_since from zmesh.horizon h;
+    more := waiting is not true or exists (
+        select from zmesh.queue q where q.status = 'queued' and q.due and q.run_at >= v_ready_since);
+    seconds_to_next := zmesh.seconds_to_next();
+    return next;
+end $$;
+comment on function zmesh.claim_round(uuid, integer) is
+    'Claims as zmesh.claim() does, and says in a last row without an invocation when to claim again: waiting, when '
+    'inserts notify this listener; more, when something was left that may start once a run ends; seconds_to_next, when '
+    'something delayed comes due. A listener that waits and left nothing need not claim when its runs end.';
+
+grant execute on function zmesh.claim(uuid, integer), zmesh.claim_round(uuid, integer), zmesh.seconds_to_next() to zmesh_listener;

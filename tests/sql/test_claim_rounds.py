@@ -1,0 +1,69 @@
+"""What a claim says of the next one, in its last row."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from tests.databases import Database, Row
+
+
+def claim_round(database: Database, listener: UUID, slots: int = 4) -> tuple[list[Row], Row]:
+    """The jobs, and the row behind them."""
+    rows = database.rows("select * from zmesh.claim_round(%s, %s)", listener, slots, url=database.listener_url)
+    return rows[:-1], rows[-1]
+
+
+def test_a_claim_that_leaves_nothing_says_so(database: Database) -> None:
+    project = database.project()
+    database.function(project)
+    listener = database.listener()
+    jobs, last = claim_round(database, listener)
+    assert (jobs, last["id"], last["waiting"], last["more"], last["seconds_to_next"]) == ([], None, True, False, None)
+    database.enqueue(project, count=3)
+    jobs, last = claim_round(database, listener)
+    assert [job["attempt"] for job in jobs] == [1, 1, 1]
+    assert (last["waiting"], last["more"]) == (True, False)
+
+
+def test_a_listener_that_is_full_cannot_know_what_else_there_is(database: Database) -> None:
+    """Nobody notifies it, so it has to claim when a run ends."""
+    project = database.project()
+    database.function(project)
+    database.enqueue(project, count=4)
+    jobs, last = claim_round(database, database.listener())
+    assert (len(jobs), last["waiting"], last["more"]) == (4, False, True)
+
+
+@pytest.mark.parametrize("limit", ["max_concurrency", "max_concurrency_per_key", "max_running"])
+def test_what_a_limit_has_left_is_more(database: Database, limit: str) -> None:
+    project = database.project()
+    database.function(project, **({} if limit == "max_running" else {limit: 1}))
+    if limit == "max_running":
+        database.rows("update zmesh.projects set max_running = 1")
+    database.enqueue(project, count=2, **({"concurrency_key": "a"} if limit == "max_concurrency_per_key" else {}))
+    listener = database.listener()
+    jobs, last = claim_round(database, listener)
+    assert (len(jobs), last["waiting"], last["more"]) == (1, True, True)
+    database.finish(listener, jobs[0])
+    jobs, last = claim_round(database, listener)
+    assert (len(jobs), last["waiting"], last["more"]) == (1, True, False)
+
+
+def test_what_is_delayed_is_no_more_but_has_a_time(database: Database) -> None:
+    project = database.project()
+    database.function(project)
+    database.stop_clock("2026-01-01 12:00Z")
+    database.enqueue(project, run_at="2026-01-01 12:00:02.5Z")
+    jobs, last = claim_round(database, database.listener())
+    assert (jobs, last["more"], last["seconds_to_next"]) == ([], False, 2.5)
+
+
+def test_it_says_which_jobs_somebody_waits_for(database: Database) -> None:
+    project = database.project()
+    database.function(project)
+    database.enqueue(project)
+    database.enqueue(project, reply_channel="zmesh_r_" + "0" * 32)
+    jobs, _ = claim_round(database, database.listener())
+    assert [job["waited"] for job in jobs] == [True, False]
