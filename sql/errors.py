@@ -1,4 +1,16 @@
-"""The one place where SQLSTATEs become exceptions of ours."""
+"""The one place where SQLSTATEs become exceptions of ours.
+
+DomainError        refused for a reason of the platform's
+├── Forbidden      ZM403  the role may not do this
+├── NotFound       ZM404  what was named does not exist, or not for this caller; also 23503
+├── Conflict       ZM409  a state or a unique name is in the way; also 23505, and ZM508 for calls too deep
+├── LeaseLost      ZM410  the listener's lease has run out
+├── Outdated       ZM412  somebody else has changed it meanwhile
+├── Invalid        ZM422  a value breaks a rule of the schema; also 23514, 23502 and class 22
+└── Unavailable    08, 57, … and 25006: the database cannot be reached or takes no writes
+
+Routines raise those of class ZM by zmesh.fail().
+"""
 
 from __future__ import annotations
 
@@ -12,16 +24,18 @@ from psycopg import errors
 class DomainError(Exception):
     """The database refused something for a reason of ours.
 
-    `code` is stable and machine-readable, `message` says what and why, `hint` how to fix it.
+    `code` is stable and machine-readable, `message` says what and why, `hint` how to fix it. `constraint` names the
+    rule, `column` the field that is to blame; both are for programs.
     """
 
     code = "error"
 
-    def __init__(self, message: str, hint: str = "", *, constraint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str = "", *, constraint: str = "", column: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.constraint = constraint
+        self.column = column
 
 
 class Forbidden(DomainError):
@@ -79,21 +93,29 @@ _OWN: dict[str, type[DomainError]] = {
 
 def domain_error(error: psycopg.Error) -> DomainError | None:
     """What an error of PostgreSQL means for us; None where it is not foreseen."""
+    kind = _kind_of(error)
+    if kind is None:
+        return None
     message = error.diag.message_primary or str(error)
-    hint = error.diag.message_hint or ""
-    constraint = error.diag.constraint_name
+    if kind is Unavailable:
+        return kind(message)
+    constraint, column = error.diag.constraint_name or "", error.diag.column_name or ""
+    return kind(message, error.diag.message_hint or "", constraint=constraint, column=column)
+
+
+def _kind_of(error: psycopg.Error) -> type[DomainError] | None:
     own = _OWN.get(error.sqlstate or "")
     if own is not None:
-        return own(message, hint, constraint=constraint)
+        return own
     if isinstance(error, errors.UniqueViolation):
-        return Conflict(message, hint, constraint=constraint)
+        return Conflict
     if isinstance(error, errors.ForeignKeyViolation):
-        return NotFound(message, hint, constraint=constraint)
+        return NotFound
     if isinstance(error, (errors.CheckViolation, errors.NotNullViolation, psycopg.DataError)):
-        return Invalid(message, hint, constraint=constraint)
+        return Invalid
     # A server that takes no writes is one that another takes over from, or whose disk is full.
     if isinstance(error, (psycopg.OperationalError, errors.ReadOnlySqlTransaction)):
-        return Unavailable(message)
+        return Unavailable
     return None
 
 
@@ -103,7 +125,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        meant = domain_error(error)
-        if meant is None:
+        ours = domain_error(error)
+        if ours is None:
             raise
-        raise meant from error
+        raise ours from error

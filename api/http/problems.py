@@ -101,13 +101,13 @@ def busy(detail: str) -> Problem:
     return Problem(503, "busy", detail, "Try again in a moment.", headers={"Retry-After": str(RETRY_SECONDS)})
 
 
-# Rules of the schema that a request may break although its model accepted it, and the field they are about.
+# Rules of the schema that a request may break although its model accepted it, and the field that each is about where
+# PostgreSQL names no column.
 _FIELDS = {
     "functions_name_is_short": "name",
     "functions_slug_is_plain": "name",
     "functions_entry_point_is_an_identifier": "entry_point",
     "functions_code_is_at_most_1_mib": "code",
-    "api_keys_expire_in_the_future": "expires_at",
 }
 _NAMES_TAKEN = {
     "functions_name_is_unique": "A function with this name already exists.",
@@ -137,8 +137,8 @@ def of_domain_error(error: DomainError) -> Problem:
         case Invalid() if error.constraint == "invocations_payload_is_at_most_8_mib":
             return too_large("payload")
         case Invalid():
-            return invalid(_FIELDS.get(error.constraint or "", ""), error.message, error.hint)
+            return invalid(error.column or _FIELDS.get(error.constraint, ""), error.message, error.hint)
         case Unavailable():
             return unavailable()
     status = {NotFound: 404, Forbidden: 403, Conflict: 409}.get(type(error), 409)
-    return Problem(status, _CODES.get(error.constraint or "", error.code), error.message, error.hint)
+    return Problem(status, _CODES.get(error.constraint, error.code), error.message, error.hint)

@@ -19,14 +19,21 @@ language sql immutable strict parallel safe
 return trim(both '-' from left(trim(both '-' from regexp_replace(lower(zmesh.plain_letters(name)), '[^a-z0-9]+', '-', 'g')), 100));
 comment on function zmesh.slug_of(text) is 'The slug that a name gets: lower case ASCII letters, digits and single dashes.';
 
-create or replace function zmesh.fail(code text, message text, hint text default null) returns void
+create or replace function zmesh.fail(
+    p_code text, p_message text, p_hint text default null, p_constraint text default null, p_column text default null)
+returns void
 language plpgsql as $$
 begin
-    if hint is null then
-        raise exception using errcode = code, message = message;
+    if p_hint is null then   -- psql shows an empty one
+        raise exception using errcode = p_code, message = p_message, constraint = coalesce(p_constraint, ''),
+                              column = coalesce(p_column, '');
     end if;
-    raise exception using errcode = code, message = message, hint = hint;
+    raise exception using errcode = p_code, message = p_message, hint = p_hint, constraint = coalesce(p_constraint, ''),
+                          column = coalesce(p_column, '');
 end $$;
-comment on function zmesh.fail(text, text, text) is 'Raises one of the platform''s own errors (SQLSTATE class ZM).';
+comment on function zmesh.fail(text, text, text, text, text) is
+    'Raises an error of the platform (SQLSTATE class ZM; sql/errors.py has the list). A program tells errors apart by '
+    'the constraint, and finds the field that is to blame by the column: never by the message.';
 
-grant execute on function zmesh.slug_of(text), zmesh.fail(text, text, text) to zmesh_api;
+grant execute on function zmesh.slug_of(text) to zmesh_api;
+grant execute on function zmesh.fail(text, text, text, text, text) to zmesh_api, zmesh_listener, zmesh_project;

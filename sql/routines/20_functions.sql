@@ -5,17 +5,17 @@ declare
 begin
     new.slug := coalesce(new.slug, zmesh.slug_of(new.name));
     if new.slug = '' then
-        raise exception using errcode = 'ZM422', constraint = 'functions_slug_is_plain',
-            message = format('cannot derive a slug from the name "%s"', new.name),
-            hint = 'URLs and SQL call a function by its slug: use at least one of the letters a to z, or a digit, in the name.';
+        perform zmesh.fail('ZM422', format('cannot derive a slug from the name "%s"', new.name),
+            'URLs and SQL call a function by its slug: use at least one of the letters a to z, or a digit, in the name.',
+            'functions_slug_is_plain', 'name');
     end if;
     -- A function is identified by its exact name: one with another name must not take its place.
     select f.name into v_other from zmesh.functions f
      where f.project_id = new.project_id and f.slug = new.slug and f.name <> new.name;
     if found then
-        raise exception using errcode = 'unique_violation', constraint = 'functions_slug_is_unique',
-            message = format('the name "%s" gives the slug "%s", which function "%s" already has', new.name, new.slug, v_other),
-            hint = 'Choose another name, or deploy under the name that is there.';
+        perform zmesh.fail('unique_violation',
+            format('the name "%s" gives the slug "%s", which function "%s" already has', new.name, new.slug, v_other),
+            'Choose another name, or deploy under the name that is there.', 'functions_slug_is_unique', 'name');
     end if;
     new.version := 1;
     new.revision := 1;
@@ -88,9 +88,9 @@ comment on function zmesh.is_retired(uuid, integer) is 'Whether nothing may run 
 create or replace function zmesh.fail_retired(p_function text, p_version integer) returns void
 language plpgsql as $$
 begin
-    raise exception using errcode = 'ZM409', constraint = 'function_versions_retired_ones_do_not_run',
-        message = format('version %s of function "%s" is retired', p_version, p_function),
-        hint = format('Choose another version, or allow it again: zmesh functions unretire %s %s', p_function, p_version);
+    perform zmesh.fail('ZM409', format('version %s of function "%s" is retired', p_version, p_function),
+        format('Choose another version, or allow it again: zmesh functions unretire %s %s', p_function, p_version),
+        'function_versions_retired_ones_do_not_run', 'version');
 end $$;
 comment on function zmesh.fail_retired(text, integer) is 'Refuses to run, restore or name a retired version.';
 

@@ -4,8 +4,8 @@ create or replace function zmesh.check_time(p_column text, p_time timestamptz) r
 language plpgsql as $$
 begin
     if p_time not between '0001-01-02 00:00Z' and '9999-12-30 00:00Z' then
-        raise exception using errcode = 'check_violation', constraint = 'invocations_times_are_of_years_1_to_9999',
-            message = format('%s %s is out of range', p_column, p_time), hint = 'Leave it out where there is no limit.';
+        perform zmesh.fail('check_violation', format('%s %s is out of range', p_column, p_time),
+                           'Leave it out where there is no limit.', 'invocations_times_are_of_years_1_to_9999', p_column);
     end if;
 end $$;
 comment on function zmesh.check_time(text, timestamptz) is
@@ -36,9 +36,9 @@ begin
         perform zmesh.fail('ZM409', format('function "%s" is disabled', new.function), 'Enable it first.');
     end if;
     if octet_length(new.payload::text) > 8388608 then
-        raise exception using errcode = 'check_violation', constraint = 'invocations_payload_is_at_most_8_mib',
-            message = 'the payload is larger than 8 MiB',
-            hint = 'Put the data into a table and send what identifies it.';
+        perform zmesh.fail('check_violation', 'the payload is larger than 8 MiB',
+                           'Put the data into a table and send what identifies it.', 'invocations_payload_is_at_most_8_mib',
+                           'payload');
     end if;
     if new.run_at is not null or new.expires_at is not null then
         perform zmesh.check_time('run_at', new.run_at), zmesh.check_time('expires_at', new.expires_at);

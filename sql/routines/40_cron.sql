@@ -28,7 +28,8 @@ begin
         if v_part is null then
             perform zmesh.fail('ZM422', format('cron field %L is not understood', p_text),
                 'Use *, numbers, ranges (1-5), steps (*/15) and lists (1,15)'
-                || case p_names when '' then '.' else format('; names are %s.', replace(p_names, ' ', ', ')) end);
+                || case p_names when '' then '.' else format('; names are %s.', replace(p_names, ' ', ', ')) end,
+                p_column => 'cron');
         end if;
         v_from := coalesce(v_part[2]::integer, p_low);
         v_to := coalesce(v_part[3]::integer,
@@ -36,15 +37,18 @@ begin
         v_step := coalesce(v_part[4]::integer, 1);
         if v_from > v_to and v_from <= p_high and v_to >= p_low then
             perform zmesh.fail('ZM422', format('cron field %L has a range that ends before it starts', p_text),
-                               format('Write two ranges: %s-%s,%s-%s.', v_from, p_high, p_low, v_to));
+                               format('Write two ranges: %s-%s,%s-%s.', v_from, p_high, p_low, v_to),
+                               p_column => 'cron');
         end if;
         if v_from < p_low or v_to > p_high then
-            perform zmesh.fail('ZM422', format('cron field %L is out of range %s to %s', p_text, p_low, p_high));
+            perform zmesh.fail('ZM422', format('cron field %L is out of range %s to %s', p_text, p_low, p_high),
+                               p_column => 'cron');
         end if;
         if v_step not between 1 and p_high then
             perform zmesh.fail('ZM422', format('cron field %L has a step that does not fit into %s to %s',
                                                p_text, p_low, p_high),
-                               'A step counts from the start of its field anew: */45 is minutes 0 and 45 of each hour.');
+                               'A step counts from the start of its field anew: */45 is minutes 0 and 45 of each hour.',
+                               p_column => 'cron');
         end if;
         for v_value in v_from .. v_to by v_step loop
             v_mask := v_mask | (1::bigint << v_value);
@@ -70,7 +74,8 @@ declare
 begin
     if v_seconds is not null then
         if v_seconds::integer not between 1 and 86400 then
-            perform zmesh.fail('ZM422', format('cron expression %L is not 1 to 86400 seconds', p_cron));
+            perform zmesh.fail('ZM422', format('cron expression %L is not 1 to 86400 seconds', p_cron),
+                               p_column => 'cron');
         end if;
         v_plan.every_seconds := v_seconds::integer;
         return v_plan;
@@ -81,13 +86,15 @@ begin
                   when '@annually' then '0 0 1 1 *' else v_text end;
     if v_text like '@%' then
         perform zmesh.fail('ZM422', format('cron macro %L is unknown', p_cron),
-                           'Use @hourly, @daily, @weekly, @monthly or @yearly; for intervals, 30 seconds or */5 * * * *.');
+                           'Use @hourly, @daily, @weekly, @monthly or @yearly; for intervals, 30 seconds or */5 * * * *.',
+                           p_column => 'cron');
     end if;
     v_field := regexp_split_to_array(v_text, '\s+');
     if cardinality(v_field) <> 5 then
         perform zmesh.fail('ZM422',
             format('cron expression %L has %s fields instead of 5', p_cron, case v_text when '' then 0 else cardinality(v_field) end),
-            'Write: minute hour day-of-month month day-of-week, such as 30 6 * * 1-5; or @daily; or 30 seconds.');
+            'Write: minute hour day-of-month month day-of-week, such as 30 6 * * 1-5; or @daily; or 30 seconds.',
+            p_column => 'cron');
     end if;
     v_plan.minutes := zmesh.cron_mask(v_field[1], 0, 59);
     v_plan.hours := zmesh.cron_mask(v_field[2], 0, 23);
@@ -142,7 +149,7 @@ begin
         v_hour := 0;
         v_minute := 0;
     end loop;
-    perform zmesh.fail('ZM422', 'cron expression never comes due', 'No month has such a day.');
+    perform zmesh.fail('ZM422', 'cron expression never comes due', 'No month has such a day.', p_column => 'cron');
     return null;
 end $$;
 comment on function zmesh.next_local(zmesh.cron_plan, timestamp) is
@@ -289,7 +296,8 @@ begin
      where lower(name) = v_plain or split_part(lower(name), '/', -1) = v_plain and name !~ '^(posix|right|Etc|US)/'
      order by lower(name) <> v_plain, name limit 1;
     perform zmesh.fail('ZM422', format('time zone %L is unknown', p_timezone),
-        coalesce('Did you mean ' || v_meant || '?', 'Use an IANA name such as Europe/Berlin or UTC.'));
+        coalesce('Did you mean ' || v_meant || '?', 'Use an IANA name such as Europe/Berlin or UTC.'),
+        p_column => 'timezone');
 end $$;
 comment on function zmesh.check_timezone(text) is 'Refuses what is not the name of a time zone.';
 

@@ -39,9 +39,9 @@ begin
     end if;
     -- Not a constraint: that would be looked at, and the payload unpacked, whenever the schedule fires.
     if octet_length(new.payload::text) > 8388608 then
-        raise exception using errcode = 'check_violation', constraint = 'schedules_payload_is_at_most_8_mib',
-            message = 'the payload is larger than 8 MiB',
-            hint = 'Put the data into a table and send what identifies it.';
+        perform zmesh.fail('check_violation', 'the payload is larger than 8 MiB',
+                           'Put the data into a table and send what identifies it.', 'schedules_payload_is_at_most_8_mib',
+                           'payload');
     end if;
     new.function := v_slug;
     new.name := coalesce(new.name, left(v_slug, 90) || '-' || left(md5(gen_random_uuid()::text), 6));
@@ -79,13 +79,14 @@ begin
               from zmesh.schedules s where s.project_id = any (p_project_ids) group by s.project_id) n
      where n.schedules > z.max_schedules or n.bytes > z.max_schedule_payloads_mb * 1048576::bigint limit 1;
     if v_many.schedules > v_many.max_schedules then
-        raise exception using errcode = 'check_violation', constraint = 'schedules_of_a_project_are_bounded',
-            message = format('a project can have %s schedules', v_many.max_schedules),
-            hint = 'Delete some, or let one schedule start a function that looks up what is due.';
+        perform zmesh.fail('check_violation', format('a project can have %s schedules', v_many.max_schedules),
+                           'Delete some, or let one schedule start a function that looks up what is due.',
+                           'schedules_of_a_project_are_bounded');
     elsif v_many.schedules is not null then
-        raise exception using errcode = 'check_violation', constraint = 'schedules_of_a_project_are_bounded',
-            message = format('the payloads of a project''s schedules can have %s MiB together', v_many.max_mb),
-            hint = 'Put the data into a table and send what identifies it.';
+        perform zmesh.fail('check_violation',
+                           format('the payloads of a project''s schedules can have %s MiB together', v_many.max_mb),
+                           'Put the data into a table and send what identifies it.',
+                           'schedules_of_a_project_are_bounded', 'payload');
     end if;
 end $$;
 comment on function zmesh.bound_schedules(uuid[]) is
@@ -353,7 +354,7 @@ declare
 begin
     perform from zmesh.schedules s where s.id = p_schedule_id;
     if not found then
-        raise exception using errcode = 'ZM404', message = 'schedule does not exist';
+        perform zmesh.fail('ZM404', 'schedule does not exist');
     end if;
     insert into zmesh.schedule_runs (schedule_id) values (p_schedule_id) returning invocation_id into v_invocation_id;
     return v_invocation_id;

@@ -30,8 +30,8 @@ language plpgsql stable as $$
 begin
     perform from pg_class c where c.oid = p_table and c.relkind in ('r', 'p') and pg_has_role(c.relowner, 'usage');
     if not found then
-        raise exception using errcode = 'ZM403', message = format('%s is not a table of this role', p_table),
-            hint = 'Only the owner of a table can have its changes passed on.';
+        perform zmesh.fail('ZM403', format('%s is not a table of this role', p_table),
+                           'Only the owner of a table can have its changes passed on.', p_column => 'table');
     end if;
     return p_table;
 end $$;
@@ -361,7 +361,7 @@ declare
         select from pg_attribute a where a.attrelid = p_table and a.attname = c and a.attnum > 0 and not a.attisdropped) limit 1);
 begin
     if v_unknown is not null then
-        raise exception using errcode = 'ZM422', message = format('%s has no column "%s"', p_table, v_unknown);
+        perform zmesh.fail('ZM422', format('%s has no column "%s"', p_table, v_unknown), p_column => 'columns');
     end if;
     -- Once over nothing, so that a mistake shows now and not when the table is written to.
     execute format('select from (select * from %s where false) as new, (select * from %1$s where false) as old where (%s' || chr(10) || ')',
@@ -370,8 +370,8 @@ exception when others then
     if sqlstate = 'ZM422' then
         raise;
     end if;
-    raise exception using errcode = 'ZM422', message = format('invalid condition: %s', sqlerrm),
-        hint = 'Write an SQL condition over new and old, such as new.total > 100.';
+    perform zmesh.fail('ZM422', format('invalid condition: %s', sqlerrm),
+                       'Write an SQL condition over new and old, such as new.total > 100.', p_column => 'when');
 end $$;
 comment on function zmesh.check_condition(regclass, text, text[]) is
     'Refuses a condition or a column that does not fit the table.';
@@ -384,12 +384,13 @@ language plpgsql as $$
 begin
     perform zmesh.owned_table(p_table);
     if p_events is null or cardinality(p_events) = 0 or not upper(p_events::text)::text[] <@ '{INSERT,UPDATE,DELETE}' then
-        raise exception using errcode = 'ZM422', message = format('invalid events: %s', p_events),
-            hint = 'Give one or more of INSERT, UPDATE and DELETE, such as ''{INSERT,UPDATE}''.';
+        perform zmesh.fail('ZM422', format('invalid events: %s', p_events),
+                           'Give one or more of INSERT, UPDATE and DELETE, such as ''{INSERT,UPDATE}''.',
+                           p_column => 'events');
     end if;
     if not zmesh.is_own_function(p_function) then
-        raise exception using errcode = 'ZM404', message = format('function "%s" does not exist in this project', p_function),
-            hint = 'Deploy it first, or look up its slug: zmesh functions list';
+        perform zmesh.fail('ZM404', format('function "%s" does not exist in this project', p_function),
+                           'Deploy it first, or look up its slug: zmesh functions list', p_column => 'function');
     end if;
     perform zmesh.check_condition(p_table, p_when, p_columns);
     perform zmesh.off_change(p_table, p_function);

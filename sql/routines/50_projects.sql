@@ -7,8 +7,8 @@ declare
     v_slug    text := trim(both '-' from left(zmesh.slug_of(p_name), 63));
 begin
     if v_slug = '' then
-        perform zmesh.fail('ZM422', format('name %L gives no slug', p_name),
-                           'Use at least one of the letters a to z or a digit in the name.');
+        perform zmesh.fail('ZM422', format('cannot derive a slug from the name "%s"', p_name),
+                           'Use at least one of the letters a to z or a digit in the name.', p_column => 'name');
     end if;
     insert into zmesh.projects (name, slug, role_name, schema_name, created_at)
     values (p_name, v_slug, p_role, p_schema, zmesh.now())
@@ -38,9 +38,9 @@ declare
 begin
     perform from zmesh.users where id = new.user_id for no key update;   -- one project more at a time
     if (select count(*) from zmesh.memberships where user_id = new.user_id and role = 'owner') > v_limit then
-        raise exception using errcode = 'ZM409', constraint = 'memberships_owned_projects_are_limited',
-            message = format('a user may own at most %s projects', v_limit),
-            hint = 'Delete one, or ask the operator to raise the limit: zmesh admin limit-owners';
+        perform zmesh.fail('ZM409', format('a user may own at most %s projects', v_limit),
+                           'Delete one, or ask the operator to raise the limit: zmesh admin limit-owners',
+                           'memberships_owned_projects_are_limited');
     end if;
     return null;
 end $$;

@@ -5,9 +5,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform from zmesh.projects where id = old.project_id for no key update;   -- one change of owners at a time
     if found and not exists (select from zmesh.memberships where project_id = old.project_id and role = 'owner') then
-        raise exception using errcode = 'ZM409', constraint = 'memberships_one_is_an_owner',
-            message = 'the last owner of a project cannot go or become something else',
-            hint = 'Make somebody else an owner first.';
+        perform zmesh.fail('ZM409', 'the last owner of a project cannot leave or change role',
+                           'Make somebody else an owner first.', 'memberships_one_is_an_owner');
     end if;
     return null;
 end $$;
@@ -42,8 +41,8 @@ declare
 begin
     if exists (select from zmesh.memberships m join zmesh.users u on u.id = m.user_id
                 where m.project_id = p_project_id and lower(u.email) = lower(p_email)) then
-        raise exception using errcode = 'ZM409', constraint = 'memberships_are_unique',
-            message = format('%s is a member already', p_email), hint = 'Change the member''s role instead.';
+        perform zmesh.fail('ZM409', format('%s is a member already', p_email), 'Change the member''s role instead.',
+                           'memberships_are_unique', 'email');
     end if;
     insert into zmesh.invitations (project_id, invited_by, email, role, hash, created_at, expires_at)
     values (p_project_id, p_by, p_email, p_role, p_hash, zmesh.now(), zmesh.now() + interval '7 days')
@@ -66,7 +65,7 @@ declare
 begin
     delete from zmesh.invitations where hash = p_hash and expires_at > zmesh.now() returning * into v_invitation;
     if not found then
-        perform zmesh.fail('ZM404', 'the invitation is not known, or too old', 'Ask for another one.');
+        perform zmesh.fail('ZM404', 'invitation not found or expired', 'Ask for another one.');
     end if;
     if v_user_id is null then   -- refused by the unique index when the address got an account meanwhile
         insert into zmesh.users (email, password_hash, created_at)

@@ -6,8 +6,8 @@ declare
     v_name text;
 begin
     if p_expires_at <= zmesh.now() then
-        raise exception using errcode = 'ZM422', constraint = 'api_keys_expire_in_the_future',
-            message = 'a key cannot expire in the past';
+        perform zmesh.fail('ZM422', 'a key cannot expire in the past', null, 'api_keys_expire_in_the_future',
+                           'expires_at');
     end if;
     insert into zmesh.api_keys (project_id, name, prefix, hash, created_at, expires_at, all_functions, created_by)
     values (p_project_id, p_name, p_prefix, p_hash, zmesh.now(), p_expires_at, p_functions is null, p_by)
@@ -19,8 +19,8 @@ begin
         on conflict do nothing;
         if not exists (select from zmesh.functions f where f.project_id = p_project_id
                         and (f.slug = v_name or f.id::text = lower(v_name))) then
-            raise exception using errcode = 'ZM404', constraint = 'api_key_functions_exist',
-                message = format('function %L does not exist', v_name);
+            perform zmesh.fail('ZM404', format('function "%s" does not exist', v_name), null, 'api_key_functions_exist',
+                               'functions');
         end if;
     end loop;
     return v_id;

@@ -13,22 +13,12 @@ from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, problems
 from api.http.paging import Page
-from api.http.problems import Problem, invalid, not_found
+from api.http.problems import Problem, not_found
 from api.management.models.changes import ChangeDetails, ChangeToPassOn
 from api.management.project_roles import ProjectRoles
 from sql import catalog, changes
 from sql.catalog import FunctionName
-from sql.errors import Invalid, NotFound
-
-FIELDS = (("invalid condition", "when"), ("the events", "events"))
-
-
-def _at_its_field(error: Invalid) -> Exception:
-    """The database names what it does not understand; the client wants to know which field that was."""
-    for start, field in FIELDS:
-        if error.message.startswith(start):
-            return invalid(field, error.message, error.hint)
-    return invalid("columns" if "has no column" in error.message else "table", error.message, error.hint)
+from sql.errors import NotFound
 
 
 def _no_such_table(error: NotFound) -> Problem:
@@ -69,8 +59,6 @@ async def pass_on_changes(
             made = await changes.on_change(connection, data.table, function.slug, data.events, data.when, data.columns)
     except NotFound as error:
         raise _no_such_table(error) from error
-    except Invalid as error:
-        raise _at_its_field(error) from error
     return ChangeDetails.of(made, function.id)
 
 
@@ -99,8 +87,6 @@ async def stop_changes(
             ended = await changes.off_change(connection, table, slug)
     except NotFound as error:
         raise _no_such_table(error) from error
-    except Invalid as error:
-        raise _at_its_field(error) from error
     if not ended:
         raise not_found("change", f"{table} → {slug}")
 

@@ -29,7 +29,7 @@ from api.management.models.schedules import (
     ScheduleToCreate,
 )
 from sql import schedules
-from sql.errors import Conflict, Invalid
+from sql.errors import Conflict
 from sql.schedules import Schedule
 
 LAST_TIME = datetime.max.replace(tzinfo=UTC)
@@ -42,14 +42,6 @@ async def _schedule(database: Database, request: CallerRequest, id: UUID) -> Sch
     if schedule is None:
         raise not_found("schedule", id)
     return schedule
-
-
-def _at_its_field(error: Invalid) -> Exception:
-    """The trigger names what it does not understand; the client wants to know which field that was."""
-    for start, field in (("cron", "cron"), ("time zone", "timezone")):
-        if error.message.startswith(start):
-            return invalid(field, error.message, error.hint)
-    return error
 
 
 @get("/schedules", operation_id="listSchedules", summary="List schedules", responses=problems(422))
@@ -85,11 +77,8 @@ async def create_schedule(
         "name": data.name or f"{function.slug[:90]}-{secrets.token_hex(3)}",
         "payload": msgspec.json.encode(data.payload).decode(),
     }
-    try:
-        async with database.connection() as connection:
-            id = await schedules.insert_schedule(connection, function.project_id, values)
-    except Invalid as error:
-        raise _at_its_field(error) from error
+    async with database.connection() as connection:
+        id = await schedules.insert_schedule(connection, function.project_id, values)
     return ScheduleDetails.of(await _schedule(database, request, id))
 
 
@@ -109,10 +98,7 @@ async def preview_schedule(
     for field, text in (("cron", cron), ("timezone", timezone)):
         if "\x00" in text:
             raise invalid(field, NUL_MESSAGE)
-    try:
-        due_at = await database.read(lambda c: schedules.preview(c, cron, timezone, count))
-    except Invalid as error:
-        raise _at_its_field(error) from error
+    due_at = await database.read(lambda c: schedules.preview(c, cron, timezone, count))
     return SchedulePreview(cron=cron, timezone=timezone, due_at=due_at)
 
 
@@ -140,11 +126,8 @@ async def update_schedule(
     if "payload" in changes:
         changes["payload"] = msgspec.json.encode(changes["payload"]).decode()
     if changes:
-        try:
-            async with database.connection() as connection:
-                await schedules.update_schedule(connection, schedule.id, changes)
-        except Invalid as error:
-            raise _at_its_field(error) from error
+        async with database.connection() as connection:
+            await schedules.update_schedule(connection, schedule.id, changes)
     return ScheduleDetails.of(await _schedule(database, request, id))
 
 
