@@ -153,11 +153,7 @@ async def public_functions(
 
 async def key_was_used(connection: AsyncConnection, key_id: UUID) -> None:
     """Note that a key works, at most once a minute."""
-    await connection.execute(
-        "update zmesh.api_keys set last_used_at = zmesh.now()"
-        " where id = %s and (last_used_at is null or last_used_at < zmesh.now() - interval '1 minute')",
-        (key_id,),
-    )
+    await connection.execute("select zmesh.use_key(%s)", (key_id,))
 
 
 async def find_user(connection: AsyncConnection, email: str, client: str) -> User | None:

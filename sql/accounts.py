@@ -99,12 +99,9 @@ def role_url(url: str, role: str, password: str) -> str:
 
 def ensure_user(connection: psycopg.Connection, email: str, password: str) -> UUID:
     """The user with this address, created with this password where there is none; a changed password stays."""
+    values = (email, argon2.PasswordHasher().hash(password))
     with translated():
-        connection.execute(
-            "insert into zmesh.users (email, password_hash) values (%s, %s) on conflict (lower(email)) do nothing",
-            (email, argon2.PasswordHasher().hash(password)),
-        )
-        row = connection.execute("select id from zmesh.users where lower(email) = lower(%s)", (email,)).fetchone()
+        row = connection.execute("select zmesh.ensure_user(%s, %s)", values).fetchone()
     assert row is not None
     return UUID(str(row[0]))
 
@@ -123,20 +120,12 @@ def set_password(connection: psycopg.Connection, user_id: UUID, password: str) -
 def ensure_member(connection: psycopg.Connection, user_id: UUID, project_id: UUID, role: str) -> None:
     """Give a user a role in a project, in place of any other."""
     with translated():
-        connection.execute(
-            "insert into zmesh.memberships (user_id, project_id, role) values (%s, %s, %s)"
-            " on conflict (user_id, project_id) do update set role = excluded.role",
-            (user_id, project_id, role),
-        )
+        connection.execute("select zmesh.ensure_member(%s, %s, %s)", (user_id, project_id, role))
 
 
 def ensure_api_key(connection: psycopg.Connection, project_id: UUID, name: str, prefix: str, hash: bytes) -> None:
     """Store an API key; one that exists, even revoked, stays as it is."""
-    connection.execute(
-        "insert into zmesh.api_keys (project_id, name, prefix, hash) values (%s, %s, %s, %s)"
-        " on conflict (hash) do nothing",
-        (project_id, name, prefix, hash),
-    )
+    connection.execute("select zmesh.ensure_key(%s, %s, %s, %s)", (project_id, name, prefix, hash))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +148,7 @@ def limit_project(
     them, or None where there is no such project."""
     with connection.cursor(row_factory=class_row(ProjectLimits)) as cursor:
         return cursor.execute(
-            """
-            update zmesh.projects
-               set requests_per_second = nullif(coalesce(%s, requests_per_second), 0),
-                   max_queued = coalesce(%s, max_queued), max_running = coalesce(%s, max_running)
-             where slug = %s returning requests_per_second, max_queued, max_running
-            """,
-            (requests_per_second, max_queued, max_running, slug),
+            "select * from zmesh.limit_project(%s, %s, %s, %s)", (slug, requests_per_second, max_queued, max_running)
         ).fetchone()
 
 
@@ -178,12 +161,10 @@ def limit_connections(connection: psycopg.Connection, slug: str, count: int) -> 
 
 def limit_owners(connection: psycopg.Connection, count: int) -> None:
     """Change how many projects one user may own."""
-    connection.execute("update zmesh.settings set max_projects_per_owner = %s", (count,))
+    connection.execute("select zmesh.set_max_projects_per_owner(%s)", (count,))
 
 
 def limit_key(connection: psycopg.Connection, prefix: str, requests_per_second: int) -> bool:
     """Change the limit of the API key with this prefix, 0 is any number; False where there is none."""
-    cursor = connection.execute(
-        "update zmesh.api_keys set requests_per_second = nullif(%s, 0) where prefix = %s", (requests_per_second, prefix)
-    )
-    return cursor.rowcount > 0
+    row = connection.execute("select zmesh.limit_key(%s, %s)", (prefix, requests_per_second)).fetchone()
+    return row == (True,)

@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from sql.rows import fetch_all, fetch_one
+from sql.rows import fetch_all, fetch_one, fetch_value
 
 # What people set; everything else the database fills in.
 SETTINGS = (
@@ -88,13 +88,7 @@ async def find_by_name(connection: AsyncConnection, project_id: UUID, name: str)
 async def lock_by_name(connection: AsyncConnection, project_id: UUID, name: str) -> Function | None:
     """The function of exactly this name, locked until the transaction ends."""
     return await fetch_one(
-        connection,
-        Function,
-        f"""
-        select {COLUMNS} from zmesh.functions
-         where project_id = %(project_id)s and name = %(name)s for update
-        """,
-        {"project_id": project_id, "name": name},
+        connection, Function, f"select {COLUMNS} from zmesh.function_by_name(%s, %s)", (project_id, name)
     )
 
 
@@ -131,13 +125,11 @@ async def list_functions(
 
 async def insert_function(connection: AsyncConnection, project_id: UUID, values: Mapping[str, Any]) -> Function:
     """Create a function with these settings. Raises UniqueViolation, CheckViolation or the trigger's errors."""
-    settings = _settings(values)
     function = await fetch_one(
         connection,
         Function,
-        f"insert into zmesh.functions (project_id, {', '.join(settings)})"
-        f" values (%(project_id)s, {', '.join(f'%({name})s' for name in settings)}) returning {COLUMNS}",
-        {**settings, "project_id": project_id},
+        f"select {COLUMNS} from zmesh.create_function(%s, %s)",
+        (project_id, Jsonb(_settings(values))),
     )
     assert function is not None
     return function
@@ -148,32 +140,19 @@ async def update_function(
 ) -> Function | None:
     """Change these settings; the trigger saves the version. None where there is no such function, or where it has
     none of the given revisions."""
-    settings = _settings(changes)
     return await fetch_one(
         connection,
         Function,
-        f"""
-        update zmesh.functions set {", ".join(f"{name} = %({name})s" for name in settings)}
-         where id = %(id)s and (%(revisions)s::integer[] is null or revision = any (%(revisions)s))
-        returning {COLUMNS}
-        """,
-        {**settings, "id": id, "revisions": None if revisions is None else list(revisions)},
+        f"select {COLUMNS} from zmesh.change_function(%s, %s, %s::integer[])",
+        (id, Jsonb(_settings(changes)), None if revisions is None else list(revisions)),
     )
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns and their values, in the form that the driver takes."""
-    settings = {name: values[name] for name in SETTINGS if name in values}
-    if "env_vars" in settings:
-        settings["env_vars"] = Jsonb(settings["env_vars"])
-    return settings
+    return {name: values[name] for name in SETTINGS if name in values}
 
 
 async def delete_function(connection: AsyncConnection, id: UUID, revisions: Sequence[int] | None = None) -> bool:
-    """Delete a function, if it has one of the given revisions; its jobs are cancelled by a trigger. Whether it did."""
-    cursor = await connection.execute(
-        "delete from zmesh.functions where id = %(id)s"
-        " and (%(revisions)s::integer[] is null or revision = any (%(revisions)s))",
-        {"id": id, "revisions": None if revisions is None else list(revisions)},
-    )
-    return cursor.rowcount > 0
+    """Delete a function, if it has one of the given revisions; its invocations are cancelled. Whether it did."""
+    given = None if revisions is None else list(revisions)
+    return bool(await fetch_value(connection, "select zmesh.delete_function(%s, %s::integer[])", (id, given)))

@@ -197,8 +197,9 @@ async def maintain(connection: AsyncConnection) -> bool:
 async def end_harmful_sessions(connection: AsyncConnection) -> list[str]:
     """End the database sessions of projects that hold up others; returns who did what."""
     ended = []
-    for end in ("end_hoarders", "end_harmful_sessions"):  # one at a time: the first makes room for the second
-        cursor = await connection.execute(f"select zmesh.{end}()")
+    # One at a time: the first makes room for the second.
+    for query in ("select zmesh.end_hoarders()", "select zmesh.end_harmful_sessions()"):
+        cursor = await connection.execute(query.encode())
         ended += [str(row[0]) for row in await cursor.fetchall()]
     return ended
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
-from psycopg import sql
 
 from sql import secrets
 from sql.accounts import password_purpose
@@ -20,7 +19,6 @@ class Place:
     """A column of sealed texts. The query gives a row's key, the text, and what its purpose is made of."""
 
     table: str
-    key: str
     column: str
     query: str
     purpose: Callable[..., str]
@@ -29,37 +27,32 @@ class Place:
 PLACES = (
     Place(
         "project_databases",
-        "project_id",
         "sealed_password",
         "select d.project_id, d.sealed_password, p.role_name"
         "  from zmesh.project_databases d join zmesh.projects p on p.id = d.project_id",
         password_purpose,
     ),
-    Place("webhooks", "id", "sealed_secret", "select id, sealed_secret, id from zmesh.webhooks", secret_purpose),
+    Place("webhooks", "sealed_secret", "select id, sealed_secret, id from zmesh.webhooks", secret_purpose),
     Place(
         "webhooks",
-        "id",
         "sealed_previous_secret",
         "select id, sealed_previous_secret, id from zmesh.webhooks",
         secret_purpose,
     ),
     Place(
         "signing_secrets",
-        "project_id",
         "sealed_secret",
         "select project_id, sealed_secret, project_id from zmesh.signing_secrets",
         signing_purpose,
     ),
     Place(
         "signing_secrets",
-        "project_id",
         "sealed_previous_secret",
         "select project_id, sealed_previous_secret, project_id from zmesh.signing_secrets",
         signing_purpose,
     ),
     Place(
         "secrets",
-        "id",
         "sealed",
         "select id, sealed, project_id, function_id, name from zmesh.secrets",
         secrets.purpose,
@@ -77,13 +70,12 @@ def reseal(connection: psycopg.Connection, sealer: Sealer) -> int:
 
 
 def _reseal(connection: psycopg.Connection, sealer: Sealer, place: Place) -> int:
-    update = sql.SQL("update zmesh.{table} set {column} = %s where {key} = %s and {column} = %s").format(
-        table=sql.Identifier(place.table), column=sql.Identifier(place.column), key=sql.Identifier(place.key)
-    )
     count = 0
     for key, sealed, *parts in connection.execute(place.query.encode()).fetchall():
         if sealed is not None and not sealer.is_current(sealed):
             purpose = place.purpose(*parts)
             anew = sealer.seal(sealer.open(sealed, purpose), purpose)
-            count += connection.execute(update, (anew, key, sealed)).rowcount
+            values = (f"{place.table}.{place.column}", key, sealed, anew)
+            row = connection.execute("select zmesh.reseal(%s, %s, %s, %s)", values).fetchone()
+            count += row == (True,)
     return count

@@ -31,3 +31,10 @@ async def fetch_dicts(connection: AsyncConnection, query: str, values: Values) -
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query.encode(), values)
         return await cursor.fetchall()
+
+
+async def fetch_value(connection: AsyncConnection, query: str, values: Values) -> Any:
+    """The only column of the only row of a query."""
+    row = await (await connection.execute(query.encode(), values)).fetchone()
+    assert row is not None
+    return row[0]

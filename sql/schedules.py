@@ -10,11 +10,21 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from sql.rows import fetch_all, fetch_one
+from sql.rows import fetch_all, fetch_one, fetch_value
 
 COLUMNS = """s.id, s.project_id, s.function_id, f.slug as function, s.name, s.cron, s.timezone, s.payload::text,
              s.overlap, s.missed, s.enabled, case when s.enabled then s.next_due_at end as next_due_at, s.created_at,
              s.updated_at"""
+
+SETTINGS = ("function_id", "name", "cron", "timezone", "payload", "overlap", "missed", "enabled")
+CREATE = """
+    select zmesh.create_schedule(%(project_id)s, %(function_id)s, %(name)s, %(cron)s, %(timezone)s, %(payload)s::jsonb,
+                                 %(overlap)s, %(missed)s, %(enabled)s)
+"""
+CHANGE = """
+    select zmesh.change_schedule(%(id)s, %(function_id)s, %(name)s, %(cron)s, %(timezone)s, %(payload)s::jsonb,
+                                 %(overlap)s, %(missed)s, %(enabled)s)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +68,7 @@ async def preview(connection: AsyncConnection, cron: str, timezone: str, count: 
 
 async def insert_schedule(connection: AsyncConnection, project_id: UUID, values: Mapping[str, Any]) -> UUID:
     """Create a schedule and return its id. Raises the trigger's errors for what cannot fire."""
-    cursor = await connection.execute(
-        """
-        insert into zmesh.schedules (project_id, function_id, name, cron, timezone, payload, overlap, missed, enabled)
-        values (%(project_id)s, %(function_id)s, %(name)s, %(cron)s, %(timezone)s, %(payload)s::jsonb, %(overlap)s,
-                %(missed)s, %(enabled)s)
-        returning id
-        """,
-        {**values, "project_id": project_id},
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return UUID(str(row[0]))
+    return UUID(str(await fetch_value(connection, CREATE, {**values, "project_id": project_id})))
 
 
 async def list_schedules(
@@ -102,26 +101,12 @@ async def find_schedule(connection: AsyncConnection, project_id: UUID, id: UUID)
 
 async def update_schedule(connection: AsyncConnection, id: UUID, changes: Mapping[str, Any]) -> None:
     """Change the named columns. Raises the trigger's errors for what cannot fire."""
-    values = dict.fromkeys(
-        ("function_id", "name", "cron", "timezone", "payload", "overlap", "missed", "enabled")
-    ) | dict(changes)
-    await connection.execute(
-        """
-        update zmesh.schedules
-           set function_id = coalesce(%(function_id)s, function_id), name = coalesce(%(name)s, name),
-               cron = coalesce(%(cron)s, cron), timezone = coalesce(%(timezone)s, timezone),
-               payload = coalesce(%(payload)s::jsonb, payload), overlap = coalesce(%(overlap)s, overlap),
-               missed = coalesce(%(missed)s, missed), enabled = coalesce(%(enabled)s, enabled)
-         where id = %(id)s
-        """,
-        {**values, "id": id},
-    )
+    await connection.execute(CHANGE, {**dict.fromkeys(SETTINGS), **changes, "id": id})
 
 
 async def delete_schedule(connection: AsyncConnection, project_id: UUID, id: UUID) -> bool:
     """Whether there was one."""
-    cursor = await connection.execute("delete from zmesh.schedules where project_id = %s and id = %s", (project_id, id))
-    return cursor.rowcount > 0
+    return bool(await fetch_value(connection, "select zmesh.delete_schedule(%s, %s)", (project_id, id)))
 
 
 async def run_schedule(connection: AsyncConnection, id: UUID) -> UUID:

@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from sql.catalog import COLUMNS, Function
-from sql.rows import fetch_all, fetch_one
+from sql.rows import fetch_all, fetch_one, fetch_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,4 @@ async def set_alias(connection: AsyncConnection, function_id: UUID, name: str, s
 
 async def delete_alias(connection: AsyncConnection, function_id: UUID, name: str) -> bool:
     """Whether there was one."""
-    cursor = await connection.execute(
-        "delete from zmesh.function_aliases where function_id = %s and name = %s", (function_id, name)
-    )
-    return cursor.rowcount > 0
+    return bool(await fetch_value(connection, "select zmesh.delete_alias(%s, %s)", (function_id, name)))

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
 
-from sql.rows import fetch_all, fetch_one
+from sql.rows import fetch_all, fetch_one, fetch_value
 
 COLUMNS = """w.id, w.project_id, w.function_id, f.slug as function, w.name, w.token, w.preset, w.enabled,
              w.created_at, w.replay_window_seconds, w.signature_header, w.answer,
              case when w.previous_secret_valid_until > zmesh.now() then w.previous_secret_valid_until end
              as previous_secret_valid_until"""
+
+CREATE = """
+    select zmesh.create_webhook(%(id)s, %(project_id)s, %(function_id)s, %(name)s, %(token)s, %(preset)s,
+                                %(sealed_secret)s, %(replay_window_seconds)s, %(signature_header)s, %(answer)s)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +66,7 @@ def secret_purpose(webhook_id: UUID) -> str:
 
 async def insert_webhook(connection: AsyncConnection, webhook: NewWebhook) -> None:
     """Create a webhook. Raises UniqueViolation where the name is taken."""
-    await connection.execute(
-        "insert into zmesh.webhooks (id, project_id, function_id, name, token, preset, sealed_secret,"
-        " replay_window_seconds, signature_header, answer, created_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, zmesh.now())",
-        (
-            webhook.id,
-            webhook.project_id,
-            webhook.function_id,
-            webhook.name,
-            webhook.token,
-            webhook.preset,
-            webhook.sealed_secret,
-            webhook.replay_window_seconds,
-            webhook.signature_header,
-            webhook.answer,
-        ),
-    )
+    await connection.execute(CREATE, asdict(webhook))
 
 
 async def list_webhooks(
@@ -112,34 +102,22 @@ CHANGEABLE = ("name", "enabled", "sealed_secret", "replay_window_seconds", "sign
 
 async def update_webhook(connection: AsyncConnection, id: UUID, changes: Mapping[str, Any]) -> None:
     """Change these columns; a new secret ends the ones before. Raises UniqueViolation where the name is taken."""
-    names = [name for name in CHANGEABLE if name in changes]
-    settings = [f"{name} = %({name})s" for name in names]
-    if "sealed_secret" in changes:
-        settings.append("sealed_previous_secret = null, previous_secret_valid_until = null")
-    if settings:
-        query = f"update zmesh.webhooks set {', '.join(settings)} where id = %(id)s"
-        await connection.execute(query.encode(), {**changes, "id": id})
+    values = {name: changes[name] for name in CHANGEABLE if name in changes}
+    if values.get("sealed_secret") is not None:
+        values["sealed_secret"] = f"\\x{values['sealed_secret'].hex()}"  # as PostgreSQL writes bytea
+    await connection.execute("select zmesh.change_webhook(%s, %s)", (id, Jsonb(values)))
 
 
 async def rotate_secret(connection: AsyncConnection, id: UUID, sealed_secret: bytes, grace_seconds: int) -> None:
     """Replace the secret; the one before stays valid for a while."""
     await connection.execute(
-        """
-        update zmesh.webhooks
-           set sealed_secret = %(secret)s,
-               sealed_previous_secret = case when %(grace)s > 0 then sealed_secret end,
-               previous_secret_valid_until =
-                   case when %(grace)s > 0 then zmesh.now() + make_interval(secs => %(grace)s) end
-         where id = %(id)s
-        """,
-        {"secret": sealed_secret, "grace": grace_seconds, "id": id},
+        "select zmesh.rotate_webhook_secret(%s, %s, make_interval(secs => %s))", (id, sealed_secret, grace_seconds)
     )
 
 
 async def delete_webhook(connection: AsyncConnection, project_id: UUID, id: UUID) -> bool:
     """Whether there was one."""
-    cursor = await connection.execute("delete from zmesh.webhooks where project_id = %s and id = %s", (project_id, id))
-    return cursor.rowcount > 0
+    return bool(await fetch_value(connection, "select zmesh.delete_webhook(%s, %s)", (project_id, id)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,86 @@ comment on function zmesh.cancel_jobs_of_function() is
 create or replace trigger functions_cancel_jobs before delete on zmesh.functions
     for each row execute function zmesh.cancel_jobs_of_function();
 
+-- What people set of a function; everything else is the database's own.
+create or replace function zmesh.function_settings() returns text[]
+language sql immutable parallel safe
+return array['name', 'description', 'tags', 'language', 'entry_point', 'code', 'enabled', 'timeout_ms', 'memory_mb',
+             'env_vars', 'max_attempts', 'retry_base_ms', 'retry_max_ms', 'max_concurrency', 'max_concurrency_per_key',
+             'auth', 'methods', 'cors_origins', 'anonymous_options', 'key_options', 'public_errors'];
+comment on function zmesh.function_settings() is 'The columns of zmesh.functions that people set.';
+
+create or replace function zmesh.check_function_settings(p_settings jsonb) returns void
+language plpgsql immutable as $$
+declare
+    v_unknown text := (select k from jsonb_object_keys(p_settings) k where k <> all (zmesh.function_settings()) limit 1);
+begin
+    if v_unknown is not null then
+        perform zmesh.fail('ZM422', format('a function has no setting "%s"', v_unknown), p_column => v_unknown);
+    end if;
+end $$;
+comment on function zmesh.check_function_settings(jsonb) is 'Refuses what is not a setting of functions.';
+
+create or replace function zmesh.create_function(p_project_id uuid, p_settings jsonb) returns zmesh.functions
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_columns  text := (select string_agg(quote_ident(k), ', ') from jsonb_object_keys(p_settings) k);
+    v_function zmesh.functions;
+begin
+    perform zmesh.check_function_settings(p_settings);
+    -- Named, so that what is left out gets the default of its column.
+    execute format('insert into zmesh.functions (project_id, %s)'
+                   ' select $1, %1$s from jsonb_populate_record(null::zmesh.functions, $2) returning *', v_columns)
+       into v_function using p_project_id, p_settings;
+    return v_function;
+end $$;
+comment on function zmesh.create_function(uuid, jsonb) is 'Creates a function with these settings, and the defaults of others.';
+
+create or replace function zmesh.function_by_name(p_project_id uuid, p_name text) returns setof zmesh.functions
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return query select f.* from zmesh.functions f where f.project_id = p_project_id and f.name = p_name for update;
+end $$;
+comment on function zmesh.function_by_name(uuid, text) is
+    'The function of exactly this name, locked until the transaction ends: who deploys reads it and then changes it.';
+
+create or replace function zmesh.change_function(p_id uuid, p_settings jsonb, p_revisions integer[] default null)
+returns setof zmesh.functions
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_new zmesh.functions;
+begin
+    perform zmesh.check_function_settings(p_settings);
+    select f.* into v_new from zmesh.functions f
+     where f.id = p_id and (p_revisions is null or f.revision = any (p_revisions)) for update;
+    if not found then
+        return;
+    end if;
+    v_new := jsonb_populate_record(v_new, p_settings);
+    return query
+        update zmesh.functions f
+           set name = v_new.name, description = v_new.description, tags = v_new.tags, language = v_new.language,
+               entry_point = v_new.entry_point, code = v_new.code, enabled = v_new.enabled,
+               timeout_ms = v_new.timeout_ms, memory_mb = v_new.memory_mb, env_vars = v_new.env_vars,
+               max_attempts = v_new.max_attempts, retry_base_ms = v_new.retry_base_ms,
+               retry_max_ms = v_new.retry_max_ms, max_concurrency = v_new.max_concurrency,
+               max_concurrency_per_key = v_new.max_concurrency_per_key, auth = v_new.auth, methods = v_new.methods,
+               cors_origins = v_new.cors_origins, anonymous_options = v_new.anonymous_options,
+               key_options = v_new.key_options, public_errors = v_new.public_errors
+         where f.id = p_id
+        returning f.*;
+end $$;
+comment on function zmesh.change_function(uuid, jsonb, integer[]) is
+    'Changes these settings and returns the function; no row where it does not exist or has none of the revisions.';
+
+create or replace function zmesh.delete_function(p_id uuid, p_revisions integer[] default null) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from zmesh.functions where id = p_id and (p_revisions is null or revision = any (p_revisions));
+    return found;
+end $$;
+comment on function zmesh.delete_function(uuid, integer[]) is
+    'Deletes a function, if it has one of the revisions; a trigger cancels its invocations. Returns whether it did.';
+
 create or replace function zmesh.is_retired(p_function_id uuid, p_version integer) returns boolean
 language plpgsql stable as $$
 begin
@@ -96,7 +176,7 @@ comment on function zmesh.fail_retired(text, integer) is 'Refuses to run, restor
 
 create or replace function zmesh.rollback(p_function_id uuid, p_version integer, p_revisions integer[] default null)
 returns zmesh.functions
-language plpgsql as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_function zmesh.functions;
     v_saved    zmesh.function_versions;
@@ -129,5 +209,6 @@ end $$;
 comment on function zmesh.rollback(uuid, integer, integer[]) is
     'Restores a saved version, if the function has one of the revisions; the trigger saves the current state first, so a rollback can be rolled back.';
 
-grant execute on function zmesh.rollback(uuid, integer, integer[]), zmesh.is_retired(uuid, integer),
-      zmesh.fail_retired(text, integer) to zmesh_api;
+grant execute on function zmesh.create_function(uuid, jsonb), zmesh.function_by_name(uuid, text),
+      zmesh.change_function(uuid, jsonb, integer[]), zmesh.delete_function(uuid, integer[]),
+      zmesh.rollback(uuid, integer, integer[]) to zmesh_api;

@@ -90,6 +90,14 @@ end $$;
 comment on function zmesh.set_alias(uuid, text, integer[], integer[]) is
     'Makes an alias stand for these versions with these shares in percent, in place of what it stood for.';
 
+create or replace function zmesh.delete_alias(p_function_id uuid, p_name text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from zmesh.function_aliases where function_id = p_function_id and name = p_name;
+    return found;
+end $$;
+comment on function zmesh.delete_alias(uuid, text) is 'Deletes an alias; returns whether there was one.';
+
 create or replace function zmesh.retire_version(p_function_id uuid, p_version integer) returns timestamptz
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -135,5 +143,5 @@ begin
 end $$;
 comment on function zmesh.unretire_version(uuid, integer) is 'Lets a retired version run again; one that is not retired stays as it is.';
 
-grant execute on function zmesh.set_alias(uuid, text, integer[], integer[]), zmesh.retire_version(uuid, integer),
-      zmesh.unretire_version(uuid, integer) to zmesh_api;
+grant execute on function zmesh.set_alias(uuid, text, integer[], integer[]), zmesh.delete_alias(uuid, text),
+      zmesh.retire_version(uuid, integer), zmesh.unretire_version(uuid, integer) to zmesh_api;

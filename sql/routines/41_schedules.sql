@@ -66,6 +66,46 @@ create or replace trigger schedules_prepare
     on zmesh.schedules
     for each row execute function zmesh.prepare_schedule();
 
+create or replace function zmesh.create_schedule(
+    p_project_id uuid, p_function_id uuid, p_name text, p_cron text, p_timezone text, p_payload jsonb, p_overlap text,
+    p_missed text, p_enabled boolean)
+returns uuid
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_id uuid;
+begin
+    insert into zmesh.schedules (project_id, function_id, name, cron, timezone, payload, overlap, missed, enabled)
+    values (p_project_id, p_function_id, p_name, p_cron, p_timezone, p_payload, p_overlap, p_missed, p_enabled)
+    returning id into v_id;
+    return v_id;
+end $$;
+comment on function zmesh.create_schedule(uuid, uuid, text, text, text, jsonb, text, text, boolean) is
+    'Creates a schedule and returns its id.';
+
+create or replace function zmesh.change_schedule(
+    p_id uuid, p_function_id uuid, p_name text, p_cron text, p_timezone text, p_payload jsonb, p_overlap text,
+    p_missed text, p_enabled boolean)
+returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update zmesh.schedules
+       set function_id = coalesce(p_function_id, function_id), name = coalesce(p_name, name),
+           cron = coalesce(p_cron, cron), timezone = coalesce(p_timezone, timezone),
+           payload = coalesce(p_payload, payload), overlap = coalesce(p_overlap, overlap),
+           missed = coalesce(p_missed, missed), enabled = coalesce(p_enabled, enabled)
+     where id = p_id;
+end $$;
+comment on function zmesh.change_schedule(uuid, uuid, text, text, text, jsonb, text, text, boolean) is
+    'Changes a schedule; null leaves a column as it is.';
+
+create or replace function zmesh.delete_schedule(p_project_id uuid, p_id uuid) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from zmesh.schedules where project_id = p_project_id and id = p_id;
+    return found;
+end $$;
+comment on function zmesh.delete_schedule(uuid, uuid) is 'Deletes a schedule of a project; returns whether there was one.';
+
 create or replace function zmesh.bound_schedules(p_project_ids uuid[]) returns void
 language plpgsql as $$
 declare
@@ -406,5 +446,8 @@ end $$;
 comment on function zmesh.forget_ticks() is
     'Deletes pg_cron''s run history of ticks older than a day, which it never does itself; for the role that owns the job.';
 
+grant execute on function zmesh.create_schedule(uuid, uuid, text, text, text, jsonb, text, text, boolean),
+      zmesh.change_schedule(uuid, uuid, text, text, text, jsonb, text, text, boolean),
+      zmesh.delete_schedule(uuid, uuid) to zmesh_api;
 grant execute on function zmesh.run_schedule(uuid) to zmesh_api, zmesh_project;
 grant execute on function zmesh.tick(), zmesh.listener_tick(), zmesh.forget_ticks() to zmesh_listener;

@@ -31,6 +31,29 @@ begin
 end $$;
 comment on function zmesh.rename_project(uuid, text) is 'Gives a project another name; slug, role and schema stay.';
 
+create or replace function zmesh.limit_project(
+    p_slug text, p_requests_per_second integer, p_max_queued integer, p_max_running integer)
+returns table (requests_per_second integer, max_queued integer, max_running integer)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+    return query
+        update zmesh.projects p
+           set requests_per_second = nullif(coalesce(p_requests_per_second, p.requests_per_second), 0),
+               max_queued = coalesce(p_max_queued, p.max_queued), max_running = coalesce(p_max_running, p.max_running)
+         where p.slug = p_slug
+        returning p.requests_per_second, p.max_queued, p.max_running;
+end $$;
+comment on function zmesh.limit_project(text, integer, integer, integer) is
+    'Changes limits of a project and returns all of them; null leaves one as it is, 0 requests a second are any number.';
+
+create or replace function zmesh.set_max_projects_per_owner(p_count integer) returns void
+language plpgsql as $$
+begin
+    update zmesh.settings set max_projects_per_owner = p_count;
+end $$;
+comment on function zmesh.set_max_projects_per_owner(integer) is 'Changes how many projects one user may own.';
+
 create or replace function zmesh.limit_owned_projects() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

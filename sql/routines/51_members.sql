@@ -88,6 +88,25 @@ begin
 end $$;
 comment on function zmesh.withdraw_invitation(uuid, uuid) is 'Deletes an invitation; returns whether there was one.';
 
+create or replace function zmesh.ensure_user(p_email text, p_password_hash text) returns uuid
+language plpgsql as $$
+begin
+    insert into zmesh.users (email, password_hash) values (p_email, p_password_hash)
+        on conflict (lower(email)) do nothing;
+    return (select id from zmesh.users where lower(email) = lower(p_email));
+end $$;
+comment on function zmesh.ensure_user(text, text) is
+    'The user with this address, created with this password where there is none. For administrators.';
+
+create or replace function zmesh.ensure_member(p_user_id uuid, p_project_id uuid, p_role text) returns void
+language plpgsql as $$
+begin
+    insert into zmesh.memberships (user_id, project_id, role) values (p_user_id, p_project_id, p_role)
+        on conflict (user_id, project_id) do update set role = excluded.role;
+end $$;
+comment on function zmesh.ensure_member(uuid, uuid, text) is
+    'Gives a user a role in a project, in place of any other. For administrators.';
+
 grant execute on function zmesh.change_member(uuid, uuid, text), zmesh.remove_member(uuid, uuid),
       zmesh.invite(uuid, text, text, bytea, uuid), zmesh.accept_invitation(bytea, uuid, text),
       zmesh.withdraw_invitation(uuid, uuid) to zmesh_api;

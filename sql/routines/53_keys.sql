@@ -37,5 +37,31 @@ end $$;
 comment on function zmesh.revoke_key(uuid, uuid) is
     'Ends a key for good. It is looked up at each request and kept nowhere else, so it ends everywhere at once.';
 
-grant execute on function zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid), zmesh.revoke_key(uuid, uuid)
-   to zmesh_api;
+create or replace function zmesh.use_key(p_id uuid) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update zmesh.api_keys set last_used_at = zmesh.now()
+     where id = p_id and (last_used_at is null or last_used_at < zmesh.now() - interval '1 minute');
+end $$;
+comment on function zmesh.use_key(uuid) is 'Notes that a key works, at most once a minute.';
+
+create or replace function zmesh.ensure_key(p_project_id uuid, p_name text, p_prefix text, p_hash bytea) returns void
+language plpgsql as $$
+begin
+    insert into zmesh.api_keys (project_id, name, prefix, hash) values (p_project_id, p_name, p_prefix, p_hash)
+        on conflict (hash) do nothing;
+end $$;
+comment on function zmesh.ensure_key(uuid, text, text, bytea) is
+    'Creates a key that is not there yet; one that is, revoked included, stays as it is. For administrators.';
+
+create or replace function zmesh.limit_key(p_prefix text, p_requests_per_second integer) returns boolean
+language plpgsql as $$
+begin
+    update zmesh.api_keys set requests_per_second = nullif(p_requests_per_second, 0) where prefix = p_prefix;
+    return found;
+end $$;
+comment on function zmesh.limit_key(text, integer) is
+    'Changes the limit of the key with this prefix, 0 is any number; returns whether there is one. For administrators.';
+
+grant execute on function zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid), zmesh.revoke_key(uuid, uuid),
+      zmesh.use_key(uuid) to zmesh_api;

@@ -45,5 +45,28 @@ end $$;
 comment on function zmesh.secrets_of(uuid[], uuid[]) is
     'What runs of these functions get, still sealed: read anew for each claim, so a new value counts at once.';
 
+create or replace function zmesh.reseal(p_place text, p_key uuid, p_old bytea, p_new bytea) returns boolean
+language plpgsql as $$
+begin
+    case p_place
+        when 'project_databases.sealed_password' then
+            update zmesh.project_databases set sealed_password = p_new where project_id = p_key and sealed_password = p_old;
+        when 'webhooks.sealed_secret' then
+            update zmesh.webhooks set sealed_secret = p_new where id = p_key and sealed_secret = p_old;
+        when 'webhooks.sealed_previous_secret' then
+            update zmesh.webhooks set sealed_previous_secret = p_new where id = p_key and sealed_previous_secret = p_old;
+        when 'signing_secrets.sealed_secret' then
+            update zmesh.signing_secrets set sealed_secret = p_new where project_id = p_key and sealed_secret = p_old;
+        when 'signing_secrets.sealed_previous_secret' then
+            update zmesh.signing_secrets set sealed_previous_secret = p_new
+             where project_id = p_key and sealed_previous_secret = p_old;
+        when 'secrets.sealed' then
+            update zmesh.secrets set sealed = p_new where id = p_key and sealed = p_old;
+    end case;
+    return found;
+end $$;
+comment on function zmesh.reseal(text, uuid, bytea, bytea) is
+    'Replaces a sealed value by the same one sealed anew; false where it has changed meanwhile. For administrators.';
+
 grant execute on function zmesh.set_secret(uuid, uuid, text, bytea), zmesh.delete_secret(uuid, uuid, text) to zmesh_api;
 grant execute on function zmesh.secrets_of(uuid[], uuid[]) to zmesh_listener;

@@ -8,8 +8,8 @@
 -- partitioned by time, is only ever added to, and is dropped partition by partition when it has been kept long enough.
 -- Who waits for an outcome is in zmesh.waiters, what runs printed in zmesh.logs.
 --
--- Who may do what stands below each table. Nothing is granted to public. zmesh_api and zmesh_listener have what the two
--- programs need; zmesh_project is the group of all projects' roles, which see rows of their own project only.
+-- Who may do what stands below each table. Nothing is granted to public. zmesh_api and zmesh_listener read what the
+-- two programs need and write through routines, except that the API inserts invocations as everybody does; zmesh_project is the group of all projects' roles, which see rows of their own project only.
 
 grant usage on schema zmesh to zmesh_api, zmesh_listener, zmesh_project;
 grant select on zmesh.migrations to zmesh_api, zmesh_listener;

@@ -1,4 +1,4 @@
--- People who sign in, what they may do in projects, and their sessions. The API changes all of it through routines.
+-- People who sign in, what they may do in projects, and their sessions.
 
 create table zmesh.users (
     id            uuid        primary key default gen_random_uuid(),
@@ -68,4 +68,3 @@ create unique index refresh_tokens_one_is_good on zmesh.refresh_tokens (session_
 comment on table zmesh.refresh_tokens is 'SHA-256 of every refresh token of a session; each is good once, for the next one.';
 
 grant select on zmesh.users, zmesh.memberships, zmesh.invitations, zmesh.sessions, zmesh.refresh_tokens to zmesh_api;
-grant update (password_hash) on zmesh.users to zmesh_api;

@@ -114,13 +114,4 @@ create table zmesh.deleted_functions (
 comment on table zmesh.deleted_functions is
     'Functions that were deleted with more in the queue than one statement should cancel; zmesh.cancel_orphans() cancels the rest.';
 
-grant select, delete,
-      insert (project_id, name, slug, description, tags, language, entry_point, code, enabled, timeout_ms, memory_mb,
-              env_vars, max_attempts, retry_base_ms, retry_max_ms, max_concurrency, max_concurrency_per_key, auth, methods,
-              cors_origins, anonymous_options, key_options, public_errors),
-      update (name, description, tags, language, entry_point, code, enabled, timeout_ms, memory_mb,
-              env_vars, max_attempts, retry_base_ms, retry_max_ms, max_concurrency, max_concurrency_per_key, auth, methods,
-              cors_origins, anonymous_options, key_options, public_errors)
-      on zmesh.functions to zmesh_api;
-grant select on zmesh.function_versions to zmesh_api;
-grant select, delete on zmesh.function_aliases to zmesh_api;
+grant select on zmesh.functions, zmesh.function_versions, zmesh.function_aliases to zmesh_api;

@@ -49,7 +49,6 @@ comment on table zmesh.secrets is
     'Values that go to runs as zmesh.env and to nobody else: sealed with ZMESH_SECRET_KEY, for their place and name.';
 comment on column zmesh.secrets.function_id is 'The one function that gets it; null: every function of the project.';
 
-grant select, insert, update (last_used_at, revoked_at, name) on zmesh.api_keys to zmesh_api;
-grant select on zmesh.api_key_functions to zmesh_api;
+grant select on zmesh.api_keys, zmesh.api_key_functions to zmesh_api;
 -- The API never reads a sealed value; the listener gets them through zmesh.secrets_of().
 grant select (id, project_id, function_id, name, created_at, updated_at) on zmesh.secrets to zmesh_api;

@@ -85,10 +85,7 @@ grant select, delete,
       insert (name, function, cron, timezone, payload, overlap, missed, enabled),
       update (name, function, cron, timezone, payload, overlap, missed, enabled)
       on zmesh.schedules to zmesh_project;
-grant select, delete,
-      insert (project_id, name, function_id, cron, timezone, payload, overlap, missed, enabled),
-      update (name, function_id, cron, timezone, payload, overlap, missed, enabled)
-      on zmesh.schedules to zmesh_api;
+grant select on zmesh.schedules to zmesh_api;
 grant select, insert (schedule_id) on zmesh.schedule_runs to zmesh_project, zmesh_api;
 
 alter table zmesh.schedules enable row level security;

@@ -47,8 +47,5 @@ create table zmesh.webhook_deliveries (
 create index webhook_deliveries_by_age on zmesh.webhook_deliveries using brin (received_at);
 comment on table zmesh.webhook_deliveries is 'Message ids of senders, so that a delivery sent twice is invoked once.';
 
-grant select, insert, delete,
-      update (name, function_id, preset, sealed_secret, sealed_previous_secret, previous_secret_valid_until,
-              replay_window_seconds, signature_header, answer, enabled)
-      on zmesh.webhooks to zmesh_api;
+grant select on zmesh.webhooks to zmesh_api;
 grant select, insert on zmesh.webhook_deliveries to zmesh_api;

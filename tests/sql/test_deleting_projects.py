@@ -203,7 +203,7 @@ def test_what_a_deleted_function_has_queued_is_cancelled_some_at_a_time(database
     database.enqueue(project, count=12_000)
     [running] = database.claim(database.listener(), 1)
 
-    database.rows("delete from zmesh.functions where id = %s", function, url=database.api_url)
+    database.rows("select zmesh.delete_function(%s)", function, url=database.api_url)
 
     assert queued(database, function) == 11_000
     assert database.value("select cancel_requested from zmesh.queue where id = %s", running["id"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.databases import Database
 from tests.releases import DUMPS, restored
 from tests.sql.catalogs import catalogs_of, differences
 
+SOURCES = Path(__file__).parent.parent.parent / "sql"
 CHANGES = (
     "alter table zmesh.projects add column color text",
     "alter table zmesh.projects alter column name set default 'shop'",
@@ -68,3 +70,29 @@ def test_a_right_that_no_file_grants_any_more_is_gone_after_a_migration(database
     assert str(migrate(database.admin_url)).endswith("routines renewed")
     assert not database.value("select has_function_privilege('zmesh_api', 'zmesh.reap()', 'execute')")
     assert str(migrate(database.admin_url)).endswith("up to date")
+
+
+def test_the_api_writes_through_routines_except_that_it_inserts_what_others_may_insert(database: Database) -> None:
+    writes = database.rows(
+        "select distinct c.relname || ' ' || p as write"
+        "  from pg_class c, unnest('{insert,update,delete}'::text[]) p"
+        " where c.relnamespace = 'zmesh'::regnamespace and c.relkind in ('r', 'p') and case p"
+        "       when 'delete' then has_table_privilege('zmesh_api', c.oid, p)"
+        "       else has_any_column_privilege('zmesh_api', c.oid, p) end order by 1"
+    )
+    assert [row["write"] for row in writes] == [
+        "invocations insert",
+        "schedule_runs insert",
+        "webhook_deliveries insert",
+    ]
+
+
+def test_no_python_writes_by_itself() -> None:
+    write = re.compile(r"insert into|update zmesh|delete from|update \{|set \{")
+    modules = {
+        path.name
+        for path in (Path(__file__).parent.parent.parent / "sql").glob("*.py")
+        if write.search(path.read_text())
+    }
+    # To enqueue is to insert; and what a migration records of itself can be in no routine yet.
+    assert modules == {"invocations.py", "migrate.py"}
