@@ -183,7 +183,7 @@ def test_the_start_of_an_id_is_enough(platform: Platform) -> None:
         ("--timeout-ms", "99999999", "99999999 is not in the range 1<=x<=900000"),
         ("--memory-mb", "5", "5 is not in the range 64<=x<=8192"),
         ("--max-attempts", "0", "0 is not in the range 1<=x<=100"),
-        ("--max-concurrency", "0", "0 is neither a number from 1 to 1000000 nor none"),
+        ("--max-concurrency", "0", "must be a number from 1 to 1000000, or none (got 0)"),
     ],
 )
 def test_a_number_out_of_range_is_answered_with_the_option_and_its_bounds(
@@ -213,7 +213,7 @@ def test_an_api_key_is_told_what_deploying_needs(platform: Platform) -> None:
     assert "An API key can only invoke functions" in said
     assert "zmesh login" in said
     answer = platform.client.get(f"{platform.url}/functions", headers={"x-api-key": platform.api_key})
-    assert "needs the token of a logged-in person, not an API key" in answer.json()["detail"]
+    assert "requires the token of a user, not an API key" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
