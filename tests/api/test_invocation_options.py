@@ -83,8 +83,8 @@ def test_the_type_declarations_have_each() -> None:
             HEADERS - {"Idempotency-Key"},
         ),
         ("reference/cli.md", "**invoke.**", 1, {option.flag for option in OPTIONS}),
-        ("triggers/functions.md", "Options, as the [columns", 1, PARAMETERS),
-        ("triggers/functions.md", "Options, as the [columns", 2, IN_JAVASCRIPT),
+        ("triggers/functions.md", "`zmesh.enqueue` takes these options", 1, PARAMETERS),
+        ("triggers/functions.md", "`zmesh.enqueue` takes these options", 2, IN_JAVASCRIPT),
     ],
 )
 def test_the_documentation_lists_each(document: str, heading: str, column: int, expected: set[str]) -> None:
