@@ -78,7 +78,7 @@ def test_the_type_declarations_have_each() -> None:
     [
         (
             "reference/http-api.md",
-            "| request header | does |",
+            "| request header | effect |",
             1,
             HEADERS - {"Idempotency-Key"},
         ),

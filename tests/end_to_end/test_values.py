@@ -11,7 +11,7 @@ from tests.end_to_end.values import READ, RETURNED, STORED, Outcome, Read, Refus
 from tests.platform import REPOSITORY, Platform
 
 DOCUMENT = REPOSITORY / "docs" / "reference" / "values.md"
-MARK = "<!-- The tables are tests/end_to_end/values.py, tried by test_values.py. -->\n"
+MARK = "<!-- The tables are generated from tests/end_to_end/values.py and checked by test_values.py. -->\n"
 DROP = """
 drop table if exists stored, read;
 drop type if exists mood; drop type if exists place; drop domain if exists positive;
