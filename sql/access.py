@@ -43,7 +43,7 @@ class ProjectOfUser:
 
 @dataclass(frozen=True, slots=True)
 class PublicFunction:
-    """A function as its public route needs to know it."""
+    """A function as its public route needs to know it. `stamp` is another one after every change of its row."""
 
     id: UUID
     project_id: UUID
@@ -56,6 +56,7 @@ class PublicFunction:
     anonymous_options: list[str]
     key_options: list[str]
     public_errors: bool
+    stamp: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ class KeyedFunction:
 
 
 _FUNCTION_NAMES = [field.name for field in fields(PublicFunction)]
-_FUNCTION = ", ".join(f"f.{name} as function_{name}" for name in _FUNCTION_NAMES)
+_FUNCTION = ", ".join(
+    f"{'f.xmin::text' if name == 'stamp' else f'f.{name}'} as function_{name}" for name in _FUNCTION_NAMES
+)
 
 
 def _function_in(row: Mapping[str, Any]) -> PublicFunction | None:
@@ -141,9 +144,9 @@ async def public_functions(
         select {_FUNCTION}
           from unnest(%s::uuid[], %s::text[]) with ordinality as w (project_id, name, n)
           left join lateral (
-              select * from zmesh.functions g where g.project_id = w.project_id and g.slug = w.name
+              select g.xmin, g.* from zmesh.functions g where g.project_id = w.project_id and g.slug = w.name
               union all
-              select * from zmesh.functions g where w.project_id is null and g.id = w.name::uuid) f on true
+              select g.xmin, g.* from zmesh.functions g where w.project_id is null and g.id = w.name::uuid) f on true
          order by w.n
         """,
         ([project_id for project_id, _ in wanted], [name for _, name in wanted]),

@@ -31,6 +31,15 @@ NO_OPTIONS = Options()
 
 
 @dataclass(frozen=True, slots=True)
+class AssumedAccess:
+    """What a caller was let through for by memory: that its API key is good for the function, and that the function's
+    row has this stamp. The insert leaves out what is not so any more."""
+
+    key_hash: bytes
+    function_stamp: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewInvocation:
     """An invocation to insert. `payload` and `request` are JSON texts; the id is the caller's own.
 
@@ -48,6 +57,7 @@ class NewInvocation:
     idempotency_key: str | None = None
     idempotency_scope: str | None = None
     traceparent: str | None = None
+    assumed: AssumedAccess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +97,10 @@ _STATE = """id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at,
 _WANTED = """
     unnest(%b::uuid[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
            %b::text[], %b::integer[], %b::text[], %b::smallint[], %b::timestamptz[], %b::timestamptz[], %b::integer[],
-           %b::text[], %b::text[]{extra}) with ordinality
+           %b::text[], %b::text[], %b::bytea[], %b::text[]{extra}) with ordinality
         as w (id, project_id, function, payload, request, source, reply_channel, idempotency_key, idempotency_scope,
               traceparent, version, alias, priority, run_at, expires_at, max_attempts,
-              concurrency_key, callback_url{names}, n)
+              concurrency_key, callback_url, key_hash, function_stamp{names}, n)
 """
 _INSERT = """
     insert into zmesh.invocations (id, project_id, function, payload, request, source, reply_channel, idempotency_key,
@@ -102,9 +112,22 @@ _INSERT = """
 """
 # What cannot be inserted (no such function, a key that is taken) is left out, so that it fails nobody else.
 _ENABLED = "join zmesh.functions f on f.project_id = w.project_id and f.slug = w.function and f.enabled"
-INSERT = (
-    f"{_INSERT} from {_WANTED.format(extra='', names='')} {_ENABLED} order by w.n on conflict do nothing returning id"
-)
+# Every update of a row changes its xmin: the caller was let through by the settings that the function has.
+_STILL_ADMITTED = """
+    w.key_hash is null or f.xmin = w.function_stamp::xid and exists (
+        select from zmesh.api_keys k
+         where k.hash = w.key_hash and k.project_id = w.project_id and k.revoked_at is null
+           and (k.expires_at is null or k.expires_at > zmesh.now())
+           and (k.all_functions or exists (select from zmesh.api_key_functions a
+                                            where a.key_id = k.id and a.function_id = f.id)))
+"""
+INSERT = f"""
+    {_INSERT} from {_WANTED.format(extra="", names="")} {_ENABLED}
+     where {_STILL_ADMITTED}
+     order by w.n
+        on conflict do nothing
+    returning id
+"""
 INSERT_DELIVERIES = f"""
     with w as materialized (
         select * from {_WANTED.format(extra=", %b::uuid[], %b::text[]", names=", webhook_id, message_id")}
@@ -140,6 +163,8 @@ def _columns(invocations: Sequence[NewInvocation]) -> tuple[list[Any], ...]:
     return (
         *([getattr(i, name) for i in invocations] for name in names),
         *([getattr(i.options, field.name) for i in invocations] for field in fields(Options)),
+        [i.assumed and i.assumed.key_hash for i in invocations],
+        [i.assumed and i.assumed.function_stamp for i in invocations],
     )
 
 
@@ -150,7 +175,7 @@ def _by_key(invocation: NewInvocation) -> tuple[UUID, str, str, str]:
 
 async def insert(connection: AsyncConnection, invocations: Sequence[NewInvocation]) -> set[UUID]:
     """Insert in one statement; returns the ids that are new. The others have no enabled function, a taken
-    idempotency key, or were inserted before."""
+    idempotency key, an assumption that is not true any more, or were inserted before."""
     # One order for everybody: two statements with the same idempotency keys must not wait for each other.
     ordered = sorted(invocations, key=_by_key)
     cursor = await connection.execute(INSERT.encode(), _columns(ordered))

@@ -30,6 +30,10 @@ class Policy(Protocol):
     def public_errors(self) -> bool: ...
 
 
+class OptionNotAllowed(Problem):
+    """The function's settings do not let this caller set an option."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """An API key, a user's token or nothing; `member` is a user who may invoke the function anyway."""
@@ -54,7 +58,7 @@ class Credential:
         setting = "anonymous_options" if self.kind == "anonymous" else "key_options"
         allowed = function.anonymous_options if self.kind == "anonymous" else function.key_options
         if option not in allowed:
-            raise Problem(
+            raise OptionNotAllowed(
                 403,
                 "option_not_allowed",
                 f'Function "{function.slug}" does not accept the header {header} from {_NAMES[self.kind]}.',

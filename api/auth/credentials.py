@@ -31,6 +31,7 @@ SLUG = re.compile(r"[a-z0-9-]{1,100}")
 RANKS = {"viewer": 1, "developer": 2, "owner": 3}
 GUESSES_ALLOWED = 60
 KEYS_REMEMBERED = 10_000
+FUNCTIONS_REMEMBERED = 10_000  # pairs of a key and what it calls
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -61,7 +62,11 @@ CallerRequest = Request[Caller, Any, State]
 
 
 class Access:
-    """Looks up what credentials stand for, at each request, so that a change counts at once on every replica."""
+    """Looks up what credentials stand for, at each request, so that a change counts at once on every replica.
+
+    What an API key may call is remembered as well, to spare invocations the look-up: nobody is refused by that, and
+    the insert admits nobody without checking it (sql/invocations.py, AssumedAccess).
+    """
 
     def __init__(self, database: Database, tokens: Tokens) -> None:
         self.tokens = tokens
@@ -71,6 +76,7 @@ class Access:
         self._functions: Batcher[tuple[UUID | None, str], PublicFunction | None] = Batcher(self._read_functions)
         self._guesses = Throttle(GUESSES_ALLOWED, "unknown API keys from your address")
         self._good_keys: OrderedDict[bytes, None] = OrderedDict()
+        self._remembered: OrderedDict[tuple[bytes, str], KeyedFunction] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def person(self, token: str) -> Caller:
@@ -93,7 +99,15 @@ class Access:
     async def function_by_key(self, key: str, slug: str, client: str) -> tuple[PublicFunction | None, UUID | None]:
         """The function of this slug in the project of an API key, and the key's id. Raises Problem 401."""
         found = await self._keyed(key, slug, client)
+        self._remember_function(key_hash(key), slug, found)
         return found.function, found.key_id
+
+    def remembered(self, key: str, slug: str) -> KeyedFunction | None:
+        """What an API key has last been found to call by this slug; None where it has to be looked up."""
+        found = self._remembered.get((key_hash(key), slug))
+        if found is None or _is_use_to_be_noted(found):
+            return None
+        return found
 
     async def function_by_token(self, token: str, slug: str) -> tuple[PublicFunction | None, Caller]:
         """The function of this slug in the project of a person's token, and who that is. Raises Problem 401 or 403."""
@@ -119,9 +133,18 @@ class Access:
             raise unauthorized("api_key_expired", "The API key has expired.", scheme="ApiKey")
         if not known:
             self._remember(hash)
-        if found.last_used_at is None or datetime.now(UTC) - found.last_used_at > USE_IS_NOTED_EVERY:
+        if _is_use_to_be_noted(found):
             self._note_use(found.key_id)
         return found
+
+    def _remember_function(self, hash: bytes, slug: str, found: KeyedFunction) -> None:
+        if found.function is None:
+            self._remembered.pop((hash, slug), None)
+            return
+        self._remembered[hash, slug] = found
+        self._remembered.move_to_end((hash, slug))
+        if len(self._remembered) > FUNCTIONS_REMEMBERED:
+            self._remembered.popitem(last=False)
 
     def _remember(self, hash: bytes) -> None:
         self._good_keys[hash] = None
@@ -151,6 +174,10 @@ class Access:
 
     async def _read_functions(self, wanted: list[tuple[UUID | None, str]]) -> Sequence[PublicFunction | None]:
         return await self._database.read(lambda connection: access.public_functions(connection, wanted))
+
+
+def _is_use_to_be_noted(found: KeyedFunction) -> bool:
+    return found.last_used_at is None or datetime.now(UTC) - found.last_used_at > USE_IS_NOTED_EVERY
 
 
 def function_disabled(slug: str) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,33 +26,65 @@ from api.http.hosts import project_of_host
 from api.http.middleware import CORS_SCOPE
 from api.http.problems import Problem, not_found, unauthorized
 from sql.access import PublicFunction
+from sql.invocations import AssumedAccess
+from support.api_keys import key_hash
 
 USER_HEADER = b"x-zmesh-user-id"
 ANY = "*"
+KEY_SUFFICES = ("api_key", "none")  # settings of auth with which a key is enough
 
 
 @dataclass(frozen=True, slots=True)
 class PublicAccess:
-    """The function that a request to its public route may invoke, and the credential that allows it."""
+    """The function that a request to its public route may invoke, and the credential that allows it.
+
+    Where both were not looked up but remembered, `assumed` is what the insert has to check.
+    """
 
     function: PublicFunction
     credential: Credential
+    assumed: AssumedAccess | None = None
 
 
 async def public_caller(connection: Connection, _: BaseRouteHandler) -> None:
-    """A guard of the public route; finds the function as well, in the same round trip."""
+    """A guard of the public route; finds the function as well. What would be refused by memory is looked up."""
     name = connection.path_params["slug"]
     if not SLUG.fullmatch(name):
         raise not_found("function", name)
     _remove_user_header(connection)
+    if (remembered := _remembered(connection, name)) is not None:
+        with suppress(Problem):
+            _admit(connection, name, remembered)
+            return
+    await look_up_caller(connection)
+
+
+async def look_up_caller(connection: Connection) -> None:
+    """Who calls and what, from the database. Raises Problem."""
+    name = connection.path_params["slug"]
     function, credential = await _admitted(connection, access_of(connection), name)
+    _admit(connection, name, PublicAccess(function, credential))
+
+
+def _remembered(connection: Connection, name: str) -> PublicAccess | None:
+    key = api_key(connection)
+    found = None if key is None else access_of(connection).remembered(key, name)
+    if key is None or found is None or found.function is None or found.function.auth not in KEY_SUFFICES:
+        return None
+    assumed = AssumedAccess(key_hash(key), found.function.stamp)
+    return PublicAccess(found.function, Credential("api_key", found.key_id), assumed)
+
+
+def _admit(connection: Connection, name: str, access: PublicAccess) -> None:
+    """Raises Problem where the function's settings do not let the request pass."""
+    function = access.function
     if project_of_host(connection) not in (None, function.project_id):
         raise not_found("function", name)
     if not function.enabled:
         raise function_disabled(function.slug)
     _require_method(connection, function)
     _require_origin(connection, function)
-    connection.scope["auth"] = PublicAccess(function, credential)
+    connection.scope["auth"] = access
 
 
 async def _admitted(connection: Connection, access: Access, name: str) -> tuple[PublicFunction, Credential]:
@@ -66,7 +99,7 @@ async def _admitted(connection: Connection, access: Access, name: str) -> tuple[
     if key is not None:
         function, key_id = await access.function_by_key(key, slug, client_of(connection))
         credential = Credential("api_key", key_id)
-        takes, refused = ("api_key", "none"), _needs_token
+        takes, refused = KEY_SUFFICES, _needs_token
     elif token is not None:
         function, caller = await access.function_by_token(token, slug)
         invokes = RANKS[caller.role] >= RANKS["developer"]

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from api.invoking.request_headers import NO_PREFERENCE, Preference
 from api.invoking.streams import ResponseStream
-from sql.invocations import NO_OPTIONS, InvocationState, Options
+from sql.invocations import NO_OPTIONS, AssumedAccess, InvocationState, Options
 
 QUEUE_ALLOWANCE = 20.0
 LONGEST_DEFAULT_WAIT = 60.0
@@ -33,6 +33,7 @@ class Call:
     preference: Preference = NO_PREFERENCE
     options: Options = NO_OPTIONS
     streams: bool = False
+    assumed: AssumedAccess | None = None
 
     @property
     def wait_seconds(self) -> float:
@@ -46,6 +47,10 @@ class Call:
     def is_for_later(self) -> bool:
         """Nobody waits for it from the beginning, so it may have several attempts."""
         return self.preference.respond_async or (self.options.run_at is not None and self.preference.wait is None)
+
+
+class AssumptionFailed(Exception):
+    """The call was not accepted, maybe because its caller was let through for what is not so any more."""
 
 
 @dataclass(frozen=True, slots=True)

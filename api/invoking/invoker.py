@@ -13,7 +13,7 @@ from api.auth.credentials import function_disabled
 from api.batching import Batcher
 from api.database import Database
 from api.http.problems import Problem, not_found
-from api.invoking.calls import Call, CallResult, default_wait, just_queued, new_id
+from api.invoking.calls import AssumptionFailed, Call, CallResult, default_wait, just_queued, new_id
 from api.invoking.inserting import Inserts
 from api.invoking.limits import Limits
 from api.invoking.streams import Reader, ResponseStream, Streams
@@ -53,7 +53,8 @@ class Invoker:
         )
 
     async def invoke(self, call: Call) -> CallResult:
-        """Accept a call durably, then wait as long as its caller wants to. Raises Problem or DomainError."""
+        """Accept a call durably, then wait as long as its caller wants to. Raises Problem, DomainError, or
+        AssumptionFailed: then nothing was accepted."""
         await self._limits.admit_job(call.project_id)
         waits = call.wait_seconds > 0
         options = call.options
@@ -71,6 +72,7 @@ class Invoker:
             idempotency_key=call.idempotency_key,
             idempotency_scope=call.idempotency_scope,
             traceparent=call.traceparent,
+            assumed=call.assumed,
         )
         with ExitStack() as until:
             future = until.enter_context(self._replies.expecting(invocation.id))
@@ -146,6 +148,10 @@ class Invoker:
         # A key waits for any transaction that has inserted it: then the calls of its own project do, and no others.
         if await self._inserts.ask(invocation, apart=invocation.idempotency_key is not None):
             return invocation.id
+        if invocation.assumed is not None:
+            if await self._is_there(invocation.id):
+                return invocation.id
+            raise AssumptionFailed
         if invocation.idempotency_key is not None:
             known = await self._database.read(lambda c: invocations.known_by_key(c, invocation))
             if known is not None and not known.same:
@@ -162,7 +168,7 @@ class Invoker:
 
     async def _explain(self, invocation: NewInvocation) -> None:
         """Why an invocation was left out; returns when it is there after all, from an earlier try of ours."""
-        if await self._database.read(lambda c: invocations.states(c, [invocation.id])):
+        if await self._is_there(invocation.id):
             return
         name = FunctionName(invocation.project_id, invocation.function)
         function = await self._database.read(lambda c: catalog.find_function(c, name))
@@ -173,6 +179,10 @@ class Invoker:
         raise Problem(
             409, "conflict", "The function changed, or this key's first call is no longer kept.", "Try again."
         )
+
+    async def _is_there(self, id: UUID) -> bool:
+        """Whether an earlier try of ours has inserted it, whose answer was lost."""
+        return bool(await self._database.read(lambda c: invocations.states(c, [id])))
 
     @staticmethod
     async def _wait(future: Future, seconds: float) -> InvocationState | None:

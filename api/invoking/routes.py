@@ -11,17 +11,17 @@ from litestar.enums import HttpMethod
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
-from api.auth.callers import Credential
+from api.auth.callers import Credential, OptionNotAllowed
 from api.auth.credentials import CallerRequest, api_key, function_disabled, role
 from api.auth.functions import function_of
-from api.auth.public_route import PublicAccess, public_caller
+from api.auth.public_route import PublicAccess, look_up_caller, public_caller
 from api.database import Database
 from api.http.encodings import decompressed, decompressed_body
 from api.http.endpoints import API_KEY, BEARER, FunctionId, problems
 from api.http.hosts import project_of_host
 from api.http.json_bodies import LARGEST_PAYLOAD
 from api.http.targets import PUBLIC_SEGMENTS
-from api.invoking.calls import Call
+from api.invoking.calls import AssumptionFailed, Call
 from api.invoking.invoker import Invoker
 from api.invoking.limits import Limits
 from api.invoking.models import Envelope
@@ -86,8 +86,17 @@ async def invoke(
 
 
 async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Limits, path: str) -> Response[Any]:
+    await limits.admit_request(request.auth.function.project_id, api_key(request))
+    if request.auth.assumed is not None:
+        try:
+            return await _invoke_admitted(request, invoker, path)
+        except (AssumptionFailed, OptionNotAllowed):
+            await look_up_caller(request)
+    return await _invoke_admitted(request, invoker, path)
+
+
+async def _invoke_admitted(request: PublicRequest, invoker: Invoker, path: str) -> Response[Any]:
     function, credential = request.auth.function, request.auth.credential
-    await limits.admit_request(function.project_id, api_key(request))
     require_allowed(request, credential, function)
     body, content_type = await request.body(), request.headers.get("content-type", "")
     payload = await payload_of(await decompressed(body, request.headers.get("content-encoding", "")), content_type)
@@ -105,6 +114,7 @@ async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Lim
         preference=preference,
         streams=True,
         options=options_of(request),
+        assumed=request.auth.assumed,
     )
     site = Site(_own_path(request), own=project_of_host(request) is not None)
     with_error_details = credential.sees_errors(function)
