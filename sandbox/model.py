@@ -8,38 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from sandbox.confinement.limits import Limits
+
 Language = Literal["javascript", "python", "typescript"]
 Runtime = Literal["node", "python"]
-
-MIB = 1024 * 1024
-BACKGROUND_NICE = 10  # how much nicer a run in the background is; it cannot take that back: RLIMIT_NICE is 0
-MOST_LOCKS = 10_000  # on files, of all processes of a run; supervisor/supervisor.c has the same
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one run may use.
-
-    `cpu_seconds` is over all its processes, `memory_mb` beside what the runtime itself needs, `processes` counts
-    children and threads, `file_mb` one file, `workspace_mb` and `workspace_files` all files together,
-    `log_bytes` what is kept of its output; what goes beyond is dropped with a notice.
-    """
-
-    timeout_ms: int = 10_000
-    memory_mb: int = 256
-    processes: int = 50
-    open_files: int = 256
-    file_mb: int = 10
-    workspace_mb: int = 64
-    workspace_files: int = 16_384
-    result_bytes: int = 8 * MIB
-    log_bytes: int = MIB
-    log_lines: int = 10_000
-
-    @property
-    def cpu_seconds(self) -> int:
-        """CPU time: the wall-clock limit, rounded up, and two seconds."""
-        return -(-self.timeout_ms // 1000) + 2
 
 
 @dataclass(frozen=True, slots=True)

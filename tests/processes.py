@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +97,8 @@ class EndsChildrenInTime:
             for pid in (child, *descendants(child)):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+
+def as_descriptor_3(descriptor: int) -> Callable[[], object]:
+    """A preexec_fn for Popen, with `pass_fds=(3,)`."""
+    return lambda: os.dup2(descriptor, 3, inheritable=True)

@@ -24,6 +24,8 @@ struct step {
   int32_t unused_too;
 };
 
+_Static_assert(sizeof(size_t) == sizeof(uint64_t), "no count of parts times their size may overflow");
+
 struct pointer {
   uint32_t at, target; // offsets into the data: at one stands the address of the other
 };
@@ -31,6 +33,59 @@ struct pointer {
 _Noreturn void give_up(const char *what) {
   dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(errno));
   _exit(99);
+}
+
+// A plan may start at any address, so its parts are copied out of it.
+static struct head head_of(const char *plan) {
+  struct head head;
+  memcpy(&head, plan, sizeof head);
+  return head;
+}
+
+static struct step step_of(const char *plan, uint32_t index) {
+  struct step step;
+  memcpy(&step, plan + sizeof(struct head) + index * sizeof step, sizeof step);
+  return step;
+}
+
+static struct pointer pointer_of(const char *plan, uint32_t index) {
+  struct pointer pointer;
+  size_t steps = head_of(plan).steps * sizeof(struct step);
+  memcpy(&pointer, plan + sizeof(struct head) + steps + index * sizeof pointer, sizeof pointer);
+  return pointer;
+}
+
+static size_t data_at(struct head head) {
+  return sizeof head + head.steps * sizeof(struct step) + head.pointers * sizeof(struct pointer);
+}
+
+static int lies_within(int64_t at, size_t bytes, size_t data_bytes) {
+  return at >= 0 && bytes <= data_bytes && (uint64_t)at <= data_bytes - bytes;
+}
+
+static int step_lies_within(const struct step *step, size_t data_bytes) {
+  for (int i = 0; i < 6; i++) {
+    if (step->kinds[i] > RESULT) return 0;
+    if (step->kinds[i] == ADDRESS && !lies_within(step->arguments[i], 1, data_bytes)) return 0;
+    if (step->kinds[i] == RESULT && !lies_within(step->arguments[i], sizeof(int32_t), data_bytes)) return 0;
+  }
+  return lies_within(step->result_at, sizeof(int32_t), data_bytes);
+}
+
+const char *fault_of_plan(const char *plan, size_t size) {
+  if (size < sizeof(struct head)) return "a plan without head";
+  struct head head = head_of(plan);
+  if (data_at(head) + head.data_bytes != size) return "a plan of another length than it says";
+  for (uint32_t i = 0; i < head.steps; i++) {
+    struct step step = step_of(plan, i);
+    if (!step_lies_within(&step, head.data_bytes)) return "a step outside of its plan";
+  }
+  for (uint32_t i = 0; i < head.pointers; i++) {
+    struct pointer pointer = pointer_of(plan, i);
+    if (!lies_within(pointer.at, sizeof(uint64_t), head.data_bytes) || pointer.target >= head.data_bytes)
+      return "a pointer outside of its plan";
+  }
+  return NULL;
 }
 
 static long argument(const struct step *step, int position, char *data) {
@@ -61,16 +116,20 @@ static void take(const struct step *step, char *data) {
 }
 
 void carry_out(char *plan, size_t size) {
-  struct head head;
-  if (size < sizeof head) give_up("a plan without head");
-  memcpy(&head, plan, sizeof head);
-  struct step *steps = (struct step *)(plan + sizeof head);
-  struct pointer *pointers = (struct pointer *)(steps + head.steps);
-  char *data = (char *)(pointers + head.pointers);
-  if (data + head.data_bytes != plan + size) give_up("a plan of another length than it says");
-  for (uint32_t i = 0; i < head.pointers; i++) {
-    uint64_t address = (uint64_t)(uintptr_t)(data + pointers[i].target);
-    memcpy(data + pointers[i].at, &address, sizeof address);
+  const char *fault = fault_of_plan(plan, size);
+  if (fault) {
+    errno = EBADMSG;
+    give_up(fault);
   }
-  for (uint32_t i = 0; i < head.steps; i++) take(&steps[i], data);
+  struct head head = head_of(plan);
+  char *data = plan + data_at(head);
+  for (uint32_t i = 0; i < head.pointers; i++) {
+    struct pointer pointer = pointer_of(plan, i);
+    uint64_t address = (uint64_t)(uintptr_t)(data + pointer.target);
+    memcpy(data + pointer.at, &address, sizeof address);
+  }
+  for (uint32_t i = 0; i < head.steps; i++) {
+    struct step step = step_of(plan, i);
+    take(&step, data);
+  }
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sandbox.confinement import kernel, workspaces
 from sandbox.confinement.plan import Plan
+from sandbox.protocol.orders import TemplateSettings
 
 WORKSPACE = "/workspace"
 PACKAGES = "/packages"
@@ -25,6 +26,16 @@ DEVICES = ("null", "zero", "full", "random", "urandom")
 # A shared mapping of /dev/zero is memory that no process need hold; /dev/full reads the same and cannot be mapped.
 STAND_INS = {"zero": "full"}
 _SEALED = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
+
+
+def workspace_of(run: int, settings: TemplateSettings) -> str:
+    """The folder that a run may write to, as the run sees it."""
+    return WORKSPACE if settings.mode != "process" else f"{settings.run_dir}/run-{run}"
+
+
+def packages_of(settings: TemplateSettings) -> str:
+    """The folder that runs of Python import from, as the run sees it."""
+    return PACKAGES if settings.mode != "process" else f"{settings.run_dir}/packages"
 
 
 def enter(

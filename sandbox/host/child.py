@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -19,12 +18,11 @@ from sandbox.host.logs import LogKeeper
 from sandbox.host.oom import OomKills
 from sandbox.host.streams import Sink, Streamed
 from sandbox.host.verdict import Observed, StopReason, ended_by_somebody_else, verdict_off_the_loop
-from sandbox.model import BACKGROUND_NICE, MIB, Attachment, RunOutcome, RunRequest
+from sandbox.model import Attachment, RunOutcome, RunRequest
 from sandbox.protocol import frames
 from sandbox.protocol.frames import FrameError, FrameParser
-from sandbox.protocol.orders import LIMITS
+from sandbox.protocol.orders import CONCLUDE, END, encode_watch
 
-_PARAMETERS = struct.Struct("!QQ")
 READ_BYTES = 256 * 1024
 READS_AFTER_END = 64
 # A run that floods its outputs waits this much longer than reading it took, so it cannot take the listener's time.
@@ -107,7 +105,7 @@ class Child:
         try:
             seen.stopped = await self._wait_until_settled(limits.timeout_ms / 1000, cancel)
             seen.duration_ms = round((time.monotonic() - started) * 1000)
-            await self._end(b"kill" if seen.final is None else b"done")
+            await self._end(END if seen.final is None else CONCLUDE)
         finally:
             if sending is not None:
                 sending.cancel()
@@ -120,7 +118,6 @@ class Child:
 
     def _send(self, request: RunRequest) -> asyncio.Task[None] | None:
         """Send the job; what does not fit into the socket at once is sent by the task."""
-        limits = request.limits
         header = {
             "code": request.code,
             "entry_point": request.entry_point,
@@ -128,21 +125,15 @@ class Child:
             "language": request.language,
             "env": dict(request.env),
             "context": dict(request.context),
-            "limits": {
-                "timeout_ms": limits.timeout_ms,
-                "memory_mb": limits.memory_mb,
-                "result_bytes": limits.result_bytes,
-                "nice": BACKGROUND_NICE if request.background else 0,
-            },
+            "limits": request.limits.for_job(background=request.background),
         }
-        parameters = _PARAMETERS.pack(limits.memory_mb * MIB, limits.cpu_seconds)
-        message = (parameters if request.runtime == "python" else b"") + frames.encode(b"J", _json(header))
+        message = frames.encode(frames.JOB, _json(header))
         large = len(request.payload_json) > PAYLOAD_SLICE
         if not large:
-            message += frames.encode(b"P", request.payload_json.encode("utf-8", "surrogatepass"))
+            message += frames.encode(frames.PAYLOAD, request.payload_json.encode("utf-8", "surrogatepass"))
         sent = 0
         try:
-            self._supervision.send(LIMITS.pack(limits.memory_mb * MIB, limits.cpu_seconds))
+            self._supervision.send(encode_watch(request.limits))
             if large:
                 return asyncio.create_task(self._send_in_slices(message, request.payload_json))
             sent = self._channel.send(message)
@@ -159,7 +150,7 @@ class Child:
             slices.append(payload[start : start + PAYLOAD_SLICE].encode("utf-8", "surrogatepass"))
             await asyncio.sleep(0)
         with contextlib.suppress(OSError):
-            await self._loop.sock_sendall(self._channel, message + frames.head(b"P", sum(map(len, slices))))
+            await self._loop.sock_sendall(self._channel, message + frames.head(frames.PAYLOAD, sum(map(len, slices))))
             for part in slices:
                 await self._loop.sock_sendall(self._channel, part)
 
@@ -299,7 +290,7 @@ class Child:
                     seen.streamed.add(body)
                 elif seen is not None and kind == frames.ATTACHMENT:
                     self._attaching = self._loop.create_task(self._send_attachment())
-                elif seen is not None:
+                elif seen is not None and kind in frames.FINAL:
                     seen.final = (kind, body)
                     break
         except FrameError as error:

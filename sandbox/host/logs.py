@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime
 
 from sandbox.model import LogLine
+from sandbox.protocol.table import LONGEST_LINE
 
 LEVELS = ("debug", "info", "warning", "error")
-LONGEST_LINE = 64 * 1024
 TAIL_BYTES = 16 * 1024
 
 

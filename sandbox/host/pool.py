@@ -14,14 +14,15 @@ from typing import Any, Literal
 
 from sandbox import native
 from sandbox.confinement import packages, root, workspaces
+from sandbox.confinement.limits import Limits, standing_of_node, standing_of_python
 from sandbox.confinement.uids import UidRange
 from sandbox.host.child import Child
 from sandbox.host.gaps import closed_to_runs, gaps_of, limits_not_exact
-from sandbox.host.node import BOOT_DATA_BYTES, FORKED_DATA_BYTES, OWN_THREADS, OWN_THREADS_FORKED, NodeRuntime
-from sandbox.host.node_forks import NodeForks
+from sandbox.host.node_command import NodeCommand
+from sandbox.host.node_template_pool import NodeTemplatePool
 from sandbox.host.streams import Sink
 from sandbox.host.template_process import TemplateProcess
-from sandbox.model import MIB, Language, Limits, Report, RunError, RunOutcome, RunRequest, Runtime, SandboxError
+from sandbox.model import Language, Report, RunError, RunOutcome, RunRequest, Runtime, SandboxError
 from sandbox.protocol.orders import Mode, NodeTemplateOrder, SpawnOrder, TemplateSettings
 
 log = logging.getLogger(__name__)
@@ -63,8 +64,8 @@ class Sandbox:
         self._sdk = (sdk or Path(__file__).resolve().parents[2] / "sdk").resolve()
         self._packages = packages.packages_of_runs(self._sdk)
         self._hidden = sorted({str(Path(__file__).resolve().parents[1]), *map(str, hidden)})
-        self._node = NodeRuntime(self._sdk)
-        self._forks = NodeForks(self._node, self._order_node)
+        self._node = NodeCommand(self._sdk)
+        self._node_templates = NodeTemplatePool(self._node, self._order_node)
         self._free = asyncio.Semaphore(slots)
         self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
         self._wanted: dict[Kind, int] = {}  # how many are to be parked, where that is more than the least
@@ -192,8 +193,8 @@ class Sandbox:
 
     async def _take(self, request: RunRequest) -> Child:
         kind: Kind = PYTHON if request.runtime == "python" else ("node", request.limits.memory_mb)
-        if _spawn_limits(request.limits) != _spawn_limits(Limits()):
-            return await self._make(kind, request.limits)  # parked ones have other limits
+        if standing_of_python(request.limits) != standing_of_python(Limits()):
+            return await self._make(kind, request.limits)  # parked ones have other limits, whatever their runtime
         parked = self._parked.setdefault(kind, deque())
         self._parked.move_to_end(kind)
         child: Child | None = None
@@ -294,29 +295,12 @@ class Sandbox:
             raise
 
     def _order(self, kind: Kind, run: int, slot: int, limits: Limits) -> SpawnOrder:
-        argv: list[str] = []
-        node_template, data_bytes, own_threads = 0, 0, 1
-        if kind[0] == "node":
-            if (fork := self._forks.template_for(limits.memory_mb)) is not None:
-                node_template, template_data = fork
-                own_data, own_threads = template_data + FORKED_DATA_BYTES, OWN_THREADS_FORKED
-            else:
-                argv, own_data, own_threads = self._node.command(limits.memory_mb), BOOT_DATA_BYTES, OWN_THREADS
-            # RLIMIT_AS would end Node.js at start, since it reserves far more than it uses.
-            data_bytes = own_data + limits.memory_mb * MIB
-        return SpawnOrder(
-            run=run,
-            slot=slot,
-            runtime=kind[0],
-            argv=argv,
-            node_template=node_template,
-            processes=limits.processes + own_threads,
-            open_files=limits.open_files,
-            file_bytes=limits.file_mb * MIB,
-            workspace_mb=limits.workspace_mb,
-            workspace_files=limits.workspace_files,
-            data_bytes=data_bytes,
-        )
+        if kind == PYTHON:
+            return SpawnOrder(run, slot, [], 0, standing_of_python(limits))
+        if (ready := self._node_templates.template_for(limits.memory_mb)) is not None:
+            node_template, data_bytes = ready
+            return SpawnOrder(run, slot, [], node_template, standing_of_node(limits, data_bytes))
+        return SpawnOrder(run, slot, self._node.command(limits.memory_mb), 0, standing_of_node(limits, None))
 
     def _reaped(self, run: int) -> None:
         slot = self._slot_of.pop(run, None)
@@ -340,13 +324,13 @@ class Sandbox:
             native=with_native,
         )
         self._settings = settings
-        self._template = TemplateProcess(settings, self._reaped, self._forks.ready, self._forks.gone)
+        self._template = TemplateProcess(settings, self._reaped, self._node_templates.ready, self._node_templates.gone)
         try:
             await self._template.start()
         except SandboxError:
             self._template = None
             raise
-        self._forks.on = with_native
+        self._node_templates.on = with_native
 
     def _readable(self, mode: Mode, with_native: bool) -> list[str]:
         """Folders beside the system's, or, where there is no root of runs' own, all there are."""
@@ -365,7 +349,7 @@ class Sandbox:
             for child in parked:
                 child.close()
         self._parked.clear()
-        self._forks.all_gone()
+        self._node_templates.all_gone()
         if self._template is not None:
             await self._template.close()
             self._template = None
@@ -375,7 +359,7 @@ class Sandbox:
     async def _try_out(self) -> None:
         """One run of each runtime through the real path. Raises SandboxError."""
         if self._settings.native:
-            await self._forks.start(Limits().memory_mb)
+            await self._node_templates.start(Limits().memory_mb)
         for language, code in SAMPLES.items():
             outcome = await self.run(RunRequest(language, code, "handler", "sample", "{}"))
             if outcome.status != "success":
@@ -410,11 +394,6 @@ class Sandbox:
         assert self._run_dir is not None
         for left in self._run_dir.glob("run-*"):
             workspaces.remove(str(left))
-
-
-def _spawn_limits(limits: Limits) -> tuple[int, ...]:
-    """Those that stand before a job is known."""
-    return (limits.processes, limits.open_files, limits.file_mb, limits.workspace_mb, limits.workspace_files)
 
 
 def _reason(error: RunError | None) -> str:

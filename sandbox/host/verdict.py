@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from sandbox.confinement.limits import MIB, MOST_LOCKS, Limits
 from sandbox.host.logs import LogKeeper
 from sandbox.host.streams import Streamed, checked_head
-from sandbox.model import MIB, MOST_LOCKS, Limits, RunError, RunOutcome, Runtime
+from sandbox.model import RunError, RunOutcome, Runtime
 from sandbox.protocol import frames
 from sandbox.protocol.frames import FrameError
 

@@ -1,23 +1,23 @@
-"""Frames between the sandbox and a run: a type byte, a big-endian length, a body. What a run sends is hostile."""
+"""The host's side of a run's channel: frames of the kinds in table.py, of which what a run sends is hostile."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
 
-_HEAD = struct.Struct("!cI")
-LOG, RESULT, RESPONSE, ERROR, BOOTED = b"L", b"R", b"H", b"E", b"B"
-STREAM, CHUNK, STREAMED = b"S", b"C", b"Z"  # the head of a response, its pieces, and its end
-ATTACHMENT = b"D"  # asks for a descriptor, which the answer brings, or not
-FINAL = (RESULT, RESPONSE, ERROR, STREAMED)
-LARGEST_LOG = 256 * 1024
-LARGEST_ERROR = 1024 * 1024
-LARGEST_HEAD = 65536
-LARGEST_CHUNK = 64 * 1024
+from sandbox.protocol.table import FRAME_HEAD, FROM_RUN, TO_RUN
+
+_HEAD = struct.Struct(FRAME_HEAD)
+JOB, PAYLOAD = TO_RUN["JOB"].kind, TO_RUN["PAYLOAD"].kind
+BOOTED, LOG, ATTACHMENT = FROM_RUN["BOOTED"].kind, FROM_RUN["LOG"].kind, FROM_RUN["ATTACHMENT"].kind
+STREAM, CHUNK, STREAMED = FROM_RUN["STREAM"].kind, FROM_RUN["CHUNK"].kind, FROM_RUN["STREAMED"].kind
+RESULT, RESPONSE, ERROR = FROM_RUN["RESULT"].kind, FROM_RUN["RESPONSE"].kind, FROM_RUN["ERROR"].kind
+FINAL = tuple(frame.kind for frame in FROM_RUN.values() if frame.final)
+_ONCE = frozenset(frame.kind for frame in FROM_RUN.values() if frame.once)
 
 
 class FrameError(Exception):
-    """The run sent what is no frame, or one larger than allowed; `kind` is the error type to report."""
+    """The run sent what is not a frame, or one larger than allowed; `kind` is the error type to report."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -38,17 +38,7 @@ class FrameParser:
     """Cuts a byte stream into frames; holds no more than one frame of allowed size."""
 
     def __init__(self, result_bytes: int) -> None:
-        self._largest = {
-            LOG: LARGEST_LOG,
-            RESULT: result_bytes,
-            RESPONSE: result_bytes * 4 // 3 + LARGEST_HEAD,  # base64, and headers
-            STREAM: LARGEST_HEAD,
-            CHUNK: LARGEST_CHUNK,
-            STREAMED: 0,
-            ERROR: LARGEST_ERROR,
-            BOOTED: 0,
-            ATTACHMENT: 0,
-        }
+        self._largest = {frame.kind: frame.largest_body(result_bytes) for frame in FROM_RUN.values()}
         self._once: set[bytes] = set()  # kinds that came and may not come again
         self._buffer = bytearray()
 
@@ -77,5 +67,5 @@ class FrameParser:
             if kind in (RESULT, RESPONSE):
                 raise FrameError("result_too_large", f"The result has {length} bytes; {largest} are allowed.")
             raise FrameError("protocol_error", f"The function sent a frame of {length} bytes; {largest} are allowed.")
-        if kind in (BOOTED, ATTACHMENT):
+        if kind in _ONCE:
             self._once.add(kind)

@@ -1,15 +1,15 @@
-"""What the sandbox tells its template: how all runs are confined, and which process to make next."""
+"""What Python encodes and decodes of the messages to templates and supervisors (table.py); orders.c has C's part."""
 
 from __future__ import annotations
 
 import json
+import os
 import struct
 from dataclasses import asdict, dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 
-from sandbox.model import Runtime
-
-LIMITS = struct.Struct("=QQ")  # what a supervisor is told when the job is known: bytes of memory, CPU seconds
+from sandbox.confinement.limits import MOST_LOCKS, Limits, StandingLimits
+from sandbox.protocol.table import MESSAGES
 
 Mode = Literal["root", "user_namespace", "process"]
 
@@ -41,26 +41,21 @@ class TemplateSettings:
         return cls(**json.loads(text))
 
 
+# Orders to the template
+
+
 @dataclass(frozen=True, slots=True)
 class SpawnOrder:
     """One process to make, confined and waiting for its job.
 
     A run of Node.js is a fork of the `node_template` of that number or, where that is 0, becomes the program of `argv`.
-    `data_bytes` and `cpu_seconds` are limits that must stand before the job is known; 0 is none.
     """
 
     run: int
     slot: int
-    runtime: Runtime
     argv: list[str]
     node_template: int
-    processes: int
-    open_files: int
-    file_bytes: int
-    workspace_mb: int
-    workspace_files: int
-    data_bytes: int = 0
-    cpu_seconds: int = 0
+    limits: StandingLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +75,71 @@ class NodeTemplateOrder:
 
 Order = SpawnOrder | KillOrder | NodeTemplateOrder
 _KINDS: dict[str, type[Order]] = {kind.__name__: kind for kind in (SpawnOrder, KillOrder, NodeTemplateOrder)}
-_FIELDS = {kind: [field.name for field in fields(kind)] for kind in _KINDS.values()}
+_FIELDS = {kind: [field.name for field in fields(kind)] for kind in (*_KINDS.values(), StandingLimits)}
 
 
 def encode_order(order: Order) -> bytes:
     """One message to the template."""
-    kind = type(order)
-    return json.dumps([kind.__name__, *(getattr(order, name) for name in _FIELDS[kind])]).encode()
+    return json.dumps([type(order).__name__, *_values(order)], default=_values).encode()
+
+
+def _values(value: Any) -> list[Any]:
+    return [getattr(value, name) for name in _FIELDS[type(value)]]
 
 
 def decode_order(message: bytes) -> Order:
     """The order of such a message."""
     kind, *values = json.loads(message.decode())
+    if kind == SpawnOrder.__name__:
+        *values, limits = values
+        values.append(StandingLimits(*limits))
     return _KINDS[kind](*values)
+
+
+# Orders to a supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOrder:
+    """The job is known: end the run when its processes together exceed one of these."""
+
+    memory_bytes: int
+    cpu_seconds: int
+    locks: int
+
+
+_WATCH = struct.Struct(MESSAGES["WATCH"].body)
+CONCLUDE, END = MESSAGES["CONCLUDE"].kind, MESSAGES["END"].kind
+
+
+def encode_watch(limits: Limits) -> bytes:
+    """The order to watch a run of these limits."""
+    return _WATCH.pack(MESSAGES["WATCH"].kind, limits.memory_bytes, limits.cpu_seconds, MOST_LOCKS)
+
+
+def decode_watch(message: bytes) -> WatchOrder:
+    """The order of such a message. Raises ValueError."""
+    if len(message) != _WATCH.size or message[:1] != MESSAGES["WATCH"].kind:
+        raise ValueError(f"a supervisor has no order of {len(message)} bytes that begins with {message[:1]!r}")
+    return WatchOrder(*_WATCH.unpack(message)[1:])
+
+
+# Between the template and the program that makes supervisors
+
+_PLAN_BYTES = struct.Struct("!Q")
+_NUMBER = struct.Struct(MESSAGES["MADE"].body)
+
+
+def encode_plans(of_supervisor: bytes, of_run: bytes) -> bytes:
+    """The order to make a supervisor that carries out one plan, and then its run, which carries out the other."""
+    return _PLAN_BYTES.pack(len(of_supervisor)) + of_supervisor + of_run
+
+
+def decode_made(message: bytes) -> int:
+    """The process number of a supervisor that was made. Raises OSError."""
+    if len(message) != _NUMBER.size:
+        raise OSError(f"the program that makes supervisors failed: {message.decode('utf-8', 'replace')}")
+    number: int = _NUMBER.unpack(message)[0]
+    if number < 0:
+        raise OSError(-number, os.strerror(-number), "making a supervisor")
+    return number

@@ -8,7 +8,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -18,58 +17,30 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "messages.h"
+#include "orders.h"
 #include "plan.h"
 #include "usage.h"
 
-enum { ORDERS = 3, LARGEST_ORDER = 128 * 1024, WATCH_MS = 50, MOST_LOCKS = 10000, ANSWER_MS = 10000, NAMESPACES = 4 };
+enum { WATCH_MS = 50, ANSWER_MS = 10000, NAMESPACES = 4 };
 static const double LOCKS_EVERY = 0.25; // seconds of CPU time, in which a run makes some ten thousand locks at most
-static const char DONE[] = "done";
 static const char *const NAMESPACE_FILES[NAMESPACES] = { // in the order that template.c expects
     "/proc/self/ns/pid", "/proc/self/ns/mnt", "/proc/self/ns/ipc", "/proc/self/ns/uts"};
 
-// What comes with an order, in this order.
-struct fds {
-  int channel, output, errors, supervision, template;
-};
-enum { FDS = sizeof(struct fds) / sizeof(int) };
-
-// An order: how many bytes the plan for the supervisor has, that plan, and the one for the run.
-static struct {
-  uint64_t own_bytes;
-  char plans[LARGEST_ORDER];
-} order;
-static size_t order_bytes;
-
-struct limits {
-  uint64_t memory_bytes, cpu_seconds;
-};
+static char message[LARGEST_PLANS]; // the order to make a supervisor
+static struct plans plans; // in it
 
 static struct {
   int supervision, child_ended;
   pid_t run;
   int watching; // from the moment the limits are known
-  struct limits limits;
+  struct order limits;
   struct timespec next_look;
   const char *limit_hit;
   uint64_t baseline_bytes, peak_bytes;
   double cpu_of_dead, cpu_seen, cpu_at_locks;
   int cpu_counter; // the kernel's own, of all processes of the run; -1 where there is none
 } state;
-
-static int receive(struct fds *fds) {
-  char control[CMSG_SPACE(sizeof *fds)];
-  struct iovec part = {&order, sizeof order};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-  ssize_t size;
-  do size = recvmsg(ORDERS, &message, MSG_CMSG_CLOEXEC);
-  while (size < 0 && errno == EINTR);
-  struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-  if (size <= (ssize_t)sizeof order.own_bytes || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) return 0;
-  if (!head || head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof *fds)) return 0;
-  memcpy(fds, CMSG_DATA(head), sizeof *fds);
-  order_bytes = (size_t)size - sizeof order.own_bytes;
-  return order.own_bytes < order_bytes;
-}
 
 static double seconds_of(const struct rusage *used) {
   return (double)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) +
@@ -83,6 +54,12 @@ static double counted(void) {
   return (double)nanoseconds / 1e9;
 }
 
+// Ends the supervisor, and with it the kernel ends whatever else there is in the namespace.
+static _Noreturn void tell(const char *text, int length) {
+  send(state.supervision, text, (size_t)length, MSG_NOSIGNAL);
+  _exit(0);
+}
+
 static _Noreturn void report(const char *exit_code, const char *number, double cpu, uint64_t peak) {
   char text[256];
   double by_kernel = counted();
@@ -93,8 +70,7 @@ static _Noreturn void report(const char *exit_code, const char *number, double c
                         number, cpu > state.cpu_seen ? cpu : state.cpu_seen,
                         (unsigned long long)(peak > state.peak_bytes ? peak : state.peak_bytes), quote,
                         state.limit_hit ? state.limit_hit : "null", quote);
-  send(state.supervision, text, (size_t)length, MSG_NOSIGNAL);
-  _exit(0); // and the kernel ends whatever else there is in the namespace
+  tell(text, length);
 }
 
 static _Noreturn void finish(int status, const struct rusage *used) {
@@ -140,11 +116,16 @@ static void set_next_look(void) {
 }
 
 static void obey(void) {
-  char message[64];
-  ssize_t size = recv(state.supervision, message, sizeof message, 0);
-  if (size == sizeof DONE - 1 && !memcmp(message, DONE, sizeof DONE - 1)) conclude();
-  if (size != sizeof state.limits) end(size > 0); // "kill", or the sandbox is gone
-  memcpy(&state.limits, message, sizeof state.limits);
+  static const char malformed[] = "{\"failed\":\"the supervisor got a malformed order\"}";
+  char received[64];
+  struct order order;
+  int descriptors;
+  ssize_t size = receive_message(state.supervision, received, sizeof received, NULL, 0, &descriptors);
+  if (size == 0 || (size < 0 && errno != EBADMSG)) end(0); // the sandbox is gone
+  if (size < 0 || !decode_order(received, (size_t)size, &order)) tell(malformed, sizeof malformed - 1);
+  if (order.kind == CONCLUDE) conclude();
+  if (order.kind == END) end(1);
+  state.limits = order;
   state.baseline_bytes = measure(state.run).memory_bytes;
   state.watching = 1;
   set_next_look();
@@ -154,7 +135,7 @@ static void obey(void) {
 static int holds_too_many_locks(void) {
   if (state.cpu_seen < state.cpu_at_locks + LOCKS_EVERY) return 0;
   state.cpu_at_locks = state.cpu_seen;
-  return count_locks(MOST_LOCKS + 1) > MOST_LOCKS;
+  return count_locks(state.limits.locks + 1) > state.limits.locks;
 }
 
 static void watch(void) {
@@ -200,43 +181,32 @@ static void open_namespaces(int namespaces[NAMESPACES]) {
     if ((namespaces[i] = open(NAMESPACE_FILES[i], O_RDONLY | O_CLOEXEC)) < 0) give_up(NAMESPACE_FILES[i]);
 }
 
-static void send_order(const struct fds *fds, int answer, const int namespaces[NAMESPACES]) {
-  int passed[4 + NAMESPACES] = {fds->channel, fds->output, fds->errors, answer};
-  memcpy(passed + 4, namespaces, sizeof(int) * NAMESPACES);
-  char control[CMSG_SPACE(sizeof passed)];
-  memset(control, 0, sizeof control);
-  struct iovec part = {order.plans + order.own_bytes, order_bytes - order.own_bytes};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-  struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(sizeof passed);
-  memcpy(CMSG_DATA(head), passed, sizeof passed);
-  if (sendmsg(fds->template, &message, MSG_NOSIGNAL) < 0) give_up("the runtime's template");
-  for (int i = 0; i < NAMESPACES; i++) close(namespaces[i]);
+static void send_order(const struct supervisor_fds *fds, int answer, const int namespaces[NAMESPACES]) {
+  const struct fork_fds passed = {fds->channel,  fds->output,   fds->errors,   answer,
+                                  namespaces[0], namespaces[1], namespaces[2], namespaces[3]};
+  if (!send_message(fds->runtime, message + plans.run_at, plans.run_bytes, (const int *)&passed, COUNT_OF(passed)))
+    give_up("the runtime's template");
+  close_all(namespaces, NAMESPACES);
 }
 
-// The run's process id, or a negative error number, together with the counter if there is one.
-static int hear(int from, int *number) {
-  char control[CMSG_SPACE(sizeof(int))];
-  struct iovec part = {number, sizeof *number};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-  if (recvmsg(from, &message, MSG_CMSG_CLOEXEC) != sizeof *number) return 0;
-  struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-  state.cpu_counter = -1;
-  if (head && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof state.cpu_counter))
-    memcpy(&state.cpu_counter, CMSG_DATA(head), sizeof state.cpu_counter);
-  return 1;
+// The run's process id, or a negative error number, together with the counter if there is one. 0 for no such answer.
+static int hear(int from) {
+  struct number number;
+  int count;
+  ssize_t size = receive_message(from, &number, sizeof number, &state.cpu_counter, 1, &count);
+  if (count == 0) state.cpu_counter = -1;
+  return size == sizeof number ? decode_number(number) : 0;
 }
 
 // Has a run forked into our namespaces, as a child of ours.
-static pid_t order_run(const struct fds *fds, const int namespaces[NAMESPACES]) {
-  int pair[2], answer;
+static pid_t order_run(const struct supervisor_fds *fds, const int namespaces[NAMESPACES]) {
+  int pair[2], answer = 0;
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) give_up("socketpair");
   send_order(fds, pair[1], namespaces);
   close(pair[1]);
   struct pollfd source = {.fd = pair[0], .events = POLLIN};
-  if (poll(&source, 1, ANSWER_MS) != 1 || !hear(pair[0], &answer)) {
+  if (poll(&source, 1, ANSWER_MS) == 1) answer = hear(pair[0]);
+  if (answer == 0) {
     errno = ETIMEDOUT;
     give_up("the runtime's template did not answer");
   }
@@ -246,7 +216,7 @@ static pid_t order_run(const struct fds *fds, const int namespaces[NAMESPACES]) 
   return answer;
 }
 
-static _Noreturn void become_supervisor(const struct fds *fds) {
+static _Noreturn void become_supervisor(const struct supervisor_fds *fds) {
   int namespaces[NAMESPACES];
   sigset_t ends;
   sigemptyset(&ends);
@@ -256,7 +226,7 @@ static _Noreturn void become_supervisor(const struct fds *fds) {
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   sigprocmask(SIG_SETMASK, &ends, NULL);
   open_namespaces(namespaces); // the plan may hide them
-  carry_out(order.plans, order.own_bytes);
+  carry_out(message + plans.own_at, plans.own_bytes);
   state.supervision = fds->supervision;
   state.child_ended = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
   if (state.child_ended < 0) give_up("signalfd");
@@ -265,7 +235,7 @@ static _Noreturn void become_supervisor(const struct fds *fds) {
   close(fds->channel);
   close(fds->output);
   close(fds->errors);
-  close(fds->template);
+  close(fds->runtime);
   supervise();
 }
 
@@ -276,17 +246,29 @@ static void keep_counters_quick(void) {
   syscall(SYS_perf_event_open, &what, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 }
 
+// A child of our parent, which learns of its end. Its number, or a negative error number.
+static int make_supervisor(const struct supervisor_fds *fds) {
+  long pid = syscall(SYS_clone, CLONE_PARENT | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0) become_supervisor(fds);
+  return pid < 0 ? -errno : (int)pid;
+}
+
+// 0 when the template is gone.
+static int obey_template(void) {
+  struct supervisor_fds fds;
+  int count;
+  ssize_t size = receive_message(ORDERS, message, sizeof message, (int *)&fds, COUNT_OF(fds), &count);
+  if (size == 0 || (size < 0 && errno != EBADMSG)) return 0;
+  int well_formed = size > 0 && count == COUNT_OF(fds) && decode_plans(message, (size_t)size, &plans);
+  struct number answer = encode_number(well_formed ? make_supervisor(&fds) : -EBADMSG);
+  close_all((int *)&fds, count);
+  return send_message(ORDERS, &answer, sizeof answer, NULL, 0);
+}
+
 int main(void) {
-  struct fds fds;
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   keep_counters_quick();
-  while (receive(&fds)) {
-    // A child of our parent, which learns of its end.
-    long pid = syscall(SYS_clone, CLONE_PARENT | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | SIGCHLD, 0, 0, 0, 0);
-    if (pid == 0) become_supervisor(&fds);
-    int answer = pid < 0 ? -errno : (int)pid;
-    (void)!write(ORDERS, &answer, sizeof answer);
-    for (int i = 0; i < (int)FDS; i++) close(((int *)&fds)[i]);
+  while (obey_template()) {
   }
   return 0;
 }

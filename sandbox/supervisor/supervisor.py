@@ -20,12 +20,11 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from sandbox.confinement import kernel, root, workspaces
-from sandbox.confinement.confinement import workspace_of
 from sandbox.confinement.plan import Plan
-from sandbox.model import MOST_LOCKS
-from sandbox.protocol.orders import LIMITS, SpawnOrder, TemplateSettings
+from sandbox.confinement.root import workspace_of
+from sandbox.protocol.orders import CONCLUDE, END, SpawnOrder, TemplateSettings, WatchOrder, decode_watch
 from sandbox.supervisor import usage
-from sandbox.template.newborn import RunFds
+from sandbox.template.run_process import RunFds
 
 WATCH_SECONDS = 0.05
 KILL_AGAIN_SECONDS = 0.002
@@ -51,7 +50,7 @@ class Supervisor:
         self._supervision = supervision
         self._make = make
         self._child = 0
-        self._limits: tuple[int, int] | None = None  # bytes of memory, CPU seconds
+        self._limits: WatchOrder | None = None
         self._limit_hit: str | None = None
         self._folder: str | None = None  # the workspace, where no namespace takes it away
         self._baseline = 0
@@ -102,10 +101,10 @@ class Supervisor:
         if self._has_namespace:
             kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
             plan = Plan()
-            root.add_own(plan, order.workspace_mb, order.workspace_files)
+            root.add_own(plan, order.limits.workspace_mb, order.limits.workspace_files)
             plan.carry_out()
             return
-        self._folder = workspace_of(order, self._settings)
+        self._folder = workspace_of(order.run, self._settings)
         base = self._settings.base_uid
         workspaces.make(self._folder, None if base is None else base + order.slot)
 
@@ -124,9 +123,9 @@ class Supervisor:
                 self._watch()
 
     def _obey(self, message: bytes) -> None:
-        if not message or message in (b"kill", b"done"):
+        if not message or message in (CONCLUDE, END):
             self._end(report=bool(message))
-        self._limits = LIMITS.unpack(message)
+        self._limits = decode_watch(message)
         self._baseline = usage.measure([self._child]).memory_bytes
 
     def _processes(self) -> list[int]:
@@ -138,8 +137,7 @@ class Supervisor:
         assert self._limits is not None
         pids = self._processes()
         used = usage.measure(pids)
-        memory_bytes, cpu_seconds = self._limits
-        allowed = memory_bytes + self._baseline
+        allowed = self._limits.memory_bytes + self._baseline
         memory = used.memory_bytes
         if len(pids) > 1 and memory > min(self._peak, allowed):
             memory = usage.exact_memory(pids)
@@ -147,19 +145,18 @@ class Supervisor:
         if memory > allowed:
             self._limit_hit = "memory_limit"
         self._cpu_seen = max(used.cpu_seconds + self._cpu_of_dead, self._counted())
-        if self._limit_hit is None and self._cpu_seen > cpu_seconds:
+        if self._limit_hit is None and self._cpu_seen > self._limits.cpu_seconds:
             self._limit_hit = "cpu_limit"
-        if self._limit_hit is None and self._holds_too_many_locks(pids):
+        if self._limit_hit is None and self._holds_too_many_locks(pids, self._limits.locks):
             self._limit_hit = "file_lock_limit"
         if self._limit_hit:
             self._end(report=True)
 
-    def _holds_too_many_locks(self, pids: list[int]) -> bool:
-        """A lock takes kernel memory that no other limit covers."""
+    def _holds_too_many_locks(self, pids: list[int], most: int) -> bool:
         if self._cpu_seen < self._cpu_at_locks + LOCKS_EVERY_SECONDS:
             return False
         self._cpu_at_locks = self._cpu_seen
-        return usage.count_locks(pids, MOST_LOCKS + 1) > MOST_LOCKS
+        return usage.count_locks(pids, most + 1) > most
 
     def _counted(self) -> float:
         """CPU seconds of the run, including children that nobody waited for; 0 if the kernel does not count them."""

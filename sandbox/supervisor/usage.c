@@ -111,9 +111,9 @@ uint64_t exact_memory(void) {
 }
 
 // The kernel shows each process the locks of its own namespace, and everybody those of open file descriptions.
-int count_locks(int enough) {
+uint64_t count_locks(uint64_t enough) {
   char line[256];
-  int count = 0;
+  uint64_t count = 0;
   FILE *file = fopen("/proc/locks", "re");
   while (file && count < enough && fgets(line, sizeof line, file)) count += !strstr(line, "OFDLCK");
   if (file) fclose(file);

@@ -1,3 +1,5 @@
+#ifndef ZMESH_USAGE_H
+#define ZMESH_USAGE_H
 // What the processes of a run use together, seen by process 1 of its namespace; usage.py says the same in Python.
 #include <stdint.h>
 #include <sys/types.h>
@@ -16,7 +18,9 @@ struct usage measure(pid_t pid);
 int measure_one(pid_t pid, uint64_t *peak_bytes, double *cpu_seconds);
 
 // How many locks on files they hold or wait for, counted up to `enough`.
-int count_locks(int enough);
+uint64_t count_locks(uint64_t enough);
 
 // Bytes of memory as measure() has them, but with each shared page divided among those who map it; slower.
 uint64_t exact_memory(void);
+
+#endif

@@ -1,5 +1,5 @@
-"""The fork server: `python -I -m sandbox.template.main`, exec'd with an empty environment, so that no run can find in
-its memory what the platform knows. Descriptor 3 is the control socket."""
+"""The template: started by host/template_process.py with an empty environment, so that no run can find in its memory
+what the platform knows. It takes orders on descriptor 3."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import socket
 from typing import Any
 
 from sandbox.confinement import kernel, root, workspaces
-from sandbox.confinement.confinement import Confinement, packages_of, workspace_of
+from sandbox.confinement.root import packages_of, workspace_of
+from sandbox.confinement.run_plan import RunPlans
 from sandbox.protocol.orders import KillOrder, Order, SpawnOrder, TemplateSettings, decode_order
+from sandbox.protocol.table import ORDERS
 from sandbox.supervisor.supervisor import Supervisor, child_wakeup, kill_children
 from sandbox.template import python_template
-from sandbox.template.forking import Supervisors
-from sandbox.template.newborn import RunFds, become_run
 from sandbox.template.node_templates import NodeTemplates
-
-CONTROL = 3
+from sandbox.template.programs import Supervisors
+from sandbox.template.run_process import RunFds, become_run
 
 
 class Template:
@@ -31,7 +31,7 @@ class Template:
         self._supervisors: dict[int, int] = {}  # pid → run
         self._native: Supervisors | None = None
         self._nodes = NodeTemplates()
-        self._confinement: Confinement
+        self._plans: RunPlans
         self._python: tuple[int, socket.socket] | None = None  # process and where to order forks of it
         self._runtime: Any = None  # of Python, where there is no such process
         self._own_pid_namespace = -1
@@ -42,7 +42,7 @@ class Template:
         os.umask(0o022)  # the root is for the users of runs
         self._enter_namespaces()
         self._pid = os.getpid()
-        self._confinement = Confinement(self._settings)
+        self._plans = RunPlans(self._settings)
         kernel.set_dumpable(False)
         if self._settings.native:
             self._native = Supervisors()
@@ -137,13 +137,13 @@ class Template:
         runtime = self._runtime_to_fork(order)
         if self._native is None or runtime is None:
             return self._fork(order, fds)
-        return self._native.make(self._confinement.encoded(order), (channel, output, errors), supervision, runtime)
+        return self._native.make(self._plans.encoded(order), (channel, output, errors), supervision, runtime)
 
     def _fork(self, order: SpawnOrder, fds: list[int]) -> int:
         channel, output, errors, supervision = fds
         namespaces = self._settings.mode != "process"
         if namespaces:
-            self._confinement.plan(order)  # kept for the next: what a supervisor makes is gone with it
+            self._plans.plan(order)  # kept for the next: what a supervisor makes is gone with it
             kernel.unshare(kernel.CLONE_NEWPID)  # for the next child, not for this process
         pid = -1
         try:
@@ -176,7 +176,7 @@ class Template:
             if os.getpid() == self._pid:
                 os._exit(0)
             runtime = None if order.argv else self._runtime
-            become_run(order, self._confinement.plan(order), fds, workspace_of(order, self._settings), runtime)
+            become_run(order, self._plans.plan(order), fds, workspace_of(order.run, self._settings), runtime)
         return pid
 
     def _runtime_to_fork(self, order: SpawnOrder) -> socket.socket | None:
@@ -239,7 +239,7 @@ class Template:
 
 def main() -> None:
     """Run until the sandbox closes the control socket."""
-    control = socket.socket(fileno=CONTROL)
+    control = socket.socket(fileno=ORDERS)
     try:
         Template(control).serve()
     except OSError as error:  # what this machine does not allow
@@ -253,7 +253,3 @@ def main() -> None:
 def _tell_of_end(control: socket.socket, why: str) -> None:
     with contextlib.suppress(OSError):
         control.send(f"broken: {why}".encode())
-
-
-if __name__ == "__main__":
-    main()

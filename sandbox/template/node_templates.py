@@ -9,10 +9,10 @@ import socket
 from dataclasses import dataclass
 
 from sandbox.confinement import seccomp
-from sandbox.confinement.confinement import environment
 from sandbox.confinement.plan import Plan
 from sandbox.confinement.root import WORKSPACE
-from sandbox.template.forking import start_program
+from sandbox.template.programs import start_program
+from sandbox.template.run_process import environment
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ import traceback
 from typing import Any, NoReturn
 
 from sandbox.confinement import kernel
-from sandbox.confinement.confinement import CHANNEL, environment
+from sandbox.confinement.limits import limiter_of_this_process
 from sandbox.confinement.root import PACKAGES, WORKSPACE
 from sandbox.native import PYTHON_LIBRARY
-from sandbox.template.newborn import limit_python
+from sandbox.protocol.table import CHANNEL, ORDERS
+from sandbox.template.run_process import environment
 
 
 def load_runtime(packages: str) -> Any:
@@ -59,8 +60,8 @@ def _become_template(orders: socket.socket) -> NoReturn:
     try:
         kernel.die_with_parent(signal.SIGKILL)
         kernel.set_name("python")
-        os.dup2(os.dup(orders.detach()), CHANNEL)
-        os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        os.dup2(os.dup(orders.detach()), ORDERS)
+        os.closerange(ORDERS + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails with EFBIG instead
         os.environ.clear()
         os.environ.update(environment(WORKSPACE))
@@ -70,14 +71,14 @@ def _become_template(orders: socket.socket) -> NoReturn:
         for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
             del sys.modules[name]
         python.PyOS_BeforeFork()
-        serve_forks(CHANNEL)
+        serve_forks(ORDERS)
         python.PyOS_AfterFork_Child()
-        runtime.serve(CHANNEL, limit_python)
+        runtime.serve(CHANNEL, limiter_of_this_process)
     except OSError as error:
-        os.write(CHANNEL, kernel.explain(error).encode())
+        os.write(ORDERS, kernel.explain(error).encode())
     except BaseException:
         text = traceback.format_exc()
         os.write(2, text.encode())
-        os.write(CHANNEL, text[-2000:].encode())
+        os.write(ORDERS, text[-2000:].encode())
     finally:
         os._exit(99)

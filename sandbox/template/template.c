@@ -13,25 +13,20 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "messages.h"
+#include "orders.h"
 #include "plan.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25 // Linux 6.1
 #endif
 
-enum { CHANNEL = 3, MAX_OWN = 64, LARGEST_ORDER = 65536, HUGE_PAGE = 2 << 20 };
-
-// What comes with an order, in this order.
-struct fds {
-  int channel, output, errors, answer, pid_namespace, mount_namespace, ipc_namespace, uts_namespace;
-};
-enum { FDS = sizeof(struct fds) / sizeof(int) };
+enum { MAX_OWN = 64, HUGE_PAGE = 2 << 20 };
 
 static struct {
   int control, pid_namespace;
@@ -42,8 +37,8 @@ static struct {
     int read_end;
     ino_t inode;
   } pipe[MAX_OWN]; // of those that are written to
-  char order[LARGEST_ORDER];
-  size_t order_bytes;
+  char plan[LARGEST_PLAN];
+  size_t plan_bytes;
   volatile pid_t run; // written by a process that shares this memory
 } template;
 
@@ -148,19 +143,16 @@ static void move_code(char *from, char *to) {
 
 void move_code_to_huge_pages(const char *program) { for_mappings("r-xp", program, move_code); }
 
-static int receive(struct fds *fds) {
-  char control[CMSG_SPACE(sizeof *fds)];
-  struct iovec part = {template.order, sizeof template.order};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-  ssize_t size;
-  do size = recvmsg(template.control, &message, MSG_CMSG_CLOEXEC);
-  while (size < 0 && errno == EINTR);
-  struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-  if (size <= 0 || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) return 0;
-  if (!head || head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof *fds)) return 0;
-  memcpy(fds, CMSG_DATA(head), sizeof *fds);
-  template.order_bytes = (size_t)size;
-  return 1;
+// Waits for an order; ends the template when there will be none. A malformed message is none.
+static void receive(struct fork_fds *fds) {
+  for (;;) {
+    int count;
+    ssize_t size = receive_message(template.control, template.plan, sizeof template.plan, (int *)fds, COUNT_OF(*fds), &count);
+    if (size == 0 || (size < 0 && errno != EBADMSG)) _exit(0);
+    template.plan_bytes = (size_t)size;
+    if (size > 0 && count == COUNT_OF(*fds)) return;
+    close_all((int *)fds, count);
+  }
 }
 
 static void enter(int fd, int kind) {
@@ -191,7 +183,7 @@ static void renew(int fd) {
 }
 
 // In the run: hold what is its own, and nothing else.
-static void become_run(const struct fds *fds, void (*begin)(void *), void *argument) {
+static void become_run(const struct fork_fds *fds, void (*begin)(void *), void *argument) {
   // Programs that the run starts inherit its standard streams, never its channel.
   if (dup3(fds->channel, CHANNEL, O_CLOEXEC) < 0 || dup2(fds->output, STDOUT_FILENO) < 0 ||
       dup2(fds->errors, STDERR_FILENO) < 0)
@@ -202,7 +194,7 @@ static void become_run(const struct fds *fds, void (*begin)(void *), void *argum
   if (syscall(SYS_close_range, template.end, ~0u, 0)) give_up("close_range");
   for (int fd = CHANNEL + 1; fd < template.end; fd++) renew(fd);
   begin(argument);
-  carry_out(template.order, template.order_bytes);
+  carry_out(template.plan, template.plan_bytes);
 }
 
 // No run may have the number that its template has elsewhere: libraries such as OpenSSL notice a fork by it, and would
@@ -225,20 +217,9 @@ static int count_cpu_time(void) {
 }
 
 // Sends a supervisor its run's process id, or a negative error number, and the counter if there is one.
-static void answer(int to, int number, int counter) {
-  char control[CMSG_SPACE(sizeof counter)] = {0};
-  struct iovec part = {&number, sizeof number};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-  if (counter >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof counter);
-    memcpy(CMSG_DATA(head), &counter, sizeof counter);
-  }
-  (void)!sendmsg(to, &message, MSG_NOSIGNAL);
+static void answer(int to, int value, int counter) {
+  struct number number = encode_number(value);
+  send_message(to, &number, sizeof number, &counter, counter >= 0);
 }
 
 // Forks by way of a process that shares our memory and ends at once: the run is then a child of process 1 of its own
@@ -265,14 +246,14 @@ static pid_t __attribute__((noinline)) fork_below(int pid_namespace, int supervi
 }
 
 static int serve_one(void (*begin)(void *), void *argument) {
-  struct fds fds;
-  if (!receive(&fds)) _exit(0);
+  struct fork_fds fds;
+  receive(&fds);
   pid_t run = fork_below(fds.pid_namespace, fds.answer);
   if (run == 0) {
     become_run(&fds, begin, argument);
     return 1;
   }
-  for (int i = 0; i < (int)FDS; i++) close(((int *)&fds)[i]);
+  close_all((int *)&fds, COUNT_OF(fds));
   return 0;
 }
 

@@ -1,3 +1,5 @@
+#ifndef ZMESH_TEMPLATE_H
+#define ZMESH_TEMPLATE_H
 // A template: a booted runtime that runs are forked from.
 
 // Forks one process for each order that comes over the socket, and returns in these processes only, confined as the
@@ -9,3 +11,5 @@ void move_code_to_huge_pages(const char *program);
 
 // For a V8, which keeps its heap out of forks. Returns NULL, or why this process cannot be forked into independent ones.
 const char *make_memory_forkable(void);
+
+#endif

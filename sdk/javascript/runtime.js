@@ -6,6 +6,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { Channel } = require('./lib/channel.js');
 const { Failure, failureFrame } = require('./lib/failures.js');
+const frames = require('./lib/frames.js');
 const { load, resolveBundledImports } = require('./lib/functions.js');
 const { RawResponse, isStream, isWebResponse } = require('./lib/http.js');
 const { Output } = require('./lib/output.js');
@@ -47,7 +48,7 @@ function serve(fd, native = {}) {
 function serveOn(channel, exit, unread) {
   const job = {};
   const end = endOnce(channel, exit);
-  const fail = (thrown) => end('E', failureFrame(thrown, job.filename));
+  const fail = (thrown) => end(frames.ERROR, failureFrame(thrown, job.filename));
   watchProcess({
     unhandled: fail,
     idle: () => fail(new Failure('no_result', NEVER_SETTLED)),
@@ -55,7 +56,7 @@ function serveOn(channel, exit, unread) {
   });
   Error.stackTraceLimit = STACK_FRAMES;
   output.capture(channel, unread);
-  channel.send('B', ''); // booted: from here on the time counts as the function's
+  channel.send(frames.BOOTED, ''); // booted: from here on the time counts as the function's
   const header = channel.receive();
   const payload = header && channel.receive();
   if (!payload) process.reallyExit(0);
@@ -102,7 +103,7 @@ async function answer(job, payloadText, channel) {
   const result = await responseOf(await handler(payload, zmesh));
   if (!(result instanceof RawResponse && result.stream)) return frameOf(result, job.limits.result_bytes);
   await sendStream(channel, result);
-  return { kind: 'Z', body: '' };
+  return { kind: frames.STREAMED, body: '' };
 }
 
 /** Generators, streams and the web's responses as ours; any other result as it is. */
@@ -114,11 +115,11 @@ async function responseOf(result) {
 function frameOf(result, limit) {
   if (result instanceof RawResponse) {
     checkSize(result.body.length, limit);
-    return { kind: 'H', body: result.frame() };
+    return { kind: frames.RESPONSE, body: result.frame() };
   }
   const body = jsonResult(result);
   checkSize(Buffer.byteLength(body), limit);
-  return { kind: 'R', body };
+  return { kind: frames.RESULT, body };
 }
 
 function jsonResult(result) {

@@ -88,7 +88,7 @@ class SandboxHost:
     def _templates(self) -> int:
         """Processes that runs are forked from, or that hold these or their users."""
         settings = self._sandbox._settings
-        of_node = self._sandbox._forks
+        of_node = self._sandbox._node_templates
         return (
             1
             + (settings.mode == "user_namespace")

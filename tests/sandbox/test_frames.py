@@ -23,6 +23,7 @@ from sandbox.host.child import Child
 from sandbox.protocol import frames
 from sandbox.protocol.frames import FrameError, FrameParser
 
+LARGEST_LOG, LARGEST_ERROR = 6 * 64 * 1024 + 1024, 1024 * 1024
 KINDS = st.sampled_from([frames.LOG, frames.RESULT, frames.RESPONSE, frames.ERROR])
 FRAMES = st.lists(st.tuples(KINDS, st.binary(max_size=300)), max_size=20)
 
@@ -49,7 +50,7 @@ def test_noise_is_frames_or_an_error_and_never_grows_in_memory(data: bytes, cuts
     with contextlib.suppress(FrameError):
         for kind, body in fed(parser, data, cuts):
             assert kind in (*frames.FINAL, frames.LOG, frames.BOOTED, frames.STREAM, frames.CHUNK)
-            assert len(body) <= frames.LARGEST_ERROR
+            assert len(body) <= LARGEST_ERROR
     assert len(parser._buffer) <= len(data)
 
 
@@ -69,8 +70,8 @@ def test_frames_before_noise_still_count(sent: list[tuple[bytes, bytes]], noise:
     [
         (b"R", 1001, "result_too_large"),
         (b"H", 1000 * 4 // 3 + 65537, "result_too_large"),
-        (b"L", frames.LARGEST_LOG + 1, "protocol_error"),
-        (b"E", frames.LARGEST_ERROR + 1, "protocol_error"),
+        (b"L", LARGEST_LOG + 1, "protocol_error"),
+        (b"E", LARGEST_ERROR + 1, "protocol_error"),
         (b"B", 1, "protocol_error"),
         (b"D", 1, "protocol_error"),
         (b"\0", 0, "protocol_error"),
@@ -131,10 +132,10 @@ REPORTS = (
 def what_counts(stream: bytes) -> tuple[bytes, bytes] | None:
     """The first final frame, if nothing before it is wrong: read as simply as can be."""
     largest = {
-        b"L": frames.LARGEST_LOG,
+        b"L": LARGEST_LOG,
         b"R": RESULT_BYTES,
         b"H": RESULT_BYTES * 4 // 3 + 65536,
-        b"E": frames.LARGEST_ERROR,
+        b"E": LARGEST_ERROR,
     }
     booted = False
     while len(stream) >= 5:

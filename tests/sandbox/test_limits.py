@@ -499,3 +499,14 @@ def test_timeouts_are_the_requests_own(host: Host) -> None:
 
     assert quick.result(20).status == "timeout"
     assert slow.result(20).result_json == "2"
+
+
+CONTROL_CHARACTERS = {"python": "print('\\x01' * 65_536)", "javascript": "console.log('\\x01'.repeat(65_536))"}
+
+
+def test_the_longest_line_may_have_any_characters(host: Host, language: str) -> None:
+    """Each of these is six bytes in JSON, in which lines come."""
+    outcome = host.run(language, CONTROL_CHARACTERS[language])
+
+    assert outcome.error is None
+    assert [line.message for line in outcome.logs] == ["\x01" * 65_536]

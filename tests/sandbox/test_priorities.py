@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.model import BACKGROUND_NICE
+from sandbox.confinement.limits import BACKGROUND_NICE
 from tests.sandbox.hosts import Host
 
 # Its own priority, that of a child, and what comes of each way to raise it again.

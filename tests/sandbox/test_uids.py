@@ -18,7 +18,7 @@ from tests.processes import children_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives runs users of their own")
 HOLD_AND_DIE = (
-    "import os, sys; from pathlib import Path; from sandbox import uids; uids.LOCKS = Path(sys.argv[1]);"
+    "import os, sys; from pathlib import Path; from sandbox.confinement import uids; uids.LOCKS = Path(sys.argv[1]);"
     "print(uids.UidRange().base, flush=True); os.kill(os.getpid(), 9)"
 )
 

@@ -17,7 +17,7 @@ from sandbox.confinement import workspaces
 UID = 1_750_262_000
 # What docker-compose.yml gives a listener beside SYS_ADMIN.
 CAPABILITIES = "-all,+setuid,+setgid,+kill,+chown,+dac_override"
-REMOVE = "import sys; sys.path.insert(0, sys.argv[1]); from sandbox import workspaces; workspaces.remove(sys.argv[2])"
+REMOVE = "import sys; sys.path.insert(0, sys.argv[1]); from sandbox.confinement import workspaces; workspaces.remove(sys.argv[2])"
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_root_in_a_container_removes_what_a_runs_user_has_made(folder: Path) -> 
 
     subprocess.run(
         ["setpriv", "--bounding-set", CAPABILITIES, sys.executable, "-I", "-c", REMOVE,
-         str(Path(workspaces.__file__).parents[1]), str(folder)],
+         str(Path(workspaces.__file__).parents[2]), str(folder)],
         check=True,
     )  # fmt: skip
 

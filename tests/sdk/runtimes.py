@@ -111,7 +111,11 @@ def job_of(language: str, code: str, **options: Any) -> dict[str, Any]:
             "request": None,
             **options.get("context", {}),
         },
-        "limits": {"timeout_ms": 10000, "memory_mb": 256, "result_bytes": options.get("result_bytes", 6 * 1024 * 1024)},
+        "limits": {
+            "memory_bytes": 256 * 1024 * 1024,
+            "cpu_seconds": 12,
+            "result_bytes": options.get("result_bytes", 6 * 1024 * 1024),
+        },
     }
 
 

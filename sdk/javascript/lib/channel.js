@@ -3,8 +3,8 @@
 
 const fs = require('node:fs');
 const net = require('node:net');
+const { ATTACHMENT, HEAD_BYTES, STREAM } = require('./frames.js');
 
-const HEAD_BYTES = 5;
 const { readSync, writeSync } = fs; // user code may replace the properties of fs
 
 class Channel {
@@ -20,7 +20,7 @@ class Channel {
   /** A session with the project's database that the platform has signed in, or null. */
   takeSession() {
     if (!this.#receiveMessage || this.#streams) return null; // while a stream waits for its reader, nothing is answered
-    this.send('D', '');
+    this.send(ATTACHMENT, '');
     const [answer, descriptor] = this.#receiveMessage(this.fd);
     if (descriptor === null) return null;
     return { socket: new net.Socket({ fd: descriptor }), greeting: answer.subarray(HEAD_BYTES) };
@@ -35,7 +35,7 @@ class Channel {
 
   /** Sends one frame whole; when the sandbox is gone there is nobody left to tell. */
   send(kind, body) {
-    this.#streams ||= kind === 'S';
+    this.#streams ||= kind === STREAM;
     const length = Buffer.byteLength(body);
     const frame = Buffer.allocUnsafe(HEAD_BYTES + length);
     frame.write(kind, 0, 'latin1');

@@ -5,8 +5,8 @@
 const { Console } = require('node:console');
 const { Writable } = require('node:stream');
 const { StringDecoder } = require('node:string_decoder');
+const { LOG, LONGEST_LINE } = require('./frames.js');
 
-const MAX_LINE_BYTES = 64 * 1024;
 const PATIENCE_MS = 50;
 const STEP_MS = 0.5;
 const now = Date.now; // user code may replace the clock in its own tests
@@ -45,9 +45,9 @@ class Output {
   }
 
   #line(level, line, cutBytes) {
-    const message = line.length * 3 + cutBytes > MAX_LINE_BYTES ? cut(line, cutBytes) : line;
+    const message = line.length * 3 + cutBytes > LONGEST_LINE ? cut(line, cutBytes) : line;
     this.#waitUntilPipesAreRead();
-    this.#channel.send('L', stringify({ at: now(), level, message }));
+    this.#channel.send(LOG, stringify({ at: now(), level, message }));
   }
 
   /** Output of child processes and fs.writeSync(1) comes first. If it is not read soon, order is no longer guaranteed. */
@@ -108,8 +108,8 @@ class LineStream extends Writable {
 
   #keep(text) {
     const all = this.#rest + text;
-    const tooMuch = all.slice(MAX_LINE_BYTES);
-    this.#rest = tooMuch === '' ? all : all.slice(0, MAX_LINE_BYTES);
+    const tooMuch = all.slice(LONGEST_LINE);
+    this.#rest = tooMuch === '' ? all : all.slice(0, LONGEST_LINE);
     if (tooMuch !== '') this.#cutBytes += Buffer.byteLength(tooMuch);
   }
 
@@ -123,9 +123,9 @@ class LineStream extends Writable {
 function cut(line, cutBytes) {
   const bytes = Buffer.from(line);
   const length = bytes.length + cutBytes;
-  if (length <= MAX_LINE_BYTES) return line;
-  const kept = bytes.toString('utf8', 0, MAX_LINE_BYTES).replace(/\uFFFD$/, '');
-  return `${kept} … [line cut: ${length} bytes, ${MAX_LINE_BYTES} kept]`;
+  if (length <= LONGEST_LINE) return line;
+  const kept = bytes.toString('utf8', 0, LONGEST_LINE).replace(/\uFFFD$/, '');
+  return `${kept} … [line cut: ${length} bytes, ${LONGEST_LINE} kept]`;
 }
 
 module.exports = { Output };

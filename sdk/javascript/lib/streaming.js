@@ -3,10 +3,10 @@
 
 const { setImmediate } = globalThis;
 const { Failure } = require('./failures.js');
+const { CHUNK, LARGEST_CHUNK, STREAM } = require('./frames.js');
 const { RawResponse, isBytes } = require('./http.js');
 const { NotJson, toJson } = require('./results.js');
 
-const LARGEST_CHUNK = 64 * 1024;
 const LARGEST_READY = 1024 * 1024;
 const EVENTS = 'text/event-stream';
 const DECODED = /^(x-)?gzip$|^deflate$|^br$/i;
@@ -20,13 +20,13 @@ async function sendStream(channel, response) {
   let started = false;
   for await (const piece of response.stream) {
     const [data, contentType] = encoded(piece, response.contentType === EVENTS);
-    if (!started) channel.send('S', response.head(contentType, data, !isBytes(piece)));
+    if (!started) channel.send(STREAM, response.head(contentType, data, !isBytes(piece)));
     started = true;
     for (let start = 0; start < data.length; start += LARGEST_CHUNK) {
-      channel.send('C', data.subarray(start, start + LARGEST_CHUNK));
+      channel.send(CHUNK, data.subarray(start, start + LARGEST_CHUNK));
     }
   }
-  if (!started) channel.send('S', response.head(null));
+  if (!started) channel.send(STREAM, response.head(null));
 }
 
 /** A piece as bytes, and the content type of a response whose first piece it is. */

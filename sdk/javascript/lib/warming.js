@@ -9,6 +9,7 @@ const pg = require('pg');
 const signIn = require('pg/lib/crypto/utils.js');
 const { Channel } = require('./channel.js');
 const { Database, Session } = require('./database.js');
+const frames = require('./frames.js');
 const { greeting, openServer } = require('./rehearsed_server.js');
 const statements = require('./statements.js');
 
@@ -34,7 +35,7 @@ class Rehearsal {
       language: 'javascript',
       env: {},
       context: CONTEXT,
-      limits: { timeout_ms: 1000, memory_mb: 256, result_bytes: 1024 },
+      limits: { memory_bytes: 1024 * 1024, cpu_seconds: 1, result_bytes: 1024 },
     };
     this.#frames = [Buffer.from(JSON.stringify(job)), Buffer.from('{"warm":[1,"ä",null]}')];
   }
@@ -44,7 +45,7 @@ class Rehearsal {
   }
 
   receive() {
-    return { kind: 'J', body: this.#frames.shift() };
+    return { kind: frames.JOB, body: this.#frames.shift() };
   }
 
   send() {}
@@ -59,7 +60,7 @@ function warm() {
   statements.update('t', { a: 1 }, 'id = $1', [1]);
   const device = fs.openSync('/dev/zero', 'r+');
   for (let time = 0; time < TIMES; time++) {
-    new Channel(device).send('L', 'warm');
+    new Channel(device).send(frames.LOG, 'warm');
     new Channel(device).receive();
   }
   fs.closeSync(device);

@@ -8,8 +8,9 @@ import struct
 import threading
 
 from zmesh_runtime import sessions
+from zmesh_runtime.frames import ATTACHMENT, HEAD, STREAM
 
-_HEAD = struct.Struct(">cI")
+_HEAD = struct.Struct(HEAD)
 
 
 class Closed(Exception):
@@ -32,7 +33,7 @@ class Channel:
 
     def send(self, kind: bytes, body: bytes) -> None:
         """Send one frame whole; when the sandbox is gone there is nobody left to tell."""
-        self._streams = self._streams or kind == b"S"
+        self._streams = self._streams or kind == STREAM
         with self._lock:
             try:
                 self._write(_HEAD.pack(kind, len(body)))
@@ -44,7 +45,7 @@ class Channel:
         """A session with the project's database that the platform has signed in, if it has one."""
         if self._streams:
             return None  # while a stream waits for its reader, nothing is answered
-        self.send(b"D", b"")
+        self.send(ATTACHMENT, b"")
         return sessions.answer_on(self._fd)
 
     def wait_for_end(self) -> None:

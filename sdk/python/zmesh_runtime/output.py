@@ -22,18 +22,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from zmesh_runtime.channel import Channel
+from zmesh_runtime.frames import LOG, LONGEST_LINE
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-MAX_LINE_BYTES = 64 * 1024
 _NOTHING = bytes(4)
 PATIENCE_SECONDS = 0.05
 _now, _sleep = time.time, time.sleep  # user code may replace them in its own tests
 
 
 def _cut_notice(length: int) -> str:
-    return f" … [line cut: {length} bytes, {MAX_LINE_BYTES} kept]"
+    return f" … [line cut: {length} bytes, {LONGEST_LINE} kept]"
 
 
 class Output:
@@ -113,10 +113,10 @@ class Output:
 
     def line(self, level: str, message: str) -> None:
         """Send one line, cut to its limit."""
-        if len(message) * 4 > MAX_LINE_BYTES:
+        if len(message) * 4 > LONGEST_LINE:
             encoded = message.encode("utf-8", "backslashreplace")
-            if len(encoded) > MAX_LINE_BYTES:
-                message = encoded[:MAX_LINE_BYTES].decode("utf-8", "ignore") + _cut_notice(len(encoded))
+            if len(encoded) > LONGEST_LINE:
+                message = encoded[:LONGEST_LINE].decode("utf-8", "ignore") + _cut_notice(len(encoded))
         self.send(level, message)
 
     def send(self, level: str, message: str) -> None:
@@ -124,7 +124,7 @@ class Output:
         line = {"at": _now() * 1000, "level": level, "message": message}
         if self._channel is not None:
             self._pipes.wait_until_read()
-            self._channel.send(b"L", json.dumps(line).encode())
+            self._channel.send(LOG, json.dumps(line).encode())
 
     def flush(self) -> None:
         """Send the lines that have not ended yet."""
@@ -204,11 +204,11 @@ class _LineStream(io.RawIOBase):
         self._piped = True
 
     def _keep(self, part: bytes) -> None:
-        self._kept += part[: MAX_LINE_BYTES - len(self._kept)]
+        self._kept += part[: LONGEST_LINE - len(self._kept)]
         self._length += len(part)
 
     def _end_line(self) -> None:
-        cut = self._length > MAX_LINE_BYTES
+        cut = self._length > LONGEST_LINE
         text = self._kept.decode("utf-8", "ignore" if cut else "replace").removesuffix("\r")
         if cut:
             text += _cut_notice(self._length)

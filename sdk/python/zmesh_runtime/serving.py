@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from zmesh_runtime import functions, randomness, streaming
 from zmesh_runtime.channel import Channel, Closed
 from zmesh_runtime.failures import Failure, failure_of, out_of_memory
+from zmesh_runtime.frames import ERROR, RESPONSE, RESULT, STREAMED
 from zmesh_runtime.http import Response, is_stream
 from zmesh_runtime.output import Output
 from zmesh_runtime.results import NotJson, to_json_bytes
@@ -21,6 +22,7 @@ from zmesh_runtime.sessions import Taken
 from zmesh_runtime.zmesh import Zmesh
 
 Frame = tuple[bytes, bytes]
+MakeLimiter = Callable[[], Callable[[dict[str, int]], None]]  # made before the job is received
 _output = Output()
 _REHEARSED: dict[str, Any] = {
     "code": "def handler(payload, zmesh):\n    return payload\n",
@@ -40,8 +42,8 @@ _REHEARSED: dict[str, Any] = {
 RESERVE_BYTES = 512 * 1024  # given back when memory runs out, so that the end can be reported
 
 
-def serve(channel_fd: int, limit: Callable[[], object] = lambda: None) -> NoReturn:
-    """Get ready, `limit` this process, wait for a run on the channel, execute it, and end this process."""
+def serve(channel_fd: int, make_limiter: MakeLimiter = lambda: lambda limits: None) -> NoReturn:
+    """Get ready, wait for a run on the channel, limit this process as that says, execute it, and end this process."""
     channel = Channel(channel_fd)
     pid = os.getpid()
     reserve = mmap.mmap(
@@ -53,17 +55,18 @@ def serve(channel_fd: int, limit: Callable[[], object] = lambda: None) -> NoRetu
     _output.capture(channel)
     os.register_at_fork(after_in_child=lambda: _leave_to_parent(channel))
     _rehearse()
-    limit()
+    limit = make_limiter()
     try:
         _, header = channel.receive()
+        job = json.loads(header.decode())
+        limit(job["limits"])
         _, payload = channel.receive()
     except Closed:
         os._exit(0)
-    job = json.loads(header.decode())
     os.nice(job["limits"].get("nice", 0))  # before any code of the user's, whose threads and children inherit it
     kind, body = _final_frame(job, payload, reserve, channel)
     if os.getpid() != pid:
-        os._exit(0 if kind != b"E" else 1)  # a child that user code forked came all the way back
+        os._exit(0 if kind != ERROR else 1)  # a child that user code forked came all the way back
     _output.flush()
     channel.send(kind, body)
     channel.wait_for_end()
@@ -88,9 +91,9 @@ def _final_frame(job: dict[str, Any], payload: bytes, reserve: mmap.mmap, channe
         return _result_frame(_run(job, payload, channel.take_session), job["limits"].get("result_bytes"), channel)
     except MemoryError as error:
         reserve.close()
-        return b"E", out_of_memory(error, job["filename"]).frame()
+        return ERROR, out_of_memory(error, job["filename"]).frame()
     except BaseException as error:
-        return b"E", failure_of(error, job["filename"]).frame()
+        return ERROR, failure_of(error, job["filename"]).frame()
 
 
 def _run(job: dict[str, Any], payload_text: bytes, take_session: Callable[[], Taken | None] = lambda: None) -> Any:
@@ -122,9 +125,9 @@ def _result_frame(result: Any, limit: int | None, channel: Channel) -> Frame:
     if isinstance(result, Response):
         if result.is_stream:
             streaming.send(channel, result)
-            return b"Z", b""
+            return STREAMED, b""
         _check_size(result.body, limit)
-        return b"H", result.frame()
+        return RESPONSE, result.frame()
     return _frame_of(result, limit)
 
 
@@ -134,7 +137,7 @@ def _frame_of(result: Any, limit: int | None) -> Frame:
     except NotJson as error:
         raise Failure("invalid_result", f"the result is not JSON: {error}") from None
     _check_size(body, limit)
-    return b"R", body
+    return RESULT, body
 
 
 def _check_size(body: bytes, limit: int | None) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 from zmesh_runtime import functions
 from zmesh_runtime.channel import Channel
 from zmesh_runtime.failures import Failure
+from zmesh_runtime.frames import CHUNK, LARGEST_CHUNK, STREAM
 from zmesh_runtime.http import Response
 from zmesh_runtime.results import NotJson, to_json_bytes
 
-LARGEST_CHUNK = 64 * 1024
 EVENTS = "text/event-stream"
 
 
@@ -22,12 +22,12 @@ def send(channel: Channel, response: Response) -> None:
         data, content_type = _encoded(piece, response.content_type == EVENTS)
         if not started:
             is_text = not isinstance(piece, (bytes, bytearray, memoryview))
-            channel.send(b"S", response.head(content_type, data, is_text=is_text))
+            channel.send(STREAM, response.head(content_type, data, is_text=is_text))
             started = True
         for start in range(0, len(data), LARGEST_CHUNK):
-            channel.send(b"C", data[start : start + LARGEST_CHUNK])
+            channel.send(CHUNK, data[start : start + LARGEST_CHUNK])
     if not started:
-        channel.send(b"S", response.head(None))
+        channel.send(STREAM, response.head(None))
 
 
 def _pieces(stream: Iterator[Any] | AsyncIterator[Any]) -> Iterator[Any]:

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "rebirth.h"
+#include "node_state.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -8,50 +8,23 @@ from __future__ import annotations
 
 import functools
 import os
-import resource
 import signal
 import struct
 from pathlib import Path
-from typing import Any
 
-from sandbox.confinement import kernel, landlock, root, seccomp
+from sandbox.confinement import kernel, landlock, limits, root, seccomp
+from sandbox.confinement.limits import OOM_SCORE_ADJUSTMENT, StandingLimits
 from sandbox.confinement.plan import Plan, Result
-from sandbox.confinement.root import DEVICES, PACKAGES, STAND_INS, WORKSPACE
-from sandbox.protocol.orders import SpawnOrder, TemplateSettings
+from sandbox.confinement.root import DEVICES, STAND_INS, WORKSPACE, workspace_of
+from sandbox.protocol.orders import SpawnOrder, TemplateSettings, encode_plans
 from sandbox.supervisor import usage
 
-CHANNEL = 3
 NAMESPACE_USER = 1000
-STACK_BYTES = {"python": 2 << 20, "node": 8 << 20}
 SUPERVISOR_NAME = "zmesh-run"
-_OWN_BYTES = struct.Struct("=Q")
-_RLIMIT = struct.Struct("=QQ")
-OOM_SCORE_ADJUSTMENT = 500  # the kernel, out of memory, ends a run before the template or the listener
 _CAPABILITIES = struct.Struct("=Ii")
 
 
-def workspace_of(order: SpawnOrder, settings: TemplateSettings) -> str:
-    """The folder that a run may write to, as the run sees it."""
-    return WORKSPACE if settings.mode != "process" else f"{settings.run_dir}/run-{order.run}"
-
-
-def packages_of(settings: TemplateSettings) -> str:
-    """The folder that runs of Python import from, as the run sees it."""
-    return PACKAGES if settings.mode != "process" else f"{settings.run_dir}/packages"
-
-
-def environment(workspace: str) -> dict[str, str]:
-    """The environment variables of a run."""
-    return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "HOME": workspace,
-        "TMPDIR": f"{workspace}/tmp",
-        "LANG": "C.UTF-8",
-        "MALLOC_ARENA_MAX": "2",
-    }
-
-
-class Confinement:
+class RunPlans:
     """The plans for the runs of one template, each made once where there are namespaces."""
 
     def __init__(self, settings: TemplateSettings) -> None:
@@ -64,24 +37,23 @@ class Confinement:
 
     def plan(self, order: SpawnOrder) -> Plan:
         """What the process of a run does to itself."""
-        return self._plan(order.slot, workspace_of(order, self._settings), self._limits(order))
+        workspace = workspace_of(order.run, self._settings)
+        return self._plan(order.slot, workspace, order.limits, self._other_processes())
 
     def encoded(self, order: SpawnOrder) -> bytes:
         """What the native supervisor takes: a plan for itself, and the one for its run."""
-        own_mounts = order.workspace_mb, order.workspace_files
-        return self._encoded(own_mounts, order.slot, WORKSPACE, self._limits(order))
+        return self._encoded(order.slot, order.limits)
 
-    def _encode(self, own_mounts: tuple[int, int], *key: Any) -> bytes:
+    def _encode(self, slot: int, limits: StandingLimits) -> bytes:
         own = Plan()
         own.call("prctl", kernel.PR_SET_NAME, SUPERVISOR_NAME)
-        root.add_own(own, *own_mounts)
+        root.add_own(own, limits.workspace_mb, limits.workspace_files)
         if self._settings.mode == "user_namespace":
             # A program that was started in our user namespace is our user's, though it may not be looked into.
             own.call("mount", root.EMPTY, "/proc/1", 0, kernel.MS_BIND, 0)
-        encoded = own.encode()
-        return _OWN_BYTES.pack(len(encoded)) + encoded + self._plan(*key).encode()
+        return encode_plans(own.encode(), self._plan(slot, WORKSPACE, limits, 0).encode())
 
-    def _make(self, slot: int, workspace: str, limits: tuple[tuple[int, int], ...]) -> Plan:
+    def _make(self, slot: int, workspace: str, standing: StandingLimits, other_processes: int) -> Plan:
         settings = self._settings
         plan = Plan()
         plan.call("setsid")
@@ -98,8 +70,7 @@ class Confinement:
             self._change_user(plan, settings.base_uid + slot)
         if settings.mode == "process":  # elsewhere the kernel ends a run with process 1 of its namespace
             plan.call("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        for kind, value in limits:
-            self._limit(plan, kind, value)
+        limits.add_rlimits(plan, standing.rlimits(other_processes))
         plan.call("prctl", kernel.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         if settings.mode == "user_namespace":
             self._drop_capabilities(plan)
@@ -130,38 +101,16 @@ class Confinement:
         plan.call("prctl", kernel.PR_SET_DUMPABLE, 1)  # the change of user took it away
 
     @staticmethod
-    def _limit(plan: Plan, kind: int, value: int) -> None:
-        """Never above the hard limit that already stands."""
-        _, hard = resource.getrlimit(kind)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        plan.call("prlimit64", 0, kind, _RLIMIT.pack(value, value), 0)
-
-    @staticmethod
     def _drop_capabilities(plan: Plan) -> None:
         for capability in kernel.capabilities():
             plan.call("prctl", kernel.PR_CAPBSET_DROP, capability, 0, 0, 0)
         plan.call("capset", _CAPABILITIES.pack(kernel.CAPABILITY_VERSION_3, 0), bytes(24))
 
-    def _limits(self, order: SpawnOrder) -> tuple[tuple[int, int], ...]:
-        processes = order.processes
+    def _other_processes(self) -> int:
+        """Those of the platform's own user that count with a run's, where runs have no user of their own."""
         if self._settings.mode == "process" and self._settings.base_uid is None:
-            processes += usage.tasks_of(self._uid)  # runs have no user of their own: the platform's count with theirs
-        limits = {
-            resource.RLIMIT_CORE: 0,
-            resource.RLIMIT_FSIZE: order.file_bytes,
-            resource.RLIMIT_NOFILE: order.open_files,
-            resource.RLIMIT_NPROC: processes,
-            resource.RLIMIT_STACK: STACK_BYTES[order.runtime],
-            resource.RLIMIT_MSGQUEUE: 0,
-            resource.RLIMIT_MEMLOCK: 64 << 10,
-            resource.RLIMIT_RTPRIO: 0,
-            resource.RLIMIT_NICE: 0,
-        }
-        if order.data_bytes:
-            limits[resource.RLIMIT_DATA] = order.data_bytes
-        if order.cpu_seconds:
-            limits[resource.RLIMIT_CPU] = order.cpu_seconds
-        return tuple(limits.items())
+            return usage.tasks_of(self._uid)
+        return 0
 
 
 def _write(plan: Plan, path: str, text: str) -> None:

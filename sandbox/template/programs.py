@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import resource
 import socket
-import struct
 from collections.abc import Mapping
 
 from sandbox import native
 from sandbox.confinement import kernel
-from sandbox.confinement.confinement import CHANNEL
 from sandbox.confinement.plan import Plan
-from sandbox.template.newborn import RunFds
+from sandbox.protocol.orders import decode_made
+from sandbox.protocol.table import ORDERS
+from sandbox.template.run_process import RunFds
 
-_NUMBER = struct.Struct("=i")
 KILL = 9
 
 
@@ -32,13 +31,13 @@ def _become_program(argv: list[str], environment: Mapping[str, str], plan: Plan,
     try:
         os.setsid()
         kernel.die_with_parent(KILL)
-        os.dup2(os.dup(orders), CHANNEL, inheritable=True)
+        os.dup2(os.dup(orders), ORDERS, inheritable=True)
         os.dup2(0, 1, inheritable=True)
-        os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        os.closerange(ORDERS + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         plan.carry_out()
         os.execve(argv[0], argv, environment)
     except BaseException as error:
-        os.write(CHANNEL, f"{type(error).__name__}: {error}".encode())
+        os.write(ORDERS, f"{type(error).__name__}: {error}".encode())
     finally:
         os._exit(99)
 
@@ -52,10 +51,4 @@ class Supervisors:
     def make(self, plans: bytes, fds: RunFds, supervision: int, runtime: socket.socket) -> int:
         """The process number of one, a child of ours, whose run is ordered from `runtime`. Raises OSError."""
         socket.send_fds(self._orders, [plans], [*fds, supervision, runtime.fileno()])
-        said = self._orders.recv(4096)
-        if len(said) != _NUMBER.size:
-            raise OSError(f"the program that makes supervisors failed: {said.decode('utf-8', 'replace')}")
-        number: int = _NUMBER.unpack(said)[0]
-        if number < 0:
-            raise OSError(-number, os.strerror(-number), "making a supervisor")
-        return number
+        return decode_made(self._orders.recv(4096))

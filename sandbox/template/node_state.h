@@ -1,7 +1,11 @@
-// What a forked Node.js has inherited and a started one would have for itself: random states and its time of birth.
+#ifndef ZMESH_NODE_STATE_H
+#define ZMESH_NODE_STATE_H
+// The state of a Node.js that a fork would share with its template: random states and the time of its start.
 
 // Finds these in the template; `draw` makes V8 draw one random number. Returns NULL, or what was not found.
 const char *find_inherited(void (*draw)(void *), void *draw_argument);
 
 // In a forked process: everything anew.
 void renew_inherited(void);
+
+#endif

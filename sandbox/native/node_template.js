@@ -1,5 +1,5 @@
 'use strict';
-// node template.js RUNTIME: boots once, then becomes each run of JavaScript by a fork. Descriptor 3 is where orders
+// node node_template.js RUNTIME: boots once, then becomes each run of JavaScript by a fork. Descriptor 3 is where orders
 // come from; in a run it is the run's channel.
 
 const fs = require('node:fs');

@@ -8,7 +8,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from sandbox.host.node import NodeRuntime, heap_class
+from sandbox.confinement.limits import heap_class
+from sandbox.host.node_command import NodeCommand
 from sandbox.model import SandboxError
 from sandbox.protocol.orders import NodeTemplateOrder
 
@@ -18,10 +19,10 @@ BOOT_SECONDS = 20.0
 RETRY_SECONDS = 30.0
 
 
-class NodeForks:
-    """The sandbox's view of them, while they are `on`."""
+class NodeTemplatePool:
+    """The host's view of them, while they are `on`."""
 
-    def __init__(self, node: NodeRuntime, order: Callable[[NodeTemplateOrder], None]) -> None:
+    def __init__(self, node: NodeCommand, order: Callable[[NodeTemplateOrder], None]) -> None:
         self._node = node
         self._order = order
         self._data_bytes: OrderedDict[int, int] = OrderedDict()  # of each that is ready, the least used first

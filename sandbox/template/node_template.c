@@ -1,14 +1,13 @@
-// Node.js as a template: the module that template.js loads.
+// Node.js as a template: the module that node_template.js loads.
 #include <node_api.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
+#include "messages.h"
 #include "plan.h"
-#include "rebirth.h"
+#include "node_state.h"
 #include "template.h"
 
 enum { LARGEST_MESSAGE = 65536, PATIENCE_MS = 2000 };
@@ -64,23 +63,18 @@ static napi_value really_exit(napi_env env, napi_callback_info info) {
 // receive(socket): the next message as a Buffer, and the descriptor that came with it, null without one.
 static napi_value receive(napi_env env, napi_callback_info info) {
   static char data[LARGEST_MESSAGE];
-  char control[CMSG_SPACE(sizeof(int))];
-  struct iovec part = {data, sizeof data};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   napi_value argument, pair, value;
   size_t count = 1;
-  int from = -1, descriptor = -1;
+  int from = -1, descriptor = -1, descriptors = 0;
   napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
   if (napi_get_value_int32(env, argument, &from)) return NULL;
   struct pollfd waiting = {.fd = from, .events = POLLIN};
-  ssize_t size = poll(&waiting, 1, PATIENCE_MS) == 1 ? recvmsg(from, &message, MSG_CMSG_CLOEXEC) : 0;
-  struct cmsghdr *head = size > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-  if (head && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof descriptor))
-    memcpy(&descriptor, CMSG_DATA(head), sizeof descriptor);
+  ssize_t size = 0;
+  if (poll(&waiting, 1, PATIENCE_MS) == 1) size = receive_message(from, data, sizeof data, &descriptor, 1, &descriptors);
   napi_create_array_with_length(env, 2, &pair);
   napi_create_buffer_copy(env, size > 0 ? (size_t)size : 0, data, NULL, &value);
   napi_set_element(env, pair, 0, value);
-  if (descriptor < 0) napi_get_null(env, &value);
+  if (descriptors == 0) napi_get_null(env, &value);
   else napi_create_int32(env, descriptor, &value);
   napi_set_element(env, pair, 1, value);
   return pair;
