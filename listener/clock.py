@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from psycopg_pool import AsyncConnectionPool
 
-from sql import jobs
+from sql import listeners
 
 TICK_SECONDS = 1.0
 
@@ -15,4 +15,4 @@ TICK_SECONDS = 1.0
 async def tick(pool: AsyncConnectionPool) -> None:
     """Fire the schedules that are due, unless pg_cron does. Raises the errors of the database."""
     async with pool.connection() as connection:
-        await jobs.listener_tick(connection)
+        await listeners.listener_tick(connection)

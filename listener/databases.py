@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 
-from sql import jobs
+from sql import listeners
 from sql.accounts import password_purpose, role_url
 from support.sealing import Sealer
 
@@ -26,7 +26,7 @@ class ProjectDatabases:
         if known is not None:
             return known
         async with self._pool.connection() as connection:
-            database = await jobs.project_database(connection, project_id)
+            database = await listeners.project_database(connection, project_id)
         if database is None:
             raise LookupError(f"project {project_id} has no database")
         password = self._sealer.open(database.sealed_password, password_purpose(database.role_name))

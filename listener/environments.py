@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from listener.masking import Masker
 from listener.postgres import storable
-from sql.jobs import Job
+from sql.listeners import ClaimedInvocation
 from sql.secrets import Sealed
 from support.executors import Executor
 from support.sealing import Sealer
@@ -32,9 +32,9 @@ class Environment:
         return storable(self.masker.masked(text))
 
 
-async def environment_of(job: Job, sealed: Sequence[Sealed], sealer: Sealer) -> Environment:
+async def environment_of(invocation: ClaimedInvocation, sealed: Sequence[Sealed], sealer: Sealer) -> Environment:
     """The project's secrets, over them the function's variables, over them its secrets. Raises SealingError."""
-    return await off_the_loop(sum(len(secret.sealed) for secret in sealed), _environment_of, job, sealed, sealer)
+    return await off_the_loop(sum(len(secret.sealed) for secret in sealed), _environment_of, invocation, sealed, sealer)
 
 
 async def off_the_loop(
@@ -46,8 +46,8 @@ async def off_the_loop(
     return await _HEAVY.run(work, *arguments, **options)
 
 
-def _environment_of(job: Job, sealed: Sequence[Sealed], sealer: Sealer) -> Environment:
+def _environment_of(invocation: ClaimedInvocation, sealed: Sequence[Sealed], sealer: Sealer) -> Environment:
     opened = [(secret.function_id, secret.name, sealer.open(secret.sealed, secret.purpose)) for secret in sealed]
     projects = {name: value for function, name, value in opened if function is None}
     own = {name: value for function, name, value in opened if function is not None}
-    return Environment({**projects, **job.env_vars, **own}, Masker(value for _, _, value in opened))
+    return Environment({**projects, **invocation.env_vars, **own}, Masker(value for _, _, value in opened))

@@ -17,7 +17,7 @@ from listener.settings import Settings
 from listener.slots import Slots
 from listener.waiting import wait_and_clear
 from listener.wakeups import Wakeups
-from sql import jobs
+from sql import listeners
 from sql.errors import LeaseLost
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Lease:
             return
         try:
             async with asyncio.timeout(LEAVE_SECONDS), self._pool.connection() as connection:
-                returned = await jobs.leave(connection, id)
+                returned = await listeners.leave(connection, id)
             if returned:
                 log.info("gave %d invocations back", returned)
         except (*DATABASE_ERRORS, TimeoutError) as error:
@@ -95,15 +95,17 @@ class Lease:
         asked = lease_clock()
         settings = self._settings
         async with self._pool.connection() as connection:
-            self.id = await jobs.register_listener(connection, settings.name, settings.slots, settings.lease_seconds)
+            self.id = await listeners.register_listener(
+                connection, settings.name, settings.slots, settings.lease_seconds
+            )
         self._expires = asked + settings.lease_seconds
         log.info("registered as %s with %d slots", self.id, settings.slots)
-        self._wakeups.jobs.set()
+        self._wakeups.queue.set()
 
     async def _renew(self, id: UUID) -> None:
         asked = lease_clock()
         async with self._pool.connection() as connection:
-            cancelled = await jobs.renew_lease(connection, id, self._settings.lease_seconds)
+            cancelled = await listeners.renew_lease(connection, id, self._settings.lease_seconds)
         if self.id != id:
             return  # given up meanwhile
         self._expires = asked + self._settings.lease_seconds

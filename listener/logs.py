@@ -19,8 +19,8 @@ from psycopg_pool import AsyncConnectionPool
 from listener.environments import Environment, off_the_loop
 from listener.postgres import DATABASE_ERRORS, is_permanent
 from sandbox import LogLine
-from sql import jobs
-from sql.jobs import Job, NewLogLine
+from sql import listeners
+from sql.listeners import ClaimedInvocation, NewLogLine
 
 log = logging.getLogger(__name__)
 PAUSE_SECONDS = 0.4
@@ -31,7 +31,7 @@ LARGEST_BATCH = 2000
 class LiveLog:
     """What one attempt has printed, and how many lines of it are written."""
 
-    job: Job
+    invocation: ClaimedInvocation
     environment: Environment
     lease: UUID
     lines: list[LogLine]
@@ -45,7 +45,7 @@ class LiveLog:
 
     def _shown(self, lines: list[LogLine], before: int) -> list[NewLogLine]:
         return [
-            NewLogLine(self.job.id, self.job.attempt, number, line.at, line.level, message)
+            NewLogLine(self.invocation.id, self.invocation.attempt, number, line.at, line.level, message)
             for number, line, message in numbered(lines, before, self.environment)
         ]
 
@@ -64,9 +64,11 @@ class LiveLogs:
         self._logs: dict[int, LiveLog] = {}
 
     @contextmanager
-    def of(self, job: Job, environment: Environment, lease: UUID, lines: list[LogLine]) -> Iterator[LiveLog]:
+    def of(
+        self, invocation: ClaimedInvocation, environment: Environment, lease: UUID, lines: list[LogLine]
+    ) -> Iterator[LiveLog]:
         """Write what comes into `lines` until the block ends."""
-        live = LiveLog(job, environment, lease, lines)
+        live = LiveLog(invocation, environment, lease, lines)
         self._logs[id(live)] = live
         try:
             yield live
@@ -92,7 +94,7 @@ class LiveLogs:
         parts = list(zip(logs, unwritten, strict=True))
         try:
             async with self._pool.connection() as connection:
-                await jobs.append_logs(connection, lease, [line for _, lines in parts for line in lines])
+                await listeners.append_logs(connection, lease, [line for _, lines in parts for line in lines])
         except DATABASE_ERRORS as error:
             log.warning("writing lines of %d runs: %s", len(logs), str(error).strip())
             if not is_permanent(error):

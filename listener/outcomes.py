@@ -13,8 +13,8 @@ import psycopg
 
 from listener.connections import OwnConnection
 from listener.postgres import is_permanent, is_transient, storable
-from sql import jobs
-from sql.jobs import AttemptOutcome
+from sql import listeners
+from sql.listeners import AttemptOutcome
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
@@ -59,7 +59,7 @@ class OutcomeWriter:
         while True:
             try:
                 async with self._connection.use() as connection:
-                    accepted = await jobs.finish(connection, lease, outcomes)
+                    accepted = await listeners.finish(connection, lease, outcomes)
                 break
             except (psycopg.Error, OSError, UnicodeError) as error:
                 if is_transient(error) or (not is_permanent(error) and time.monotonic() < blamed_at):

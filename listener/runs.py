@@ -23,7 +23,7 @@ from listener.slots import Slots
 from listener.streams import Streams
 from listener.wakeups import Wakeups
 from sandbox import Sandbox
-from sql.jobs import AttemptOutcome, Job
+from sql.listeners import AttemptOutcome, ClaimedInvocation
 from sql.secrets import Sealed
 from support.sealing import Sealer, SealingError
 
@@ -54,52 +54,54 @@ class Runs:
         self.outcomes = OutcomeWriter(settings.database_url, self._on_written)
         self.some_unstarted = False  # some were claimed, not started, and are to be given back
 
-    def start(self, lease: UUID, job: Job, secrets: Sequence[Sealed]) -> None:
-        """Take a slot for a job that was claimed under this lease, and run it."""
-        self._slots.start(job, partial(self._run, lease, job, secrets))
+    def start(self, lease: UUID, invocation: ClaimedInvocation, secrets: Sequence[Sealed]) -> None:
+        """Take a slot for a invocation that was claimed under this lease, and run it."""
+        self._slots.start(invocation, partial(self._run, lease, invocation, secrets))
 
     async def close(self) -> None:
         """End the database sessions that no run has taken."""
         await self._sessions.close()
 
-    async def _run(self, lease: UUID, job: Job, secrets: Sequence[Sealed], cancel: asyncio.Event) -> None:
+    async def _run(
+        self, lease: UUID, invocation: ClaimedInvocation, secrets: Sequence[Sealed], cancel: asyncio.Event
+    ) -> None:
         try:
-            outcome = await self._outcome(lease, job, secrets, cancel)
+            outcome = await self._outcome(lease, invocation, secrets, cancel)
         except SealingError as error:
-            outcome = failed_outcome(job, "platform_error", f"{error}.")
+            outcome = failed_outcome(invocation, "platform_error", f"{error}.")
         except DATABASE_ERRORS as error:  # nothing has begun yet
-            log.warning("preparing %s: %s; queueing it again", job.id, str(error).strip())
+            log.warning("preparing %s: %s; queueing it again", invocation.id, str(error).strip())
             await asyncio.sleep(RETRY_SECONDS)
             self.some_unstarted = True
             outcome = None
         except LookupError as error:
-            outcome = failed_outcome(job, "platform_error", f"The project's database is not reachable: {error}")
-        except Exception as error:  # a fault of ours must not leave the job running for ever
-            log.exception("running %s", job.id)
-            outcome = failed_outcome(job, "platform_error", f"The platform failed to run this: {error!r}")
+            outcome = failed_outcome(invocation, "platform_error", f"The project's database is not reachable: {error}")
+        except Exception as error:  # a fault of ours must not leave the invocation running for ever
+            log.exception("running %s", invocation.id)
+            outcome = failed_outcome(invocation, "platform_error", f"The platform failed to run this: {error!r}")
         if outcome is None:
-            self._slots.release(job.id, job.attempt, wake=True)
+            self._slots.release(invocation.id, invocation.attempt, wake=True)
         elif self._lease.id == lease:
             self.outcomes.put(lease, outcome)
         else:
             self._on_written(outcome, accepted=False)
 
     async def _outcome(
-        self, lease: UUID, job: Job, secrets: Sequence[Sealed], cancel: asyncio.Event
+        self, lease: UUID, invocation: ClaimedInvocation, secrets: Sequence[Sealed], cancel: asyncio.Event
     ) -> AttemptOutcome | None:
         """Run it; None where it was not started, because it may belong to another listener by now."""
-        environment = await environment_of(job, secrets, self._sealer)
-        url = await self._databases.url(job.project_id)
-        request = run_request(job, environment, url, self._sessions.take)
+        environment = await environment_of(invocation, secrets, self._sealer)
+        url = await self._databases.url(invocation.project_id)
+        request = run_request(invocation, environment, url, self._sessions.take)
         if not self._lease.holds(lease):
             return None
         with (
-            self.live_logs.of(job, environment, lease, request.printed) as log_of_run,
-            self.streams.opened(job.id, lease) as stream,
+            self.live_logs.of(invocation, environment, lease, request.printed) as log_of_run,
+            self.streams.opened(invocation.id, lease) as stream,
         ):
             outcome = await self._sandbox.run(request, cancel, stream)
             await stream.written(cancel)
-        return await outcome_of(job, environment, outcome, log_of_run.written)
+        return await outcome_of(invocation, environment, outcome, log_of_run.written)
 
     def _on_written(self, outcome: AttemptOutcome, accepted: bool) -> None:
         if not accepted:

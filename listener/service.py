@@ -39,7 +39,7 @@ class Listener:
         self._settings = settings
         self._pool = pool
         self._wakeups = Wakeups(settings.database_url)
-        self._slots = Slots(settings.slots, self._wakeups.jobs)
+        self._slots = Slots(settings.slots, self._wakeups.queue)
         self._lease = Lease(settings, pool, self._slots, self._wakeups)
         self._runs = Runs(settings, pool, sandbox, self._lease, self._slots, self._wakeups)
         self._claims = Claims(settings, self._lease, self._slots, self._runs, self._wakeups)

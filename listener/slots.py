@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 from uuid import UUID
 
-from sql.jobs import Job
+from sql.listeners import ClaimedInvocation
 
 Attempt = tuple[UUID, int]
 
@@ -42,11 +42,11 @@ class Slots:
         """The invocations that run here."""
         return [id for id, _ in self._running]
 
-    def start(self, job: Job, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    def start(self, invocation: ClaimedInvocation, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
         """Take a slot and begin the work, which is passed the event that stops it. It releases the slot itself."""
-        attempt = (job.id, job.attempt)
+        attempt = (invocation.id, invocation.attempt)
         cancel = self._running[attempt] = asyncio.Event()
-        if job.lent:
+        if invocation.lent:
             self._lent.add(attempt)
         self._idle.clear()
         task = asyncio.create_task(work(cancel))

@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from listener.lease import Lease
 from listener.wakeups import Wakeups
-from sql import jobs
+from sql import listeners
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from support.loop_watch import LIMIT_MS, LoopWatch
 
@@ -33,15 +33,15 @@ class Upkeep:
     async def keep_up(self) -> None:
         """One round. Raises the errors of the database."""
         async with self._pool.connection() as connection:
-            taken = await jobs.reap(connection)
-            expired = await jobs.end_expired(connection)
-            cancelled = await jobs.cancel_orphans(connection)
-            for hindrance in await jobs.free_autovacuum(connection, ANALYZE_SECONDS):
+            taken = await listeners.reap(connection)
+            expired = await listeners.end_expired(connection)
+            cancelled = await listeners.cancel_orphans(connection)
+            for hindrance in await listeners.free_autovacuum(connection, ANALYZE_SECONDS):
                 log.warning("autovacuum: %s", hindrance)
-            neglected = await jobs.neglected_tables(connection) if await jobs.maintain(connection) else []
+            neglected = await listeners.neglected_tables(connection) if await listeners.maintain(connection) else []
             await self._report_loop_held(connection)
         if taken or expired:
-            self._wakeups.jobs.set()  # they are queued again, or stood before others
+            self._wakeups.queue.set()  # they are queued again, or stood before others
         if taken:
             log.warning("took %d invocations from listeners that stopped", taken)
         if expired:
@@ -56,7 +56,7 @@ class Upkeep:
         held_ms = round(longest) if longest > LIMIT_MS else 0
         lease, last = self._lease.id, self._reported[1] if self._reported[0] == self._lease.id else 0
         if lease is not None and held_ms != last:
-            await jobs.tell_loop_held(connection, lease, held_ms)
+            await listeners.tell_loop_held(connection, lease, held_ms)
             self._reported = (lease, held_ms)
 
 
@@ -72,7 +72,7 @@ async def watch_sessions(database_url: str) -> None:
     ) as connection:
         while True:
             try:
-                for harm in await jobs.end_harmful_sessions(connection):
+                for harm in await listeners.end_harmful_sessions(connection):
                     log.warning("ended a database session of a project: %s", harm)
             except psycopg.errors.OutOfMemory as error:
                 log.warning("watching the database: %s", error.diag.message_primary)

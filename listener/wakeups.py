@@ -10,7 +10,7 @@ from psycopg import AsyncConnection, sql
 
 from sql.callbacks import CALLBACKS_CHANNEL
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
-from sql.jobs import CANCEL_CHANNEL, JOBS_CHANNEL
+from sql.listeners import CANCEL_CHANNEL, QUEUE_CHANNEL
 from sql.streams import STREAMS_CHANNEL
 
 log = logging.getLogger(__name__)
@@ -18,16 +18,16 @@ LONGEST_BACKOFF = 5.0
 
 
 class Wakeups:
-    """Sets `jobs`, `cancels`, `callbacks` and `streams` when the database says so. What a notification carries is never
-    looked at: everybody who may connect can send one."""
+    """Sets `queue`, `cancels`, `callbacks` and `streams` when the database says so. What a notification carries is
+    never looked at: everybody who may connect can send one."""
 
     def __init__(self, database_url: str) -> None:
-        self.jobs = asyncio.Event()
+        self.queue = asyncio.Event()
         self.cancels = asyncio.Event()
         self.callbacks = asyncio.Event()
         self.streams = asyncio.Event()
         self._events = {
-            JOBS_CHANNEL: self.jobs,
+            QUEUE_CHANNEL: self.queue,
             CANCEL_CHANNEL: self.cancels,
             CALLBACKS_CHANNEL: self.callbacks,
             STREAMS_CHANNEL: self.streams,

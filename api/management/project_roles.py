@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from api.database import CONNECTION, Database, translate_error
 from api.http.problems import unavailable
-from sql import jobs
+from sql import listeners
 from sql.accounts import password_purpose, role_url
 from sql.connecting import with_required_auth
 from support.sealing import Sealer
@@ -33,7 +33,7 @@ class ProjectRoles:
         return await self._url(project_id, self._client_url)
 
     async def _url(self, project_id: UUID, server_url: str) -> str:
-        found = await self._database.read(lambda c: jobs.project_database(c, project_id))
+        found = await self._database.read(lambda c: listeners.project_database(c, project_id))
         if found is None:
             raise unavailable("The project has no database.")
         password = self._sealer.open(found.sealed_password, password_purpose(found.role_name))

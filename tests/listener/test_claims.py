@@ -14,14 +14,14 @@ from psycopg import AsyncConnection
 from listener import claims
 from sandbox import RunError, RunOutcome, RunRequest
 from sandbox.host.streams import Sink
-from sql import jobs
-from sql.jobs import ClaimRound
+from sql import listeners
+from sql.listeners import ClaimRound
 from tests.databases import Database
 from tests.listener.conftest import Running, ScriptedSandbox, eventually
 from tests.listener.test_service import ended, owners
 
 NEVER = 3600.0
-REAL_CLAIM = jobs.claim
+REAL_CLAIM = listeners.claim
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> list[ClaimRound]:
         found.append(await REAL_CLAIM(connection, listener, slots))
         return found[-1]
 
-    monkeypatch.setattr(jobs, "claim", claim)
+    monkeypatch.setattr(listeners, "claim", claim)
     return found
 
 
@@ -61,7 +61,7 @@ async def test_a_call_behind_which_nothing_waits_costs_one_claim(
         for _ in range(5):
             ids = database.enqueue(project)
             await eventually(lambda ids=ids: ended(database, ids), "its end")  # type: ignore[misc]
-        assert [len(found.jobs) for found in rounds] == [1] * 5
+        assert [len(found.invocations) for found in rounds] == [1] * 5
 
 
 async def test_what_waits_for_a_slot_starts_when_one_gets_free(
@@ -96,7 +96,7 @@ async def test_what_is_inserted_while_a_claim_is_under_way_is_claimed_next(
 
     async def claim(connection: AsyncConnection, listener: UUID, slots: int) -> ClaimRound:
         found = await REAL_CLAIM(connection, listener, slots)
-        if found.jobs and not late:  # committed after the claim has looked, notified before its answer is here
+        if found.invocations and not late:  # committed after the claim has looked, notified before its answer is here
             late.extend(await asyncio.to_thread(database.enqueue, project))
             await asyncio.sleep(0.3)
         rounds.append(found)
@@ -104,7 +104,7 @@ async def test_what_is_inserted_while_a_claim_is_under_way_is_claimed_next(
 
     async with running():
         await settled(database, rounds)
-        monkeypatch.setattr(jobs, "claim", claim)
+        monkeypatch.setattr(listeners, "claim", claim)
         first = database.enqueue(project)
         await eventually(lambda: late and ended(database, [*first, *late]), "both ends")
 

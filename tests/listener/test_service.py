@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from listener import outcomes
 from listener.databases import ProjectDatabases
 from listener.lease import RENEWALS_APART_SECONDS
-from sql import jobs
+from sql import listeners
 from tests.autovacuum import eager_autovacuum, neglect, reloptions, trap, trapped
 from tests.databases import Database
 from tests.listener.conftest import Running, ScriptedSandbox, eventually
@@ -267,7 +267,7 @@ async def test_a_flood_of_notifications_renews_the_lease_not_much_more_often(
     """Any role may send them."""
     project = database.project()
     renewals: list[UUID] = []
-    renew = jobs.renew_lease
+    renew = listeners.renew_lease
 
     async def counted(connection: AsyncConnection, listener: UUID, seconds: float) -> list[UUID]:
         renewals.append(listener)
@@ -280,7 +280,7 @@ async def test_a_flood_of_notifications_renews_the_lease_not_much_more_often(
                 connection.execute("notify zmesh_cancel")
         return time.monotonic() - started
 
-    monkeypatch.setattr(jobs, "renew_lease", counted)
+    monkeypatch.setattr(listeners, "renew_lease", counted)
     async with running():
         await eventually(lambda: owners(database) == 1, "the listener")
         seconds = await asyncio.to_thread(flood)

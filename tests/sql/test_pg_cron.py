@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sql import jobs
+from sql import listeners
 from tests.databases import Database
 from tests.postgres_with_cron import missing, postgres_with_cron
 
@@ -71,7 +71,7 @@ async def test_maintenance_forgets_ticks_of_more_than_a_day_ago(cron_database: D
             *(runid, command, days, days),
         )
     async with await psycopg.AsyncConnection.connect(cron_database.listener_url, autocommit=True) as connection:
-        assert await jobs.maintain(connection)
+        assert await listeners.maintain(connection)
 
     kept = cron_database.rows("select runid from cron.job_run_details where runid > 1000 order by runid")
     assert [row["runid"] for row in kept] == [1002, 1003]

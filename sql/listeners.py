@@ -1,4 +1,4 @@
-"""What a listener asks of the database: one function here for each function of sql/routines/30_queue.sql."""
+"""What a listener asks of the database: one function here for each routine that it calls."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from psycopg.rows import class_row, tuple_row
 
 from sql.errors import translated
 
-JOBS_CHANNEL = "zmesh_jobs"
+QUEUE_CHANNEL = "zmesh_jobs"
 CANCEL_CHANNEL = "zmesh_cancel"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ClaimedInvocation:
     """A claimed invocation with all it takes to run it. `payload` and `request` are JSON texts.
 
     `lent`: the run that called it, on the same listener, waits and lends it its slot. `waited`: somebody waits for its
@@ -47,7 +47,7 @@ class Job:
     waited: bool
 
 
-_JOB_COLUMNS = len(fields(Job))
+_COLUMNS = len(fields(ClaimedInvocation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class ClaimRound:
     `seconds_to_next`: when something delayed comes due, negative when it has; None: nothing is delayed.
     """
 
-    jobs: list[Job]
+    invocations: list[ClaimedInvocation]
     waiting: bool | None
     more: bool
     seconds_to_next: float | None
@@ -128,7 +128,7 @@ async def claim(connection: AsyncConnection, listener: UUID, slots: int) -> Clai
         async with connection.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute("select * from zmesh.claim_round(%s, %s)", (listener, slots), prepare=True)
             *claimed, last = await cursor.fetchall()
-    return ClaimRound([Job(*row[:_JOB_COLUMNS]) for row in claimed], *last[_JOB_COLUMNS:])
+    return ClaimRound([ClaimedInvocation(*row[:_COLUMNS]) for row in claimed], *last[_COLUMNS:])
 
 
 _FINISH = """
