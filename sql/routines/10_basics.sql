@@ -32,8 +32,8 @@ begin
                           column = coalesce(p_column, '');
 end $$;
 comment on function zmesh.fail(text, text, text, text, text) is
-    'Raises an error of the platform (SQLSTATE class ZM; sql/errors.py has the list). A program tells errors apart by '
-    'the constraint, and finds the field that is to blame by the column: never by the message.';
+    'Raises an error of the platform (SQLSTATE class ZM; sql/errors.py lists them). Programs identify an error by '
+    'its constraint and the invalid field by its column, never by the message.';
 
 grant execute on function zmesh.slug_of(text) to zmesh_api;
 grant execute on function zmesh.fail(text, text, text, text, text) to zmesh_api, zmesh_listener, zmesh_project;

@@ -23,7 +23,7 @@ begin
     new.updated_at := new.created_at;
     return new;
 end $$;
-comment on function zmesh.prepare_function() is 'Gives a new function its slug, version and revision 1, and times.';
+comment on function zmesh.prepare_function() is 'Sets the slug, version, revision and times of a new function.';
 
 create or replace trigger functions_prepare before insert on zmesh.functions
     for each row execute function zmesh.prepare_function();
@@ -50,7 +50,8 @@ begin
     return new;
 end $$;
 comment on function zmesh.snapshot_function() is
-    'Counts the revision up whenever something changes; saves what a function was, and counts its version up, whenever its code does.';
+    'Increments the revision on every change. When the code changes, saves the previous version and increments the '
+    'version.';
 
 create or replace trigger functions_snapshot before update on zmesh.functions
     for each row execute function zmesh.snapshot_function();
@@ -83,7 +84,7 @@ language sql immutable parallel safe
 return array['name', 'description', 'tags', 'language', 'entry_point', 'code', 'enabled', 'timeout_ms', 'memory_mb',
              'env_vars', 'max_attempts', 'retry_base_ms', 'retry_max_ms', 'max_concurrency', 'max_concurrency_per_key',
              'auth', 'methods', 'cors_origins', 'anonymous_options', 'key_options', 'public_errors'];
-comment on function zmesh.function_settings() is 'The columns of zmesh.functions that people set.';
+comment on function zmesh.function_settings() is 'The columns of zmesh.functions that users may set.';
 
 create or replace function zmesh.check_function_settings(p_settings jsonb) returns void
 language plpgsql immutable as $$
@@ -94,7 +95,7 @@ begin
         perform zmesh.fail('ZM422', format('a function has no setting "%s"', v_unknown), p_column => v_unknown);
     end if;
 end $$;
-comment on function zmesh.check_function_settings(jsonb) is 'Refuses what is not a setting of functions.';
+comment on function zmesh.check_function_settings(jsonb) is 'Rejects names that are not settings of functions.';
 
 create or replace function zmesh.create_function(p_project_id uuid, p_settings jsonb) returns zmesh.functions
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -109,7 +110,8 @@ begin
        into v_function using p_project_id, p_settings;
     return v_function;
 end $$;
-comment on function zmesh.create_function(uuid, jsonb) is 'Creates a function with these settings, and the defaults of others.';
+comment on function zmesh.create_function(uuid, jsonb) is
+    'Creates a function with these settings; the others get their defaults.';
 
 create or replace function zmesh.function_by_name(p_project_id uuid, p_name text) returns setof zmesh.functions
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -117,7 +119,8 @@ begin
     return query select f.* from zmesh.functions f where f.project_id = p_project_id and f.name = p_name for update;
 end $$;
 comment on function zmesh.function_by_name(uuid, text) is
-    'The function of exactly this name, locked until the transaction ends: who deploys reads it and then changes it.';
+    'The function with exactly this name, locked until the transaction ends, so that a deployment can read it and '
+    'then change it.';
 
 create or replace function zmesh.change_function(p_id uuid, p_settings jsonb, p_revisions integer[] default null)
 returns setof zmesh.functions
@@ -146,7 +149,7 @@ begin
         returning f.*;
 end $$;
 comment on function zmesh.change_function(uuid, jsonb, integer[]) is
-    'Changes these settings and returns the function; no row where it does not exist or has none of the revisions.';
+    'Changes these settings and returns the function; no row if it does not exist or has none of the revisions.';
 
 create or replace function zmesh.delete_function(p_id uuid, p_revisions integer[] default null) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -163,7 +166,7 @@ begin
     return exists (select from zmesh.function_versions v
                     where v.function_id = p_function_id and v.version = p_version and v.retired_at is not null);
 end $$;
-comment on function zmesh.is_retired(uuid, integer) is 'Whether nothing may run this version.';
+comment on function zmesh.is_retired(uuid, integer) is 'Whether this version is retired and must not run.';
 
 create or replace function zmesh.fail_retired(p_function text, p_version integer) returns void
 language plpgsql as $$
@@ -172,7 +175,8 @@ begin
         format('Choose another version, or allow it again: zmesh functions unretire %s %s', p_function, p_version),
         'function_versions_retired_ones_do_not_run', 'version');
 end $$;
-comment on function zmesh.fail_retired(text, integer) is 'Refuses to run, restore or name a retired version.';
+comment on function zmesh.fail_retired(text, integer) is
+    'Raises the error for running, restoring or naming a retired version.';
 
 create or replace function zmesh.rollback(p_function_id uuid, p_version integer, p_revisions integer[] default null)
 returns zmesh.functions

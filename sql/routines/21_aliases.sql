@@ -19,7 +19,7 @@ begin
     end if;
 end $$;
 comment on function zmesh.require_runnable(uuid, text, integer) is
-    'Refuses a version that does not exist or is retired. One that is retired later is stopped by zmesh.claim().';
+    'Rejects a version that does not exist or is retired. zmesh.claim() stops one that is retired later.';
 
 create or replace function zmesh.version_by_alias(p_function_id uuid, p_alias text) returns integer
 language plpgsql volatile parallel safe as $$
@@ -32,7 +32,7 @@ begin
              where a.upto > v_dice order by a.upto limit 1);
 end $$;
 comment on function zmesh.version_by_alias(uuid, text) is
-    'One of the versions that an alias stands for, by their shares at random; null where there is no such alias.';
+    'One of an alias''s versions, chosen at random according to their shares; null if there is no such alias.';
 
 create or replace function zmesh.choose_version(inout p_new zmesh.invocations) returns zmesh.invocations
 language plpgsql as $$
@@ -56,7 +56,8 @@ begin
     end if;
 end $$;
 comment on function zmesh.choose_version(zmesh.invocations) is
-    'Settles at the insert which version runs, for all attempts; without a version or an alias it is what is current then.';
+    'Chooses at the insert which version all attempts run; without a version or an alias, each attempt runs the '
+    'current one.';
 
 create or replace function zmesh.set_alias(p_function_id uuid, p_name text, p_versions integer[], p_weights integer[])
 returns void
@@ -88,7 +89,7 @@ begin
       from unnest(p_versions, p_weights) a (version, weight);
 end $$;
 comment on function zmesh.set_alias(uuid, text, integer[], integer[]) is
-    'Makes an alias stand for these versions with these shares in percent, in place of what it stood for.';
+    'Points an alias at these versions with these shares in percent, replacing its previous versions.';
 
 create or replace function zmesh.delete_alias(p_function_id uuid, p_name text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -129,8 +130,8 @@ begin
     return v_at;
 end $$;
 comment on function zmesh.retire_version(uuid, integer) is
-    'From now on nothing starts this version: no call, alias, retry or rollback. zmesh.claim() cancels what is queued for '
-    'it; attempts that run may finish. Returns since when it is retired.';
+    'Prevents every call, alias, retry and rollback from starting this version. zmesh.claim() cancels its queued '
+    'invocations; running attempts may finish. Returns when it was retired.';
 
 create or replace function zmesh.unretire_version(p_function_id uuid, p_version integer) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -141,7 +142,8 @@ begin
         perform zmesh.fail('ZM404', format('version %s does not exist', p_version), 'List the versions to see which there are.');
     end if;
 end $$;
-comment on function zmesh.unretire_version(uuid, integer) is 'Lets a retired version run again; one that is not retired stays as it is.';
+comment on function zmesh.unretire_version(uuid, integer) is
+    'Allows a retired version to run again; has no effect on one that is not retired.';
 
 grant execute on function zmesh.set_alias(uuid, text, integer[], integer[]), zmesh.delete_alias(uuid, text),
       zmesh.retire_version(uuid, integer), zmesh.unretire_version(uuid, integer) to zmesh_api;

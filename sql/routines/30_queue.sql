@@ -9,7 +9,7 @@ begin
     end if;
 end $$;
 comment on function zmesh.check_time(text, timestamptz) is
-    'Refuses a time that not every language can hold, infinity among them: who lists invocations must be able to show it.';
+    'Rejects times that not every language can represent, including infinity, so that every invocation can be listed.';
 
 create or replace function zmesh.prepare_invocation() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -64,13 +64,15 @@ begin
     return zmesh.once(v_new);
 end $$;
 comment on function zmesh.prepare_invocation() is
-    'Refuses an unknown or disabled function, fills in what follows from it, and leaves out what was inserted before.';
+    'Rejects an unknown or disabled function, fills in the columns that follow from it, and skips an invocation '
+    'that was inserted before.';
 
 create or replace function zmesh.lane(p_function_id uuid, p_concurrency_key text) returns bigint
 language sql immutable parallel safe
 return case when p_concurrency_key is null then uuid_hash_extended(p_function_id, 0)
             else hashtextextended(p_concurrency_key, uuid_hash_extended(p_function_id, 0)) end;
-comment on function zmesh.lane(uuid, text) is 'Where an invocation queues: one lane for each function and concurrency key.';
+comment on function zmesh.lane(uuid, text) is
+    'The lane in which an invocation queues: one for each function and concurrency key.';
 
 create or replace function zmesh.once(p_new zmesh.invocations) returns zmesh.invocations
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -99,7 +101,8 @@ begin
     return p_new;
 end $$;
 comment on function zmesh.once(zmesh.invocations) is
-    'The row to insert, its reply channel put where only the platform sees it; null where it was inserted before.';
+    'The row to insert, with its reply channel moved to a table that only the platform reads; null if it was '
+    'inserted before.';
 
 create or replace function zmesh.await_end(p_id uuid, p_channel text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -112,7 +115,8 @@ begin
     update zmesh.queue set waited = true where id = p_id and not waited;
 end $$;
 comment on function zmesh.await_end(uuid, text) is
-    'Has the end of an invocation that is queued or running told on one channel more; read the row afterwards, it may have ended.';
+    'Adds a channel to notify when a queued or running invocation ends. Read the row afterwards: it may already '
+    'have ended.';
 
 create or replace trigger invocations_prepare before insert on zmesh.queue
     for each row when (new.function_id is null) execute function zmesh.prepare_invocation();
@@ -126,7 +130,7 @@ begin
     end if;
 end $$;
 comment on function zmesh.hint(text, text) is
-    'Notifies, unless the server''s queue of notifications fills up: then those who wait find out by polling.';
+    'Notifies, unless the server''s notification queue is filling up; waiting callers then find out by polling.';
 
 create or replace function zmesh.wake_listeners() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -137,7 +141,7 @@ begin
     return null;
 end $$;
 comment on function zmesh.wake_listeners() is
-    'Wakes the listeners, once per statement, unless all are busy: a commit that notifies is an expensive one.';
+    'Notifies the listeners, once per statement, unless all are busy: a commit that notifies is expensive.';
 
 create or replace trigger invocations_wake after insert on zmesh.invocations
     for each statement execute function zmesh.wake_listeners();

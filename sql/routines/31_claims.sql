@@ -26,7 +26,8 @@ begin
         select r.project_id from ring r where r.n > 0);
 end $$;
 comment on function zmesh.ready_projects(boolean, integer, timestamptz) is
-    'Projects that have something to run, from a random one on and round: each comes as often as the others.';
+    'Projects with invocations that are ready, starting at a random one and wrapping around, so that all are '
+    'equally likely to come first.';
 
 create or replace function zmesh.next_of(p_horizon zmesh.horizon, p_waited boolean, p_wanted integer, p_now timestamptz)
 returns uuid[]
@@ -106,7 +107,8 @@ begin
         select t.id from turns t where t.turn <= t.free order by t.running + t.turn, random() limit p_wanted);
 end $$;
 comment on function zmesh.next_of(zmesh.horizon, boolean, integer, timestamptz) is
-    'What may start now within all limits, the projects in turn: those that have least running first.';
+    'Invocations that may start now within all limits, alternating between projects; those with the fewest running '
+    'come first.';
 
 create or replace function zmesh.start(p_listener uuid, p_ids uuid[], p_now timestamptz) returns uuid[]
 language plpgsql as $$
@@ -127,7 +129,8 @@ begin
     select coalesce(array_agg(s.id), '{}') into v_started from started s;
     return v_started;
 end $$;
-comment on function zmesh.start(uuid, uuid[], timestamptz) is 'Makes these invocations a listener''s; returns which are.';
+comment on function zmesh.start(uuid, uuid[], timestamptz) is
+    'Assigns these invocations to a listener; returns those that it got.';
 
 create or replace function zmesh.make_due(p_now timestamptz) returns void
 language plpgsql as $$
@@ -137,7 +140,7 @@ begin
              order by d.run_at limit 1000 for update skip locked) come
      where q.id = come.id;
 end $$;
-comment on function zmesh.make_due(timestamptz) is 'Puts what was delayed until now among what is ready.';
+comment on function zmesh.make_due(timestamptz) is 'Marks delayed invocations whose time has come as due.';
 
 create or replace function zmesh.all_that_waits(p_horizon zmesh.horizon, p_wanted integer, p_now timestamptz)
 returns uuid[]
@@ -160,8 +163,8 @@ begin
           left join zmesh.functions f on f.id = r.function_id);
 end $$;
 comment on function zmesh.all_that_waits(zmesh.horizon, integer, timestamptz) is
-    'Everything that is ready, where it is so little that no limit can be in its way: then nobody has to be chosen. '
-    'Null where there is more, or nothing.';
+    'All ready invocations, if they are so few that no limit can apply and none has to be chosen; null if there are '
+    'more, or none.';
 
 create or replace function zmesh.start_next(p_listener uuid, p_horizon zmesh.horizon, p_wanted integer, p_now timestamptz)
 returns uuid[]
@@ -194,7 +197,7 @@ begin
     return v_started;
 end $$;
 comment on function zmesh.start_next(uuid, zmesh.horizon, integer, timestamptz) is
-    'Makes up to this many invocations a listener''s, those that somebody waits for before most others.';
+    'Assigns up to this many invocations to a listener, mostly those with a waiting caller first.';
 
 create or replace function zmesh.look_ahead(p_horizon zmesh.horizon, p_now timestamptz) returns zmesh.horizon
 language plpgsql as $$
@@ -225,13 +228,14 @@ begin
     return v_horizon;
 end $$;
 comment on function zmesh.look_ahead(zmesh.horizon, timestamptz) is
-    'Lets claims begin where there are living rows. What comes to be seen before that, from long transactions, is found '
-    'seconds later, when all is looked at again.';
+    'Lets claims start their scans at the first live rows. Older rows that a long transaction commits later are '
+    'found within seconds, at the next full scan.';
 
 create or replace function zmesh.is_slow(p_begun timestamptz) returns boolean
 language sql volatile parallel safe
 return clock_timestamp() - p_begun > interval '2 milliseconds';
-comment on function zmesh.is_slow(timestamptz) is 'Whether a look that found at most one row had to pass many dead ones.';
+comment on function zmesh.is_slow(timestamptz) is
+    'Whether a query that found at most one row had to skip many dead ones.';
 
 create or replace function zmesh.is_old(p_horizon zmesh.horizon, p_now timestamptz) returns boolean
 language sql immutable parallel safe
@@ -239,14 +243,15 @@ return p_horizon.ready_since > '-infinity'
        and (p_horizon.looked_at < p_now - interval '4 seconds'
             or p_now < greatest(p_horizon.looked_at, p_horizon.ready_since, p_horizon.running_since));
 comment on function zmesh.is_old(zmesh.horizon, timestamptz) is
-    'Whether there may be rows that claims would not look at: some time has passed, or the clock was set back.';
+    'Whether claims may miss rows: some time has passed since the last full scan, or the clock was set back.';
 
 create or replace function zmesh.count_running(p_since timestamptz) returns integer
 language plpgsql as $$
 begin
     return (select count(*) from zmesh.queue q where q.status = 'running' and q.started_at >= p_since);
 end $$;
-comment on function zmesh.count_running(timestamptz) is 'How many invocations run; none of them started before that time.';
+comment on function zmesh.count_running(timestamptz) is
+    'Number of running invocations; assumes that none of them started before p_since.';
 
 create or replace function zmesh.nothing_to_claim(p_listener uuid, p_slots integer, p_horizon zmesh.horizon)
 returns boolean
@@ -263,7 +268,8 @@ begin
                     where l.id = p_listener and l.waiting and l.lease_expires_at > zmesh.now());
 end $$;
 comment on function zmesh.nothing_to_claim(uuid, integer, zmesh.horizon) is
-    'Whether a claim of this listener would find nothing and change nothing: an idle listener locks and writes nothing.';
+    'Whether a claim by this listener would find and change nothing, so that an idle listener takes no locks and '
+    'writes nothing.';
 
 create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
@@ -341,7 +347,7 @@ begin
              where q.status = 'queued' and not q.due order by q.run_at limit 1);
 end $$;
 comment on function zmesh.seconds_to_next() is
-    'How long until the next delayed invocation or retry comes due, negative when it has; null: there is none.';
+    'Seconds until the next delayed invocation or retry is due, negative if it is overdue; null if there is none.';
 
 create or replace function zmesh.claim_round(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,

@@ -4,7 +4,8 @@ create or replace function zmesh.retry_delay(p_attempt integer, p_base_ms intege
 language sql volatile parallel safe
 return least(p_max_ms, p_base_ms * power(2, least(p_attempt - 1, 40))) * (0.5 + random() / 2) * interval '1 millisecond';
 comment on function zmesh.retry_delay(integer, integer, integer) is
-    'Wait after a failed attempt: doubled with each one up to a maximum, less up to half of it at random, so that retries spread.';
+    'Wait after a failed attempt: doubled with each attempt up to a maximum, then reduced at random by up to half, '
+    'so that retries spread out.';
 
 create or replace function zmesh.failure(p_id uuid, p_attempt smallint, p_status text, p_type text, p_message text)
 returns zmesh.outcome
@@ -12,21 +13,23 @@ language sql immutable parallel safe
 return row(p_id, p_attempt, p_status, null, null,
            jsonb_build_object('type', p_type, 'message', p_message, 'stack', null),
            null, null, null, null)::zmesh.outcome;
-comment on function zmesh.failure(uuid, smallint, text, text, text) is 'An end that the platform, not the run, tells of.';
+comment on function zmesh.failure(uuid, smallint, text, text, text) is
+    'An outcome that the platform reports, not the run.';
 
 create or replace function zmesh.queue_ms(p_created_at timestamptz, p_run_at timestamptz, p_started_at timestamptz)
 returns numeric
 language sql immutable parallel safe
 return round(extract(epoch from p_started_at - greatest(p_created_at, p_run_at)) * 1000, 1);
 comment on function zmesh.queue_ms(timestamptz, timestamptz, timestamptz) is
-    'How long an invocation was ready before a listener claimed it; null where none has.';
+    'How long an invocation was ready before a listener claimed it; null if none has.';
 
 create or replace function zmesh.start_ms(p_started_at timestamptz, p_finished_at timestamptz, p_duration_ms integer)
 returns numeric
 language sql immutable parallel safe
 return greatest(0, round(extract(epoch from p_finished_at - p_started_at) * 1000 - p_duration_ms, 1));
 comment on function zmesh.start_ms(timestamptz, timestamptz, integer) is
-    'What the platform took of the time between claim and end: taking a process, handing over, writing the end.';
+    'The platform''s share of the time between claim and end: obtaining a process, passing the payload, writing the '
+    'outcome.';
 
 create or replace function zmesh.short_answer(
     p_channel text, p_id uuid, p_status text, p_version integer, p_duration_ms integer, p_queue_ms numeric,
@@ -100,7 +103,7 @@ begin
     end if;
 end $$;
 comment on function zmesh.end_for_good(zmesh.outcome[], timestamptz) is
-    'Moves invocations to history, leaves their callbacks to be sent, and notifies the callers that wait, and nobody else.';
+    'Moves invocations to history, queues their callbacks, and notifies only the callers that wait.';
 
 create or replace function zmesh.ended_attempt(
     p_attempt smallint, p_status text, p_error jsonb, p_version integer, p_started_at timestamptz,
@@ -126,7 +129,8 @@ begin
       from unnest(p_outcomes) o, zmesh.functions f
      where q.id = o.id and f.id = q.function_id;
 end $$;
-comment on function zmesh.put_back(zmesh.outcome[], timestamptz) is 'Puts invocations back into the queue, to be tried again later.';
+comment on function zmesh.put_back(zmesh.outcome[], timestamptz) is
+    'Returns invocations to the queue for another attempt.';
 
 create or replace function zmesh.end_attempts(p_outcomes zmesh.outcome[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -158,7 +162,8 @@ begin
     end if;
 end $$;
 comment on function zmesh.end_attempts(zmesh.outcome[]) is
-    'Writes the end of attempts whose queue rows the caller has locked: final, or back to the queue while attempts are left.';
+    'Writes the outcomes of attempts whose queue rows the caller has locked: final, or back to the queue if '
+    'attempts are left.';
 
 create or replace function zmesh.finish(p_listener uuid, p_outcomes zmesh.outcome[]) returns setof uuid
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
@@ -174,7 +179,7 @@ begin
     return query select unnest(v_owned);
 end $$;
 comment on function zmesh.finish(uuid, zmesh.outcome[]) is
-    'Ends attempts that this listener still owns and returns their ids; an outcome from a lost lease is left out.';
+    'Ends attempts that this listener still owns and returns their ids; an outcome from a lost lease is ignored.';
 
 create or replace function zmesh.end_without_function(p_ids uuid[]) returns void
 language plpgsql as $$
@@ -185,7 +190,7 @@ begin
          where q.id = any (p_ids) and not exists (select from zmesh.functions f where f.id = q.function_id)));
 end $$;
 comment on function zmesh.end_without_function(uuid[]) is
-    'Cancels what was inserted while its function was being deleted.';
+    'Cancels invocations that were inserted while their function was being deleted.';
 
 create or replace function zmesh.end_retired(p_ids uuid[]) returns void
 language plpgsql as $$
@@ -195,7 +200,8 @@ begin
                              format('version %s of function "%s" is retired', q.version, q.function))
           from zmesh.queue q where q.id = any (p_ids) and q.pinned and zmesh.is_retired(q.function_id, q.version)));
 end $$;
-comment on function zmesh.end_retired(uuid[]) is 'Cancels what was about to run a version that has been retired meanwhile.';
+comment on function zmesh.end_retired(uuid[]) is
+    'Cancels invocations of a version that was retired while they were queued.';
 
 create or replace function zmesh.end_expired() returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
@@ -211,7 +217,7 @@ begin
     end if;
     return cardinality(v_expired);
 end $$;
-comment on function zmesh.end_expired() is 'Ends what was not started in time; returns how many.';
+comment on function zmesh.end_expired() is 'Ends invocations that expired before they started; returns how many.';
 
 create or replace function zmesh.cancel(p_ids uuid[], p_why text default 'cancelled on request') returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
@@ -233,7 +239,8 @@ begin
     return v_running + cardinality(v_queued);
 end $$;
 comment on function zmesh.cancel(uuid[], text) is
-    'Ends queued invocations as cancelled and asks for the end of running ones; returns how many. Ended ones are left alone.';
+    'Ends queued invocations as cancelled and requests the end of running ones; returns how many. Ended ones are '
+    'not changed.';
 
 create or replace function zmesh.may_run_again(
     p_function_id uuid, p_status text, p_attempt smallint, p_pinned boolean, p_version integer)
@@ -268,7 +275,7 @@ begin
     return v_count;
 end $$;
 comment on function zmesh.cancel_orphans() is
-    'Cancels some of what a deleted function has left in the queue; returns how many, and 0 when there is nothing left of it.';
+    'Cancels some of the queued invocations of a deleted function; returns how many, and 0 if none are left.';
 
 create or replace function zmesh.retry(p_ids uuid[]) returns setof uuid
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -300,7 +307,8 @@ begin
     perform zmesh.hint('zmesh_jobs');
 end $$;
 comment on function zmesh.retry(uuid[]) is
-    'Gives ended invocations that did not succeed one attempt more; returns which. Their payload, id and history stay.';
+    'Adds one attempt to ended invocations that did not succeed; returns their ids. They keep their payload, id and '
+    'history.';
 
 create or replace view zmesh.dead_invocations with (security_invoker) as
     select * from zmesh.invocations

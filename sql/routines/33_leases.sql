@@ -19,14 +19,15 @@ begin
                   where q.status = 'running' and q.listener_id = p_listener and q.cancel_requested;
 end $$;
 comment on function zmesh.renew_lease(uuid, interval) is
-    'Prolongs the lease of a listener; returns those of its invocations that shall be cancelled.';
+    'Extends the lease of a listener; returns those of its invocations that are to be cancelled.';
 
 create or replace function zmesh.tell_loop_held(p_listener uuid, p_ms integer) returns void
 language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
     update zmesh.listeners set loop_held_ms = p_ms where id = p_listener and loop_held_ms <> p_ms;
 end;
-comment on function zmesh.tell_loop_held(uuid, integer) is 'Records the longest block of a listener''s event loop.';
+comment on function zmesh.tell_loop_held(uuid, integer) is
+    'Records the longest time that a listener''s event loop was blocked.';
 
 create or replace function zmesh.give_back(p_listener uuid, p_known uuid[]) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
@@ -48,7 +49,8 @@ begin
     return cardinality(v_unknown);
 end $$;
 comment on function zmesh.give_back(uuid, uuid[]) is
-    'Queues again what a listener claimed and never heard of, since the answer was lost: as if it had not been claimed.';
+    'Requeues invocations that a listener claimed but, because the reply was lost, never learned of, as if they had '
+    'not been claimed.';
 
 create or replace function zmesh.take_from_listeners(p_listeners uuid[]) returns integer
 language plpgsql set enable_seqscan = off set jit = off as $$
@@ -72,7 +74,7 @@ begin
     return cardinality(v_lost);
 end $$;
 comment on function zmesh.take_from_listeners(uuid[]) is
-    'Ends a lost attempt for everything these listeners ran, and forgets the listeners.';
+    'Ends everything that these listeners ran as a lost attempt, and deletes the listeners.';
 
 create or replace function zmesh.reap() returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -86,7 +88,7 @@ begin
     v_expired := array(select id from zmesh.listeners where lease_expires_at <= zmesh.now() order by id for update);
     return zmesh.take_from_listeners(v_expired);
 end $$;
-comment on function zmesh.reap() is 'Takes the invocations of listeners whose lease ran out; returns how many.';
+comment on function zmesh.reap() is 'Recovers the invocations of listeners whose lease has expired; returns how many.';
 
 create or replace function zmesh.leave(p_listener uuid) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -94,7 +96,8 @@ begin
     perform from zmesh.settings for update;
     return zmesh.take_from_listeners(array[p_listener]);
 end $$;
-comment on function zmesh.leave(uuid) is 'A listener''s orderly end: its lease ends now, and what it still ran counts as lost.';
+comment on function zmesh.leave(uuid) is
+    'Ends the lease of a listener that stops in an orderly way; what it still runs counts as lost.';
 
 grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
       zmesh.tell_loop_held(uuid, integer), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.leave(uuid) to zmesh_listener;

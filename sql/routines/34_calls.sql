@@ -7,7 +7,7 @@ language sql immutable parallel safe
 return '00-' || coalesce(substr(p_given, 4, 32), replace(p_id::text, '-', ''))
        || '-' || right(replace(p_id::text, '-', ''), 16) || '-' || coalesce(right(p_given, 2), '01');
 comment on function zmesh.traceparent_of(uuid, text) is
-    'Trace context that an invocation passes on: the trace that it was given, or one of its own, and itself as the span.';
+    'Trace context that an invocation passes on: the caller''s trace, or a new one, with the invocation as the span.';
 
 create or replace function zmesh.callers_of(p_id uuid) returns setof zmesh.queue
 language sql stable set enable_seqscan = off set jit = off
@@ -32,7 +32,8 @@ begin
     perform zmesh.fail('ZM508', format('the call of "%s" is %s levels deep, and %s are allowed: %s → %1$s',
                                        p_new.function, p_new.depth, p_limit, v_path));
 end $$;
-comment on function zmesh.too_deep(zmesh.invocations, integer) is 'Refuses a call, and says by which way it came about.';
+comment on function zmesh.too_deep(zmesh.invocations, integer) is
+    'Rejects a call that is nested too deeply, and reports the chain of calls.';
 
 create or replace function zmesh.below_parent(p_new zmesh.invocations) returns zmesh.invocations
 language plpgsql as $$
@@ -77,7 +78,8 @@ begin
     return p_new;
 end $$;
 comment on function zmesh.below_parent(zmesh.invocations) is
-    'The row with what follows from the run that inserts it. Refuses what is called too deep, or a chain that is too long.';
+    'The row with the columns that follow from the run that inserts it. Rejects calls nested too deeply and chains '
+    'that are too long.';
 
 create or replace function zmesh.lenders(p_since timestamptz) returns table (project_id uuid, n integer)
 language plpgsql stable as $$
@@ -91,8 +93,8 @@ begin
          group by p.project_id;
 end $$;
 comment on function zmesh.lenders(timestamptz) is
-    'How many running invocations of each project wait for one they called, which runs in their place; none of them started '
-    'before that time.';
+    'Number of running invocations of each project that wait for one they called, which runs in their slot; assumes '
+    'that none of them started before p_since.';
 
 create or replace function zmesh.may_be_called(p_id uuid) returns boolean
 language plpgsql stable as $$
@@ -108,8 +110,8 @@ begin
           from zmesh.queue q join zmesh.functions f on f.id = q.function_id where q.id = p_id);
 end $$;
 comment on function zmesh.may_be_called(uuid) is
-    'Whether the limits of its function and key let it start; those that wait for it do not count, or a function with '
-    'a limit of one could never call itself.';
+    'Whether the limits of its function and key allow it to start. The invocations that wait for it do not count; '
+    'otherwise a function with a limit of one could never call itself.';
 
 create or replace function zmesh.nobody_was_called() returns boolean
 language plpgsql stable as $$
@@ -119,7 +121,7 @@ begin
              where q.waited and q.parent_id is not null and q.status = 'queued' and q.due
              order by q.parent_id limit 1) is null;
 end $$;
-comment on function zmesh.nobody_was_called() is 'Whether no called function waits for its start.';
+comment on function zmesh.nobody_was_called() is 'Whether no called function is waiting to start.';
 
 create or replace function zmesh.start_called(p_listener uuid, p_now timestamptz) returns uuid[]
 language plpgsql as $$
@@ -148,6 +150,6 @@ begin
     return v_started;
 end $$;
 comment on function zmesh.start_called(uuid, timestamptz) is
-    'Starts what this listener''s runs called and wait for, one for each of them, in their places.';
+    'Starts invocations that this listener''s runs called and wait for, one for each run, in the run''s slot.';
 
 grant execute on function zmesh.traceparent_of(uuid, text) to zmesh_api, zmesh_listener, zmesh_project;

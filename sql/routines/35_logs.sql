@@ -13,7 +13,7 @@ begin
         on conflict do nothing;   -- the answer to an earlier call was lost
 end $$;
 comment on function zmesh.append_logs(uuid, uuid[], smallint[], integer[], timestamptz[], text[], text[]) is
-    'Writes lines of attempts that this listener still runs.';
+    'Writes log lines of attempts that this listener still runs.';
 
 grant execute on function zmesh.append_logs(uuid, uuid[], smallint[], integer[], timestamptz[], text[], text[])
    to zmesh_listener;

@@ -37,14 +37,16 @@ begin
     return query select s.invocation_id, s.sent - s.taken from zmesh.streams s where s.invocation_id = any (p_ids);
 end $$;
 comment on function zmesh.write_streams(uuid, uuid[], text[], integer[], bytea[], integer) is
-    'Writes one chunk of each of these streams, a head where it is the first, and tells who reads. Returns the streams that are read, and how many bytes of each are not taken yet.';
+    'Writes one chunk of each of these streams, and the head with the first, and notifies their readers. Returns '
+    'the streams that are being read, with the number of unread bytes of each.';
 
 create or replace function zmesh.untaken_of(p_ids uuid[]) returns table (id uuid, untaken bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 begin atomic
     select s.invocation_id, s.sent - s.taken from zmesh.streams s where s.invocation_id = any (p_ids);
 end;
-comment on function zmesh.untaken_of(uuid[]) is 'Those of these streams that are read, and how many bytes of each are not taken yet.';
+comment on function zmesh.untaken_of(uuid[]) is
+    'Those of these streams that are being read, with the number of unread bytes of each.';
 
 create or replace function zmesh.lock_to_empty(p_ids uuid[]) returns void
 language plpgsql set enable_seqscan = off set jit = off as $$
@@ -55,7 +57,7 @@ begin
     end if;
 end $$;
 comment on function zmesh.lock_to_empty(uuid[]) is
-    'Locks these streams for who takes out their chunks; wakes listeners that wait for room in one of them.';
+    'Locks these streams for a reader that removes their chunks; notifies listeners that wait for room in one of them.';
 
 create or replace function zmesh.take_chunks(p_ids uuid[])
 returns table (invocation_id uuid, head text, number integer, body bytea)
@@ -77,7 +79,8 @@ begin
          order by s.invocation_id, g.number;
 end $$;
 comment on function zmesh.take_chunks(uuid[]) is
-    'Takes the chunks of these streams that are there; one row without a chunk for a stream that has none now.';
+    'Removes and returns the available chunks of these streams; one row without a chunk for a stream that has none '
+    'now.';
 
 create or replace function zmesh.close_streams(p_ids uuid[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
@@ -86,7 +89,8 @@ begin
     delete from zmesh.stream_chunks c where c.invocation_id = any (p_ids);
     delete from zmesh.streams s where s.invocation_id = any (p_ids);
 end $$;
-comment on function zmesh.close_streams(uuid[]) is 'Nobody reads these any more: what a run still sends goes nowhere.';
+comment on function zmesh.close_streams(uuid[]) is
+    'Closes streams that are no longer read: what their runs still send is discarded.';
 
 create or replace function zmesh.forget_streams() returns void
 language plpgsql as $$
@@ -97,7 +101,7 @@ begin
            and not exists (select from zmesh.queue q where q.id = s.invocation_id)
          limit 1000));
 end $$;
-comment on function zmesh.forget_streams() is 'Closes streams that have ended and whose reader is gone.';
+comment on function zmesh.forget_streams() is 'Deletes streams that have ended and whose reader is gone.';
 
 grant execute on function zmesh.take_chunks(uuid[]), zmesh.close_streams(uuid[]) to zmesh_api;
 grant execute on function zmesh.write_streams(uuid, uuid[], text[], integer[], bytea[], integer), zmesh.untaken_of(uuid[]),

@@ -20,6 +20,7 @@ begin
                        limit p.max_queued) q) background
          where p.id = any (p_projects);
 end $$;
-comment on function zmesh.load_of(uuid[]) is 'The limits of projects, and how much of each is ready and not started.';
+comment on function zmesh.load_of(uuid[]) is
+    'The limits of projects, and the number of invocations of each that are ready but not started.';
 
 grant execute on function zmesh.load_of(uuid[]) to zmesh_api;

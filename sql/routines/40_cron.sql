@@ -57,12 +57,13 @@ begin
     return v_mask;
 end $$;
 comment on function zmesh.cron_mask(text, integer, integer, text) is
-    'The values one field of a cron expression stands for, as bits.';
+    'The values that one field of a cron expression stands for, as a bit mask.';
 
 create or replace function zmesh.trimmed(p_text text) returns text
 language sql immutable parallel safe
 return pg_catalog.btrim(p_text, E' \t\r\n\f\v\u00a0\ufeff');
-comment on function zmesh.trimmed(text) is 'A text without the white space around it, such as the line end of the file it came from.';
+comment on function zmesh.trimmed(text) is
+    'A text without surrounding white space, such as the line end of the file it came from.';
 
 create or replace function zmesh.cron_plan(p_cron text) returns zmesh.cron_plan
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
@@ -107,7 +108,8 @@ begin
     v_plan.by_wall_clock := v_field[1] ~ '^\*' or v_field[2] ~ '^\*';
     return v_plan;
 end $$;
-comment on function zmesh.cron_plan(text) is 'Reads a cron expression, a macro such as @daily, or an interval such as 30 seconds.';
+comment on function zmesh.cron_plan(text) is
+    'Parses a cron expression, a macro such as @daily, or an interval such as 30 seconds.';
 
 create or replace function zmesh.lowest_bit(p_mask bigint) returns integer
 language sql immutable parallel safe

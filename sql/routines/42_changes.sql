@@ -481,7 +481,8 @@ exception when insufficient_privilege then   -- an administrator who is no super
     execute format('grant %I to zmesh_provisioner', p_role);
     perform set_config('role', p_role, true);
 end $$;
-comment on function zmesh.become(name) is 'Acts as a project''s role until the transaction ends or another role is taken.';
+comment on function zmesh.become(name) is
+    'Acts as a project''s role until the transaction ends or the role is changed.';
 
 create or replace function zmesh.renew_changes() returns integer
 language plpgsql set lock_timeout = '5s' set search_path = pg_catalog, pg_temp as $$

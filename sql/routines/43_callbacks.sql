@@ -16,7 +16,7 @@ return json_build_object(
         'attempt', (p_invocation).attempt, 'created_at', (p_invocation).created_at,
         'finished_at', (p_invocation).finished_at))::text;
 comment on function zmesh.callback_body(zmesh.invocations, integer) is
-    'What is sent of an invocation that has ended; a result or response of more bytes than that is left out.';
+    'The body of the callback for an ended invocation; a result or response larger than p_longest bytes is omitted.';
 
 create or replace function zmesh.claim_callbacks(p_limit integer, p_busy uuid[])
 returns table (invocation_id uuid, project_id uuid, message_id uuid, attempt integer, url text, body text,
@@ -49,7 +49,7 @@ begin
           left join zmesh.signing_secrets s on s.project_id = c.project_id;
 end $$;
 comment on function zmesh.claim_callbacks(integer, uuid[]) is
-    'Takes up to so many callbacks that are due, to be tried now; none of the projects that have enough under way.';
+    'Claims up to this many due callbacks, to be sent now, except those of projects that have enough in progress.';
 
 create or replace function zmesh.end_callback(
     p_invocation uuid, p_attempt integer, p_status_code integer, p_error text, p_for_good boolean)
@@ -70,7 +70,8 @@ begin
      where c.invocation_id = p_invocation and c.attempts = p_attempt and c.status = 'pending';
 end $$;
 comment on function zmesh.end_callback(uuid, integer, integer, text, boolean) is
-    'How a try ended: delivered where there is no error, else tried again after 5 seconds, 20, 80, … up to 6 hours, 12 times in all.';
+    'Records the result of a try: delivered if there is no error; otherwise tried again after 5, 20, 80 seconds and '
+    'so on, up to 6 hours apart, 12 times in all.';
 
 create or replace function zmesh.seconds_to_next_callback() returns double precision
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
@@ -78,7 +79,8 @@ begin
     return (select extract(epoch from c.next_attempt_at - zmesh.now()) from zmesh.callbacks c
              where c.status = 'pending' order by c.next_attempt_at limit 1);
 end $$;
-comment on function zmesh.seconds_to_next_callback() is 'How long until a callback is due; null: there is none.';
+comment on function zmesh.seconds_to_next_callback() is
+    'Seconds until the next callback is due; null if there is none.';
 
 create or replace function zmesh.keep_signing_secret(p_project_id uuid, p_sealed bytea) returns bytea
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -87,7 +89,8 @@ begin
     values (p_project_id, p_sealed, zmesh.now()) on conflict do nothing;
     return (select sealed_secret from zmesh.signing_secrets where project_id = p_project_id);
 end $$;
-comment on function zmesh.keep_signing_secret(uuid, bytea) is 'The secret of a project: this one, unless it has one already.';
+comment on function zmesh.keep_signing_secret(uuid, bytea) is
+    'The signing secret of a project; stores this one if the project has none yet.';
 
 create or replace function zmesh.rotate_signing_secret(p_project_id uuid, p_sealed bytea, p_grace interval) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -101,7 +104,7 @@ begin
            previous_secret_valid_until = v_until, sealed_secret = p_sealed, created_at = zmesh.now();
 end $$;
 comment on function zmesh.rotate_signing_secret(uuid, bytea, interval) is
-    'Replaces the secret of a project; callbacks are signed with the one before, too, until its time is over.';
+    'Replaces the signing secret of a project; callbacks are also signed with the previous one until it expires.';
 
 grant execute on function zmesh.rotate_signing_secret(uuid, bytea, interval) to zmesh_api;
 grant execute on function zmesh.claim_callbacks(integer, uuid[]), zmesh.end_callback(uuid, integer, integer, text, boolean),

@@ -46,7 +46,7 @@ begin
      where id = p_id;
 end $$;
 comment on function zmesh.rotate_webhook_secret(uuid, bytea, interval) is
-    'Replaces the secret of a webhook; the one before stays valid for a while.';
+    'Replaces the secret of a webhook; the previous one stays valid for a while.';
 
 create or replace function zmesh.delete_webhook(p_project_id uuid, p_id uuid) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -55,7 +55,7 @@ begin
     execute format('grant zmesh_project to %I', p_role)
             || case when current_setting('server_version_num')::integer >= 160000 then ' with inherit true, set false' else '' end;
 end $$;
-comment on function zmesh_roles.join_projects(name) is 'Gives a role the rights that all projects have.';
+comment on function zmesh_roles.join_projects(name) is 'Grants a role the privileges that all project roles have.';
 
 create or replace function zmesh_roles.create_project_role(p_role name, p_schema name, p_verifier text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -289,7 +289,8 @@ begin
         and (has_database_privilege(r.oid, current_database(), 'connect') and pg_has_role(r.oid, 'zmesh_project', 'usage'));
 exception when insufficient_privilege then null;   -- roles that an administrator has made
 end $$;
-comment on function zmesh_roles.renew_roles() is 'Gives the roles of projects what a newer version gives to new ones.';
+comment on function zmesh_roles.renew_roles() is
+    'Grants existing project roles what a newer version grants to new ones.';
 
 grant usage on schema zmesh_roles to zmesh_owner;
 set local role zmesh_owner;

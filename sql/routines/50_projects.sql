@@ -29,7 +29,7 @@ begin
     update zmesh.projects set name = p_name where id = p_project_id;
     return found;
 end $$;
-comment on function zmesh.rename_project(uuid, text) is 'Gives a project another name; slug, role and schema stay.';
+comment on function zmesh.rename_project(uuid, text) is 'Renames a project; slug, role and schema stay the same.';
 
 create or replace function zmesh.limit_project(
     p_slug text, p_requests_per_second integer, p_max_queued integer, p_max_running integer)

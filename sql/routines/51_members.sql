@@ -10,7 +10,8 @@ begin
     end if;
     return null;
 end $$;
-comment on function zmesh.demand_an_owner() is 'Refuses to leave a project, unless it is deleted, without an owner.';
+comment on function zmesh.demand_an_owner() is
+    'Rejects changes that leave a project without an owner, unless the project is deleted.';
 
 create or replace trigger memberships_demand_an_owner after update or delete on zmesh.memberships
     for each row when (old.role = 'owner') execute function zmesh.demand_an_owner();
@@ -21,7 +22,8 @@ begin
     update zmesh.memberships set role = p_role where project_id = p_project_id and user_id = p_user_id;
     return found;
 end $$;
-comment on function zmesh.change_member(uuid, uuid, text) is 'Gives a member another role; returns whether there is this member.';
+comment on function zmesh.change_member(uuid, uuid, text) is
+    'Changes a member''s role; returns whether there is such a member.';
 
 create or replace function zmesh.remove_member(p_project_id uuid, p_user_id uuid) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -53,7 +55,7 @@ begin
     return v_invitation;
 end $$;
 comment on function zmesh.invite(uuid, text, text, bytea, uuid) is
-    'Invites an address for a week, in place of an invitation before. The token comes as its SHA-256.';
+    'Invites an address for a week, replacing an earlier invitation. The token is given as its SHA-256.';
 
 create or replace function zmesh.accept_invitation(p_hash bytea, p_user_id uuid, p_password_hash text)
 returns zmesh.memberships
@@ -78,7 +80,7 @@ begin
     return v_membership;
 end $$;
 comment on function zmesh.accept_invitation(bytea, uuid, text) is
-    'Makes the account with this id, or a new one with this password hash, a member. An invitation is good once.';
+    'Makes the account with this id, or a new one with this password hash, a member. An invitation can be used once.';
 
 create or replace function zmesh.withdraw_invitation(p_project_id uuid, p_id uuid) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -35,7 +35,8 @@ begin
     return found;
 end $$;
 comment on function zmesh.revoke_key(uuid, uuid) is
-    'Ends a key for good. It is looked up at each request and kept nowhere else, so it ends everywhere at once.';
+    'Revokes a key permanently. Keys are looked up on every request and cached nowhere, so it is rejected '
+    'everywhere at once.';
 
 create or replace function zmesh.use_key(p_id uuid) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -43,7 +44,7 @@ begin
     update zmesh.api_keys set last_used_at = zmesh.now()
      where id = p_id and (last_used_at is null or last_used_at < zmesh.now() - interval '1 minute');
 end $$;
-comment on function zmesh.use_key(uuid) is 'Notes that a key works, at most once a minute.';
+comment on function zmesh.use_key(uuid) is 'Records that a key was used, at most once a minute.';
 
 create or replace function zmesh.ensure_key(p_project_id uuid, p_name text, p_prefix text, p_hash bytea) returns void
 language plpgsql as $$

@@ -43,7 +43,7 @@ begin
             on s.project_id = w.project_id and (s.function_id is null or s.function_id = w.function_id);
 end $$;
 comment on function zmesh.secrets_of(uuid[], uuid[]) is
-    'What runs of these functions get, still sealed: read anew for each claim, so a new value counts at once.';
+    'The secrets for runs of these functions, still sealed; read for each claim, so a new value applies at once.';
 
 create or replace function zmesh.reseal(p_place text, p_key uuid, p_old bytea, p_new bytea) returns boolean
 language plpgsql as $$

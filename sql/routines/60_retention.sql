@@ -26,7 +26,7 @@ begin
                    p_table, v_name, zmesh.id_at(p_starts_at), zmesh.id_at(p_ends_at));
 end $$;
 comment on function zmesh.make_partition(text, text, timestamptz, timestamptz) is
-    'Makes the partition for a period, with the rows that came before it.';
+    'Creates the partition for a period, and moves the rows into it that came before it.';
 
 create or replace function zmesh.make_periods() returns integer
 language plpgsql as $$
@@ -48,7 +48,8 @@ begin
     end loop;
     return v_count;
 end $$;
-comment on function zmesh.make_periods() is 'Makes the partitions of the time to come; returns for how many periods.';
+comment on function zmesh.make_periods() is
+    'Creates the partitions for the coming periods; returns for how many periods.';
 
 create or replace function zmesh.drop_periods() returns integer
 language plpgsql as $$
@@ -65,7 +66,8 @@ begin
     end loop;
     return v_count;
 end $$;
-comment on function zmesh.drop_periods() is 'Drops the partitions whose time to be kept is over; returns for how many periods.';
+comment on function zmesh.drop_periods() is
+    'Drops the partitions whose retention has ended; returns for how many periods.';
 
 create or replace function zmesh.delete_rest() returns void
 language plpgsql as $$
@@ -87,7 +89,8 @@ begin
     update zmesh.webhooks set sealed_previous_secret = null, previous_secret_valid_until = null
      where previous_secret_valid_until < zmesh.now();
 end $$;
-comment on function zmesh.delete_rest() is 'Deletes what is as old as dropped history and has no partitions, some at a time.';
+comment on function zmesh.delete_rest() is
+    'Deletes rows as old as dropped history from tables without partitions, in batches.';
 
 -- A partition comes and goes under a lock that every reader of history is in the way of, and there may always be one.
 create or replace function zmesh.end_readers(p_tables regclass[]) returns integer
@@ -177,7 +180,8 @@ begin
     return true;
 end $$;
 comment on function zmesh.maintain() is
-    'Once a minute, whoever calls: makes partitions ahead, drops and deletes what has been kept long enough. Returns whether it did.';
+    'Runs once a minute, whoever calls it: creates partitions in advance, and drops and deletes what is past its '
+    'retention. Returns whether it ran.';
 
 grant execute on function zmesh.id_at(timestamptz) to zmesh_api;
 grant execute on function zmesh.maintain() to zmesh_listener;

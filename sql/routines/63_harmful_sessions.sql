@@ -83,7 +83,7 @@ begin
         select j.pid, j.role_name, j.why from judged j where j.why is not null;
 end $$;
 comment on function zmesh.harmful_sessions() is
-    'Sessions of projects that hold up the platform, or that have been at it for longer than any run may.';
+    'Sessions of projects that block the platform, or that have been active for longer than any run may.';
 
 -- The table of locks is one for all: when it is full, nobody gets any. So this reads no table and no view.
 create or replace function zmesh.end_hoarders() returns setof text
@@ -105,7 +105,8 @@ begin
         return next format('%s, process %s, held most of all the locks there are', v_session.role_name, v_session.pid);
     end loop;
 end $$;
-comment on function zmesh.end_hoarders() is 'Ends the sessions of a project that hold half of all locks; returns who did.';
+comment on function zmesh.end_hoarders() is
+    'Ends the sessions of a project that holds half of all locks; returns which.';
 
 create or replace function zmesh.end_harmful_sessions() returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -121,6 +122,7 @@ begin
         return next format('%s, process %s, %s', v_session.role_name, v_session.pid, v_session.why);
     end loop;
 end $$;
-comment on function zmesh.end_harmful_sessions() is 'Ends the sessions of projects that do harm; returns who did what.';
+comment on function zmesh.end_harmful_sessions() is
+    'Ends the sessions of projects that block the platform; returns which, and why.';
 
 grant execute on function zmesh.end_hoarders(), zmesh.end_harmful_sessions() to zmesh_listener;
