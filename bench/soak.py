@@ -36,7 +36,7 @@ from tests.sandbox.test_attacks import CHANNEL, DAEMONS, ENDINGS, FLOODS, GARBAG
 from tests.sandbox.test_limits import BUSY, IGNORING, MEMORY
 
 SLOTS = 8
-GOOD_AT_A_TIME, HOSTILE_AT_A_TIME = 2, 4
+HOSTILE_AT_A_TIME = 4
 QUIET_SECONDS = 10.0
 ROUND = 1000
 IDLE_SECONDS = 60.0

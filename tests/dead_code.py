@@ -1,0 +1,64 @@
+"""Finds code that nothing uses: `python -m tests.dead_code`, a part of `make lint`.
+
+Vulture knows names only, so what others call by name is listed here with the reason. Fields of classes are left out:
+JSON and SQL read them by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import sys
+from pathlib import Path
+
+from vulture import Vulture
+from vulture.core import Item
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROOMS = ("api", "cli", "listener", "sandbox", "sdk/python", "sql", "support")
+CALLERS = ("bench", "observing", "hatch_build.py")  # what they use is used
+DECORATORS = ["@*.command", "@click.*", "@*validator", "@*serializer", "@*.callback"]
+USED_BY_OTHERS = {
+    "a class of a framework calls or reads it": {
+        *("autocommit", "nonblocking", "disconnected", "force_exit", "handle_exit"),
+        *("model_config", "msg", "receive_router", "redirect_request", "render", "request_body"),
+        *("send_400_response", "to_asgi_response"),
+    },
+    "a setting of a library": {"TEXT_MARKUP", "COMMAND_GROUPS", "tempdir", "_name_sequence", "authkey"},
+    "Python itself reads it": {"__stdout__", "__stderr__", "exec_prefix", "lastResort", "showwarning"},
+    "functions of users use it": {"projectId", "queryAll", "queryOne", "rawPath", "rawQuery", "unparsedReason"},
+    "only a type in quotes": {"AbstractLoader"},
+    "tests compare it with other languages": {"LARGEST_PLANS", "LARGEST_PLAN", "javascript_name"},
+}
+
+
+def main() -> int:
+    """The exit status; what is unused is printed."""
+    vulture = Vulture(ignore_decorators=DECORATORS, ignore_names=sorted(set().union(*USED_BY_OTHERS.values())))
+    vulture.scavenge([str(REPOSITORY / name) for name in (*ROOMS, *CALLERS)])
+    unused = [item for item in vulture.get_unused_code() if _is_ours(item) and not _is_field(item)]
+    for item in unused:
+        print(f"{item.filename.relative_to(REPOSITORY)}:{item.first_lineno}: unused {item.typ} {item.name}")
+    if unused:
+        print("Remove it, or add its name with the reason to tests/dead_code.py.", file=sys.stderr)
+    return 1 if unused else 0
+
+
+def _is_ours(item: Item) -> bool:
+    return any(item.filename.is_relative_to(REPOSITORY / room) for room in ROOMS)
+
+
+def _is_field(item: Item) -> bool:
+    """Whether it is annotated in the body of a class."""
+    return item.typ == "variable" and (item.name, item.first_lineno) in _fields_in(item.filename)
+
+
+@functools.cache
+def _fields_in(file: Path) -> set[tuple[str, int]]:
+    classes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ClassDef)]
+    fields = [line.target for node in classes for line in node.body if isinstance(line, ast.AnnAssign)]
+    return {(field.id, field.lineno) for field in fields if isinstance(field, ast.Name)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
