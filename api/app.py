@@ -1,4 +1,4 @@
-"""The application: its parts are made here, handed to the endpoints, and closed at the end."""
+"""The application: creates its parts, injects them into the endpoints, and closes them at the end."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _admission(settings: Settings) -> Admission:
 
 
 class Server(uvicorn.Server):
-    """Says when it answers. At its end it gives runs a moment, then sends who still waits away with 202."""
+    """Announces its address. On shutdown, running calls get GRACE_SECONDS, then those that still wait get a 202."""
 
     def __init__(self, config: uvicorn.Config, replies: Replies, monitoring: Monitoring) -> None:
         super().__init__(config)
@@ -116,7 +116,7 @@ class Server(uvicorn.Server):
         self._monitoring.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Not uvicorn's own: that one would end the process by the signal, as if nobody had listened to it."""
+        """Replaces uvicorn's handler, which would end the process by the signal, as if it had not been handled."""
         self.force_exit = self.should_exit and sig == SIGINT  # asked twice by a person
         self.should_exit = True
         self._monitoring.stop_being_ready()

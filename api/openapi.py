@@ -95,7 +95,7 @@ RESPONSE_MODELS: list[type[BaseModel]] = [
 
 
 def describe(app: Litestar) -> None:
-    """Make the document of an application, once: it takes long, and whoever asked would hold the event loop with it."""
+    """Build the document of an application once, at startup: it takes too long for the event loop."""
     document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
     components = document["components"]
     schemas = {**components["schemas"], **_schemas()}

@@ -1,4 +1,4 @@
-"""`zmesh admin`: what an administrator of the database does before, or when, nobody can log in."""
+"""`zmesh admin`: administration of users, limits and keys, directly in the database."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def admin() -> None:
     "--project", default="default", show_default=True, help="Name of the project to own; created if it does not exist."
 )
 def create(email: str, project: str) -> None:
-    """Create a user who owns a project. The password is asked for, or read from standard input."""
+    """Create a user who owns a project. Prompts for the password, or reads it from standard input."""
     from sql import accounts
 
     with _database() as connection:

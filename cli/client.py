@@ -62,7 +62,7 @@ class Client:
         headers: dict[str, str] | None = None,
         seconds: float = REQUEST_SECONDS,
     ) -> Response:
-        """Send as the logged-in person; a body of bytes goes as it is. Raises CliError."""
+        """Send as the logged-in user; a body of bytes is sent unchanged. Raises CliError."""
         self._check_address()
         can_renew = self._can_renew()
         if not self.connection.token and not can_renew and self.connection.api_key:

@@ -69,7 +69,7 @@ def _stored(profile: str | None) -> Connection:
 
 
 def claims_of(token: str) -> tuple[str, str] | None:
-    """Person and project of a token, unverified: only the server can tell whether they are true."""
+    """User and project of a token, unverified: only the server can verify it."""
     try:
         body = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
@@ -85,7 +85,7 @@ def profiles() -> list[str]:
 
 
 def store_login(session: dict[str, Any], profile: str = DEFAULT_PROFILE) -> Path:
-    """Keep what a login gave, for this user only; returns where."""
+    """Store a session, readable by this user only; returns the path."""
     path = _login_file(profile)
     write_private_json(path, session)
     return path
@@ -103,7 +103,7 @@ def forget_login(profile: str = DEFAULT_PROFILE) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One process at a time: a refresh token is good once, and who uses it twice is logged out."""
+    """One process at a time: a refresh token is valid once, and using it twice ends the session."""
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""What every command that talks to the API has in common: its options, and finding what a name means."""
+"""What commands that call the API share: options of the connection, and lookups by name."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def is_addressable(name: str) -> bool:
 
 
 def find_function(client: Client, name: str) -> dict[str, Any]:
-    """The function with this slug or name. Raises CliError, with what was perhaps meant."""
+    """The function with this slug or name. Raises CliError with a suggestion."""
     found = look_up_function(client, name)
     if found is None:
         raise no_such_function(name, [f["slug"] for f in client.items("/functions", code="false")])
@@ -95,7 +95,7 @@ def look_up_function(client: Client, name: str) -> dict[str, Any] | None:
 
 
 def no_such_function(name: str, slugs: list[str]) -> CliError:
-    """What to say about a name that means no function."""
+    """The error for a name without a function."""
     return CliError(
         f'There is no function "{name}".',
         code="function_not_found",
@@ -110,7 +110,7 @@ def functions_by_name(client: Client, names: Collection[str]) -> dict[str, dict[
 
 
 def find_named(client: Client, path: str, noun: str, name: str) -> dict[str, Any]:
-    """The item of a list with this name or id. Raises CliError, with what was perhaps meant."""
+    """The item of a list with this name or id. Raises CliError with a suggestion."""
     for item in client.items(path, name=name):
         return dict(item)
     with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""Makes a function of the platform what a file says it is, and tells what that changes."""
+"""Deploys files as functions, and reports what changed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def read_function(path: Path, name: str | None = None) -> dict[str, Any]:
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """The files to deploy: of a folder those of a known language whose names begin with no dot or underscore.
+    """The files to deploy. Of a folder, those with a supported extension whose names do not start with a dot or _.
 
     Raises CliError.
     """
@@ -147,14 +147,14 @@ def _option(field: str) -> str:
     return others.get(field) or plain.get(field) or f"--{field.replace('_', '-')}"
 
 
-def deploy(client: Client, wanted: Sequence[Mapping[str, Any]], *, force: bool = False) -> list[Deployment]:
-    """Create or update the functions named in `wanted`, all of them or none; variables are added to those set.
+def deploy(client: Client, desired: Sequence[Mapping[str, Any]], *, force: bool = False) -> list[Deployment]:
+    """Create or update the functions named in `desired`, all of them or none; variables are added to those set.
 
     With `force`, also where the code cannot load. Raises CliError.
     """
-    known = functions_by_name(client, [one["name"] for one in wanted])
-    before = [known.get(one["name"]) for one in wanted]
-    changes = [_changes(old, one) for old, one in zip(before, wanted, strict=True)]
+    existing = functions_by_name(client, [one["name"] for one in desired])
+    before = [existing.get(one["name"]) for one in desired]
+    changes = [_changes(old, one) for old, one in zip(before, desired, strict=True)]
     sent = [
         {**change, "name": old["name"], "revision": old["revision"]} if old else change
         for old, change in zip(before, changes, strict=True)
@@ -170,25 +170,25 @@ def deploy(client: Client, wanted: Sequence[Mapping[str, Any]], *, force: bool =
 
 
 def unchanged_since(function: Mapping[str, Any]) -> dict[str, str]:
-    """The header that lets a change happen only where nobody else has changed the function since it was read."""
+    """The header by which a change fails if the function has changed since it was read."""
     return {"If-Match": f'"{function["revision"]}"'}
 
 
-def change(client: Client, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> Deployment:
-    """Send what differs from `before`, unless somebody else has changed the function since. Raises CliError."""
-    changes = _changes(before, wanted)
+def change(client: Client, before: Mapping[str, Any], desired: Mapping[str, Any]) -> Deployment:
+    """Send what differs from `before`. Raises CliError, also if the function has changed since."""
+    changes = _changes(before, desired)
     if not changes:
         return Deployment(before, before)
     after = client.call("PATCH", f"/functions/{before['id']}", changes, headers=unchanged_since(before)).body
     return Deployment(before, after, tuple(changes))
 
 
-def _changes(before: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(before: Mapping[str, Any] | None, desired: Mapping[str, Any]) -> dict[str, Any]:
     """What differs; for a new function everything."""
-    target = dict(wanted)
+    target = dict(desired)
     if "env_vars" in target:
-        known = before["env_vars"] if before else {}
-        merged = {**known, **target["env_vars"]}
+        existing = before["env_vars"] if before else {}
+        merged = {**existing, **target["env_vars"]}
         target["env_vars"] = {name: value for name, value in merged.items() if value is not None}
     if before is None:
         return target

@@ -1,4 +1,4 @@
-"""`zmesh doctor`: what this machine offers, tried out rather than looked up."""
+"""`zmesh doctor`: checks of this machine, by trying rather than by looking up."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Finding:
 
 
 def examine(output: str) -> None:
-    """Print what was found. Raises CommandFailed where the platform cannot run here."""
+    """Print the findings. Raises CommandFailed if the platform cannot run here."""
     checks: list[Callable[[], Finding]] = [_python, _node, _postgres, _isolation, _server_port, _port, _disk]
     findings = []
     for check in checks:

@@ -19,9 +19,8 @@ from cli.output import print_json, progress
 def env(client: Client, output: str) -> None:
     """Print ZMESH_URL, ZMESH_TOKEN, ZMESH_API_KEY and ZMESH_DATABASE_URL for a shell: eval "$(zmesh env)".
 
-    Those that are known here: zmesh dev knows all four. The token is good for fifteen minutes (zmesh
-    dev: twelve hours). With --project, the API key is unknown, and only owners get the database; what is unknown is
-    unset.
+    Variables whose value is unknown are unset. The token is valid for fifteen minutes (zmesh dev: twelve hours). With
+    --project the API key is unknown, and only owners get the database.
     """
     client.call("GET", "/projects?limit=1")  # renews a token that ran out
     own = client.project is None  # a key and a database that are stored belong to the project of the login
@@ -31,13 +30,13 @@ def env(client: Client, output: str) -> None:
         "ZMESH_API_KEY": client.connection.api_key if own else None,
         "ZMESH_DATABASE_URL": client.connection.database_url if own else _database_url(client),
     }
-    known = {name: value for name, value in variables.items() if value}
+    found = {name: value for name, value in variables.items() if value}
     if output == "json":
-        print_json(known)
+        print_json(found)
         return
-    for name, value in known.items():
+    for name, value in found.items():
         click.echo(f"export {name}={shlex.quote(value)}")
-    for name in variables.keys() - known.keys():
+    for name in variables.keys() - found.keys():
         click.echo(f"unset {name}")  # an older value would be that of another project or platform
         progress(f"{name} is not set: its value is unknown.")
 

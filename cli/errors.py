@@ -1,4 +1,4 @@
-"""What the command line tells a person who cannot get what they asked for."""
+"""Errors of the command line: message, stable code and hint."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from cli.output import style
 
 
 class CliError(click.ClickException):
-    """One line of what and why, a stable code, the lines of code it is about, and how to go on.
-
-    Ends the command with status 1."""
+    """A message of one line, a stable code, the lines of code concerned, and a hint. Exits with status 1."""
 
     exit_code = 1
 
@@ -35,7 +33,7 @@ class CliError(click.ClickException):
 
 
 class CommandFailed(click.ClickException):
-    """The command has said itself what went wrong; all that is left is the exit status 1."""
+    """The command has printed the error itself; exits with status 1."""
 
     def __init__(self) -> None:
         super().__init__("")
@@ -44,7 +42,7 @@ class CommandFailed(click.ClickException):
         """Nothing more to say."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question with the nearest known word, or nothing."""
-    nearest = difflib.get_close_matches(word, list(known), 1, 0.6)
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """A question with the nearest candidate, or nothing."""
+    nearest = difflib.get_close_matches(word, list(candidates), 1, 0.6)
     return f"Did you mean {nearest[0]}?" if nearest else ""

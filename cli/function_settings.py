@@ -11,12 +11,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 NONE = "none"
 
 
-def _limit(_context: click.Context, _option: click.Parameter, given: str | None) -> int | str | None:
-    if given is None or given == NONE:
-        return given
-    if not given.isdecimal() or not 1 <= int(given) <= 1_000_000:
-        raise click.BadParameter(f"must be a number from 1 to 1000000, or none (got {given}).")
-    return int(given)
+def _limit(_context: click.Context, _option: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == NONE:
+        return value
+    if not value.isdecimal() or not 1 <= int(value) <= 1_000_000:
+        raise click.BadParameter(f"must be a number from 1 to 1000000, or none (got {value}).")
+    return int(value)
 
 
 def _number(flag: str, highest: int, help: str, lowest: int = 1) -> Callable[[Command], Command]:
@@ -90,7 +90,7 @@ def settings_options(command: Command) -> Command:
 
 
 def settings_of(options: dict[str, Any]) -> dict[str, Any]:
-    """The given fields. Lists replace existing ones; variables are added, or removed if None."""
+    """The fields that were given. Lists replace existing ones; variables are added, or removed if None."""
     fields = {name: value for name, value in options.items() if value is not None and value != ()}
     if "variables" in fields or "unset" in fields:
         variables: dict[str, str | None] = dict(_variable(text) for text in fields.pop("variables", ()))

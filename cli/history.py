@@ -46,21 +46,21 @@ def logs(client: Client, name: str, limit: int, follow: bool, output: str) -> No
     for invocation in recent if not follow else [i for i in recent if i["status"] in ENDED]:
         show(invocation, output)
     if follow:
-        known = {invocation["id"] for invocation in recent if invocation["status"] in ENDED}
+        seen = {invocation["id"] for invocation in recent if invocation["status"] in ENDED}
         oldest = recent[0]["id"] if recent else ""
         if output == "table":
-            LogFollower(client, path, known).run(oldest)
-        for invocation in _newly_ended(client, path, known, oldest):
+            LogFollower(client, path, seen).run(oldest)
+        for invocation in _newly_ended(client, path, seen, oldest):
             show(invocation, output)
 
 
 class LogFollower:
     """Prints what a function's invocations print, line by line, each followed on a connection of its own."""
 
-    def __init__(self, client: Client, path: str, known: set[str]) -> None:
+    def __init__(self, client: Client, path: str, seen: set[str]) -> None:
         self._client = client
         self._path = path
-        self._known = known  # printed, or being followed
+        self._seen = seen  # printed, or being followed
         self._followed = 0
         self._lock = threading.Lock()
 
@@ -72,19 +72,19 @@ class LogFollower:
             )
             for invocation in reversed(recent):
                 self._handle(invocation)
-            waiting = [i["id"] for i in recent if i["id"] not in self._known]
+            waiting = [i["id"] for i in recent if i["id"] not in self._seen]
             oldest = min(waiting, default=recent[0]["id"] if recent else oldest)
             time.sleep(FOLLOW_SECONDS)
 
     def _handle(self, invocation: Invocation) -> None:
-        if invocation["id"] in self._known:
+        if invocation["id"] in self._seen:
             return
         if invocation["status"] in ENDED:
-            self._known.add(invocation["id"])
+            self._seen.add(invocation["id"])
             with self._lock:
                 show(invocation, "table")
         elif invocation["status"] == "running" and self._followed < MOST_FOLLOWED:
-            self._known.add(invocation["id"])
+            self._seen.add(invocation["id"])
             self._followed += 1
             threading.Thread(target=self._follow, args=(invocation["id"],), daemon=True).start()
 
@@ -105,15 +105,15 @@ class LogFollower:
             self._followed -= 1
 
 
-def _newly_ended(client: Client, path: str, known: set[str], oldest: str) -> Iterator[Invocation]:
+def _newly_ended(client: Client, path: str, seen: set[str], oldest: str) -> Iterator[Invocation]:
     """Invocations as they end, for ever. Ids grow with time: none before `oldest` is of interest."""
     while True:
         time.sleep(FOLLOW_SECONDS)
         recent = list(itertools.takewhile(lambda i: i["id"] >= oldest, client.items(path)))  # noqa: B023 - used at once
         if not recent:
             continue
-        yield from (i for i in reversed(recent) if i["status"] in ENDED and i["id"] not in known)
-        known = {i["id"] for i in recent if i["status"] in ENDED}
+        yield from (i for i in reversed(recent) if i["status"] in ENDED and i["id"] not in seen)
+        seen = {i["id"] for i in recent if i["status"] in ENDED}
         oldest = min((i["id"] for i in recent if i["status"] not in ENDED), default=recent[0]["id"])
 
 
@@ -178,7 +178,7 @@ def print_error(error: dict[str, Any]) -> None:
 
 
 def heading(invocation: Invocation) -> str:
-    """What is known of an invocation, in one line."""
+    """A summary of an invocation in one line."""
     status = invocation["status"]
     facts = [
         local_time(invocation["created_at"]),
@@ -193,7 +193,7 @@ def heading(invocation: Invocation) -> str:
 
 
 def print_line(line: dict[str, Any], id: str = "") -> None:
-    """A line of a log; the end of an id tells which invocation it is of."""
+    """A log line, with the end of the invocation's id if several are mixed."""
     at = datetime.fromisoformat(line["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
     level = style(f"{line['level']:<7}", fg=LEVEL_COLOURS.get(line["level"]))
     click.echo(f"    {style(f'{at} {id[-6:]}'.rstrip(), dim=True)} {level} {line['message']}")

@@ -101,7 +101,7 @@ class Home:
         )
 
     def secrets(self) -> Secrets:
-        """The installation's secrets, made on first use. Raises CliError."""
+        """The installation's secrets, created on first use. Raises CliError."""
         found = read_json(self._secrets_file)
         if found is None:
             made = Secrets.new()

@@ -27,14 +27,14 @@ def invocations() -> None:
     """Inspect, cancel and retry invocations."""
 
 
-def _moment(_context: click.Context, option: click.Parameter, given: str | None) -> str | None:
+def _moment(_context: click.Context, option: click.Parameter, text: str | None) -> str | None:
     """An ISO time, or how long ago, such as 30m, 2h or 7d."""
-    if given is None:
+    if text is None:
         return None
-    if ago := re.fullmatch(r"(\d{1,6})([smhd])", given):
+    if ago := re.fullmatch(r"(\d{1,6})([smhd])", text):
         return (datetime.now(UTC) - timedelta(seconds=int(ago[1]) * UNITS[ago[2]])).isoformat()
     try:
-        return datetime.fromisoformat(given).astimezone().isoformat()
+        return datetime.fromisoformat(text).astimezone().isoformat()
     except ValueError as error:
         raise click.BadParameter("must be a time, or an age such as 30m, 2h or 7d.") from error
 
@@ -72,9 +72,9 @@ def filter_options(statuses: Sequence[str]) -> Callable[[Command], Command]:
     return add
 
 
-def full_id(client: Client, given: str) -> str:
-    """The id of an invocation, of which the start is enough where no other one starts so. Raises CliError."""
-    digits = given.replace("-", "").lower()
+def full_id(client: Client, prefix: str) -> str:
+    """The full id of an invocation, from a unique prefix. Raises CliError."""
+    digits = prefix.replace("-", "").lower()
     if re.fullmatch(r"[0-9a-f]{32}", digits):
         return str(UUID(digits))
     found: list[str] = []
@@ -84,13 +84,13 @@ def full_id(client: Client, given: str) -> str:
                 found.append(invocation["id"])
             if len(found) == 2:
                 raise CliError(
-                    f'More than one invocation starts with "{given}", such as {found[0]} and {found[1]}.',
+                    f'More than one invocation starts with "{prefix}", such as {found[0]} and {found[1]}.',
                     code="ambiguous_id",
                     hint="Give more characters of the id.",
                 )
     if not found:
         raise CliError(
-            f'There is no invocation "{given}".',
+            f'There is no invocation "{prefix}".',
             code="invocation_not_found",
             hint="Give its id, or at least its first four digits: `zmesh invocations list` shows them.",
         )
@@ -98,7 +98,7 @@ def full_id(client: Client, given: str) -> str:
 
 
 def _creation_range(digits: str) -> dict[str, str]:
-    """When invocations with ids that start so were made: an id starts with the milliseconds since 1970."""
+    """The range of creation times of ids with this prefix: an id starts with the milliseconds since 1970."""
     first, last = int(digits[:12].ljust(12, "0"), 16) / 1000, int(digits[:12].ljust(12, "f"), 16) / 1000
     around = timedelta(minutes=10)  # the clock that made an id may be another one's
     latest = datetime.now(UTC) + timedelta(days=1)
@@ -110,10 +110,10 @@ def _creation_range(digits: str) -> dict[str, str]:
 
 
 def _values(client: Client, options: dict[str, Any]) -> dict[str, Any]:
-    given = {name: value for name, value in options.items() if value is not None}
-    if "function" in given:
-        given["function"] = find_function(client, given["function"])["id"]
-    return given
+    filters = {name: value for name, value in options.items() if value is not None}
+    if "function" in filters:
+        filters["function"] = find_function(client, filters["function"])["id"]
+    return filters
 
 
 @invocations.command("list")
@@ -213,7 +213,7 @@ def logs(client: Client, id: str, follow: bool, output: str) -> None:
 @connected
 def cancel(client: Client, ids: tuple[str, ...], output: str) -> None:
     """Cancel queued or running invocations."""
-    for id in [full_id(client, given) for given in ids]:
+    for id in [full_id(client, prefix) for prefix in ids]:
         found = client.call("POST", f"/invocations/{id}/cancel").body
         if output == "json":
             print_json({"id": id, "status": found["status"]})
@@ -232,13 +232,13 @@ def retry(client: Client, ids: tuple[str, ...], everything: bool, output: str, *
     chosen = _values(client, options)
     if ids and (everything or chosen):
         raise click.UsageError("Give ids or options, not both.")
-    wanted = {"ids": [full_id(client, id) for id in ids]} if ids else chosen
-    if not wanted and not everything:
+    selection = {"ids": [full_id(client, id) for id in ids]} if ids else chosen
+    if not selection and not everything:
         raise click.UsageError("Give ids or options, or pass --all.")
     retried: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
-        page = client.call("POST", "/invocations/retry", {**wanted, **({"cursor": cursor} if cursor else {})}).body
+        page = client.call("POST", "/invocations/retry", {**selection, **({"cursor": cursor} if cursor else {})}).body
         retried += page["items"]
         cursor = page["next_cursor"]
     if output == "json":

@@ -209,7 +209,7 @@ def _wait_for_end(client: Client, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_raw(response: Response) -> None:
-    """What zmesh.response() gave, as it is."""
+    """Print a zmesh.response() unchanged."""
     if isinstance(response.body, bytes) and sys.stdout.isatty():
         click.echo(response.body.decode("utf-8", "backslashreplace"), nl=False)
     elif isinstance(response.body, bytes):

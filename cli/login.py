@@ -16,7 +16,7 @@ email_option = click.option("--email", envvar="ZMESH_EMAIL", help="Your e-mail a
 
 
 def _credentials(email: str | None, password: str | None, project: str | None) -> dict[str, str]:
-    """Who logs in, and where to; asks for what is missing."""
+    """Credentials for a login; prompts for what is missing."""
     credentials = {
         "email": email or click.prompt("E-mail", err=True),
         "password": password or ask_secret("Password"),

@@ -21,7 +21,7 @@ def members() -> None:
 
 
 def _people(client: Client) -> list[Person]:
-    """Members, then who is invited."""
+    """Members, then invitations."""
     found = [{**member, "status": "member", "id": member["user_id"]} for member in client.items("/members")]
     return found + [{**invitation, "status": "invited"} for invitation in client.items("/invitations")]
 

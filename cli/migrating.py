@@ -16,7 +16,7 @@ URL_HINT = "Name the database and a role that may create roles: postgresql://use
 
 
 def migrate_from_environment() -> None:
-    """Migrate DATABASE_URL; with ZMESH_PROJECT, also make that project. Raises CliError."""
+    """Migrate DATABASE_URL; with ZMESH_PROJECT, also create that project. Raises CliError."""
     settings = settings_from_environment(MigrateSettings, URL_HINT)
     passwords = {"zmesh_api": settings.api_password, "zmesh_listener": settings.listener_password}
     try:

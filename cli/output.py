@@ -72,7 +72,7 @@ def print_json(data: Any) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
-    """A table, or the sentence that says why there is none."""
+    """A table, or a sentence if there are no rows."""
     if not rows:
         progress(nothing)
         return
@@ -107,7 +107,7 @@ def print_code(code: str, language: str) -> None:
 
 
 def progress(message: str = "") -> None:
-    """One line about what goes on."""
+    """Print a line of progress to stderr."""
     click.echo(message, err=True)
 
 

@@ -1,4 +1,4 @@
-"""Small truths about processes that `zmesh dev` and its PostgreSQL both need."""
+"""Helpers for processes, shared by `zmesh dev` and its PostgreSQL."""
 
 from __future__ import annotations
 

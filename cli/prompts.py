@@ -1,4 +1,4 @@
-"""What only a person can say: secrets, never as arguments that other users of the machine see, and consent."""
+"""Prompts for secrets, which are never arguments that other users of the machine could see, and for consent."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import rich_click as click
 
 
 def ask_secret(prompt: str, *, twice: bool = False) -> str:
-    """Asked for without showing it; where nobody sits at a terminal, standard input without its last line end."""
+    """Prompt without echo; without a terminal, read standard input up to its final newline."""
     if sys.stdin.isatty():
         answer: str = click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True)
         return answer
-    given = sys.stdin.read().removesuffix("\n").removesuffix("\r")
-    if not given:
+    text = sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    if not text:
         raise click.UsageError(f"{prompt}: not a terminal, and standard input is empty.")
-    return given
+    return text
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Go on only with consent, given here or as --yes."""
+    """Continue only with consent, given here or by --yes."""
     if yes:
         return
     if not sys.stdin.isatty():

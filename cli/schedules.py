@@ -207,7 +207,7 @@ def delete(client: Client, schedule: str, yes: bool, output: str) -> None:
 
 
 def find_schedule(client: Client, name: str) -> Schedule:
-    """The schedule with this name or id. Raises CliError, with what was perhaps meant."""
+    """The schedule with this name or id. Raises CliError with a suggestion."""
     return find_named(client, "/schedules", "schedule", name)
 
 

@@ -1,4 +1,4 @@
-"""The processes of `zmesh dev`: started with only what each needs, replaced when they end, gone when we end."""
+"""The processes of `zmesh dev`: started with a minimal environment, restarted if they exit, and never orphaned."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def alias() -> None:
 
 
 def warn_if_live_differs(client: Client, function: Mapping[str, Any]) -> None:
-    """What a person should know who has just changed the code: callers may not get it yet."""
+    """Warn after a change of code that callers may not get it yet."""
     for found in client.items(f"/functions/{function['id']}/aliases"):
         if found["name"] == "live" and found["versions"] != {str(function["version"]): 100}:
             slug, version = function["slug"], function["version"]

@@ -179,7 +179,7 @@ def delete(client: Client, webhook: str, yes: bool, output: str) -> None:
 
 
 def find_webhook(client: Client, name: str) -> Webhook:
-    """The webhook with this name or id. Raises CliError, with what was perhaps meant."""
+    """The webhook with this name or id. Raises CliError with a suggestion."""
     return find_named(client, "/webhooks", "webhook", name)
 
 

@@ -52,7 +52,7 @@ class Credential:
         return f"user:{self.id}"
 
     def require(self, function: Policy, option: str, header: str) -> None:
-        """Raises Problem 403 where the function does not let this caller set the option."""
+        """Raises Problem 403 if the function does not let this caller set the option."""
         if self.kind == "member":
             return
         setting = "anonymous_options" if self.kind == "anonymous" else "key_options"

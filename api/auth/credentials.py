@@ -1,4 +1,4 @@
-"""Who calls: a person with a JWT, or a program with an API key. Guards run before a body is read."""
+"""Authentication of callers: users by JWT, programs by API key. Guards run before a body is read."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Caller:
 
     @property
     def person(self) -> UUID:
-        """The id of a caller that `role` let pass."""
+        """The user's id, for callers that passed the guard `role`."""
         assert self.user_id is not None
         return self.user_id
 
@@ -62,7 +62,7 @@ CallerRequest = Request[Caller, Any, State]
 
 
 class Access:
-    """Looks up what credentials stand for, at each request, so that a change counts at once on every replica.
+    """Resolves credentials on each request, so that a change applies on every replica at once.
 
     What an API key may call is remembered as well, to spare invocations the look-up: nobody is refused by that, and
     the insert admits nobody without checking it (sql/invocations.py, AssumedAccess).
@@ -80,7 +80,7 @@ class Access:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def person(self, token: str) -> Caller:
-        """Raises Problem 401 for a bad token, 403 for somebody who is no member any more."""
+        """The caller of a user's token. Raises Problem 401, or 403 if the user is not a member any more."""
         identity = self.tokens.read(token)
         member = await self._members.ask(identity)
         if member.session_ended:
@@ -90,14 +90,14 @@ class Access:
         return Caller(identity.project_id, member.role, identity.user_id)
 
     async def program(self, key: str, client: str) -> Caller:
-        """The caller an API key stands for, with the rights of reading. Raises Problem 401."""
+        """The caller of an API key, with read access. Raises Problem 401."""
         found = await self._keyed(key, "", client)
         assert found.project_id is not None
         functions = None if found.functions is None else frozenset(found.functions)
         return Caller(found.project_id, "viewer", functions=functions)
 
     async def function_by_key(self, key: str, slug: str, client: str) -> tuple[PublicFunction | None, UUID | None]:
-        """The function of this slug in the project of an API key, and the key's id. Raises Problem 401."""
+        """The function with this slug in the project of an API key, and the key's id. Raises Problem 401."""
         found = await self._keyed(key, slug, client)
         self._remember_function(key_hash(key), slug, found)
         return found.function, found.key_id
@@ -110,7 +110,7 @@ class Access:
         return found
 
     async def function_by_token(self, token: str, slug: str) -> tuple[PublicFunction | None, Caller]:
-        """The function of this slug in the project of a person's token, and who that is. Raises Problem 401 or 403."""
+        """The function with this slug in the project of a user's token, and the caller. Raises Problem 401 or 403."""
         caller = await self.person(token)
         return await self._functions.ask((caller.project_id, slug)), caller
 
@@ -186,7 +186,7 @@ def function_disabled(slug: str) -> Problem:
 
 
 def client_of(connection: Connection) -> str:
-    """The address a request comes from."""
+    """The client address of a request."""
     return connection.client.host if connection.client else ""
 
 
@@ -206,7 +206,7 @@ def api_key(connection: Connection) -> str | None:
 
 
 def role(least: str) -> Guard:
-    """A guard that lets people pass who have this role or a higher one."""
+    """A guard that requires a user with this role or a higher one."""
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         token = bearer(connection)
@@ -224,7 +224,7 @@ def role(least: str) -> Guard:
 
 
 async def person_or_key(connection: Connection, _: BaseRouteHandler) -> None:
-    """A guard for what both a person and a program may read."""
+    """A guard for what both a user and an API key may read."""
     key = api_key(connection)
     if key is None:
         await role("viewer")(connection, _)

@@ -57,6 +57,6 @@ class Logins:
 
 
 def check_new_password(password: str, field: str = "password") -> None:
-    """Raises Problem 422 for one that is too easily guessed."""
+    """Raises Problem 422 for a password that is too short."""
     if len(password) < SHORTEST_PASSWORD:
         raise invalid(field, f"must have at least {SHORTEST_PASSWORD} characters")

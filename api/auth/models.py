@@ -88,7 +88,7 @@ class ProjectSwitch(Model):
 
 
 class ProjectToken(BaseModel):
-    """A token for the Authorization header. It expires when the one that it was exchanged for does."""
+    """A token for the Authorization header. It expires with the one it was exchanged for."""
 
     token: str
     expires_at: datetime

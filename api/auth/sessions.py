@@ -43,15 +43,15 @@ class Sessions:
             await people.set_password(connection, user.id, hash)
         return await self._start(user.id, project_id, client)
 
-    async def refresh(self, wanted: Refresh, client: str) -> Session:
+    async def refresh(self, request: Refresh, client: str) -> Session:
         """The next tokens of a session. Raises Problem 401, 403 or 429."""
         self._guesses.check(client)
-        hash, token = token_hash(wanted.refresh_token), new_secret_token(REFRESH_PREFIX)
+        hash, token = token_hash(request.refresh_token), new_secret_token(REFRESH_PREFIX)
         user_id = await self._database.read(lambda c: people.user_of_refresh_token(c, hash))
         if user_id is None:
             self._guesses.begin(client)
             raise unauthorized("invalid_refresh_token", "Unknown refresh token.", "Log in again.")
-        project_id = await self._project(user_id, wanted.project)  # first: a refusal must not use the token up
+        project_id = await self._project(user_id, request.project)  # first: a refusal must not use the token up
         async with self._database.connection() as connection:
             done = await people.refresh_session(connection, hash, token_hash(token))
         if done.outcome != "refreshed":
@@ -59,9 +59,9 @@ class Sessions:
             raise unauthorized("session_ended", f"The session has ended{reason}.", "Log in again.")
         return self._session(Identity(user_id, project_id, done.session_id), token)
 
-    async def switch(self, token: str, user_id: UUID, wanted: str) -> ProjectToken:
+    async def switch(self, token: str, user_id: UUID, project: str) -> ProjectToken:
         """A token of the same session for another project. Raises Problem 401 or 403."""
-        project_id = await self._project(user_id, wanted)
+        project_id = await self._project(user_id, project)
         switched, expires_at = self._tokens.for_project(token, project_id)
         return ProjectToken(token=switched, expires_at=expires_at, project_id=project_id)
 
@@ -98,10 +98,10 @@ class Sessions:
         async with self._database.connection() as connection:
             return await people.accept_invitation(connection, hash, invited.user_id, password_hash)
 
-    async def _project(self, user_id: UUID, wanted: str | None) -> UUID:
+    async def _project(self, user_id: UUID, name: str | None) -> UUID:
         projects = await self._database.read(lambda c: access.projects_of(c, user_id))
         for project in projects:
-            if wanted in (None, project.slug, str(project.id)):
+            if name in (None, project.slug, str(project.id)):
                 return project.id
         raise Problem(403, "not_a_member", "You are not a member of that project.")
 

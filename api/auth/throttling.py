@@ -1,4 +1,4 @@
-"""Slows down who guesses. Failures are counted by each process for itself, and forgotten after a minute."""
+"""Throttling of failed attempts. Each process counts failures by itself and forgets them after a minute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REMEMBERED = 10_000
 
 
 class Throttle:
-    """Lets so many attempts within a minute fail for each name; more have to wait."""
+    """Allows a number of failed attempts per minute and name; further ones have to wait."""
 
     def __init__(self, allowed: int, what: str) -> None:
         self._allowed = allowed
@@ -31,7 +31,7 @@ class Throttle:
             self._attempts.popitem(last=False)
 
     def succeeded(self, name: str) -> None:
-        """The last attempt was none to count."""
+        """Do not count the last attempt."""
         if times := self._attempts.get(name):
             times.pop()
 

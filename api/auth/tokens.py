@@ -20,7 +20,7 @@ OPTIONS: jwt.types.Options = {"require": ["exp", "sub"], "verify_aud": False, "v
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a token stands for. One that no login gave out has no session."""
+    """User, project and session of a token. A token that was not issued by a login has no session."""
 
     user_id: UUID
     project_id: UUID
@@ -48,7 +48,7 @@ class Tokens:
         return jwt.encode(claims, self._secret, algorithm="HS256"), datetime.fromtimestamp(claims["exp"], UTC)
 
     def read(self, token: str) -> Identity:
-        """Whom a token stands for. Raises Problem 401."""
+        """The identity in a token. Raises Problem 401."""
         claims = self._claims(token)
         try:
             session = claims.get("sid")
@@ -80,5 +80,5 @@ def new_secret_token(prefix: str) -> str:
 
 
 def token_hash(token: str) -> bytes:
-    """What is stored of a random token. Looked up by equality: the time that takes tells nothing of the token."""
+    """What is stored of a random token. Looked up by equality, which reveals nothing: it has 256 random bits."""
     return hashlib.sha256(token.encode()).digest()

@@ -29,7 +29,7 @@ class Bounds:
 
 
 class Admission:
-    """Counts connections and bytes. Trusted proxies stand for many clients, so their addresses have no limit."""
+    """Counts connections and bytes. Trusted proxies act for many clients, so their addresses have no limit."""
 
     def __init__(self, bounds: Bounds, trusted_proxies: Sequence[str] = ()) -> None:
         self.bounds = bounds

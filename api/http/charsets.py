@@ -22,7 +22,7 @@ LONGEST_NAME = 40
 
 
 def charset_of(content_type: str) -> str:
-    """The codec of a Content-Type; UTF-8 where it names no charset. Raises Problem 415 for one that is not read."""
+    """The codec of a Content-Type; UTF-8 if it names no charset. Raises Problem 415 for an unsupported one."""
     message = Message()
     message["content-type"] = content_type
     named = message.get_param("charset", "utf-8") or "utf-8"

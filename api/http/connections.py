@@ -170,7 +170,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # Refusals
 
     def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn for what is no HTTP."""
+        """Called by uvicorn for malformed requests."""
         self._refuse(self._refused or Problem(400, "malformed_request", "Malformed HTTP/1.1 request."))
 
     def _expect_head(self) -> None:

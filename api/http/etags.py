@@ -1,4 +1,4 @@
-"""ETag and If-Match (RFC 9110): who changes what somebody else has changed meanwhile learns of it."""
+"""ETag and If-Match (RFC 9110), so that concurrent changes do not overwrite each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def etag_of(function: Function) -> dict[str, str]:
 
 
 def required_revisions(request: Request[Any, Any, Any]) -> list[int] | None:
-    """The revisions that If-Match lets pass; None where it demands nothing. What is no tag of ours matches nothing."""
+    """The revisions that If-Match allows; None without a condition. Unknown tags match nothing."""
     given = ",".join(request.headers.getall("if-match", []))
     if not given or given.strip() == "*":
         return None
@@ -28,7 +28,7 @@ def required_revisions(request: Request[Any, Any, Any]) -> list[int] | None:
 
 
 def revision_conflict(function: Function) -> Problem:
-    """412 for a change that would undo somebody else's."""
+    """412 for a change that is based on an outdated revision."""
     return Problem(
         412,
         "changed_meanwhile",

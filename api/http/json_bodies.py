@@ -36,7 +36,7 @@ class JsonRequest(Request[Any, Any, State]):
 
 
 async def checked_json(body: bytes) -> str:
-    """A JSON text as it came. Raises Problem 400 when it is none, 422 when it could not be stored."""
+    """The JSON text, unchanged. Raises Problem 400 if it is not JSON, 422 if it could not be stored."""
     return check_json(body) if len(body) <= SMALL else await PARSING.run(check_json, body)
 
 

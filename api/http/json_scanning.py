@@ -20,7 +20,7 @@ _EXPONENTS = (re.compile(r"e\+?[0-9]{3}"), re.compile(r"E\+?[0-9]{3}"))
 
 
 def has_escaped_nul(text: str) -> bool:
-    """Whether a JSON text has a NUL character; a backslash that is itself escaped, before u0000, makes none."""
+    """Whether a JSON text contains an escaped NUL character; an escaped backslash before u0000 is none."""
     at = text.find(NUL)
     while at >= 0:
         first = at

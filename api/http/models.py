@@ -41,7 +41,7 @@ RawJson = Annotated[Any, WithJsonSchema({"description": "Any JSON value."})]
 
 
 def matching(regex: str, **more: Any) -> Any:
-    """A field of this pattern; after a validator of ours, pydantic would not put it into the schema by itself."""
+    """A field with this pattern, which pydantic would not put into the schema after a validator."""
     return Field(pattern=regex, json_schema_extra={"pattern": regex}, **more)
 
 
@@ -60,7 +60,7 @@ UNSET: Any = None  # default of a Change's fields; `changes` returns only those 
 
 
 class Change(Model):
-    """A partial update: what is left out stays."""
+    """A partial update: fields that are left out keep their values."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 

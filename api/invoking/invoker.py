@@ -144,7 +144,7 @@ class Invoker:
         return id, True
 
     async def _accept(self, invocation: NewInvocation) -> UUID:
-        """The id of the invocation: this one's, or the one its idempotency key stands for."""
+        """The id of this invocation, or of the earlier one with the same idempotency key."""
         # A key waits for any transaction that has inserted it: then the calls of its own project do, and no others.
         if await self._inserts.ask(invocation, apart=invocation.idempotency_key is not None):
             return invocation.id
@@ -167,7 +167,7 @@ class Invoker:
         return invocation.id
 
     async def _explain(self, invocation: NewInvocation) -> None:
-        """Why an invocation was left out; returns when it is there after all, from an earlier try of ours."""
+        """Raises the reason why an invocation was not inserted; returns if an earlier attempt did insert it."""
         if await self._is_there(invocation.id):
             return
         name = FunctionName(invocation.project_id, invocation.function)
@@ -190,7 +190,7 @@ class Invoker:
         return _result(future)
 
     async def _wait_for_either(self, future: Future, reader: Reader, seconds: float) -> list[StreamPart]:
-        """The beginning of a response that comes piece by piece; nothing when it ends first, or time is up."""
+        """The first pieces of a streamed response; nothing if the invocation ends first, or time is up."""
         deadline = asyncio.get_running_loop().time() + seconds
         news = asyncio.create_task(reader.news.wait())
         try:
@@ -210,7 +210,7 @@ class Invoker:
             news.cancel()
 
     async def _state_of(self, id: UUID) -> InvocationState:
-        """Where an invocation stands that its caller waits for no longer."""
+        """The current state of an invocation."""
         try:
             return await self._states.ask(id) or just_queued(id)
         except Unavailable:

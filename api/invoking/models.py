@@ -27,7 +27,7 @@ class FunctionError(BaseModel):
 
 
 class Envelope(BaseModel):
-    """How an invocation ended, or where it stands."""
+    """The outcome of an invocation, or its current status."""
 
     model_config = ConfigDict(
         json_schema_extra={

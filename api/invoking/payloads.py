@@ -128,7 +128,7 @@ def _with_body(head: dict[str, Any], body: bytes) -> str:
 
 
 def headers_of(request: AnyRequest) -> dict[str, str]:
-    """Headers by lower-case name, repeated ones joined; an API key of ours is left out."""
+    """Headers by lower-case name, repeated ones joined; without an API key of the platform."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in request.scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -156,7 +156,7 @@ def _json_sent_as_form(body: bytes) -> str | None:
 
 
 def _form(body: bytes, charset: str) -> str:
-    """Names and values in this charset once %XX is decoded; what is not escaped may be in it as well."""
+    """The fields of a form whose percent-encoded and plain bytes are in this charset."""
     separators = body.count(b"&")
     if separators >= MOST_FIELDS:
         raise Problem(422, "invalid_input", f"The form has more than {MOST_FIELDS} fields.", "Send JSON instead.")

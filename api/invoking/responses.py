@@ -49,7 +49,7 @@ class RawResponse(Response[bytes]):
 
 
 class FunctionResponse(msgspec.Struct):
-    """What zmesh.response() gave; `kept` is false for one that was streamed and is too long to keep."""
+    """A response of zmesh.response(); `kept` is false if it was streamed and is too large to store."""
 
     status: int
     headers: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -112,7 +112,7 @@ def _error_without_details(answer: InvocationState) -> dict[str, Any]:
 def public_response(
     result: CallResult, preference: Preference, site: Site, *, with_error_details: bool = True
 ) -> Response[bytes]:
-    """The function's own response where it gave one, else the envelope."""
+    """The function's own response if it made one, else the envelope."""
     answer = result.state
     if result.streaming is not None:
         return _streamed(result, result.streaming, preference, site)
@@ -192,7 +192,7 @@ def _result_of(response: str) -> Any:
 
 
 class StreamedResponse(Response[bytes]):
-    """One that breaks off leaves its client without the end that HTTP asks for, so that nobody takes it for whole."""
+    """A streamed response. If it breaks off, the client does not get the end of a chunked body, and notices."""
 
     def __init__(self, streaming: ResponseStream, status: int, headers: list[tuple[str, str]]) -> None:
         super().__init__(b"", status_code=status)
@@ -204,7 +204,7 @@ class StreamedResponse(Response[bytes]):
         return self._answer
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the end, or until the client is gone."""
+        """Send until the end, or until the client disconnects."""
         sending = asyncio.create_task(self._send(scope, send))
         gone = asyncio.create_task(_disconnected(receive))
         try:

@@ -1,4 +1,4 @@
-"""Responses that a run makes piece by piece, on their way from the database to an HTTP client."""
+"""Streamed responses: pieces that a run sends, read from the database and passed on to the HTTP client."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BrokenStream(Exception):
 
 @dataclass(slots=True, eq=False)
 class Reader:
-    """A caller that takes the response of an invocation piece by piece, if it comes so."""
+    """A caller that can receive a streamed response of an invocation."""
 
     id: UUID
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,7 +56,7 @@ class Streams:
             del self._readers[id]
 
     def notified(self, id: UUID) -> None:
-        """Something of a response is there; nobody wants it who has gone meanwhile."""
+        """A piece of a response has arrived. If its reader is gone, close the stream."""
         reader = self._readers.get(id)
         if reader is not None:
             reader.news.set()
@@ -68,7 +68,7 @@ class Streams:
         return await self._takes.ask(id)
 
     def close(self, id: UUID) -> None:
-        """Want no more of it: the run goes on, and what it sends goes nowhere."""
+        """Stop reading: the run goes on, and what it sends is discarded."""
         task = asyncio.create_task(self._close_one(id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -91,10 +91,10 @@ class Streams:
             await self._closings.ask(id)
 
     async def _take(self, ids: list[UUID]) -> Sequence[list[StreamPart]]:
-        async with self._database.connection() as connection:  # what was taken is taken: not twice
-            taken = await streams.take(connection, ids)
+        async with self._database.connection() as connection:  # taking twice would lose parts
+            parts = await streams.take(connection, ids)
         found: dict[UUID, list[StreamPart]] = {}
-        for one in taken:
+        for one in parts:
             found.setdefault(one.invocation_id, []).append(one)
         return [found.get(id, []) for id in ids]
 
@@ -111,34 +111,32 @@ class ResponseStream:
     """A response that has begun: its head, and its pieces as they come."""
 
     def __init__(self, all: Streams, reader: Reader, end: Future, first: list[StreamPart], until: ExitStack) -> None:
-        """`until` holds what is there for its reader; `close` lets go of it."""
+        """`until` holds the reader's registrations; `close` releases them."""
         self.id = reader.id
         self.head = first[0].head
         self._streams = all
         self._reader = reader
         self._end = end
-        self._taken = first
+        self._parts = first
         self._until = until
         self._passed = 0
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Every piece. Raises BrokenStream where the response is not whole, DomainError when the database is away."""
+        """Every piece. Raises BrokenStream if the response is incomplete, DomainError without the database."""
         while True:
-            for piece in self._taken:
+            for piece in self._parts:
                 if piece.body is not None:
                     self._passed += len(piece.body)
                     yield piece.body
             self._reader.news.clear()
             ended = self._end.done()  # then all of it is in the database
-            self._taken = await self._streams.take(self.id)
-            if any(piece.body for piece in self._taken):
+            self._parts = await self._streams.take(self.id)
+            if any(piece.body for piece in self._parts):
                 continue
             if ended:
                 break
-            if not self._taken:
-                raise BrokenStream(
-                    "the response was given up: too little was taken of it, or the database was restarted"
-                )
+            if not self._parts:
+                raise BrokenStream("the response was abandoned: its client read too slowly, or the database restarted")
             await self._news_or_end()
         self._check_end()
 
@@ -158,6 +156,6 @@ class ResponseStream:
             raise BrokenStream("a part of the response was lost")
 
     def close(self) -> None:
-        """Whether it has ended or not, nobody reads it any more."""
+        """Stop reading, whether it has ended or not."""
         self._streams.close(self.id)
         self._until.close()

@@ -71,7 +71,7 @@ class Replies:
         return self._released
 
     def release(self) -> None:
-        """Send everybody who waits away without an answer, now and from now on: the process is about to end."""
+        """Stop all waiting, now and from now on: the process is about to end."""
         self._released = True
         for futures in self._waiting.values():
             for future in futures:
@@ -187,7 +187,7 @@ _ENDS = msgspec.json.Decoder(End)
 
 
 def read_answer(id: UUID, text: str) -> InvocationState | None:
-    """The end that a notification tells of; None where it tells of none, or of one that we cannot parse."""
+    """The final state in a notification; None if it contains none, or one that cannot be parsed."""
     try:
         end = _ENDS.decode(text)
     except (ValueError, RecursionError):

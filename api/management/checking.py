@@ -42,7 +42,7 @@ BOUNDED = (
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What is to be deployed."""
+    """Code to be deployed."""
 
     name: str
     language: str
@@ -50,7 +50,7 @@ class Code:
     code: str
 
     def request(self) -> dict[str, str]:
-        """As the parsers take it."""
+        """The request to the parser."""
         filename = f"{self.name}.{ENDINGS[self.language]}"
         return {"language": self.language, "filename": filename, "entry_point": self.entry_point, "code": self.code}
 
@@ -63,7 +63,7 @@ class Checker:
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()  # one deployment of a project's
 
     async def problems(self, project_id: UUID, codes: Sequence[Code]) -> list[Problem | None]:
-        """For each, why it cannot load; None if it can, or if only running it would tell."""
+        """For each, why it cannot be loaded; None if it can, or if only running it would show."""
         async with self._turns.setdefault(project_id, asyncio.Lock()):
             return await self._problems(codes)
 
@@ -102,7 +102,7 @@ def _requests(codes: Sequence[Code]) -> bytes:
 
 
 async def _run(command: list[str], requests: bytes) -> bytes | None:
-    """The parser's answer; None if it did not finish."""
+    """The parser's output; None if it did not finish."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", BOUNDED, *command),
         stdin=asyncio.subprocess.PIPE,

@@ -20,7 +20,7 @@ _COMPARING = Executor("comparing", 1, most_waiting=16)
 
 
 class Comparisons:
-    """Unified diffs, made in a thread of their own, a few at once for each project."""
+    """Unified diffs, computed in a separate thread, a few at once for each project."""
 
     def __init__(self) -> None:
         self._under_way: Counter[UUID] = Counter()

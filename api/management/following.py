@@ -30,7 +30,7 @@ News = list[Progress]
 
 
 def position_of(last_event_id: str | None) -> Point | None:
-    """The line after which to go on; None where the end has been told. Raises Problem 400."""
+    """The line after which to continue; None if the client has received the end. Raises Problem 400."""
     if not last_event_id:
         return 0, 0
     if last_event_id == END:

@@ -19,7 +19,7 @@ from support.sealing import Sealer
 
 
 class ProjectRoles:
-    """Opens a connection for each use: they are rare, and a connection of a project is none to keep."""
+    """Opens a connection for each use: uses are rare, and connections of a project are limited."""
 
     def __init__(self, database: Database, sealer: Sealer, server_url: str, client_address: str | None) -> None:
         """`client_address` is where people reach the server, as host or host:port, if elsewhere than we do."""

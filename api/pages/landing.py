@@ -27,5 +27,5 @@ zmesh functions invoke hello --data '{"name": "Ada"}'</pre></dd>
 
 @get("/", media_type=MediaType.HTML, include_in_schema=False, sync_to_thread=False)
 def landing() -> str:
-    """Shown when somebody opens the server's address in a browser."""
+    """Shown at the root of the server, if the console is not installed."""
     return page("zMesh Edge Functions", BODY)

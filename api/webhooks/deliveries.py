@@ -40,7 +40,7 @@ class WebhookMessages:
         self._lookups: Batcher[str, WebhookTarget | None] = Batcher(self._read)
 
     async def find(self, token: str) -> WebhookTarget:
-        """The webhook of a token. Raises Problem 404, for one that is switched off as well."""
+        """The webhook with this token. Raises Problem 404, also if it is disabled."""
         webhook = await self._lookups.ask(token)
         if webhook is None or not webhook.enabled:
             raise not_found("webhook")

@@ -1,4 +1,4 @@
-"""Webhooks as people manage them."""
+"""Management of webhooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How senders of webhooks prove who they are, preset by preset."""
+"""Verification of the senders of webhooks, preset by preset."""
 
 from __future__ import annotations
 
@@ -87,34 +87,34 @@ def _none(rules: Rules, headers: Headers, body: bytes) -> str | None:
 
 
 def _shared_secret(rules: Rules, headers: Headers, body: bytes) -> str | None:
-    given = _header(headers, *_secret_headers(rules.header))
-    scheme, _, token = given.partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else given
-    _require_equal([given], rules.secrets, "The secret in the header is wrong.")
+    sent = _header(headers, *_secret_headers(rules.header))
+    scheme, _, token = sent.partition(" ")
+    sent = token.strip() if scheme.lower() == "bearer" else sent
+    _require_equal([sent], rules.secrets, "The secret in the header is wrong.")
     return _own_id(headers) or _id_of_telegram(headers, body)
 
 
 def _hmac(rules: Rules, headers: Headers, body: bytes) -> str | None:
     names = ("x-signature", "x-signature-256") if rules.header is None else (rules.header,)
-    given = _header(headers, *names).removeprefix("sha256=")
+    sent = _header(headers, *names).removeprefix("sha256=")
     digests = [hmac.digest(secret.encode(), body, "sha256") for secret in rules.secrets]
-    if len(given) == HEX_LENGTH:
-        _require_equal([given.lower()], [digest.hex() for digest in digests])
+    if len(sent) == HEX_LENGTH:
+        _require_equal([sent.lower()], [digest.hex() for digest in digests])
     else:
-        _require_equal([given], [base64.b64encode(digest).decode() for digest in digests])
+        _require_equal([sent], [base64.b64encode(digest).decode() for digest in digests])
     return _own_id(headers)
 
 
 def _shopify(rules: Rules, headers: Headers, body: bytes) -> str | None:
     digests = [hmac.digest(secret.encode(), body, "sha256") for secret in rules.secrets]
-    given = _header(headers, "x-shopify-hmac-sha256")
-    _require_equal([given], [base64.b64encode(digest).decode() for digest in digests])
+    sent = _header(headers, "x-shopify-hmac-sha256")
+    _require_equal([sent], [base64.b64encode(digest).decode() for digest in digests])
     return _own_id(headers)
 
 
 def _github(rules: Rules, headers: Headers, body: bytes) -> str | None:
-    given = _header(headers, "x-hub-signature-256")
-    _require_equal([given], [f"sha256={_hex(secret, body)}" for secret in rules.secrets])
+    sent = _header(headers, "x-hub-signature-256")
+    _require_equal([sent], [f"sha256={_hex(secret, body)}" for secret in rules.secrets])
     return headers.get("x-github-delivery") or None
 
 
@@ -123,8 +123,8 @@ def _stripe(rules: Rules, headers: Headers, body: bytes) -> str | None:
     timestamp = next((value for name, _, value in parts if name == "t"), "")
     _require_fresh(timestamp, rules.window)
     signed = timestamp.encode() + b"." + body
-    given = [value for name, _, value in parts if name == "v1"]
-    _require_equal(given, [_hex(secret, signed) for secret in rules.secrets])
+    sent = [value for name, _, value in parts if name == "v1"]
+    _require_equal(sent, [_hex(secret, signed) for secret in rules.secrets])
     return _text(_message(body).id) or _id_of_signed(signed)
 
 
@@ -141,8 +141,8 @@ def _standard(rules: Rules, headers: Headers, body: bytes) -> str | None:
     timestamp = _header(headers, "webhook-timestamp", "svix-timestamp")
     _require_fresh(timestamp, rules.window)
     expected = [standard_webhooks.signature(secret, message_id, timestamp, body) for secret in rules.secrets]
-    given = [one.partition(",") for one in _header(headers, "webhook-signature", "svix-signature").split()]
-    _require_equal([value for version, _, value in given if version == "v1"], expected)
+    sent = [one.partition(",") for one in _header(headers, "webhook-signature", "svix-signature").split()]
+    _require_equal([value for version, _, value in sent if version == "v1"], expected)
     return message_id
 
 
@@ -175,7 +175,7 @@ def _id_of_telegram(headers: Headers, body: bytes) -> str | None:
 
 
 def _id_of_signed(signed: bytes) -> str:
-    """An id for a message that has none: who repeats it within the window repeats its timestamp and body."""
+    """An id for a message without one: a repetition within the window has the same timestamp and body."""
     return "signed-" + hashlib.sha256(signed).hexdigest()
 
 
@@ -196,10 +196,10 @@ def _header(headers: Headers, *names: str) -> str:
 
 
 def _require_equal(
-    given: Sequence[str], expected: Sequence[str], otherwise: str = "The signature does not match the body."
+    sent: Sequence[str], expected: Sequence[str], otherwise: str = "The signature does not match the body."
 ) -> None:
     # No short cut at the first match: the time must not tell which one was near.
-    matches = [hmac.compare_digest(one.encode(), good.encode()) for one in given for good in expected]
+    matches = [hmac.compare_digest(one.encode(), good.encode()) for one in sent for good in expected]
     if not any(matches):
         raise Problem(
             401,
@@ -223,7 +223,7 @@ def _require_fresh(timestamp: str, window: int) -> None:
 
 
 class _Message(msgspec.Struct):
-    """The members of a message that presets look at; the rest is skipped."""
+    """The members of a message that presets use."""
 
     id: msgspec.Raw = NULL
     event_id: msgspec.Raw = NULL

@@ -31,7 +31,7 @@ export interface Zmesh {
   readonly traceparent: string | null;
   /** The HTTP request behind this invocation; null when it was invoked another way. */
   readonly request: Request | null;
-  /** The HTTP answer as it stands: return it. Text, bytes, anything JSON, or a generator or stream of them. */
+  /** A raw HTTP response: return it from the handler. Text, bytes, anything JSON, or a generator or stream of them. */
   response(body?: unknown, options?: { status?: number; headers?: ResponseHeaders }): RawResponse;
   /** Runs another function of the project and resolves to its result; rejects with InvocationError. */
   invoke<Result = any>(slug: string, payload?: unknown, options?: InvokeOptions): Promise<Result>;

@@ -1,4 +1,4 @@
-"""Serves one run in a process of its own: python -I main.py [descriptor of the channel, 3 unless told]."""
+"""Serves one run in a process of its own: python -I main.py [descriptor of the channel, default 3]."""
 
 import sys
 from pathlib import Path

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 
 class Health(BaseModel):
-    """Whether the API can work. Without a listener it accepts invocations that nobody runs."""
+    """Whether the API works. Without a listener it accepts invocations, but they stay queued."""
 
     status: Literal["ok", "unavailable"]
     database: Literal["ok", "unavailable"]

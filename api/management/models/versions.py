@@ -59,7 +59,7 @@ Shares = Annotated[
 
 
 class AliasToSet(Model):
-    """What an alias stands for."""
+    """Versions of an alias and their shares."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"versions": {"7": 90, "8": 10}}]})
 

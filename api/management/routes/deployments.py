@@ -55,28 +55,28 @@ async def deploy(
     done: dict[str, Deployed] = {}
     async with database.connection() as connection, connection.transaction():
         # One order for everybody: two deployments of the same functions must not wait for each other.
-        for wanted in sorted(data.functions, key=lambda function: function.name):
+        for desired in sorted(data.functions, key=lambda function: function.name):
             try:
-                done[wanted.name] = await _deploy_one(connection, request.user.project_id, wanted)
+                done[desired.name] = await _deploy_one(connection, request.user.project_id, desired)
             except Problem as problem:
-                raise _located(problem, wanted.name, names.index(wanted.name)) from problem
+                raise _with_function(problem, desired.name, names.index(desired.name)) from problem
     return DeploymentDetails(items=[done[name] for name in names])
 
 
-async def _check(database: Database, checker: Checker, project_id: UUID, wanted: Sequence[FunctionToDeploy]) -> None:
+async def _check(database: Database, checker: Checker, project_id: UUID, desired: Sequence[FunctionToDeploy]) -> None:
     """Raises Problem for the first function whose new code cannot load."""
     codes: list[tuple[int, Code]] = []
-    for index, function in enumerate(wanted):
+    for index, function in enumerate(desired):
         changes = function.changes()
         if not changes.keys() & CODE_FIELDS:
             continue
         name = function.name
-        known = None
+        existing = None
         if not changes.keys() >= CODE_FIELDS:
-            known = await database.read(lambda c, name=name: catalog.find_by_name(c, project_id, name))  # type: ignore[misc]
+            existing = await database.read(lambda c, name=name: catalog.find_by_name(c, project_id, name))  # type: ignore[misc]
         facts = {
             "entry_point": "handler",
-            **({field: getattr(known, field) for field in CODE_FIELDS} if known else {}),
+            **({field: getattr(existing, field) for field in CODE_FIELDS} if existing else {}),
             **changes,
         }
         if facts.keys() >= CODE_FIELDS:  # what is missing is refused with a better reason
@@ -84,19 +84,19 @@ async def _check(database: Database, checker: Checker, project_id: UUID, wanted:
     problems = await checker.problems(project_id, [code for _, code in codes])
     for (index, code), problem in zip(codes, problems, strict=True):
         if problem is not None:
-            raise _located(problem, code.name, index)
+            raise _with_function(problem, code.name, index)
 
 
-async def _deploy_one(connection: AsyncConnection, project_id: UUID, wanted: FunctionToDeploy) -> Deployed:
+async def _deploy_one(connection: AsyncConnection, project_id: UUID, desired: FunctionToDeploy) -> Deployed:
     """Raises Problem."""
-    changes = {name: value for name, value in wanted.changes().items() if name not in ("name", "revision")}
+    changes = {name: value for name, value in desired.changes().items() if name not in ("name", "revision")}
     try:
         with translated():
-            function = await catalog.lock_by_name(connection, project_id, wanted.name)
+            function = await catalog.lock_by_name(connection, project_id, desired.name)
             if function is None:
-                created = await catalog.insert_function(connection, project_id, _new(wanted, changes))
+                created = await catalog.insert_function(connection, project_id, _new(desired, changes))
                 return _deployed("created", created)
-            if wanted.revision not in (None, function.revision):
+            if desired.revision not in (None, function.revision):
                 raise revision_conflict(function)
             changes = {name: value for name, value in changes.items() if getattr(function, name) != value}
             if not changes:
@@ -108,20 +108,20 @@ async def _deploy_one(connection: AsyncConnection, project_id: UUID, wanted: Fun
         raise of_domain_error(error) from error
 
 
-def _new(wanted: FunctionToDeploy, changes: dict[str, Any]) -> dict[str, Any]:
-    if wanted.revision is not None:
-        raise not_found("function", wanted.name)
+def _new(desired: FunctionToDeploy, changes: dict[str, Any]) -> dict[str, Any]:
+    if desired.revision is not None:
+        raise not_found("function", desired.name)
     for field in ("language", "code"):
         if field not in changes:
             raise invalid(field, "is required for a new function")
-    return FunctionToCreate(name=wanted.name, **changes).model_dump()
+    return FunctionToCreate(name=desired.name, **changes).model_dump()
 
 
 def _deployed(action: Literal["created", "updated", "unchanged"], function: Function) -> Deployed:
     return Deployed(action=action, function=FunctionDetails.model_validate(function))
 
 
-def _located(problem: Problem, name: str, index: int) -> Problem:
+def _with_function(problem: Problem, name: str, index: int) -> Problem:
     """The same problem, saying which function it is about."""
     return Problem(
         problem.status,

@@ -107,7 +107,7 @@ async def list_invocations(
 ) -> Page[InvocationSummary]:
     """Invocations of a function, newest first, each with its last 100 log lines."""
     function = await function_of(database, request, id)
-    wanted = Filter(
+    criteria = Filter(
         project_id=function.project_id,
         function_id=function.id,
         statuses=None if status is None else [status],
@@ -117,7 +117,7 @@ async def list_invocations(
         created_before=_time("created_before", created_before),
         error=_searchable(error),
     )
-    return await _page(database, wanted, cursor, limit, logs=logs)
+    return await _page(database, criteria, cursor, limit, logs=logs)
 
 
 @get(
@@ -143,7 +143,7 @@ async def list_project_invocations(
     cursor: Cursor = None,
 ) -> Page[InvocationSummary]:
     """Invocations of all functions, newest first, each with its last 100 log lines."""
-    wanted = Filter(
+    criteria = Filter(
         project_id=request.user.project_id,
         function_id=None if function is None else (await function_of(database, request, function)).id,
         statuses=None if status is None else [status],
@@ -153,7 +153,7 @@ async def list_project_invocations(
         created_before=_time("created_before", created_before),
         error=_searchable(error),
     )
-    return await _page(database, wanted, cursor, limit, logs=logs)
+    return await _page(database, criteria, cursor, limit, logs=logs)
 
 
 def _time(name: str, text: str | None) -> datetime | None:
@@ -174,10 +174,10 @@ def _searchable(text: str | None) -> str | None:
 
 
 async def _page(
-    database: Database, wanted: Filter, cursor: str | None, limit: int, *, logs: bool
+    database: Database, criteria: Filter, cursor: str | None, limit: int, *, logs: bool
 ) -> Page[InvocationSummary]:
     before = read_cursor(cursor, UUID, LAST_ID)
-    found = await database.read(lambda c: history.list_invocations(c, wanted, before, limit + 1))
+    found = await database.read(lambda c: history.list_invocations(c, criteria, before, limit + 1))
     lines = await _last_lines(database, found[:limit] if logs else [], LINES_IN_HISTORY)
     return Page[InvocationSummary].of(
         found, limit, lambda recorded: summary(recorded, *lines.get(recorded.id, ([], False))), attrgetter("id")
@@ -345,9 +345,9 @@ async def retry_invocations(
         raise invalid("ids", "cannot be combined with other conditions")
     ids, more = data.ids, False
     if ids is None:
-        wanted = await _dead(database, request, data)
+        criteria = await _dead(database, request, data)
         after = read_cursor(data.cursor, UUID, FIRST_ID)
-        found = await database.read(lambda c: history.ids_of(c, wanted, after, data.limit + 1))
+        found = await database.read(lambda c: history.ids_of(c, criteria, after, data.limit + 1))
         ids, more = found[: data.limit], len(found) > data.limit
     async with database.connection() as connection:
         retried = await history.retry(connection, project_id, ids)

@@ -1,4 +1,4 @@
-"""API keys, as people manage them. Owners do: a key outlives the membership of who has it."""
+"""API keys. Only owners manage them, because a key outlives the membership of its creator."""
 
 from __future__ import annotations
 

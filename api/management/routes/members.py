@@ -1,4 +1,4 @@
-"""The people of a project, and who is invited."""
+"""Members of a project, and invitations."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 
 const PLACE = /\(?([^()\s]+:\d+:\d+)\)?$/;
 
-/** Has errors of these asynchronous methods of a class end with the lines that called them. */
-function leadToCallers({ prototype }, names) {
+/** Appends the calling lines to the errors of these asynchronous methods of a class. */
+function appendCallerLines({ prototype }, names) {
   for (const name of names) {
     const method = prototype[name];
     const wrapper = {
@@ -39,4 +39,4 @@ function placeOf(line) {
   return PLACE.exec(line)?.[1] ?? line;
 }
 
-module.exports = { leadToCallers };
+module.exports = { appendCallerLines };

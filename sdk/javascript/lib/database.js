@@ -2,7 +2,7 @@
 // zmesh.db: the project's own database over one connection that opens on first use.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { leadToCallers } = require('./callers.js');
+const { appendCallerLines } = require('./callers.js');
 const { adopt, connect } = require('./driver.js');
 const { isList, toArray, toJsonArray, toJsonParameter, toParameter, toParameters, withoutBlobs } = require('./parameters.js');
 const { hidesItsContent } = require('./results.js');
@@ -213,7 +213,7 @@ class Database {
   }
 }
 
-leadToCallers(Database, ['query', 'queryOne', 'insert', 'select', 'update', 'remove', 'transaction']);
+appendCallerLines(Database, ['query', 'queryOne', 'insert', 'select', 'update', 'remove', 'transaction']);
 
 /** Objects and arrays as JSON, except arrays for columns that are arrays. */
 function storable(value, name, arrays) {

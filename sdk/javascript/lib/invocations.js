@@ -2,7 +2,7 @@
 // zmesh.enqueue and zmesh.invoke: functions that start other functions, by an insert into zmesh.invocations.
 
 const { randomBytes } = require('node:crypto');
-const { leadToCallers } = require('./callers.js');
+const { appendCallerLines } = require('./callers.js');
 const statements = require('./statements.js');
 const { connect } = require('./driver.js');
 const { RawResponse } = require('./http.js');
@@ -87,7 +87,7 @@ class Invocations {
   }
 }
 
-leadToCallers(Invocations, ['invoke', 'enqueue']);
+appendCallerLines(Invocations, ['invoke', 'enqueue']);
 
 /** A connection that listens on a random channel of its own. The notification is a hint, the row is the truth. */
 class Waiter {
@@ -156,7 +156,7 @@ function named(options, known) {
   return Object.fromEntries(entries);
 }
 
-/** Raises what an error of the insert means. */
+/** Throws InvocationError for an insert that is refused because calls go too deep. */
 function invocationErrorFor(name) {
   return (error) => {
     if (error.code !== TOO_DEEP) throw error;
@@ -165,7 +165,7 @@ function invocationErrorFor(name) {
   };
 }
 
-/** What stands in the stack below the caller's own lines. */
+/** The part of the stack below the caller's own lines. */
 function cause(name, status, error) {
   const what = error?.stack ?? `${error?.type ?? status}: ${error?.message ?? ''}`;
   return `function "${name}" ended as ${status}\n${what}`;

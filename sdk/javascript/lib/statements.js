@@ -9,7 +9,7 @@ select a.attname, t.typelem in ('json'::regtype, 'jsonb'::regtype) as of_json
 from pg_attribute a join pg_type t on t.oid = a.atttypid
 where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped and t.typcategory = 'A'`;
 
-// What may contain a $1 that is no placeholder, and placeholders themselves, in the order of a left-to-right scan.
+// What may contain a $1 that is not a placeholder, and placeholders themselves, in the order of a left-to-right scan.
 const TOKENS = new RegExp(
   [
     String.raw`[eE]'(?:[^'\\]|\\[\s\S]|'')*'`, // E'…' with backslash escapes

@@ -1,5 +1,5 @@
 'use strict';
-// Responses that a function makes piece by piece: each goes out as it comes, and no faster than it is taken.
+// Streamed responses: each piece is sent as it comes, no faster than the client reads.
 
 const { setImmediate } = globalThis;
 const { Failure } = require('./failures.js');

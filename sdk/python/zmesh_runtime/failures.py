@@ -20,7 +20,7 @@ _LIMIT_OF_ERRNO = {
 
 
 class Failure(Exception):
-    """A run's end that is no result."""
+    """A run that ends without a result."""
 
     def __init__(self, type: str, message: str, stack: str | None = None) -> None:
         super().__init__(message)

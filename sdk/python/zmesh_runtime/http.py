@@ -65,7 +65,7 @@ class Request:
 
 
 class Response:
-    """Returned by a handler, it is the HTTP answer as it stands.
+    """A raw HTTP response, to be returned by a handler.
 
     A body that is an iterator, such as a generator, is a `stream` and goes out piece by piece.
     """

@@ -38,7 +38,7 @@ def to_json(value: Any, *, ascii_only: bool = False) -> str:
 
 
 def to_json_bytes(value: Any) -> bytes:
-    """The same as UTF-8; text that is no Unicode (lone surrogates) is kept as escapes."""
+    """The same as UTF-8; text that is not valid Unicode (lone surrogates) is kept as escapes."""
     try:
         return to_json(value).encode()
     except UnicodeEncodeError:

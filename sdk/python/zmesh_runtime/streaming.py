@@ -1,4 +1,4 @@
-"""Responses that a function makes piece by piece: each goes out as it comes, and no faster than it is taken."""
+"""Streamed responses: each piece is sent as it comes, no faster than the client reads."""
 
 from __future__ import annotations
 

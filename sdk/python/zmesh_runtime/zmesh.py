@@ -158,7 +158,7 @@ class Zmesh:
         status: int = 200,
         headers: Any = None,
     ) -> Response:
-        """The HTTP answer as it stands: return it from the handler. Text, bytes, or anything JSON.
+        """A raw HTTP response: return it from the handler. Text, bytes, or anything JSON.
 
         `headers`: a mapping, where a list stands for several lines of the name, or pairs of name and value.
         """
