@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound="ProcessSettings")
 
@@ -63,7 +62,7 @@ def read_settings(model: type[Model], environment: Mapping[str, str]) -> Model:
         raise SettingsError("; ".join(dict.fromkeys(problems)) + ".") from error
 
 
-def _problem(error: ErrorDetails) -> str:
+def _problem(error: Mapping[str, Any]) -> str:
     context: dict[str, Any] = error.get("ctx", {})
     match error["type"]:
         case "missing":

@@ -17,7 +17,7 @@ import httpx
 import psycopg
 import pytest
 
-from cli.dev import apart
+from cli.dev import in_subprocess
 from cli.postgres import EmbeddedPostgres
 from tests.platform import REPOSITORY, ZMESH, Platform, Process, clean_environment, eventually, zmesh_dev
 
@@ -263,6 +263,6 @@ def test_a_damaged_file_of_secrets_is_named_and_left_as_it_is(tmp_path: Path) ->
 def test_its_token_can_be_made_anew(running_platform: Platform) -> None:
     claims = json.loads(base64.urlsafe_b64decode(running_platform.token.split(".")[1] + "=="))
     whom = {"user_id": claims["sub"], "project_id": running_platform.project_id}
-    made = apart("issue_token", home=str(running_platform.folder / ".zmesh"), seconds=60, **whom)
+    made = in_subprocess("issue_token", home=str(running_platform.folder / ".zmesh"), seconds=60, **whom)
     answer = httpx.get(f"{running_platform.url}/functions", headers={"authorization": f"Bearer {made['token']}"})
     assert answer.status_code == 200
