@@ -150,7 +150,7 @@ def test_everything_imported_is_declared() -> None:
     for room in ROOMS:
         for file in (REPOSITORY / room).rglob("*.py"):
             for name in imported(file) - sys.stdlib_module_names - {*ROOMS, "sdk", "_typeshed"}:
-                assert declared & {d.lower() for d in distributions[name]}, f"{file} imports {name}"
+                assert declared & {d.lower().replace("_", "-") for d in distributions[name]}, f"{file} imports {name}"
 
 
 def imported(file: Path) -> set[str]:
