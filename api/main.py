@@ -104,9 +104,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         self._loop = get_running_loop()
+        await self._monitoring.start()  # first: where its port is taken, nothing else has to be undone
         await super().startup(sockets)
-        if self.started:
-            await self._monitoring.start()
         if self.started and self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             print(f"listening http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)

@@ -10,6 +10,7 @@ import msgspec
 from listener.environments import Environment, off_the_loop
 from listener.logs import numbered
 from listener.postgres import storable
+from observing.events import AttemptEnded
 from sandbox import Attachment, Language, Limits, RunOutcome, RunRequest
 from sql.listeners import AttemptOutcome, ClaimedInvocation
 
@@ -89,3 +90,18 @@ def failed_outcome(invocation: ClaimedInvocation, error_type: str, message: str)
     """An attempt that the platform could not run."""
     error = {"type": error_type, "message": storable(message), "stack": None}
     return AttemptOutcome(invocation.id, invocation.attempt, "error", None, None, error, [], 0, 0, 0)
+
+
+def ended(invocation: ClaimedInvocation, outcome: AttemptOutcome, seconds: float) -> AttemptEnded:
+    """What the listener tells of an attempt that it worked on for so long."""
+    return AttemptEnded(
+        invocation_id=invocation.id,
+        attempt=invocation.attempt,
+        language=invocation.language,
+        status=outcome.status,
+        error_type=outcome.error["type"] if outcome.error else None,
+        start_seconds=max(0.0, seconds - outcome.duration_ms / 1000),
+        seconds=outcome.duration_ms / 1000,
+        cpu_seconds=outcome.cpu_ms / 1000,
+        memory_bytes=outcome.peak_memory_mb * MIB,
+    )

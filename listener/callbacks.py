@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,12 +12,14 @@ from psycopg_pool import AsyncConnectionPool
 
 from listener.outgoing import Network, NotSent, post
 from listener.postgres import DATABASE_ERRORS
+from observing.events import CallbackDelivered, CallbackFailed, DatabaseFailed, InternalError
+from observing.logs import invocation_id
+from observing.stream import emit
 from sql import callbacks
 from sql.callbacks import Due, signing_purpose
 from support.sealing import Sealer, SealingError
 from support.standard_webhooks import new_secret, signature
 
-log = logging.getLogger(__name__)
 AT_ONCE = 64
 AT_ONCE_PER_PROJECT = 4
 SECONDS_PER_TRY = 15.0
@@ -49,7 +50,7 @@ class Callbacks:
                     claimed = await self._start_due()
                     pause = 0.0 if claimed else await self._seconds_to_next()
                 except DATABASE_ERRORS as error:
-                    log.warning("callbacks: %s", str(error).strip())
+                    emit(DatabaseFailed("callbacks", str(error).strip()))
                     pause = POLL_SECONDS
                 if pause > 0:
                     await self._pause(pause)
@@ -85,14 +86,19 @@ class Callbacks:
             pass
 
     async def _try(self, due: Due) -> None:
+        began = time.monotonic()
+        invocation_id.set(str(due.invocation_id))
         try:
             status, error, final = await self._outcome(due)
+            seconds = time.monotonic() - began
             async with self._pool.connection() as connection:
                 await callbacks.end(connection, due, status, error, final)
             if error is not None:
-                log.info("callback of %s, try %d: %s", due.invocation_id, due.attempt, error)
+                emit(CallbackFailed(due.invocation_id, due.attempt, error, final, seconds))
+            elif status is not None:
+                emit(CallbackDelivered(due.invocation_id, due.attempt, status, seconds))
         except DATABASE_ERRORS as error:  # the claim runs out, and somebody tries again
-            log.warning("callback of %s: %s", due.invocation_id, str(error).strip())
+            emit(DatabaseFailed("callbacks", str(error).strip(), "the callback is tried again"))
         finally:
             self._under_way[due.project_id] -= 1
             if not self._under_way[due.project_id]:
@@ -107,8 +113,8 @@ class Callbacks:
             raise
         except SealingError as error:
             return None, str(error), False
-        except Exception:  # a fault of ours: it counts as a try, so that it comes to an end
-            log.exception("callback of %s", due.invocation_id)
+        except Exception as error:  # a fault of ours: it counts as a try, so that it comes to an end
+            emit(InternalError("a callback", error))
             return None, "the platform failed to send it", False
 
     async def _send(self, due: Due) -> tuple[int | None, str | None, bool]:

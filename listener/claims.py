@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from uuid import UUID
@@ -16,12 +15,13 @@ from listener.settings import Settings
 from listener.slots import Slots
 from listener.waiting import wait_and_clear
 from listener.wakeups import Wakeups
+from observing.events import DatabaseFailed, InvocationsClaimed, InvocationsRequeued
+from observing.stream import emit
 from sql import listeners
 from sql.errors import LeaseLost
 from sql.listeners import ClaimedInvocation, ClaimRound
 from sql.secrets import Sealed, secrets_of
 
-log = logging.getLogger(__name__)
 GIVE_BACK_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 AFTER_LEASE_LOST_SECONDS = 0.1
@@ -80,9 +80,12 @@ class Claims:
         return min(POLLS_SECONDS[self._polls], next_due)
 
     async def _claim(self, lease: UUID, free: int) -> ClaimRound:
+        began = time.monotonic()
         try:
             async with self._connection.use() as connection:
                 found = await listeners.claim(connection, lease, free)
+                lent = sum(invocation.lent for invocation in found.invocations)
+                emit(InvocationsClaimed(len(found.invocations), lent, time.monotonic() - began))
                 # By the same connection at once, so that each run gets the values of its own time.
                 keys = {
                     (invocation.project_id, invocation.function_id)
@@ -95,7 +98,7 @@ class Claims:
             await asyncio.sleep(AFTER_LEASE_LOST_SECONDS)
             return NOTHING
         except (*DATABASE_ERRORS, OSError) as error:
-            log.warning("claiming: %s", str(error).strip())
+            emit(DatabaseFailed("claims", str(error).strip()))
             self._give_back_at = 0.0
             await asyncio.sleep(RETRY_SECONDS)
             return NOTHING
@@ -112,12 +115,12 @@ class Claims:
             async with self._connection.use() as connection:
                 returned = await listeners.give_back(connection, lease, self._slots.invocations)
         except (*DATABASE_ERRORS, OSError) as error:
-            log.warning("giving back: %s", str(error).strip())
+            emit(DatabaseFailed("give-back", str(error).strip()))
             self._give_back_at = 0.0
             return
         self._give_back_at = time.monotonic() + GIVE_BACK_SECONDS
         if returned:
-            log.warning("queued %d invocations again: the answer to their claim was lost", returned)
+            emit(InvocationsRequeued(returned, "claim_lost"))
 
 
 def _of_function(secrets: list[Sealed], invocation: ClaimedInvocation) -> list[Sealed]:

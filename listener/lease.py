@@ -6,7 +6,6 @@ Runs are stopped before the lease can belong to another: at the latest when it e
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from uuid import UUID
 
@@ -17,10 +16,12 @@ from listener.settings import Settings
 from listener.slots import Slots
 from listener.waiting import wait_and_clear
 from listener.wakeups import Wakeups
+from observing.events import DatabaseFailed, InvocationsRequeued, ListenerRegistered
+from observing.events import LeaseLost as LeaseLostEvent
+from observing.stream import emit
 from sql import listeners
 from sql.errors import LeaseLost
 
-log = logging.getLogger(__name__)
 RENEWALS_PER_LEASE = 5
 RENEWALS_APART_SECONDS = 0.05  # every role can send the notification that asks for one
 GUARD_SECONDS = 0.1
@@ -45,6 +46,11 @@ class Lease:
         self._leaving = False
         self.id: UUID | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether there is one that has not expired."""
+        return self.id is not None and self.holds(self.id)
+
     def holds(self, id: UUID) -> bool:
         """Whether this is still the lease, and has not expired."""
         return self.id == id and lease_clock() < self._expires
@@ -58,7 +64,7 @@ class Lease:
             except LeaseLost:
                 await self._lose("the lease has expired")
             except DATABASE_ERRORS as error:
-                log.warning("lease: %s", str(error).strip())
+                emit(DatabaseFailed("lease", str(error).strip()))
                 await asyncio.sleep(min(RETRY_SECONDS, pause))
             else:
                 await wait_and_clear(self._wakeups.cancels, pause)
@@ -86,9 +92,9 @@ class Lease:
             async with asyncio.timeout(LEAVE_SECONDS), self._pool.connection() as connection:
                 returned = await listeners.leave(connection, id)
             if returned:
-                log.info("gave %d invocations back", returned)
+                emit(InvocationsRequeued(returned, "stopping"))
         except (*DATABASE_ERRORS, TimeoutError) as error:
-            log.warning("leaving: %s; the lease will expire by itself", str(error).strip())
+            emit(DatabaseFailed("lease", str(error).strip(), "it will expire by itself"))
 
     async def _register(self) -> None:
         await self._slots.stop_all()  # those of the lease before
@@ -99,7 +105,7 @@ class Lease:
                 connection, settings.name, settings.slots, settings.lease_seconds
             )
         self._expires = asked + settings.lease_seconds
-        log.info("registered as %s with %d slots", self.id, settings.slots)
+        emit(ListenerRegistered(self.id, settings.slots))
         self._wakeups.queue.set()
 
     async def _renew(self, id: UUID) -> None:
@@ -112,6 +118,6 @@ class Lease:
         self._slots.cancel(cancelled)
 
     async def _lose(self, why: str) -> None:
-        log.error("%s: stopping %d runs that belong to others now", why, self._slots.used)
+        emit(LeaseLostEvent(why, self._slots.used))
         self.id = None
         await self._slots.stop_all()

@@ -7,7 +7,6 @@ listener. Those that are left when it ends are written with its outcome. All go 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,11 +17,12 @@ from psycopg_pool import AsyncConnectionPool
 
 from listener.environments import Environment, off_the_loop
 from listener.postgres import DATABASE_ERRORS, is_permanent
+from observing.events import DatabaseFailed
+from observing.stream import emit
 from sandbox import LogLine
 from sql import listeners
 from sql.listeners import ClaimedInvocation, NewLogLine
 
-log = logging.getLogger(__name__)
 PAUSE_SECONDS = 0.4
 LARGEST_BATCH = 2000
 
@@ -96,7 +96,7 @@ class LiveLogs:
             async with self._pool.connection() as connection:
                 await listeners.append_logs(connection, lease, [line for _, lines in parts for line in lines])
         except DATABASE_ERRORS as error:
-            log.warning("writing lines of %d runs: %s", len(logs), str(error).strip())
+            emit(DatabaseFailed("log lines", str(error).strip()))
             if not is_permanent(error):
                 return
         for live, lines in parts:

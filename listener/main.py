@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -15,15 +14,18 @@ import uvloop
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from listener.monitoring import Monitoring
 from listener.service import Listener
 from listener.settings import Settings
+from observing.admin import AdminPortError
+from observing.events import SandboxStarted
 from observing.logs import log_to_stderr
+from observing.stream import emit
 from sandbox import Sandbox, SandboxError
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from support.sealing import SealingError
 from support.settings import SettingsError, read_settings
 
-log = logging.getLogger(__name__)
 POOL_SIZE = 6
 BELIEVED_SECONDS = 1.0
 DEEPEST = 32  # as zmesh.settings allows
@@ -36,7 +38,7 @@ def main() -> int:
         settings = read_settings(Settings, os.environ)
         log_to_stderr(settings.log_format, settings.log_level)
         uvloop.run(_serve(settings))
-    except (SettingsError, SealingError, SandboxError) as error:
+    except (SettingsError, SealingError, SandboxError, AdminPortError) as error:
         print(f"The listener cannot start. {error}", file=sys.stderr)
         return 2
     return 0
@@ -53,7 +55,11 @@ async def _serve(settings: Settings) -> None:
     try:
         _require(settings.sandbox_required, sandbox)
         async with connection_pool(settings.database_url) as pool:
-            await Listener(settings, sandbox, pool).run(stop)
+            listener = Listener(settings, sandbox, pool)
+            monitoring = Monitoring(settings, sandbox, pool, listener, stop)
+            await monitoring.start()
+            await listener.run(stop)
+            monitoring.close()
     finally:
         await sandbox.close()
 
@@ -81,8 +87,7 @@ def connection_pool(database_url: str) -> AsyncConnectionPool:
 
 def _require(level: str | None, sandbox: Sandbox) -> None:
     report = sandbox.report()
-    gaps = "".join(f"; {gap}" for gap in report.gaps)
-    log.info("sandbox: %s (%s), Node.js is %s%s", report.level, report.mode, report.node, gaps)
+    emit(SandboxStarted(report.level, report.mode, report.node, tuple(report.gaps)))
     if level == "full" and report.level != "full":
         raise SettingsError(
             f"ZMESH_SANDBOX_REQUIRED is full, but here runs are isolated less: {'; '.join(report.gaps)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +12,11 @@ import psycopg
 
 from listener.connections import OwnConnection
 from listener.postgres import is_permanent, is_transient, storable
+from observing.events import DatabaseFailed, OutcomeNotStorable, OutcomesWritten
+from observing.stream import emit
 from sql import listeners
 from sql.listeners import AttemptOutcome
 
-log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
 # Whatever else goes wrong for so long is blamed on the values as well: one must not hold up all others for ever.
 UNEXPLAINED_SECONDS = 60.0
@@ -55,25 +55,26 @@ class OutcomeWriter:
             await self._write(lease, [outcome for owner, outcome in batch if owner == lease])
 
     async def _write(self, lease: UUID, outcomes: list[AttemptOutcome]) -> None:
-        blamed_at, stripped = time.monotonic() + UNEXPLAINED_SECONDS, False
+        began, stripped = time.monotonic(), False
         while True:
             try:
                 async with self._connection.use() as connection:
                     accepted = await listeners.finish(connection, lease, outcomes)
                 break
             except (psycopg.Error, OSError, UnicodeError) as error:
-                if is_transient(error) or (not is_permanent(error) and time.monotonic() < blamed_at):
-                    log.warning("writing %d outcomes: %s; trying again", len(outcomes), str(error).strip())
+                if is_transient(error) or (not is_permanent(error) and time.monotonic() - began < UNEXPLAINED_SECONDS):
+                    emit(DatabaseFailed("outcomes", str(error).strip(), "trying again"))
                     await asyncio.sleep(RETRY_SECONDS)
                 elif len(outcomes) > 1:  # one must not hold up the others
                     for outcome in outcomes:
                         await self._write(lease, [outcome])
                     return
                 else:
-                    log.warning("outcome of %s refused by the database: %s", outcomes[0].id, str(error).strip())
+                    emit(OutcomeNotStorable(outcomes[0].id, str(error).strip()))
                     if stripped:
                         await asyncio.sleep(RETRY_SECONDS)
                     outcomes, stripped = [without_values(outcomes[0], error)], True
+        emit(OutcomesWritten(len(outcomes), time.monotonic() - began))
         for outcome in outcomes:
             self._on_written(outcome, outcome.id in accepted)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 
-from listener.attempts import failed_outcome, outcome_of, run_request
+from listener.attempts import ended, failed_outcome, outcome_of, run_request
 from listener.databases import ProjectDatabases
 from listener.environments import environment_of
 from listener.lease import Lease
@@ -22,12 +22,14 @@ from listener.settings import Settings
 from listener.slots import Slots
 from listener.streams import Streams
 from listener.wakeups import Wakeups
+from observing.events import AttemptNotStarted, AttemptStarted, InternalError, OutcomeLate
+from observing.logs import invocation_id
+from observing.stream import emit
 from sandbox import Sandbox
 from sql.listeners import AttemptOutcome, ClaimedInvocation
 from sql.secrets import Sealed
 from support.sealing import Sealer, SealingError
 
-log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 
 
@@ -55,7 +57,12 @@ class Runs:
         self.some_unstarted = False  # some were claimed, not started, and are to be given back
 
     def start(self, lease: UUID, invocation: ClaimedInvocation, secrets: Sequence[Sealed]) -> None:
-        """Take a slot for a invocation that was claimed under this lease, and run it."""
+        """Take a slot for an invocation that was claimed under this lease, and run it."""
+        emit(
+            AttemptStarted(
+                invocation.id, invocation.attempt, invocation.language, invocation.waited, invocation.queue_ms / 1000
+            )
+        )
         self._slots.start(invocation, partial(self._run, lease, invocation, secrets))
 
     async def close(self) -> None:
@@ -65,20 +72,24 @@ class Runs:
     async def _run(
         self, lease: UUID, invocation: ClaimedInvocation, secrets: Sequence[Sealed], cancel: asyncio.Event
     ) -> None:
+        began = time.monotonic()
+        invocation_id.set(str(invocation.id))
         try:
             outcome = await self._outcome(lease, invocation, secrets, cancel)
         except SealingError as error:
             outcome = failed_outcome(invocation, "platform_error", f"{error}.")
         except DATABASE_ERRORS as error:  # nothing has begun yet
-            log.warning("preparing %s: %s; queueing it again", invocation.id, str(error).strip())
+            emit(AttemptNotStarted(invocation.id, invocation.attempt, str(error).strip()))
             await asyncio.sleep(RETRY_SECONDS)
             self.some_unstarted = True
             outcome = None
         except LookupError as error:
             outcome = failed_outcome(invocation, "platform_error", f"The project's database is not reachable: {error}")
         except Exception as error:  # a fault of ours must not leave the invocation running for ever
-            log.exception("running %s", invocation.id)
+            emit(InternalError("a run", error))
             outcome = failed_outcome(invocation, "platform_error", f"The platform failed to run this: {error!r}")
+        if outcome is not None:
+            emit(ended(invocation, outcome, time.monotonic() - began))
         if outcome is None:
             self._slots.release(invocation.id, invocation.attempt, wake=True)
         elif self._lease.id == lease:
@@ -105,6 +116,6 @@ class Runs:
 
     def _on_written(self, outcome: AttemptOutcome, accepted: bool) -> None:
         if not accepted:
-            log.warning("the outcome of %s, attempt %d, came after its lease", outcome.id, outcome.attempt)
+            emit(OutcomeLate(outcome.id, outcome.attempt))
         may_be_retried = outcome.status not in ("success", "cancelled")
         self._slots.release(outcome.id, outcome.attempt, wake=may_be_retried)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any
@@ -13,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from listener.callbacks import Callbacks
 from listener.claims import Claims
-from listener.clock import TICK_SECONDS, tick
+from listener.clock import TICK_SECONDS, Clock
 from listener.lease import Lease
 from listener.runs import Runs
 from listener.settings import Settings
@@ -21,14 +20,13 @@ from listener.slots import Slots
 from listener.upkeep import WATCH_SECONDS, Upkeep, watch_sessions
 from listener.waiting import every
 from listener.wakeups import Wakeups
-from observing.events import EventLoopBlocked
+from observing.events import EventLoopBlocked, ListenerStopping
 from observing.stream import emit
 from sandbox import Sandbox
 from support.loop_watch import LoopWatch
 from support.sealing import Sealer
 from support.tasks import end
 
-log = logging.getLogger(__name__)
 UPKEEP_SECONDS = 2.0
 
 
@@ -37,17 +35,17 @@ class Listener:
 
     def __init__(self, settings: Settings, sandbox: Sandbox, pool: AsyncConnectionPool) -> None:
         self._settings = settings
-        self._pool = pool
+        self.clock = Clock(pool)
         self._wakeups = Wakeups(settings.database_url)
-        self._slots = Slots(settings.slots, self._wakeups.queue)
-        self._lease = Lease(settings, pool, self._slots, self._wakeups)
-        self._runs = Runs(settings, pool, sandbox, self._lease, self._slots, self._wakeups)
-        self._claims = Claims(settings, self._lease, self._slots, self._runs, self._wakeups)
+        self.slots = Slots(settings.slots, self._wakeups.queue)
+        self.lease = Lease(settings, pool, self.slots, self._wakeups)
+        self._runs = Runs(settings, pool, sandbox, self.lease, self.slots, self._wakeups)
+        self._claims = Claims(settings, self.lease, self.slots, self._runs, self._wakeups)
         self._callbacks = Callbacks(
             pool, Sealer(settings.secret_key), settings.callback_networks, self._wakeups.callbacks
         )
         self.loop_watch = LoopWatch(lambda ms, stacks: emit(EventLoopBlocked(ms, stacks)))
-        self._upkeep = Upkeep(pool, self._lease, self._wakeups, self.loop_watch)
+        self._upkeep = Upkeep(pool, self.lease, self._wakeups, self.loop_watch)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then let the runs end within `drain_seconds` and give the rest back."""
@@ -72,19 +70,19 @@ class Listener:
             "streams": self._runs.streams.run(),
             "live logs": self._runs.live_logs.run(),
             "callbacks": self._callbacks.run(),
-            "lease": self._lease.keep(),
-            "guard": self._lease.guard(),
+            "lease": self.lease.keep(),
+            "guard": self.lease.guard(),
             "claims": self._claims.run(),
             "upkeep": every(UPKEEP_SECONDS, "upkeep", self._upkeep.keep_up),
-            "watch": every(WATCH_SECONDS, "watching the database", watch),
-            "clock": every(TICK_SECONDS, "the clock", partial(tick, self._pool)),
+            "watch": every(WATCH_SECONDS, "session watch", watch),
+            "clock": every(TICK_SECONDS, "clock", self.clock.tick),
         }
 
     async def _drain(self) -> None:
-        self._slots.close()
-        self._lease.stop_renewing_when_lost()
-        log.info("stopping: %d runs left", self._slots.used)
+        self.slots.close()
+        self.lease.stop_renewing_when_lost()
+        emit(ListenerStopping(self.slots.used))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_seconds):
-                await self._slots.wait_until_idle()
-        await self._lease.leave()
+                await self.slots.wait_until_idle()
+        await self.lease.leave()

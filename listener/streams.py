@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,10 +13,11 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 
 from listener.postgres import DATABASE_ERRORS
+from observing.events import DatabaseFailed
+from observing.stream import emit
 from sql import streams
 from sql.streams import Chunk
 
-log = logging.getLogger(__name__)
 WINDOW_BYTES = 256 * 1024  # of one stream, from the run to the reader
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
@@ -153,7 +153,7 @@ class Streams:
                 await self._write()
                 await self._look()
             except DATABASE_ERRORS as error:
-                log.warning("streams: %s; trying again", str(error).strip())
+                emit(DatabaseFailed("streams", str(error).strip(), "trying again"))
                 await asyncio.sleep(RETRY_SECONDS)
                 self._changed.set()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import psycopg
 from psycopg import AsyncConnection
@@ -11,11 +10,19 @@ from psycopg_pool import AsyncConnectionPool
 
 from listener.lease import Lease
 from listener.wakeups import Wakeups
+from observing.events import (
+    AutovacuumBehind,
+    AutovacuumHindered,
+    DatabaseFailed,
+    DatabaseSessionEnded,
+    InvocationsDropped,
+    InvocationsRequeued,
+)
+from observing.stream import emit
 from sql import listeners
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from support.loop_watch import LIMIT_MS, LoopWatch
 
-log = logging.getLogger(__name__)
 WATCH_SECONDS = 1.0
 ANALYZE_SECONDS = 60.0  # a sixth of it where workers of autovacuum are short
 
@@ -37,19 +44,19 @@ class Upkeep:
             expired = await listeners.end_expired(connection)
             cancelled = await listeners.cancel_orphans(connection)
             for hindrance in await listeners.free_autovacuum(connection, ANALYZE_SECONDS):
-                log.warning("autovacuum: %s", hindrance)
+                emit(AutovacuumHindered(hindrance))
             neglected = await listeners.neglected_tables(connection) if await listeners.maintain(connection) else []
             await self._report_loop_held(connection)
         if taken or expired:
             self._wakeups.queue.set()  # they are queued again, or stood before others
         if taken:
-            log.warning("took %d invocations from listeners that stopped", taken)
+            emit(InvocationsRequeued(taken, "listener_lost"))
         if expired:
-            log.info("%d invocations were not started in time", expired)
+            emit(InvocationsDropped(expired, "expired"))
         if cancelled:
-            log.info("cancelled %d invocations of functions that were deleted", cancelled)
+            emit(InvocationsDropped(cancelled, "function_deleted"))
         if neglected:
-            log.error("autovacuum does not keep up with zmesh.%s: see `zmesh doctor`", ", zmesh.".join(neglected))
+            emit(AutovacuumBehind(tuple(neglected)))
 
     async def _report_loop_held(self, connection: AsyncConnection) -> None:
         longest = self._loop_watch.recent_ms
@@ -73,7 +80,7 @@ async def watch_sessions(database_url: str) -> None:
         while True:
             try:
                 for harm in await listeners.end_harmful_sessions(connection):
-                    log.warning("ended a database session of a project: %s", harm)
+                    emit(DatabaseSessionEnded(harm))
             except psycopg.errors.OutOfMemory as error:
-                log.warning("watching the database: %s", error.diag.message_primary)
+                emit(DatabaseFailed("session watch", error.diag.message_primary or str(error)))
             await asyncio.sleep(WATCH_SECONDS)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable
 
 from listener.postgres import DATABASE_ERRORS
-
-log = logging.getLogger(__name__)
+from observing.events import DatabaseFailed, Duty
+from observing.stream import emit
 
 
 async def wait_and_clear(event: asyncio.Event, seconds: float) -> None:
@@ -20,11 +19,11 @@ async def wait_and_clear(event: asyncio.Event, seconds: float) -> None:
     event.clear()
 
 
-async def every(seconds: float, name: str, act: Callable[[], Awaitable[None]]) -> None:
+async def every(seconds: float, duty: Duty, act: Callable[[], Awaitable[None]]) -> None:
     """Repeat a duty for ever. Errors of the database are logged: the next round tries again."""
     while True:
         try:
             await act()
         except DATABASE_ERRORS as error:
-            log.warning("%s: %s", name, str(error).strip())
+            emit(DatabaseFailed(duty, str(error).strip()))
         await asyncio.sleep(seconds)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import psycopg
 from psycopg import AsyncConnection, sql
 
+from observing.events import DatabaseFailed
+from observing.stream import emit
 from sql.callbacks import CALLBACKS_CHANNEL
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from sql.listeners import CANCEL_CHANNEL, QUEUE_CHANNEL
 from sql.streams import STREAMS_CHANNEL
 
-log = logging.getLogger(__name__)
 LONGEST_BACKOFF = 5.0
 
 
@@ -52,6 +52,6 @@ class Wakeups:
                     async for notification in connection.notifies():
                         self._events[notification.channel].set()
             except (psycopg.Error, OSError) as error:
-                log.warning("wake-ups: %s; polling until the connection is back", str(error).strip())
+                emit(DatabaseFailed("wake-ups", str(error).strip(), "polling until the connection is back"))
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF)

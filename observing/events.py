@@ -312,7 +312,7 @@ class AttemptEnded(Event):
     invocation_id: UUID
     attempt: int
     language: str
-    status: Literal["success", "error", "timeout", "cancelled"]
+    status: str
     error_type: str | None
     start_seconds: float
     seconds: float

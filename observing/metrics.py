@@ -7,7 +7,7 @@ more, and which would tell one tenant about another.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -48,6 +48,7 @@ OTHER = "other"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 MEMORY_BYTES = tuple(float(2**n * 2**20) for n in range(4, 14))  # 16 MiB to 8 GiB
 BATCH_SIZES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+Parked = Callable[[], Mapping[Literal["python", "node"], int]]
 Handler = Callable[[Any], None]
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -185,7 +186,7 @@ class ListenerMetrics(Metrics):
         self._gauge("zmesh_slots", "Slots of this listener.").set(slots)
         self._read("zmesh_lease_held", "1 while this listener holds a lease.", lambda: float(lease_held()))
 
-    def watch_sandbox(self, isolation: str, mode: str, node: str, parked: Callable[[], Mapping[str, int]]) -> None:
+    def watch_sandbox(self, isolation: str, mode: str, node: str, parked: Parked) -> None:
         """`parked` counts the processes that wait for a run, by runtime."""
         labels = ("isolation", "mode", "node")
         self._gauge("zmesh_sandbox_info", "Always 1; the labels say how runs are isolated.", *labels).labels(
@@ -199,7 +200,7 @@ class ListenerMetrics(Metrics):
             "zmesh_queue_seconds", "From an invocation's due time to its claim; awaited: a caller waits.", "awaited"
         )
         self._start_seconds = self._histogram(
-            "zmesh_start_seconds", "From a claim to the start of the function's code.", "language"
+            "zmesh_start_seconds", "Time from claim to outcome that the function's code did not use.", "language"
         )
         self._ended = self._counter("zmesh_attempts_ended_total", "Attempts ended, by status.", *("language", "status"))
         self._seconds = self._histogram("zmesh_attempt_seconds", "Duration of the function's code.", "language")
@@ -333,7 +334,7 @@ class QueueCollector(Collector):
 class ParkedCollector(Collector):
     """Processes that are confined and wait for a run."""
 
-    def __init__(self, parked: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(self, parked: Parked) -> None:
         self._parked = parked
 
     def collect(self) -> Iterable[Metric]:

@@ -23,7 +23,7 @@ class ClaimedInvocation:
     """A claimed invocation with all it takes to run it. `payload` and `request` are JSON texts.
 
     `lent`: the run that called it, on the same listener, waits and lends it its slot. `waited`: somebody waits for its
-    end, a caller over HTTP or a run.
+    end, a caller over HTTP or a run. `queue_ms`: how long it was ready before it was claimed.
     """
 
     id: UUID
@@ -45,6 +45,7 @@ class ClaimedInvocation:
     lent: bool
     has_secrets: bool
     waited: bool
+    queue_ms: float
 
 
 _COLUMNS = len(fields(ClaimedInvocation))

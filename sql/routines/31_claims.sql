@@ -349,18 +349,22 @@ end $$;
 comment on function zmesh.seconds_to_next() is
     'Seconds until the next delayed invocation or retry is due, negative if it is overdue; null if there is none.';
 
+drop function if exists zmesh.claim_round(uuid, integer);
 create or replace function zmesh.claim_round(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
-               has_secrets boolean, waited boolean, waiting boolean, more boolean, seconds_to_next double precision)
+               has_secrets boolean, waited boolean, queue_ms double precision, waiting boolean, more boolean,
+               seconds_to_next double precision)
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column
 declare
     v_ready_since timestamptz;
 begin
     return query
-        select c.*, (select q.waited from zmesh.queue q where q.id = c.id), null::boolean, null::boolean,
+        select c.*, (select q.waited from zmesh.queue q where q.id = c.id),
+               (select zmesh.queue_ms(q.created_at, q.run_at, zmesh.now())::double precision from zmesh.queue q
+                 where q.id = c.id), null::boolean, null::boolean,
                null::double precision
           from zmesh.claim(p_listener, p_slots) c;
     -- Its own statements, so that they see what has been committed until now, this claim included.

@@ -164,7 +164,8 @@ def test_the_parts_work_together_with_what_compose_gives_them(cron_server: str, 
         given = environment_of(part, values)
         host = cron_server.split("@")[1]
         url = given["DATABASE_URL"].replace("@postgres:5432/zmesh", f"@{host}")
-        return {**given, "DATABASE_URL": cron_server if part == "migrate" else url, "ZMESH_PORT": "0"}
+        ports = {"ZMESH_PORT": "0", "ZMESH_ADMIN_PORT": "0"}  # the parts share a network here
+        return {**given, "DATABASE_URL": cron_server if part == "migrate" else url, **ports}
 
     def start(part: str) -> Process:
         command: list[str] = services()[part]["command"]
