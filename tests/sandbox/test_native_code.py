@@ -236,7 +236,7 @@ MALFORMED = {
     "no plan for the run": (orders.encode_plans(NOTHING, b""), 5),
     "a plan longer than the message": (struct.pack("!Q", 2**64 - 1) + NOTHING, 5),
     "a run's plan that no template takes": (orders.encode_plans(NOTHING, bytes(table.LARGEST_PLAN + 1)), 5),
-    "more than fits": (bytes(table.LARGEST_PLANS + 1), 5),
+    "more than fits": (struct.pack("!Q", table.LARGEST_PLANS - 1000) + bytes(table.LARGEST_PLANS), 5),
     "no descriptors": (GOOD, 0),
     "a descriptor too few": (GOOD, 4),
     "a descriptor too many": (GOOD, 6),
