@@ -322,12 +322,15 @@ class QueueCollector(Collector):
         )
         listeners = GaugeMetricFamily("zmesh_listeners", "Listeners of the whole platform that hold a lease.")
         slots = GaugeMetricFamily("zmesh_listener_slots", "Slots of these listeners together.")
-        if self.figures is not None:
-            for state in ("ready_awaited", "ready_background", "delayed", "running"):
-                depth.add_metric([state], getattr(self.figures, state))
-            oldest.add_metric([], self.figures.oldest_ready_seconds)
-            listeners.add_metric([], self.figures.listeners)
-            slots.add_metric([], self.figures.slots)
+        figures = self.figures
+        if figures is not None:
+            depth.add_metric(["ready_awaited"], figures.ready_awaited)
+            depth.add_metric(["ready_background"], figures.ready_background)
+            depth.add_metric(["delayed"], figures.delayed)
+            depth.add_metric(["running"], figures.running)
+            oldest.add_metric([], figures.oldest_ready_seconds)
+            listeners.add_metric([], figures.listeners)
+            slots.add_metric([], figures.slots)
         return [depth, oldest, listeners, slots]
 
 

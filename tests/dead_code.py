@@ -15,19 +15,20 @@ from vulture import Vulture
 from vulture.core import Item
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ROOMS = ("api", "cli", "listener", "sandbox", "sdk/python", "sql", "support")
-CALLERS = ("bench", "observing", "hatch_build.py")  # what they use is used
+ROOMS = ("api", "cli", "listener", "observing", "sandbox", "sdk/python", "sql", "support")
+CALLERS = ("bench", "hatch_build.py")  # what they use is used
 DECORATORS = ["@*.command", "@click.*", "@*validator", "@*serializer", "@*.callback"]
 USED_BY_OTHERS = {
     "a class of a framework calls or reads it": {
         *("autocommit", "nonblocking", "disconnected", "force_exit", "handle_exit"),
         *("model_config", "msg", "receive_router", "redirect_request", "render", "request_body"),
-        *("send_400_response", "to_asgi_response"),
+        *("formatMessage", "send_400_response", "to_asgi_response"),
     },
     "a setting of a library": {"TEXT_MARKUP", "COMMAND_GROUPS", "tempdir", "_name_sequence", "authkey"},
     "Python itself reads it": {"__stdout__", "__stderr__", "exec_prefix", "lastResort", "showwarning"},
     "functions of users use it": {"projectId", "queryAll", "queryOne", "rawPath", "rawQuery", "unparsedReason"},
     "only a type in quotes": {"AbstractLoader"},
+    "tests compare metrics and events with the documentation by it": {"observed", "subscribed"},
     "tests compare it with other languages": {"LARGEST_PLANS", "LARGEST_PLAN", "javascript_name"},
 }
 

@@ -19,7 +19,8 @@ grant select on zmesh.migrations to zmesh_api, zmesh_listener;
 create function zmesh.now() returns timestamptz
 language sql volatile parallel safe
 return clock_timestamp();
-comment on function zmesh.now() is 'The time, for everything in this schema; tests replace it to stop the clock.';
+comment on function zmesh.now() is
+    'The current time for everything in this schema; tests replace it to stop the clock.';
 
 -- RFC 9562 version 7: 48 bits of milliseconds, then random bits.
 create function zmesh.new_id() returns uuid
@@ -52,14 +53,16 @@ create table zmesh.settings (
 );
 comment on table zmesh.settings is 'One row of platform-wide limits. Its row lock serialises claims, which makes the semaphores exact.';
 comment on column zmesh.settings.max_running is 'How many invocations may run at once on the whole platform.';
-comment on column zmesh.settings.max_depth is 'How many invocations may wait above one that somebody waits for.';
+comment on column zmesh.settings.max_depth is
+    'How many invocations may be waiting, one for the next, above an invocation with a waiting caller.';
 comment on column zmesh.settings.max_generations is
-    'How long a chain may be in which each invocation enqueues the next one without a delay.';
+    'How many invocations in a row may enqueue the next one without a delay.';
 comment on column zmesh.settings.max_schedules is 'How many schedules one project may have.';
 comment on column zmesh.settings.max_schedule_payloads_mb is
-    'How many megabytes (MiB, as stored) the payloads of all schedules of one project may have.';
+    'Total size of the payloads of a project''s schedules, in MiB as stored.';
 comment on column zmesh.settings.max_projects_per_owner is 'How many projects one user may own.';
-comment on column zmesh.settings.retention_days is 'How long ended invocations are kept, with payloads, results and logs.';
+comment on column zmesh.settings.retention_days is
+    'How long finished invocations are kept, with their payloads, results and logs.';
 insert into zmesh.settings default values;
 
 grant select on zmesh.settings to zmesh_api;

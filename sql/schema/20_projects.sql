@@ -18,14 +18,15 @@ create table zmesh.projects (
     constraint projects_max_connections_is_positive     check (max_connections > 0),
     constraint projects_requests_per_second_is_positive check (requests_per_second > 0)
 );
-comment on table zmesh.projects is 'A tenant: owns functions, keys, schedules, webhooks, a login role and a schema.';
+comment on table zmesh.projects is
+    'A tenant. It owns functions, API keys, schedules, webhooks, a login role and a schema.';
 comment on column zmesh.projects.max_running is 'How many invocations of this project may run at once, over all listeners.';
 comment on column zmesh.projects.max_queued is
-    'How many invocations may be ready and not yet started before the API takes no more of this project.';
+    'How many ready invocations may be queued before the API refuses further ones for this project.';
 comment on column zmesh.projects.max_connections is
-    'How many database sessions the role of this project may have at once; null: a quarter of the server''s, at most 100.';
+    'How many database sessions the project''s role may have at once; null: a quarter of the server''s connections, at most 100.';
 comment on column zmesh.projects.requests_per_second is
-    'How many requests of this project each API process takes in a second; null: any number.';
+    'How many requests per second each API process accepts for this project; null: no limit.';
 
 -- Row security of every table rests on this.
 create function zmesh.project_of(role name) returns uuid
@@ -40,7 +41,7 @@ create table zmesh.project_databases (
     sealed_password bytea not null
 );
 comment on table zmesh.project_databases is
-    'Password of the project''s role, sealed with ZMESH_SECRET_KEY: a dump of the database does not reveal it.';
+    'Passwords of the projects'' roles, sealed with ZMESH_SECRET_KEY, so that a dump of the database does not reveal them.';
 
 create table zmesh.leftover_roles (
     role_name  name        primary key,
@@ -48,7 +49,7 @@ create table zmesh.leftover_roles (
     reason     text        not null
 );
 comment on table zmesh.leftover_roles is
-    'Roles of deleted projects that could not be dropped, because of objects that the platform cannot reach. Nobody can log in as one.';
+    'Roles of deleted projects that could not be dropped because the platform cannot reach objects that depend on them. They cannot log in.';
 
 -- The API creates and drops triggers on projects' tables as their owner, the project's role, whose password it unseals.
 grant select on zmesh.projects, zmesh.project_databases to zmesh_api, zmesh_listener;

@@ -8,7 +8,7 @@ create table zmesh.users (
     constraint users_email_looks_like_one check (email ~ '^[^@\s]+@[^@\s]+$' and length(email) <= 254)
 );
 create unique index users_email_is_unique on zmesh.users (lower(email));
-comment on table zmesh.users is 'People who sign in to the dashboard; argon2 password hashes.';
+comment on table zmesh.users is 'People who can sign in, with argon2 hashes of their passwords.';
 
 create table zmesh.memberships (
     user_id    uuid not null references zmesh.users    on delete cascade,
@@ -18,7 +18,7 @@ create table zmesh.memberships (
     constraint memberships_role_is_known check (role in ('owner', 'developer', 'viewer'))
 );
 create index memberships_by_project on zmesh.memberships (project_id);
-comment on table zmesh.memberships is 'What a user may do in a project.';
+comment on table zmesh.memberships is 'The role of a user in a project.';
 
 create table zmesh.invitations (
     id         uuid        primary key default gen_random_uuid(),
@@ -36,7 +36,7 @@ create table zmesh.invitations (
 create unique index invitations_email_is_unique on zmesh.invitations (project_id, lower(email));
 create index invitations_by_inviter on zmesh.invitations (invited_by);
 comment on table zmesh.invitations is
-    'Who may become a member: whoever has the token, of which this is the SHA-256. Whether the address has an account shows to nobody.';
+    'Pending invitations, by the SHA-256 of their token. They do not reveal whether the address has an account.';
 
 create table zmesh.sessions (
     id         uuid        primary key default gen_random_uuid(),
@@ -51,10 +51,10 @@ create table zmesh.sessions (
     constraint sessions_end_is_known             check (ended_by in ('logout', 'reuse', 'password'))
 );
 create index sessions_by_user on zmesh.sessions (user_id);
-comment on table zmesh.sessions is 'From a login to a logout. A token names its session, and ends with it.';
+comment on table zmesh.sessions is 'Logins. A session lasts from login to logout; its tokens end with it.';
 comment on column zmesh.sessions.client is 'Address of the client that logged in.';
 comment on column zmesh.sessions.ended_by is
-    'logout; reuse: a refresh token came a second time, so somebody else has it; password: that was changed.';
+    'logout; reuse: a refresh token was used twice, so it may have been stolen; password: the password was changed.';
 
 create table zmesh.refresh_tokens (
     hash       bytea       primary key,
@@ -65,6 +65,6 @@ create table zmesh.refresh_tokens (
 );
 create index refresh_tokens_by_session on zmesh.refresh_tokens (session_id);
 create unique index refresh_tokens_one_is_good on zmesh.refresh_tokens (session_id) where used_at is null;
-comment on table zmesh.refresh_tokens is 'SHA-256 of every refresh token of a session; each is good once, for the next one.';
+comment on table zmesh.refresh_tokens is 'SHA-256 of every refresh token of a session. Each can be exchanged once.';
 
 grant select on zmesh.users, zmesh.memberships, zmesh.invitations, zmesh.sessions, zmesh.refresh_tokens to zmesh_api;

@@ -63,22 +63,28 @@ create table zmesh.functions (
         check (key_options <@ '{callback_url,concurrency_key,delay,expires_at,idempotency_key,max_attempts,priority,version}'
                and array_position(key_options, null) is null)
 );
-comment on table zmesh.functions is 'A function and its current code. Earlier code: function_versions.';
-comment on column zmesh.functions.version is 'Grows by one with every change of code, entry point or language, rollback included; set by trigger.';
-comment on column zmesh.functions.revision is 'Grows by one with every change of anything; set by trigger. Who sends it back overwrites nobody.';
-comment on column zmesh.functions.max_attempts is 'How often an invocation that nobody waits for is tried, unless it says otherwise itself.';
-comment on column zmesh.functions.retry_base_ms is 'Wait after the first failed attempt; it doubles with each one, up to retry_max_ms.';
-comment on column zmesh.functions.max_concurrency is 'How many invocations of this function may run at once; null: as many as the project may.';
+comment on table zmesh.functions is 'Functions with their current code. Earlier code is in function_versions.';
+comment on column zmesh.functions.version is
+    'Incremented by a database trigger with every change of code, entry point or language, including a rollback.';
+comment on column zmesh.functions.revision is
+    'Incremented by a database trigger with every change. A client that sends it back cannot overwrite somebody else''s change.';
+comment on column zmesh.functions.max_attempts is
+    'Attempts of an invocation that nobody waits for, unless the invocation sets its own number.';
+comment on column zmesh.functions.retry_base_ms is
+    'Delay after the first failed attempt, in milliseconds. It doubles with each further one, up to retry_max_ms.';
+comment on column zmesh.functions.max_concurrency is
+    'How many invocations of this function may run at once; null: only the project''s limit applies.';
 comment on column zmesh.functions.max_concurrency_per_key is 'How many invocations with the same concurrency_key may run at once.';
-comment on column zmesh.functions.auth is 'Who may call the public route: who has an API key, a member''s token, or anybody.';
-comment on column zmesh.functions.methods is 'HTTP methods that the public route takes.';
-comment on column zmesh.functions.cors_origins is 'Origins of web pages that may call the public route; * is any.';
+comment on column zmesh.functions.auth is
+    'Who may call the public route: holders of an API key, members with a token, or anybody.';
+comment on column zmesh.functions.methods is 'HTTP methods that the public route accepts.';
+comment on column zmesh.functions.cors_origins is 'Origins whose web pages may call the public route; * allows any.';
 comment on column zmesh.functions.anonymous_options is
     'Invocation options that a caller without credentials may set on the public route.';
 comment on column zmesh.functions.key_options is
     'Invocation options that an API key, or the token of a viewer, may set on the public route. Developers and owners may set all.';
 comment on column zmesh.functions.public_errors is
-    'Whether a caller without credentials gets the type, message and stack of an error.';
+    'Whether callers without credentials see the type, message and stack of an error.';
 
 create table zmesh.function_versions (
     function_id uuid        not null references zmesh.functions on delete cascade,
@@ -90,8 +96,10 @@ create table zmesh.function_versions (
     code        text        not null,
     primary key (function_id, version)
 );
-comment on table zmesh.function_versions is 'What a function was before each change of its code; written by a trigger only.';
-comment on column zmesh.function_versions.retired_at is 'Since when nothing may run this version; null: it may run.';
+comment on table zmesh.function_versions is
+    'Every version of a function before its current one, written by a database trigger only.';
+comment on column zmesh.function_versions.retired_at is
+    'When the version was retired: no attempt runs it since. null: it may run.';
 
 create table zmesh.function_aliases (
     function_id uuid        not null references zmesh.functions on delete cascade,
@@ -104,7 +112,7 @@ create table zmesh.function_aliases (
     constraint function_aliases_weight_is_1_to_100_percent check (weight between 1 and 100)
 );
 comment on table zmesh.function_aliases is
-    'Names of versions: one row for each version an alias stands for, with its share of the invocations in percent.';
+    'Aliases: one row for each version an alias stands for, with its share of the invocations in percent.';
 
 create table zmesh.deleted_functions (
     function_id uuid        primary key,
@@ -112,6 +120,6 @@ create table zmesh.deleted_functions (
     slug        text        not null
 );
 comment on table zmesh.deleted_functions is
-    'Functions that were deleted with more in the queue than one statement should cancel; zmesh.cancel_orphans() cancels the rest.';
+    'Deleted functions with more queued invocations than one statement should cancel; zmesh.cancel_orphans() cancels the rest.';
 
 grant select on zmesh.functions, zmesh.function_versions, zmesh.function_aliases to zmesh_api;

@@ -19,10 +19,12 @@ create table zmesh.api_keys (
 );
 create index api_keys_by_project on zmesh.api_keys (project_id);
 create index api_keys_by_creator on zmesh.api_keys (created_by);
-comment on table zmesh.api_keys is 'Keys of the public endpoint: SHA-256 and a visible prefix; the key itself is shown once and never stored.';
-comment on column zmesh.api_keys.all_functions is 'Good for every function of the project; else for those in api_key_functions, which may be none.';
+comment on table zmesh.api_keys is
+    'API keys, by SHA-256 and a visible prefix. The key itself is shown once and never stored.';
+comment on column zmesh.api_keys.all_functions is
+    'Whether the key may invoke every function of the project; otherwise those in api_key_functions, possibly none.';
 comment on column zmesh.api_keys.requests_per_second is
-    'How many requests with this key each API process takes in a second; null: any number.';
+    'How many requests per second each API process accepts with this key; null: no limit.';
 
 create table zmesh.api_key_functions (
     key_id      uuid not null references zmesh.api_keys  on delete cascade,
@@ -30,7 +32,7 @@ create table zmesh.api_key_functions (
     primary key (key_id, function_id)
 );
 create index api_key_functions_by_function on zmesh.api_key_functions (function_id);
-comment on table zmesh.api_key_functions is 'What a key is good for that is not good for everything.';
+comment on table zmesh.api_key_functions is 'Functions that a key may invoke, for keys that may not invoke all.';
 
 create table zmesh.secrets (
     id          uuid        primary key default gen_random_uuid(),
@@ -46,8 +48,9 @@ create table zmesh.secrets (
 );
 create index secrets_by_function on zmesh.secrets (function_id);
 comment on table zmesh.secrets is
-    'Values that go to runs as zmesh.env and to nobody else: sealed with ZMESH_SECRET_KEY, for their place and name.';
-comment on column zmesh.secrets.function_id is 'The one function that gets it; null: every function of the project.';
+    'Values that only runs receive, in zmesh.env. They are sealed with ZMESH_SECRET_KEY and bound to their scope and name.';
+comment on column zmesh.secrets.function_id is
+    'The one function that receives it; null: every function of the project.';
 
 grant select on zmesh.api_keys, zmesh.api_key_functions to zmesh_api;
 -- The API never reads a sealed value; the listener gets them through zmesh.secrets_of().

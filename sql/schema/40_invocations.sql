@@ -54,30 +54,37 @@ create table zmesh.invocations (
         check (callback_url ~ '^https?://[^\s/?#@\\]+([/?#]\S*)?$' and length(callback_url) <= 2000)
 ) partition by list (status);
 comment on table zmesh.invocations is
-    'Every invocation that was ever asked for. To enqueue one: insert into zmesh.invocations (function, payload) values (…).';
+    'Every invocation, queued, running or finished. To enqueue one: insert into zmesh.invocations (function, payload) values (…).';
 comment on column zmesh.invocations.function is 'Slug of the function to invoke.';
 comment on column zmesh.invocations.version is
-    'Version of the code: on insert the one to run, in place of the current one; then the one that ran.';
+    'Version of the code: on insert, the one to run instead of the current one; afterwards, the one that ran.';
 comment on column zmesh.invocations.alias is 'The alias that chose the version.';
-comment on column zmesh.invocations.pinned is 'Every attempt runs this version, whatever is deployed meanwhile.';
-comment on column zmesh.invocations.run_at is 'Not before this time.';
-comment on column zmesh.invocations.expires_at is 'Not started later than this: ends as an error of type expired instead.';
-comment on column zmesh.invocations.due is 'Whether run_at had come when this was last looked at.';
-comment on column zmesh.invocations.waited is 'Somebody waits for the answer, so it goes before background work.';
-comment on column zmesh.invocations.lane is 'What may be limited together: a hash of the function and the concurrency_key.';
+comment on column zmesh.invocations.pinned is
+    'Whether every attempt runs this version, whatever is deployed in the meantime.';
+comment on column zmesh.invocations.run_at is 'Earliest start.';
+comment on column zmesh.invocations.expires_at is
+    'Latest start: after this time the invocation fails with an error of type expired.';
+comment on column zmesh.invocations.due is 'Whether run_at had passed when a claim last looked at the row.';
+comment on column zmesh.invocations.waited is
+    'Whether a caller waits for the result; such invocations go before background work.';
+comment on column zmesh.invocations.lane is
+    'Hash of the function and the concurrency_key: the unit to which concurrency limits apply.';
 comment on column zmesh.invocations.concurrency_key is
     'At most max_concurrency_per_key (by default one) of a function''s invocations with the same key run at once.';
 comment on column zmesh.invocations.idempotency_key is 'A second insert with the same key for the same function is refused.';
 comment on column zmesh.invocations.idempotency_scope is
-    'Set on insert only, by the API: the credential whose key idempotency_key is; kept in zmesh.idempotency_keys.';
+    'Set on insert by the API only: the credential to which idempotency_key belongs; kept in zmesh.idempotency_keys.';
 comment on column zmesh.invocations.reply_channel is
-    'On insert: the random channel on which the caller waits for the end. It moves to zmesh.waiters and is never shown.';
-comment on column zmesh.invocations.callback_url is 'Where to send how it ended, signed; see zmesh.callbacks.';
+    'On insert: the random channel on which the caller waits for the outcome. It moves to zmesh.waiters and cannot be read back.';
+comment on column zmesh.invocations.callback_url is
+    'Where a signed callback with the outcome goes; see zmesh.callbacks.';
 comment on column zmesh.invocations.parent_id is 'The invocation whose run inserted this one.';
-comment on column zmesh.invocations.depth is 'How many invocations wait above this one: it and each of them was called by the next.';
-comment on column zmesh.invocations.generation is 'How many invocations enqueued each other without a delay before this one.';
-comment on column zmesh.invocations.traceparent is 'W3C trace context that came with it, the caller''s span included.';
-comment on column zmesh.invocations.earlier_attempts is 'How the attempts before the last one ended, oldest first.';
+comment on column zmesh.invocations.depth is
+    'How many invocations wait above this one, each for the one that it called.';
+comment on column zmesh.invocations.generation is
+    'How many invocations in a row enqueued the next one without a delay before this one.';
+comment on column zmesh.invocations.traceparent is 'W3C trace context of the call, including the caller''s span.';
+comment on column zmesh.invocations.earlier_attempts is 'Outcomes of all attempts before the last one, oldest first.';
 
 create table zmesh.queue partition of zmesh.invocations (
     constraint queue_id_is_unique                       primary key (id),
@@ -97,7 +104,8 @@ create index queue_running on zmesh.queue (listener_id, started_at) where status
 create index queue_called on zmesh.queue (parent_id) where waited and parent_id is not null;
 create index queue_by_function on zmesh.queue (function_id, id desc);
 create index queue_by_schedule on zmesh.queue (schedule_id) where schedule_id is not null;
-comment on table zmesh.queue is 'What is queued or running. A row moves to zmesh.history when it ends.';
+comment on table zmesh.queue is
+    'Queued and running invocations. A row moves to zmesh.history when the invocation finishes.';
 
 create table zmesh.history partition of zmesh.invocations (
     constraint history_id_is_unique primary key (id)
@@ -107,8 +115,9 @@ create index history_by_project on zmesh.history (project_id, id desc);
 create index history_dead on zmesh.history (project_id, id desc) where status in ('error', 'timeout');
 create index history_unsuccessful on zmesh.history (function_id, status, id desc) where status <> 'success';
 create table zmesh.history_rest partition of zmesh.history default;
-comment on table zmesh.history is 'How invocations ended. Ids grow with time, so a partition by id is a partition by time.';
-comment on table zmesh.history_rest is 'Ended invocations whose id is of a time that has no partition.';
+comment on table zmesh.history is
+    'Finished invocations. Ids grow with time, so a partition by id is a partition by time.';
+comment on table zmesh.history_rest is 'Finished invocations whose id belongs to a time without a partition.';
 
 create table zmesh.idempotency_keys (
     function_id   uuid        not null,
@@ -120,9 +129,10 @@ create table zmesh.idempotency_keys (
     constraint invocations_idempotency_key_is_short  check (length(key) between 1 and 255)
 );
 create index idempotency_keys_by_age on zmesh.idempotency_keys using brin (created_at);
-comment on table zmesh.idempotency_keys is 'The invocation that a key of a function stands for; kept as long as history is.';
+comment on table zmesh.idempotency_keys is
+    'The invocation for each idempotency key of a function; kept as long as history is.';
 comment on column zmesh.idempotency_keys.scope is
-    'The credential that chose the key: key:<id>, user:<id> or anonymous; empty for SQL.';
+    'The credential to which the key belongs: key:<id>, user:<id> or anonymous; empty for SQL.';
 
 -- Unlogged: after a crash of the server no connection is left that could wait.
 create unlogged table zmesh.waiters (
@@ -132,7 +142,7 @@ create unlogged table zmesh.waiters (
     constraint invocations_reply_channel_is_random check (channel ~ '^zmesh_[ris]_[0-9a-f]{32}$')
 );
 comment on table zmesh.waiters is
-    'Channels of callers that wait for an end. Only the platform sees them: who knows a channel can listen to its results.';
+    'Channels of callers that wait for an outcome. Only the platform can read them: whoever knows a channel can listen on it.';
 
 create type zmesh.outcome as (
     id             uuid,
@@ -146,7 +156,7 @@ create type zmesh.outcome as (
     cpu_ms         integer,
     peak_memory_mb integer
 );
-comment on type zmesh.outcome is 'How one attempt of one invocation ended.';
+comment on type zmesh.outcome is 'How one attempt of an invocation ended.';
 
 grant select,
       insert (function, payload, version, alias, run_at, expires_at, priority, max_attempts, retry_base_ms, retry_max_ms,

@@ -12,10 +12,11 @@ create table zmesh.listeners (
     constraint listeners_loop_held_ms_is_a_duration  check (loop_held_ms >= 0)
 );
 comment on table zmesh.listeners is
-    'Living listeners. A listener renews one lease for all its runs; when it runs out, its runs are taken from it.';
-comment on column zmesh.listeners.waiting is 'It found less than it could run, so an insert wakes it. No insert notifies while nobody waits.';
+    'Live listeners. Each renews one lease for all of its runs; when the lease expires, others take over its invocations.';
+comment on column zmesh.listeners.waiting is
+    'Whether the listener has free slots and found nothing to claim, so that an insert must notify it.';
 comment on column zmesh.listeners.loop_held_ms is
-    'For how long something held the listener''s event loop at most within the last minute; 0 where that was 50 ms or less.';
+    'Longest time within the last minute for which the listener''s event loop was blocked; 0 if 50 ms or less.';
 
 -- Claims pass by what ended while another session holds an old snapshot: its dead rows cannot be removed.
 create table zmesh.horizon (
@@ -26,10 +27,10 @@ create table zmesh.horizon (
     constraint horizon_is_one_row check (only_row)
 );
 comment on table zmesh.horizon is
-    'Where claims begin to look, so that dead rows cost them nothing; only who holds the row lock of zmesh.settings writes it.';
-comment on column zmesh.horizon.ready_since is 'No run_at of what is ready is before this, as of looked_at.';
-comment on column zmesh.horizon.running_since is 'No started_at of what runs is before this.';
-comment on column zmesh.horizon.looked_at is 'When all was last looked at, from the beginning.';
+    'Where claims start to look, so that they do not read dead rows. Written under the row lock of zmesh.settings only.';
+comment on column zmesh.horizon.ready_since is 'No ready invocation has a run_at before this, as of looked_at.';
+comment on column zmesh.horizon.running_since is 'No running invocation has a started_at before this.';
+comment on column zmesh.horizon.looked_at is 'When the whole queue was last read from its beginning.';
 insert into zmesh.horizon default values;
 
 grant select on zmesh.listeners to zmesh_api;

@@ -12,8 +12,8 @@ create table zmesh.logs (
     constraint logs_level_is_known check (level in ('debug', 'info', 'warning', 'error'))
 ) partition by range (invocation_id);
 create table zmesh.logs_rest partition of zmesh.logs default;
-comment on table zmesh.logs is 'What runs printed, line by line; partitioned as zmesh.history is.';
-comment on table zmesh.logs_rest is 'Logs of invocations whose id is of a time that has no partition.';
+comment on table zmesh.logs is 'Log lines of runs, partitioned as zmesh.history is.';
+comment on table zmesh.logs_rest is 'Log lines of invocations whose id belongs to a time without a partition.';
 
 -- Unlogged: after a crash of the server no connection is left that could read them.
 create unlogged table zmesh.streams (
@@ -27,10 +27,12 @@ create unlogged table zmesh.streams (
     constraint streams_take_no_more_than_was_sent check (taken between 0 and sent)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 comment on table zmesh.streams is
-    'Responses that a run sends piece by piece and an API process passes on. No row: nobody reads.';
-comment on column zmesh.streams.sent is 'Bytes that the listener wrote; what is not taken yet is in zmesh.stream_chunks.';
-comment on column zmesh.streams.full_since is 'The listener waits, since then, for the reader to take something.';
-comment on column zmesh.streams.channel is 'Where the API process that reads is told of new chunks.';
+    'Responses that a run sends in chunks and an API process forwards. Without a row nobody reads the response.';
+comment on column zmesh.streams.sent is
+    'Bytes that the listener has written; what the reader has not fetched yet is in zmesh.stream_chunks.';
+comment on column zmesh.streams.full_since is
+    'Since when the listener has been waiting for the reader to fetch a chunk.';
+comment on column zmesh.streams.channel is 'Channel on which the reading API process is notified of new chunks.';
 
 create unlogged table zmesh.stream_chunks (
     invocation_id uuid    not null,
@@ -39,7 +41,8 @@ create unlogged table zmesh.stream_chunks (
     primary key (invocation_id, number)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 alter table zmesh.stream_chunks alter column body set storage external;
-comment on table zmesh.stream_chunks is 'Pieces of responses between the listener that writes and the API that deletes them.';
+comment on table zmesh.stream_chunks is
+    'Chunks of responses that the listener has written and the API deletes once it has them.';
 
 grant select on zmesh.logs to zmesh_api, zmesh_project;
 grant select (invocation_id) on zmesh.streams to zmesh_api;

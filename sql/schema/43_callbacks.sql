@@ -18,9 +18,11 @@ create table zmesh.callbacks (
 );
 create index callbacks_due on zmesh.callbacks (next_attempt_at) where status = 'pending';
 create index callbacks_by_age on zmesh.callbacks using brin (created_at);
-comment on table zmesh.callbacks is 'Ends of invocations that are sent, or were sent, to their callback_url.';
-comment on column zmesh.callbacks.message_id is 'webhook-id of the message: the same in every attempt, so that its receiver can leave out what comes twice.';
-comment on column zmesh.callbacks.next_attempt_at is 'When it is tried next; while it is being tried, when another may try it instead.';
+comment on table zmesh.callbacks is 'Callbacks to the callback_url of finished invocations, pending and delivered.';
+comment on column zmesh.callbacks.message_id is
+    'webhook-id of the message: the same in every attempt, so that the receiver can discard duplicates.';
+comment on column zmesh.callbacks.next_attempt_at is
+    'When the next attempt is due; during an attempt, when another listener may try instead.';
 
 create table zmesh.signing_secrets (
     project_id                  uuid        primary key references zmesh.projects on delete cascade,
@@ -31,7 +33,8 @@ create table zmesh.signing_secrets (
     constraint signing_secrets_previous_one_ends
         check ((sealed_previous_secret is null) = (previous_secret_valid_until is null))
 );
-comment on table zmesh.signing_secrets is 'What the callbacks of a project are signed with; two secrets while one replaces the other.';
+comment on table zmesh.signing_secrets is
+    'Secrets with which a project''s callbacks are signed; two during a rotation.';
 
 grant select on zmesh.callbacks to zmesh_api, zmesh_project;
 grant select (project_id, created_at, previous_secret_valid_until) on zmesh.signing_secrets to zmesh_api;

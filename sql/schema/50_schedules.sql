@@ -11,7 +11,7 @@ create type zmesh.cron_plan as (
     by_wall_clock boolean
 );
 comment on type zmesh.cron_plan is
-    'A cron expression as computed with: seconds between two due times, or one bit for each value of each field.';
+    'A parsed cron expression: the seconds between two due times, or one bit for each value of each field.';
 
 create table zmesh.clock (
     only_row       boolean     primary key default true,
@@ -21,8 +21,9 @@ create table zmesh.clock (
     constraint clock_is_one_row      check (only_row),
     constraint clock_source_is_known check (source in ('pg_cron', 'listener'))
 );
-comment on table zmesh.clock is 'Who calls zmesh.tick(), and how far time has come.';
-comment on column zmesh.clock.seen_at is 'A recent time at which schedules were looked at; when it lies ahead, the clock was set back.';
+comment on table zmesh.clock is 'Who calls zmesh.tick(), and the time up to which schedules were checked.';
+comment on column zmesh.clock.seen_at is
+    'When schedules were last checked; if it lies in the future, the server''s clock was set back.';
 comment on column zmesh.clock.cron_ticked_at is 'When pg_cron last called zmesh.tick().';
 insert into zmesh.clock default values;
 
@@ -51,10 +52,12 @@ create index schedules_due on zmesh.schedules (next_due_at) where enabled;
 create index schedules_by_function on zmesh.schedules (function_id);
 comment on table zmesh.schedules is 'Cron expressions that invoke functions; zmesh.tick() fires what is due.';
 comment on column zmesh.schedules.function is 'Slug of the function to invoke.';
-comment on column zmesh.schedules.plan is 'The cron expression as zmesh.next_due() reads it; set by trigger.';
-comment on column zmesh.schedules.overlap is 'When the invocation before has not ended: skip this one, or queue it as well.';
+comment on column zmesh.schedules.plan is
+    'The parsed cron expression that zmesh.next_due() reads; set by a database trigger.';
+comment on column zmesh.schedules.overlap is
+    'What to do when the previous invocation has not finished: skip this one, or queue it too.';
 comment on column zmesh.schedules.missed is
-    'Due times that passed while no clock ran: skip them, fire once for all of them, or fire each one.';
+    'What to do about due times that passed while no clock ran: skip them, fire once for all, or fire each one.';
 
 -- Without a foreign key, as all that retention deletes: deleting a parent must not take time in proportion to it.
 create table zmesh.schedule_runs (
@@ -74,11 +77,11 @@ create table zmesh.schedule_runs (
     constraint schedule_runs_failed_ones_say_why     check ((outcome = 'skipped_failed') = (error is not null))
 );
 create index schedule_runs_by_age on zmesh.schedule_runs using brin (created_at);
-comment on table zmesh.schedule_runs is 'Each due time of each schedule at most once: the primary key makes firing exactly once.';
+comment on table zmesh.schedule_runs is 'Due times of schedules. The primary key ensures that each one fires once.';
 comment on column zmesh.schedule_runs.last_due_at is
-    'Where one row stands for all due times of a span that were skipped: the last of them.';
+    'Last due time of the span, where one row stands for several skipped due times.';
 comment on column zmesh.schedule_runs.outcome is 'Fired, run on request at this time, or why it was skipped.';
-comment on column zmesh.schedule_runs.error is 'Why it could not fire.';
+comment on column zmesh.schedule_runs.error is 'Why the schedule could not fire.';
 
 grant select on zmesh.clock to zmesh_api;
 grant select, delete,

@@ -30,11 +30,15 @@ create table zmesh.webhooks (
     constraint webhooks_answer_is_known           check (answer in ('accepted', 'result'))
 );
 create index webhooks_by_function on zmesh.webhooks (function_id);
-comment on table zmesh.webhooks is 'Inbound URLs; the token in the URL is unguessable, the preset says how the sender signs.';
-comment on column zmesh.webhooks.signature_header is 'Where the sender puts signature or secret; null: where the preset expects it.';
-comment on column zmesh.webhooks.sealed_previous_secret is 'The secret before, which senders may still use for a while.';
-comment on column zmesh.webhooks.replay_window_seconds is 'How far a signed timestamp may be from the time here.';
-comment on column zmesh.webhooks.answer is 'What the sender hears: accepted at once, or the result when the function has ended.';
+comment on table zmesh.webhooks is
+    'Inbound webhooks. The token in the URL cannot be guessed; the preset determines how the sender signs.';
+comment on column zmesh.webhooks.signature_header is 'Header with the signature or secret; null: the preset''s header.';
+comment on column zmesh.webhooks.sealed_previous_secret is
+    'The previous secret, which senders may use until previous_secret_valid_until.';
+comment on column zmesh.webhooks.replay_window_seconds is
+    'How far a signed timestamp may differ from the current time, in seconds.';
+comment on column zmesh.webhooks.answer is
+    'How the sender is answered: accepted at once, or with the result when the function has finished.';
 
 create table zmesh.webhook_deliveries (
     webhook_id    uuid        not null,
@@ -45,7 +49,8 @@ create table zmesh.webhook_deliveries (
     constraint webhook_deliveries_message_id_is_short check (length(message_id) between 1 and 255)
 );
 create index webhook_deliveries_by_age on zmesh.webhook_deliveries using brin (received_at);
-comment on table zmesh.webhook_deliveries is 'Message ids of senders, so that a delivery sent twice is invoked once.';
+comment on table zmesh.webhook_deliveries is
+    'Message ids of senders, so that a message that is delivered twice is invoked once.';
 
 grant select on zmesh.webhooks to zmesh_api;
 grant select, insert on zmesh.webhook_deliveries to zmesh_api;

@@ -5,12 +5,12 @@ create table zmesh.periods (
     ends_at   timestamptz not null unique,
     constraint periods_end_after_their_start check (ends_at > starts_at)
 );
-comment on table zmesh.periods is 'Times for which zmesh.history and zmesh.logs have a partition each.';
+comment on table zmesh.periods is 'Periods for which zmesh.history and zmesh.logs have a partition each.';
 
 create table zmesh.upkeep (
     only_row    boolean     primary key default true,
     last_run_at timestamptz,
     constraint upkeep_is_one_row check (only_row)
 );
-comment on table zmesh.upkeep is 'When zmesh.maintain() last ran; its row lock keeps it to one at a time.';
+comment on table zmesh.upkeep is 'When zmesh.maintain() last ran; its row lock allows one at a time.';
 insert into zmesh.upkeep default values;

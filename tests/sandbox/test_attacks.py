@@ -50,7 +50,6 @@ GARBAGE = [
     ("NaN", "send(frame(b'R', b'[NaN]'))", "invalid_result"),
     ("minus infinity", "send(frame(b'R', b'-Infinity'))", "invalid_result"),
     ("two values", "send(frame(b'R', b'1 2'))", "invalid_result"),
-    ("too many digits", "send(frame(b'R', b'9' * 100000))", "invalid_result"),
     ("a deep list", "send(frame(b'R', b'[' * 1000000))", "invalid_result"),
     ("a deep whole list", "send(frame(b'R', b'[' * 500000 + b']' * 500000))", "invalid_result"),
     ("an error that is a list", "send(frame(b'E', b'[1]'))", "invalid_result"),
