@@ -61,7 +61,9 @@ async def test_a_call_behind_which_nothing_waits_costs_one_claim(
         for _ in range(5):
             ids = database.enqueue(project)
             await eventually(lambda ids=ids: ended(database, ids), "its end")  # type: ignore[misc]
-        assert [len(found.invocations) for found in rounds] == [1] * 5
+        claimed = [len(found.invocations) for found in rounds]
+        assert [count for count in claimed if count] == [1] * 5
+        assert len(claimed) <= 6, "one that the start of listening asked for may come late"
 
 
 async def test_what_waits_for_a_slot_starts_when_one_gets_free(
