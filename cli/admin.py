@@ -145,9 +145,9 @@ def _database() -> Iterator[psycopg.Connection]:
     from sql.errors import DomainError
     from support.sealing import SealingError
 
-    url = with_required_auth(settings_from_environment(DatabaseSettings, SAME_AS_MIGRATE).database_url)
+    url = settings_from_environment(DatabaseSettings, SAME_AS_MIGRATE).database_url
     try:
-        with psycopg.connect(url, application_name="zmesh admin") as connection:
+        with psycopg.connect(with_required_auth(url), application_name="zmesh admin") as connection:
             yield connection
     except (psycopg.Error, DomainError, SealingError) as error:
         raise CliError(f"The database refused this: {str(error).strip()}", code="admin_failed") from error

@@ -17,7 +17,7 @@ class OwnConnection:
     """Opened at its first use and kept. One task uses it at a time."""
 
     def __init__(self, database_url: str, duty: str) -> None:
-        self._url = with_required_auth(database_url)
+        self._url = database_url
         self._options: dict[str, Any] = {**KEEPALIVE_OPTIONS, "application_name": f"zmesh listener {duty}"}
         self._connection: AsyncConnection | None = None
 
@@ -29,7 +29,8 @@ class OwnConnection:
         """
         if self._connection is None or not _is_quiet(self._connection):
             await self.close()
-            self._connection = await AsyncConnection.connect(self._url, autocommit=True, **self._options)
+            url = self._url
+            self._connection = await AsyncConnection.connect(with_required_auth(url), autocommit=True, **self._options)
         connection = self._connection
         try:
             yield connection

@@ -21,12 +21,9 @@ def prepare_server(connection: psycopg.Connection, passwords: dict[str, str]) ->
         # Hashed here, so that the password itself never reaches a server log.
         verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
         connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier)))
-    database = sql.Identifier(connection.info.dbname)
-    connection.execute(sql.SQL("revoke all on database {} from public").format(database))
-    connection.execute(
-        sql.SQL("grant connect on database {} to zmesh_owner, zmesh_api, zmesh_listener").format(database)
-    )
-    _prepare_provisioner(connection, database)
+    connection.execute("alter role zmesh_provisioner createrole")
+    connection.execute("grant zmesh_project to zmesh_provisioner with admin option")
+    grant_on_database(connection)
     for role in OWNERS:
         _become_member_of(connection, role)
     _let_platform_go_first(connection)
@@ -34,6 +31,17 @@ def prepare_server(connection: psycopg.Connection, passwords: dict[str, str]) ->
     connection.execute("create schema if not exists zmesh authorization zmesh_owner")
     connection.execute("create schema if not exists zmesh_roles authorization zmesh_provisioner")
     _try_to_install_pg_cron(connection)
+
+
+def grant_on_database(connection: psycopg.Connection) -> None:
+    """Rights on the database itself, which neither a copy nor a dump has. Projects' roles get theirs elsewhere."""
+    database = sql.Identifier(connection.info.dbname)
+    for statement in (
+        "revoke all on database {} from public",
+        "grant connect on database {} to zmesh_owner, zmesh_api, zmesh_listener",
+        "grant create, connect, temporary on database {} to zmesh_provisioner with grant option",
+    ):
+        connection.execute(sql.SQL(statement).format(database))
 
 
 def complete_server(connection: psycopg.Connection) -> None:
@@ -49,17 +57,6 @@ def _create_role(connection: psycopg.Connection, role: str, *, login: bool) -> N
     if exists is None:
         kind = sql.SQL("login" if login else "nologin")
         connection.execute(sql.SQL("create role {} {}").format(sql.Identifier(role), kind))
-
-
-def _prepare_provisioner(connection: psycopg.Connection, database: sql.Identifier) -> None:
-    """The role that makes roles and schemas of projects."""
-    connection.execute(
-        sql.SQL("grant create, connect, temporary on database {} to zmesh_provisioner with grant option").format(
-            database
-        )
-    )
-    connection.execute("alter role zmesh_provisioner createrole")
-    connection.execute("grant zmesh_project to zmesh_provisioner with admin option")
 
 
 def _become_member_of(connection: psycopg.Connection, role: str) -> None:

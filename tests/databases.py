@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from sql import accounts
 from sql.migrate import migrate
+from sql.server import grant_on_database
 from support.sealing import Sealer
 
 Row = dict[str, Any]
@@ -31,6 +32,11 @@ class TestProject:
     schema: str
 
 
+def _url_of(server: str, name: str) -> str:
+    parts = conninfo_to_dict(make_conninfo(server, dbname=name))
+    return f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{name}"
+
+
 @dataclass(slots=True)
 class Database:
     """Connection strings of each role, and shortcuts of an administrator."""
@@ -43,9 +49,12 @@ class Database:
 
     @classmethod
     def create(cls, server: str, name: str, api_password: str, listener_password: str) -> Database:
-        parts = conninfo_to_dict(make_conninfo(server, dbname=name))
-        admin_url = f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{name}"
+        admin_url = _url_of(server, name)
         migrate(admin_url, passwords={"zmesh_api": api_password, "zmesh_listener": listener_password})
+        return cls._at(admin_url, api_password, listener_password)
+
+    @classmethod
+    def _at(cls, admin_url: str, api_password: str, listener_password: str) -> Database:
         return cls(
             admin_url,
             accounts.role_url(admin_url, "zmesh_api", api_password),
@@ -56,13 +65,21 @@ class Database:
     @classmethod
     @contextmanager
     def fresh(
-        cls, server: str, api_password: str, listener_password: str, template: str = "template1"
+        cls, server: str, api_password: str, listener_password: str, template: str | None = None
     ) -> Iterator[Database]:
-        """A database of its own until the block ends; then its projects' roles are gone as well."""
+        """A database of its own until the block ends; then its projects' roles are gone as well.
+
+        `template` is one that has been migrated with the same passwords.
+        """
         name = f"zmesh_test_{secrets.token_hex(6)}"
         with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"create database {name} template {template}")
-            database = cls.create(server, name, api_password, listener_password)
+            connection.execute(f"create database {name} template {template or 'template1'} strategy file_copy")
+            if template is None:
+                database = cls.create(server, name, api_password, listener_password)
+            else:
+                database = cls._at(_url_of(server, name), api_password, listener_password)
+                with database.connect() as inside:
+                    grant_on_database(inside)
             try:
                 yield database
             finally:

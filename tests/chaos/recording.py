@@ -31,6 +31,9 @@ class RecordingSandbox:
     def report(self) -> Report:
         return Report("full", "recording", [], "forked")
 
+    def parked(self) -> dict[str, int]:
+        return {}
+
     async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> RunOutcome:
         payload = json.loads(request.payload_json)
         self._record("start", request)

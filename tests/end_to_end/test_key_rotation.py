@@ -32,7 +32,7 @@ def test_every_call_finds_its_secrets_at_each_step(database: Database, tmp_path:
             text=True,
             timeout=60,
         )
-        assert "Sealed 2 values anew" in done.stderr, done.stderr  # the project's password is the other one
+        assert "Re-encrypted 2 values" in done.stderr, done.stderr  # the project's password is the other one
         assert platform.result("pay") == ["sealed with the old key", 1]
 
         parts.start_listener(ZMESH_SECRET_KEY=new)

@@ -160,7 +160,7 @@ ENDS = [
         FewSeconds(timeout_ms=30_000),
         "cpu_limit",
     ),
-    ("locks on files", MANY_LOCKS, tight(timeout_ms=20_000), "file_lock_limit"),
+    ("locks on files", MANY_LOCKS, tight(timeout_ms=50_000), "file_lock_limit"),
 ]
 
 

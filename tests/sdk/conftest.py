@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database, TestProject
 from tests.sdk.runtimes import Ending, run
 
@@ -43,6 +46,13 @@ class Bench:
         return self.database.rows(query, *values, url=self.project.url)
 
 
+@pytest.fixture(scope="module")
+def database(server: str, migrated: str) -> Iterator[Database]:
+    """One for the tests of a file: each has a project of its own."""
+    with Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD, template=migrated) as database:
+        yield database
+
+
 @pytest.fixture(params=["javascript", "python"])
 def language(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -50,6 +60,6 @@ def language(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def bench(language: str, database: Database) -> Bench:
-    project = database.project()
+    project = database.project(f"shop {secrets.token_hex(4)}")
     database.rows(TABLES, url=project.url)
     return Bench(language, database, project)

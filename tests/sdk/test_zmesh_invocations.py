@@ -10,10 +10,18 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database, Row
 from tests.sdk.conftest import Bench
 
 Answer = dict[str, Any]
+
+
+@pytest.fixture
+def database(server: str, migrated: str) -> Iterator[Database]:
+    """One for each test: the listener takes whatever is in the queue."""
+    with Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD, template=migrated) as database:
+        yield database
 
 
 @contextmanager
