@@ -33,8 +33,11 @@ LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 up: $(VENV)/.runtime
 	@exec $(BIN)/zmesh dev $(ARGS)
 
-test: dev system-packages lint
-	@tests/deploy/engine/run_with.sh $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore=tests/sandbox/test_attacks.py --ignore=tests/attacks/test_heavy.py --ignore=tests/attacks/test_loops.py $(ARGS)
+# The lint runs while the tests' engine is prepared, which mostly waits.
+test: dev system-packages
+	@$(MAKE) lint & lint=$$!; status=0; \
+	tests/deploy/engine/run_with.sh $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore=tests/sandbox/test_attacks.py --ignore=tests/attacks/test_heavy.py --ignore=tests/attacks/test_loops.py $(ARGS) || status=$$?; \
+	wait $$lint || status=1; exit $$status
 
 attack: dev
 	@$(BIN)/pytest tests/sandbox/test_attacks.py tests/attacks $(ARGS)
