@@ -349,6 +349,16 @@ end $$;
 comment on function zmesh.seconds_to_next() is
     'Seconds until the next delayed invocation or retry is due, negative if it is overdue; null if there is none.';
 
+create or replace function zmesh.wait_in_queue(p_id uuid, out waited boolean, out queue_ms double precision)
+language plpgsql as $$
+begin
+    select q.waited, zmesh.queue_ms(q.created_at, q.run_at, q.started_at) into strict waited, queue_ms
+      from zmesh.queue q where q.id = p_id;
+end $$;
+comment on function zmesh.wait_in_queue(uuid) is
+    'Whether somebody waits for a claimed invocation, and how long it was ready. A function, so that it sees rows that '
+    'became visible only after the statement that claims began.';
+
 drop function if exists zmesh.claim_round(uuid, integer);
 create or replace function zmesh.claim_round(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
@@ -362,11 +372,8 @@ declare
     v_ready_since timestamptz;
 begin
     return query
-        select c.*, (select q.waited from zmesh.queue q where q.id = c.id),
-               (select zmesh.queue_ms(q.created_at, q.run_at, zmesh.now())::double precision from zmesh.queue q
-                 where q.id = c.id), null::boolean, null::boolean,
-               null::double precision
-          from zmesh.claim(p_listener, p_slots) c;
+        select c.*, w.waited, w.queue_ms, null::boolean, null::boolean, null::double precision
+          from zmesh.claim(p_listener, p_slots) c cross join lateral zmesh.wait_in_queue(c.id) w;
     -- Its own statements, so that they see what has been committed until now, this claim included.
     select l.waiting into waiting from zmesh.listeners l where l.id = p_listener;
     select h.ready_since into v_ready_since from zmesh.horizon h;

@@ -34,7 +34,8 @@ class Part:
         self.stopped_at: dict[int, list[float]] = {}  # when nothing of it ran any more, by the process's id
 
     def hurt(self, how: Callable[[Process], None]) -> None:
-        """Do it to the process, and see to it that one runs afterwards."""
+        """Do it to the process, and see to it that one runs afterwards; fails when it had ended by itself."""
+        self.process.output()
         how(self.process)
         self.stopped_at.setdefault(self.process.pid, []).append(time.monotonic())
         if not self.process.alive():
@@ -109,12 +110,6 @@ class Scene:
                 connection.rollback()
 
         threading.Thread(target=hold).start()
-
-    def mend(self) -> None:
-        """Everything runs, and stays so."""
-        for part in (*self.apis, *self.listeners):
-            if not part.process.alive():
-                part.hurt(lambda _: None)
 
     def stopped_at(self) -> dict[int, list[float]]:
         return {pid: at for part in self.listeners for pid, at in part.stopped_at.items()}

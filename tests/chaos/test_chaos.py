@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(SECONDS * 6 + 300)
 
 
 def storm(scene: Scene, callers: Callers, seconds: float, pause: float) -> list[str]:
-    """Call and break for some seconds, then mend; returns the mishaps."""
+    """Call and break for some seconds; returns the mishaps."""
     choose = random.Random(SEED)
     mishaps = []
     with ThreadPoolExecutor(CALLERS) as threads:
@@ -46,7 +46,6 @@ def storm(scene: Scene, callers: Callers, seconds: float, pause: float) -> list[
                 mishaps.append(scene.break_something(choose))
         finally:
             callers.stop.set()
-            scene.mend()
         for call in calls:
             call.result()
     return mishaps

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
 
 from tests.databases import Database, Row
+from tests.platform import eventually
 
 
 def claim_round(database: Database, listener: UUID, slots: int = 4) -> tuple[list[Row], Row]:
@@ -67,3 +69,21 @@ def test_it_says_which_jobs_somebody_waits_for(database: Database) -> None:
     database.enqueue(project, reply_channel="zmesh_r_" + "0" * 32)
     jobs, _ = claim_round(database, database.listener())
     assert [job["waited"] for job in jobs] == [True, False]
+
+
+def test_what_comes_while_a_claim_waits_for_its_turn_is_told_in_full(database: Database) -> None:
+    """It is claimed, though the statement that claims it began before it was there."""
+    project = database.project()
+    database.function(project)
+    listener = database.listener()
+    database.enqueue(project)
+    with ThreadPoolExecutor(1) as thread, database.connect(database.admin_url) as other:
+        with other.transaction():
+            other.execute("select from zmesh.settings for update")
+            claim = thread.submit(claim_round, database, listener)
+            waiting = "select 1 from pg_locks l join pg_stat_activity using (pid) where datname = current_database()"
+            eventually(lambda: database.rows(f"{waiting} and not l.granted"), "the claim's turn to wait")
+            database.enqueue(project, reply_channel="zmesh_r_" + "0" * 32)
+        jobs, _ = claim.result()
+    assert [job["waited"] for job in jobs] == [True, False]
+    assert all(job["queue_ms"] >= 0 for job in jobs)

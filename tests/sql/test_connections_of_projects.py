@@ -97,7 +97,10 @@ def test_where_connections_run_short_each_project_keeps_its_share_and_what_idles
             assert len(open_ones(connections)) == share
         with sessions(victim, 5) as got:
             assert len(open_ones(got)) == 5
-            assert watch.execute("select zmesh.end_harmful_sessions() as said").fetchall() == []
+            # Other tests have sessions on this server, so that more of the owner's may have to end.
+            again = watch.execute("select zmesh.end_harmful_sessions() as said").fetchall()
+            assert not [row for row in again if victim.role in row["said"]]
+            assert len(open_ones(got)) == 5
 
 
 def test_while_there_are_connections_enough_none_is_ended(database: Database) -> None:
