@@ -35,6 +35,10 @@ class Attachment:
 class RunRequest:
     """One run: user code, its payload as JSON text, and the `context` that is passed to the SDK as it is.
 
+    With an `entry_file`, the run is of a folder: `code` is the text of that file, and `files` are the others as one
+    JSON object in UTF-8, path → text or {"base64": …}. The run writes them into its working directory before it loads
+    the code.
+
     What it prints is added to `printed` at once, line by line. `attach` is called when the SDK asks for an attachment,
     at most once; None is an answer. A run in the `background` gets the CPU time that others leave.
     """
@@ -50,6 +54,8 @@ class RunRequest:
     printed: list[LogLine] = field(default_factory=list)
     attach: Callable[[], Awaitable[Attachment | None]] | None = None
     background: bool = False
+    entry_file: str | None = None
+    files: bytes | None = None
 
     @property
     def runtime(self) -> Runtime:

@@ -25,7 +25,9 @@ USED_BY_OTHERS = {
         *("formatMessage", "send_400_response", "to_asgi_response"),
     },
     "a setting of a library": {"TEXT_MARKUP", "COMMAND_GROUPS", "tempdir", "_name_sequence", "authkey"},
-    "Python itself reads it": {"__stdout__", "__stderr__", "exec_prefix", "lastResort", "showwarning"},
+    "Python itself reads it": {
+        *("__package__", "__stdout__", "__stderr__", "dont_write_bytecode", "exec_prefix", "lastResort", "showwarning"),
+    },
     "functions of users use it": {"projectId", "queryAll", "queryOne", "rawPath", "rawQuery", "unparsedReason"},
     "only a type in quotes": {"AbstractLoader"},
     "tests compare metrics and events with the documentation by it": {"observed", "subscribed"},

@@ -42,6 +42,10 @@ _HEAP_SHARE = 0.75  # of the limit; the rest is for buffers, wasm and the runtim
 _LEAST_HEAP_MB = 16
 _HEAP_CLASSES = [megabytes << doubling for doubling in range(10) for megabytes in (64, 96)]
 
+# Of a workspace, for the files that the function itself consists of: what a run may write comes on top.
+_OF_FUNCTION_MB = 16
+_OF_FUNCTION_FILES = 4_096
+
 BACKGROUND_NICE = 10  # how much nicer a run in the background is; it cannot take that back: RLIMIT_NICE is 0
 OOM_SCORE_ADJUSTMENT = 500  # the kernel, out of memory, ends a run before the template or the listener
 _RLIMIT = struct.Struct("=QQ")  # struct rlimit64: soft, hard
@@ -141,8 +145,8 @@ def _standing(limits: Limits, own_threads: int, stack_bytes: int, data_bytes: in
         processes=limits.processes + own_threads,
         open_files=limits.open_files,
         file_bytes=limits.file_mb * MIB,
-        workspace_mb=limits.workspace_mb,
-        workspace_files=limits.workspace_files,
+        workspace_mb=limits.workspace_mb + _OF_FUNCTION_MB,
+        workspace_files=limits.workspace_files + _OF_FUNCTION_FILES,
         stack_bytes=stack_bytes,
         data_bytes=data_bytes,
     )

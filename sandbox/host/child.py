@@ -28,7 +28,7 @@ READS_AFTER_END = 64
 # A run that floods its outputs waits this much longer than reading it took, so it cannot take the listener's time.
 PATIENCE = 20
 KILL_GRACE_SECONDS = 3.0
-PAYLOAD_SLICE = 256 * 1024  # characters of a payload that are encoded at once
+SLICE = 256 * 1024  # characters of a payload that are encoded at once, bytes of files that are copied at once
 _oom_kills = OomKills()
 
 
@@ -121,21 +121,25 @@ class Child:
         header = {
             "code": request.code,
             "entry_point": request.entry_point,
-            "filename": request.filename,
+            "filename": request.entry_file or request.filename,
+            "entry_file": request.entry_file,
+            "has_files": request.files is not None,
             "language": request.language,
             "env": dict(request.env),
             "context": dict(request.context),
             "limits": request.limits.for_job(background=request.background),
         }
         message = frames.encode(frames.JOB, _json(header))
-        large = len(request.payload_json) > PAYLOAD_SLICE
+        large = max(len(request.payload_json), len(request.files or b"")) > SLICE
         if not large:
+            if request.files is not None:
+                message += frames.encode(frames.FILES, request.files)
             message += frames.encode(frames.PAYLOAD, request.payload_json.encode("utf-8", "surrogatepass"))
         sent = 0
         try:
             self._supervision.send(encode_watch(request.limits))
             if large:
-                return asyncio.create_task(self._send_in_slices(message, request.payload_json))
+                return asyncio.create_task(self._send_in_slices(message, request.files, request.payload_json))
             sent = self._channel.send(message)
         except BlockingIOError:
             pass
@@ -143,15 +147,19 @@ class Child:
             return None
         return None if sent == len(message) else asyncio.create_task(self._send_rest(message[sent:]))
 
-    async def _send_in_slices(self, message: bytes, payload: str) -> None:
-        """Encode a large payload a slice at a time, so that the event loop is never blocked by all of it."""
+    async def _send_in_slices(self, message: bytes, files: bytes | None, payload: str) -> None:
+        """Encode a large payload a slice at a time, so that the event loop is never blocked by all of it.
+
+        The files are sent from where they are: the socket takes no more at once than fits into its buffer."""
         slices: list[bytes] = []
-        for start in range(0, len(payload), PAYLOAD_SLICE):
-            slices.append(payload[start : start + PAYLOAD_SLICE].encode("utf-8", "surrogatepass"))
+        for start in range(0, len(payload), SLICE):
+            slices.append(payload[start : start + SLICE].encode("utf-8", "surrogatepass"))
             await asyncio.sleep(0)
+        parts = [frames.head(frames.PAYLOAD, sum(map(len, slices))), *slices]
+        if files is not None:
+            parts = [frames.head(frames.FILES, len(files)), files, *parts]
         with contextlib.suppress(OSError):
-            await self._loop.sock_sendall(self._channel, message + frames.head(frames.PAYLOAD, sum(map(len, slices))))
-            for part in slices:
+            for part in (message, *parts):
                 await self._loop.sock_sendall(self._channel, part)
 
     async def _send_rest(self, message: bytes) -> None:

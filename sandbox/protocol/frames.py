@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sandbox.protocol.table import FRAME_HEAD, FROM_RUN, TO_RUN
 
 _HEAD = struct.Struct(FRAME_HEAD)
-JOB, PAYLOAD = TO_RUN["JOB"].kind, TO_RUN["PAYLOAD"].kind
+JOB, FILES, PAYLOAD = TO_RUN["JOB"].kind, TO_RUN["FILES"].kind, TO_RUN["PAYLOAD"].kind
 BOOTED, LOG, ATTACHMENT = FROM_RUN["BOOTED"].kind, FROM_RUN["LOG"].kind, FROM_RUN["ATTACHMENT"].kind
 STREAM, CHUNK, STREAMED = FROM_RUN["STREAM"].kind, FROM_RUN["CHUNK"].kind, FROM_RUN["STREAMED"].kind
 RESULT, RESPONSE, ERROR = FROM_RUN["RESULT"].kind, FROM_RUN["RESPONSE"].kind, FROM_RUN["ERROR"].kind

@@ -54,7 +54,9 @@ FROM_RUN: Mapping[str, Frame] = {
     "ERROR": Frame(b"E", "json", 1024 * KIB, final=True),  # {type, message, stack}
 }
 TO_RUN: Mapping[str, Frame] = {
-    "JOB": Frame(b"J", "json"),  # {code, entry_point, filename, language, env, context, limits}
+    # {code, entry_point, filename, entry_file, has_files, language, env, context, limits}
+    "JOB": Frame(b"J", "json"),
+    "FILES": Frame(b"F", "json"),  # after a job that has files: {path: text or {base64}}
     "PAYLOAD": Frame(b"P", "json"),
     "ATTACHMENT": Frame(b"D", "bytes"),  # the answer; its descriptor comes along, if there is one
 }

@@ -4,7 +4,7 @@
 // {type, message, stack} for each.
 
 const fs = require('node:fs');
-const { compiled } = require('./lib/functions.js');
+const { compiled } = require('./lib/loading.js');
 const { Failure } = require('./lib/failures.js');
 
 const LARGEST_TEXT = 8 * 1024; // of a message, which has the line of the code in it

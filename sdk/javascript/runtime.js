@@ -6,8 +6,10 @@ const os = require('node:os');
 const path = require('node:path');
 const { Channel } = require('./lib/channel.js');
 const { Failure, failureFrame } = require('./lib/failures.js');
+const { writeFiles } = require('./lib/files.js');
 const frames = require('./lib/frames.js');
-const { load, resolveBundledImports } = require('./lib/functions.js');
+const { handlerOf } = require('./lib/handlers.js');
+const { load, resolveBundledImports } = require('./lib/loading.js');
 const { RawResponse, isStream, isWebResponse } = require('./lib/http.js');
 const { Output } = require('./lib/output.js');
 const { NotJson, toJson } = require('./lib/results.js');
@@ -30,7 +32,8 @@ function rehearse() {
   const rehearsal = new Rehearsal('exports.handler = (payload) => payload;');
   const job = JSON.parse(rehearsal.receive().body.toString('utf8'));
   const payload = JSON.parse(rehearsal.receive().body.toString('utf8'));
-  frameOf(load(job)(payload, new Zmesh(job.context, job.env)), job.limits.result_bytes);
+  const handler = handlerOf(load(job).exported, job.entry_point);
+  frameOf(handler(payload, new Zmesh(job.context, job.env)), job.limits.result_bytes);
 }
 
 /** Waits for a run on the channel, executes it, and ends this process. A fork passes in the native functions. */
@@ -48,7 +51,7 @@ function serve(fd, native = {}) {
 function serveOn(channel, exit, unread) {
   const job = {};
   const end = endOnce(channel, exit);
-  const fail = (thrown) => end(frames.ERROR, failureFrame(thrown, job.filename));
+  const fail = (thrown) => end(frames.ERROR, failureFrame(thrown, job));
   watchProcess({
     unhandled: fail,
     idle: () => fail(new Failure('no_result', NEVER_SETTLED)),
@@ -58,13 +61,16 @@ function serveOn(channel, exit, unread) {
   output.capture(channel, unread);
   channel.send(frames.BOOTED, ''); // booted: from here on the time counts as the function's
   const header = channel.receive();
-  const payload = header && channel.receive();
+  if (!header) process.reallyExit(0);
+  Object.assign(job, JSON.parse(header.body.toString('utf8')));
+  job.folder = job.entry_file ? process.cwd() : null;
+  const files = job.has_files ? channel.receive() : null;
+  const payload = channel.receive();
   if (!payload) process.reallyExit(0);
   process.uptime(); // has the event loop look at the clock: it may have waited for long, and timers would fire early
-  Object.assign(job, JSON.parse(header.body.toString('utf8')));
   process.argv.splice(1, Infinity, path.resolve(job.filename));
   lowerPriority(job.limits.nice); // before any code of the user's, whose threads and children inherit it
-  answer(job, payload.body, channel)
+  answer(job, files?.body, payload.body, channel)
     .then(({ kind, body }) => end(kind, body))
     .catch(fail);
 }
@@ -95,11 +101,13 @@ async function prepare() {
   Error.stackTraceLimit = stackTraceLimit;
 }
 
-async function answer(job, payloadText, channel) {
+async function answer(job, files, payloadText, channel) {
   const payload = JSON.parse(payloadText.toString('utf8'));
   const zmesh = new Zmesh(job.context, job.env, () => channel.takeSession());
   Object.assign(process.env, zmesh.env);
-  const handler = load(job);
+  if (job.entry_file) writeFiles(job, files);
+  const { exported } = await load(job);
+  const handler = handlerOf(exported, job.entry_point);
   const result = await responseOf(await handler(payload, zmesh));
   if (!(result instanceof RawResponse && result.stream)) return frameOf(result, job.limits.result_bytes);
   await sendStream(channel, result);

@@ -1,7 +1,8 @@
 """Says which functions cannot load: parses their code, and executes none of it.
 
-Started by the API as a process of its own; reads a JSON list of {filename, entry_point, code} from standard input,
-and writes a JSON list with null or {type, message, stack} for each.
+Started by the API as a process of its own; reads a JSON list of {filename, entry_point, code, files} from standard
+input, and writes a JSON list with null or {type, message, stack} for each. Of the files of a folder, path → text or
+{base64}, those are parsed that the entry file imports, and what they import.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import ast
 import difflib
 import json
+import posixpath
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 LARGEST_TEXT = 8 * 1024  # of a message, which has the line of the code in it
@@ -31,16 +34,51 @@ DYNAMIC = {
 }
 
 
-def fault_of(filename: str, entry_point: str, code: str) -> dict[str, Any] | None:
+def fault_of(filename: str, entry_point: str, code: str, files: dict[str, Any]) -> dict[str, Any] | None:
     """Why the code cannot load; None where it can, or where that does not show without running it."""
+    texts = {path: text for path, text in files.items() if path.endswith(".py") and isinstance(text, str)}
+    trees: dict[str, ast.Module] = {}
+    waiting = [filename]
     try:
-        tree = ast.parse(code.removeprefix("\ufeff"), filename)
-        compile(tree, filename, "exec", dont_inherit=True)
+        while waiting:
+            path = waiting.pop()
+            trees[path] = _parsed(path, code if path == filename else texts[path])
+            imported = _imported(path, trees[path], [posixpath.dirname(filename), ""])
+            waiting += {file for file in imported if file in texts and file not in trees}
     except (SyntaxError, ValueError) as error:
         stack = "".join(traceback.format_exception_only(error))
         return {"type": "syntax_error", "message": str(error), "stack": stack}
     except (RecursionError, MemoryError):
         return None  # a function may have more of both
+    return _fault_of_entry_point(trees[filename], entry_point)
+
+
+def _parsed(path: str, code: str) -> ast.Module:
+    tree = ast.parse(code.removeprefix("\ufeff"), path)
+    compile(tree, path, "exec", dont_inherit=True)
+    return tree
+
+
+def _imported(path: str, tree: ast.Module, roots: list[str]) -> Iterator[str]:
+    """Paths of the files that a module may import, if they are there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names, bases = [alias.name for alias in node.names], roots
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            names = [module, *(f"{module}.{alias.name}".lstrip(".") for alias in node.names)]
+            bases = [posixpath.join(path, *[".."] * node.level)] if node.level else roots
+        else:
+            continue
+        for base in bases:
+            for name in filter(None, names):
+                parts = name.split(".")
+                for end in range(1, len(parts) + 1):
+                    stem = posixpath.normpath(posixpath.join(base, *parts[:end]))
+                    yield from (f"{stem}.py", f"{stem}/__init__.py")
+
+
+def _fault_of_entry_point(tree: ast.Module, entry_point: str) -> dict[str, Any] | None:
     if not _is_missing(tree, entry_point):
         return None
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
@@ -75,7 +113,7 @@ def main() -> None:
     """Read jobs from standard input and write the faults."""
     warnings.simplefilter("ignore")
     jobs = json.load(sys.stdin)
-    faults = [fault_of(job["filename"], job["entry_point"], job["code"]) for job in jobs]
+    faults = [fault_of(job["filename"], job["entry_point"], job["code"], job.get("files", {})) for job in jobs]
     json.dump(
         [fault and {name: text and text[:LARGEST_TEXT] for name, text in fault.items()} for fault in faults], sys.stdout
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import importlib.util
+import json
 import os
 import pickle
 import secrets
@@ -116,8 +118,10 @@ class Host:
         whole: bool = False,
         env: Mapping[str, str] | None = None,
         background: bool = False,
+        files: Mapping[str, str | bytes] | None = None,
+        entry_file: str | None = None,
     ) -> Future[RunOutcome]:
-        """Start a run of a handler with this body, or of this whole module."""
+        """Start a run of a handler with this body, or of this whole module, with these files beside it."""
         code = textwrap.dedent(body).strip("\n")
         if not whole:
             code = handler(language, code)
@@ -130,6 +134,8 @@ class Host:
             dict(env or {}),
             limits=limits,
             background=background,
+            entry_file=entry_file,
+            files=None if files is None else files_as_json(files),
         )
         return self._command("run", request)[1]
 
@@ -139,8 +145,6 @@ class Host:
 
     def value(self, language: str, body: str, payload: str = "{}", **options: Any) -> Any:
         """What a run returns."""
-        import json
-
         outcome = self.run(language, body, payload, **options)
         assert outcome.result_json is not None, outcome
         return json.loads(outcome.result_json)
@@ -256,6 +260,15 @@ def _refuse_pivot_root() -> None:
     load_number, allow = seccomp._step(0x20, 0, 0, 0), seccomp._step(0x06, 0, 0, 0x7FFF0000)
     seccomp.add_filter(plan, load_number + seccomp._answer(numbers, errno.EPERM) + allow)
     plan.carry_out()
+
+
+def files_as_json(files: Mapping[str, str | bytes]) -> bytes:
+    """As the sandbox takes them."""
+    contents = {
+        path: content if isinstance(content, str) else {"base64": base64.b64encode(content).decode()}
+        for path, content in files.items()
+    }
+    return json.dumps(contents).encode()
 
 
 def handler(language: str, body: str) -> str:

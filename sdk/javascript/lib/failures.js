@@ -2,7 +2,7 @@
 // From whatever user code throws to the error that the caller sees: type, message and the user's own lines.
 
 const util = require('node:util');
-const { asEditorsCount } = require('./places.js');
+const { asEditorsCount, withinFolder } = require('./places.js');
 
 const MAX_MESSAGE = 16 * 1024;
 const MAX_STACK = 64 * 1024;
@@ -29,45 +29,46 @@ class Failure extends Error {
   }
 }
 
-/** The body of the frame that tells the sandbox what user code in this file threw. */
-function failureFrame(thrown, filename) {
+/** The body of the frame that tells the sandbox what user code threw: that of a single file, or of a folder. */
+function failureFrame(thrown, { filename, folder }) {
   const { type, message, stack } =
     thrown instanceof Failure
       ? { type: thrown.type, message: thrown.message, stack: thrown.userStack }
-      : describe(thrown, filename);
-  const places = stack && asEditorsCount(stack);
+      : describe(thrown, filename, folder);
+  const places = stack && asEditorsCount(withinFolder(stack, folder));
   return stringify({ type, message: short(message, MAX_MESSAGE), stack: places && short(places, MAX_STACK) });
 }
 
-function describe(thrown, filename) {
+function describe(thrown, filename, folder) {
   if (!isError(thrown)) return { type: 'Error', message: asText(thrown), stack: null };
   return {
     type: limitHit(thrown) ?? className(thrown),
     message: messageOf(thrown),
-    stack: userStack(thrown, filename),
+    stack: userStack(thrown, (line) => isUserLine(line, filename, folder)),
   };
 }
 
-/** The stack with the lines of this file only, causes included. */
-function userStack(error, filename) {
+/** The stack with the user's own lines only, causes included. */
+function userStack(error, isOwn) {
   const parts = [];
   for (let one = error; one != null && parts.length < MAX_CAUSES; one = quietly(() => one.cause)) {
-    const text = isError(one) ? framesOf(one, filename) : asText(one);
+    const text = isError(one) ? framesOf(one, isOwn) : asText(one);
     parts.push(parts.length ? `caused by: ${text}` : text);
     for (const inner of quietly(() => [...one.errors]) ?? []) {
-      if (parts.length < MAX_CAUSES && isError(inner)) parts.push(`one of them: ${framesOf(inner, filename)}`);
+      if (parts.length < MAX_CAUSES && isError(inner)) parts.push(`one of them: ${framesOf(inner, isOwn)}`);
     }
   }
   return parts.join('\n');
 }
 
-function framesOf(error, filename) {
+function framesOf(error, isOwn) {
   const stack = String(quietly(() => error.stack) ?? '');
-  const own = stack.split('\n').filter((line) => /^\s+at /.test(line) && isUserLine(line, filename));
+  const own = stack.split('\n').filter((line) => /^\s+at /.test(line) && isOwn(line));
   return [`${className(error)}: ${messageOf(error)}`, ...own].join('\n');
 }
 
-function isUserLine(line, filename) {
+function isUserLine(line, filename, folder) {
+  if (folder && line.includes(`${folder}/`)) return true;
   return line.includes(`(${filename}:`) || line.includes(` ${filename}:`);
 }
 
@@ -110,4 +111,4 @@ function short(text, length) {
   return text.length <= length ? text : `${text.slice(0, length)} … [cut: ${text.length} characters]`;
 }
 
-module.exports = { Failure, failureFrame };
+module.exports = { Failure, failureFrame, limitHit };

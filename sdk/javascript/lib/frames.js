@@ -5,6 +5,7 @@ module.exports = Object.freeze({
   HEAD_BYTES: 5, // the kind, and the bytes of the body that follows
   BOOTED: 'B',
   JOB: 'J',
+  FILES: 'F', // after a job that has them
   PAYLOAD: 'P',
   ATTACHMENT: 'D', // asks for a descriptor, and answers that
   LOG: 'L',

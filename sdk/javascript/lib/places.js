@@ -22,10 +22,15 @@ function asEditorsCount(text) {
   return text;
 }
 
+/** The text with each place in this folder as its path in it. */
+function withinFolder(text, folder) {
+  return folder ? text.replaceAll(`file://${folder}/`, '').replaceAll(`${folder}/`, '') : text;
+}
+
 function startOfLine(source, line) {
   ENDS_FOR_V8.lastIndex = 0;
   for (let count = 1; count < line && ENDS_FOR_V8.test(source); ) count++;
   return ENDS_FOR_V8.lastIndex;
 }
 
-module.exports = { asEditorsCount, rememberSource };
+module.exports = { asEditorsCount, rememberSource, withinFolder };

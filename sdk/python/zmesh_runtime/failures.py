@@ -6,6 +6,7 @@ import errno
 import json
 import traceback
 from types import TracebackType
+from typing import NamedTuple
 
 MAX_MESSAGE = 16 * 1024
 MAX_STACK = 64 * 1024
@@ -38,14 +39,32 @@ class Failure(Exception):
         return json.dumps(error).encode()
 
 
-def failure_of(error: BaseException, filename: str) -> Failure:
-    """What the caller learns of an exception that left the user's code in this file."""
+class Code(NamedTuple):
+    """Where the user's code is: its file, and the folder of all its files, if there are several."""
+
+    filename: str
+    folder: str | None
+
+    def owns(self, filename: str) -> bool:
+        """Whether a file is of the user's."""
+        return filename == self.filename or (self.folder is not None and filename.startswith(f"{self.folder}/"))
+
+    def shown(self, text: str) -> str:
+        """The text with each file named by its path in the folder."""
+        return text if self.folder is None else text.replace(f'File "{self.folder}/', 'File "')
+
+
+def failure_of(error: BaseException, code: Code) -> Failure:
+    """What the caller learns of an exception that left the user's code."""
     if isinstance(error, Failure):
         return error
     if isinstance(error, MemoryError):
-        return out_of_memory(error, filename)
-    kind = _limit_hit(error) or type(error).__name__
-    return Failure(kind, _message(error), user_stack(error, filename))
+        return out_of_memory(error, code)
+    if isinstance(error, SyntaxError) and code.owns(error.filename or ""):
+        kind = "syntax_error"
+    else:
+        kind = limit_hit(error) or type(error).__name__
+    return Failure(kind, _message(error), user_stack(error, code))
 
 
 def syntax_failure(error: Exception) -> Failure:
@@ -53,32 +72,32 @@ def syntax_failure(error: Exception) -> Failure:
     return Failure("syntax_error", _message(error), "".join(traceback.format_exception_only(error)))
 
 
-def out_of_memory(error: MemoryError, filename: str) -> Failure:
+def out_of_memory(error: MemoryError, code: Code) -> Failure:
     """Name the lines first, then let go of what the frames hold, then describe: each step needs a little memory."""
     places: list[str] = []
     trace = error.__traceback__
     while trace is not None and len(places) < 50:
-        code = trace.tb_frame.f_code
-        if code.co_filename == filename:
-            places.append(f'  File "{filename}", line {trace.tb_lineno}, in {code.co_name}')
+        running = trace.tb_frame.f_code
+        if code.owns(running.co_filename):
+            places.append(code.shown(f'  File "{running.co_filename}", line {trace.tb_lineno}, in {running.co_name}'))
         trace = trace.tb_next
     _release(error)
     stack = "\n".join(["Traceback (most recent call last):", *places, "MemoryError"])
     return Failure("memory_limit", "the function's memory limit is used up", stack)
 
 
-def user_stack(error: BaseException, filename: str) -> str:
-    """The traceback with the lines of this file only, causes included."""
+def user_stack(error: BaseException, code: Code) -> str:
+    """The traceback with the lines of the user's code only, causes included."""
     described = traceback.TracebackException.from_exception(error, lookup_lines=False, compact=True)
-    _keep_user_frames(described, filename)
-    return "".join(described.format()).rstrip("\n")
+    _keep_user_frames(described, code)
+    return code.shown("".join(described.format()).rstrip("\n"))
 
 
-def _keep_user_frames(described: traceback.TracebackException, filename: str) -> None:
+def _keep_user_frames(described: traceback.TracebackException, code: Code) -> None:
     waiting = [described]
     while waiting:
         one = waiting.pop()
-        one.stack[:] = [frame for frame in one.stack if frame.filename == filename]
+        one.stack[:] = [frame for frame in one.stack if code.owns(frame.filename)]
         others = [one.__cause__, one.__context__, *(one.exceptions or [])]
         waiting += [other for other in others if other is not None]
 
@@ -99,7 +118,8 @@ def _message(error: BaseException) -> str:
         return f"<{type(error).__name__} whose text could not be read>"
 
 
-def _limit_hit(error: BaseException) -> str | None:
+def limit_hit(error: BaseException) -> str | None:
+    """The name of the limit that caused it, if one did."""
     if isinstance(error, OSError):
         if error.errno == errno.EAGAIN and _came_from_fork(error):
             return "process_limit"

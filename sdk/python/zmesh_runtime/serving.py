@@ -8,12 +8,13 @@ import os
 import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from zmesh_runtime import functions, randomness, streaming
+from zmesh_runtime import files, handlers, loading, randomness, streaming
 from zmesh_runtime.channel import Channel, Closed
-from zmesh_runtime.failures import Failure, failure_of, out_of_memory
+from zmesh_runtime.failures import Code, Failure, failure_of, out_of_memory
 from zmesh_runtime.frames import ERROR, RESPONSE, RESULT, STREAMED
 from zmesh_runtime.http import Response, is_stream
 from zmesh_runtime.output import Output
@@ -22,9 +23,10 @@ from zmesh_runtime.sessions import Taken
 from zmesh_runtime.zmesh import Zmesh
 
 Frame = tuple[bytes, bytes]
+Job = dict[str, Any]
 MakeLimiter = Callable[[], Callable[[dict[str, int]], None]]  # made before the job is received
 _output = Output()
-_REHEARSED: dict[str, Any] = {
+_REHEARSED: Job = {
     "code": "def handler(payload, zmesh):\n    return payload\n",
     "entry_point": "handler",
     "filename": "rehearsed.py",
@@ -60,11 +62,12 @@ def serve(channel_fd: int, make_limiter: MakeLimiter = lambda: lambda limits: No
         _, header = channel.receive()
         job = json.loads(header.decode())
         limit(job["limits"])
+        others = channel.receive()[1] if job.get("has_files") else b"{}"
         _, payload = channel.receive()
     except Closed:
         os._exit(0)
     os.nice(job["limits"].get("nice", 0))  # before any code of the user's, whose threads and children inherit it
-    kind, body = _final_frame(job, payload, reserve, channel)
+    kind, body = _final_frame(job, others, payload, reserve, channel)
     if os.getpid() != pid:
         os._exit(0 if kind != ERROR else 1)  # a child that user code forked came all the way back
     _output.flush()
@@ -77,8 +80,8 @@ def _rehearse() -> None:
     """Go through a run that nobody asked for: the memory that runs write to is then shared with the template no longer
     when the job comes. Leaves nothing that a function could see."""
     job = json.loads(json.dumps(_REHEARSED))
-    _frame_of(_run(job, b'{"warm":[1,2.5,"\xc3\xa4",null]}'), None)
-    functions.forget(job["filename"])
+    _frame_of(_run(job, b"{}", b'{"warm":[1,2.5,"\xc3\xa4",null]}'), None)
+    loading.forget(job["filename"])
 
 
 def _leave_to_parent(channel: Channel) -> None:
@@ -86,17 +89,19 @@ def _leave_to_parent(channel: Channel) -> None:
     _output.leave_to_parent()
 
 
-def _final_frame(job: dict[str, Any], payload: bytes, reserve: mmap.mmap, channel: Channel) -> Frame:
+def _final_frame(job: Job, others: bytes, payload: bytes, reserve: mmap.mmap, channel: Channel) -> Frame:
+    code = Code(job["filename"], os.getcwd() if job.get("entry_file") else None)
     try:
-        return _result_frame(_run(job, payload, channel.take_session), job["limits"].get("result_bytes"), channel)
+        result = _run(job, others, payload, channel.take_session)
+        return _result_frame(result, job["limits"].get("result_bytes"), channel)
     except MemoryError as error:
         reserve.close()
-        return ERROR, out_of_memory(error, job["filename"]).frame()
+        return ERROR, out_of_memory(error, code).frame()
     except BaseException as error:
-        return ERROR, failure_of(error, job["filename"]).frame()
+        return ERROR, failure_of(error, code).frame()
 
 
-def _run(job: dict[str, Any], payload_text: bytes, take_session: Callable[[], Taken | None] = lambda: None) -> Any:
+def _run(job: Job, others: bytes, payload_text: bytes, take_session: Callable[[], Taken | None] = lambda: None) -> Any:
     try:
         payload = json.loads(payload_text.decode())
     except (ValueError, RecursionError) as error:
@@ -105,8 +110,18 @@ def _run(job: dict[str, Any], payload_text: bytes, take_session: Callable[[], Ta
     sys.orig_argv[:] = [sys.executable, job["filename"]]
     zmesh = Zmesh(job["context"], job["env"], take_session)
     _set_environment(zmesh)
-    handler = functions.load(job["code"], job["filename"], job["entry_point"])
-    return functions.call(handler, payload, zmesh)
+    handler = handlers.handler_of(_load(job, others), job["entry_point"])
+    return handlers.call(handler, payload, zmesh)
+
+
+def _load(job: Job, others: bytes) -> types.ModuleType:
+    """The module of a single file, or of the entry file of a folder, which is written out first."""
+    if not job.get("entry_file"):
+        return loading.load(job["code"], job["filename"])
+    folder = files.parsed(others)
+    files.write({job["entry_file"]: job["code"]})
+    files.write(folder)
+    return loading.load_from_folder(job["code"], job["filename"], folder)
 
 
 def _set_environment(zmesh: Zmesh) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from zmesh_runtime import functions
+from zmesh_runtime import handlers
 from zmesh_runtime.channel import Channel
 from zmesh_runtime.failures import Failure
 from zmesh_runtime.frames import CHUNK, LARGEST_CHUNK, STREAM
@@ -36,7 +36,7 @@ def _pieces(stream: Iterator[Any] | AsyncIterator[Any]) -> Iterator[Any]:
         return
     while True:
         try:
-            yield functions.awaited(anext(stream))
+            yield handlers.awaited(anext(stream))
         except StopAsyncIteration:
             return
 

@@ -1,5 +1,6 @@
 'use strict';
-// User code: compiled with its own line numbers, executed as a CommonJS module, its handler found by name.
+// User code: from its text, or from its files in the working directory, to what its module exports. What of that is called,
+// handlers.js decides.
 
 const nodeModule = require('node:module');
 const path = require('node:path');
@@ -11,12 +12,25 @@ const PARAMETERS = ['exports', 'module', 'require', 'console', '__filename', '__
 const ESM_MESSAGE = /import statement outside a module|Unexpected token 'export'|top level bodies of modules/;
 const ESM_HINT = 'write exports.handler = async (payload, zmesh) => { … }, load modules with require() or await import()';
 
-/** Executes the code and returns the function that the entry point names. */
+/** Executes the code: { exported }, or a promise of that. */
 function load(job) {
+  return job.entry_file ? loadFile(path.resolve(job.entry_file)) : loadText(job);
+}
+
+/** A function that is a single file, which is nowhere but in the job. */
+function loadText(job) {
   const run = compiled(job);
   const own = moduleOf(path.resolve(job.filename));
   run.call(own.exports, own.exports, own, userRequire(own.filename), console, own.filename, own.path);
-  return handlerOf(own.exports, job.entry_point);
+  return { exported: own.exports };
+}
+
+/** The entry file of a function that is a folder, as if it had been required. */
+function loadFile(filename) {
+  const own = new nodeModule.Module(filename, null);
+  nodeModule.Module._cache[filename] = own;
+  own.load(filename);
+  return { exported: own.exports };
 }
 
 /** Compiles the code to a function without calling it. Throws a Failure if it cannot be parsed. */
@@ -62,31 +76,6 @@ function syntaxFailure(message, place, reason) {
 function excerpt(error) {
   const end = String(error.stack).search(/\n+SyntaxError/);
   return end > 0 ? error.stack.slice(0, end) : '';
-}
-
-/** The function of that name, called as a method of what exports it: an object, an instance, or a class with such a method. */
-function handlerOf(exported, name) {
-  const owners = [exported, exported?.default].map((owner) => (isClassWith(owner, name) ? new owner() : owner));
-  const owner = owners.find((one) => (one?.[name] ?? undefined) !== undefined);
-  const found = owner?.[name] ?? owners.find((one) => typeof one === 'function');
-  if (typeof found === 'function' && !isClass(found)) return owner === undefined ? found : found.bind(owner);
-  throw new Failure('entry_point_missing', missing(exported, name, found));
-}
-
-function isClass(value) {
-  return typeof value === 'function' && /^class\b/.test(Function.prototype.toString.call(value));
-}
-
-function isClassWith(value, method) {
-  return isClass(value) && typeof value[method] !== 'function' && typeof value.prototype[method] === 'function';
-}
-
-function missing(exported, name, found) {
-  if (isClass(found)) return `exports.${name} is a class: export a function, or a class that has a method "${name}"`;
-  if (found !== undefined) return `exports.${name} is not a function (got ${typeof found})`;
-  const others = Object.keys(exported ?? {});
-  const hint = others.length ? `; it exports ${others.slice(0, 10).join(', ')}` : '; it exports nothing';
-  return `the code exports no function "${name}"${hint}`;
 }
 
 /** require: Node.js's own modules, the bundled pg, and what the function itself has put into its folder. */

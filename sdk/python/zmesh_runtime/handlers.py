@@ -1,58 +1,26 @@
-"""User code: compiled, executed in a module of its own, and its handler called."""
+"""The handler of a loaded module: found by name, and called."""
 
 from __future__ import annotations
 
 import asyncio
-import builtins
 import inspect
-import io
-import linecache
-import os
-import sys
 import types
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from zmesh_runtime.failures import Failure, syntax_failure
+from zmesh_runtime.failures import Failure
 from zmesh_runtime.zmesh import Zmesh
 
-MODULE_NAME = "zmesh_function"
 Handler = Callable[..., Any]
-_source = ""
 _loop: asyncio.AbstractEventLoop | None = None
 
 
-def load(code: str, filename: str, entry_point: str) -> Handler:
-    """Execute the code and return the function named by the entry point."""
-    global _source
-    code = code.removeprefix("\ufeff")  # a byte order mark, as some editors write it
-    try:
-        compiled = compile(code, filename, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise syntax_failure(error) from None
-    _source = code
-    # Python ends lines as text files do, and not where str.splitlines() does as well: at form feeds, U+2028 and others.
-    linecache.cache[filename] = (len(code), None, io.StringIO(code, newline=None).readlines(), filename)
-    module = types.ModuleType(MODULE_NAME)
-    module.__file__ = os.path.abspath(filename)
-    module.__dict__["__builtins__"] = builtins
-    sys.modules[MODULE_NAME] = sys.modules["__main__"] = module
-    exec(compiled, module.__dict__)  # noqa: S102 - what this process is for
+def handler_of(module: types.ModuleType, entry_point: str) -> Handler:
+    """What of a loaded module the entry point names."""
     handler = module.__dict__.get(entry_point)
     if not callable(handler):
         raise Failure("entry_point_missing", _missing(module, entry_point, handler))
     return handler  # type: ignore[no-any-return]
-
-
-def source() -> str:
-    """The source text of the loaded module."""
-    return _source
-
-
-def forget(filename: str) -> None:
-    """Undo what load() left in the interpreter."""
-    linecache.cache.pop(filename, None)
-    sys.modules.pop(MODULE_NAME, None)
 
 
 def call(handler: Handler, payload: Any, zmesh: Zmesh) -> Any:
@@ -115,6 +83,6 @@ def _positional(signature: inspect.Signature) -> int:
 def _missing(module: types.ModuleType, entry_point: str, found: Any) -> str:
     if found is not None:
         return f'"{entry_point}" is not a function (got {type(found).__name__})'
-    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == MODULE_NAME]
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
     others = f"; it defines {', '.join(own[:10])}" if own else ""
     return f'the code defines no function "{entry_point}"{others}'

@@ -1,0 +1,120 @@
+"""User code: compiled, and executed in a module of its own. What of the module is called, handlers.py decides."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import io
+import linecache
+import os
+import sys
+import types
+from collections.abc import Collection, Iterable
+from pathlib import PurePosixPath
+
+from zmesh_runtime.failures import syntax_failure
+
+MODULE_NAME = "zmesh_function"
+# A program finds its own modules first, but for those that the interpreter has loaded to start it.
+LOADED_BY_INTERPRETER = {"encodings", "warnings"}
+_source = ""
+_module_name = MODULE_NAME
+
+
+def load(code: str, filename: str) -> types.ModuleType:
+    """Execute a function that is a single file."""
+    module = types.ModuleType(MODULE_NAME)
+    _execute(module, code, filename)
+    return module
+
+
+def load_from_folder(code: str, filename: str, others: Iterable[str]) -> types.ModuleType:
+    """Execute the entry file of a function that is a folder; it and the others are in the working directory."""
+    global _module_name
+    root, files = os.getcwd(), {filename, *others}
+    sys.dont_write_bytecode = True  # nobody would read it, and listings show the function's own files
+    sys.path_importer_cache.pop(root, None)  # an earlier look into it may have been a moment ago
+    folder = os.path.dirname(os.path.abspath(filename))
+    if folder != root:
+        sys.path.insert(0, folder)  # where a program finds its own modules
+    _unload_shadowed(files)
+    package = _package_of(filename, files)
+    name = _name_of(filename, package)
+    if _is_regular(package, files):
+        importlib.import_module(package)
+        loaded = sys.modules.get(name)
+        if loaded is not None and loaded.__file__ == os.path.abspath(filename):
+            _module_name = name
+            return loaded  # it is the package, or was imported by it
+    module = types.ModuleType(MODULE_NAME if name in sys.modules else name)
+    module.__package__ = package
+    try:
+        _execute(module, code, filename)
+    except ImportError as error:
+        if not package and error.msg == "attempted relative import with no known parent package":
+            error.msg += f': {filename} is in no package, so write "import x" instead of "from . import x"'
+        raise
+    return module
+
+
+def _execute(module: types.ModuleType, code: str, filename: str) -> None:
+    global _source, _module_name
+    code = code.removeprefix("\ufeff")  # a byte order mark, as some editors write it
+    try:
+        compiled = compile(code, filename, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise syntax_failure(error) from None
+    _source, _module_name = code, module.__name__
+    # Python ends lines as text files do, and not where str.splitlines() does as well: at form feeds, U+2028 and others.
+    linecache.cache[filename] = (len(code), None, io.StringIO(code, newline=None).readlines(), filename)
+    module.__file__ = os.path.abspath(filename)
+    module.__dict__["__builtins__"] = builtins
+    sys.modules[module.__name__] = sys.modules["__main__"] = module
+    exec(compiled, module.__dict__)  # noqa: S102 - what this process is for
+
+
+def _package_of(filename: str, files: Collection[str]) -> str:
+    """The package that the module belongs to by its folders; "" where these can be none."""
+    folders = filename.split("/")[:-1]
+    package = ".".join(folders)
+    taken = bool(folders) and folders[0] in sys.stdlib_module_names and not _is_regular(package, files)
+    return "" if taken or not all(folder.isidentifier() for folder in folders) else package
+
+
+def _name_of(filename: str, package: str) -> str:
+    stem = PurePosixPath(filename).stem
+    if not package:
+        return stem
+    return package if stem == "__init__" else f"{package}.{stem}"
+
+
+def _is_regular(package: str, files: Collection[str]) -> bool:
+    """Whether importing the package executes something."""
+    folders = package.split(".") if package else []
+    return any("/".join([*folders[:end], "__init__.py"]) in files for end in range(1, len(folders) + 1))
+
+
+def _unload_shadowed(files: Iterable[str]) -> None:
+    """Have the function's own modules found before those of Python with the same names that the runtime has loaded."""
+    paths = [file.split("/") for file in files if file.endswith(".py")]
+    names = {path[0].removesuffix(".py") for path in paths if len(path) == 1 or path[1:] == ["__init__.py"]}
+    for name in names.intersection(sys.stdlib_module_names, sys.modules) - LOADED_BY_INTERPRETER:
+        if hasattr(sys.modules[name], "__file__") and sys.modules[name].__spec__.origin != "frozen":  # type: ignore[union-attr]
+            for loaded in [one for one in sys.modules if one.partition(".")[0] == name]:
+                del sys.modules[loaded]
+
+
+def source() -> str:
+    """The source text of the loaded module."""
+    return _source
+
+
+def module_name() -> str:
+    """The name of the loaded module."""
+    return _module_name
+
+
+def forget(filename: str) -> None:
+    """Undo what load() left in the interpreter."""
+    linecache.cache.pop(filename, None)
+    sys.modules.pop(MODULE_NAME, None)
