@@ -1,4 +1,4 @@
-"""Where invocations are claimed: as many as there are free slots, whenever something may be due."""
+"""Claims invocations, as many as there are free slots, whenever something may be due."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from sql.secrets import Sealed, secrets_of
 GIVE_BACK_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 AFTER_LEASE_LOST_SECONDS = 0.1
-# While a listener waits, polls become rarer. The first are soon: an insert that began while all listeners were busy
-# notifies nobody, and may commit just after the claim from which on this one waits.
+# While a listener waits, it polls less and less often. The first polls come early: an insert that began while all
+# listeners were busy notifies nobody, and may commit just after the claim with which this one began to wait.
 POLLS_SECONDS = (0.02, 0.1, 0.5, 1.0)
 NOTHING = ClaimRound([], waiting=False, more=True, seconds_to_next=None)
 
 
 class Claims:
-    """The one task that claims. What it claims, `Runs` carries out.
+    """The only task that claims. `Runs` carries out what it claims.
 
-    It claims when the database notifies, when something delayed comes due, and when a run ends, unless the claim before
-    has left nothing in the queue: a call that waits behind nothing costs one claim.
+    It claims when the database notifies, when a delayed invocation comes due, and when a run ends, unless the previous
+    claim left nothing in the queue: a call with nothing queued behind it costs one claim.
     """
 
     def __init__(self, settings: Settings, lease: Lease, slots: Slots, runs: Runs, wakeups: Wakeups) -> None:
@@ -43,14 +43,14 @@ class Claims:
         self._lease = lease
         self._slots = slots
         self._runs = runs
-        self._wake = wakeups.queue  # set when something may be claimed: by the database, or by a slot that gets free
+        self._wake = wakeups.queue  # set when something may be claimed: by the database, or by a slot that becomes free
         self._renew = wakeups.cancels
         self._give_back_at = 0.0
-        self._waiting: bool | None = False  # whether inserts have notified this listener since the claim before
+        self._waiting: bool | None = False  # whether inserts have notified this listener since the previous claim
         self._polls = 0
 
     async def run(self) -> None:
-        """Claim what is due, for ever."""
+        """Claim what is due, forever."""
         try:
             while True:
                 lease, free = self._lease.id, self._slots.free
@@ -60,7 +60,7 @@ class Claims:
                 self._wake.clear()
                 if self._runs.some_unstarted or time.monotonic() >= self._give_back_at:
                     await self._give_back(lease)
-                self._slots.wake_when_freed = True  # until this claim says that it is of no use
+                self._slots.wake_when_freed = True  # until this claim shows that it is not needed
                 pause = self._pause_after(await self._claim(lease, free), free)
                 if pause > 0:
                     await wait_and_clear(self._wake, pause)
@@ -69,7 +69,7 @@ class Claims:
 
     def _pause_after(self, found: ClaimRound, free: int) -> float:
         """How long to wait for a wake-up before the next claim."""
-        if free == 0:  # until a slot gets free, or one of the runs calls
+        if free == 0:  # until a slot becomes free, or one of the runs calls a function
             return POLLS_SECONDS[-1]
         self._polls = 0 if found.waiting and not self._waiting else min(self._polls + 1, len(POLLS_SECONDS) - 1)
         self._waiting = found.waiting
@@ -86,7 +86,7 @@ class Claims:
                 found = await listeners.claim(connection, lease, free)
                 lent = sum(invocation.lent for invocation in found.invocations)
                 emit(InvocationsClaimed(len(found.invocations), lent, time.monotonic() - began))
-                # By the same connection at once, so that each run gets the values of its own time.
+                # On the same connection at once, so that each run gets the values that are current when it is claimed.
                 keys = {
                     (invocation.project_id, invocation.function_id)
                     for invocation in found.invocations
@@ -94,7 +94,7 @@ class Claims:
                 }
                 secrets = await secrets_of(connection, keys) if keys else []
         except LeaseLost:
-            self._renew.set()  # the lease's own task finds out, and stops the runs
+            self._renew.set()  # the lease's task notices, and stops the runs
             await asyncio.sleep(AFTER_LEASE_LOST_SECONDS)
             return NOTHING
         except (*DATABASE_ERRORS, OSError) as error:
@@ -103,13 +103,13 @@ class Claims:
             await asyncio.sleep(RETRY_SECONDS)
             return NOTHING
         if not self._lease.holds(lease):
-            return NOTHING  # this process stood still, and others may have them by now
+            return NOTHING  # this process was suspended, and other listeners may have claimed them meanwhile
         for invocation in found.invocations:
             self._runs.start(lease, invocation, _of_function(secrets, invocation))
         return found
 
     async def _give_back(self, lease: UUID) -> None:
-        """Queue again what a claim took whose answer never came. Never beside a claim, whose answer is on its way."""
+        """Requeue what a claim took if its answer never arrived. Never during a claim, whose answer may still come."""
         self._runs.some_unstarted = False
         try:
             async with self._connection.use() as connection:

@@ -1,4 +1,4 @@
-"""The clock of schedules where pg_cron is not: the database decides what is due, here it is asked every second.
+"""Fires schedules where pg_cron does not: asks the database once a second, which decides what is due.
 
 The next due time of a schedule is computed in sql/routines/40_cron.sql.
 """
@@ -17,7 +17,7 @@ TICK_SECONDS = 1.0
 
 
 class Clock:
-    """Asks, and knows when it last got an answer."""
+    """Fires due schedules, and knows when the database last answered."""
 
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
@@ -25,11 +25,11 @@ class Clock:
 
     @property
     def silent_seconds(self) -> float:
-        """How long ago the last tick was."""
+        """How long ago the last successful tick was."""
         return time.monotonic() - self._ticked_at
 
     async def tick(self) -> None:
-        """Fire the schedules that are due, unless pg_cron does. Raises the errors of the database."""
+        """Fire the schedules that are due, unless pg_cron does. Raises database errors."""
         async with self._pool.connection() as connection:
             fired = await listeners.listener_tick(connection)
         self._ticked_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""A connection of one duty's own: what is done for every call goes round no pool and asks nothing beforehand."""
+"""A dedicated connection for one duty: what is done for every call waits for no pool and no check query."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 
 
 class OwnConnection:
-    """Opened at its first use and kept. One task uses it at a time."""
+    """Opened at first use and kept open. Only one task may use it at a time."""
 
     def __init__(self, database_url: str, duty: str) -> None:
         self._url = database_url
@@ -23,7 +23,7 @@ class OwnConnection:
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[AsyncConnection]:
-        """The connection, in autocommit mode. What leaves it unusable closes it, and the next use opens another.
+        """The connection, in autocommit mode. If it is left unusable, it is closed, and the next use opens another.
 
         Raises psycopg.Error, OSError.
         """
@@ -34,7 +34,7 @@ class OwnConnection:
         connection = self._connection
         try:
             yield connection
-        finally:  # after a cancellation, an answer may still be under way
+        finally:  # after a cancellation, an answer may still be on its way
             if connection.pgconn.transaction_status != TransactionStatus.IDLE:
                 await self.close()
 
@@ -46,9 +46,9 @@ class OwnConnection:
 
 
 def _is_quiet(connection: AsyncConnection) -> bool:
-    """Whether the server has sent nothing since its last answer. Mostly, what it sends unasked ends the session.
+    """Whether the server has sent nothing since its last answer. What it sends unasked mostly ends the session.
 
-    To see that here spares a round trip before each statement, or a statement that fails.
+    Noticing that here saves a round trip before each statement, or a failed statement.
     """
     if connection.closed:
         return False

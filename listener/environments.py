@@ -1,4 +1,4 @@
-"""What a run finds in zmesh.env: variables and secrets; and what must not get out of it by its output."""
+"""What a run finds in zmesh.env (variables and secrets), and how its secrets are masked in output."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class Environment:
     masker: Masker = field(default_factory=lambda: Masker(()), repr=False)
 
     def shown(self, text: str) -> str:
-        """A text that the code wrote, without secrets, as it can be stored."""
+        """A text that the code wrote, in the form in which it can be stored: with its secrets masked."""
         return storable(self.masker.masked(text))
 
 
 async def environment_of(invocation: ClaimedInvocation, sealed: Sequence[Sealed], sealer: Sealer) -> Environment:
-    """The project's secrets, over them the function's variables, over them its secrets. Raises SealingError."""
+    """The project's secrets, overridden by the function's variables, then by its own secrets. Raises SealingError."""
     return await off_the_loop(sum(len(secret.sealed) for secret in sealed), _environment_of, invocation, sealed, sealer)
 
 
 async def off_the_loop(
     characters: int, work: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs
 ) -> Result:
-    """The result of work on so many characters of a tenant's; in a thread where they are many."""
+    """The result of work on a tenant's text of so many characters; done in a thread if there are many."""
     if characters <= LIGHT:
         return work(*arguments, **options)
     return await _HEAVY.run(work, *arguments, **options)

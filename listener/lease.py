@@ -1,6 +1,7 @@
 """The listener's lease: registered, renewed while the process lives, and given up when it ends.
 
-Runs are stopped before the lease can belong to another: at the latest when it expires by this machine's own clock.
+Runs are stopped before others can claim their invocations, at the latest when the lease expires by this machine's
+clock.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LEAVE_SECONDS = 3.0
 
 
 def lease_clock() -> float:
-    """Seconds that go on while the machine sleeps, as those of the database elsewhere do."""
+    """Seconds by a clock that keeps running while the machine sleeps, as the database's clock elsewhere does."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -42,21 +43,21 @@ class Lease:
         self._pool = pool
         self._slots = slots
         self._wakeups = wakeups
-        self._expires = 0.0  # by lease_clock(), and never later than by the database's
+        self._expires = 0.0  # by lease_clock(), never later than by the database's clock
         self._leaving = False
         self.id: UUID | None = None
 
     @property
     def held(self) -> bool:
-        """Whether there is one that has not expired."""
+        """Whether there is a lease that has not expired."""
         return self.id is not None and self.holds(self.id)
 
     def holds(self, id: UUID) -> bool:
-        """Whether this is still the lease, and has not expired."""
+        """Whether this is still the current lease, and it has not expired."""
         return self.id == id and lease_clock() < self._expires
 
     async def keep(self) -> None:
-        """Register, renew, and register again when the lease was lost, until `leave`."""
+        """Register, renew, and register again if the lease is lost, until `leave`."""
         pause = self._settings.lease_seconds / RENEWALS_PER_LEASE
         while self.id is not None or not self._leaving:
             try:
@@ -83,9 +84,9 @@ class Lease:
         self._leaving = True
 
     async def leave(self) -> None:
-        """Stop what still runs and give it back, so that others need not wait for the lease to expire."""
+        """Stop all runs and give the lease back, so that others need not wait for it to expire."""
         id, self.id = self.id, None
-        await self._slots.stop_all()  # before others may start the same again
+        await self._slots.stop_all()  # before others may start the same invocations
         if id is None:
             return
         try:
@@ -94,10 +95,10 @@ class Lease:
             if returned:
                 emit(InvocationsRequeued(returned, "stopping"))
         except (*DATABASE_ERRORS, TimeoutError) as error:
-            emit(DatabaseFailed("lease", str(error).strip(), "it will expire by itself"))
+            emit(DatabaseFailed("lease", str(error).strip(), "the lease will expire by itself"))
 
     async def _register(self) -> None:
-        await self._slots.stop_all()  # those of the lease before
+        await self._slots.stop_all()  # those of the previous lease
         asked = lease_clock()
         settings = self._settings
         async with self._pool.connection() as connection:
@@ -113,7 +114,7 @@ class Lease:
         async with self._pool.connection() as connection:
             cancelled = await listeners.renew_lease(connection, id, self._settings.lease_seconds)
         if self.id != id:
-            return  # given up meanwhile
+            return  # given up in the meantime
         self._expires = asked + self._settings.lease_seconds
         self._slots.cancel(cancelled)
 

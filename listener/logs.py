@@ -1,7 +1,7 @@
-"""How a log line travels: a run prints it, and sandbox/host/logs.py adds it to the lines of its RunRequest.
+"""The path of a log line: a run prints it, and sandbox/host/logs.py appends it to the lines of its RunRequest.
 
-While the attempt runs, LiveLogs writes new lines every 0.4 seconds, so that they can be followed and outlive this
-listener. Those that are left when it ends are written with its outcome. All go through `numbered`, which masks secrets.
+While the attempt runs, LiveLogs writes new lines every 0.4 seconds, so that users can follow them and they outlive this
+listener. The remaining lines are written with the outcome. All go through `numbered`, which masks secrets.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LARGEST_BATCH = 2000
 
 @dataclass(slots=True)
 class LiveLog:
-    """What one attempt has printed, and how many lines of it are written."""
+    """What one attempt has printed, and how many of its lines are written."""
 
     invocation: ClaimedInvocation
     environment: Environment
@@ -51,13 +51,13 @@ class LiveLog:
 
 
 def numbered(lines: Sequence[LogLine], before: int, environment: Environment) -> Iterator[tuple[int, LogLine, str]]:
-    """Each line with its number, so many came before, and its message as it can be stored: without secrets."""
+    """Each line with its number, continuing after `before`, and its message in storable form, with secrets masked."""
     for number, line in enumerate(lines, before + 1):
         yield number, line, environment.shown(line.message)
 
 
 class LiveLogs:
-    """The logs of the attempts that run here. Short runs end before they are looked at, and cost nothing."""
+    """The logs of the attempts that run here. Short runs end before the next round, and cost nothing."""
 
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
@@ -67,7 +67,7 @@ class LiveLogs:
     def of(
         self, invocation: ClaimedInvocation, environment: Environment, lease: UUID, lines: list[LogLine]
     ) -> Iterator[LiveLog]:
-        """Write what comes into `lines` until the block ends."""
+        """Write new entries of `lines` until the block ends."""
         live = LiveLog(invocation, environment, lease, lines)
         self._logs[id(live)] = live
         try:
@@ -76,7 +76,7 @@ class LiveLogs:
             del self._logs[id(live)]
 
     async def run(self) -> None:
-        """Look every now and then, for ever."""
+        """Write new lines at intervals, forever."""
         while True:
             await asyncio.sleep(PAUSE_SECONDS)
             by_lease: dict[UUID, list[LiveLog]] = defaultdict(list)
@@ -87,9 +87,9 @@ class LiveLogs:
                 await self._write(lease, logs)
 
     async def _write(self, lease: UUID, logs: list[LiveLog]) -> None:
-        """Some lines of each: what is left waits for the next round, so that one that floods holds up nobody."""
+        """Some lines of each log: the rest waits for the next round, so that one that floods does not delay others."""
         most = max(1, LARGEST_BATCH // len(logs))
-        # All of them at once: one that takes long to mask holds up the others for a moment, not each of them in turn.
+        # All at once: a log that takes long to mask delays the others once, instead of each taking its turn.
         unwritten = await asyncio.gather(*(live.unwritten(most) for live in logs))
         parts = list(zip(logs, unwritten, strict=True))
         try:

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Sequence
 
 MASK = "***"
 SHORTEST_MASKED = 6  # shorter values occur in many texts by chance
-FEW = 32  # so many are searched for one by one, which is fast in C
-# Comparisons allowed per character of a text. Secrets that start alike may need more: then the whole text is masked.
+FEW = 32  # up to this many are searched for one by one, which is fast in C
+# Comparisons allowed per character of a text. Where secrets start alike, more may be needed: then all of it is masked.
 COMPARED_PER_CHARACTER = 256
 
 
 class Masker:
-    """The texts to mask: whole values, and their lines, since output comes line by line."""
+    """The texts to mask: whole values, and each of their lines, since output is handled line by line."""
 
     def __init__(self, values: Iterable[str]) -> None:
         texts = {text for value in values for text in (value, *(line.strip() for line in value.splitlines()))}
         self._texts = frozenset(text for text in texts if len(text) >= SHORTEST_MASKED)
-        # By their first characters. One number is kept for most, no list: the garbage collector walks over those.
+        # By their first characters. Most have a number, not a list, which the garbage collector would traverse.
         firsts: dict[str, int] = {}
         several: dict[str, set[int]] = {}
         for text in self._texts:
@@ -31,12 +31,12 @@ class Masker:
         }
 
     def _lengths_at(self, text: str, at: int) -> Sequence[int]:
-        """How long the secrets are that begin as the text does here, longest first."""
+        """The lengths of the secrets that begin like the text at this position, longest first."""
         found = self._lengths.get(text[at : at + SHORTEST_MASKED], ())
         return (found,) if isinstance(found, int) else found
 
     def masked(self, text: str) -> str:
-        """The text with a mask in place of every run of characters that secrets cover, together or alone."""
+        """The text with a mask in place of each stretch of characters that one or more secrets cover."""
         if not self._texts or (len(self._texts) <= FEW and not any(secret in text for secret in self._texts)):
             return text
         pieces, shown_from, covered_to = [], 0, 0
@@ -46,7 +46,7 @@ class Masker:
                 if at + length > len(text):
                     continue
                 if at + length <= covered_to:
-                    break  # what is shorter is covered as well
+                    break  # shorter ones are covered as well
                 left -= length
                 if left < 0:
                     return MASK

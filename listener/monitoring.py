@@ -19,9 +19,9 @@ from observing.stream import subscribe
 from sandbox import Sandbox
 from sql import monitoring
 
-CHECK_SECONDS = 4.0  # of the five that a connection has
+CHECK_SECONDS = 4.0  # of the five that a connection gets
 SILENT_SECONDS = 10.0
-UNKNOWN = "unknown while the database is not reachable"
+UNKNOWN = "unknown while the database is unreachable"
 
 
 class Monitoring:
@@ -43,7 +43,7 @@ class Monitoring:
         subscribe(self._metrics.observe)
 
     async def start(self) -> None:
-        """Listen, if a port is set. Raises AdminPortError where it cannot be had."""
+        """Listen, if a port is set. Raises AdminPortError if that fails."""
         await self._server.start()
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class Monitoring:
 
 
 class Checks:
-    """What a listener needs to work. It works with weaker isolation too, unless ZMESH_SANDBOX_REQUIRED is set."""
+    """The checks of a listener. Weaker isolation does not make it unready, unless ZMESH_SANDBOX_REQUIRED is set."""
 
     def __init__(
         self, pool: AsyncConnectionPool, sandbox: Sandbox, lease: Lease, clock: Clock, stop: asyncio.Event
@@ -63,12 +63,12 @@ class Checks:
         self._stop = stop
 
     async def examine(self) -> Mapping[str, str | None]:
-        """What is wrong, by the name of the check."""
+        """What is wrong, by name of the check."""
         return {
             **await self._examine_database(),
-            "running": "stopping: it claims nothing more" if self._stop.is_set() else None,
+            "running": "stopping: no longer claiming" if self._stop.is_set() else None,
             "lease": None if self._lease.held else "none is held",
-            "sandbox": None if self._sandbox.report().level == "full" else "runs are isolated less: see zmesh doctor",
+            "sandbox": None if self._sandbox.report().level == "full" else "isolation is reduced: run zmesh doctor",
             "clock": f"no tick within {SILENT_SECONDS:g} s" if self._clock.silent_seconds > SILENT_SECONDS else None,
         }
 

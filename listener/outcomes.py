@@ -1,4 +1,4 @@
-"""Writes the outcomes of attempts: many in one statement, and none is lost while the lease lasts."""
+"""Writes the outcomes of attempts, many in one statement; none is lost while the lease lasts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sql import listeners
 from sql.listeners import AttemptOutcome
 
 RETRY_SECONDS = 0.5
-# Whatever else goes wrong for so long is blamed on the values as well: one must not hold up all others for ever.
+# An error that persists for this long is blamed on the values too: one outcome must not block all others forever.
 UNEXPLAINED_SECONDS = 60.0
 LARGEST_BATCH = 64
 LARGEST_BYTES = 16 * 1024 * 1024
@@ -28,17 +28,17 @@ class OutcomeWriter:
     """A queue of outcomes and the task that writes them."""
 
     def __init__(self, database_url: str, on_written: Callable[[AttemptOutcome, bool], None]) -> None:
-        """`on_written(outcome, accepted)` is called for each; False where the lease had gone to another."""
+        """`on_written(outcome, accepted)` is called for each; `accepted` is False if the lease had passed on."""
         self._connection = OwnConnection(database_url, "outcomes")
         self._on_written = on_written
         self._waiting: asyncio.Queue[tuple[UUID, AttemptOutcome]] = asyncio.Queue()
 
     def put(self, lease: UUID, outcome: AttemptOutcome) -> None:
-        """Hand over how an attempt ended that was claimed under this lease."""
+        """Queue the outcome of an attempt that was claimed under this lease."""
         self._waiting.put_nowait((lease, outcome))
 
     async def run(self) -> None:
-        """Write what comes, for ever."""
+        """Write outcomes as they arrive, forever."""
         try:
             while True:
                 await self._write_next()
@@ -65,7 +65,7 @@ class OutcomeWriter:
                 if is_transient(error) or (not is_permanent(error) and time.monotonic() - began < UNEXPLAINED_SECONDS):
                     emit(DatabaseFailed("outcomes", str(error).strip(), "trying again"))
                     await asyncio.sleep(RETRY_SECONDS)
-                elif len(outcomes) > 1:  # one must not hold up the others
+                elif len(outcomes) > 1:  # one must not block the others
                     for outcome in outcomes:
                         await self._write(lease, [outcome])
                     return
@@ -80,13 +80,13 @@ class OutcomeWriter:
 
 
 def _size(outcome: AttemptOutcome) -> int:
-    """About how many bytes it adds to a statement."""
+    """Roughly how many bytes it adds to a statement."""
     body = outcome.response.get("body_base64") if outcome.response else None
     return len(outcome.result or "") + len(body or "")
 
 
 def without_values(outcome: AttemptOutcome, error: Exception) -> AttemptOutcome:
-    """The same attempt as an error that PostgreSQL accepts for certain."""
+    """The same attempt with an error that PostgreSQL is certain to accept."""
     return replace(
         outcome,
         status="error",

@@ -1,4 +1,4 @@
-"""One POST to an address that a tenant chose: bounded in time and size, never to where only the platform may reach."""
+"""One POST to an address that a tenant chose: limited in time and size, and never into the platform's networks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LARGEST_HEAD = 65536
 INTERIM = range(100, 200)
 AS_THEY_ARE = "%:/?#[]@!$&'()*+,;="
-# Global by the registry, or by the library, yet ways around: translation to, and tunnels into, IPv4; sites of old.
+# Global according to the registry or the library, yet detours: translation to IPv4, tunnels into it, site-local.
 TUNNEL_NETWORKS = [
     ipaddress.ip_network(text)
     for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "192.88.99.0/24", "fec0::/10", "3fff::/20")
 ]
 
 
-# Of their own, and many: a name whose server does not answer holds a thread for longer than anybody waits.
+# A pool of its own, with many threads: a name whose server does not answer holds a thread for longer than the timeout.
 _LOOK_UPS = ThreadPoolExecutor(64, thread_name_prefix="callback look-ups")
 
 
 class NotSent(Exception):
-    """Nobody took the message; `for_good` when trying again is of no use."""
+    """No receiver accepted the message; `for_good` if trying again is pointless."""
 
     def __init__(self, message: str, *, for_good: bool = False) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class NotSent(Exception):
 
 
 def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
-    """Whether a tenant may have us connect there: the public internet, and the networks that the operator named."""
+    """Whether a tenant may make the platform connect there: the public internet, and networks the operator named."""
     mapped = getattr(address, "ipv4_mapped", None)
     if mapped is not None:
         return is_allowed(mapped, networks)
@@ -54,9 +54,9 @@ def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
 async def post(
     url: str, headers: Mapping[str, str], body: bytes, *, networks: Sequence[Network], seconds: float
 ) -> int:
-    """The status code of the answer. Raises NotSent where there is none, in so many seconds at the latest.
+    """The status code of the answer. Raises NotSent if there is none within so many seconds.
 
-    Redirects are not followed: what they lead to was chosen by somebody else.
+    Redirects are not followed: somebody else chose where they lead.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -71,11 +71,11 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes, networks: Seq
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         name = host.encode("idna").decode() if not host.isascii() else host
     except (ValueError, UnicodeError) as error:
-        raise NotSent(f"this is no address: {error}", for_good=True) from error
+        raise NotSent(f"invalid URL: {error}", for_good=True) from error
     address = await _address(name, port, networks)
     tls = _tls() if parts.scheme == "https" else None
     try:
-        # To the very address that was checked: a second look-up might answer another one.
+        # To the very address that was checked: a second look-up might return a different one.
         reader, writer = await asyncio.open_connection(
             str(address), port, ssl=tls, server_hostname=name if tls else None, limit=LARGEST_HEAD
         )
@@ -93,7 +93,7 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes, networks: Seq
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """Made once: it reads every certificate of the system's store."""
+    """Created once: it reads every certificate of the system's store."""
     return ssl.create_default_context()
 
 
@@ -108,8 +108,8 @@ async def _address(host: str, port: int, networks: Sequence[Network]) -> Address
         if is_allowed(address, networks):
             return address
     raise NotSent(
-        f"{host} is not on the public internet, and this platform sends nothing elsewhere"
-        " (an operator allows networks with ZMESH_CALLBACK_NETWORKS)",
+        f"{host} is not on the public internet, and callbacks go nowhere else"
+        " (an operator can allow networks with ZMESH_CALLBACK_NETWORKS)",
         for_good=True,
     )
 
@@ -129,7 +129,7 @@ async def _status(reader: asyncio.StreamReader) -> int:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            raise NotSent("the answer is not HTTP, or its head is too long") from error
+            raise NotSent("the answer is not HTTP, or its headers are too long") from error
         version, _, rest = head.partition(b" ")
         with suppress(ValueError):
             status = int(rest[:3])

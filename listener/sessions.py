@@ -1,6 +1,6 @@
-"""Sessions with the projects' databases for runs to take over: each is one run's, and was nobody's before.
+"""Sessions with the projects' databases for runs to take over: each serves one run, and nobody used it before.
 
-Signing in takes PostgreSQL longer than most statements do, and a process that has just begun longer still.
+Signing in takes PostgreSQL longer than most statements do, and takes a new process even longer.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from sandbox import Attachment
 from support.tasks import end
 
 log = logging.getLogger(__name__)
-SPARE = 2  # of each project whose runs asked for one lately
+SPARE = 2  # for each project whose runs recently asked for one
 MOST_SPARE = 8  # of all projects
-SPARE_SECONDS = 10.0  # so long, at most, an `alter role … set` may pass by a run
+SPARE_SECONDS = 10.0  # for at most this long, a run may miss an `alter role … set`
 REFILL_SECONDS = 0.02  # after one was taken: the run that has it goes first
 SIGN_IN_SECONDS = 1.0  # runs wait for two
 
@@ -28,14 +28,14 @@ class Sessions:
     """Spare database sessions, signed in as the projects' roles."""
 
     def __init__(self) -> None:
-        self._spare: OrderedDict[str, deque[SignedIn]] = OrderedDict()  # by connection string, the least used first
+        self._spare: OrderedDict[str, deque[SignedIn]] = OrderedDict()  # by connection string, oldest use first
         self._unfit: set[str] = set()  # connection strings of servers whose sessions cannot be handed over
         self._filling: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def take(self, url: str, settings: Mapping[str, str]) -> Attachment | None:
-        """One of the role of this connection string, with these settings; None where the run had better sign in."""
+        """A session as the role of this connection string, with these settings; None if the run should sign in."""
         if url in self._unfit or self._closed:
             return None
         asyncio.get_running_loop().call_later(REFILL_SECONDS, self._refill, url)
@@ -101,7 +101,7 @@ class Sessions:
             del self._spare[url]
 
     def _end_one(self) -> None:
-        """The oldest of the project that asked the longest ago."""
+        """End the oldest session of the project that least recently asked for one."""
         if (session := self._pop(next(iter(self._spare)))) is not None:
             session.end()
 

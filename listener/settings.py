@@ -29,7 +29,7 @@ Networks = Annotated[list[Network], BeforeValidator(_networks)]
 
 
 class Settings(ServiceSettings):
-    """`lease_seconds` must outlast a short outage of the database: runs survive it as long as the lease does."""
+    """`lease_seconds` must outlast a short database outage: runs survive an outage for as long as the lease lasts."""
 
     database_url: Annotated[Required, AfterValidator(checked_url), Variable("DATABASE_URL")]
     secret_key: Annotated[Required, Variable("ZMESH_SECRET_KEY")]

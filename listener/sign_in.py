@@ -1,4 +1,4 @@
-"""Signing in to a project's database for a run, by libpq up to where the session is handed over as a socket."""
+"""Signs in to a project's database for a run: by libpq, until the session is handed over as a socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from psycopg.pq import abc as pq
 from sql.connecting import with_required_auth
 
 GIVEN = {"application_name": "zmesh for the next run", "client_encoding": "UTF8", "gssencmode": "disable"}
-# What a server reports at the start of a session, and drivers go by (GUC_REPORT in PostgreSQL 18).
+# What a server reports at the start of a session, and drivers rely on (GUC_REPORT in PostgreSQL 18).
 REPORTED = (
     b"application_name",
     b"client_encoding",
@@ -39,18 +39,18 @@ REPORTED = (
 
 
 class SessionNotTransferable(Exception):
-    """A session by TLS cannot be handed over: its keys are in this process."""
+    """A TLS session cannot be handed over: its keys are in this process."""
 
 
 @dataclass(eq=False)
 class SignedIn:
-    """A session that nobody has used; `greeting` is what the server said to who signed in."""
+    """A session that nobody has used; `greeting` is what the server sent when we signed in."""
 
     socket: socket.socket
     greeting: bytes
 
     def begin(self, settings: Mapping[str, str]) -> bool:
-        """Have the server set these; False where the session has ended. The answer is left to who takes the session."""
+        """Have the server apply these settings; False if the session has ended. The next user reads the answer."""
         if not self._is_quiet():
             return False
         text = "; ".join(f"set {name} to {_literal(value)}" for name, value in settings.items())
@@ -67,7 +67,7 @@ class SignedIn:
         self.socket.close()
 
     def _is_quiet(self) -> bool:
-        """Alive, and the server has said nothing since."""
+        """Whether it is alive, and the server has sent nothing since."""
         try:
             self.socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -90,7 +90,7 @@ async def sign_in(url: str) -> SignedIn:
         session = SignedIn(socket.socket(fileno=os.dup(pgconn.socket)), _greeting(pgconn))
         session.socket.setblocking(False)
         null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, pgconn.socket, inheritable=False)  # else finish() would tell the server that this is the end
+        os.dup2(null, pgconn.socket, inheritable=False)  # otherwise finish() would tell the server that it ends
         os.close(null)
         return session
     finally:
@@ -98,7 +98,7 @@ async def sign_in(url: str) -> SignedIn:
 
 
 async def _conninfo(url: str) -> bytes:
-    """With the address looked up, which libpq would do while everything else waits. Raises OSError."""
+    """With the address resolved, since libpq would block the event loop while resolving it. Raises OSError."""
     parts = conninfo_to_dict(with_required_auth(url), **GIVEN)
     host = str(parts.get("host") or "/")
     if "hostaddr" not in parts and not host.startswith(("/", "@")):
@@ -124,7 +124,7 @@ async def _ready(descriptor: int, writing: bool) -> None:
 
 
 def _greeting(pgconn: pq.PGconn) -> bytes:
-    """What the server said, as a driver that signs in has to hear it; with a key that cancels nothing."""
+    """What the server sent, in the form a driver that signs in expects; with a key that cancels nothing."""
     reported = [(name, pgconn.parameter_status(name)) for name in REPORTED]
     return b"".join(
         (

@@ -13,7 +13,7 @@ Attempt = tuple[UUID, int]
 
 
 class Slots:
-    """One slot for each attempt, except those that run in the slot of the run that waits for them."""
+    """One slot for each attempt, except those that run in the slot of the caller that waits for them."""
 
     def __init__(self, count: int, freed: asyncio.Event) -> None:
         """`freed` is set when an attempt leaves its slot while `wake_when_freed` is true."""
@@ -29,7 +29,7 @@ class Slots:
 
     @property
     def free(self) -> int:
-        """How many invocations may be claimed; what runs here calls may start all the same."""
+        """How many invocations may be claimed; functions called by runs here may start in any case."""
         return 0 if self._closed else max(0, self._count - (len(self._running) - len(self._lent)))
 
     @property
@@ -43,7 +43,7 @@ class Slots:
         return [id for id, _ in self._running]
 
     def start(self, invocation: ClaimedInvocation, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-        """Take a slot and begin the work, which is passed the event that stops it. It releases the slot itself."""
+        """Take a slot and start the work, which gets the event that stops it and must release the slot itself."""
         attempt = (invocation.id, invocation.attempt)
         cancel = self._running[attempt] = asyncio.Event()
         if invocation.lent:
@@ -54,9 +54,9 @@ class Slots:
         task.add_done_callback(self._tasks.discard)
 
     def release(self, id: UUID, attempt: int, *, wake: bool) -> None:
-        """Free the slot: the outcome is written, or the attempt belongs to another listener now.
+        """Free the slot: the outcome is written, or the attempt now belongs to another listener.
 
-        `wake`: have something claimed in any case, or find out when it comes due.
+        `wake`: claim again in any case, or find out when this one comes due.
         """
         self._running.pop((id, attempt), None)
         self._lent.discard((id, attempt))
@@ -66,7 +66,7 @@ class Slots:
             self._freed.set()
 
     def cancel(self, invocations: Collection[UUID]) -> None:
-        """Have the runs of these invocations stopped."""
+        """Stop the runs of these invocations."""
         for (id, _), cancel in self._running.items():
             if id in invocations:
                 cancel.set()
@@ -79,9 +79,9 @@ class Slots:
             await asyncio.wait(self._tasks)
 
     def close(self) -> None:
-        """From now on only what runs here call may start."""
+        """From now on only functions that runs here call may start."""
         self._closed = True
 
     async def wait_until_idle(self) -> None:
-        """Return when nothing runs."""
+        """Return when nothing is running."""
         await self._idle.wait()

@@ -1,4 +1,4 @@
-"""Upkeep of the database, by whichever listener comes first: what expired, was lost or deleted, partitions, vacuum."""
+"""Maintains the database, on whichever listener comes first: expired, lost and deleted rows, partitions, vacuum."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from support.loop_watch import LIMIT_MS, LoopWatch
 
 WATCH_SECONDS = 1.0
-ANALYZE_SECONDS = 60.0  # a sixth of it where workers of autovacuum are short
+ANALYZE_SECONDS = 60.0  # a sixth of it when autovacuum workers are scarce
 
 
 class Upkeep:
@@ -38,7 +38,7 @@ class Upkeep:
         self._reported: tuple[object, int] = (None, 0)  # the lease, and what was reported under it
 
     async def keep_up(self) -> None:
-        """One round. Raises the errors of the database."""
+        """Do one round. Raises database errors."""
         async with self._pool.connection() as connection:
             taken = await listeners.reap(connection)
             expired = await listeners.end_expired(connection)
@@ -48,7 +48,7 @@ class Upkeep:
             neglected = await listeners.neglected_tables(connection) if await listeners.maintain(connection) else []
             await self._report_loop_held(connection)
         if taken or expired:
-            self._wakeups.queue.set()  # they are queued again, or stood before others
+            self._wakeups.queue.set()  # they are queued again, or were ahead of others in a queue
         if taken:
             emit(InvocationsRequeued(taken, "listener_lost"))
         if expired:
@@ -68,9 +68,9 @@ class Upkeep:
 
 
 async def watch_sessions(database_url: str) -> None:
-    """End database sessions of projects that hold up others, every second until the connection is lost.
+    """End projects' database sessions that block others, once a second until the connection is lost.
 
-    By a connection of its own: when all locks are taken, one that knows the roles already gets through.
+    On a connection of its own: when all locks are taken, only one that already knows the roles still works.
     """
     async with await AsyncConnection.connect(
         with_required_auth(database_url),

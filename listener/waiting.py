@@ -1,4 +1,4 @@
-"""Waits of the listener's duties: for an event or a timeout, and between the rounds of a periodic duty."""
+"""Waiting: for an event or a timeout, and between the rounds of a periodic duty."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from observing.stream import emit
 
 
 async def wait_and_clear(event: asyncio.Event, seconds: float) -> None:
-    """Return when the event is set, or after so many seconds; it is clear afterwards."""
+    """Return when the event is set, or after so many seconds; the event is clear afterwards."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
+        async with asyncio.timeout(seconds):  # wait_for may swallow a cancellation on Python 3.11
             await event.wait()
     event.clear()
 
 
 async def every(seconds: float, duty: Duty, act: Callable[[], Awaitable[None]]) -> None:
-    """Repeat a duty for ever. Errors of the database are logged: the next round tries again."""
+    """Repeat a duty forever. Database errors are logged: the next round tries again."""
     while True:
         try:
             await act()
