@@ -1,4 +1,4 @@
-"""System calls that Python's standard library does not have. Knows nothing of runs; every failure is an OSError."""
+"""System calls that Python's standard library lacks. Knows nothing of runs; every failure is an OSError."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NAMESPACES = "needs CAP_SYS_ADMIN, or user namespaces that this machine or cont
 GRANTS = {
     "unshare": _NAMESPACES,
     "mount": "needs CAP_SYS_ADMIN, and in a container no AppArmor profile that forbids mounts",
-    "mount_setattr": "needs CAP_SYS_ADMIN, and a seccomp profile that knows mount_setattr",
+    "mount_setattr": "needs CAP_SYS_ADMIN, and a seccomp profile that allows mount_setattr",
     "pivot_root": "needs CAP_SYS_ADMIN",
     "chroot": "needs CAP_SYS_CHROOT",
     "setns": "needs CAP_SYS_ADMIN and CAP_SYS_CHROOT",
@@ -98,13 +98,13 @@ def unmount(target: str) -> None:
 
 
 def make_read_only(target: str) -> None:
-    """A mount and all below it read-only, without set-uid programs or devices (mount_setattr(2))."""
+    """Make a mount and everything below it read-only, without set-uid programs or devices (mount_setattr(2))."""
     attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, 0, 0)
     _call("mount_setattr", f"mount_setattr {target}", AT_FDCWD, os.fsencode(target), AT_RECURSIVE, attributes, 32)
 
 
 def enter_root(new_root: str) -> None:
-    """Make a mount the root directory, and let go of the old one."""
+    """Make a mount the root directory, and detach the old one."""
     try:
         pivot_root(new_root)
     except PermissionError:  # the seccomp profiles of container engines refuse it, whatever the capabilities
@@ -112,7 +112,7 @@ def enter_root(new_root: str) -> None:
 
 
 def pivot_root(new_root: str) -> None:
-    """Swap the root for a mount, and unmount what was the root."""
+    """Swap the root for a mount, and unmount the old root."""
     os.chdir(new_root)
     _call("pivot_root", "pivot_root", b".", b".")
     unmount(".")
@@ -120,11 +120,11 @@ def pivot_root(new_root: str) -> None:
 
 
 def cover_root(new_root: str) -> None:
-    """Put a mount on top of the root, and take away all that was mounted below, but the old root itself.
+    """Put a mount on top of the root, and unmount everything that was mounted below except the old root itself.
 
-    The old root stays mounted beneath, where no path leads: `..` ends at our root, and setns(2) goes to the topmost
-    mount. What could get there is a descriptor of a folder in it, or one more chroot(2): none is left open, and runs
-    may not call that.
+    The old root stays mounted underneath, where no path leads: `..` ends at our root, and setns(2) goes to the topmost
+    mount. Only a descriptor of a folder in it, or another chroot(2), could get there: none is left open, and runs may
+    not call chroot(2).
     """
     below = [os.fsdecode(path) for path in _mounts() if path not in (b"/", os.fsencode(new_root))]
     old_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -135,7 +135,7 @@ def cover_root(new_root: str) -> None:
         os.fchdir(old_root)
         for path in reversed(below):
             if not path.startswith(f"{new_root}/"):
-                with contextlib.suppress(OSError):  # gone with another, or not ours to unmount in a user namespace
+                with contextlib.suppress(OSError):  # gone with another one, or not ours to unmount in a user namespace
                     unmount(path.lstrip("/"))
     finally:
         os.close(old_root)
@@ -147,13 +147,13 @@ def _chroot_here() -> None:
 
 
 def _mounts() -> list[bytes]:
-    """Where something is mounted, in the order in which it was."""
+    """Mount points, in the order of mounting."""
     lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     return [re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), line.split()[4]) for line in lines]
 
 
 def explain(error: OSError) -> str:
-    """Describes a failed system call, with the right that grants it if known."""
+    """Describes a failed system call, with the privilege that it needs if known."""
     call = str(error.filename or "").partition(" ")[0]
     why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if error.errno not in (errno.EPERM, errno.EACCES) or call not in GRANTS:
@@ -162,7 +162,7 @@ def explain(error: OSError) -> str:
 
 
 def die_with_parent(signal_number: int) -> None:
-    """The signal to get when the parent's thread ends; a change of uid clears it."""
+    """Set the signal to receive when the parent's thread ends; a change of uid clears it."""
     _checked(_libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "pdeathsig")
 
 
@@ -172,27 +172,27 @@ def adopt_orphans() -> None:
 
 
 def set_dumpable(on: bool) -> None:
-    """Whether processes of the same user may look into this one."""
+    """Whether processes of the same user may inspect this one."""
     _checked(_libc.prctl(PR_SET_DUMPABLE, int(on), 0, 0, 0), "dumpable")
 
 
 def set_name(name: str) -> None:
-    """The name that ps shows; 15 bytes."""
+    """Set the name that ps shows, up to 15 bytes."""
     buffer = ctypes.create_string_buffer(name.encode()[:15])
     _checked(_libc.prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0), "name")
 
 
 def map_current_user(inside: int, outside_uid: int, outside_gid: int) -> None:
-    """In a user namespace just made: `inside` is what the user outside is called here."""
+    """In a user namespace just created: `inside` is the id that the user outside has here."""
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{inside} {outside_uid} 1")
     Path("/proc/self/gid_map").write_text(f"{inside} {outside_gid} 1")
 
 
 def count_cpu_time() -> int:
-    """A descriptor that counts the CPU nanoseconds of this process and of all that it forks from now on, whoever
-    waits for their ends or does not (perf_event_open(2)). Raises OSError where the kernel does not let us."""
-    inherit, exclude_kernel, exclude_hypervisor = 1 << 1, 1 << 5, 1 << 6  # without the latter it takes more rights
+    """A descriptor that counts the CPU nanoseconds of this process and of all that it forks from now on, whether or not
+    anybody waits for them to end (perf_event_open(2)). Raises OSError if the kernel does not allow it."""
+    inherit, exclude_kernel, exclude_hypervisor = 1 << 1, 1 << 5, 1 << 6  # without the latter it needs more privileges
     flags = inherit | exclude_kernel | exclude_hypervisor
     software, task_clock, size, close_on_exec = 1, 1, 64, 8
     what = struct.pack("=IIQQQQQIIQ", software, size, task_clock, 0, 0, 0, flags, 0, 0, 0)
@@ -200,11 +200,11 @@ def count_cpu_time() -> int:
 
 
 def landlock_version() -> int:
-    """The kernel's Landlock ABI; 0 where there is none."""
+    """The kernel's Landlock ABI; 0 if it has none."""
     number = ctypes.c_long(SYSTEM_CALLS["landlock_create_ruleset"])
     return max(0, int(_libc.syscall(number, None, ctypes.c_long(0), ctypes.c_long(1))))
 
 
 def capabilities() -> list[int]:
-    """Those that this kernel knows."""
+    """The capabilities that this kernel knows."""
     return [number for number in range(64) if _libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0]

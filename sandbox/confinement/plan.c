@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 // The layout that plan.py packs: head, steps, pointers, data.
-enum kind { VALUE, ADDRESS, RESULT }; // a number; an offset into the data; a number to be read there
+enum kind { VALUE, ADDRESS, RESULT }; // a number; an offset into the data; a number to read from there
 
 struct head {
   uint32_t steps, pointers, data_bytes, unused;
@@ -27,7 +27,7 @@ struct step {
 _Static_assert(sizeof(size_t) == sizeof(uint64_t), "no count of parts times their size may overflow");
 
 struct pointer {
-  uint32_t at, target; // offsets into the data: at one stands the address of the other
+  uint32_t at, target; // offsets into the data: the address of `target` is stored at `at`
 };
 
 _Noreturn void give_up(const char *what) {
@@ -73,17 +73,17 @@ static int step_lies_within(const struct step *step, size_t data_bytes) {
 }
 
 const char *fault_of_plan(const char *plan, size_t size) {
-  if (size < sizeof(struct head)) return "a plan without head";
+  if (size < sizeof(struct head)) return "a plan without a head";
   struct head head = head_of(plan);
-  if (data_at(head) + head.data_bytes != size) return "a plan of another length than it says";
+  if (data_at(head) + head.data_bytes != size) return "a plan whose length differs from its head";
   for (uint32_t i = 0; i < head.steps; i++) {
     struct step step = step_of(plan, i);
-    if (!step_lies_within(&step, head.data_bytes)) return "a step outside of its plan";
+    if (!step_lies_within(&step, head.data_bytes)) return "a step outside its plan";
   }
   for (uint32_t i = 0; i < head.pointers; i++) {
     struct pointer pointer = pointer_of(plan, i);
     if (!lies_within(pointer.at, sizeof(uint64_t), head.data_bytes) || pointer.target >= head.data_bytes)
-      return "a pointer outside of its plan";
+      return "a pointer outside its plan";
   }
   return NULL;
 }

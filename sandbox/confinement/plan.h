@@ -3,13 +3,13 @@
 // A plan: the system calls that confine a process, computed by run_plan.py and only carried out here.
 #include <stddef.h>
 
-// What is wrong with the layout of a plan; NULL where all of it lies within it.
+// What is wrong with the layout of a plan; NULL if all of it lies within the plan.
 const char *fault_of_plan(const char *plan, size_t size);
 
-// Carries out a whole plan, or ends the process with what failed on standard error. Of a malformed one it does nothing.
+// Carries out a whole plan, or ends the process with the failed step on standard error. Ignores a malformed one.
 void carry_out(char *plan, size_t size);
 
-// Ends the process with `what` and errno on standard error: what it was about to do must not go on without this step.
+// Ends the process with `what` and errno on standard error: it must not continue without this step.
 _Noreturn void give_up(const char *what);
 
 #endif

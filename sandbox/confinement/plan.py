@@ -1,6 +1,6 @@
-"""System calls put down in a row, to be carried out later: here through ctypes, or by the native code of a template.
+"""System calls recorded in order, to be carried out later: here through ctypes, or by a template's native code.
 
-Whoever makes a plan knows everything; whoever carries it out knows nothing but how to make a system call.
+Whoever makes a plan has all the knowledge; carrying it out only takes making system calls.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _libc.syscall.restype = ctypes.c_long
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Somewhere in the plan's data; as an argument, its address."""
+    """A place in the plan's data; as an argument, its address."""
 
     at: int
 
@@ -44,14 +44,14 @@ Argument = int | str | bytes | Place | Result
 
 @dataclass(slots=True)
 class Plan:
-    """Calls in their order, and the data they point to. A call that fails is the end of the process."""
+    """Calls in order, and the data they point to. If a call fails, the process ends."""
 
     _steps: list[tuple[int, list[int], list[int], int]] = field(default_factory=list)
     _pointers: list[tuple[int, int]] = field(default_factory=list)
     _data: bytearray = field(default_factory=bytearray)
 
     def call(self, name: str, *arguments: Argument, into: Place | None = None) -> Result:
-        """Add a system call; texts and bytes are passed by address. The result is stored `into` a place."""
+        """Add a system call; text and bytes are passed by address. The result is stored `into` a place."""
         resolved = [self._resolve(argument) for argument in arguments]
         resolved += [(_VALUE, 0)] * (6 - len(resolved))
         result = (into or self.put(bytes(4))).at
@@ -60,18 +60,18 @@ class Plan:
         return Result(result)
 
     def put(self, data: bytes) -> Place:
-        """Add data."""
+        """Add data, and return its place."""
         self._data += bytes(-len(self._data) % 8)
         place = Place(len(self._data))
         self._data += data
         return place
 
     def point(self, place: Place, target: Place) -> None:
-        """Have the address of one place stand at another."""
+        """Store the address of `target` at `place`."""
         self._pointers.append((place.at, target.at))
 
     def encode(self) -> bytes:
-        """What native code takes."""
+        """The form that native code takes."""
         return b"".join(
             (
                 _HEAD.pack(len(self._steps), len(self._pointers), len(self._data) + -len(self._data) % 8, 0),
@@ -82,7 +82,7 @@ class Plan:
         )
 
     def carry_out(self) -> None:
-        """Do all of it to this process. Raises OSError at the first call that fails."""
+        """Apply all calls to this process. Raises OSError at the first one that fails."""
         data = ctypes.create_string_buffer(bytes(self._data), len(self._data))
         base = ctypes.addressof(data)
         for at, target in self._pointers:

@@ -1,4 +1,4 @@
-"""Workspaces where there are no namespaces: a folder for each run, removed whatever the run has made of it."""
+"""Workspaces where there are no namespaces: a folder for each run, removed whatever the run has done to it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import stat
 from collections.abc import Iterator
 from itertools import islice
 
-FOLDERS = ("tmp", ".shm")  # that a run expects
+FOLDERS = ("tmp", ".shm")  # which a run expects
 FOLDER_MODE = 0o1777
 BATCH = 1000
 
 
 def claim(folder: str) -> int:
-    """Hold a folder for one sandbox, by a lock that ends with its process. Raises OSError where another has it."""
+    """Hold a folder for one sandbox, by a lock that ends with its process. Raises OSError if another sandbox has it."""
     fd = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -27,7 +27,7 @@ def claim(folder: str) -> int:
 
 
 def remove_abandoned(parent: str, prefix: str) -> None:
-    """Remove the folders that sandboxes of this user have claimed there and that nobody holds any more."""
+    """Remove the folders that sandboxes of this user have claimed there and nobody holds any more."""
     for name in os.listdir(parent):
         folder = f"{parent}/{name}"
         with contextlib.suppress(OSError):
@@ -40,7 +40,7 @@ def remove_abandoned(parent: str, prefix: str) -> None:
 
 
 def make(folder: str, uid: int | None) -> None:
-    """A workspace for this user; None is who we are."""
+    """Create a workspace for this user; None means the current user."""
     os.mkdir(folder, 0o700)
     for name in FOLDERS:
         os.mkdir(f"{folder}/{name}")
@@ -51,9 +51,9 @@ def make(folder: str, uid: int | None) -> None:
 
 
 def remove(folder: str) -> None:
-    """Remove a tree however deep it is and whatever modes its folders have. Follows no link out of it.
+    """Remove a tree, however deep it is and whatever modes its folders have. Follows no link out of it.
 
-    Nothing of the run may live any more. Folders move up to the top before they are emptied, so neither paths nor
+    Nothing of the run may be alive any more. Folders are moved to the top before they are emptied, so neither paths nor
     the stack grow with the depth.
     """
     with contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def remove(folder: str) -> None:
 
 @contextlib.contextmanager
 def _as_owner(folder: str) -> Iterator[None]:
-    """As root: be the folder's owner meanwhile, who may do all of this without a capability, and nothing beyond it."""
+    """As root: act as the folder's owner meanwhile, who can do all of this without a capability, and no more."""
     owner = os.lstat(folder).st_uid
     if os.geteuid() != 0 or owner == 0:
         yield

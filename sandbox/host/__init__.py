@@ -1,4 +1,4 @@
-"""The sandbox in the process that uses it: pool.py has the processes that wait for a job, child.py follows one run.
+"""The sandbox in its host process: pool.py keeps processes that wait for a job, child.py follows one run.
 
-What a run sends goes through logs.py and streams.py; verdict.py says how it ended.
+logs.py and streams.py handle what a run sends; verdict.py decides how it ended.
 """

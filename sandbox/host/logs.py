@@ -1,4 +1,4 @@
-"""Keeps what a run prints, within bounds and with a visible notice where something is left out."""
+"""Keeps what a run prints, within limits and with a visible notice where something is left out."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ TAIL_BYTES = 16 * 1024
 
 
 class LogKeeper:
-    """Lines of one run. Everything it is fed comes from hostile code."""
+    """The lines of one run. All input comes from hostile code."""
 
     def __init__(self, max_bytes: int, max_lines: int, lines: list[LogLine] | None = None) -> None:
-        """What is kept is added to `lines`."""
+        """Lines are appended to `lines`."""
         self.lines: list[LogLine] = [] if lines is None else lines
         self._bytes_left = max_bytes
         self._lines_left = max_lines
@@ -25,7 +25,7 @@ class LogKeeper:
         self.error_tail = b""
 
     def add_frame(self, body: bytes) -> None:
-        """A line that the runtime sent with level and time; what is malformed is kept as text."""
+        """A line that the runtime sent with level and time; a malformed one is kept as text."""
         if self.full:
             return
         try:
@@ -52,7 +52,7 @@ class LogKeeper:
             self._keep(_now(), level, line.decode("utf-8", "replace"))
 
     def flush(self) -> None:
-        """Keep the last lines that no newline ended."""
+        """Keep the last lines even if no newline ended them."""
         for level, rest in self._partial.items():
             if rest:
                 self._keep(_now(), level, rest.decode("utf-8", "replace"))
@@ -73,7 +73,7 @@ class LogKeeper:
 
     @staticmethod
     def _time(milliseconds: object) -> datetime:
-        """The run's own time of a line, if it can be true."""
+        """The run's own time of a line, if it is plausible."""
         now = _now()
         if not isinstance(milliseconds, int | float):
             return now

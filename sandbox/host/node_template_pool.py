@@ -1,4 +1,4 @@
-"""Which Node.js processes stand ready for runs to be forked from, one per size of heap; the least used end first."""
+"""Which Node.js templates are kept ready, one per heap size; the least recently used is ended first."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ RETRY_SECONDS = 30.0
 
 
 class NodeTemplatePool:
-    """The host's view of them, while they are `on`."""
+    """The host's view of the Node.js templates, while these are `on`."""
 
     def __init__(self, node: NodeCommand, order: Callable[[NodeTemplateOrder], None]) -> None:
         self._node = node
         self._order = order
-        self._data_bytes: OrderedDict[int, int] = OrderedDict()  # of each that is ready, the least used first
+        self._data_bytes: OrderedDict[int, int] = OrderedDict()  # of each ready one, least recently used first
         self._booting: dict[int, asyncio.Future[None]] = {}
         self._not_before: dict[int, float] = {}
         self.on = False
 
     async def start(self, memory_mb: int) -> None:
-        """Have the one for runs of this size ready. Raises SandboxError."""
+        """Have a template for runs of this size ready. Raises SandboxError."""
         number = heap_class(memory_mb)
         if number not in self._data_bytes:
             self._boot(number)
             try:
                 await asyncio.wait_for(asyncio.shield(self._booting[number]), BOOT_SECONDS)
             except TimeoutError:
-                raise SandboxError("a Node.js to fork from does not boot") from None
+                raise SandboxError("the Node.js template did not start in time") from None
 
     def template_for(self, memory_mb: int) -> tuple[int, int] | None:
-        """Number and data bytes of the one to fork from; None, and one is started, where none is ready."""
+        """Number and data bytes of the template to fork from; if none is ready, None, and one is started."""
         if not self.on:
             return None
         number = heap_class(memory_mb)
@@ -57,7 +57,7 @@ class NodeTemplatePool:
         self._order(NodeTemplateOrder(number, self._node.template_command(number)))
 
     def ready(self, number: int, data_bytes: int) -> None:
-        """One has booted."""
+        """A template has booted."""
         self._data_bytes[number] = data_bytes
         booting = self._booting.pop(number, None)
         if booting is not None and not booting.done():
@@ -67,18 +67,18 @@ class NodeTemplatePool:
             self._order(NodeTemplateOrder(least_used, []))
 
     def gone(self, number: int, why: str) -> None:
-        """One has ended, as it was told or by itself."""
+        """A template has ended, on order or by itself."""
         was_ready = self._data_bytes.pop(number, None) is not None
         booting = self._booting.pop(number, None)
         if booting is not None and not booting.done():
             booting.set_exception(SandboxError(why))
-            booting.exception()  # nobody may be waiting
+            booting.exception()  # perhaps nobody waits for it
         if booting is not None or was_ready:
             self._not_before[number] = time.monotonic() + RETRY_SECONDS
-            log.warning("the Node.js template for %d MB is gone: %s", number, why)
+            log.warning("the Node.js template for %d MB ended: %s", number, why)
 
     def all_gone(self) -> None:
-        """The template that held them has ended."""
+        """The main template, which held them, has ended."""
         for booting in self._booting.values():
             booting.cancel()
         self._booting.clear()

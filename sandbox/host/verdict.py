@@ -1,4 +1,4 @@
-"""From what was observed of a run to what its caller is told. A limit that was hit is always named."""
+"""From what was observed of a run to what its caller is told. If a limit was hit, it is always named."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ StopReason = Literal["timeout", "cancelled"]
 
 @dataclass(slots=True)
 class Observed:
-    """What the sandbox saw: the run's final frame, how its process ended, and why it was stopped, if it was."""
+    """What the sandbox observed: the run's final frame, how its process ended, and why it was stopped, if it was."""
 
     limits: Limits
     runtime: Runtime
@@ -42,19 +42,19 @@ class Observed:
     stopped: StopReason | None = None
     violation: FrameError | None = None
     report: Mapping[str, Any] = field(default_factory=dict)
-    oom_killed: bool = False  # the kernel ended some process for lack of memory while this one ran
+    oom_killed: bool = False  # the kernel killed some process for lack of memory while this one ran
     duration_ms: int = 0
 
 
 def ended_by_somebody_else(seen: Observed) -> bool:
-    """Whether a SIGKILL that neither we nor the supervisor sent ended the run, or its supervisor."""
+    """Whether a SIGKILL that neither we nor the supervisor sent ended the run or its supervisor."""
     if seen.final is not None or seen.stopped or seen.violation is not None or seen.report.get("limit"):
         return False
     return not seen.report or seen.report.get("signal") == signal.SIGKILL
 
 
 def verdict(seen: Observed) -> RunOutcome:
-    """The outcome; a complete final frame stands, whatever happened to the process after it."""
+    """The outcome; a complete final frame decides it, whatever happened to the process afterwards."""
     result: str | None = None
     response: Mapping[str, Any] | None = None
     error: RunError | None = None
@@ -78,7 +78,7 @@ def verdict(seen: Observed) -> RunOutcome:
 
 
 async def verdict_off_the_loop(seen: Observed) -> RunOutcome:
-    """The same, in a thread where the final frame is large."""
+    """The same, in a thread if the final frame is large."""
     if seen.final is None or len(seen.final[1]) + seen.streamed.kept_bytes <= LARGE:
         return verdict(seen)
     return await asyncio.get_running_loop().run_in_executor(_READING, verdict, seen)
@@ -98,7 +98,7 @@ def _of_final_frame(
             return None, _response(text), None
         return None, None, _user_error(_parsed(text))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        return None, None, RunError("invalid_result", f"What the function returned is not valid: {error}")
+        return None, None, RunError("invalid_result", f"The function's result is invalid: {error}")
 
 
 def _check(text: str) -> None:
@@ -106,7 +106,7 @@ def _check(text: str) -> None:
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
     except msgspec.DecodeError:
-        # Half of a surrogate pair is nothing that a decoder takes, and yet JSON.
+        # Half of a surrogate pair is valid JSON, but no decoder accepts it.
         if "\\ud" not in text and "\\uD" not in text:
             raise
         msgspec.json.decode(text.replace("\\ud", "\\u0").replace("\\uD", "\\u0"), type=msgspec.Raw)
@@ -122,7 +122,7 @@ def _refuse_constant(name: str) -> None:
 
 
 class _Response(msgspec.Struct):
-    """Headers as they came: they are bounded before they are read."""
+    """Headers in the form received: their size is checked before they are read."""
 
     status: int
     headers: msgspec.Raw
@@ -152,7 +152,7 @@ def _of_silence(seen: Observed) -> RunError:
     limits = seen.limits
     if seen.stopped == "timeout":
         return RunError(
-            "timeout", f"The function did not finish within {limits.timeout_ms} ms. Raise timeout_ms, or do less."
+            "timeout", f"The function did not finish within {limits.timeout_ms} ms. Raise timeout_ms or do less."
         )
     if seen.stopped == "cancelled":
         return RunError("cancelled", "The invocation was cancelled while it ran.")
@@ -191,8 +191,8 @@ def _of_unknown_ending(seen: Observed) -> RunError:
         return RunError(
             "memory_limit",
             "The kernel killed the function's process because this machine or the listener's container ran out of "
-            f"memory. The function had used {used} MB of the {allowed} MB it may: give the listener more memory or "
-            "fewer slots, or the function a lower memory_mb.",
+            f"memory. The function had used {used} MB of the {allowed} MB that it may use: give the listener more "
+            "memory or fewer slots, or the function a lower memory_mb.",
         )
     if report.get("signal") is not None:
         number = report["signal"]
@@ -202,4 +202,5 @@ def _of_unknown_ending(seen: Observed) -> RunError:
         return RunError(
             "exited", f"The function ended its process (exit code {report['exit']}) before it returned a result."
         )
-    return RunError("sandbox_failed", str(report.get("failed") or "The sandbox lost this run; it is not your code."))
+    lost = "The sandbox lost this run. Your code is not the cause."
+    return RunError("sandbox_failed", str(report.get("failed") or lost))

@@ -1,1 +1,1 @@
-"""The process beside each run: supervisor.c where native code was built, else supervisor.py, which does the same."""
+"""The process beside each run: supervisor.c if native code was built, otherwise supervisor.py, which does the same."""

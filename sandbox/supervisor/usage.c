@@ -17,7 +17,7 @@ static FILE *open_of(pid_t pid, const char *name) {
   return fopen(path, "re");
 }
 
-// Sums up the lines "NAME: kilobytes kB" of a file, for those names.
+// Sums up the lines "NAME: kilobytes kB" of a file for these names.
 static uint64_t kilobytes_in(FILE *file, const char *name, const char *other) {
   char line[256];
   uint64_t sum = 0;
@@ -31,14 +31,14 @@ static uint64_t kilobytes_in(FILE *file, const char *name, const char *other) {
   return sum;
 }
 
-// What the kernel holds for a process to map its memory; counted only where it can be much.
+// Memory that the kernel holds for a process's page tables; counted only where it can be large.
 static uint64_t page_tables(pid_t pid, uint64_t mapped_bytes) {
   if (mapped_bytes / MAPPED_PER_TABLE_BYTE < SMALL_TABLES) return 0;
   FILE *file = open_of(pid, "status");
   return file ? kilobytes_in(file, "VmPTE", NULL) * 1024 : 0;
 }
 
-// Adds one process; what it has mapped, or 0 where it is gone.
+// Adds one process; returns what it has mapped, or 0 if it is gone.
 static uint64_t add(pid_t pid, struct usage *sum) {
   char path[64], text[1024];
   snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
@@ -50,8 +50,8 @@ static uint64_t add(pid_t pid, struct usage *sum) {
   const char *after_name = strrchr(text, ')');
   unsigned long long faults_of_children, spent[4], mapped;
   long long pages;
-  // From the state on, the third field of proc_pid_stat(5): the page faults of children it waited for are 11, CPU time in
-  // ticks is from 14 to 17, sizes are 23 and 24.
+  // Fields from the state on, the third of proc_pid_stat(5): page faults of children it waited for are 11, CPU time in
+  // ticks is 14 to 17, sizes are 23 and 24.
   if (!after_name || sscanf(after_name + 1,
                             " %*c %*s %*s %*s %*s %*s %*s %*s %llu %*s %*s %llu %llu %llu %llu %*s %*s %*s %*s %*s %llu %lld",
                             &faults_of_children, &spent[0], &spent[1], &spent[2], &spent[3], &mapped, &pages) != 7)
@@ -66,7 +66,7 @@ static uint64_t add(pid_t pid, struct usage *sum) {
 static pid_t next_process(DIR *folder) {
   struct dirent *entry;
   while ((entry = readdir(folder))) {
-    pid_t pid = (pid_t)atol(entry->d_name); // 0 for what is no number
+    pid_t pid = (pid_t)atol(entry->d_name); // 0 for what is not a number
     if (pid > 1) return pid;
   }
   return 0;
@@ -103,7 +103,7 @@ uint64_t exact_memory(void) {
     uint64_t mapped = add(pid, &of_it);
     FILE *file = open_of(pid, "smaps_rollup");
     uint64_t held = file ? kilobytes_in(file, "Pss_Anon", "Pss_Shmem") * 1024 : 0;
-    // Where it forbade to look into it, all it has counts.
+    // If it has forbidden inspection, all of its memory counts.
     total += held ? held + page_tables(pid, mapped) : of_it.memory_bytes;
   }
   if (folder) closedir(folder);

@@ -1,4 +1,4 @@
-"""What the processes of a run use together, read from /proc by the supervisor that sees only them."""
+"""What the processes of a run use together, read from /proc by the supervisor, which sees only them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SMALL_TABLES = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """CPU seconds spent, children that ended included, and bytes held at this moment."""
+    """CPU seconds used, including children that ended, and bytes held at this moment."""
 
     cpu_seconds: float
     memory_bytes: int
@@ -25,7 +25,7 @@ def children_of(parent: int) -> list[int]:
     """The living children of a process, zombies included."""
     found: list[int] = []
     with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{parent}/task"):  # a child belongs to the thread that made it
+        for thread in os.listdir(f"/proc/{parent}/task"):  # a child belongs to the thread that created it
             with open(f"/proc/{parent}/task/{thread}/children") as file:
                 found += [int(pid) for pid in file.read().split()]
     return found
@@ -60,7 +60,7 @@ def tasks_of(uid: int) -> int:
 
 
 def measure(pids: Iterable[int]) -> Usage:
-    """Sum over processes; a page mapped by several counts once for each, so this is never too little."""
+    """Sum over processes; a page mapped by several counts once for each, so this is never too low."""
     cpu, memory = 0.0, 0
     for pid in pids:
         try:
@@ -74,7 +74,7 @@ def measure(pids: Iterable[int]) -> Usage:
 
 
 def count_locks(pids: Collection[int], enough: int) -> int:
-    """How many locks on files these processes hold or wait for, counted up to `enough`."""
+    """How many file locks these processes hold or wait for, counted up to `enough`."""
     count = 0
     owners = {str(pid) for pid in pids}
     with open("/proc/locks") as file:
@@ -86,7 +86,7 @@ def count_locks(pids: Collection[int], enough: int) -> int:
 
 
 def _page_tables(pid: int) -> int:
-    """What the kernel holds for a process to map its memory; counted only where it can be much."""
+    """Memory that the kernel holds for a process's page tables; counted only where it can be large."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", "rb") as file:
         if int(file.read().split()[0]) * _PAGE // _MAPPED_PER_TABLE_BYTE < _SMALL_TABLES:
             return 0
@@ -98,7 +98,7 @@ def _page_tables(pid: int) -> int:
 
 
 def exact_memory(pids: Iterable[int]) -> int:
-    """The same in bytes with each shared page divided among those who map it; slower."""
+    """The same in bytes, with each shared page divided among the processes that map it; slower."""
     total = 0
     for pid in pids:
         try:
@@ -107,6 +107,6 @@ def exact_memory(pids: Iterable[int]) -> int:
                     if line.startswith((b"Pss_Anon:", b"Pss_Shmem:")):
                         total += int(line.split()[1]) * 1024
             total += _page_tables(pid)
-        except OSError:  # it forbade to look into it: count all it has
+        except OSError:  # it has forbidden inspection: count all of its memory
             total += measure([pid]).memory_bytes
     return total

@@ -12,8 +12,8 @@
 
 #include "plan.h"
 
-// Neither V8 nor Node.js has a call to set these anew. Each is looked for by its value, never by an offset, and a
-// template in which one is not found exactly as expected is not used.
+// Neither V8 nor Node.js has a call to reset these. Each is found by its value, never by an offset, and a template in
+// which one is not found exactly as expected is not used.
 enum { ENVIRONMENT_WORDS = 2048, STATE_WORDS = 48, ISOLATE_WORDS = 16384, CANDIDATES = 8192 };
 
 struct generator { // v8::base::RandomNumberGenerator
@@ -34,7 +34,7 @@ static double *process_wall;
 static void (*set_seed)(struct generator *, int64_t);
 static void (*seed_openssl)(const void *, int);
 
-static int memory = -1; // our own as a file, which unlike process_vm_readv(2) no seccomp profile of a container refuses
+static int memory = -1; // our own memory as a file, which no container's seccomp profile refuses
 
 static int peek(const void *from, void *to, size_t size) {
   return pread(memory, to, size, (off_t)(uintptr_t)from) == (ssize_t)size;
@@ -64,7 +64,7 @@ static void find_milestones(const uint64_t *environment) {
   }
 }
 
-// One step of xorshift128+, which is what the generator is.
+// One step of xorshift128+, the algorithm of the generator.
 static struct generator next(struct generator of) {
   uint64_t s1 = of.state[0], s0 = of.state[1];
   s1 ^= s1 << 23;
@@ -74,7 +74,7 @@ static struct generator next(struct generator of) {
   return (struct generator){of.seed, {s0, s1}};
 }
 
-// The isolate points to its generator: what takes such a step exactly when a number is drawn.
+// The isolate points to its generator: the object that makes such a step exactly when a number is drawn.
 static void find_generator(const uint64_t *isolate, void (*draw)(void *), void *draw_argument) {
   static struct { struct generator *at, before; } candidates[CANDIDATES];
   int count = 0;
@@ -128,7 +128,7 @@ void renew_inherited(void) {
   struct { int64_t v8; char openssl[32]; } seeds;
   if (getrandom(&seeds, sizeof seeds, 0) != sizeof seeds) give_up("getrandom");
   set_seed(generator, seeds.v8);
-  // OpenSSL notices a fork by the process number, which may be the template's own in a namespace of its own.
+  // OpenSSL detects a fork by the process number, which may be the template's own in another namespace.
   seed_openssl(seeds.openssl, sizeof seeds.openssl);
   struct timespec wall;
   clock_gettime(CLOCK_REALTIME, &wall);

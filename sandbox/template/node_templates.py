@@ -1,4 +1,4 @@
-"""The booted Node.js processes that runs of JavaScript are forked from, as the template that starts them holds them."""
+"""The Node.js templates, from the point of view of the main template, which starts them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class NodeTemplates:
 
     @property
     def booting(self) -> set[socket.socket]:
-        """Sockets on which one will say that it is ready."""
+        """Sockets on which a starting template will report that it is ready."""
         return self._booting
 
     def start(self, number: int, argv: list[str]) -> None:
-        """Start one; what is ready later is told by `hear`."""
+        """Start one; `hear` reports later that it is ready."""
         plan = Plan()
         seccomp.add_filter(plan, seccomp.without_io_uring())
         pid, orders = start_program(argv, environment(WORKSPACE), plan)
@@ -43,19 +43,19 @@ class NodeTemplates:
         self._booting.add(orders)
 
     def end(self, number: int) -> None:
-        """End one; the runs forked from it go on."""
+        """End one; the runs forked from it continue."""
         if number in self._by_number:
             os.kill(self._by_number[number].pid, signal.SIGKILL)
 
     def end_all(self) -> None:
-        """End all and wait for it."""
+        """End all and wait for their ends."""
         for node in self._by_number.values():
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(node.pid, signal.SIGKILL)
                 os.waitpid(node.pid, 0)
 
     def hear(self, orders: socket.socket) -> str:
-        """What one that was booting has to say, for the sandbox."""
+        """What a template that was starting reports, for the sandbox."""
         self._booting.discard(orders)
         node = next(node for node in self._by_number.values() if node.orders is orders)
         said = orders.recv(4096).decode("utf-8", "replace")
@@ -65,7 +65,7 @@ class NodeTemplates:
         return f"node-gone {node.number} {said or 'it ended while it started'}"
 
     def reaped(self, pid: int) -> str | None:
-        """Forget the one with this process number, if there is one; what to tell the sandbox."""
+        """Forget the one with this process number, if there is one; returns what to tell the sandbox."""
         for number, node in self._by_number.items():
             if node.pid == pid:
                 del self._by_number[number]
@@ -75,14 +75,14 @@ class NodeTemplates:
         return None
 
     def orders_to(self, number: int) -> socket.socket:
-        """Where to order forks. Raises OSError where there is no such template."""
+        """Where to order forks. Raises OSError if there is no such template."""
         if number not in self._by_number:
             raise ProcessLookupError(f"no Node.js template {number}")
         return self._by_number[number].orders
 
 
 def _data_bytes(pid: int) -> int:
-    """What RLIMIT_DATA counts of a process."""
+    """The bytes of a process that RLIMIT_DATA counts."""
     with open(f"/proc/{pid}/status") as file:
         for line in file:
             if line.startswith("VmData:"):

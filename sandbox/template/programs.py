@@ -18,7 +18,7 @@ KILL = 9
 
 
 def start_program(argv: list[str], environment: Mapping[str, str], plan: Plan) -> tuple[int, socket.socket]:
-    """Its process number, and the other end of its descriptor 3. It carries out `plan` first, and ends with us."""
+    """The program's process number, and the other end of its descriptor 3. It first carries out `plan`."""
     orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
@@ -43,12 +43,12 @@ def _become_program(argv: list[str], environment: Mapping[str, str], plan: Plan,
 
 
 class Supervisors:
-    """The program that makes supervisors of runs that are forked from a booted runtime (supervisor/supervisor.c)."""
+    """The program that creates supervisors for runs forked from a booted runtime (supervisor/supervisor.c)."""
 
     def __init__(self) -> None:
         self.pid, self._orders = start_program([native.SUPERVISOR], {}, Plan())
 
     def make(self, plans: bytes, fds: RunFds, supervision: int, runtime: socket.socket) -> int:
-        """The process number of one, a child of ours, whose run is ordered from `runtime`. Raises OSError."""
+        """The process number of a new supervisor, our child, which orders its run from `runtime`. Raises OSError."""
         socket.send_fds(self._orders, [plans], [*fds, supervision, runtime.fileno()])
         return decode_made(self._orders.recv(4096))

@@ -43,7 +43,7 @@ def test_calls_of_another_architecture_end_the_process(host: Host) -> None:
     assert endings == {"x32": signal.SIGSYS, "x32 mount": signal.SIGSYS, "i386": signal.SIGSYS, "own": -7}
 
 
-def test_no_way_to_another_user(host: Host) -> None:
+def test_a_run_cannot_become_another_user(host: Host) -> None:
     answers = attack(host, attacks.OTHER_USERS)
 
     assert answers.pop("still")

@@ -300,10 +300,10 @@ def made_by(program: Program, message: bytes) -> Iterator[MadeSupervisor]:
 @pytest.mark.parametrize(
     ("plan", "error"),
     [
-        (b"\0" * 8, "a plan without head"),
-        (NOTHING + b"\0", "a plan of another length than it says"),
-        (struct.pack("=IIII", 1, 0, 0, 0) + struct.pack("=q6q6B2xi4x", 39, *[0] * 12, 0), "a step outside of its plan"),
-        (struct.pack("=IIII", 0, 1, 8, 0) + struct.pack("=II", 4, 0) + bytes(8), "a pointer outside of its plan"),
+        (b"\0" * 8, "a plan without a head"),
+        (NOTHING + b"\0", "a plan whose length differs from its head"),
+        (struct.pack("=IIII", 1, 0, 0, 0) + struct.pack("=q6q6B2xi4x", 39, *[0] * 12, 0), "a step outside its plan"),
+        (struct.pack("=IIII", 0, 1, 8, 0) + struct.pack("=II", 4, 0) + bytes(8), "a pointer outside its plan"),
     ],
 )
 def test_a_supervisor_whose_plan_is_malformed_carries_out_nothing_of_it(

@@ -173,7 +173,7 @@ async def test_what_a_started_node_can_do_works(sandbox: Sandbox, ability: str) 
     assert await value_of(sandbox, body) == expected
 
 
-async def test_it_fetches(sandbox: Sandbox, server: int) -> None:
+async def test_fetch_works(sandbox: Sandbox, server: int) -> None:
     assert (
         await value_of(sandbox, "return await (await fetch(payload)).text()", f"http://127.0.0.1:{server}") == "hello"
     )

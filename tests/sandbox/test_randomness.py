@@ -137,7 +137,7 @@ def test_no_two_runs_draw_the_same_nonces_keys_or_numbers(host: Host, language: 
 
 
 @pytest.mark.parametrize("kind", WITH_NAMESPACES)
-def test_nor_do_they_where_the_native_code_was_not_built(kind: str, make_host: Callable[..., Host]) -> None:
+def test_runs_without_native_code_draw_different_values_too(kind: str, make_host: Callable[..., Host]) -> None:
     host = make_host(kind, forked=False)
 
     for language in ("python", "javascript"):
