@@ -136,7 +136,7 @@ def test_undefined_leaves_a_column_out(bench: Bench) -> None:
         36,
         5,
         "update needs at least one column to set",
-        "parameter $1 is undefined: give null for SQL's null",
+        "parameter $1 is undefined: pass null for SQL's null",
     ]
 
 

@@ -145,7 +145,7 @@ def test_require_finds_nodes_own_modules_and_pg() -> None:
 
 
 @pytest.mark.parametrize("name", ["left-pad", "./other", "../runtime.js"])
-def test_requiring_what_is_not_there_says_what_is(name: str) -> None:
+def test_requiring_an_unknown_module_lists_what_is_available(name: str) -> None:
     error = run("javascript", f"const x = require('{name}');").error
     assert name in error["message"]
     assert "Node.js's own modules" in error["message"]

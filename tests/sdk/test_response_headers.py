@@ -161,7 +161,7 @@ def test_a_cookie_of_the_whole_host_is_named_in_the_log(language: str) -> None:
     )
     [(level, message)] = ending.lines
     assert level == "warning"
-    assert "The cookie __Host-id is sent only where the project has a host name of its own" in message
+    assert "The cookie __Host-id is sent only if the project has its own host name" in message
 
 
 def test_streams_follow_the_same_rules(language: str) -> None:

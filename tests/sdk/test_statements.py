@@ -143,8 +143,8 @@ def test_a_dot_separates_schema_and_table(javascript: Call, schema: str, table: 
 
 
 @pytest.mark.parametrize("name", ["", ".", "a.", ".a", "a..b", "a\0b", None, 5, ["a"]])
-def test_what_is_no_name_is_refused(javascript: Call, name: Any) -> None:
-    with pytest.raises(ValueError, match="is not a valid name of a table"):
+def test_an_invalid_name_is_refused(javascript: Call, name: Any) -> None:
+    with pytest.raises(ValueError, match="is not a valid table name"):
         javascript("tableName", name)
-    with pytest.raises(ValueError, match="is not a valid name of a table"):
+    with pytest.raises(ValueError, match="is not a valid table name"):
         python_statements.table_name(name)

@@ -115,7 +115,7 @@ def test_an_error_before_the_first_piece_is_an_ordinary_one(language: str, code:
         ("javascript", "exports.handler = async function* () { yield 'a'; await new Promise(() => {}); }", "no_result"),
     ],
 )
-def test_an_error_after_it_ends_the_stream(language: str, code: str, type: str) -> None:
+def test_an_error_after_the_first_chunk_ends_the_stream(language: str, code: str, type: str) -> None:
     ending = run(language, code)
     assert [kind for kind, _ in ending.finals] == ["S", "C", "E"]
     assert json.loads(ending.finals[-1][1])["type"] == type

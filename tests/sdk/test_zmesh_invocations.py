@@ -278,7 +278,7 @@ def test_the_trace_goes_on_into_what_a_run_starts(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("method", ["invoke", "enqueue"])
-def test_what_goes_too_deep_is_an_error_that_says_which_way_it_came(bench: Bench, method: str) -> None:
+def test_calls_nested_too_deeply_fail_with_an_error_that_names_the_chain(bench: Bench, method: str) -> None:
     bench.database.rows("update zmesh.settings set max_depth = 0, max_generations = 0")
     bench.database.function(bench.project, "greet")
     ending = bench.run(

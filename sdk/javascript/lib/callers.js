@@ -1,5 +1,5 @@
 'use strict';
-// Adds the calling line to errors: a later rejection has only the event loop on its stack.
+// Adds the calling line to errors: an error that arrives later has only the event loop on its stack.
 
 const PLACE = /\(?([^()\s]+:\d+:\d+)\)?$/;
 

@@ -31,25 +31,25 @@ class Scope {
     this.#last = promise;
     await before;
     try {
-      if (this.#ended) throw new TransactionError('this transaction has ended: await everything inside of it');
+      if (this.#ended) throw new TransactionError('this transaction has ended: await everything inside it');
       return await work();
     } finally {
       resolve();
     }
   }
 
-  /** Statements that were already asked for still run; later ones are refused. */
+  /** Statements that were already requested still run; later ones are refused. */
   async end() {
     await this.#last;
     this.#ended = true;
   }
 }
 
-/** The one connection of a run, and which transaction each piece of asynchronous work is in. */
+/** The one connection of a run, and which transaction each asynchronous task is in. */
 class Session {
   #client = null;
   #lost = true;
-  #copies = false; // whether the statement that runs is a copy from or to this client
+  #copies = false; // whether the running statement is a copy from or to this client
   #applicationName;
   #takeSession;
 
@@ -79,7 +79,7 @@ class Session {
         value = await this.current.run(scope, () => work(scope));
       } catch (error) {
         await scope.end();
-        await this.#rollBack(savepoint).catch(() => {}); // the connection may be what was lost
+        await this.#rollBack(savepoint).catch(() => {}); // perhaps the connection is lost
         throw error;
       }
       await scope.end();
@@ -132,7 +132,7 @@ class Session {
   }
 }
 
-/** Variables such as PGOPTIONS, which count when a session begins. */
+/** Whether variables such as PGOPTIONS are set, which take effect when a session begins. */
 function hasSettingsOfDriver() {
   return Object.keys(process.env).some((name) => name.startsWith('PG'));
 }

@@ -1,5 +1,5 @@
 'use strict';
-// The bundled driver, made quick to sign in: a run usually opens one connection and asks one thing of it.
+// The bundled driver, made quick to sign in: a run usually opens one connection and sends one query.
 
 const crypto = require('node:crypto');
 require('node:net'); // the driver loads it with the first connection, when the caller is already waiting
@@ -7,7 +7,7 @@ const pg = require('pg');
 const signIn = require('pg/lib/crypto/utils.js');
 const { types } = require('./types.js');
 
-// The driver signs in through WebCrypto, which costs a fresh process 8 ms more than these calls do.
+// The driver signs in through WebCrypto, which takes a new process 8 ms longer than these calls.
 signIn.deriveKey = (password, salt, iterations) => crypto.pbkdf2Sync(password, salt, iterations, 32, 'sha256');
 signIn.hmacSha256 = (key, text) => crypto.createHmac('sha256', key).update(text).digest();
 signIn.sha256 = (text) => crypto.createHash('sha256').update(text).digest();
@@ -15,8 +15,8 @@ signIn.sha256 = (text) => crypto.createHash('sha256').update(text).digest();
 const READY = Buffer.from('Z\0\0\0\x05I', 'latin1');
 const COMPLETED = 'C'.charCodeAt(0);
 
-/** Signs in by SCRAM only, by which the server proves that it knows the password as well: anybody may listen where one does
- * not run at this moment, and ask for it in clear text. */
+/** Signs in by SCRAM only, by which the server also proves that it knows the password: while the real one is down, anybody
+ * may listen on its port and ask for the password in clear text. */
 class ScramClient extends pg.Client {
   #proven = false;
 
@@ -49,7 +49,7 @@ function connect(url, applicationName) {
   return connected(new ScramClient({ connectionString: url, application_name: applicationName, types }));
 }
 
-/** The same by a session that the platform has signed in; null when it is of no use. */
+/** The same with a session that the platform has signed in; null if it is unusable. */
 async function adopt({ socket, greeting }) {
   if (!(await wasSetUp(socket))) return null;
   return connected(new pg.Client({ user: 'zmesh', stream: () => asIfNew(socket, greeting), types }));
@@ -61,7 +61,7 @@ async function connected(client) {
   return client;
 }
 
-/** Reads the answer to what the platform has set in a session. */
+/** Whether the platform's settings were applied; reads the server's answer to them. */
 function wasSetUp(socket) {
   return new Promise((resolve) => {
     let answer = Buffer.alloc(0);
@@ -79,7 +79,7 @@ function wasSetUp(socket) {
   });
 }
 
-/** The socket of a session that is open already, for a driver that wants to connect and sign in. */
+/** The socket of an already open session, for a driver that expects to connect and sign in. */
 function asIfNew(socket, greeting) {
   const { write } = socket;
   socket.connect = () => process.nextTick(() => socket.emit('connect'));

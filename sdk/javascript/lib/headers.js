@@ -1,5 +1,5 @@
 'use strict';
-// Headers of a response: checked when it is made; left out when it is sent where they are wrong or not a function's.
+// Response headers: checked when the response is made; when it is sent, wrong or forbidden ones are left out.
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -16,7 +16,7 @@ const BEYOND_THE_FUNCTION = new Set([
   ...['x-litespeed-location', 'x-reproxy-url', 'x-sendfile', 'x-sendfile-temporary', 'x-sendfile2'],
 ]);
 
-/** By name as it was first written: the value, or a list where there are several. Takes objects, pairs, Headers, Maps. */
+/** Each header under its name as first written: the value, or a list. Takes objects, pairs, Headers and Maps. */
 function checkedHeaders(headers) {
   const checked = {};
   const names = new Map();
@@ -69,11 +69,11 @@ function warnOfHostCookies(value) {
   for (const cookie of [value].flat()) {
     if (!/^\s*__host-/i.test(cookie)) continue;
     const name = cookie.split('=')[0].trim();
-    console.warn(`The cookie ${name} is sent only where the project has a host name of its own: its path is the whole host.`);
+    console.warn(`The cookie ${name} is sent only if the project has its own host name: its path covers the whole host.`);
   }
 }
 
-/** Whether a Content-Encoding is that of an answer which has been decoded since, as fetch does. */
+/** Whether Content-Encoding is left over from a response whose body has since been decoded, as fetch does. */
 function isStale(encoding, bytes, isText) {
   if (bytes.length === 0) return false;
   if (isText) return true;
@@ -85,7 +85,7 @@ function isStale(encoding, bytes, isText) {
       return (bytes[0] & 0x0f) !== 8 || (bytes[0] * 256 + bytes[1]) % 31 !== 0;
     case 'zstd':
       return bytes.readUInt32LE?.(0) !== 0xfd2fb528;
-    case 'br': // has no signature: a body that reads as text is not compressed
+    case 'br': // has no signature: a body that can be read as text is not compressed
       return !CONTROL.test(Buffer.from(bytes.subarray(0, 512)).toString('utf8').replace(/\ufffd{1,3}$/, ''));
     default:
       return false;

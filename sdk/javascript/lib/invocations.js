@@ -11,7 +11,7 @@ const { toJson } = require('./results.js');
 const POLL_MS = 1000;
 const ENDED = `select id, status, result, response, error from zmesh.invocations
   where id = any($1) and finished_at is not null`;
-// A key that came over HTTP is another caller's.
+// A key that was sent over HTTP belongs to another caller.
 const SAME_KEY =
   "select id from zmesh.invocations where function = $1 and idempotency_key = $2 and source <> 'api'";
 const TOO_DEEP = 'ZM508';
@@ -30,8 +30,8 @@ const ENQUEUE_OPTIONS = {
 const INVOKE_OPTIONS = { timeoutMs: 'timeout_ms', version: 'version', alias: 'alias' };
 
 /**
- * The invoked function failed; type, message and cause are those of its error. invocationId is null where it was not
- * even started: functions call each other too deep (depth_limit).
+ * The invoked function failed; type, message and cause are those of its error. invocationId is null if it was not
+ * even started: calls are nested too deeply (depth_limit).
  */
 class InvocationError extends Error {
   constructor(name, invocationId, status, error) {
@@ -56,17 +56,17 @@ class Invocations {
     this.#applicationName = applicationName;
   }
 
-  /** Inserts the invocation on the run's own connection: in a transaction it is part of it. */
+  /** Inserts the invocation on the run's own connection: inside a transaction it is part of it. */
   async enqueue(name, payload, options) {
     const { delay_seconds: delay, ...given } = named(options, ENQUEUE_OPTIONS);
-    if (delay !== undefined && given.run_at !== undefined) throw new TypeError('give runAt or delaySeconds, not both');
+    if (delay !== undefined && given.run_at !== undefined) throw new TypeError('pass runAt or delaySeconds, not both');
     const columns = this.#columns(name, payload, given);
     const [row] = await this.#database.query(...statements.insertInvocation(columns, delay)).catch(invocationErrorFor(name));
     const { id } = row ?? (await this.#database.queryOne(SAME_KEY, [name, given.idempotency_key]));
     return id;
   }
 
-  /** Inserts the invocation on a connection of its own and waits for its end. */
+  /** Inserts the invocation on a separate connection and waits for it to end. */
   async invoke(name, payload, options) {
     const { timeout_ms: timeout, ...given } = named(options, INVOKE_OPTIONS);
     this.#waiter ??= Waiter.open(this.#database.url, this.#applicationName);
@@ -89,10 +89,10 @@ class Invocations {
 
 appendCallerLines(Invocations, ['invoke', 'enqueue']);
 
-/** A connection that listens on a random channel of its own. The notification is a hint, the row is the truth. */
+/** A connection that listens on a random channel. The notification is only a hint; the row is authoritative. */
 class Waiter {
   #client;
-  #waiting = new Map(); // invocation id → what takes its row
+  #waiting = new Map(); // invocation id → callback that takes its row
   #timer = null;
   #queries = Promise.resolve();
 
@@ -156,7 +156,7 @@ function named(options, known) {
   return Object.fromEntries(entries);
 }
 
-/** Throws InvocationError for an insert that is refused because calls go too deep. */
+/** Throws InvocationError if an insert is refused because calls are nested too deeply. */
 function invocationErrorFor(name) {
   return (error) => {
     if (error.code !== TOO_DEEP) throw error;

@@ -1,6 +1,6 @@
 'use strict';
-// What a run prints with console.*, process.stdout and process.stderr, and Node.js's own warnings, become log lines on the
-// channel, in the order in which they were printed.
+// Turns what a run prints with console.*, process.stdout and process.stderr, and Node.js's own warnings, into log lines on
+// the channel, in the order in which they were printed.
 
 const { Console } = require('node:console');
 const { Writable } = require('node:stream');
@@ -81,7 +81,7 @@ class LineStream extends Writable {
   #take;
   #decoder = new StringDecoder('utf8');
   #rest = '';
-  #cutBytes = 0; // of a line that is too long to be kept
+  #cutBytes = 0; // of a line that is too long to keep
 
   constructor(fd, take) {
     super({ decodeStrings: false, emitClose: false, autoDestroy: false });

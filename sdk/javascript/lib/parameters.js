@@ -10,7 +10,7 @@ async function toParameters(params) {
   return Array.from(values, (value, index) => toParameter(value, `parameter $${index + 1}`));
 }
 
-/** The same values with the bytes of Blobs and Files, which take a while. */
+/** The same values, with Blobs and Files read into bytes. */
 async function withoutBlobs(values) {
   if (!values.some(isBlob)) return values;
   const ready = [...values];
@@ -34,7 +34,7 @@ function toParameter(value, what) {
     case 'object':
       return value === null ? null : objectParameter(value, what);
     case 'undefined':
-      throw new TypeError(`${what} is undefined: give null for SQL's null`);
+      throw new TypeError(`${what} is undefined: pass null for SQL's null`);
     default:
       throw new TypeError(`${what} is a ${typeof value}, which no column can hold`);
   }
@@ -47,7 +47,7 @@ function objectParameter(value, what) {
   if (isBoxedPrimitive(value)) return toParameter(value.valueOf(), what);
   if (typeof value.toPostgres === 'function') return toParameter(value.toPostgres((inner) => toParameter(inner, what)), what);
   const json = toJsonParameter(value, what);
-  return json.startsWith('"') ? JSON.parse(json) : json; // a URL and the like: the text itself
+  return json.startsWith('"') ? JSON.parse(json) : json; // a URL or similar: the text itself
 }
 
 /** JSON text, for a json column. */
@@ -59,7 +59,7 @@ function toJsonParameter(value, what) {
   }
 }
 
-/** An array literal; arrays in it are further dimensions. `convert` makes the text of an element. */
+/** An array literal; nested arrays are further dimensions. `convert` makes the text of an element. */
 function toArray(list, what, convert = elementText) {
   return `{${Array.from(list, (item) => convert(item, what)).join(',')}}`;
 }
@@ -81,7 +81,7 @@ function quotedElement(text) {
 }
 
 function toBytes(value, what) {
-  if (isBlob(value)) throw new TypeError(`${what} is a Blob inside a list: give Buffer.from(await blob.arrayBuffer())`);
+  if (isBlob(value)) throw new TypeError(`${what} is a Blob inside a list: pass Buffer.from(await blob.arrayBuffer())`);
   if (!ArrayBuffer.isView(value)) return Buffer.from(value);
   return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
 }
@@ -99,7 +99,7 @@ function dateText(date, what) {
   return `${shownYear}-${month}-${day}T${hms.join(':')}.${milliseconds}${offsetText(date, time)}${era}`;
 }
 
-/** Exact to the second: offsets of long ago are not whole minutes. */
+/** Exact to the second: historical offsets are not whole minutes. */
 function offsetText(date, time) {
   const shown = new Date(0);
   shown.setUTCFullYear(date.getFullYear(), date.getMonth(), date.getDate());

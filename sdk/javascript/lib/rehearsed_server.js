@@ -1,5 +1,5 @@
 'use strict';
-// Answers like a PostgreSQL, just enough for the driver to sign in and to run a query: what a template rehearses with.
+// Answers like PostgreSQL, just enough for the driver to sign in and run a query: what a template rehearses with.
 
 const crypto = require('node:crypto');
 const net = require('node:net');
@@ -7,8 +7,8 @@ const net = require('node:net');
 const PASSWORD = 'rehearsed';
 const SALT = Buffer.alloc(16, 1);
 
-/** A server on a free local port; `url` is where, `close` waits until nothing of it is open.
- * Who connects signs in, or is `signedIn` already and gets the answer to a first query. */
+/** A server on a free local port; `url` is its address, and `close` waits until nothing of it is open.
+ * A client signs in, or is `signedIn` already and gets the answer to a first query. */
 async function openServer({ signedIn = false } = {}) {
   const sockets = new Set();
   const server = net.createServer((socket) => {

@@ -16,7 +16,7 @@ const TOKENS = new RegExp(
     `'(?:[^']|'')*'`,
     `"(?:[^"]|"")*"`,
     String.raw`--[^\n]*`,
-    String.raw`/\*`, // block comments nest, so their end is looked for by hand
+    String.raw`/\*`, // block comments nest, so the code searches for their end
     String.raw`\$([A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$[\s\S]*?\$\1\$`, // $$…$$ and $tag$…$tag$
     String.raw`[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*`, // identifiers may contain $
     String.raw`\$(\d+)`,
@@ -27,14 +27,14 @@ const TOKENS = new RegExp(
 /** One identifier, exactly as written. */
 function quoted(name) {
   if (typeof name !== 'string' || name === '' || name.includes('\0')) {
-    throw new TypeError(`${JSON.stringify(name)} is not a valid name of a table or column`);
+    throw new TypeError(`${JSON.stringify(name)} is not a valid table or column name`);
   }
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** A table, or schema.table: the dot separates, each part is quoted. */
+/** A table, or schema.table: the dot separates the parts, and each is quoted. */
 function tableName(table) {
-  if (typeof table !== 'string') throw new TypeError(`${JSON.stringify(table)} is not a valid name of a table`);
+  if (typeof table !== 'string') throw new TypeError(`${JSON.stringify(table)} is not a valid table name`);
   return table.split('.').map(quoted).join('.');
 }
 
@@ -72,7 +72,7 @@ function remove(table, where, params) {
   return [`delete from ${tableName(table)} where ${text}\nreturning *`, values];
 }
 
-/** The text of a condition and its parameters; text is null where every row matches. */
+/** The text of a condition and its parameters; text is null if every row matches. */
 function condition(where, params, what) {
   if (where === undefined || where === null || isBlank(where)) return [null, []];
   if (typeof where === 'string') return [where, params ?? []];
@@ -85,12 +85,12 @@ function condition(where, params, what) {
   return equalities(where);
 }
 
-/** Each column equals its value; null is "is null", and a list means any of its values. */
+/** Each column equals its value; null becomes "is null", and a list means any of its values. */
 function equalities(where) {
   const values = [];
   const texts = Object.entries(where).map(([name, value]) => {
     if (value === undefined) {
-      throw new TypeError(`the condition's value for ${quoted(name)} is undefined: give null for rows without a value`);
+      throw new TypeError(`the condition's value for ${quoted(name)} is undefined: pass null for rows without a value`);
     }
     if (value === null) return `${quoted(name)} is null`;
     if (!isList(value)) return `${quoted(name)} = $${values.push(value)}`;
@@ -102,7 +102,7 @@ function equalities(where) {
   return [texts.length ? texts.join(' and ') : null, values];
 }
 
-/** A new invocation, or nothing when its idempotency key was used before. */
+/** A new invocation, or nothing if its idempotency key was used before. */
 function insertInvocation(columns, delaySeconds) {
   const names = Object.keys(columns);
   const values = Object.values(columns);
@@ -116,7 +116,7 @@ function insertInvocation(columns, delaySeconds) {
   return [`${text} on conflict do nothing returning id`, values];
 }
 
-/** The highest n of the $n in a text, those in literals, quoted names and comments left aside. */
+/** The highest n of the $n in a text, ignoring those in literals, quoted names and comments. */
 function highestPlaceholder(text) {
   let highest = 0;
   TOKENS.lastIndex = 0;

@@ -4,7 +4,7 @@
 const { syncBuiltinESMExports } = require('node:module');
 const threads = require('node:worker_threads');
 
-// V8 reserves 512 MB for the code of each worker otherwise, which counts although it is never touched.
+// Otherwise V8 reserves 512 MB for each worker's code, which counts although it is never touched.
 const CODE_RANGE_MB = 16;
 
 class Worker extends threads.Worker {
@@ -13,7 +13,7 @@ class Worker extends threads.Worker {
   }
 }
 
-/** Gives user code this Worker as the one of node:worker_threads. */
+/** Makes this Worker the one of node:worker_threads for user code. */
 function limitWorkers() {
   threads.Worker = Worker;
   syncBuiltinESMExports();

@@ -1,12 +1,12 @@
 'use strict';
-// How values of the database arrive in JavaScript where the driver's own choice would surprise, or lose something.
+// How database values arrive in JavaScript where the driver's own choice would surprise or lose something.
 
 const pg = require('pg');
 
 const INTERVAL = 1186;
 const TEXT_ARRAY = 1009;
 
-/** A whole number while it is exact as one, else its digits as text. */
+/** A number if it can hold the value exactly, otherwise its digits as text. */
 function wholeNumber(text) {
   const number = Number(text);
   return Number.isSafeInteger(number) ? number : text;
@@ -22,7 +22,7 @@ function timestamp(text) {
   return date instanceof Date && !Number.isNaN(date.getTime()) ? date : text;
 }
 
-/** The driver's object, or the text that it cannot read: infinity, and other settings of intervalstyle. */
+/** The driver's object, or text for what it cannot read: infinity, and other settings of intervalstyle. */
 function interval(text) {
   const read = driversOwn(INTERVAL)(text);
   return Object.keys(read).length === 0 && /[1-9a-z]/i.test(text) ? text : read;
@@ -41,7 +41,7 @@ function isoDuration() {
 }
 
 
-/** A point or a circle as the driver's object, in a form that can be stored again. */
+/** A point or circle as the driver's object, in a form that can be stored again. */
 const shape = (oid, toText) => (text) =>
   Object.defineProperty(driversOwn(oid)(text), 'toPostgres', { value: function toPostgres() { return toText(this); } });
 const point = shape(600, ({ x, y }) => `(${x},${y})`);
@@ -53,7 +53,7 @@ const parsers = new Map([
   [600, point],
   [1017, arrayOf(point)],
   [718, circle],
-  [1082, asText], // date: a Date would be a midnight somewhere, perhaps of the day before
+  [1082, asText], // date: a Date would be midnight in some time zone, perhaps of the day before
   [1182, arrayOf(asText)],
   [1114, timestamp],
   [1115, arrayOf(timestamp)],
@@ -61,7 +61,7 @@ const parsers = new Map([
   [1185, arrayOf(timestamp)],
   [INTERVAL, interval],
   [1187, arrayOf(interval)],
-  [1231, arrayOf(asText)], // numeric[], exact as numeric is
+  [1231, arrayOf(asText)], // numeric[], as exact as numeric
 ]);
 
 // Arrays of built-in types whose elements are text: name, xml, line, lseg, path, polygon, macaddr, macaddr8, bit, varbit,

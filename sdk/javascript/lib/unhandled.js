@@ -24,7 +24,7 @@ function emitAndWatch(event, ...values) {
   return true;
 }
 
-/** Whether the function handles exceptions by itself; Node.js makes one of each rejection that nobody handles. */
+/** Whether the function handles exceptions itself; Node.js turns every unhandled rejection into an exception. */
 function handlesExceptions() {
   return process.hasUncaughtExceptionCaptureCallback() || OF_EXCEPTIONS.some((event) => process.listenerCount(event) > 0);
 }

@@ -1,6 +1,6 @@
 'use strict';
 // What a template process does once, so that no run forked from it has to. Nothing here may draw a random number,
-// leave a socket open or touch the standard streams: every run would share what comes of it.
+// leave a socket open or touch the standard streams: every run would share the result.
 
 const { once } = require('node:events');
 const fs = require('node:fs');
@@ -15,7 +15,7 @@ const statements = require('./statements.js');
 
 const MODULES = `assert async_hooks buffer child_process crypto dns events fs/promises http https net os path querystring
   stream/promises timers/promises tls url util zlib`;
-const TIMES = 12; // the first run compiles, the next ones settle what V8 learns of types
+const TIMES = 12; // the first run compiles, the next ones settle what V8 learns about types
 const CODES = [
   'exports.handler = async (payload, zmesh) => { console.log(payload, zmesh.env); return payload; };',
   'exports.handler = () => { throw new TypeError("rehearsed"); };',
@@ -23,7 +23,7 @@ const CODES = [
 ];
 const CONTEXT = { project_id: '', invocation_id: '', attempt: 1, function: 'warm', version: 1, database_url: '', request: null };
 
-/** A channel for a run that nobody asked for and nobody hears of. */
+/** A channel for a trial run whose output goes nowhere. */
 class Rehearsal {
   #frames;
 
@@ -66,7 +66,7 @@ function warm() {
   fs.closeSync(device);
 }
 
-/** Asks something a few times, in a session signed in beforehand and by signing in: cold, that costs a run 10 ms. */
+/** Sends a query a few times, in a session signed in beforehand and by signing in: cold, that costs a run 10 ms. */
 async function rehearseDatabase() {
   const server = await openServer().catch(() => null);
   if (server === null) return; // no local network, so runs have none either

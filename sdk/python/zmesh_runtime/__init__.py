@@ -1,4 +1,4 @@
-"""The Python runtime of a function: what loads the user's code and gives it the zmesh object.
+"""The Python runtime of a function: loads the user's code and gives it the zmesh object.
 
 Functions may import the types for their editor: ``from zmesh_runtime import Zmesh``.
 """

@@ -30,18 +30,18 @@ _NO_COPY = (
 
 
 class TransactionError(Exception):
-    """The transaction cannot do this."""
+    """The transaction is in a state that does not allow this."""
 
 
 class Connection(psycopg.Connection[DictRow]):
     """A connection of the project's role: autocommit, rows as dicts, dict parameters as jsonb.
 
-    It opens by one call of libpq: psycopg.connect() takes half as long again in a process just forked.
+    It opens by one call of libpq: psycopg.connect() takes half as long again in a newly forked process.
     """
 
     @classmethod
     def open(cls, url: str, application_name: str, taken: Taken | None = None) -> Connection:
-        """By a session that was `taken` from the platform, if it is of use. Raises OperationalError."""
+        """Through a session `taken` from the platform, if it is usable. Raises OperationalError."""
         pgconn = sessions.adopt(taken) if taken else None
         if pgconn is None:
             pgconn = psycopg.pq.PGconn.connect(_named(url, application_name).encode())
@@ -58,8 +58,8 @@ class Connection(psycopg.Connection[DictRow]):
 
 
 def _named(url: str, application_name: str) -> str:
-    """The connection string with a name that shows in pg_stat_activity, and to a server that knows the password only:
-    anybody may listen where one does not run at this moment, and ask for it in clear text."""
+    """The connection string with a name for pg_stat_activity, and for a server that proves that it knows the password:
+    while the real one is down, anybody may listen on its port and ask for the password in clear text."""
     if "://" in url:
         return f"{url}{'&' if '?' in url else '?'}application_name={quote(application_name)}&require_auth=scram-sha-256"
     return f"{url} application_name='{application_name}' require_auth=scram-sha-256"
@@ -72,12 +72,12 @@ class _Scope:
         self.depth = depth
         self.ended = False
         self._lock = threading.Lock()
-        self._inner_thread: int | None = None  # where the transaction within this scope was opened
+        self._inner_thread: int | None = None  # the thread that opened the transaction within this scope
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         if self._inner_thread == threading.get_ident():
-            raise TransactionError("another task of this thread has a transaction open: wait for its end first")
+            raise TransactionError("another task of this thread has a transaction open: wait for it to end first")
         with self._lock:
             if self.ended:
                 raise TransactionError("this transaction has ended")
@@ -123,7 +123,7 @@ class Session:
                 pass
             if cursor.description:
                 return cursor.fetchall()
-            rows = cursor.pgresult.ntuples if cursor.pgresult else 0  # those of "select from t" have no columns
+            rows = cursor.pgresult.ntuples if cursor.pgresult else 0  # the rows of "select from t" have no columns
             return [{} for _ in range(rows)]
 
     @contextmanager
@@ -160,28 +160,28 @@ class Session:
 
 
 def _ended_copy(connection: Connection) -> bool:
-    """Whether the connection was in the middle of a copy, which the driver starts and leaves open. Then it is ended."""
+    """Whether the connection was in the middle of a copy, which the driver starts and leaves open; if so, ends it."""
     was_open = False
     while connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
         was_open = True
         try:
             connection.wait(generators.copy_end(connection.pgconn, b"not supported"))
         except psycopg.errors.QueryCanceled:
-            pass  # how a copy from this client ends
-        except psycopg.OperationalError:  # it is a copy to this client
+            pass  # this ends a copy from the client
+        except psycopg.OperationalError:  # it is a copy to the client
             _discard_copied(connection)
         connection.wait(generators.fetch_many(connection.pgconn))
     return was_open
 
 
 def _discard_copied(connection: Connection) -> None:
-    with suppress(psycopg.ProgrammingError):  # other statements follow it in the same text
+    with suppress(psycopg.ProgrammingError):  # other statements may follow it in the same text
         while isinstance(connection.wait(generators.copy_from(connection.pgconn)), memoryview):
             pass
 
 
 def _has_settings_of_libpq() -> bool:
-    """Variables such as PGTZ, which count when a session begins."""
+    """Whether variables such as PGTZ are set, which take effect when a session begins."""
     return any(name.startswith("PG") for name in os.environ)
 
 
@@ -222,12 +222,12 @@ class Database:
         return rows[0] if rows else None
 
     def insert(self, table: str, data: Mapping[str, Any]) -> Row:
-        """Insert one row and return it; an empty dict when a rule or trigger kept it out."""
+        """Insert one row and return it; an empty dict if a rule or trigger prevented it."""
         rows = self.query(*statements.insert(table, self._storable(table, data)))
         return rows[0] if rows else {}
 
     def select(self, table: str, where: Where = None, params: Params = None) -> list[Row]:
-        """Rows that match a condition: SQL (order by and limit may follow it), or a dict of columns and values."""
+        """Rows that match a condition: SQL (which may end in order by and limit), or a dict of columns and values."""
         return self.query(*statements.select(table, where, params))
 
     def update(self, table: str, data: Mapping[str, Any], where: Where, params: Params = None) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Headers of a response: checked when it is made; left out when it is sent where they are wrong or not a function's."""
+"""Response headers: checked when the response is made; when it is sent, wrong or forbidden ones are left out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BEYOND_THE_FUNCTION = frozenset(
 
 
 def checked_headers(headers: Any) -> dict[str, Values]:
-    """By name as it was first written: the value, or a list where there are several. Takes mappings and pairs."""
+    """Each header under its name as first written: the value, or a list of values. Takes mappings and pairs."""
     checked: dict[str, Values] = {}
     names: dict[str, str] = {}
     for name, given in _pairs_of(headers):
@@ -44,7 +44,7 @@ def checked_headers(headers: Any) -> dict[str, Values]:
 
 
 def _pairs_of(headers: Any) -> Iterable[tuple[Any, Any]]:
-    """Header collections of HTTP libraries have repeated names as several items."""
+    """HTTP libraries' header collections list a repeated name as several items."""
     for method in ("multi_items", "items"):
         if hasattr(headers, method):
             pairs: Iterable[tuple[Any, Any]] = getattr(headers, method)()
@@ -89,8 +89,7 @@ def _warn_of_host_cookies(cookies: list[str]) -> None:
         name = cookie.partition("=")[0].strip()
         if name.lower().startswith("__host-"):
             _warn(
-                f"The cookie {name} is sent only where the project has a host name of its own:"
-                " its path is the whole host."
+                f"The cookie {name} is sent only if the project has its own host name: its path covers the whole host."
             )
 
 
@@ -99,7 +98,7 @@ def _warn(message: str) -> None:
 
 
 def _is_stale(encoding: str, body: bytes, is_text: bool) -> bool:
-    """Whether a Content-Encoding is that of an answer which has been decoded since, as HTTP clients do."""
+    """Whether Content-Encoding is left over from a response whose body has since been decoded, as HTTP clients do."""
     if not body:
         return False
     if is_text:
@@ -111,6 +110,6 @@ def _is_stale(encoding: str, body: bytes, is_text: bool) -> bool:
             return body[0] & 0x0F != 8 or int.from_bytes(body[:2], "big") % 31 != 0
         case "zstd":
             return not body.startswith(b"\x28\xb5\x2f\xfd")
-        case "br":  # has no signature: a body that reads as text is not compressed
+        case "br":  # has no signature: a body that can be read as text is not compressed
             return not _CONTROL.search(body[:512].decode("utf-8", "replace").rstrip("\ufffd"))
     return False

@@ -1,7 +1,7 @@
 """What a run prints: sys.stdout, sys.stderr, logging and warnings become log lines on the channel.
 
-Logging is configured as in any Python program: while the function has added no handler, records go to the handler of
-last resort, which is ours. A StreamHandler of the function's own writes to our streams, and its lines keep the level of
+Logging is configured as in any Python program: while the function has added no handler, records go to the last-resort
+handler, which is ours. A StreamHandler of the function's own writes to our streams, and its lines keep the level of
 the record.
 """
 
@@ -39,7 +39,7 @@ def _cut_notice(length: int) -> str:
 class Output:
     """Sends log lines; after a fork by user code, the child writes to its pipes instead.
 
-    Made before the template forks, because making it touches much memory; captures in the run's own process.
+    Created before the template forks, because creating it writes to much memory; captures in the run's own process.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Output:
             for stream in self._streams
         ]
         for text in self._texts:
-            text.mode = "w"  # type: ignore[misc]  # as Python sets it on its own
+            text.mode = "w"  # type: ignore[misc]  # as Python itself sets it
         self._pipes = _Pipes()
         self._handler = _LogHandler(self)
         self._levels = threading.local()
@@ -75,9 +75,9 @@ class Output:
             logging.root.setLevel(logging.INFO)
 
     def _basic_config(self, **options: Any) -> None:
-        """Without options it is logging.info() and the like that call it: the handler of last resort is enough then.
+        """Without options the caller is logging.info() or similar: the last-resort handler is enough then.
 
-        Log lines have a level of their own, so text that goes to them begins without it unless a format says so.
+        Log lines have their own level, so text sent to them does not begin with it unless a format says so.
         """
         if not options and not logging.root.handlers:
             return
@@ -100,7 +100,7 @@ class Output:
 
     @contextmanager
     def at_level(self, number: int) -> Iterator[None]:
-        """Lines that this thread prints meanwhile have this level of logging's."""
+        """Lines that this thread prints in this block have this logging level."""
         self._levels.name = _level_name(number)
         try:
             yield
@@ -112,7 +112,7 @@ class Output:
         return getattr(self._levels, "name", None)
 
     def line(self, level: str, message: str) -> None:
-        """Send one line, cut to its limit."""
+        """Send one line, cut to the limit."""
         if len(message) * 4 > LONGEST_LINE:
             encoded = message.encode("utf-8", "backslashreplace")
             if len(encoded) > LONGEST_LINE:
@@ -144,7 +144,7 @@ class _Pipes:
         self._in_order = True
 
     def wait_until_read(self) -> None:
-        """Until the sandbox has read all of it; where that takes long, lines come in any order from then on."""
+        """Wait until the sandbox has read everything; if that takes long, order is no longer guaranteed."""
         waited = 0.0
         while self._in_order and any(map(_unread, (1, 2))):
             _sleep(PATIENCE_SECONDS / 100)
@@ -218,7 +218,7 @@ class _LineStream(io.RawIOBase):
 
 
 class _LogHandler(logging.Handler):
-    """Log records keep their level; a record of several lines becomes as many."""
+    """Log records keep their level; a record of several lines becomes several log lines."""
 
     def __init__(self, output: Output) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Python values as parameters of a statement, and values of the database that Python's own types cannot hold."""
+"""Python values as parameters of a statement, and database values that Python's own types cannot hold."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from zmesh_runtime.results import is_record, to_json
 _LISTS = (list, tuple, set, frozenset)
 _UNTYPED = 0  # PostgreSQL infers the type from the context, as for a literal
 _DATES_AND_TIMES = ("date", "timestamp", "timestamptz", "time", "timetz", "interval")
-_NO_FIXED_LENGTH = (b"mon", b"year")  # of an interval: a timedelta cannot hold them
+_NO_FIXED_LENGTH = (b"mon", b"year")  # units of an interval that a timedelta cannot hold
 
 
 class Literal:
-    """Text whose type the column decides."""
+    """Text whose type is determined by the column."""
 
     __slots__ = ("text",)
 
@@ -31,7 +31,7 @@ class Literal:
 
 
 class Array:
-    """Items of an array column, or of a list that a column is compared with. Lists in it are further dimensions."""
+    """Items of an array column, or of a list that a column is compared with. Nested lists are further dimensions."""
 
     __slots__ = ("dimensions", "items")
 
@@ -41,7 +41,7 @@ class Array:
 
 
 def is_list(value: Any) -> bool:
-    """Whether it may stand for an array."""
+    """Whether the value can represent an array."""
     return isinstance(value, _LISTS)
 
 
@@ -61,7 +61,7 @@ def plain(value: Any) -> Any:
 
 
 def listed(value: Any, element: str | None) -> Any:
-    """A list for a column whose array elements are `json`, `composite` or any `other`; else its JSON."""
+    """A list for a column whose array elements are `json`, `composite` or any `other`; otherwise its JSON."""
     if element is None:
         return Literal(to_json(value))
     if element == "json":
@@ -70,7 +70,7 @@ def listed(value: Any, element: str | None) -> Any:
 
 
 def adapters() -> AdaptersMap:
-    """psycopg's own, and ours."""
+    """psycopg's adapters, and ours."""
     own = AdaptersMap(psycopg.adapters)
     set_json_dumps(to_json, own)
     own.register_dumper(dict, type("DictDumper", (JsonbDumper,), {"_dumps": staticmethod(to_json)}))
@@ -91,7 +91,7 @@ class _LiteralDumper(Dumper):
 
 
 class _ArrayDumper(RecursiveDumper):
-    """An array literal. Unlike the driver's it takes items of mixed types, and no type of its own is claimed."""
+    """An array literal. Unlike the driver's, it takes items of mixed types and declares no type."""
 
     oid = _UNTYPED
 
@@ -134,5 +134,5 @@ def _or_text(type_name: str) -> type[Loader]:
 
 
 def _float_text(value: float) -> str:
-    """Whole numbers without a fraction, so that a column of integers takes them."""
+    """Whole numbers without a fraction, so that integer columns accept them."""
     return f"{value:.0f}" if value.is_integer() else repr(float(value))

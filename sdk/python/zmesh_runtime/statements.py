@@ -23,14 +23,14 @@ where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped and t.ty
 def quoted(name: str) -> str:
     """One identifier, exactly as written."""
     if not isinstance(name, str) or not name or "\0" in name:
-        raise ValueError(f"{name!r} is not a valid name of a table or column")
+        raise ValueError(f"{name!r} is not a valid table or column name")
     return '"' + name.replace('"', '""') + '"'
 
 
 def table_name(table: str) -> str:
-    """A table, or schema.table: the dot separates, each part is quoted."""
+    """A table, or schema.table: the dot separates the parts, and each is quoted."""
     if not isinstance(table, str):
-        raise ValueError(f"{table!r} is not a valid name of a table")
+        raise ValueError(f"{table!r} is not a valid table name")
     return ".".join(quoted(part) for part in table.split("."))
 
 
@@ -73,7 +73,7 @@ def remove(table: str, where: Where, params: Params) -> Statement:
 
 
 def insert_invocation(columns: Iterable[str], delayed: bool) -> str:
-    """A new invocation, or nothing when its idempotency key was used before."""
+    """A new invocation, or nothing if its idempotency key was used before."""
     names = list(columns)
     marks = ["%s"] * len(names)
     if delayed:
@@ -86,7 +86,7 @@ def insert_invocation(columns: Iterable[str], delayed: bool) -> str:
 
 
 def _condition(where: Where, params: Params, what: str) -> tuple[str | None, Params]:
-    """The text of a condition and its parameters; no text where every row matches."""
+    """The text of a condition and its parameters; no text if every row matches."""
     if where is None or (isinstance(where, str) and not where.strip()):
         return None, None
     if isinstance(where, str):
@@ -107,7 +107,7 @@ def _required(where: Where, params: Params, what: str) -> tuple[str, Params]:
 
 
 def _equalities(where: Mapping[str, Any]) -> Statement:
-    """Each column equals its value; None is "is null", and a list means any of its values."""
+    """Each column equals its value; None becomes "is null", and a list means any of its values."""
     texts, values = [], []
     for column, value in where.items():
         name = _doubled(quoted(column))
@@ -126,5 +126,5 @@ def _equalities(where: Mapping[str, Any]) -> Statement:
 
 
 def _doubled(text: str) -> str:
-    """Text beside placeholders, where a % stands for itself only when doubled."""
+    """Text beside placeholders, in which a literal % must be doubled."""
     return text.replace("%", "%%")

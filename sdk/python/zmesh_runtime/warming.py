@@ -22,12 +22,12 @@ _MODULES = """
 
 
 def prepare() -> None:
-    """Load and warm everything a run may need. Opens no socket and starts no thread."""
+    """Load and warm up everything that a run may need. Opens no socket and starts no thread."""
     for name in _MODULES.split():
         try:
             importlib.import_module(name)
         except ImportError:
-            continue  # a Python built without it
+            continue  # this Python was built without it
     results.to_json({"warm": [1, 2.5, "ä", None, True]})
     statements.update("t", {"a": 1}, "id = %s", [1])
     logging.root.setLevel(logging.INFO)
@@ -42,6 +42,6 @@ def prepare() -> None:
 
 
 def _load_cryptography_of_libpq() -> None:
-    """What signing in with a password loads; a connection string without meaning opens no socket."""
+    """Load what signing in with a password needs; an incomplete connection string opens no socket."""
     pgconn = psycopg.pq.PGconn.connect(b"sslmode=none")
     pgconn.encrypt_password(b"", b"", b"scram-sha-256")
