@@ -88,7 +88,7 @@ def build_native_code(folder: Path) -> bool:
     wanted = [name for name in SOURCES if not _is_newer(folder / name, newest)]
     compiler = _compiler()
     if wanted and compiler is None:
-        print("zMesh: no C compiler; each run of JavaScript will start Node.js anew, at 40 ms", file=sys.stderr)
+        print("zMesh: no C compiler; each JavaScript run will start its own Node.js, in 40 ms", file=sys.stderr)
         return False
     flags = [*FLAGS, *_supported(compiler)] if wanted and compiler else []
     for name in wanted:

@@ -182,7 +182,7 @@ def create_app(parts: Parts) -> Litestar:
         before_send=[_allow_every_method],
         # Python values, not JSON ones: texts that are JSON already go out as they are.
         type_encoders={BaseModel: lambda model: model.model_dump()},
-        plugins=[PydanticPlugin(validate_strict=True)],  # "5" is no number and 1 is no boolean
+        plugins=[PydanticPlugin(validate_strict=True)],  # "5" is not a number, and 1 is not a boolean
         openapi_config=OPENAPI,
         logging_config=None,
     )

@@ -19,7 +19,7 @@ from sql.errors import DomainError
 FRESH_SECONDS = 1.0
 READ_SECONDS = 2.0
 CHECK_SECONDS = 4.0  # of the five that a connection has
-UNKNOWN = "unknown while the database is not reachable"
+UNKNOWN = "unknown while the database is unreachable"
 
 
 class Monitoring:
@@ -58,7 +58,7 @@ class QueueReader:
         self._lock = asyncio.Lock()
 
     async def read(self) -> None:
-        """Have figures that are no older than a second; none where the database does not answer in time."""
+        """Have figures that are at most a second old; none if the database does not answer in time."""
         async with self._lock:
             if time.monotonic() - self._read_at < FRESH_SECONDS:
                 return

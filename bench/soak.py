@@ -63,7 +63,7 @@ class Left:
     processes: int
     descriptors: int
     tasks: int
-    strangers: int  # processes under the users of runs that are no run's
+    strangers: int  # processes of users for runs that belong to no run
     workspaces: int
     mounts: int
     own_mb: float

@@ -120,7 +120,7 @@ def write_private_json(path: Path, data: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file, None where there is no file. Raises CliError where it cannot be read."""
+    """The object in a file, or None if the file does not exist. Raises CliError if it cannot be read."""
     try:
         data = json.loads(path.read_text())
     except FileNotFoundError:

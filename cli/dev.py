@@ -306,7 +306,7 @@ def _project_of_examples(client: Client) -> str:
 
 @contextmanager
 def _ignore_name_taken() -> Iterator[None]:
-    """A name that is taken is no error: what it names is kept as it is."""
+    """A name that is taken is not an error: the existing object is kept as it is."""
     try:
         yield
     except ApiError as error:

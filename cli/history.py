@@ -106,7 +106,7 @@ class LogFollower:
 
 
 def _newly_ended(client: Client, path: str, seen: set[str], oldest: str) -> Iterator[Invocation]:
-    """Invocations as they end, for ever. Ids grow with time: none before `oldest` is of interest."""
+    """Invocations as they end, forever. Ids grow with time: none before `oldest` is relevant."""
     while True:
         time.sleep(FOLLOW_SECONDS)
         recent = list(itertools.takewhile(lambda i: i["id"] >= oldest, client.items(path)))  # noqa: B023 - used at once

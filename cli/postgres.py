@@ -113,7 +113,7 @@ class EmbeddedPostgres:
         if self._data.exists():
             if not path.exists():
                 raise PostgresError(
-                    f"{path} is missing, and without it the data cannot be opened. Restore the file, or start anew "
+                    f"{path} is missing, and without it the data cannot be opened. Restore the file, or start over "
                     f"in another folder with --home."
                 )
             return path.read_text().strip()

@@ -33,7 +33,7 @@ Answer = dict[str, str]
 
 
 def prepare_database(admin_url: str, own_server: bool, home: str, token_seconds: float) -> Answer:
-    """Migrate, and make sure of secrets, first project and administrator; on a server of ours, of the database as well.
+    """Migrate, and ensure secrets, first project and administrator; on our own server, the database as well.
 
     Raises CliError.
     """

@@ -1,4 +1,4 @@
-"""What happens, as typed events: logs and metrics are made of them here. Imports nothing of ours.
+"""Everything that happens, as typed events, from which logs and metrics are made. Imports nothing of ours.
 
-`events` lists what can happen, `stream` passes it on, `logs` writes log lines, `metrics` counts, `admin` serves.
+`events` lists what can happen, `stream` passes it on, `logs` writes log lines, `metrics` counts, `admin` serves both.
 """

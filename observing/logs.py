@@ -1,4 +1,4 @@
-"""Log lines for people or for programs: one line each, whatever others put into a message."""
+"""Log lines for people or programs: one line each, whatever a message contains."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from observing.events import Event
 
 Format = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
-# Of the request and the invocation that the current task works for; every line that it logs carries them.
+# The request and invocation that the current task works on; every line that it logs includes them.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 invocation_id: ContextVar[str | None] = ContextVar("invocation_id", default=None)
-# What ends a line or controls a terminal.
+# Characters that end a line or control a terminal.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 events = logging.getLogger("zmesh")
 
@@ -31,16 +31,16 @@ def log_event(event: Event) -> None:
 
 
 def log_to_stderr(format: Format = "text", level: Level = "info") -> None:
-    """Set logging up for a process. `level` is that of events; libraries log from info on."""
+    """Configure logging for a process. `level` applies to events; libraries log from info upward."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     events.setLevel(level.upper())
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # what it warns of is an event of ours
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # its warnings duplicate our events
 
 
 class TextFormatter(logging.Formatter):
-    """Escapes control characters; lines of a traceback are indented, so that none looks like an entry."""
+    """Escapes control characters and indents traceback lines, so that none looks like a log entry."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -60,7 +60,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; the fields of an event stand beside time, level and message."""
+    """One JSON object per line; the fields of an event are added to time, level and message."""
 
     def format(self, record: logging.LogRecord) -> str:
         event = event_of(record)
@@ -74,17 +74,17 @@ class JsonFormatter(logging.Formatter):
         line |= event.values() if event else {"logger": record.name}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)  # escapes all that is not ASCII
+        return json.dumps(line, default=str)  # escapes everything that is not ASCII
 
 
 def event_of(record: logging.LogRecord) -> Event | None:
-    """The event that a record logs; None for what others log."""
+    """The event that a record logs; None for records of others."""
     event = getattr(record, "event", None)
     return event if isinstance(event, Event) else None
 
 
 def ids_of(record: logging.LogRecord) -> Mapping[str, str]:
-    """The request and the invocation that a record is about, where there are any."""
+    """The ids of the request and invocation that a record is about, if any."""
     event = event_of(record)
     found = {
         "request_id": request_id.get(),
@@ -94,5 +94,5 @@ def ids_of(record: logging.LogRecord) -> Mapping[str, str]:
 
 
 def escaped(text: str) -> str:
-    """The text with its control characters as Python would write them."""
+    """The text with its control characters escaped as in Python literals."""
     return CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)

@@ -1,4 +1,4 @@
-"""The one stream of events: whatever happens is emitted here, and each sink makes its own of it."""
+"""The stream of events: everything that happens is emitted here, and each sink uses it in its own way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _sinks: list[Sink] = [log_event]
 
 
 def emit(event: Event) -> None:
-    """Tell every sink. A sink that fails is reported, and disturbs neither the others nor the caller."""
+    """Pass an event to every sink. A sink that fails is logged, and affects neither the others nor the caller."""
     for sink in _sinks:
         try:
             sink(event)
@@ -30,7 +30,7 @@ def subscribe(sink: Sink) -> None:
 
 @contextmanager
 def subscribed(sink: Sink) -> Iterator[None]:
-    """The same, while the block lasts."""
+    """The same, until the block ends."""
     _sinks.append(sink)
     try:
         yield

@@ -118,7 +118,7 @@ def _keyed(wanted: str) -> str:
     """
 
 
-# One row has a plan that PostgreSQL keeps; the number of an array's rows changes, and with it the plan is made anew.
+# PostgreSQL keeps the plan for one row; the length of an array varies, and so it plans again.
 _KEYED_ONE = _keyed("(select %s::bytea, %s::text, 1)")
 _KEYED_MANY = _keyed("unnest(%s::bytea[], %s::text[]) with ordinality")
 

@@ -1,15 +1,15 @@
-"""The one place where SQLSTATEs become exceptions of ours.
+"""The one place where SQLSTATEs become our exceptions.
 
-DomainError        refused for a reason of the platform's
+DomainError        refused by a rule of the platform
 ├── Forbidden      ZM403  the role may not do this
 ├── NotFound       ZM404  what was named does not exist, or not for this caller; also 23503
-├── Conflict       ZM409  a state or a unique name is in the way; also 23505, and ZM508 for calls too deep
+├── Conflict       ZM409  a state or a unique name prevents it; also 23505, and ZM508 for calls nested too deeply
 ├── LeaseLost      ZM410  the listener's lease has run out
 ├── Outdated       ZM412  somebody else has changed it meanwhile
 ├── Invalid        ZM422  a value breaks a rule of the schema; also 23514, 23502 and class 22
-└── Unavailable    08, 57, … and 25006: the database cannot be reached or takes no writes
+└── Unavailable    08, 57, … and 25006: the database is unreachable or accepts no writes
 
-Routines raise those of class ZM by zmesh.fail().
+Routines raise those of class ZM with zmesh.fail().
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from psycopg import errors
 
 
 class DomainError(Exception):
-    """The database refused something for a reason of ours.
+    """The database refused something by a rule of the platform.
 
     `code` is stable and machine-readable, `message` says what and why, `hint` how to fix it. `constraint` names the
     rule, `column` the field that is to blame; both are for programs.

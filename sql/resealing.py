@@ -1,4 +1,4 @@
-"""Seals everything anew with the first key, so that the others can be given up; as an administrator."""
+"""Reseals everything with the first key, so that the others can be removed; runs as an administrator."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ PLACES = (
 
 
 def reseal(connection: psycopg.Connection, sealer: Sealer) -> int:
-    """Seal anew what another key sealed; returns how much.
+    """Reseal values that another key sealed; returns how many.
 
-    Everything else may go on meanwhile: a value that changes under our hands stays as it has become.
-    Raises SealingError for what no key opens.
+    Everything else may continue meanwhile: a value that changes during this keeps its new form.
+    Raises SealingError for a value that no key opens.
     """
     return sum(_reseal(connection, sealer, place) for place in PLACES)
 

@@ -1,4 +1,4 @@
-"""API keys: made, recognised and hashed. The database keeps the SHA-256 of a key and the prefix it is listed by."""
+"""Creates, recognizes and hashes API keys. The database stores a key's SHA-256 and the prefix that lists show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LISTED_LENGTH = 11
 
 
 def new_api_key() -> str:
-    """A fresh key of 256 random bits."""
+    """A new key of 256 random bits."""
     return f"{PREFIX}{secrets.token_urlsafe(32)}"
 
 
@@ -20,10 +20,10 @@ def is_api_key(token: str) -> bool:
 
 
 def listed_prefix(key: str) -> str:
-    """The beginning of a key by which it is listed."""
+    """The beginning of a key, which lists show."""
     return key[:LISTED_LENGTH]
 
 
 def key_hash(key: str) -> bytes:
-    """What is stored of a key. Looked up by equality, which tells nothing of the key: it has 256 random bits."""
+    """What is stored of a key. Looking it up by equality reveals nothing about the key, which has 256 random bits."""
     return hashlib.sha256(key.encode()).digest()

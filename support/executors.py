@@ -1,4 +1,4 @@
-"""Threads by duty: long work of one kind blocks neither an event loop nor work of another kind."""
+"""Thread pools by purpose: long work of one kind blocks neither an event loop nor work of another kind."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Busy(Exception):
 
 
 class Executor:
-    """The threads of one duty; they start on the first call."""
+    """The threads for one purpose; they start on the first call."""
 
     def __init__(self, name: str, threads: int, most_waiting: int | None = None) -> None:
         """`most_waiting`: how many calls may be running or waiting at once; None means no limit."""
         self.name = name
         self._most_waiting = most_waiting
         self._under_way = 0
-        self._counting = threading.Lock()  # calls end in their threads
+        self._counting = threading.Lock()  # calls end in their own threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(

@@ -17,9 +17,9 @@ LONGEST_KEY = 255
 
 @dataclass(frozen=True, slots=True)
 class InvocationOption:
-    """`permission` is what allows it in a function's `anonymous_options` and `key_options`.
+    """`permission` is its name in a function's `anonymous_options` and `key_options`.
 
-    `parameters` are its names in Python's `zmesh.enqueue`, and in JavaScript's in camel case.
+    `parameters` are its names in Python's `zmesh.enqueue`, and in camel case in JavaScript's.
     """
 
     header: str
@@ -49,7 +49,7 @@ def javascript_name(parameter: str) -> str:
 
 
 def parse_version(text: str) -> int | str:
-    """The number of a version, or the name of an alias. Like all of these, raises ValueError with what it must be."""
+    """The number of a version, or the name of an alias. Like all parsers here, raises ValueError with what is valid."""
     if re.fullmatch(r"[a-z][a-z0-9-]{0,62}", text):
         return text
     try:
@@ -94,7 +94,7 @@ def parse_max_attempts(text: str) -> int:
 
 
 def parse_url(text: str) -> str:
-    """An address to send an HTTP request to."""
+    """A URL to send an HTTP request to."""
     if not re.fullmatch(r"https?://[^\s/?#@\\]+([/?#]\S*)?", text) or not text.isascii() or len(text) > LONGEST_URL:
         raise ValueError(f"must be an http:// or https:// URL without credentials, of at most {LONGEST_URL} characters")
     return text

@@ -1,4 +1,4 @@
-"""Measures how long an event loop is blocked, apart from stalls of the machine, and by which stack."""
+"""Measures how long an event loop is blocked, not counting stalls of the machine, and which stacks block it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LoopWatch:
     """A timer that measures its own delay, and a thread that samples stacks meanwhile."""
 
     def __init__(self, on_blocked: Callable[[float, str], None]) -> None:
-        """`on_blocked` is passed how many ms a block above the limit lasted, and the stacks; once a second at most."""
+        """`on_blocked` gets the ms of a block above the limit and the stacks, at most once a second."""
         self._on_blocked = on_blocked
         self._due = 0.0
         self._stalls = Stalls()
@@ -40,8 +40,8 @@ class LoopWatch:
         self.longest_ms = 0.0  # since the start
 
     def start(self) -> None:
-        """Watch the running loop until `stop`. What there is by now stays for good: the garbage collector, which holds
-        every thread, need not walk over it again and again."""
+        """Watch the running loop until `stop`. Objects that exist now are frozen: the garbage collector, which halts
+        all threads, need not traverse them again and again."""
         gc.collect()
         gc.freeze()
         self._loop_thread = threading.get_ident()
@@ -69,7 +69,7 @@ class LoopWatch:
     def _beat(self) -> None:
         now = time.monotonic()
         late_ms = (now - self._due) * 1000
-        self._due = math.inf  # nothing is late any more: this would be found on the stack
+        self._due = math.inf  # from now on nothing is late, or this code would be found on the stack
         held_ms = max(0.0, late_ms - self._stalls.within((now - self._beat_at) * 1000, late_ms))
         self._beat_at = now
         self._note(int(now), held_ms)
@@ -93,31 +93,31 @@ class LoopWatch:
 
 
 class Stalls:
-    """How long threads of this process waited for a processor: a stall of the machine. Linux reports it per thread;
-    elsewhere nothing counts as a stall."""
+    """How long threads of this process waited for a processor, which is a stall of the machine. Linux reports it per
+    thread; elsewhere nothing counts as a stall."""
 
     def __init__(self) -> None:
-        self._files: dict[int, int] = {}  # of each thread
+        self._files: dict[int, int] = {}  # per thread
         self._times: dict[int, tuple[int, int]] = {}  # nanoseconds that it ran, and that it waited for a processor
 
     def within(self, elapsed_ms: float, late_ms: float) -> float:
-        """How much of the calling thread's being late that explains, of the time since this was asked the last time."""
+        """How much of the delay of the calling thread stalls explain, in the time since the previous call."""
         self._follow({thread.native_id for thread in threading.enumerate() if thread.native_id is not None})
         grown = {thread: self._grown(thread) for thread in self._files}
         ran, waited = grown.pop(threading.get_native_id(), (0.0, 0.0))
         if late_ms < LOOK_SECONDS * 1000:
             return 0.0
-        # What it neither ran nor waited for a processor, another thread may have held the interpreter: and stalled.
+        # While this thread neither ran nor waited for a processor, the interpreter lock's holder may have stalled.
         blocked = max(0.0, elapsed_ms - ran - waited)
         return waited + min(blocked, max((wait for _, wait in grown.values()), default=0.0))
 
     def _grown(self, thread: int) -> tuple[float, float]:
-        """By how many ms."""
+        """By how many ms each value has grown."""
         try:
             ran, waited = (int(text) for text in os.pread(self._files[thread], 100, 0).split()[:2])
         except (OSError, ValueError):
             return 0.0, 0.0
-        before = self._times.get(thread, (0, 0))  # one that is new began since
+        before = self._times.get(thread, (0, 0))  # a new thread started in between
         self._times[thread] = ran, waited
         return (ran - before[0]) / 1e6, (waited - before[1]) / 1e6
 

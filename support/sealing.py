@@ -16,24 +16,24 @@ ID_BYTES = 4
 
 
 class SealingError(Exception):
-    """A key is malformed, or none is the one a secret was sealed with."""
+    """A key is malformed, or no key is the one that a secret was sealed with."""
 
 
 class Sealer:
-    """AES-256-GCM; what is sealed for one purpose does not open for another.
+    """AES-256-GCM; what is sealed for one purpose cannot be opened for another.
 
-    A sealed text begins with a format and the id of its key, the first bytes of the key's SHA-256. Texts of before
-    there were ids open with any key.
+    A sealed text begins with a format and the id of its key, the first bytes of the key's SHA-256. Texts sealed before
+    ids existed may have been sealed with any key.
     """
 
     def __init__(self, keys: str) -> None:
-        """Keys with commas between them, each 32 bytes in URL-safe base64: the first one seals, all of them open."""
+        """Keys separated by commas, each 32 bytes in URL-safe base64: the first one seals, all of them open."""
         self._ciphers = {_id(raw): AESGCM(raw) for raw in map(_raw, keys.split(","))}
         self._current = next(iter(self._ciphers))
 
     @staticmethod
     def new_key() -> str:
-        """A fresh random key."""
+        """A new random key."""
         return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
     def seal(self, secret: str, purpose: str) -> bytes:
@@ -43,17 +43,17 @@ class Sealer:
         return FORMAT + self._current + nonce + sealed
 
     def open(self, sealed: bytes, purpose: str) -> str:
-        """The secret again. Raises SealingError where key or purpose is another."""
+        """The original secret. Raises SealingError if the key or the purpose differs."""
         head, body = sealed[: 1 + ID_BYTES], sealed[1 + ID_BYTES :]
         named = self._ciphers.get(head[1:]) if head[:1] == FORMAT else None
         attempts = [(named, body)] if named is not None else []
-        attempts += [(cipher, sealed) for cipher in self._ciphers.values()]  # of before there were ids
+        attempts += [(cipher, sealed) for cipher in self._ciphers.values()]  # from before ids existed
         for cipher, text in attempts:
             try:
                 return cipher.decrypt(text[:NONCE_BYTES], text[NONCE_BYTES:], purpose.encode()).decode()
             except (InvalidTag, ValueError):
                 continue
-        raise SealingError("A stored secret does not open: no key of ZMESH_SECRET_KEY is the one it was sealed with")
+        raise SealingError("Cannot open a stored secret: ZMESH_SECRET_KEY lacks the key it was sealed with")
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether the first key sealed this."""
@@ -66,7 +66,7 @@ def _raw(key: str) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise SealingError("ZMESH_SECRET_KEY is not base64") from error
     if len(raw) != 32:
-        raise SealingError(f"ZMESH_SECRET_KEY holds {len(raw)} bytes instead of 32")
+        raise SealingError(f"a key in ZMESH_SECRET_KEY has {len(raw)} bytes instead of 32")
     return raw
 
 

@@ -1,4 +1,4 @@
-"""Settings of a process: read from environment variables, checked, and refused with the name of the variable."""
+"""Settings of a process, read from environment variables; an invalid value is refused with the name of its variable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Variable:
 class ProcessSettings(BaseModel):
     """Base of the settings that `read_settings` reads: each field is annotated with its Variable."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)  # some of them are secrets
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)  # some settings are secrets
 
     @classmethod
     def variables(cls) -> dict[str, str]:
@@ -41,7 +41,7 @@ class ProcessSettings(BaseModel):
 
 
 class ServiceSettings(ProcessSettings):
-    """Of a process that serves: its logs, and its admin port, if it has one."""
+    """Settings of a server process: its logs, and its admin port, if it has one."""
 
     admin_host: Annotated[str, Variable("ZMESH_ADMIN_HOST")] = "127.0.0.1"
     admin_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, Variable("ZMESH_ADMIN_PORT")] = None

@@ -10,7 +10,7 @@ AGAIN_SECONDS = 1
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel until all have ended: psycopg waits by wait_for, which on Python 3.11 may swallow a cancellation."""
+    """Cancel until all have ended: psycopg waits with wait_for, which may swallow a cancellation on Python 3.11."""
     left = set(tasks)
     while left:
         for task in left:

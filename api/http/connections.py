@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections that cannot be held open or filled for ever by clients that send too much or too slowly."""
+"""HTTP/1.1 connections that cannot be held open or filled forever by clients that send too much or too slowly."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _overflows(number: str) -> bool:
 
 
 class _Strings:
-    """Where the strings of a valid JSON text are; asked for ever later places, it reads the text once."""
+    """Positions of the strings in a valid JSON text; if asked for increasing positions, it reads the text once."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -74,7 +74,7 @@ class Streams:
         task.add_done_callback(self._tasks.discard)
 
     async def poll(self) -> None:
-        """Look at what readers wait for, for ever: the net under notifications."""
+        """Check what readers wait for, forever, in case notifications are lost."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             if not self._readers:

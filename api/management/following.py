@@ -95,7 +95,7 @@ class Followers:
             self._polling = None
 
     async def _deliver(self, waiting: list[tuple[asyncio.Future[News], Place]]) -> None:
-        """Wake those for whom there are news, and at the end of the process everybody."""
+        """Wake the followers that have new lines, and all of them at the end of the process."""
         try:
             found = await self._read([place for _, place in waiting])
         except (DomainError, psycopg.Error):

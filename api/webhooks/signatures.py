@@ -218,7 +218,7 @@ def _require_fresh(timestamp: str, window: int) -> None:
             401,
             "stale_signature",
             f"The message was signed {abs(age):.0f} seconds {'ago' if age > 0 else 'ahead'}; {window} are allowed.",
-            "Sign each attempt anew, and check both clocks.",
+            "Sign each attempt again, and check both clocks.",
         )
 
 
