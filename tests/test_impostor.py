@@ -89,7 +89,7 @@ async def of_the_command_line(url: str) -> None:
         of_the_command_line,
     ],
 )
-async def test_a_server_that_does_not_know_the_password_is_told_nothing(
+async def test_a_server_that_does_not_know_the_password_gets_no_credentials(
     connect: Callable[[str], Awaitable[None]], listening: Impostor
 ) -> None:
     with pytest.raises(Exception):  # noqa: B017, PT011 - each part fails in its own way; what counts is what was said
@@ -100,7 +100,7 @@ async def test_a_server_that_does_not_know_the_password_is_told_nothing(
 
 
 @pytest.mark.parametrize("language", ["javascript", "python"])
-def test_nor_does_a_run_tell_it_the_password_of_its_project(language: str, listening: Impostor) -> None:
+def test_a_run_does_not_send_it_the_password_of_its_project(language: str, listening: Impostor) -> None:
     body = {"javascript": "await zmesh.db.query('select 1')", "python": "zmesh.db.query('select 1')"}[language]
 
     ending = run(language, wrapped(language, body), context={"database_url": listening.url()})

@@ -245,7 +245,7 @@ def test_an_address_that_tries_many_accounts_is_throttled(api: Api) -> None:
         assert answers == [401] * 30 + [429]
 
 
-def test_who_claims_to_be_a_proxy_is_throttled_all_the_same(api: Api) -> None:
+def test_a_client_that_claims_to_be_a_proxy_is_throttled_anyway(api: Api) -> None:
     with at("127.0.0.14") as client:
         for n in range(31):
             client.headers["x-forwarded-for"] = f"203.0.113.{n}"
@@ -268,7 +268,7 @@ def test_a_trusted_proxy_says_who_asks(api: Api, tmp_path: Path) -> None:
         process.stop()
 
 
-def test_a_list_of_proxies_that_is_none_is_refused_at_the_start(tmp_path: Path) -> None:
+def test_an_invalid_list_of_proxies_is_refused_at_startup(tmp_path: Path) -> None:
     values = {"DATABASE_URL": "postgresql://x", "JWT_SECRET_KEY": "x", "ZMESH_SECRET_KEY": "x"}
     assert read_settings(Settings, values).trusted_proxies == []
     for given in ("proxy.example", "10.0.0.1/8", "*"):

@@ -26,7 +26,7 @@ class Flushes:
         return [ValueError("odd one") if n == 13 else 2 * n for n in batch]
 
 
-async def test_what_comes_during_a_round_trip_goes_together_in_the_next() -> None:
+async def test_items_that_arrive_during_a_round_trip_go_together_in_the_next() -> None:
     flushes = Flushes()
     batcher: Batcher[int, int] = Batcher(flushes, largest=3)
     first = asyncio.create_task(batcher.ask(1))

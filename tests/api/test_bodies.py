@@ -116,9 +116,7 @@ def test_text_with_a_nul_is_refused_in_clear_words(api: Api, body: bytes, conten
         (b"hello", None, "no Content-Type"),
     ],
 )
-def test_what_is_not_read_says_why_beside_the_body(
-    api: Api, body: bytes, content_type: str | None, reason: str
-) -> None:
+def test_an_unparsed_body_comes_with_the_reason(api: Api, body: bytes, content_type: str | None, reason: str) -> None:
     api.deploy()
     value, request = payload(api, body, content_type)
     assert value is None
@@ -143,7 +141,7 @@ def test_the_json_null_is_a_value(api: Api) -> None:
         (b"x", "br", "Content-Encoding"),
     ],
 )
-def test_a_signed_message_is_never_lost_for_what_it_says(api: Api, body: bytes, coding: str, reason: str) -> None:
+def test_a_signed_message_is_never_lost_because_of_its_content(api: Api, body: bytes, coding: str, reason: str) -> None:
     webhook = hook(api, "hmac")
     headers = {**sign("hmac", webhook["secret"], body), **({"content-encoding": coding} if coding else {})}
     answer = send(api, webhook, headers, body)

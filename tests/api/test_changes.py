@@ -81,7 +81,7 @@ def test_what_a_deleted_function_leaves_is_shown_and_can_be_stopped(shop: Api) -
         ({"colour": "green"}, 422, "invalid_input", "colour"),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_reason(
+def test_an_invalid_change_is_refused_with_the_reason(
     shop: Api, values: dict[str, Any], status: int, code: str, field: str | None
 ) -> None:
     answer = shop.call("POST", "/changes", json={"table": "orders", "function_id": "greet", **values})

@@ -89,7 +89,7 @@ def test_an_entry_point_that_is_certainly_missing_is_named(language: str, code: 
         ("typescript", "interface A { b: string }\nexports.handler = (a: A): string => a.b;"),
     ],
 )
-def test_what_may_work_is_never_refused(language: str, code: str) -> None:
+def test_code_that_may_work_is_never_refused(language: str, code: str) -> None:
     assert fault(language, code) is None
 
 

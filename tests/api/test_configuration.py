@@ -56,7 +56,7 @@ def test_every_setting_can_be_given_at_creation_and_changed_later(api: Api) -> N
         ("enabled", None),
     ],
 )
-def test_a_setting_that_cannot_be_is_named(api: Api, field: str, value: object) -> None:
+def test_an_invalid_setting_is_named(api: Api, field: str, value: object) -> None:
     api.deploy()
     problem = refused(api.call("PATCH", "/functions/greet", json={field: value}), 422, "invalid_input")
     assert all(error["field"].startswith(field) for error in problem["errors"]), problem
@@ -85,7 +85,7 @@ def test_who_sends_the_etag_of_what_was_read_overwrites_nobody(api: Api) -> None
     refused(api.call("DELETE", "/functions/greet", headers={"If-Match": etag}), 412, "changed_meanwhile")
 
 
-def test_nor_does_a_rollback(api: Api) -> None:
+def test_a_rollback_with_the_etag_overwrites_nobody_either(api: Api) -> None:
     api.deploy()
     etag = api.call("PATCH", "/functions/greet", json={"code": "async def handler(p, z): return 2"}).headers["etag"]
     api.call("PATCH", "/functions/greet", json={"timeout_ms": 1})

@@ -48,7 +48,9 @@ START = b"GET /health HTTP/1.1\r\nhost: h\r\n"
         (START + b"content-length: -5\r\n\r\n", 400, "malformed_request"),
     ],
 )
-def test_what_is_no_acceptable_request_is_named_and_hung_up_on(api: Api, sent: bytes, status: int, code: str) -> None:
+def test_an_unacceptable_request_gets_a_named_error_and_is_disconnected(
+    api: Api, sent: bytes, status: int, code: str
+) -> None:
     answered, problem = answer_to(api, sent)
     assert (answered, problem["status"], problem["code"]) == (status, status, code)
     assert api.client.get(f"{api.url}/health").status_code == 200
@@ -104,7 +106,7 @@ async def impatient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
         (b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\nPOST / HTTP/1.1\r\nhost", 204),
     ],
 )
-async def test_a_client_that_sends_too_slowly_is_hung_up_on(impatient: int, sent: bytes, status: int | None) -> None:
+async def test_a_client_that_sends_too_slowly_is_disconnected(impatient: int, sent: bytes, status: int | None) -> None:
     reader, writer = await connected(impatient, sent)
     received = await reader.read()
     writer.close()

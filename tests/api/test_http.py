@@ -30,7 +30,7 @@ def test_a_request_id_is_given_back_and_reaches_the_function(api: Api) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "é"])
-def test_a_request_id_that_is_none_is_replaced(api: Api, given: str) -> None:
+def test_an_invalid_request_id_is_replaced(api: Api, given: str) -> None:
     answer = api.client.get(f"{api.url}/health", headers={"x-request-id": given.encode("latin-1")})
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
 
@@ -78,7 +78,7 @@ def test_trace_context_and_tracing_headers_reach_the_function(api: Api) -> None:
     assert headers.items() <= json.loads(jobs[0]["request"])["headers"].items()
 
 
-def test_an_options_request_that_is_no_preflight_is_the_functions_own(api: Api) -> None:
+def test_an_options_request_that_is_not_a_preflight_reaches_the_function(api: Api) -> None:
     api.deploy()
     with standing_in(api) as jobs:
         assert api.invoke(method="OPTIONS").status_code == 200

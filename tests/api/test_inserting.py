@@ -66,7 +66,7 @@ async def test_a_refused_row_costs_other_projects_one_statement_more(table: Tabl
     assert of_others == [rows, [(ONE, 1), (ONE, 4)], [(THREE, 3)]]
 
 
-async def test_others_do_not_wait_until_a_project_s_own_were_tried_one_by_one(
+async def test_other_projects_do_not_wait_while_rows_are_retried_one_by_one(
     table: Table, inserts: Inserts[Row]
 ) -> None:
     bad = [asyncio.create_task(inserts.ask((TWO, BAD))) for _ in range(50)]

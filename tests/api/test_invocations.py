@@ -236,11 +236,11 @@ def test_pages_over_several_states_leave_nothing_out(api: Api) -> None:
         ({"error": "\x00"}, "error"),
     ],
 )
-def test_a_condition_that_cannot_be_is_named(api: Api, query: dict[str, Any], field: str) -> None:
+def test_an_invalid_filter_is_named(api: Api, query: dict[str, Any], field: str) -> None:
     refused(api.call("GET", "/invocations", params=query), 422, "invalid_input", field)
 
 
-def test_one_that_failed_is_tried_again_with_what_went_before_kept(api: Api) -> None:
+def test_a_failed_invocation_is_retried_and_keeps_its_earlier_attempts(api: Api) -> None:
     api.deploy()
     id = ended(api, "greet", "error", error=failing("first"), duration_ms=7)
     again = api.call("POST", f"/invocations/{id}/retry")
@@ -256,7 +256,7 @@ def test_one_that_failed_is_tried_again_with_what_went_before_kept(api: Api) -> 
     refused(api.call("POST", f"/invocations/{id}/retry"), 409, "not_retryable")
 
 
-def test_many_that_failed_are_tried_again_each_once(api: Api, stranger: Api) -> None:
+def test_many_failed_invocations_are_each_retried_once(api: Api, stranger: Api) -> None:
     for project in (api, stranger):
         project.deploy()
     dead = [ended(api, "greet", "error", error=failing(f"no {n}")) for n in range(3)]

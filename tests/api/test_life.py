@@ -166,7 +166,7 @@ def test_connections_that_died_unnoticed_fail_no_request(own: Api) -> None:
     assert len(own.call("GET", "/functions/greet/invocations").json()["items"]) == 3
 
 
-def test_who_waits_through_an_outage_gets_the_answer(own: Api, relay: Relay) -> None:
+def test_a_caller_that_waits_through_an_outage_gets_the_answer(own: Api, relay: Relay) -> None:
     own.deploy()
     with ThreadPoolExecutor(1) as threads:
         call = threads.submit(own.invoke)
@@ -210,7 +210,7 @@ def test_a_database_that_was_not_migrated_is_503(server: str, database: Database
             connection.execute(f"drop database {name} with (force)")
 
 
-def test_sigterm_lets_runs_end_and_sends_who_still_waits_away_with_202(own: Api, process: ApiProcess) -> None:
+def test_sigterm_lets_runs_finish_and_answers_remaining_callers_with_202(own: Api, process: ApiProcess) -> None:
     own.deploy("quick")
     own.deploy("slow")
 

@@ -161,7 +161,7 @@ def test_an_invitation_is_good_until_it_is_replaced_withdrawn_or_old(api: Api) -
     assert api.call("GET", "/invitations").json()["items"] == []
 
 
-def test_whom_a_removed_owner_invited_does_not_come_in(api: Api) -> None:
+def test_an_invitation_from_a_removed_owner_is_void(api: Api) -> None:
     accomplice = invite(api, new_address(), "owner")
     assert api.call("DELETE", f"/members/{api.user_id}").status_code == 204
     refused(accept(api, accomplice["token"]), 404, "invitation_not_found")

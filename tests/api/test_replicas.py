@@ -26,7 +26,7 @@ def other(api: Api, second: str) -> Api:
     return replace(api, url=second)
 
 
-def test_what_one_changes_the_other_knows_at_once(api: Api, other: Api) -> None:
+def test_changes_on_one_replica_apply_on_the_other_at_once(api: Api, other: Api) -> None:
     api.deploy()
     with standing_in(api):
         assert other.invoke(json={"n": 1}).json()["result"] == {"n": 1}
@@ -50,7 +50,7 @@ def test_a_retry_at_the_other_process_is_the_same_call(api: Api, other: Api) -> 
     assert len(jobs) == 1
 
 
-def test_what_one_accepted_the_other_shows_and_cancels(api: Api, other: Api) -> None:
+def test_a_call_accepted_by_one_replica_is_shown_and_cancelled_by_the_other(api: Api, other: Api) -> None:
     api.deploy()
     accepted = api.invoke(headers={"prefer": "respond-async"})
     location = accepted.headers["location"]

@@ -99,7 +99,7 @@ def test_a_project_has_its_own_host_to_itself(own_host: Api, stranger: Api) -> N
 
 
 @pytest.mark.parametrize("given", ["acme.example.com", "acme=nobody", "a b=00000000-0000-4000-8000-000000000000"])
-def test_a_list_of_hosts_that_is_none_is_refused_at_the_start(given: str) -> None:
+def test_an_invalid_list_of_hosts_is_refused_at_startup(given: str) -> None:
     values = {"DATABASE_URL": "x", "JWT_SECRET_KEY": "x", "ZMESH_SECRET_KEY": "x", "ZMESH_PROJECT_HOSTS": given}
     with pytest.raises(SettingsError, match=r"ZMESH_PROJECT_HOSTS is invalid: .*HOST=PROJECT_ID"):
         read_settings(Settings, values)

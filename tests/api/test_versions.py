@@ -96,9 +96,7 @@ def test_aliases_are_listed_changed_and_deleted(api: Api) -> None:
         ("2nd", {"1": 100}, 422, "invalid_input"),
     ],
 )
-def test_an_alias_that_cannot_be_is_refused(
-    api: Api, name: str, versions: dict[str, int], status: int, code: str
-) -> None:
+def test_an_invalid_alias_is_refused(api: Api, name: str, versions: dict[str, int], status: int, code: str) -> None:
     api.deploy()
     refused(api.call("PUT", f"/functions/greet/aliases/{name}", json={"versions": versions}), status, code)
 
@@ -191,7 +189,7 @@ def test_a_delay_counts_from_now_and_nobody_waits_for_it(api: Api) -> None:
         ("version", "Live"),
     ],
 )
-def test_an_option_that_cannot_be_is_named(api: Api, name: str, value: str) -> None:
+def test_an_invalid_option_is_named(api: Api, name: str, value: str) -> None:
     api.deploy(key_options=["priority", "delay", "expires_at", "max_attempts", "concurrency_key", "version"])
     header = f"x-zmesh-{name}"
     problem = refused(api.invoke(json={}, headers={header: value}), 400, "invalid_header")

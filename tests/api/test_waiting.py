@@ -86,7 +86,7 @@ def test_a_channel_that_a_function_chose_carries_no_answer(database: Database, p
         '{"status": "error", "version": "1", "duration_ms": 1, "result": 1, "error": 1, "response": 1}',
     ],
 )
-def test_what_is_no_end_is_nothing(payload: str) -> None:
+def test_a_notification_that_is_not_an_outcome_is_ignored(payload: str) -> None:
     assert read_answer(uuid4(), payload) is None
 
 

@@ -61,7 +61,7 @@ def test_replacing_a_secret_ends_every_one_before(api: Api) -> None:
         refused(send(api, webhook, sign("hmac", secret)), 401, "invalid_signature")
 
 
-def test_a_rotation_that_cannot_be_is_refused(api: Api, stranger: Api) -> None:
+def test_an_invalid_rotation_is_refused(api: Api, stranger: Api) -> None:
     webhook = hook(api, "none")
     path = f"/webhooks/{webhook['id']}/rotate"
     refused(api.call("POST", path, json={}), 422, "invalid_input")

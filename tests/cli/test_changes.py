@@ -37,7 +37,7 @@ def test_changes_are_passed_on_until_that_is_deleted(platform: Platform) -> None
     assert "heard" not in [change["table"] for change in json.loads(platform.zmesh("changes", "list"))]
 
 
-def test_what_cannot_be_is_refused_with_the_reason(platform: Platform) -> None:
+def test_an_invalid_change_is_refused_with_the_reason(platform: Platform) -> None:
     said = platform.zmesh("changes", "create", "heart", FUNCTION, status=1)
     assert 'table "heart" does not exist. [table_not_found]' in said
     said = platform.zmesh("changes", "create", "heard", FUNCTION, "--column", "colour", status=1)

@@ -156,7 +156,7 @@ def test_suggested_commands_work_in_the_same_project(project: Path) -> None:
     assert f"zmesh functions logs 'echo it' --project {slug}" in invoked.stderr
 
 
-def test_an_address_that_is_none_is_refused_as_such_whatever_the_credentials(tmp_path: Path) -> None:
+def test_an_invalid_address_is_refused_whatever_the_credentials(tmp_path: Path) -> None:
     for url in ("foo", "127.0.0.1:8700", "ftp://host", "http://"):
         for credential in ({}, {"ZMESH_TOKEN": "a.b.c"}, {"ZMESH_API_KEY": "zb_x"}):
             assert "[bad_url]" in zmesh(tmp_path, "functions", "list", ZMESH_URL=url, **credential).stderr, url
@@ -213,7 +213,7 @@ def test_a_revoked_or_wrong_token_is_told_apart_from_no_token(tmp_path: Path, ru
     assert "zmesh login" in wrong.stderr
 
 
-def test_an_address_where_nobody_is_gets_named_with_the_way_out(tmp_path: Path) -> None:
+def test_an_unreachable_address_is_named_with_a_hint(tmp_path: Path) -> None:
     done = zmesh(tmp_path, "functions", "list", ZMESH_URL="http://127.0.0.1:1", ZMESH_TOKEN="t")
     assert done.returncode == 1
     assert "Cannot reach zMesh at http://127.0.0.1:1" in done.stderr
@@ -221,7 +221,7 @@ def test_an_address_where_nobody_is_gets_named_with_the_way_out(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1", "127.0.0.1:8700", "http://"])
-def test_what_is_no_http_address_is_refused(tmp_path: Path, url: str) -> None:
+def test_an_address_that_is_not_http_is_refused(tmp_path: Path, url: str) -> None:
     done = zmesh(tmp_path, "functions", "list", ZMESH_URL=url, ZMESH_TOKEN="t")
     assert done.returncode == 1
     assert url in done.stderr

@@ -124,7 +124,7 @@ def pid_of(part: str, folder: Path) -> int:
     return pid
 
 
-def test_a_port_in_use_is_named_with_the_way_out(tmp_path: Path) -> None:
+def test_a_port_in_use_is_named_with_a_hint(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -260,7 +260,7 @@ def test_a_damaged_file_of_secrets_is_named_and_left_as_it_is(tmp_path: Path) ->
     assert file.read_text() == "{}"
 
 
-def test_its_token_can_be_made_anew(running_platform: Platform) -> None:
+def test_its_token_can_be_renewed(running_platform: Platform) -> None:
     claims = json.loads(base64.urlsafe_b64decode(running_platform.token.split(".")[1] + "=="))
     whom = {"user_id": claims["sub"], "project_id": running_platform.project_id}
     made = in_subprocess("issue_token", home=str(running_platform.folder / ".zmesh"), seconds=60, **whom)

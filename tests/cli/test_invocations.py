@@ -92,7 +92,7 @@ def test_the_logs_of_a_function_are_followed_line_by_line(running_platform: Plat
         assert following.wait() == 130
 
 
-def test_what_failed_is_found_shown_and_tried_again(running_platform: Platform) -> None:
+def test_failed_invocations_are_found_shown_and_retried(running_platform: Platform) -> None:
     platform = running_platform
     platform.deploy("flaky", FLAKY, max_attempts=1)
     ids = [platform.enqueue("flaky", {"host": host}) for host in ("db-1", "db-2", "db-3")]
@@ -119,7 +119,7 @@ def test_what_failed_is_found_shown_and_tried_again(running_platform: Platform) 
     assert json.loads(platform.zmesh("invocations", "show", ids[0]))["result"] == "fine"
 
 
-def test_what_is_queued_is_cancelled(running_platform: Platform) -> None:
+def test_a_queued_invocation_is_cancelled(running_platform: Platform) -> None:
     platform = running_platform
     platform.deploy("cancelled", "def handler(payload, zmesh):\n    return 1\n")
     accepted = json.loads(platform.zmesh("functions", "invoke", "cancelled", "--delay", "600"))

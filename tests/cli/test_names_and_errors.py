@@ -201,7 +201,7 @@ def test_what_the_server_refuses_is_named_as_the_command_line_calls_it(platform:
     assert "functions.0" not in said
 
 
-def test_an_address_that_is_none_is_named_with_where_it_is_set(platform: Platform) -> None:
+def test_an_invalid_address_is_named_with_where_it_is_set(platform: Platform) -> None:
     said = run(platform, "functions", "list", ZMESH_URL="foo", ZMESH_TOKEN="x").stderr
     assert '"foo"' in said
     assert "ZMESH_URL" in said

@@ -102,7 +102,7 @@ def test_it_listens_on_loopback_only_and_is_as_durable_as_any(folder: Path) -> N
         assert setting(postgres.admin_url, "synchronous_commit") == "on"
 
 
-def test_its_port_is_none_that_a_function_may_listen_on(folder: Path) -> None:
+def test_its_port_is_outside_the_range_that_functions_may_listen_on(folder: Path) -> None:
     """Else one could take the server's place while that restarts."""
     (folder / "port").unlink()
     low, high = ephemeral_ports()

@@ -52,7 +52,7 @@ def test_a_webhook_from_creation_to_deletion(platform: Platform) -> None:
     assert 'There is no webhook "post". [webhook_not_found]' in said
 
 
-def test_what_cannot_be_is_refused_with_what_is_wrong(platform: Platform) -> None:
+def test_an_invalid_webhook_is_refused_with_the_reason(platform: Platform) -> None:
     said = platform.zmesh("webhooks", "create", FUNCTION, "--preset", "standard", "--secret", "no base64!", status=1)
     assert "must be whsec_ followed by base64" in said
     said = platform.zmesh("webhooks", "update", "nobody", status=2)

@@ -88,7 +88,7 @@ def test_a_payload_of_10_mb_is_refused(running_platform: Platform) -> None:
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b'{"a": nan}', b"\xff\xfe", b'{"a": 1} x'])
-def test_a_payload_that_is_no_json_is_refused(running_platform: Platform, body: bytes) -> None:
+def test_a_payload_that_is_not_json_is_refused(running_platform: Platform, body: bytes) -> None:
     running_platform.deploy("echo", PLAIN)
     answer = running_platform.invoke("echo", content=body, headers={"content-type": "application/json"})
     if body == b"":  # no body is an empty payload

@@ -94,7 +94,7 @@ def rotate(platform: Platform) -> str:
 
 
 @pytest.mark.timeout(180)
-def test_the_end_is_sent_signed_by_both_secrets_and_again_until_it_is_taken(parts: Parts, receiver: Receiver) -> None:
+def test_a_callback_is_signed_with_both_secrets_and_repeated_until_accepted(parts: Parts, receiver: Receiver) -> None:
     platform = deploy(parts)
     secrets = rotate(platform), rotate(platform)
     receiver.status = 503
@@ -134,7 +134,7 @@ def test_a_callback_outlives_the_listener_that_sends_it(parts: Parts, receiver: 
 
 
 @pytest.mark.timeout(180)
-def test_nothing_is_sent_inside_unless_that_is_allowed(parts: Parts, receiver: Receiver) -> None:
+def test_nothing_is_sent_to_internal_addresses_unless_allowed(parts: Parts, receiver: Receiver) -> None:
     platform = deploy(parts)
     parts.start_listener(20)
     refused = stands(platform, invoke(platform, receiver), "failed")

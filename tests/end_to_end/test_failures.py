@@ -146,7 +146,7 @@ def own_server(folder: Path) -> Iterator[tuple[EmbeddedPostgres, Parts]]:
         postgres.stop()
 
 
-def test_the_platform_recovers_when_postgres_was_away(tmp_path: Path) -> None:
+def test_the_platform_recovers_after_postgres_was_unreachable(tmp_path: Path) -> None:
     with own_server(tmp_path) as (postgres, parts):
         parts.platform.deploy("quick", QUICK)
         accepted = parts.platform.enqueue("quick", {"n": 1}, run_at="now")

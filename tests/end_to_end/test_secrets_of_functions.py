@@ -48,7 +48,7 @@ def put(platform: Platform, path: str, value: str) -> None:
     assert value not in answer.text
 
 
-def test_a_run_finds_what_is_nearest_and_a_new_value_needs_no_deployment(
+def test_function_secrets_override_project_secrets_and_new_values_need_no_deployment(
     running_platform: Platform, function: str
 ) -> None:
     assert running_platform.result(function) == [None, None, "variable"]
@@ -65,7 +65,7 @@ def test_a_run_finds_what_is_nearest_and_a_new_value_needs_no_deployment(
     assert running_platform.request("GET", f"/functions/{function}").json()["version"] == 1
 
 
-def test_nothing_that_the_platform_tells_has_the_value(running_platform: Platform, function: str) -> None:
+def test_no_output_of_the_platform_contains_the_value(running_platform: Platform, function: str) -> None:
     put(running_platform, f"/functions/{function}/secrets/STRIPE_KEY", VALUE)
     failed = running_platform.invoke(function, {"leak": True})
     assert failed.status_code == 500
@@ -89,7 +89,7 @@ def test_nothing_that_the_platform_tells_has_the_value(running_platform: Platfor
     assert VALUE not in json.dumps(stored, default=str)
 
 
-def test_lines_that_are_followed_while_it_runs_do_not_have_it_either(running_platform: Platform, function: str) -> None:
+def test_followed_log_lines_do_not_contain_the_value_either(running_platform: Platform, function: str) -> None:
     if not function.endswith("python"):
         pytest.skip("the same for every language")
     code = "import time\n\ndef handler(payload, zmesh):\n    print(zmesh.env.STRIPE_KEY)\n    time.sleep(60)\n"

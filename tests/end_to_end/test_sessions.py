@@ -84,7 +84,7 @@ def deployed(platform: Platform, language: str, code: dict[str, str] = ASK, **se
 
 
 @languages
-def test_a_run_takes_over_a_session_that_stood_ready(platform: Platform, language: str) -> None:
+def test_a_run_takes_over_a_waiting_session(platform: Platform, language: str) -> None:
     slug = deployed(platform, language)
     spare(platform)
     answer = platform.invoke(slug, [WHO]).json()
@@ -143,7 +143,7 @@ def test_dates_and_errors_arrive_as_by_a_session_of_its_own(platform: Platform, 
     assert 'relation "nowhere" does not exist' in failed.json()["error"]["message"]
 
 
-def test_variables_that_count_when_a_session_begins_are_heeded(platform: Platform) -> None:
+def test_variables_that_apply_at_session_start_are_respected(platform: Platform) -> None:
     slug = deployed(platform, "python", env_vars={"PGTZ": "Asia/Tokyo"})
     assert platform.result(slug, ["show timezone"]) == [{"TimeZone": "Asia/Tokyo"}]
     platform.deploy(slug, ASK["python"], env_vars={})
@@ -162,7 +162,7 @@ def test_a_response_made_piece_by_piece_may_ask_after_its_first_piece(platform: 
 
 
 @pytest.mark.parametrize("folder", ["a'b\\", "/", "x" * 120, "full"])
-def test_wherever_a_function_has_gone_its_database_answers(platform: Platform, folder: str) -> None:
+def test_the_database_answers_from_any_folder_of_a_function(platform: Platform, folder: str) -> None:
     code = f"""
 import os
 

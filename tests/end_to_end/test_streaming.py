@@ -117,7 +117,7 @@ def test_a_run_is_no_further_ahead_of_its_client_than_buffers_allow(platform: Pl
                 break
 
 
-def test_a_response_that_breaks_off_is_not_taken_for_a_whole_one(platform: Platform) -> None:
+def test_a_response_that_is_cut_off_is_not_taken_for_a_complete_one(platform: Platform) -> None:
     with stream(platform, "stream-breaks", {}) as answer, pytest.raises(httpx.RemoteProtocolError):
         answer.read()
     assert answer.status_code == 200
@@ -125,7 +125,7 @@ def test_a_response_that_breaks_off_is_not_taken_for_a_whole_one(platform: Platf
     assert (ended["status"], ended["error"]["message"]) == ("error", "in the middle")
 
 
-def test_who_takes_no_pieces_gets_the_response_when_it_is_whole(platform: Platform) -> None:
+def test_a_client_that_takes_no_chunks_gets_the_complete_response(platform: Platform) -> None:
     accepted = platform.invoke("stream-whole", headers={"prefer": "respond-async"})
     assert kept(platform.ended(accepted.json()["invocation_id"])) == b"ab"
     envelope = platform.request("POST", "/functions/stream-whole/invoke", json={})

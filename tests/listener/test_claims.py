@@ -50,7 +50,7 @@ async def settled(database: Database, rounds: list[ClaimRound]) -> None:
     await asyncio.sleep(0.2)  # the claim that the start of listening asks for
 
 
-async def test_a_call_behind_which_nothing_waits_costs_one_claim(
+async def test_a_call_with_nothing_queued_behind_it_costs_one_claim(
     database: Database, running: Running, rounds: list[ClaimRound]
 ) -> None:
     project = database.project()
@@ -131,7 +131,7 @@ async def test_a_retry_comes_due_by_a_timer(
     assert database.invocation(ids[0])["attempt"] == 2
 
 
-async def test_what_is_delayed_comes_due_by_a_timer_also_while_others_run(
+async def test_a_delayed_invocation_comes_due_by_a_timer_even_while_others_run(
     database: Database, running: Running, rounds: list[ClaimRound]
 ) -> None:
     project = database.project()

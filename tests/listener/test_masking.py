@@ -36,7 +36,7 @@ def uncovered(text: str, secrets: list[str]) -> str:
 
 
 @given(st.text("abc\n", max_size=60), st.lists(words, max_size=6), st.booleans())
-def test_all_that_secrets_cover_is_masked_and_nothing_else(text: str, secrets: list[str], many: bool) -> None:
+def test_everything_that_secrets_cover_is_masked_and_nothing_else(text: str, secrets: list[str], many: bool) -> None:
     masker = Masker([*secrets, *([f"padding {n}" for n in range(FEW)] if many else [])])
     assert masker.masked(text) == uncovered(text, secrets)
 

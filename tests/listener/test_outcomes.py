@@ -44,7 +44,7 @@ def test_values_that_are_refused_for_certain_are_not_sent_again(error: Exception
     assert not is_transient(error)
 
 
-def test_an_unforeseen_error_is_neither() -> None:
+def test_an_unforeseen_error_is_neither_transient_nor_permanent() -> None:
     error = errors.UndefinedFunction("in the middle of an upgrade")
     assert not is_transient(error)
     assert not is_permanent(error)

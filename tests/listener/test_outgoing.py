@@ -27,12 +27,12 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_only_the_public_internet_is_sent_to(address: str) -> None:
+def test_nothing_is_sent_to_addresses_outside_the_public_internet(address: str) -> None:
     assert not is_allowed(ipaddress.ip_address(address), [])
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1"])
-def test_the_public_internet_is(address: str) -> None:
+def test_public_addresses_are_allowed(address: str) -> None:
     assert is_allowed(ipaddress.ip_address(address), [])
 
 
@@ -109,7 +109,7 @@ async def test_a_redirect_is_not_followed() -> None:
         *("http://2130706433:{}/", "http://0x7f.1:{}/", "http://0:{}/", "http://127.1:{}/", "http://127.0.0.1.:{}/"),
     ],
 )
-async def test_nothing_is_sent_inside_however_the_address_is_written(url: str) -> None:
+async def test_nothing_is_sent_to_internal_addresses_however_they_are_written(url: str) -> None:
     hit: list[bytes] = []
     async with server(answering("HTTP/1.1 200 OK", seen=hit)) as port:
         with pytest.raises(NotSent):
@@ -139,7 +139,7 @@ async def test_a_name_that_changes_its_address_is_looked_up_once(monkeypatch: py
 
 
 @pytest.mark.parametrize("answer", [["SSH-2.0-x"], ["HTTP/1.1 abc"], ["HTTP/1.1 200 OK", "X: " + "a" * 70000], []])
-async def test_an_answer_that_is_no_http_or_too_long_is_none(answer: list[str]) -> None:
+async def test_an_answer_that_is_not_http_or_too_long_is_refused(answer: list[str]) -> None:
     async with server(answering(*answer)) as port:
         with pytest.raises(NotSent, match="not HTTP"):
             await send(f"http://127.0.0.1:{port}/")
@@ -154,7 +154,7 @@ async def test_an_answer_that_does_not_come_is_waited_for_only_so_long() -> None
             await send(f"http://127.0.0.1:{port}/", seconds=0.1)
 
 
-async def test_who_speaks_no_tls_gets_nothing() -> None:
+async def test_a_server_without_tls_gets_nothing() -> None:
     seen: list[bytes] = []
     async with server(answering("HTTP/1.1 200 OK", seen=seen)) as port:
         with pytest.raises(NotSent):

@@ -53,7 +53,7 @@ async def test_no_more_run_at_once_than_there_are_slots(
     assert sandbox.most_at_once == 3
 
 
-async def test_what_is_delayed_or_retried_runs_when_it_comes_due(database: Database, running: Running) -> None:
+async def test_delayed_and_retried_invocations_run_when_they_come_due(database: Database, running: Running) -> None:
     project = database.project()
     database.function(project)
     async with running():
@@ -287,7 +287,7 @@ async def test_a_flood_of_notifications_renews_the_lease_not_much_more_often(
         assert len(renewals) <= seconds / RENEWALS_APART_SECONDS + 2
 
 
-async def test_how_long_something_held_the_listener_is_told(database: Database, running: Running) -> None:
+async def test_the_listener_reports_how_long_its_loop_was_blocked(database: Database, running: Running) -> None:
     async with running():
         await eventually(lambda: owners(database), "its lease")
         time.sleep(0.3)

@@ -39,7 +39,7 @@ def waiting(database: Database) -> set[int]:
     return {row["pid"] for row in database.rows(WAITING)}
 
 
-async def test_one_is_signed_in_where_none_waits_and_is_told_whose_it_is(
+async def test_a_session_is_signed_in_on_demand_and_named_after_its_function(
     database: Database, of_projects: Sessions
 ) -> None:
     project = database.project()
@@ -71,7 +71,7 @@ async def test_a_few_wait_for_the_next_runs_of_each_project_and_not_for_ever(
         session.descriptor.close()
 
 
-async def test_of_all_projects_together_no_more_wait_than_the_server_can_bear(
+async def test_the_number_of_waiting_sessions_of_all_projects_is_bounded(
     database: Database, of_projects: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "MOST_SPARE", 3)
@@ -101,9 +101,7 @@ async def test_none_is_left_when_the_listener_ends(database: Database) -> None:
     await eventually(lambda: not waiting(database), "the end of those that waited")
 
 
-async def test_a_server_that_cannot_be_reached_is_the_runs_to_find_out(
-    of_projects: Sessions, database: Database
-) -> None:
+async def test_a_run_itself_reports_an_unreachable_server(of_projects: Sessions, database: Database) -> None:
     for url in (
         "postgresql://a:b@127.0.0.1:1/c",
         database.project().url.replace(":", ":wrong", 2),
@@ -123,7 +121,7 @@ async def test_a_server_that_says_nothing_holds_a_run_up_for_a_moment_only(
 
 
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
-async def test_sessions_by_tls_stay_with_who_signed_in(of_projects: Sessions) -> None:
+async def test_tls_sessions_are_not_handed_over(of_projects: Sessions) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="zmesh-tls-") as root,  # its own user gets into it
         postgres_with_cron(Path(root), "zmesh") as url,

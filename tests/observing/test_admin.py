@@ -119,7 +119,7 @@ async def test_checks_are_made_once_however_many_ask(port: Port) -> None:
     assert port.examined.times == 1
 
 
-async def test_what_is_not_asked_for_properly_is_refused(port: Port) -> None:
+async def test_malformed_requests_are_refused(port: Port) -> None:
     assert (await port.get("/other"))[0] == 404
     assert (await port.get("/health", method="POST"))[0] == 405
     assert await port.get("/health", method="HEAD") == (200, b"")

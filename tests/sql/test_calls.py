@@ -40,7 +40,7 @@ def running(database: Database, project: TestProject, function: str = "a", count
 
 
 @pytest.mark.parametrize("table", ["settings", "projects"])
-def test_what_a_run_calls_starts_in_its_place_when_all_are_taken(
+def test_a_called_function_starts_in_its_callers_place_when_all_are_taken(
     database: Database, project: TestProject, table: str
 ) -> None:
     database.rows(f"update zmesh.{table} set max_running = 2")
@@ -124,7 +124,7 @@ def nested(database: Database, project: TestProject, levels: int) -> UUID:
     return id
 
 
-def test_calls_go_as_deep_as_allowed_and_the_error_says_by_which_way(database: Database, project: TestProject) -> None:
+def test_calls_nest_to_the_limit_and_the_error_names_the_chain(database: Database, project: TestProject) -> None:
     database.rows("update zmesh.settings set max_depth = 3")
     innermost = nested(database, project, 3)
     assert database.invocation(innermost)["depth"] == 3
@@ -133,7 +133,7 @@ def test_calls_go_as_deep_as_allowed_and_the_error_says_by_which_way(database: D
     assert error.value.sqlstate == "ZM508"
 
 
-def test_the_depth_is_that_of_the_run_and_not_what_it_says(database: Database, project: TestProject) -> None:
+def test_the_depth_comes_from_the_run_and_not_from_what_it_claims(database: Database, project: TestProject) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         database.enqueue(project, "a", depth=0)
     with pytest.raises(psycopg.DatabaseError, match="does not run any more"):
@@ -178,7 +178,7 @@ def test_a_chain_of_functions_that_enqueue_each_other_ends_unless_they_take_thei
     assert inserted_by_run(database, project, run, "2 seconds")["generation"] == 0
 
 
-def test_a_circle_by_way_of_a_table_ends_as_well(database: Database, project: TestProject) -> None:
+def test_a_cycle_through_a_table_trigger_ends_as_well(database: Database, project: TestProject) -> None:
     database.rows("update zmesh.settings set max_generations = 1")
     database.rows("create table orders (n int)", url=project.url)
     database.rows("select zmesh.on_change('orders', 'a', '{INSERT}')", url=project.url)

@@ -39,7 +39,7 @@ def test_a_listener_that_is_full_cannot_know_what_else_there_is(database: Databa
 
 
 @pytest.mark.parametrize("limit", ["max_concurrency", "max_concurrency_per_key", "max_running"])
-def test_what_a_limit_has_left_is_more(database: Database, limit: str) -> None:
+def test_a_claim_reports_invocations_that_a_limit_held_back(database: Database, limit: str) -> None:
     project = database.project()
     database.function(project, **({} if limit == "max_running" else {limit: 1}))
     if limit == "max_running":
@@ -53,7 +53,7 @@ def test_what_a_limit_has_left_is_more(database: Database, limit: str) -> None:
     assert (len(jobs), last["waiting"], last["more"]) == (1, True, False)
 
 
-def test_what_is_delayed_is_no_more_but_has_a_time(database: Database) -> None:
+def test_a_claim_reports_the_next_due_time_of_delayed_invocations(database: Database) -> None:
     project = database.project()
     database.function(project)
     database.stop_clock("2026-01-01 12:00Z")
@@ -62,7 +62,7 @@ def test_what_is_delayed_is_no_more_but_has_a_time(database: Database) -> None:
     assert (jobs, last["more"], last["seconds_to_next"]) == ([], False, 2.5)
 
 
-def test_it_says_which_jobs_somebody_waits_for(database: Database) -> None:
+def test_a_claim_says_for_which_invocations_a_caller_waits(database: Database) -> None:
     project = database.project()
     database.function(project)
     database.enqueue(project)
@@ -71,7 +71,7 @@ def test_it_says_which_jobs_somebody_waits_for(database: Database) -> None:
     assert [job["waited"] for job in jobs] == [True, False]
 
 
-def test_what_comes_while_a_claim_waits_for_its_turn_is_told_in_full(database: Database) -> None:
+def test_a_claim_that_waited_for_its_turn_reports_everything_inserted_meanwhile(database: Database) -> None:
     """It is claimed, though the statement that claims it began before it was there."""
     project = database.project()
     database.function(project)

@@ -31,7 +31,7 @@ def test_a_project_gets_a_quarter_of_the_servers_connections(database: Database)
     assert limit_of(database, database.project()) == min(100, usable(database) // 4)
 
 
-def test_limits_follow_what_is_set_for_a_project_and_heal_by_maintenance(database: Database) -> None:
+def test_connection_limits_follow_the_setting_and_are_repaired_by_maintenance(database: Database) -> None:
     project = database.project()
     default = limit_of(database, project)
     database.rows("select zmesh.limit_connections(%s, 7)", project.id)
@@ -77,7 +77,7 @@ def open_ones(connections: list[psycopg.Connection[object]]) -> list[int]:
     return found
 
 
-def test_where_connections_run_short_each_project_keeps_its_share_and_what_idles_goes_first(database: Database) -> None:
+def test_when_connections_run_short_each_project_keeps_its_share_and_idle_ones_end_first(database: Database) -> None:
     owner, victim = [database.project(name) for name in ("one", "two", "three", "four")], database.project("victim")
     share = usable(database) * 4 // 5 // len(owner)
     each = share + 4  # of four: more than four fifths of all, and room for what other tests have open

@@ -93,7 +93,9 @@ PROPERTY = settings(max_examples=200, deadline=None, suppress_health_check=[Heal
 @example(cron="0 0 29 2 */2", zone="UTC", after=SINCE)
 @example(cron="0 0 31 2 *", zone="UTC", after=SINCE)
 @example(cron="*/20 2 28 10 *", zone="Europe/Berlin", after=datetime(2007, 10, 28, 0, 45, tzinfo=UTC))
-def test_any_expression_comes_due_when_the_oracle_says(cron_next: Next, cron: str, zone: str, after: datetime) -> None:
+def test_any_expression_comes_due_when_the_reference_library_says(
+    cron_next: Next, cron: str, zone: str, after: datetime
+) -> None:
     due = expected(cron, zone, after)
     if due is not None:
         assert cron_next(cron, zone, after) == due
@@ -131,7 +133,7 @@ CHANGES = st.deferred(lambda: st.sampled_from(changes()))
     seconds=st.integers(-5 * 3600, 5 * 3600),
 )
 @example(cron="* 3 * * *", change=("Pacific/Chatham", datetime(2000, 9, 30, 13, tzinfo=UTC)), seconds=0)
-def test_around_each_change_of_the_clocks_as_well(
+def test_due_times_around_clock_changes_match_the_reference_library(
     cron_next: Next, cron: str, change: tuple[str, datetime], seconds: int
 ) -> None:
     zone, at = change
@@ -166,7 +168,7 @@ def test_around_each_change_of_the_clocks_as_well(
         ("0 9 * * sun-mon", "2026-11-27 12:00Z", "2026-11-29 08:00Z"),
     ],
 )
-def test_what_the_rules_say_by_example(cron_next: Next, cron: str, after: str, due: str) -> None:
+def test_documented_cron_examples_come_due_as_described(cron_next: Next, cron: str, after: str, due: str) -> None:
     assert cron_next(cron, "Europe/Berlin", datetime.fromisoformat(after)) == datetime.fromisoformat(due)
 
 
@@ -178,7 +180,7 @@ def test_what_the_rules_say_by_example(cron_next: Next, cron: str, after: str, d
         *("0 seconds", "86401 seconds", "-1 seconds", None, "\n", "@every 5m", "0 0 * * monday", "0 22-2 * * *"),
     ],
 )
-def test_what_means_nothing_is_refused(database: Database, cron: str | None) -> None:
+def test_invalid_expressions_are_refused(database: Database, cron: str | None) -> None:
     with pytest.raises(psycopg.Error) as refused:
         database.rows("select zmesh.cron_next(%s, 'UTC', now())", cron)
     assert refused.value.sqlstate == "ZM422"
@@ -217,7 +219,7 @@ def test_the_last_due_time_is_the_one_nothing_follows(
         ("@reboot", "Use @hourly, @daily"),
     ],
 )
-def test_what_was_probably_meant_is_said_how_to_write(database: Database, cron: str, hint: str) -> None:
+def test_the_error_suggests_how_to_write_the_probable_intention(database: Database, cron: str, hint: str) -> None:
     with pytest.raises(psycopg.Error) as refused:
         database.rows("select zmesh.cron_next(%s, 'UTC', now())", cron)
     assert hint in (refused.value.diag.message_hint or "")

@@ -40,7 +40,7 @@ GRANTS = {
 
 
 @pytest.mark.parametrize("grant", GRANTS.values(), ids=GRANTS)
-def test_what_another_project_granted_to_its_role_keeps_no_project(database: Database, grant: str) -> None:
+def test_privileges_granted_by_another_project_do_not_prevent_deletion(database: Database, grant: str) -> None:
     victim, other = database.project("victim"), database.project("other")
     database.rows("create table notes (id integer)", url=other.url)
     database.rows("create function f() returns integer language sql return 1", url=other.url)
@@ -95,7 +95,7 @@ def test_a_role_goes_with_objects_of_every_kind(database: Database) -> None:
     assert database.value("select count(*) from pg_largeobject_metadata") == 0
 
 
-def test_objects_are_dropped_some_at_a_time_as_there_are_not_locks_for_all(database: Database) -> None:
+def test_objects_are_dropped_in_batches_that_fit_the_lock_table(database: Database) -> None:
     project = database.project()
     database.rows(
         "do $$ begin for n in 1..1000 loop execute format('create table t_%s (id integer primary key)', n);"
@@ -113,7 +113,7 @@ def test_objects_are_dropped_some_at_a_time_as_there_are_not_locks_for_all(datab
     assert role_of(database, project) == []
 
 
-def test_so_many_rights_that_there_are_not_locks_for_all_keep_no_project(database: Database) -> None:
+def test_more_privileges_than_the_lock_table_holds_do_not_prevent_deletion(database: Database) -> None:
     victim, other = database.project("victim"), database.project("other")
     for number in range(11):
         tables = f"generate_series({number * 100}, {number * 100 + 99})"
@@ -180,7 +180,7 @@ def test_a_role_that_an_administrator_granted_something_stays_without_any_rights
     database.rows(f"drop owned by {project.role}")
 
 
-def test_a_session_that_holds_its_role_or_its_tables_keeps_no_project(database: Database) -> None:
+def test_a_session_that_locks_its_role_or_tables_does_not_prevent_deletion(database: Database) -> None:
     project = database.project()
     with psycopg.connect(project.url) as session:
         session.execute("create table notes (id integer)")
@@ -234,9 +234,7 @@ def test_callbacks_of_a_deleted_project_are_not_sent(database: Database) -> None
     assert database.value("select status from zmesh.callbacks") == "failed"
 
 
-def test_other_databases_are_closed_to_projects_and_stay_open_to_whom_they_were(
-    server: str, database: Database
-) -> None:
+def test_other_databases_are_closed_to_projects_but_not_to_other_roles(server: str, database: Database) -> None:
     from sql.migrate import migrate
 
     reader = f"zmesh_test_reader_{secrets.token_hex(4)}"

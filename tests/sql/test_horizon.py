@@ -59,7 +59,7 @@ def test_a_claim_reads_no_row_again_that_ended_while_a_snapshot_was_held(
     assert passing_by * 2 < passing_all
 
 
-def test_what_a_long_transaction_inserted_is_found_seconds_after_its_commit(
+def test_an_insert_of_a_long_transaction_is_found_within_seconds_of_its_commit(
     database: Database, project: TestProject
 ) -> None:
     listener = database.listener(lease="1 hour")
@@ -74,7 +74,7 @@ def test_what_a_long_transaction_inserted_is_found_seconds_after_its_commit(
     assert len(database.claim(listener)) == 1
 
 
-def test_no_limit_is_exceeded_by_what_started_long_ago(database: Database, project: TestProject) -> None:
+def test_runs_that_started_long_ago_still_count_toward_limits(database: Database, project: TestProject) -> None:
     database.rows("update zmesh.settings set max_running = 2")
     listener = database.listener(lease="1 hour")
     database.enqueue(project, count=5)

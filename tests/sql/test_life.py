@@ -13,7 +13,7 @@ from tests.databases import Database, Row
 FAILURE = '{"type": "Error", "message": "no", "stack": null}'
 
 
-def test_what_is_delayed_starts_when_its_time_has_come(database: Database) -> None:
+def test_a_delayed_invocation_starts_when_it_is_due(database: Database) -> None:
     project = database.project()
     database.function(project)
     database.stop_clock("2030-01-01 12:00Z")
@@ -27,7 +27,7 @@ def test_what_is_delayed_starts_when_its_time_has_come(database: Database) -> No
     assert database.value("select zmesh.seconds_to_next()", url=database.listener_url) is None
 
 
-def test_what_expires_is_not_started_and_its_caller_is_told(database: Database) -> None:
+def test_an_expired_invocation_is_not_started_and_its_caller_is_told(database: Database) -> None:
     project = database.project()
     database.function(project)
     database.stop_clock("2030-01-01 12:00Z")
@@ -117,7 +117,7 @@ def test_the_dead_are_listed_and_get_another_attempt(database: Database) -> None
     assert database.rows("select zmesh.retry(%s)", [id], url=database.api_url) == []
 
 
-def test_what_is_not_dead_is_not_retried(database: Database) -> None:
+def test_only_dead_invocations_can_be_retried(database: Database) -> None:
     project = database.project()
     database.function(project)
     [id] = database.enqueue(project)
@@ -147,7 +147,7 @@ def end(database: Database, listener: UUID, **columns: object) -> Row:
     return job
 
 
-def test_what_ends_is_kept_by_time_and_goes_when_it_is_old(database: Database) -> None:
+def test_history_is_partitioned_by_time_and_dropped_when_it_is_old(database: Database) -> None:
     project = database.project()
     database.function(project)
     database.stop_clock("2030-03-01 12:00Z")
@@ -174,7 +174,7 @@ def test_maintenance_runs_once_a_minute_whoever_calls(database: Database) -> Non
     assert database.value("select zmesh.maintain()") is True
 
 
-def test_what_ended_before_its_partition_was_made_moves_into_it(database: Database) -> None:
+def test_rows_that_ended_before_their_partition_existed_move_into_it(database: Database) -> None:
     project = database.project()
     database.function(project)
     database.stop_clock("2031-01-01 12:00Z")  # as after a year in which nobody maintained anything
@@ -206,7 +206,7 @@ def test_neither_enqueueing_nor_maintenance_waits_for_the_other(database: Databa
             assert not maintaining.execute("select 1 from pg_class where relname = 'history_20300301'").fetchall()
 
 
-def test_sessions_of_projects_that_hold_up_an_overdue_drop_are_ended(database: Database) -> None:
+def test_sessions_that_block_an_overdue_drop_are_ended(database: Database) -> None:
     project = database.project()
     database.stop_clock("2030-03-01 12:00Z")
     database.rows("select zmesh.maintain()")
@@ -226,7 +226,7 @@ def test_sessions_of_projects_that_hold_up_an_overdue_drop_are_ended(database: D
                 reading.execute("select 1")
 
 
-def test_sessions_of_projects_that_hold_up_a_partition_that_is_needed_now_are_ended(database: Database) -> None:
+def test_sessions_that_block_a_partition_needed_now_are_ended(database: Database) -> None:
     project = database.project()
     database.stop_clock("2030-06-01 12:00Z")
     with psycopg.connect(project.url) as reading:
@@ -237,7 +237,7 @@ def test_sessions_of_projects_that_hold_up_a_partition_that_is_needed_now_are_en
             reading.execute("select 1")
 
 
-def test_a_step_of_maintenance_that_is_held_up_undoes_no_other(database: Database) -> None:
+def test_a_blocked_maintenance_step_undoes_no_other(database: Database) -> None:
     database.stop_clock("2030-03-01 12:00Z")
     with psycopg.connect(database.admin_url) as holding:
         holding.execute("lock table zmesh.schedule_runs")

@@ -18,7 +18,7 @@ def test_a_functions_limit_is_exact_and_holds_up_no_other_function(database: Dat
     assert database.claim(second) == []
 
 
-def test_a_freed_place_within_a_functions_limit_is_taken_again(database: Database) -> None:
+def test_a_freed_place_within_a_functions_limit_is_used_again(database: Database) -> None:
     project = database.project()
     database.function(project, max_concurrency=1)
     database.enqueue(project, count=2)

@@ -45,9 +45,7 @@ def test_migrating_again_keeps_one_job(cron_database: Database) -> None:
 
 
 @pytest.mark.parametrize("restored_from", ["database = 'another'", "nodeport = 1"])
-def test_migrating_points_a_job_that_came_with_a_backup_at_this_database(
-    cron_database: Database, restored_from: str
-) -> None:
+def test_migrating_points_a_restored_job_at_this_database(cron_database: Database, restored_from: str) -> None:
     from sql.migrate import migrate
 
     cron_database.rows(f"update cron.job set {restored_from} where jobname = 'zmesh tick'")

@@ -8,7 +8,7 @@ import pytest
 from tests.databases import Database, Row
 
 
-def test_what_fixes_its_plans_is_never_compiled(database: Database) -> None:
+def test_functions_with_fixed_plans_are_never_jit_compiled(database: Database) -> None:
     """Before PostgreSQL 18 a method that is switched off counts as dear, and what is dear is compiled, each time."""
     compiled = database.rows(
         "select proname from pg_proc where pronamespace = 'zmesh'::regnamespace"

@@ -68,7 +68,7 @@ def test_projects_that_an_administrator_made_are_handed_to_the_provisioner(datab
     assert not database.rows("select 1 from pg_namespace where nspname = %s", schema)
 
 
-def test_nobody_but_the_platform_makes_roles_and_it_makes_those_of_projects_only(database: Database) -> None:
+def test_only_the_platform_creates_roles_and_only_project_roles(database: Database) -> None:
     project = database.project()
     create = "select zmesh_roles.create_project_role('zmesh_p_x', 'app_x', 'SCRAM-SHA-256$1:a$b:c')"
     for url in (database.api_url, database.listener_url, project.url):

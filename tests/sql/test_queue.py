@@ -130,7 +130,7 @@ def test_a_backlog_in_one_project_does_not_hold_up_another(database: Database) -
     assert {job["project_id"] for job in jobs} == {busy.id, quiet.id}
 
 
-def test_who_waits_goes_first_then_priority_then_time(database: Database) -> None:
+def test_awaited_calls_go_first_then_priority_then_due_time(database: Database) -> None:
     project = database.project()
     database.function(project)
     [plain] = database.enqueue(project)
@@ -140,7 +140,7 @@ def test_who_waits_goes_first_then_priority_then_time(database: Database) -> Non
     assert [database.claim(listener, 1)[0]["id"] for _ in range(3)] == [waited, urgent, plain]
 
 
-def test_a_job_for_later_waits_until_then(database: Database) -> None:
+def test_an_invocation_with_run_at_waits_until_then(database: Database) -> None:
     project = database.project()
     database.function(project)
     database.stop_clock("2030-01-01 12:00Z")
@@ -194,7 +194,7 @@ def test_a_listener_that_dies_loses_nothing(database: Database) -> None:
     assert database.invocation(again)["result"] == 42
 
 
-def test_what_a_listener_claimed_and_never_heard_of_is_queued_as_if_it_had_not_been(database: Database) -> None:
+def test_invocations_whose_claim_was_lost_are_queued_as_if_never_claimed(database: Database) -> None:
     project = database.project()
     database.function(project)
     database.enqueue(project, count=3, max_attempts=1)
@@ -237,7 +237,7 @@ def test_only_the_caller_that_waits_is_told(database: Database) -> None:
     assert told.payload.startswith(str(id))
 
 
-def test_whoever_asks_for_the_end_of_what_is_under_way_is_told_as_well(database: Database) -> None:
+def test_a_caller_that_begins_to_wait_for_a_running_invocation_is_told_as_well(database: Database) -> None:
     project = database.project()
     database.function(project)
     channels = [f"zmesh_r_{letter * 32}" for letter in "ab"]
@@ -276,7 +276,7 @@ def test_the_same_idempotency_key_enqueues_once(database: Database) -> None:
     assert database.value("select id from zmesh.invocations where idempotency_key = 'order-1'", url=project.url) == id
 
 
-def test_what_the_api_inserts_again_after_its_end_does_not_run_again(database: Database) -> None:
+def test_an_insert_repeated_after_the_invocation_ended_does_not_run_again(database: Database) -> None:
     project = database.project()
     database.function(project)
     insert = "insert into zmesh.invocations (id, project_id, function, source) values (%s, %s, 'greet', 'api')"

@@ -58,7 +58,7 @@ def test_rotating_the_key_seals_everything_anew_and_loses_nothing(database: Data
     assert after.open(row["sealed_password"], password_purpose(row["role_name"])) in project.url
 
 
-def test_a_value_that_changes_meanwhile_stays_as_it_has_become(database: Database) -> None:
+def test_a_value_that_changes_during_rotation_is_not_overwritten(database: Database) -> None:
     project = database.project()
     old, new = database.secret_key, Sealer.new_key()
     purpose = secrets.purpose(project.id, None, "TOKEN")

@@ -44,7 +44,7 @@ def test_a_retired_version_is_started_by_no_insert_alias_or_rollback(database: D
     assert sorted(job["code"] for job in database.claim(database.listener())) == ["one", "two"]
 
 
-def test_what_was_queued_for_a_version_ends_as_cancelled_when_its_turn_comes(database: Database) -> None:
+def test_invocations_queued_for_a_retired_version_are_cancelled_when_claimed(database: Database) -> None:
     project, function = three_versions(database)
     [pinned], [other] = database.enqueue(project, version=1), database.enqueue(project)
     retire(database, function, 1)

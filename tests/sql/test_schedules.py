@@ -78,7 +78,7 @@ def test_what_a_schedule_fires_is_claimed_and_knows_its_due_time(database: Datab
     assert database.invocation(job["id"])["run_at"].isoformat() == "2030-01-01T12:10:00+00:00"
 
 
-def test_a_schedule_skips_while_the_run_before_has_not_ended(database: Database, project: TestProject) -> None:
+def test_a_schedule_skips_while_its_previous_run_has_not_ended(database: Database, project: TestProject) -> None:
     schedule(database, project)
     listener = database.listener(lease="1 year")
     tick_at(database, "12:10", "12:20")
@@ -111,7 +111,7 @@ def test_payloads_of_a_project_s_schedules_are_bounded_together(database: Databa
     database.rows("update zmesh.schedules set enabled = false", url=project.url)
 
 
-def test_or_queues_as_well_where_it_is_told_to(database: Database, project: TestProject) -> None:
+def test_a_schedule_with_overlap_queue_queues_a_second_run(database: Database, project: TestProject) -> None:
     schedule(database, project, overlap="queue")
     tick_at(database, "12:10", "12:20")
     assert runs(database) == ["12:10 fired", "12:20 fired"]
@@ -125,7 +125,7 @@ def test_or_queues_as_well_where_it_is_told_to(database: Database, project: Test
         ("all", ["12:10 fired", "12:20 fired", "12:30 fired"]),
     ],
 )
-def test_due_times_that_no_clock_saw_are_treated_as_asked(
+def test_missed_due_times_are_handled_as_the_schedule_asks(
     database: Database, project: TestProject, missed: str, outcomes: list[str]
 ) -> None:
     schedule(database, project, missed=missed, overlap="queue")
@@ -158,20 +158,20 @@ def test_a_pause_of_years_costs_no_more_than_one_of_minutes(database: Database, 
     assert fired(database) == 1 + 1 + 100
 
 
-def test_making_up_for_all_still_skips_what_would_overlap(database: Database, project: TestProject) -> None:
+def test_making_up_for_all_missed_times_still_skips_overlapping_runs(database: Database, project: TestProject) -> None:
     schedule(database, project, missed="all")
     tick_at(database, "12:35")
     assert runs(database) == ["12:10 fired", "12:20 skipped_overlap", "12:30 skipped_overlap"]
 
 
-def test_a_disabled_function_is_the_reason_of_a_skip(database: Database, project: TestProject) -> None:
+def test_a_schedule_of_a_disabled_function_records_why_it_skipped(database: Database, project: TestProject) -> None:
     schedule(database, project)
     database.rows("update zmesh.functions set enabled = false")
     tick_at(database, "12:10", "12:35")
     assert runs(database) == ["12:10 skipped_disabled", "12:20 skipped_missed", "12:30 skipped_disabled"]
 
 
-def test_a_paused_schedule_makes_up_for_nothing_when_it_goes_on(database: Database, project: TestProject) -> None:
+def test_a_resumed_schedule_makes_up_for_nothing(database: Database, project: TestProject) -> None:
     id = schedule(database, project, missed="all")
     database.rows("update zmesh.schedules set enabled = false where id = %s", id, url=project.url)
     tick_at(database, "12:10", "12:25")
@@ -180,9 +180,7 @@ def test_a_paused_schedule_makes_up_for_nothing_when_it_goes_on(database: Databa
     assert runs(database) == ["12:10-12:20 skipped_paused", "12:30 fired"]
 
 
-def test_what_is_due_when_a_schedule_is_changed_is_recorded_as_skipped(
-    database: Database, project: TestProject
-) -> None:
+def test_changing_a_schedule_records_its_due_times_as_skipped(database: Database, project: TestProject) -> None:
     id = schedule(database, project)
     change = "update zmesh.schedules set cron = %s where id = %s"
     for at, cron in (("12:05", "*/15 * * * *"), ("12:35", "*/20 * * * *")):
@@ -205,7 +203,7 @@ def test_a_change_of_a_paused_schedule_records_the_pause_until_then(database: Da
     assert runs(database) == ["12:10 skipped_paused", "12:30-12:45 skipped_paused", "13:00 fired"]
 
 
-def test_seconds_come_due_between_minutes(database: Database, project: TestProject) -> None:
+def test_a_schedule_in_seconds_fires_between_minutes(database: Database, project: TestProject) -> None:
     schedule(database, project, cron="15 seconds", overlap="queue")
     tick_at(database, "12:01:14", "12:01:15", "12:01:16", "12:01:30", "12:01:46")
     assert runs(database) == ["12:01:15 fired", "12:01:30 fired", "12:01:45 fired"]
@@ -304,7 +302,7 @@ def test_a_project_manages_its_schedules_by_sql(database: Database, project: Tes
         ({"name": "taken"}, "schedules_name_is_unique"),
     ],
 )
-def test_a_schedule_that_cannot_be_is_refused_with_the_reason(
+def test_an_invalid_schedule_is_refused_with_the_reason(
     database: Database, project: TestProject, columns: dict[str, object], message: str
 ) -> None:
     database.function(database.project("other"), "theirs")

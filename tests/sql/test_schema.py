@@ -56,7 +56,7 @@ def test_the_comparison_sees_every_kind_of_change(database: Database) -> None:
     assert unseen == []
 
 
-def test_nobody_executes_a_function_whom_no_file_names(database: Database) -> None:
+def test_only_roles_named_in_a_file_may_execute_a_function(database: Database) -> None:
     public = database.rows(
         "select p.oid::regprocedure from pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a"
         " where p.pronamespace in ('zmesh'::regnamespace, 'zmesh_roles'::regnamespace) and a.grantee = 0"

@@ -75,7 +75,7 @@ def test_every_attempt_runs_the_version_that_was_chosen_at_the_insert(database: 
     ]
 
 
-def test_what_is_not_pinned_is_tried_again_with_the_code_of_the_day(database: Database) -> None:
+def test_an_unpinned_invocation_is_retried_with_the_current_code(database: Database) -> None:
     project, function = three_versions(database)
     [id] = database.enqueue(project)
     listener = database.listener()
@@ -114,7 +114,7 @@ def test_schedules_follow_the_alias_live(database: Database) -> None:
     assert (job["version"], job["code"]) == (2, "two")
 
 
-def test_the_shares_of_an_alias_are_of_versions_there_are_and_add_up_to_all(database: Database) -> None:
+def test_the_shares_of_an_alias_name_existing_versions_and_add_up_to_100(database: Database) -> None:
     _, function = three_versions(database)
     with pytest.raises(psycopg.Error, match="add up to 90 percent"):
         set_alias(database, function, "live", v1=90)

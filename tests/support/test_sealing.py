@@ -24,7 +24,7 @@ def test_every_key_opens_and_the_first_one_seals() -> None:
         before.open(sealed[:-1] + bytes([sealed[-1] ^ 1]), "cave")
 
 
-def test_texts_of_before_there_were_key_ids_open() -> None:
+def test_texts_sealed_before_key_ids_existed_can_be_opened() -> None:
     old, new = Sealer.new_key(), Sealer.new_key()
     sealed = Sealer(old).seal("sesame", "cave")[5:]
     assert Sealer(f"{new},{old}").open(sealed, "cave") == "sesame"

@@ -145,7 +145,7 @@ def test_a_bulk_change_is_one_notification(database: Database, project: TestProj
     assert database.value("select count(*) from zmesh.invocations") == 1000
 
 
-def test_setting_it_again_replaces_it_and_off_ends_it(database: Database, project: TestProject) -> None:
+def test_on_change_again_replaces_it_and_off_change_ends_it(database: Database, project: TestProject) -> None:
     run(
         database,
         project,
@@ -163,7 +163,7 @@ def test_setting_it_again_replaces_it_and_off_ends_it(database: Database, projec
     assert database.value("select count(*) from pg_proc where proname like 'zmesh\\_change\\_%'") == 0
 
 
-def test_ending_it_says_nothing_about_triggers(database: Database, project: TestProject) -> None:
+def test_off_change_prints_no_notices_about_triggers(database: Database, project: TestProject) -> None:
     notices: list[str | None] = []
     with database.connect(project.url) as connection:
         connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
@@ -214,7 +214,7 @@ def test_a_function_that_is_off_or_gone_does_not_stop_the_table(
         ("'zmesh.changes', 'send-receipt'", "zmesh.changes is not a table of this role"),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_reason(
+def test_an_invalid_call_is_refused_with_the_reason(
     database: Database, project: TestProject, arguments: str, message: str
 ) -> None:
     with pytest.raises(psycopg.Error, match=re.escape(message)):

@@ -83,7 +83,7 @@ def test_a_migration_renews_them_once(database: Database, project: TestProject) 
     assert owners == [{"proowner": project.role}]
 
 
-def test_an_administrator_who_is_no_superuser_renews_them_too(database: Database, project: TestProject) -> None:
+def test_an_administrator_who_is_not_a_superuser_renews_them_too(database: Database, project: TestProject) -> None:
     database.rows("create role careful_admin login createrole password 'x'")
     database.roles.append("careful_admin")
     database.rows(
@@ -110,7 +110,7 @@ def test_one_that_cannot_be_renewed_stops_neither_the_others_nor_the_migration(
     check_renewed(database, project)
 
 
-def test_a_function_that_is_gone_and_a_condition_that_fits_no_more_are_renewed_as_they_are(
+def test_triggers_with_a_deleted_function_or_an_outdated_condition_are_renewed_too(
     database: Database, project: TestProject
 ) -> None:
     with psycopg.connect(project.url) as connection:

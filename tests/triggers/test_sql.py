@@ -234,7 +234,7 @@ def test_the_same_idempotency_key_of_another_project_is_another_key(
     assert len(database.enqueue(project, idempotency_key="success")) == 1
 
 
-def test_a_parent_that_is_not_ones_own_counts_for_nothing(
+def test_a_parent_of_another_project_is_ignored(
     database: Database, project: TestProject, neighbour: TestProject
 ) -> None:
     [theirs] = database.claim(database.listener())
