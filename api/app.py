@@ -37,6 +37,7 @@ from api.management.comparing import Comparisons
 from api.management.following import Followers
 from api.management.project_roles import ProjectRoles
 from api.management.routes import (
+    builds,
     callbacks,
     changes,
     deployments,
@@ -68,6 +69,7 @@ ROUTERS = [
     functions.router,
     versions.router,
     deployments.router,
+    builds.router,
     invoke.router,
     invocations.router,
     schedules.router,

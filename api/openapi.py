@@ -24,6 +24,7 @@ from api.invoking.models import (
     Retried,
     RetryRequest,
 )
+from api.management.models.builds import BuildDetails, BuildLogLine, BuildToRequest
 from api.management.models.callbacks import NewSigningSecret, SigningRotation, SigningSecretDetails
 from api.management.models.changes import ChangeDetails, ChangeToPassOn
 from api.management.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
@@ -66,6 +67,7 @@ REQUEST_MODELS: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
     *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
     SecretToSet,
+    BuildToRequest,
     *(
         Refresh,
         ProjectSwitch,
@@ -88,6 +90,7 @@ RESPONSE_MODELS: list[type[BaseModel]] = [
     *(ChangeDetails, Page[ChangeDetails]),
     *(SecretDetails, Page[SecretDetails]),
     *(ProjectToken, ProjectDatabaseDetails),
+    *(BuildDetails, Page[BuildDetails], BuildLogLine),
     *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
     *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),

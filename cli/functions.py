@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
+from cli.building import build_packages, packages_of
 from cli.client import Client
 from cli.connecting import connected, find_function
 from cli.deploying import Deployment, change, deploy_functions, files_of, read_functions
@@ -46,11 +48,18 @@ for command in (versions, diff, rollback, retire, unretire, alias):
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the function. Default: the file's name without its extension.")
 @click.option("--force", is_flag=True, help="Deploy even code that cannot load.")
+@click.option("--fresh-packages", is_flag=True, help="Resolve packages again, even if the manifest has not changed.")
 @settings_options
 @output_option
 @connected
 def deploy_files(
-    client: Client, files: tuple[Path, ...], name: str | None, force: bool, output: str, **options: Any
+    client: Client,
+    files: tuple[Path, ...],
+    name: str | None,
+    force: bool,
+    fresh_packages: bool,
+    output: str,
+    **options: Any,
 ) -> None:
     """Create or update functions from files: all of them, or none if one fails.
 
@@ -61,12 +70,16 @@ def deploy_files(
     if name and len(files) > 1:
         raise click.UsageError("--name can be used with one file only.")
     settings = settings_of(options)
-    done = deploy_functions(client, read_functions(files, name), settings, force=force)
+    functions = read_functions(files, name)
+    built = build_packages(client, functions.values(), fresh=fresh_packages)
+    done = deploy_functions(client, functions, settings, force=force)
     if output == "json":
-        print_json([_described(deployment) for deployment in done])
+        print_json([_described(deployment, built.get(deployment.after["name"])) for deployment in done])
         return
     for deployment in done:
         _show_deployment(deployment)
+        if build := built.get(deployment.after["name"]):
+            click.echo(f"  packages: {packages_of(build)}")
         if "code" in deployment.changed:
             warn_if_live_differs(client, deployment.after)
 
@@ -88,9 +101,10 @@ def update(client: Client, name: str, output: str, **options: Any) -> None:
         _show_deployment(deployment)
 
 
-def _described(deployment: Deployment) -> dict[str, Any]:
+def _described(deployment: Deployment, build: Mapping[str, Any] | None = None) -> dict[str, Any]:
     after = deployment.after
     return {
+        **({"packages": build["packages"]} if build else {}),
         "action": deployment.action,
         **{key: after[key] for key in ("id", "name", "slug", "language", "version")},
         "changed": list(deployment.changed),

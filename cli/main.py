@@ -9,6 +9,7 @@ from pathlib import Path
 import rich_click as click
 
 from cli.admin import admin
+from cli.builds import builds
 from cli.callbacks import callbacks
 from cli.changes import changes
 from cli.environment import env
@@ -38,6 +39,7 @@ click.rich_click.COMMAND_GROUPS = {
                 "webhooks",
                 "changes",
                 "callbacks",
+                "builds",
                 "secrets",
             ],
         },
@@ -63,6 +65,7 @@ zmesh.add_command(invocations)
 zmesh.add_command(schedules)
 zmesh.add_command(webhooks)
 zmesh.add_command(callbacks)
+zmesh.add_command(builds)
 zmesh.add_command(changes)
 zmesh.add_command(secrets)
 zmesh.add_command(projects)

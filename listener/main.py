@@ -14,6 +14,7 @@ import uvloop
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from listener.layers import LayerError
 from listener.monitoring import Monitoring
 from listener.service import Listener
 from listener.settings import Settings
@@ -38,7 +39,7 @@ def main() -> int:
         settings = read_settings(Settings, os.environ)
         log_to_stderr(settings.log_format, settings.log_level)
         uvloop.run(_serve(settings))
-    except (SettingsError, SealingError, SandboxError, AdminPortError) as error:
+    except (SettingsError, SealingError, SandboxError, AdminPortError, LayerError) as error:
         print(f"The listener cannot start. {error}", file=sys.stderr)
         return 2
     return 0
@@ -49,7 +50,9 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    runs = min(settings.slots * (1 + DEEPEST), MOST_RUNS)  # a run that waits lends its slot, and its process stays
+    runs = min(
+        settings.slots * (1 + DEEPEST) + settings.builds, MOST_RUNS
+    )  # a run that waits lends its slot, and its process stays
     sandbox = Sandbox(slots=runs, run_dir=settings.run_dir, hidden=platform_folders())
     await sandbox.start()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -12,7 +13,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from listener.attempts import ended, failed_outcome, outcome_of, run_request
 from listener.databases import ProjectDatabases
-from listener.environments import environment_of
+from listener.environments import Environment, environment_of
+from listener.layers import LayerError, Layers
 from listener.lease import Lease
 from listener.logs import LiveLogs
 from listener.outcomes import OutcomeWriter
@@ -25,7 +27,7 @@ from listener.wakeups import Wakeups
 from observing.events import AttemptNotStarted, AttemptStarted, InternalError, OutcomeLate
 from observing.logs import invocation_id
 from observing.stream import emit
-from sandbox import Sandbox
+from sandbox import Image, RunRequest, Sandbox
 from sql.listeners import AttemptOutcome, ClaimedInvocation
 from sql.secrets import Sealed
 from support.sealing import Sealer, SealingError
@@ -43,11 +45,13 @@ class Runs:
         sandbox: Sandbox,
         lease: Lease,
         slots: Slots,
+        layers: Layers,
         wakeups: Wakeups,
     ) -> None:
         self._sandbox = sandbox
         self._lease = lease
         self._slots = slots
+        self._layers = layers
         self._sealer = Sealer(settings.secret_key)
         self._databases = ProjectDatabases(pool, self._sealer, settings.database_url)
         self._sessions = Sessions()
@@ -76,6 +80,8 @@ class Runs:
         invocation_id.set(str(invocation.id))
         try:
             outcome = await self._outcome(lease, invocation, secrets, cancel)
+        except LayerError as error:
+            outcome = failed_outcome(invocation, "platform_error", str(error))
         except SealingError as error:
             outcome = failed_outcome(invocation, "platform_error", f"{error}.")
         except DATABASE_ERRORS as error:  # nothing has begun yet
@@ -104,8 +110,22 @@ class Runs:
         environment = await environment_of(invocation, secrets, self._sealer)
         url = await self._databases.url(invocation.project_id)
         request = run_request(invocation, environment, url, self._sessions.take)
-        if not self._lease.holds(lease):
-            return None
+        async with self._layers.of_build(invocation.project_id, invocation.build_id, request.runtime) as layer:
+            if layer is not None:
+                path, project = self._layers.path_of(layer), str(invocation.project_id)
+                request = replace(request, image=Image(layer.hash, path, project=project))
+            if not self._lease.holds(lease):
+                return None
+            return await self._run_in_sandbox(lease, invocation, environment, request, cancel)
+
+    async def _run_in_sandbox(
+        self,
+        lease: UUID,
+        invocation: ClaimedInvocation,
+        environment: Environment,
+        request: RunRequest,
+        cancel: asyncio.Event,
+    ) -> AttemptOutcome:
         with (
             self.live_logs.of(invocation, environment, lease, request.printed) as log_of_run,
             self.streams.opened(invocation.id, lease) as stream,

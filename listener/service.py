@@ -10,9 +10,11 @@ from typing import Any
 
 from psycopg_pool import AsyncConnectionPool
 
+from listener.builds import Builds
 from listener.callbacks import Callbacks
 from listener.claims import Claims
 from listener.clock import TICK_SECONDS, Clock
+from listener.layers import Layers
 from listener.lease import Lease
 from listener.runs import Runs
 from listener.settings import Settings
@@ -28,6 +30,7 @@ from support.sealing import Sealer
 from support.tasks import end
 
 UPKEEP_SECONDS = 2.0
+MIB = 1024 * 1024
 
 
 class Listener:
@@ -39,7 +42,9 @@ class Listener:
         self._wakeups = Wakeups(settings.database_url)
         self.slots = Slots(settings.slots, self._wakeups.queue)
         self.lease = Lease(settings, pool, self.slots, self._wakeups)
-        self._runs = Runs(settings, pool, sandbox, self.lease, self.slots, self._wakeups)
+        self._layers = Layers(pool, settings.layers_dir, settings.layers_mb * MIB)
+        self._builds = Builds(settings, pool, sandbox, self.lease, self._layers, self._wakeups)
+        self._runs = Runs(settings, pool, sandbox, self.lease, self.slots, self._layers, self._wakeups)
         self._claims = Claims(settings, self.lease, self.slots, self._runs, self._wakeups)
         self._callbacks = Callbacks(
             pool, Sealer(settings.secret_key), settings.callback_networks, self._wakeups.callbacks
@@ -49,6 +54,7 @@ class Listener:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then let the runs end within `drain_seconds` and give the rest back."""
+        await self._layers.open()
         duties = [asyncio.create_task(duty, name=name) for name, duty in self._duties().items()]
         stopped = asyncio.create_task(stop.wait())
         self.loop_watch.start()
@@ -61,6 +67,7 @@ class Listener:
             self.loop_watch.stop()
             await end({stopped, *duties})
             await self._runs.close()
+            self._layers.close()
 
     def _duties(self) -> dict[str, Coroutine[Any, Any, None]]:
         watch = partial(watch_sessions, self._settings.database_url)
@@ -70,6 +77,7 @@ class Listener:
             "streams": self._runs.streams.run(),
             "live logs": self._runs.live_logs.run(),
             "callbacks": self._callbacks.run(),
+            "builds": self._builds.run(),
             "lease": self.lease.keep(),
             "guard": self.lease.guard(),
             "claims": self._claims.run(),

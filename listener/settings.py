@@ -7,9 +7,11 @@ import os
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from listener.layers import default_folder
 from sql.connecting import checked_url
 from support.settings import Required, ServiceSettings, Variable
 
@@ -28,6 +30,16 @@ def _networks(value: object) -> object:
 Networks = Annotated[list[Network], BeforeValidator(_networks)]
 
 
+def _registry(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it is not an address such as https://packages.example.com/simple")
+    return value
+
+
+Registry = Annotated[str, AfterValidator(_registry)]
+
+
 class Settings(ServiceSettings):
     """`lease_seconds` must outlast a short database outage: runs survive an outage for as long as the lease lasts."""
 
@@ -39,6 +51,20 @@ class Settings(ServiceSettings):
     lease_seconds: Annotated[float, Field(ge=1, le=3600), Variable("ZMESH_LEASE_SECONDS")] = 20
     sandbox_required: Annotated[Literal["full"] | None, Variable("ZMESH_SANDBOX_REQUIRED")] = None
     callback_networks: Annotated[Networks, Variable("ZMESH_CALLBACK_NETWORKS")] = Field(default_factory=list)
+    builds: Annotated[int, Field(ge=0, le=100), Variable("ZMESH_BUILDS")] = 1
+    layers_dir: Annotated[Path, Variable("ZMESH_LAYERS_DIR")] = Field(default_factory=default_folder)
+    layers_mb: Annotated[int, Field(ge=1), Variable("ZMESH_LAYERS_MB")] = 4096
+    python_index_url: Annotated[Registry, Variable("ZMESH_PYTHON_INDEX_URL")] = "https://pypi.org/simple"
+    npm_registry: Annotated[Registry, Variable("ZMESH_NPM_REGISTRY")] = "https://registry.npmjs.org/"
+    npm_token: Annotated[str | None, Variable("ZMESH_NPM_TOKEN")] = None
     name: Annotated[str, Variable("ZMESH_LISTENER_NAME")] = Field(
         default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}"
     )
+
+    def registry_secrets(self) -> list[str]:
+        """What must be in no log: the token and passwords of the registries, and their addresses."""
+        found = [self.npm_token or ""]
+        for address in (self.python_index_url, self.npm_registry):
+            parts = urlsplit(address)
+            found += [address, parts.netloc, parts.password or "", unquote(parts.password or "")]
+        return [secret for secret in found if secret]

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection, sql
 
 from observing.events import DatabaseFailed
 from observing.stream import emit
+from sql.builds import BUILDS_CHANNEL
 from sql.callbacks import CALLBACKS_CHANNEL
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from sql.listeners import CANCEL_CHANNEL, QUEUE_CHANNEL
@@ -18,19 +19,21 @@ LONGEST_BACKOFF = 5.0
 
 
 class Wakeups:
-    """Sets `queue`, `cancels`, `callbacks` and `streams` when the database says so. What a notification carries is
-    never looked at: everybody who may connect can send one."""
+    """Sets `queue`, `cancels`, `callbacks`, `streams` and `builds` when the database says so. What a notification
+    carries is never looked at: everybody who may connect can send one."""
 
     def __init__(self, database_url: str) -> None:
         self.queue = asyncio.Event()
         self.cancels = asyncio.Event()
         self.callbacks = asyncio.Event()
         self.streams = asyncio.Event()
+        self.builds = asyncio.Event()
         self._events = {
             QUEUE_CHANNEL: self.queue,
             CANCEL_CHANNEL: self.cancels,
             CALLBACKS_CHANNEL: self.callbacks,
             STREAMS_CHANNEL: self.streams,
+            BUILDS_CHANNEL: self.builds,
         }
         self._database_url = database_url
 

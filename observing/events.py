@@ -25,6 +25,7 @@ Duty = Literal[
     "callbacks",
     "upkeep",
     "session watch",
+    "builds",
     "clock",
 ]
 Limit = Literal[
@@ -302,6 +303,20 @@ class AttemptNotStarted(Event):
     @property
     def text(self) -> str:
         return f"attempt {self.attempt} not started: {self.error}; queueing it again"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildEnded(Event):
+    """A build of packages ended here: succeeded, failed, cancelled, or lost with the lease."""
+
+    build_id: UUID
+    runtime: str
+    status: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        return f"build {self.build_id} for {self.runtime} {self.status} after {self.seconds:.1f} s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ outcome = await sandbox.run(RunRequest("python", code, "handler", "hello.py", '{
 
 from sandbox.confinement.limits import Limits
 from sandbox.host.pool import Sandbox
-from sandbox.model import Attachment, Language, LogLine, Report, RunError, RunOutcome, RunRequest, SandboxError
+from sandbox.model import Attachment, Image, Language, LogLine, Report, RunError, RunOutcome, RunRequest, SandboxError
 
 __all__ = [
     "Attachment",
+    "Image",
     "Language",
     "Limits",
     "LogLine",

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from sandbox.confinement.limits import Limits
@@ -29,6 +30,16 @@ class Attachment:
 
     descriptor: socket.socket
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Installed packages."""
+
+    id: str
+    path: Path
+    preload: tuple[str, ...] = ()
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,7 @@ class RunRequest:
     background: bool = False
     entry_file: str | None = None
     files: bytes | None = None
+    image: Image | None = None
 
     @property
     def runtime(self) -> Runtime:

@@ -17,7 +17,7 @@ from sql.rows import fetch_all, fetch_one, fetch_value
 SETTINGS = (
     *("name", "language", "entry_point", "code", "timeout_ms", "memory_mb", "env_vars", "enabled"),
     *("description", "tags", "auth", "methods", "cors_origins", "anonymous_options", "key_options", "public_errors"),
-    *("max_attempts", "retry_base_ms", "retry_max_ms", "max_concurrency", "max_concurrency_per_key"),
+    *("max_attempts", "retry_base_ms", "retry_max_ms", "max_concurrency", "max_concurrency_per_key", "build_id"),
 )
 COLUMNS = f"id, project_id, slug, {', '.join(SETTINGS)}, version, revision, created_at, updated_at"
 # Both ways to name a function in a URL: its id or its slug.
@@ -52,6 +52,7 @@ class Function:
     retry_max_ms: int
     max_concurrency: int | None
     max_concurrency_per_key: int
+    build_id: UUID | None
     version: int
     revision: int
     created_at: datetime
@@ -149,7 +150,8 @@ async def update_function(
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: values[name] for name in SETTINGS if name in values}
+    settings = {name: values[name] for name in SETTINGS if name in values}
+    return settings | {"build_id": str(id)} if (id := settings.get("build_id")) else settings
 
 
 async def delete_function(connection: AsyncConnection, id: UUID, revisions: Sequence[int] | None = None) -> bool:

@@ -23,7 +23,8 @@ class ClaimedInvocation:
     """A claimed invocation with all it takes to run it. `payload` and `request` are JSON texts.
 
     `lent`: the run that called it, on the same listener, waits and lends it its slot. `waited`: somebody waits for its
-    end, a caller over HTTP or a run. `queue_ms`: how long it was ready before it was claimed.
+    end, a caller over HTTP or a run. `queue_ms`: how long it was ready before it was claimed. `build_id`: the build
+    whose packages it needs.
     """
 
     id: UUID
@@ -44,6 +45,7 @@ class ClaimedInvocation:
     traceparent: str
     lent: bool
     has_secrets: bool
+    build_id: UUID | None
     waited: bool
     queue_ms: float
 

@@ -22,6 +22,7 @@ class Version:
     language: str
     entry_point: str
     code: str
+    build_id: UUID | None
     created_at: datetime
     retired_at: datetime | None
 
@@ -37,12 +38,12 @@ class Alias:
 
 _VERSIONS = """
     with every as (
-        select version, false as current, language, entry_point, code, created_at as ended_at, retired_at
+        select version, false as current, language, entry_point, code, build_id, created_at as ended_at, retired_at
           from zmesh.function_versions where function_id = %(id)s
         union all
-        select version, true, language, entry_point, code, null, null from zmesh.functions where id = %(id)s
+        select version, true, language, entry_point, code, build_id, null, null from zmesh.functions where id = %(id)s
     )
-    select v.version, v.current, v.language, v.entry_point, v.code, v.retired_at,
+    select v.version, v.current, v.language, v.entry_point, v.code, v.build_id, v.retired_at,
            -- A version is deployed at the moment the one before it is saved.
            coalesce((select b.created_at from zmesh.function_versions b
                       where b.function_id = %(id)s and b.version = v.version - 1),

@@ -40,9 +40,10 @@ begin
     if new is not distinct from old then
         return new;
     end if;
-    if (new.code, new.entry_point, new.language) is distinct from (old.code, old.entry_point, old.language) then
-        insert into zmesh.function_versions (function_id, version, language, entry_point, code, created_at)
-        values (old.id, old.version, old.language, old.entry_point, old.code, zmesh.now());
+    if (new.code, new.entry_point, new.language, new.build_id)
+       is distinct from (old.code, old.entry_point, old.language, old.build_id) then
+        insert into zmesh.function_versions (function_id, version, language, entry_point, code, build_id, created_at)
+        values (old.id, old.version, old.language, old.entry_point, old.code, old.build_id, zmesh.now());
         new.version := old.version + 1;
     end if;
     new.revision := old.revision + 1;
@@ -83,7 +84,7 @@ create or replace function zmesh.function_settings() returns text[]
 language sql immutable parallel safe
 return array['name', 'description', 'tags', 'language', 'entry_point', 'code', 'enabled', 'timeout_ms', 'memory_mb',
              'env_vars', 'max_attempts', 'retry_base_ms', 'retry_max_ms', 'max_concurrency', 'max_concurrency_per_key',
-             'auth', 'methods', 'cors_origins', 'anonymous_options', 'key_options', 'public_errors'];
+             'auth', 'methods', 'cors_origins', 'anonymous_options', 'key_options', 'public_errors', 'build_id'];
 comment on function zmesh.function_settings() is 'The columns of zmesh.functions that users may set.';
 
 create or replace function zmesh.check_function_settings(p_settings jsonb) returns void
@@ -144,7 +145,7 @@ begin
                retry_max_ms = v_new.retry_max_ms, max_concurrency = v_new.max_concurrency,
                max_concurrency_per_key = v_new.max_concurrency_per_key, auth = v_new.auth, methods = v_new.methods,
                cors_origins = v_new.cors_origins, anonymous_options = v_new.anonymous_options,
-               key_options = v_new.key_options, public_errors = v_new.public_errors
+               key_options = v_new.key_options, public_errors = v_new.public_errors, build_id = v_new.build_id
          where f.id = p_id
         returning f.*;
 end $$;
@@ -205,7 +206,8 @@ begin
         perform zmesh.fail_retired(v_function.slug, p_version);
     end if;
     update zmesh.functions
-       set language = v_saved.language, entry_point = v_saved.entry_point, code = v_saved.code
+       set language = v_saved.language, entry_point = v_saved.entry_point, code = v_saved.code,
+           build_id = v_saved.build_id
      where id = p_function_id
     returning * into v_function;
     return v_function;

@@ -275,7 +275,7 @@ create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
-               has_secrets boolean)
+               has_secrets boolean, build_id uuid)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- The queue's size changes faster than its statistics: fix the plans that are right at any size. Before version 18
 -- what is switched off counts as so dear that every claim would be compiled, which takes longer than the claim.
@@ -329,7 +329,8 @@ begin
                f.timeout_ms, f.memory_mb, f.env_vars, q.payload::text, q.request::text, q.attempt, q.max_attempts,
                zmesh.traceparent_of(q.id, q.traceparent), q.id = any (v_called),
                exists (select from zmesh.secrets s where s.project_id = q.project_id
-                          and (s.function_id is null or s.function_id = q.function_id))
+                          and (s.function_id is null or s.function_id = q.function_id)),
+               case when v.version is null then f.build_id else v.build_id end
           from unnest(v_started) started
           join zmesh.queue q on q.id = started
           join zmesh.functions f on f.id = q.function_id
@@ -364,7 +365,7 @@ create or replace function zmesh.claim_round(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
-               has_secrets boolean, waited boolean, queue_ms double precision, waiting boolean, more boolean,
+               has_secrets boolean, build_id uuid, waited boolean, queue_ms double precision, waiting boolean, more boolean,
                seconds_to_next double precision)
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column

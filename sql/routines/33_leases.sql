@@ -67,6 +67,7 @@ begin
           from zmesh.queue q
          where q.status = 'running' and q.listener_id = any (p_listeners) order by q.id for update);
     perform zmesh.end_attempts(v_lost);
+    perform zmesh.requeue_builds(p_listeners);
     delete from zmesh.listeners where id = any (p_listeners);
     if cardinality(v_lost) > 0 then
         perform zmesh.hint('zmesh_jobs');   -- what they held back within the limits may start elsewhere

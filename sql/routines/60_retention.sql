@@ -167,7 +167,7 @@ begin
         return false;
     end if;
     begin   -- no step undoes another
-        perform zmesh.delete_rest(), zmesh.forget_streams();
+        perform zmesh.delete_rest(), zmesh.forget_streams(), zmesh.forget_builds();
     exception when lock_not_available or deadlock_detected then null;
     end;
     begin

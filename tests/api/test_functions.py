@@ -14,6 +14,7 @@ KEYS = {
     *("version", "revision", "enabled", "created_at", "updated_at", "description", "tags", "auth", "methods"),
     *("anonymous_options", "key_options", "public_errors"),
     *("cors_origins", "max_attempts", "retry_base_ms", "retry_max_ms", "max_concurrency", "max_concurrency_per_key"),
+    "build_id",
 }
 
 

@@ -101,6 +101,11 @@ class Things:
         path: str = self.api.call("GET", f"/webhooks/{self.webhook()}").json()["path"]
         return path.removeprefix("/hooks/")
 
+    def build(self) -> str:
+        body = {"language": "python", "files": {"requirements.txt": f"six{secrets.token_hex(8)}"}}
+        id: str = self.api.call("POST", "/builds", json=body).json()["id"]
+        return id
+
     def key(self) -> str:
         return self._made("/keys", name="a key")
 
@@ -173,6 +178,7 @@ THINGS: dict[str, Callable[[Things], str]] = {
     "/invitations/{id}": Things.invitation,
     "/members/{id}": Things.member,
     "/projects/{id}": Things.project,
+    "/builds/{id}": Things.build,
 }
 BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "POST /auth/switch": lambda things: {"project": str(things.api.project.id)},
@@ -180,6 +186,10 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "PATCH /functions/{id}": lambda _: {"timeout_ms": 5000},
     "POST /deployments": lambda _: {
         "functions": [{"name": f"f {secrets.token_hex(4)}", "language": "python", "code": ECHO}]
+    },
+    "POST /builds": lambda _: {
+        "language": "python",
+        "files": {"requirements.txt": f"six{secrets.token_hex(8)}"},
     },
     "PUT /functions/{id}/aliases/{alias}": lambda _: ALIAS,
     "PUT /functions/{id}/secrets/{name}": lambda _: {"value": "sesame"},

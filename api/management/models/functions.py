@@ -179,6 +179,7 @@ class FunctionDetails(BaseModel):
     retry_max_ms: int
     max_concurrency: int | None
     max_concurrency_per_key: int
+    build_id: UUID | None = Field(description="The build whose packages it runs with; null: it needs none.")
     version: int = Field(description="Grows with every change of the code, rollback included.")
     revision: int = Field(description="Grows with every change of anything; it is the ETag.")
     created_at: datetime

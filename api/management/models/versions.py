@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -23,6 +24,7 @@ class FunctionVersion(BaseModel):
     entry_point: str
     code: str
     created_at: datetime = Field(description="When this state was deployed.")
+    build_id: UUID | None = Field(description="The build whose packages it runs with; null: it needs none.")
     retired_at: datetime | None = Field(description="When the version was retired; null if it is not.")
 
 

@@ -20,6 +20,8 @@ from api.http.problems import Problem, invalid, not_found, of_domain_error
 from api.management.checking import Checker, Code
 from api.management.models.functions import FunctionDetails, FunctionToCreate
 from api.management.models.versions import Deployed, Deployment, DeploymentDetails, FunctionToDeploy
+from api.management.packages import CODE_FIELDS as PACKAGE_FIELDS
+from api.management.packages import as_mapping, build_of
 from sql import catalog
 from sql.catalog import Function
 from sql.errors import DomainError, translated
@@ -94,10 +96,14 @@ async def _deploy_one(connection: AsyncConnection, project_id: UUID, desired: Fu
         with translated():
             function = await catalog.lock_by_name(connection, project_id, desired.name)
             if function is None:
-                created = await catalog.insert_function(connection, project_id, _new(desired, changes))
+                new = _new(desired, changes)
+                new["build_id"] = await build_of(connection, project_id, new)
+                created = await catalog.insert_function(connection, project_id, new)
                 return _deployed("created", created)
             if desired.revision not in (None, function.revision):
                 raise revision_conflict(function)
+            if changes.keys() & PACKAGE_FIELDS:
+                changes["build_id"] = await build_of(connection, project_id, as_mapping(function) | changes)
             changes = {name: value for name, value in changes.items() if getattr(function, name) != value}
             if not changes:
                 return _deployed("unchanged", function)

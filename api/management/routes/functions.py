@@ -19,6 +19,7 @@ from api.http.operations import ConditionalChange
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import invalid
 from api.management.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
+from api.management.packages import CODE_FIELDS, as_mapping, build_of
 from sql import catalog
 from sql.catalog import Function
 
@@ -60,7 +61,9 @@ async def create_function(
 ) -> Response[FunctionDetails]:
     """The slug is derived from the name. The code is stored as it is, without being checked."""
     async with database.connection() as connection:
-        function = await catalog.insert_function(connection, request.user.project_id, data.model_dump())
+        values = data.model_dump()
+        values["build_id"] = await build_of(connection, request.user.project_id, values)
+        function = await catalog.insert_function(connection, request.user.project_id, values)
     return shown(function, 201)
 
 
@@ -91,6 +94,9 @@ async def update_function(
         raise revision_conflict(function)
     if changes:
         async with database.connection() as connection:
+            if changes.keys() & CODE_FIELDS:
+                wanted = as_mapping(function) | changes
+                changes["build_id"] = await build_of(connection, function.project_id, wanted)
             changed = await catalog.update_function(connection, function.id, changes, revisions)
         if changed is None:
             raise revision_conflict(await function_of(database, request, str(function.id)))

@@ -1,0 +1,76 @@
+"""Builds of packages as HTTP shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.http.models import Model, Text
+from api.management.models.functions import Code, Language
+
+
+class BuildToRequest(Model):
+    """Code whose packages are to be installed. Its manifest is looked for as for a function with this code."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"language": "python", "files": {"requirements.txt": "pandas>=2\n"}}]}
+    )
+
+    language: Language
+    code: Code = ""
+    files: Annotated[
+        dict[Text, Any],
+        Field(
+            max_length=1000,
+            description="Texts by path: requirements.txt, pyproject.toml, package.json, package-lock.json, and code.",
+        ),
+    ] = Field(default_factory=dict)
+    fresh: bool = Field(
+        default=False, description="true: resolve the packages again, even if the same manifest was built before."
+    )
+
+
+class Package(BaseModel):
+    """An installed package."""
+
+    name: str
+    version: str
+
+
+class BuildError(BaseModel):
+    """Why a build failed."""
+
+    type: str
+    message: str
+
+
+class BuildDetails(BaseModel):
+    """A build, and what it has made so far."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    runtime: Literal["python", "node"]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempts: int = Field(description="How often it was started; again if its listener was lost.")
+    packages: list[Package] = Field(description="What was installed.")
+    platform: str | None = Field(description="What it was installed for.")
+    layer_bytes: int | None = Field(description="Size of all installed files; null where there are none.")
+    lock: str | None = Field(description="Exact versions and hashes, as requirements.txt or package-lock.json.")
+    error: BuildError | None
+
+
+class BuildLogLine(BaseModel):
+    """A line that a build printed."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    line: int
+    at: datetime
+    message: str

@@ -1,0 +1,96 @@
+"""Has the packages of functions installed before they are deployed, and shows how that goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cli.client import Client
+from cli.errors import CliError
+from cli.output import progress, style
+from support.manifests import Manifest, ManifestError, manifest_of
+
+POLL_SECONDS = 0.5
+UNFINISHED = ("queued", "running")
+PATIENCE_SECONDS = 30.0  # for a listener to start the build, before a hint
+Build = dict[str, Any]
+
+
+def build_packages(client: Client, functions: Iterable[Mapping[str, Any]], *, fresh: bool) -> dict[str, Build]:
+    """Build what these functions need, each manifest once; the builds by function name. Raises CliError."""
+    by_manifest: dict[str, Build] = {}
+    found: dict[str, Build] = {}
+    for function in functions:
+        manifest = _manifest(function)
+        if manifest is None:
+            continue
+        if manifest.hash not in by_manifest:
+            by_manifest[manifest.hash] = _built(client, function, manifest, fresh=fresh)
+        found[function["name"]] = by_manifest[manifest.hash]
+    return found
+
+
+def _manifest(function: Mapping[str, Any]) -> Manifest | None:
+    try:
+        return manifest_of(function["language"], function["code"], function.get("files") or {})
+    except ManifestError as error:
+        raise CliError(f"{function['name']}: {error}. Nothing was deployed.", code="invalid_manifest") from error
+
+
+def _built(client: Client, function: Mapping[str, Any], manifest: Manifest, *, fresh: bool) -> Build:
+    texts = {path: text for path, text in (function.get("files") or {}).items() if isinstance(text, str)}
+    body = {"language": function["language"], "code": function["code"], "files": texts, "fresh": fresh}
+    build: Build = client.call("POST", "/builds", body).body
+    if build["status"] in UNFINISHED:
+        progress(f"{style('•', fg='green')} Installing the packages of {function['name']} ({manifest.source}) ...")
+        try:
+            build = follow_build(client, build["id"])
+        except KeyboardInterrupt:
+            client.call("POST", f"/builds/{build['id']}/cancel")
+            raise
+    if build["status"] == "succeeded":
+        return build
+    reason = build["error"]["message"] if build["error"] else f"The build was {build['status']}"
+    raise CliError(
+        f"{function['name']}: {reason.rstrip('.')}. Nothing was deployed.",
+        code=build["error"]["type"] if build["error"] else "build_cancelled",
+        hint=f"See all of its log: zmesh builds logs {build['id']}",
+    )
+
+
+def follow_build(client: Client, id: str) -> Build:
+    """Print the log of a build while it is written, until the build has ended."""
+    began, last, hinted = time.monotonic(), 0, False
+    while True:
+        build: Build = client.call("GET", f"/builds/{id}").body
+        last = _show_lines(client, id, last)
+        if build["status"] not in UNFINISHED:
+            return build
+        if build["status"] == "queued" and not hinted and time.monotonic() - began > PATIENCE_SECONDS:
+            hinted = True
+            progress(
+                f"{style('!', fg='yellow')} No listener has started it yet. Does one run, with ZMESH_BUILDS above 0?"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _show_lines(client: Client, id: str, after: int) -> int:
+    """Print the lines after this one; the number of the last."""
+    while lines := client.call("GET", f"/builds/{id}/logs?after={after}&limit=1000").body:
+        for line in lines:
+            progress(style(f"  {line['message']}", dim=True))
+        after = lines[-1]["line"]
+    return after
+
+
+def packages_of(build: Build) -> str:
+    """What a build installed, in a line."""
+    names = [f"{package['name']} {package['version']}" for package in build["packages"]]
+    shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return f"{shown} ({megabytes(build)})" if build["layer_bytes"] else shown or "none"
+
+
+def megabytes(build: Build) -> str:
+    """The size of what a build installed."""
+    return "-" if build["layer_bytes"] is None else f"{build['layer_bytes'] / 1e6:.1f} MB"

@@ -1,0 +1,202 @@
+"""Builds of packages, and the layers that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+
+from sql.errors import translated
+from sql.rows import fetch_all, fetch_one, fetch_value
+
+BUILDS_CHANNEL = "zmesh_builds"
+_COLUMNS = (
+    "id, project_id, status, runtime, created_at, started_at, finished_at, attempts, manifest_hash, manifest, lock,"
+    " packages, error, layer_hash"
+)
+_DETAILS = f"""
+    select {", ".join(f"b.{column}" for column in _COLUMNS.split(", "))}, l.platform, l.bytes as layer_bytes
+      from zmesh.builds b
+      left join zmesh.layers l on l.project_id = b.project_id and l.hash = b.layer_hash
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A build, and what it has made so far."""
+
+    id: UUID
+    project_id: UUID
+    status: str
+    runtime: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempts: int
+    manifest_hash: str
+    manifest: dict[str, str]
+    lock: str | None
+    packages: list[dict[str, str]]
+    error: dict[str, str] | None
+    layer_hash: str | None
+    platform: str | None
+    layer_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildLogLine:
+    """A line that a build printed."""
+
+    line: int
+    at: datetime
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedBuild:
+    """A build that a listener has to run."""
+
+    id: UUID
+    project_id: UUID
+    runtime: str
+    manifest: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What a listener has to know of a layer before it fetches it; `bytes` before compression."""
+
+    hash: str
+    platform: str
+    bytes: int
+
+
+# What the API asks
+
+
+async def request(
+    connection: AsyncConnection,
+    project_id: UUID,
+    runtime: str,
+    manifest_hash: str,
+    manifest: Mapping[str, str],
+    *,
+    fresh: bool,
+) -> UUID:
+    """The build of this manifest: one that is unfinished, or the last that succeeded, or a new one."""
+    query = "select (zmesh.request_build(%s, %s, %s, %s, %s)).id"
+    values = (project_id, runtime, manifest_hash, Jsonb(dict(manifest)), fresh)
+    return UUID(str(await fetch_value(connection, query, values)))
+
+
+async def find_build(connection: AsyncConnection, project_id: UUID, id: UUID) -> Build | None:
+    """One build of a project."""
+    return await fetch_one(connection, Build, f"{_DETAILS} where b.project_id = %s and b.id = %s", (project_id, id))
+
+
+async def list_builds(
+    connection: AsyncConnection, project_id: UUID, before: tuple[datetime, UUID] | None, limit: int
+) -> list[Build]:
+    """The builds of a project, newest first, from before this one on."""
+    created_at, id = before or (None, None)
+    return await fetch_all(
+        connection,
+        Build,
+        f"""{_DETAILS} where b.project_id = %(project)s
+               and (%(at)s::timestamptz is null or (b.created_at, b.id) < (%(at)s, %(id)s::uuid))
+             order by b.created_at desc, b.id desc limit %(limit)s""",
+        {"project": project_id, "at": created_at, "id": id, "limit": limit},
+    )
+
+
+async def build_logs(connection: AsyncConnection, build_id: UUID, after: int, limit: int) -> list[BuildLogLine]:
+    """What a build printed after this line."""
+    query = "select line, at, message from zmesh.build_logs where build_id = %s and line > %s order by line limit %s"
+    return await fetch_all(connection, BuildLogLine, query, (build_id, after, limit))
+
+
+async def last_success(connection: AsyncConnection, project_id: UUID, manifest_hash: str) -> UUID | None:
+    """The last build of this manifest that succeeded."""
+    query = """
+        select (select id from zmesh.builds
+                 where project_id = %s and manifest_hash = %s and status = 'succeeded'
+                 order by created_at desc limit 1)"""
+    found: UUID | None = await fetch_value(connection, query, (project_id, manifest_hash))
+    return found
+
+
+async def cancel(connection: AsyncConnection, project_id: UUID, id: UUID) -> None:
+    """Cancel a queued build, have a running one stopped."""
+    await connection.execute("select zmesh.cancel_build(%s, %s)", (project_id, id))
+
+
+# What a listener asks
+
+
+async def claim(connection: AsyncConnection, listener: UUID) -> ClaimedBuild | None:
+    """Start a queued build, if there is one."""
+    query = "select id, project_id, runtime, manifest from zmesh.claim_build(%s)"
+    return await fetch_one(connection, ClaimedBuild, query, (listener,))
+
+
+async def tell(
+    connection: AsyncConnection, listener: UUID, build: UUID, lines: Sequence[tuple[int, datetime, str]]
+) -> bool:
+    """Write what the build printed; whether it should go on."""
+    numbers, times, messages = ([line[field] for line in lines] for field in range(3))
+    query = "select zmesh.tell_build(%s, %s, %s::integer[], %s::timestamptz[], %s::text[])"
+    return bool(await fetch_value(connection, query, (listener, build, numbers, times, messages)))
+
+
+async def add_layer(connection: AsyncConnection, listener: UUID, build: UUID, layer: Layer, files: int) -> bool:
+    """Make a layer; whether its chunks are to be added. Raises LeaseLost where the build belongs to another."""
+    query = "select zmesh.add_layer(%s, %s, %s, %s, %s, %s)"
+    with translated():
+        values = (listener, build, layer.hash, layer.platform, layer.bytes, files)
+        return bool(await fetch_value(connection, query, values))
+
+
+async def add_chunk(
+    connection: AsyncConnection, listener: UUID, build: UUID, hash: str, number: int, data: bytes
+) -> None:
+    """Add the next chunk of a layer."""
+    query = "select zmesh.add_layer_chunk(%s, %s, %s, %s, %b)"
+    await connection.execute(query, (listener, build, hash, number, data))
+
+
+async def finish(
+    connection: AsyncConnection,
+    listener: UUID,
+    build: UUID,
+    status: str,
+    *,
+    lock: str | None = None,
+    packages: Sequence[Mapping[str, str]] | None = None,
+    layer: str | None = None,
+    error: Mapping[str, Any] | None = None,
+) -> bool:
+    """End a build; whether it was this listener's."""
+    values = (
+        *(listener, build, status, lock, None if packages is None else Jsonb(list(packages)), layer),
+        None if error is None else Jsonb(dict(error)),
+    )
+    return bool(await fetch_value(connection, "select zmesh.finish_build(%s, %s, %s, %s, %s, %s, %s)", values))
+
+
+async def layer_of(connection: AsyncConnection, project_id: UUID, build: UUID) -> Layer | None:
+    """The layer that a build has made; None where it needed no packages."""
+    query = "select hash, platform, bytes from zmesh.layer_of(%s, %s)"
+    return await fetch_one(connection, Layer, query, (project_id, build))
+
+
+async def chunk(connection: AsyncConnection, project_id: UUID, hash: str, number: int) -> bytes | None:
+    """One chunk of a layer, as it is stored; None after the last."""
+    cursor = await connection.execute("select zmesh.layer_chunk(%s, %s, %s)", (project_id, hash, number), binary=True)
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]  # type: ignore[no-any-return]

@@ -1,0 +1,218 @@
+-- Builds: requested by the API, claimed and finished by listeners. A listener that lost its lease changes nothing.
+
+create or replace function zmesh.most_build_attempts() returns smallint
+language sql immutable parallel safe
+return 3::smallint;
+comment on function zmesh.most_build_attempts() is 'How often a build is started whose listener is lost each time.';
+
+create or replace function zmesh.request_build(
+    p_project_id uuid, p_runtime text, p_manifest_hash text, p_manifest jsonb, p_fresh boolean)
+returns zmesh.builds
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    c_most_queued constant integer := 100;
+    v_build zmesh.builds;
+begin
+    perform from zmesh.projects where id = p_project_id for no key update;   -- one request of a project at a time
+    select b.* into v_build from zmesh.builds b
+     where b.project_id = p_project_id and b.manifest_hash = p_manifest_hash
+       and (b.status in ('queued', 'running') or b.status = 'succeeded' and not p_fresh)
+     order by b.status = 'succeeded', b.created_at desc limit 1;
+    if found then
+        return v_build;
+    end if;
+    if (select count(*) from zmesh.builds b
+         where b.project_id = p_project_id and b.status in ('queued', 'running')) >= c_most_queued then
+        perform zmesh.fail('ZM409', format('the project has %s unfinished builds', c_most_queued),
+            'Wait until some have finished, or cancel them: zmesh builds cancel ID', 'builds_queued_are_at_most_100');
+    end if;
+    insert into zmesh.builds (project_id, runtime, manifest_hash, manifest, created_at)
+    values (p_project_id, p_runtime, p_manifest_hash, p_manifest, zmesh.now())
+    returning * into v_build;
+    perform zmesh.hint('zmesh_builds');
+    return v_build;
+end $$;
+comment on function zmesh.request_build(uuid, text, text, jsonb, boolean) is
+    'The unfinished or the last successful build of this manifest; where there is none, or a fresh one is asked for, a new '
+    'one.';
+
+create or replace function zmesh.claim_build(p_listener uuid) returns setof zmesh.builds
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_id uuid;
+begin
+    perform from zmesh.listeners l where l.id = p_listener and l.lease_expires_at > zmesh.now() for key share;
+    if not found then
+        return;
+    end if;
+    -- The project whose last build started longest ago comes first: none waits for all builds of another.
+    select b.id into v_id from zmesh.builds b
+     where b.status = 'queued'
+     order by (select max(o.started_at) from zmesh.builds o where o.project_id = b.project_id) nulls first, b.created_at
+     limit 1 for update skip locked;
+    return query
+        update zmesh.builds b
+           set status = 'running', listener_id = p_listener, attempts = b.attempts + 1, started_at = zmesh.now()
+         where b.id = v_id
+        returning b.*;
+end $$;
+comment on function zmesh.claim_build(uuid) is
+    'Starts a queued build on this listener, if there is one and the lease has not expired.';
+
+create or replace function zmesh.tell_build(
+    p_listener uuid, p_build uuid, p_lines integer[], p_at timestamptz[], p_messages text[])
+returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_cancel boolean;
+begin
+    select b.cancel_requested into v_cancel from zmesh.builds b
+     where b.id = p_build and b.status = 'running' and b.listener_id = p_listener for share;
+    if not found then
+        return false;
+    end if;
+    insert into zmesh.build_logs (build_id, line, at, message)
+    select p_build, l.line, l.at, l.message from unnest(p_lines, p_at, p_messages) l (line, at, message)
+        on conflict do nothing;   -- the answer to an earlier call was lost
+    return not v_cancel;
+end $$;
+comment on function zmesh.tell_build(uuid, uuid, integer[], timestamptz[], text[]) is
+    'Writes log lines of a build that this listener runs; returns whether it should go on.';
+
+create or replace function zmesh.add_layer(p_listener uuid, p_build uuid, p_hash text, p_platform text, p_bytes bigint, p_files integer)
+returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_project uuid := (select b.project_id from zmesh.builds b
+                        where b.id = p_build and b.status = 'running' and b.listener_id = p_listener);
+begin
+    if v_project is null then
+        perform zmesh.fail('ZM410', 'this listener does not run the build', 'Drop its result.');
+    end if;
+    -- An existing one is touched, so that zmesh.forget_builds() leaves it until the build refers to it.
+    insert into zmesh.layers as l (project_id, hash, platform, bytes, files, created_at)
+    values (v_project, p_hash, p_platform, p_bytes, p_files, zmesh.now())
+        on conflict (project_id, hash) do update set created_at = excluded.created_at;
+    return not exists (select from zmesh.layer_chunks c where c.project_id = v_project and c.hash = p_hash);
+end $$;
+comment on function zmesh.add_layer(uuid, uuid, text, text, bigint, integer) is
+    'Makes a layer of the project of a build that this listener runs; returns whether its chunks are to be added, in the '
+    'same transaction.';
+
+create or replace function zmesh.add_layer_chunk(p_listener uuid, p_build uuid, p_hash text, p_number integer, p_data bytea)
+returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into zmesh.layer_chunks (project_id, hash, number, data)
+    select b.project_id, p_hash, p_number, p_data from zmesh.builds b
+     where b.id = p_build and b.status = 'running' and b.listener_id = p_listener;
+end $$;
+comment on function zmesh.add_layer_chunk(uuid, uuid, text, integer, bytea) is 'Adds the next chunk of a layer.';
+
+create or replace function zmesh.finish_build(
+    p_listener uuid, p_build uuid, p_status text, p_lock text, p_packages jsonb, p_layer_hash text, p_error jsonb)
+returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update zmesh.builds
+       set status = p_status, listener_id = null, finished_at = zmesh.now(), lock = p_lock,
+           packages = coalesce(p_packages, '[]'), layer_hash = p_layer_hash, error = p_error
+     where id = p_build and status = 'running' and listener_id = p_listener;
+    return found;
+end $$;
+comment on function zmesh.finish_build(uuid, uuid, text, text, jsonb, text, jsonb) is
+    'Ends a build that this listener runs; returns whether it did run it.';
+
+create or replace function zmesh.requeue_builds(p_listeners uuid[]) returns void
+language plpgsql as $$
+declare
+    v_requeued integer;
+begin
+    update zmesh.builds
+       set status = 'cancelled', listener_id = null, finished_at = zmesh.now()
+     where status = 'running' and listener_id = any (p_listeners) and cancel_requested;
+    update zmesh.builds
+       set status = 'failed', listener_id = null, finished_at = zmesh.now(),
+           error = jsonb_build_object('type', 'listener_lost', 'message',
+               format('The listener stopped in the middle of each of %s attempts.', attempts))
+     where status = 'running' and listener_id = any (p_listeners) and attempts >= zmesh.most_build_attempts();
+    update zmesh.builds set status = 'queued', listener_id = null
+     where status = 'running' and listener_id = any (p_listeners);
+    get diagnostics v_requeued = row_count;
+    if v_requeued > 0 then
+        perform zmesh.hint('zmesh_builds');
+    end if;
+end $$;
+comment on function zmesh.requeue_builds(uuid[]) is
+    'Queues again what these listeners were building; what was started too often fails.';
+
+create or replace function zmesh.cancel_build(p_project_id uuid, p_build uuid) returns setof zmesh.builds
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update zmesh.builds b set status = 'cancelled', finished_at = zmesh.now()
+     where b.id = p_build and b.project_id = p_project_id and b.status = 'queued';
+    update zmesh.builds b set cancel_requested = true
+     where b.id = p_build and b.project_id = p_project_id and b.status = 'running';
+    return query select b.* from zmesh.builds b where b.id = p_build and b.project_id = p_project_id;
+end $$;
+comment on function zmesh.cancel_build(uuid, uuid) is
+    'Cancels a queued build, and asks the listener of a running one to stop; a finished one stays as it is.';
+
+create or replace function zmesh.layer_of(p_project_id uuid, p_build uuid)
+returns table (hash text, platform text, bytes bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select l.hash, l.platform, l.bytes
+      from zmesh.builds b
+      join zmesh.layers l on l.project_id = b.project_id and l.hash = b.layer_hash
+     where b.id = p_build and b.project_id = p_project_id;
+end;
+comment on function zmesh.layer_of(uuid, uuid) is
+    'The layer that a build of this project has made; no row where it needed no packages.';
+
+create or replace function zmesh.layer_chunk(p_project_id uuid, p_hash text, p_number integer) returns bytea
+language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select c.data from zmesh.layer_chunks c
+     where c.project_id = p_project_id and c.hash = p_hash and c.number = p_number;
+end;
+comment on function zmesh.layer_chunk(uuid, text, integer) is 'One chunk of a layer.';
+
+create or replace function zmesh.forget_builds() returns void
+language plpgsql as $$
+begin
+    delete from zmesh.builds where id = any (array(
+        select b.id from zmesh.builds b
+         where b.finished_at < zmesh.now() - interval '1 day'
+           and not exists (select from zmesh.functions f where f.build_id = b.id)
+           and not exists (select from zmesh.function_versions v where v.build_id = b.id)
+         limit 1000 for update skip locked));
+    delete from zmesh.layers l
+     where l.created_at < zmesh.now() - interval '1 hour'
+       and not exists (select from zmesh.builds b where b.project_id = l.project_id and b.layer_hash = l.hash);
+exception when foreign_key_violation then null;   -- a function was just deployed with one of them: the next round
+end $$;
+comment on function zmesh.forget_builds() is
+    'Deletes builds that finished a day ago and that no function or version refers to, and layers that no build refers to.';
+
+create or replace function zmesh.check_build_of_function() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if new.build_id is not null and not exists (
+        select from zmesh.builds b
+         where b.id = new.build_id and b.project_id = new.project_id and b.status = 'succeeded') then
+        perform zmesh.fail('ZM422', 'the build does not exist in this project or has not succeeded',
+                           p_constraint => 'functions_build_has_succeeded', p_column => 'build_id');
+    end if;
+    return null;
+end $$;
+comment on function zmesh.check_build_of_function() is 'Rejects a build of another project, or one without packages to run.';
+
+create or replace trigger functions_check_build after insert or update of build_id on zmesh.functions
+    for each row when (new.build_id is not null) execute function zmesh.check_build_of_function();
+
+grant execute on function zmesh.request_build(uuid, text, text, jsonb, boolean), zmesh.cancel_build(uuid, uuid) to zmesh_api;
+grant execute on function zmesh.claim_build(uuid), zmesh.tell_build(uuid, uuid, integer[], timestamptz[], text[]),
+      zmesh.add_layer(uuid, uuid, text, text, bigint, integer), zmesh.add_layer_chunk(uuid, uuid, text, integer, bytea),
+      zmesh.finish_build(uuid, uuid, text, text, jsonb, text, jsonb), zmesh.layer_of(uuid, uuid),
+      zmesh.layer_chunk(uuid, text, integer) to zmesh_listener;

@@ -1,0 +1,231 @@
+"""Which packages a function asks for, by the files beside its code or by the code itself.
+
+API and command line find the manifest with the same function, so that both know whether a build is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LARGEST_MANIFEST = 256 * 1024  # characters
+LARGEST_LOCK = 2 * 1024 * 1024
+MOST_PACKAGES = 1000
+
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*[ \t]*(?:\[[^\]]*\][ \t]*)?(?:$|[;<>=!~( \t])")
+_HASH = re.compile(r"--hash[= ]sha(?:256|384|512):[0-9a-f]+")
+_COMMENT = re.compile(r"(?:^|\s)#.*$")
+_SCRIPT_START, _SCRIPT_END = "# /// script", "# ///"
+_NPM_NAME = re.compile(r"(?:@[a-z0-9_.~-]+/)?[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
+_NPM_RANGE = re.compile(r"[\w.^~<>=|*+ -]{0,200}")
+_NPM_SPECIFIER = re.compile(
+    r"""\b(?:from|import|require)\s{0,20}\(?\s{0,20}["']npm:/?((?:@[\w.~-]{1,214}/)?[\w.~-]{1,214})(?:@([^"'/\s]{1,200}))?["'/]"""
+)
+_NPM_LOCKED = (
+    *("name", "version", "integrity", "dependencies", "optionalDependencies", "peerDependencies"),
+    *("peerDependenciesMeta", "optional", "devOptional", "peer", "engines", "os", "cpu", "libc", "inBundle"),
+)
+
+
+class ManifestError(ValueError):
+    """A manifest cannot be read or asks for what is not supported; the message names the file and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What is to be installed: `files` are those that the installer of the runtime reads."""
+
+    runtime: str
+    source: str
+    files: dict[str, str]
+
+    @property
+    def hash(self) -> str:
+        """Equal for manifests that ask for the same."""
+        return hashlib.sha256(json.dumps([self.runtime, self.files], sort_keys=True).encode()).hexdigest()
+
+
+def manifest_of(language: str, code: str, files: Mapping[str, Any]) -> Manifest | None:
+    """The manifest of a function; None where it asks for no package. Raises ManifestError."""
+    return _of_python(code, files) if language == "python" else _of_node(code, files)
+
+
+def _text(files: Mapping[str, Any], name: str, limit: int = LARGEST_MANIFEST) -> str | None:
+    text = files.get(name)
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise ManifestError(f"{name} is not a text file")
+    if len(text) > limit:
+        raise ManifestError(f"{name} is larger than {limit // 1024} KiB")
+    return text
+
+
+# Python
+
+
+def _of_python(code: str, files: Mapping[str, Any]) -> Manifest | None:
+    for source, requirements in (
+        ("requirements.txt", _requirements(_text(files, "requirements.txt"))),
+        ("pyproject.toml", _project_dependencies(_text(files, "pyproject.toml"))),
+        ("the script metadata", _script_dependencies(code)),
+    ):
+        if requirements:
+            if len(requirements) > MOST_PACKAGES:
+                raise ManifestError(f"{source} lists more than {MOST_PACKAGES} packages")
+            for requirement in requirements:
+                _check_requirement(source, requirement)
+            return Manifest("python", source, {"requirements.txt": "\n".join(requirements) + "\n"})
+    return None
+
+
+def _requirements(text: str | None) -> list[str]:
+    """The lines of requirements.txt, without comments, and joined where they end in a backslash."""
+    lines: list[str] = []
+    begun = ""
+    for line in (text or "").removeprefix("\ufeff").splitlines():
+        line = begun + _COMMENT.sub("", line).rstrip()
+        begun = line[:-1].rstrip() + " " if line.endswith("\\") else ""
+        if not begun and line.strip():
+            lines.append(" ".join(line.split()))
+    return [*lines, begun.strip()] if begun.strip() else lines
+
+
+def _check_requirement(source: str, line: str) -> None:
+    wanted = _HASH.sub("", line)
+    if line.startswith("-"):
+        hint = "list the packages themselves; registries are settings of the listener"
+        raise ManifestError(f'{source}: the option "{line.split()[0][:100]}" is not supported: {hint}')
+    if not _REQUIREMENT.match(line) or "@" in wanted.partition(";")[0] or "--" in wanted:
+        hint = 'give name and version, such as "requests>=2.31"; addresses, paths and options are not supported'
+        raise ManifestError(f'{source}: "{line[:100]}" is not a requirement of a package in a registry: {hint}')
+
+
+def _toml(source: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ManifestError(f"{source} is not valid TOML: {error}") from None
+
+
+def _project_dependencies(text: str | None) -> list[str]:
+    if text is None:
+        return []
+    project = _toml("pyproject.toml", text).get("project", {})
+    return _strings("pyproject.toml", project.get("dependencies", []) if isinstance(project, dict) else [])
+
+
+def _script_dependencies(code: str) -> list[str]:
+    """PEP 723: a comment block `# /// script` with TOML in it."""
+    lines = [line.rstrip() for line in code.splitlines()] if _SCRIPT_START in code else []
+    if _SCRIPT_START not in lines:
+        return []
+    start = lines.index(_SCRIPT_START) + 1
+    stop = next((n for n in range(start, len(lines)) if not lines[n].startswith("#")), len(lines))
+    end = next((n for n in reversed(range(start, stop)) if lines[n] == _SCRIPT_END), None)
+    if end is None:
+        raise ManifestError(f'the script metadata has no end: close the block with a line "{_SCRIPT_END}"')
+    if _SCRIPT_START in lines[start:]:
+        raise ManifestError("the code has more than one block of script metadata")
+    text = "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines[start:end])
+    if len(text) > LARGEST_MANIFEST:
+        raise ManifestError(f"the script metadata is larger than {LARGEST_MANIFEST // 1024} KiB")
+    return _strings("the script metadata", _toml("the script metadata", text).get("dependencies", []))
+
+
+def _strings(source: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ManifestError(f"{source}: dependencies must be a list of strings")
+    return [" ".join(item.split()) for item in value]
+
+
+# JavaScript and TypeScript
+
+
+def _of_node(code: str, files: Mapping[str, Any]) -> Manifest | None:
+    wanted, optional = _package_dependencies(_text(files, "package.json"))
+    source = "package.json" if wanted or optional else "npm: imports"
+    for name, version in _npm_imports(code, files):
+        if wanted.setdefault(name, version or "*") != version and version:
+            raise ManifestError(f'the version of {name} is given twice: "{wanted[name]}" and "{version}"')
+    if not wanted and not optional:
+        return None
+    if len(wanted) + len(optional) > MOST_PACKAGES:
+        raise ManifestError(f"{source} lists more than {MOST_PACKAGES} packages")
+    for name, version in (*wanted.items(), *optional.items()):
+        _check_npm(source, name, version)
+    package: dict[str, Any] = {"name": "function", "version": "0.0.0", "private": True, "dependencies": wanted}
+    if optional:
+        package["optionalDependencies"] = optional
+    texts = {"package.json": json.dumps(package, sort_keys=True)}
+    if (lock := _text(files, "package-lock.json", LARGEST_LOCK)) is not None:
+        texts["package-lock.json"] = _plain_lock(lock, package)
+    return Manifest("node", source, texts)
+
+
+def _package_dependencies(text: str | None) -> tuple[dict[str, str], dict[str, str]]:
+    if text is None:
+        return {}, {}
+    package = _json("package.json", text)
+    found: list[dict[str, str]] = []
+    for section in ("dependencies", "optionalDependencies"):
+        listed = package.get(section) or {}
+        if not isinstance(listed, dict) or not all(isinstance(version, str) for version in listed.values()):
+            raise ManifestError(f"package.json: {section} must be an object of versions by name")
+        found.append(dict(sorted(listed.items())))
+    return found[0], found[1]
+
+
+def _npm_imports(code: str, files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and version of each `npm:name@version` that the code imports."""
+    scripts = (text for name, text in sorted(files.items()) if re.search(r"\.[cm]?[jt]sx?$", name))
+    found = {match for text in (code, *scripts) if isinstance(text, str) for match in _NPM_SPECIFIER.findall(text)}
+    yield from sorted(found)
+
+
+def _check_npm(source: str, name: str, version: str) -> None:
+    if not _NPM_NAME.fullmatch(name) or len(name) > 214:
+        raise ManifestError(f'{source}: "{name[:100]}" is not a name of a package')
+    wanted = version
+    if version.startswith("npm:"):  # an alias
+        other, _, wanted = version[4:].rpartition("@")
+        if not _NPM_NAME.fullmatch(other):
+            raise ManifestError(f'{source}: "{version[:100]}" is not an alias of a package')
+    if not _NPM_RANGE.fullmatch(wanted):
+        hint = "addresses, paths and Git repositories are not supported"
+        raise ManifestError(f'{source}: {name}: "{version[:100]}" is not a version in a registry: {hint}')
+
+
+def _plain_lock(text: str, package: Mapping[str, Any]) -> str:
+    """The lock without addresses: packages come from the registry of the platform, with the hashes of the lock."""
+    lock = _json("package-lock.json", text)
+    packages = lock.get("packages")
+    if not isinstance(packages, dict):
+        raise ManifestError("package-lock.json has no packages: make it anew with npm 7 or later")
+    kept: dict[str, Any] = {"": package}
+    for place, locked in packages.items():
+        if place == "":
+            continue
+        if not isinstance(locked, dict) or not place.startswith("node_modules/") or locked.get("link"):
+            raise ManifestError(f"package-lock.json: {place[:100]} is a workspace or a link, which are not supported")
+        if locked.get("dev"):
+            continue
+        if not locked.get("integrity") and not locked.get("inBundle"):
+            raise ManifestError(f"package-lock.json: {place[:100]} has no hash, so it is not from a registry")
+        kept[place] = {name: locked[name] for name in _NPM_LOCKED if name in locked}
+    return json.dumps({"name": "function", "lockfileVersion": 3, "requires": True, "packages": kept}, sort_keys=True)
+
+
+def _json(name: str, text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{name} is not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ManifestError(f"{name} must be a JSON object")
+    return found

@@ -1,0 +1,171 @@
+"""Which packages a function asks for, as its files or its code say."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+
+from support.manifests import ManifestError, manifest_of
+
+SCRIPT = """# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#   "six==1.17.0",
+#   "MarkupSafe",
+# ]
+# ///
+import six
+"""
+
+
+def requirements(language: str, code: str = "", **files: str) -> list[str]:
+    found = manifest_of(language, code, {name.replace("__", "."): text for name, text in files.items()})
+    return [] if found is None else found.files["requirements.txt"].splitlines()
+
+
+def packages(code: str = "", **files: object) -> dict[str, str]:
+    texts = {name: json.dumps(value) for name, value in files.items()}
+    found = manifest_of("javascript", code, {name.replace("_", "-") + ".json": text for name, text in texts.items()})
+    return {} if found is None else json.loads(found.files["package.json"])["dependencies"]
+
+
+def test_code_without_a_manifest_needs_no_packages() -> None:
+    assert manifest_of("python", "import json", {"helpers.py": "x = 1"}) is None
+    assert manifest_of("typescript", "import fs from 'node:fs'", {"data.json": "{}"}) is None
+    assert (
+        manifest_of("javascript", "", {"package.json": '{"type": "module", "devDependencies": {"tap": "1"}}'}) is None
+    )
+    assert manifest_of("python", "", {"requirements.txt": "# nothing yet\n\n"}) is None
+
+
+def test_requirements_are_read_without_comments_and_with_their_hashes() -> None:
+    text = (
+        "six==1.17.0 \\\n    --hash=sha256:aa11  # pinned\n\n# a comment\nrequests[socks]>=2 ; python_version > '3'\r\n"
+    )
+    assert requirements("python", requirements__txt=text) == [
+        "six==1.17.0 --hash=sha256:aa11",
+        "requests[socks]>=2 ; python_version > '3'",
+    ]
+
+
+def test_a_project_file_and_script_metadata_say_the_same_as_requirements() -> None:
+    project = '[project]\nname = "x"\nversion = "1"\ndependencies = ["six==1.17.0", "MarkupSafe"]\n'
+    assert requirements("python", pyproject__toml=project) == ["six==1.17.0", "MarkupSafe"]
+    assert requirements("python", SCRIPT) == ["six==1.17.0", "MarkupSafe"]
+
+
+def test_requirements_are_the_lock_where_a_project_file_stands_beside_them() -> None:
+    project = '[project]\ndependencies = ["six"]\n'
+    assert requirements("python", pyproject__toml=project, requirements__txt="six==1.17.0") == ["six==1.17.0"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://packages.example/simple",
+        "--extra-index-url=https://packages.example/simple",
+        "-r other.txt",
+        "-e .",
+        "--no-binary :all:",
+        "git+https://example.com/x.git",
+        "x @ https://example.com/x.whl",
+        "./x.whl",
+        "file:///etc/passwd",
+        "six --global-option=x",
+        "six --config-settings=x=y",
+    ],
+)
+def test_requirements_that_name_another_source_or_an_option_are_refused(line: str) -> None:
+    with pytest.raises(ManifestError, match=r"^requirements\.txt: "):
+        requirements("python", requirements__txt=f"six\n{line}\n")
+
+
+def test_npm_imports_and_package_files_add_up() -> None:
+    code = """import { z } from "npm:zod@3.25.0";
+    const a = require('npm:@scope/name@^1.2/sub');
+    await import("npm:is-number")"""
+    assert packages(code) == {"@scope/name": "^1.2", "is-number": "*", "zod": "3.25.0"}
+    assert packages(code, package={"dependencies": {"zod": "3.25.0", "ms": "2"}})["ms"] == "2"
+    with pytest.raises(ManifestError, match="the version of zod is given twice"):
+        packages(code, package={"dependencies": {"zod": "^4"}})
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "file:../x",
+        "link:x",
+        "git+ssh://x/y",
+        "https://example.com/x.tgz",
+        "user/repository",
+        "github:a/b",
+        "workspace:*",
+    ],
+)
+def test_versions_that_no_registry_has_are_refused(version: str) -> None:
+    with pytest.raises(ManifestError, match="is not a version in a registry"):
+        packages(package={"dependencies": {"x": version}})
+
+
+def test_a_lock_loses_its_addresses_and_what_is_for_development_only() -> None:
+    locked = {"version": "7.0.0", "resolved": "https://evil.example/is-number.tgz", "integrity": "sha512-x"}
+    lock = {"packages": {"": {}, "node_modules/is-number": locked, "node_modules/tap": {**locked, "dev": True}}}
+    files = {"package.json": '{"dependencies": {"is-number": "7.0.0"}}', "package-lock.json": json.dumps(lock)}
+    found = manifest_of("javascript", "", files)
+    assert found is not None
+    assert json.loads(found.files["package-lock.json"])["packages"] == {
+        "": json.loads(found.files["package.json"]),
+        "node_modules/is-number": {"version": "7.0.0", "integrity": "sha512-x"},
+    }
+
+
+@pytest.mark.parametrize("locked", [{"link": True, "integrity": "x"}, {"version": "1.0.0"}, "no object"])
+def test_a_lock_with_links_or_without_hashes_is_refused(locked: object) -> None:
+    lock = {"packages": {"node_modules/x": locked}}
+    files = {"package.json": '{"dependencies": {"x": "1"}}', "package-lock.json": json.dumps(lock)}
+    with pytest.raises(ManifestError, match=r"^package-lock\.json: "):
+        manifest_of("javascript", "", files)
+
+
+def test_manifests_that_ask_for_the_same_have_the_same_hash() -> None:
+    one = manifest_of("python", "", {"requirements.txt": "six  # a comment\n"})
+    other = manifest_of("python", "# /// script\n# dependencies = ['six']\n# ///", {})
+    third = manifest_of("python", "", {"requirements.txt": "six>1"})
+    assert one is not None
+    assert other is not None
+    assert third is not None
+    assert one.hash == other.hash != third.hash
+
+
+@pytest.mark.parametrize(
+    ("language", "files"),
+    [
+        ("python", {"pyproject.toml": "[project"}),
+        ("python", {"pyproject.toml": "[project]\ndependencies = [1]"}),
+        ("python", {"requirements.txt": {"base64": "AA=="}}),
+        ("python", {"requirements.txt": "x\n" * 200_000}),
+        ("javascript", {"package.json": "[" * 100_000}),
+        ("javascript", {"package.json": '{"dependencies": {"x": 1}}'}),
+        ("javascript", {"package.json": '{"dependencies": {"../x": "1"}}'}),
+    ],
+)
+def test_a_malformed_manifest_is_refused_by_name(language: str, files: dict[str, object]) -> None:
+    with pytest.raises(ManifestError, match="|".join(files)):
+        manifest_of(language, "", files)
+
+
+def test_script_metadata_without_an_end_is_refused() -> None:
+    with pytest.raises(ManifestError, match="has no end"):
+        manifest_of("python", "# /// script\n# dependencies = ['six']\nimport six", {})
+
+
+@pytest.mark.parametrize(
+    "code", ["# /// script\n" * 70_000, "# ///\n" * 170_000, "from " * 200_000, "import (" * 100_000, "#" * 1_000_000]
+)
+@pytest.mark.timeout(20)
+def test_the_time_to_read_code_grows_with_its_length_only(code: str) -> None:
+    for language in ("python", "javascript"):  # the time limit ends quadratic work, which takes minutes
+        with contextlib.suppress(ManifestError):
+            assert manifest_of(language, code, {"requirements.txt": " " * 200_000, "x.js": code}) is None
