@@ -1,0 +1,25 @@
+-- Routines that got plainer names, and the triggers that call them.
+drop trigger if exists memberships_demand_an_owner on zmesh.memberships;
+drop function if exists zmesh.all_that_waits(zmesh.horizon, integer, timestamptz);
+drop function if exists zmesh.become(name);
+drop function if exists zmesh.cancel_jobs_of_function() cascade;
+drop function if exists zmesh.change_with_care(oid, jsonb, jsonb, text[], text, text, text);
+drop function if exists zmesh.demand_an_owner();
+drop function if exists zmesh.end_hoarders();
+drop function if exists zmesh.give_up(zmesh.schedules, text);
+drop function if exists zmesh.hint(text, text);
+drop function if exists zmesh.is_of_the_server(text);
+drop function if exists zmesh.late();
+drop function if exists zmesh.leave(uuid);
+drop function if exists zmesh.lock_to_empty(uuid[]);
+drop function if exists zmesh.neglected_tables();
+drop function if exists zmesh.next_of(zmesh.horizon, boolean, integer, timestamptz);
+drop function if exists zmesh.next_on_the_wall(zmesh.cron_plan, text, timestamptz);
+drop function if exists zmesh.nobody_was_called();
+drop function if exists zmesh.once(zmesh.invocations);
+drop function if exists zmesh.pass_over(zmesh.schedules, timestamptz);
+drop function if exists zmesh.short_answer(text, uuid, text, integer, integer, numeric, numeric, json, jsonb, json);
+drop function if exists zmesh.tell_loop_held(uuid, integer);
+drop function if exists zmesh.too_deep(zmesh.invocations, integer);
+drop function if exists zmesh.untaken_of(uuid[]);
+drop function if exists zmesh.watch_the_time();
