@@ -67,7 +67,16 @@ def test_its_secrets_are_for_its_owner_only(running_platform: Platform) -> None:
     assert set(facts) == {
         *("url", "project_id", "api_key", "token"),
         *("admin_email", "admin_password", "database_url"),
+        *("api_metrics_url", "listener_metrics_url"),
     }
+
+
+@pytest.mark.parametrize("part", ["api", "listener"])
+def test_dev_json_names_where_metrics_are(running_platform: Platform, part: str) -> None:
+    facts = json.loads((running_platform.folder / ".zmesh" / "dev.json").read_text())
+    url = facts[f"{part}_metrics_url"]
+    assert f'zmesh_info{{process="{part}"' in httpx.get(url).text
+    assert httpx.get(url.partition("?")[0]).status_code == 401  # runs can connect there as well
 
 
 def test_nobody_gets_into_its_database_without_a_password(running_platform: Platform) -> None:
