@@ -250,13 +250,14 @@ def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
 
 
 def test_its_parts_get_only_the_secrets_they_need(running_platform: Platform) -> None:
+    shared = {"ZMESH_ADMIN_PORT", "ZMESH_METRICS_TOKEN"}
     for part, kept in (
         ("api", {"DATABASE_URL", "JWT_SECRET_KEY", "ZMESH_SECRET_KEY", "ZMESH_HOST", "ZMESH_PORT"}),
         ("listener", {"DATABASE_URL", "ZMESH_SECRET_KEY", "ZMESH_RUN_DIR", "ZMESH_DRAIN_SECONDS"}),
     ):
         environment = Path(f"/proc/{pid_of(part, running_platform.folder)}/environ").read_bytes().decode().split("\0")
         given = dict(line.partition("=")[::2] for line in environment if line)
-        assert {name for name in given if name.startswith(("ZMESH_", "JWT_", "DATABASE_"))} == kept
+        assert {name for name in given if name.startswith(("ZMESH_", "JWT_", "DATABASE_"))} == kept | shared
         assert f"//zmesh_{part}:" in given["DATABASE_URL"]
 
 
