@@ -1,4 +1,4 @@
-"""Real parts for every test: a PostgreSQL server, and a migrated database of its own for each test."""
+"""Real parts for every test: a PostgreSQL server, and a separate migrated database for each test."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def memory_for_postgres() -> Path | None:
 
 @pytest.fixture(scope="session")
 def migrated(server: str) -> Iterator[str]:
-    """Name of a migrated database that nobody connects to: the template of the tests' own."""
+    """Name of a migrated database without connections: the template for the databases of tests."""
     name = f"zmesh_template_{secrets.token_hex(6)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {name}")

@@ -19,7 +19,7 @@ os.environ.setdefault("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
 
 @functools.cache
 def missing() -> str | None:
-    """Why there are no containers in these tests; None where an engine answers."""
+    """Why these tests run no containers; None if an engine answers."""
     if os.environ.get("ZMESH_TESTS_WITHOUT_ENGINE"):
         return "no Docker engine could be started: `make test` says why when it begins"
     if shutil.which("docker") is None:

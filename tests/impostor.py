@@ -21,7 +21,7 @@ WISHES: tuple[Wish, ...] = ("cleartext", "md5", "nothing")
 
 
 class Impostor:
-    """Asks everybody for what it wishes; `told` is what it heard after that."""
+    """Asks every client for what it wants; `told` is what clients answered."""
 
     def __init__(self, wish: Wish) -> None:
         self._wish = wish

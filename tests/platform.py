@@ -1,4 +1,4 @@
-"""The whole product, running: `zmesh dev` in a folder of its own, or its parts as separate processes."""
+"""The whole product, running: `zmesh dev` in a separate folder, or its parts as separate processes."""
 
 from __future__ import annotations
 

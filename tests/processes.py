@@ -16,7 +16,7 @@ GRACE_SECONDS = 2.0  # for a test that fails for its time to end its children it
 
 
 def restore_signals() -> None:
-    """A shell starts what it runs in the background with SIGINT ignored, and children would inherit that."""
+    """A shell starts background programs with SIGINT ignored, and children would inherit that."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # Python itself ignores these two
         if signal.getsignal(number) == signal.SIG_IGN:

@@ -40,7 +40,7 @@ def pytest_configure(config):
 
 
 def pytest_of(folder: Path, text: str, *options: str) -> str:
-    """What pytest says of such tests when whoever started it ignores SIGINT."""
+    """What pytest prints for such tests if its parent ignores SIGINT."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_it.py").write_text(text)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *options]

@@ -78,7 +78,7 @@ class ApiProcess:
 
 @dataclass
 class Api:
-    """One project of its own, its owner's token and its API key."""
+    """A separate project, its owner's token and its API key."""
 
     database: Database
     url: str

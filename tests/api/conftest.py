@@ -1,4 +1,4 @@
-"""One API process for all tests of this folder, and a project of its own for each test."""
+"""One API process for all tests of this folder, and a separate project for each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Diffs of versions: right, bounded in time, and nobody else's burden."""
+"""Diffs of versions are correct, limited in time, and slow nobody else down."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_the_dashboard_wants_the_payload_inside_an_object(api: Api, body: bytes)
 
 
 def test_a_key_in_an_open_transaction_holds_up_the_calls_of_its_own_project_only(api: Api, stranger: Api) -> None:
-    """Whoever sends a key while it is being inserted waits for it, as long as that takes."""
+    """A caller that sends a key while it is being inserted waits until that insert ends."""
     api.deploy()
     stranger.deploy()
     later = {"prefer": "respond-async"}

@@ -72,7 +72,7 @@ def test_a_function_neither_changes_requests_to_others_nor_fails_the_health_chec
 
 @pytest.fixture
 def own_host(api: Api, tmp_path: Path) -> Iterator[Api]:
-    """The same project behind an API that knows a host name of its own."""
+    """The same project behind an API that has a host name for it."""
     process = ApiProcess(api.database, tmp_path / "log", ZMESH_PROJECT_HOSTS=f"{HOST.upper()}={api.project.id}")
     yield replace(api, url=process.url)
     process.stop()

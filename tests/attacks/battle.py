@@ -149,7 +149,7 @@ def secrets_of(arena: Arena) -> list[str]:
 
 
 def assert_repelled(battle: Battle, attack: Attack) -> None:
-    """Its caller was told what the catalogue says, and nothing secret is in that or in its logs."""
+    """Its caller got the answer listed in the catalogue, and neither that nor its logs contain a secret."""
     answer = battle.answers[attack.slug]
     envelope = answer.json()
     assert attack.check(envelope), json.dumps(envelope)[:3000]
@@ -157,7 +157,7 @@ def assert_repelled(battle: Battle, attack: Attack) -> None:
 
 
 def assert_unharmed(battle: Battle, arena: Arena) -> None:
-    """Each result of the neighbour was right, and so is what it counted in its database."""
+    """Each result of the neighbour was correct, and so is the count in its database."""
     harmed = [result for result in battle.victims if result is not True]
     assert harmed == []
     assert len(battle.victims) > 10

@@ -50,7 +50,7 @@ def handler(language: str, body: str) -> str:
 
 
 def fails_with(*types: str) -> Check:
-    """The caller is told one of these types of error."""
+    """The caller gets an error of one of these types."""
     return lambda envelope: (envelope["error"] or {}).get("type") in types
 
 

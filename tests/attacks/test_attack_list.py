@@ -1,4 +1,4 @@
-"""Every attack as a function that somebody deployed: what it got, and what its neighbours saw meanwhile."""
+"""Every attack as a deployed function: what it achieved, and how its neighbours fared meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project that takes what all share in the database: nobody else waits for long."""
+"""A project takes shared resources of the database, and nobody else waits for long."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_project_that_takes_all_connections_leaves_the_platform_its_own(arena:
 
 
 def test_a_project_that_waits_for_everything_it_does_leaves_slots_to_the_work_of_others(arena: Arena) -> None:
-    """Whoever inserts may name a channel to be told on, and so go before all that nobody waits for."""
+    """An insert may name a reply channel, and so go ahead of everything without a waiting caller."""
     arena.attacker.deploy("slow", "import time\ndef handler(payload, zmesh):\n    time.sleep(0.5)\n")
     arena.attacker.sql(
         "insert into zmesh.invocations (function, reply_channel)"

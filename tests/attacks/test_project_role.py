@@ -1,4 +1,4 @@
-"""What the role of a project may try in the database, where every function has a session of its own."""
+"""Attacks by a project's role in the database, where every function has its own session."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.databases import Database
 
 
 def test_no_function_of_the_platform_looks_up_names_where_others_can_put_some(database: Database) -> None:
-    """Without pg_temp at the end, the temporary schema of whoever calls comes first for tables and types."""
+    """Without pg_temp at the end, the caller's temporary schema comes first for tables and types."""
     unsafe = database.rows(
         "select oid::regprocedure::text from pg_proc where prosecdef and pronamespace = 'zmesh'::regnamespace"
         " and not coalesce(proconfig, '{}') @> array['search_path=pg_catalog, pg_temp']"

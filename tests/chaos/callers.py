@@ -26,7 +26,7 @@ INSERT = """insert into zmesh.invocations (function, payload, max_attempts, conc
 
 @dataclass
 class Promises:
-    """What callers were told, by invocation: that it was accepted, or its result."""
+    """What callers were told about each invocation: that it was accepted, or its result."""
 
     accepted: set[UUID] = field(default_factory=set)
     results: dict[UUID, tuple[int, Any]] = field(default_factory=dict)  # the number sent, the result received

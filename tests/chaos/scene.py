@@ -1,4 +1,4 @@
-"""A platform of two API replicas and two listeners over a PostgreSQL of its own, and what goes wrong with each."""
+"""A platform with two API replicas, two listeners and its own PostgreSQL, and the faults of each."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Scene:
 
 
 def _pause(process: Process) -> None:
-    """It stands still for longer than its lease, while more goes wrong: what it ran belongs to others by then."""
+    """It is suspended for longer than its lease, during other faults: its runs then belong to others."""
     process.signal(signal.SIGSTOP)
     threading.Timer(LEASE_SECONDS + 2, lambda: process.signal(signal.SIGCONT)).start()
 

@@ -1,4 +1,4 @@
-"""Which platform a command talks to, as whom, and what it says when that does not work."""
+"""Which platform a command uses, with which credentials, and its errors when that does not work."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Person:
         return output.getvalue() if status == 0 else errors.getvalue()
 
     def starts(self, *arguments: str) -> subprocess.Popen[str]:
-        """A command as a process of its own."""
+        """A command as a separate process."""
         return subprocess.Popen(
             [*ZMESH, *arguments], cwd=self.folder, env=self.variables, stdout=subprocess.PIPE, text=True
         )

@@ -1,4 +1,4 @@
-"""The private PostgreSQL of `zmesh dev`: who gets in, and what it does about the remains of an earlier run."""
+"""The private PostgreSQL of `zmesh dev`: who can log in, and how it handles leftovers of an earlier run."""
 
 from __future__ import annotations
 

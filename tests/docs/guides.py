@@ -33,7 +33,7 @@ class Guide:
         return self._blocks[name]
 
     def take(self, name: str) -> str:
-        """What a block says, for a test that runs it in a way of its own."""
+        """The content of a block, for a test that runs it in its own way."""
         self._not_run.discard(name)
         return self.text(name)
 

@@ -32,7 +32,7 @@ LINK = re.compile(r"\[[^]]*]\(([^)\s]+)\)")
 
 @dataclass
 class Reader:
-    """Does what a page says, in a folder of its own."""
+    """Follows the instructions of a page in a separate folder."""
 
     platform: Platform
     folder: Path

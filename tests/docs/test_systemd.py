@@ -77,7 +77,7 @@ class Booted:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """A server of its own: the migration sets passwords of roles that belong to the whole server."""
+    """A separate server: the migration sets passwords of roles that belong to the whole server."""
     postgres = EmbeddedPostgres(tmp_path / "postgres")
     postgres.start()
     with psycopg.connect(postgres.admin_url, autocommit=True) as connection:

@@ -13,6 +13,6 @@ from tests.platform import Parts
 
 @pytest.fixture
 def parts(database: Database, tmp_path: Path) -> Iterator[Parts]:
-    """An API over a database of its own; the test starts the listeners."""
+    """An API with its own database; the test starts the listeners."""
     with Parts(database, tmp_path) as parts:
         yield parts

@@ -105,7 +105,7 @@ def test_send_welcome_fills_its_template_and_keeps_one_mail(platform: Platform) 
 
 
 def test_send_welcome_may_come_first_many_times_at_once(platform: Platform) -> None:
-    """The table is made by whoever is first, and the others must not stumble over that."""
+    """The first call creates the table, and the others must not fail because of that."""
     for turn in range(5):
         platform.sql("drop table if exists mails")
         users = [f"u-{turn}-{number}" for number in range(12)]

@@ -13,7 +13,7 @@ from tests.databases import Database
 async def test_connections_that_died_while_idle_are_replaced_before_they_are_used(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a run needs is asked for once, so nobody would try again."""
+    """A run requests what it needs only once, so nothing would be retried."""
     project = database.project()
     async with main.connection_pool(database.listener_url) as pool:
         await pool.wait()

@@ -1,4 +1,4 @@
-"""The network drops: connections that nobody answers any more, without a word."""
+"""The network drops packets: connections silently stop answering."""
 
 from __future__ import annotations
 

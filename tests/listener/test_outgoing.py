@@ -56,7 +56,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def server(talk: Talk) -> AsyncIterator[int]:
-    """The port of a server that talks so to whoever connects."""
+    """The port of a server that answers every client this way."""
     listening = await asyncio.start_server(talk, "127.0.0.1", 0)
     try:
         yield listening.sockets[0].getsockname()[1]

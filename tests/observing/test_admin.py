@@ -1,4 +1,4 @@
-"""The admin port: what it tells whom, whatever connects to it."""
+"""The admin port: what it reveals to whom, whoever connects."""
 
 from __future__ import annotations
 

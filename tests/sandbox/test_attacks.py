@@ -1,4 +1,4 @@
-"""Code that means harm: it costs nobody else anything, its caller is told in time, and nothing of it stays."""
+"""Malicious code: others lose nothing, its caller is told in time, and nothing of it remains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run sends, whatever it is and however it is cut: the parser of frames, and what a caller is told of them."""
+"""The parser of frames for whatever a run sends, in pieces of any size, and what a caller is told."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_cpu_time_of_children_counts(host: Host) -> None:
 
 @pytest.mark.parametrize("kind", ["root", "process", "process_of_user"])
 def test_cpu_time_of_children_that_a_thread_made_counts(host: Host) -> None:
-    """Where there is no namespace, children are found through their parent's threads."""
+    """Without a namespace, children are found through their parent's threads."""
     body = """
     import os, threading, time
     def work():

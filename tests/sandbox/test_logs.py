@@ -1,4 +1,4 @@
-"""The log keeper: whatever it is fed, what it keeps is bounded, in order, and marked where it ends."""
+"""The log keeper: for any input, what it keeps is bounded, in order, and marked where it was cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The C code: how it is built, what it does with orders good and bad, and that sanitizers have nothing to say of it."""
+"""The C code: how it is built, how it handles good and bad orders, and that sanitizers report nothing."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class Program:
     orders: socket.socket
 
     def ask(self, message: bytes, descriptors: int = 5) -> int:
-        """What it answers to an order with so many descriptors; closes them."""
+        """Its answer to an order with these descriptors; closes them."""
         with open(os.devnull) as null:
             socket.send_fds(self.orders, [message], [null.fileno()] * descriptors)
         return int(struct.unpack("!i", self.orders.recv(100))[0])

@@ -1,4 +1,4 @@
-"""JavaScript in a process forked from a booted Node.js, and in one that was started for the run: nobody can tell."""
+"""JavaScript behaves the same in a process forked from a booted Node.js and in one started for the run."""
 
 from __future__ import annotations
 

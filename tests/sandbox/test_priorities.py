@@ -1,4 +1,4 @@
-"""Runs that nobody waits for yield the processor to those that somebody waits for."""
+"""Runs without a waiting caller yield the processor to those with one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What protocols rest on is drawn anew by each run: two that are forked from one template have no secret in common."""
+"""Each run draws fresh randomness for protocols: two forks of one template share no secret."""
 
 from __future__ import annotations
 

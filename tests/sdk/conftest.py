@@ -48,7 +48,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def database(server: str, migrated: str) -> Iterator[Database]:
-    """One for the tests of a file: each has a project of its own."""
+    """One for the tests of a file, each of which has its own project."""
     with Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD, template=migrated) as database:
         yield database
 

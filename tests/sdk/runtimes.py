@@ -1,4 +1,4 @@
-"""Drives the runtimes for real: a process of its own, the channel on descriptor 3, frames both ways."""
+"""Drives the real runtimes: a separate process, the channel on descriptor 3, frames in both directions."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_a_called_function_that_cannot_start_ends_with_the_time_of_its_caller(
 
 
 def nested(database: Database, project: TestProject, levels: int) -> UUID:
-    """The innermost of so many invocations that call each other."""
+    """The innermost of this many invocations that call each other."""
     listener, [id] = running(database, project)
     for level in range(levels):
         id = call(database, project, "ab"[level % 2], id)

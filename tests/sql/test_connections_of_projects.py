@@ -1,4 +1,4 @@
-"""Sessions and projects are bounded, so that a place is left for everybody."""
+"""Sessions and projects are limited, so that everybody gets a place."""
 
 from __future__ import annotations
 

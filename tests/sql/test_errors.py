@@ -1,4 +1,4 @@
-"""Errors of the platform: raised in one way, told apart by code, constraint and column, never by their English."""
+"""Errors of the platform: raised in one way, distinguished by code, constraint and column, never by their text."""
 
 from __future__ import annotations
 

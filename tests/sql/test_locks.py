@@ -22,7 +22,7 @@ Action = Callable[["Side"], None]
 
 @dataclass
 class Side:
-    """One of the two sessions of a pair, and the rows of this round in an order of its own."""
+    """One of the two sessions of a pair, with the rows of this round in its own order."""
 
     connection: psycopg.Connection[tuple[Any, ...]]
     project: TestProject

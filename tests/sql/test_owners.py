@@ -1,4 +1,4 @@
-"""A project has an owner at any moment, whoever changes what at once."""
+"""A project has an owner at any moment, even under concurrent changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The role that makes roles, with an administrator who is no superuser, and with projects of before there was one."""
+"""The role that creates roles, with an administrator who is not a superuser, and with projects older than that role."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.databases import Database
 
 @pytest.fixture
 def administrator(server: str) -> Iterator[str]:
-    """Connection string of a role that may create roles, owns an empty database, and is no superuser."""
+    """Connection string of a role that may create roles, owns an empty database, and is not a superuser."""
     name, password = f"zmesh_test_{secrets.token_hex(6)}", secrets.token_urlsafe(16)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create role {name} login createrole password '{password}'")

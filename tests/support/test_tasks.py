@@ -1,4 +1,4 @@
-"""Tasks end when they are told to, even where a library swallows the first word."""
+"""Tasks end when told to, even if a library swallows the first cancellation."""
 
 from __future__ import annotations
 

@@ -441,7 +441,7 @@ def test_a_condition_that_no_longer_fits_the_table_warns_and_breaks_no_write(
 
 
 def test_an_error_after_which_all_is_to_be_repeated_is_not_hidden(database: Database, project: TestProject) -> None:
-    """A deadlock or a serialization failure: whoever repeats the transaction gets the change passed on."""
+    """A deadlock or a serialization failure: a client that repeats the transaction gets the change passed on."""
     run(
         database,
         project,
