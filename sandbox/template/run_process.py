@@ -1,4 +1,4 @@
-"""How a process that Python forked becomes a run: it lets go of what it inherited, is confined, starts its runtime."""
+"""Turns a process that Python forked into a run: it drops what it inherited, is confined, and starts its runtime."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def environment(workspace: str) -> dict[str, str]:
 
 
 def become_run(order: SpawnOrder, plan: Plan, fds: RunFds, workspace: str, runtime: Any) -> NoReturn:
-    """Never returns, whatever happens; `runtime` is Python's, None where this is to be a run of Node.js."""
+    """Never returns, whatever happens; `runtime` is Python's, or None if this is to be a run of Node.js."""
     try:
         _let_go(fds, workspace)
         plan.carry_out()

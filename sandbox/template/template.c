@@ -30,13 +30,13 @@ enum { MAX_OWN = 64, HUGE_PAGE = 2 << 20 };
 
 static struct {
   int control, pid_namespace;
-  pid_t number; // of its own process, in its own namespace
-  int end; // own descriptors are below this; what comes with orders is above
-  char kind[MAX_OWN]; // 'e' for an eventfd, 'p' for an epoll, 'w' for the end of a pipe that is written to
+  pid_t number; // its own process number, in its own namespace
+  int end; // its own descriptors are below this; those that come with orders are above
+  char kind[MAX_OWN]; // 'e' for an eventfd, 'p' for an epoll, 'w' for the write end of a pipe
   struct {
     int read_end;
     ino_t inode;
-  } pipe[MAX_OWN]; // of those that are written to
+  } pipe[MAX_OWN]; // of the write ends
   char plan[LARGEST_PLAN];
   size_t plan_bytes;
   volatile pid_t run; // written by a process that shares this memory
@@ -62,7 +62,7 @@ static ino_t inode_of(int fd) {
   return fstat(fd, &status) ? 0 : status.st_ino;
 }
 
-// The other descriptor below `fd` of the same pipe; -1 where there is none.
+// The other descriptor below `fd` of the same pipe; -1 if there is none.
 static int other_end(int fd, const char *target) {
   char other[64];
   for (int before = CHANNEL + 1; before < fd; before++)
@@ -70,7 +70,7 @@ static int other_end(int fd, const char *target) {
   return -1;
 }
 
-// Event loops of threads that are not forked leave descriptors behind, which no run may share with another.
+// Event loops of threads that a fork lacks leave descriptors behind, which no run may share with another.
 static void survey_descriptors(void) {
   char target[64];
   template.end = CHANNEL + 1;
@@ -84,9 +84,9 @@ static void survey_descriptors(void) {
     template.pipe[fd].read_end = read_end;
     template.pipe[fd].inode = inode_of(fd);
     template.end = fd + 1;
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC)) give_up("fcntl"); // no program of a run inherits what the runtime opened
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC)) give_up("fcntl"); // not inherited by programs of a run
   }
-  for (int fd = CHANNEL; fd < template.end; fd++) // no holes: a descriptor that arrives gets a number above
+  for (int fd = CHANNEL; fd < template.end; fd++) // fill holes, so that a descriptor that arrives gets a number above
     if (fcntl(fd, F_GETFD) < 0 && dup3(STDIN_FILENO, fd, O_CLOEXEC) < 0) give_up("dup");
 }
 
@@ -104,7 +104,7 @@ const char *make_memory_forkable(void) {
   return why;
 }
 
-// Calls `act` for each mapping with this mode, and this in its line.
+// Calls `act` for each mapping with this mode whose line contains `part`.
 static void for_mappings(const char *mode, const char *part, void (*act)(char *from, char *to)) {
   FILE *maps = fopen("/proc/self/maps", "re");
   char line[512], its_mode[8];
@@ -118,13 +118,13 @@ static void for_mappings(const char *mode, const char *part, void (*act)(char *f
   if (maps) fclose(maps);
 }
 
-// A huge page is forked and let go of at once, and code in one is there without a page fault. Where the kernel has none,
+// A huge page is forked and released in one step, and its code causes no page faults. Where the kernel has no huge pages,
 // all of this does nothing.
 static void collapse(char *from, char *to) {
   for (; from < to; from += HUGE_PAGE) madvise(from, HUGE_PAGE, MADV_COLLAPSE);
 }
 
-// The code of a program is its file's; a copy of it can be in huge pages. Nothing that is called here is in it.
+// A program's code is mapped from its file; only a copy can be in huge pages. Nothing that is called here may be in it.
 static void move_code(char *from, char *to) {
   size_t size = (size_t)(to - from);
   char *area = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -143,7 +143,7 @@ static void move_code(char *from, char *to) {
 
 void move_code_to_huge_pages(const char *program) { for_mappings("r-xp", program, move_code); }
 
-// Waits for an order; ends the template when there will be none. A malformed message is none.
+// Waits for an order, and ends the template when no more can come. Ignores a malformed message.
 static void receive(struct fork_fds *fds) {
   for (;;) {
     int count;
@@ -164,7 +164,7 @@ static void replace(int fd, int by) {
   close(by);
 }
 
-// A new one of its kind in place of a descriptor of the template.
+// Replaces a descriptor of the template with a new one of its kind.
 static void renew(int fd) {
   int ends[2];
   switch (template.kind[fd]) {
@@ -174,7 +174,7 @@ static void renew(int fd) {
   case 'p':
     replace(fd, epoll_create1(EPOLL_CLOEXEC));
     break;
-  case 'w': // unless libuv has replaced it already, and filled it
+  case 'w': // unless libuv has already replaced it, and filled the new pipe
     if (inode_of(fd) != template.pipe[fd].inode) break;
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) give_up("pipe");
     replace(template.pipe[fd].read_end, ends[0]);
@@ -182,9 +182,9 @@ static void renew(int fd) {
   }
 }
 
-// In the run: hold what is its own, and nothing else.
+// In the run: keeps its own descriptors and nothing else.
 static void become_run(const struct fork_fds *fds, void (*begin)(void *), void *argument) {
-  // Programs that the run starts inherit its standard streams, never its channel.
+  // Programs that the run starts inherit its standard streams, but never its channel.
   if (dup3(fds->channel, CHANNEL, O_CLOEXEC) < 0 || dup2(fds->output, STDOUT_FILENO) < 0 ||
       dup2(fds->errors, STDERR_FILENO) < 0)
     give_up("dup");
@@ -197,8 +197,8 @@ static void become_run(const struct fork_fds *fds, void (*begin)(void *), void *
   carry_out(template.plan, template.plan_bytes);
 }
 
-// No run may have the number that its template has elsewhere: libraries such as OpenSSL notice a fork by it, and would
-// go on with the template's random state. Returns as fork(2) does.
+// No run may have the number of its template: libraries such as OpenSSL detect a fork by it, and would otherwise keep the
+// template's random state. Returns as fork(2) does.
 static pid_t fork_with_another_number(void) {
   for (;;) {
     pid_t run = fork();
@@ -208,11 +208,11 @@ static pid_t fork_with_another_number(void) {
   }
 }
 
-// Counts the CPU time of the process that calls it and of all that are forked from it, whoever waits for their ends or does
-// not. -1 where the kernel does not let us.
+// Counts the CPU time of the calling process and of all that are forked from it, whether or not anybody waits for them to
+// end. -1 if the kernel does not allow it.
 static int count_cpu_time(void) {
   struct perf_event_attr what = {.type = PERF_TYPE_SOFTWARE, .size = PERF_ATTR_SIZE_VER0, .config = PERF_COUNT_SW_TASK_CLOCK,
-                                 .inherit = 1, .exclude_kernel = 1, .exclude_hv = 1}; // else it takes more rights
+                                 .inherit = 1, .exclude_kernel = 1, .exclude_hv = 1}; // otherwise it needs more privileges
   return (int)syscall(SYS_perf_event_open, &what, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 }
 
@@ -222,8 +222,8 @@ static void answer(int to, int value, int counter) {
   send_message(to, &number, sizeof number, &counter, counter >= 0);
 }
 
-// Forks by way of a process that shares our memory and ends at once: the run is then a child of process 1 of its own
-// namespace, which learns of its end from the kernel. Tells the supervisor; returns 0 in the run only.
+// Forks through a process that shares our memory and ends at once: the run is then a child of process 1 of its own
+// namespace, which learns of its end from the kernel. Informs the supervisor; returns 0 only in the run.
 static pid_t __attribute__((noinline)) fork_below(int pid_namespace, int supervisor) {
   template.run = -1;
   if (setns(pid_namespace, CLONE_NEWPID)) {
@@ -239,7 +239,7 @@ static pid_t __attribute__((noinline)) fork_below(int pid_namespace, int supervi
     answer(supervisor, run < 0 ? -errno : run, counter);
     _exit(0);
   }
-  if (setns(template.pid_namespace, CLONE_NEWPID)) abort(); // what it forks next would land among a run's processes
+  if (setns(template.pid_namespace, CLONE_NEWPID)) abort(); // later forks would land among a run's processes
   if (between > 0) waitpid(between, NULL, 0);
   else answer(supervisor, -errno, -1);
   return template.run;

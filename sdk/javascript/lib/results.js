@@ -9,7 +9,7 @@ const { isAnyArrayBuffer, isBoxedPrimitive, isDate, isNativeError, isPromise } =
 
 const BYTES = "bytes are not JSON: return text, such as Buffer.from(data).toString('base64'), or zmesh.response(data)";
 
-const PLAIN_DEPTH = 100; // deeper ones, and those that contain themselves, are left to JSON.stringify
+const PLAIN_DEPTH = 100; // deeper values, and those that contain themselves, are left to JSON.stringify
 
 class NotJson extends TypeError {
   get name() {
@@ -71,7 +71,7 @@ function jsonForm(key, value) {
   }
 }
 
-/** An invalid Date has a toJSON that says null. */
+/** An invalid Date has a toJSON that returns null. */
 function nullOf(original, key) {
   if (isDate(original)) refuse('an invalid Date is not JSON', key);
   return null;
@@ -103,7 +103,7 @@ function mapForm(map, key) {
   return object;
 }
 
-/** Whether JSON would have {} for an object that is not an empty plain one. */
+/** Whether JSON would show {} for an object that is not an empty plain one. */
 function hidesItsContent(value) {
   if (keys(value).length > 0) return false;
   const prototype = getPrototypeOf(value);

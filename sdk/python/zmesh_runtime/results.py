@@ -1,4 +1,4 @@
-"""From what a handler returns, and from dict and list values, to JSON."""
+"""Converts what a handler returns, and dict and list values, to JSON."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _record(value: Any) -> Any:
 
 
 def _range_text(value: Range[Any]) -> str:
-    """As PostgreSQL writes it, but for dates with times: those are ISO 8601."""
+    """As PostgreSQL writes it, except dates with times, which are ISO 8601."""
     if value.isempty:
         return "empty"
     return f"{value.bounds[0]}{_bound_text(value.lower)},{_bound_text(value.upper)}{value.bounds[1]}"
@@ -120,7 +120,7 @@ def _check_keys(value: Any) -> None:
 
 
 def _checked(mapping: dict[Any, Any]) -> dict[Any, Any]:
-    """JSON has text for keys: of 1 and "1" a reader would see only one."""
+    """JSON keys are text: of 1 and "1" a reader would see only one."""
     if not all(isinstance(key, str) for key in mapping):
         names = {key if isinstance(key, str) else json.dumps(key) for key in mapping}
         if len(names) < len(mapping):
