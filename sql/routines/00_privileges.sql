@@ -1,5 +1,5 @@
--- Nobody may execute a function of this schema but whom a file here says, at its foot. Each time they are applied they
--- begin anew, so that a right which is no longer given is gone.
+-- Only roles that a file here names, at its end, may execute a function of this schema. Applying the files starts from
+-- no privileges, so one that is no longer granted is gone.
 
 alter default privileges revoke execute on functions from public;
 revoke all on all functions in schema zmesh from public, zmesh_api, zmesh_listener, zmesh_project;

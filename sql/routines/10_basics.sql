@@ -5,7 +5,7 @@ language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg
 declare
     v_text text := p_text;
 begin
-    if getdatabaseencoding() = 'UTF8' then   -- elsewhere nothing can be taken apart
+    if getdatabaseencoding() = 'UTF8' then   -- other encodings have nothing to decompose
         v_text := regexp_replace(normalize(p_text, nfkd), '[\u0300-\u036f]', '', 'g');
     end if;
     v_text := translate(v_text, 'ØøĐđÐðŁłĦħıŦŧ', 'OoDdDdLlHhiTt');
@@ -24,7 +24,7 @@ create or replace function zmesh.fail(
 returns void
 language plpgsql as $$
 begin
-    if p_hint is null then   -- psql shows an empty one
+    if p_hint is null then   -- psql would show an empty hint
         raise exception using errcode = p_code, message = p_message, constraint = coalesce(p_constraint, ''),
                               column = coalesce(p_column, '');
     end if;

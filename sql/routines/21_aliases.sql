@@ -1,4 +1,4 @@
--- Aliases name versions, with a share of the invocations each. The one called live is what runs where nothing else is asked.
+-- Aliases name versions, with a share of the invocations each. The one called live applies where no version is named.
 
 create or replace function zmesh.has_version(p_function_id uuid, p_version integer) returns boolean
 language plpgsql stable parallel safe as $$
@@ -106,7 +106,7 @@ declare
     v_alias    text;
     v_at       timestamptz;
 begin
-    -- The lock keeps set_alias() and rollback() away, which take the same one.
+    -- This lock blocks set_alias() and rollback(), which take the same one.
     select f.slug, f.version into v_function from zmesh.functions f where f.id = p_function_id for update;
     if not found then
         perform zmesh.fail('ZM404', 'function does not exist');

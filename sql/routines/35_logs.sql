@@ -1,4 +1,4 @@
--- Logs while a run prints them. What was not written by then comes with the end of the attempt: 32_ends.sql.
+-- Log lines are written while a run prints them. The rest is written when the attempt ends: see 32_ends.sql.
 
 create or replace function zmesh.append_logs(
     p_listener uuid, p_ids uuid[], p_attempts smallint[], p_lines integer[], p_at timestamptz[], p_levels text[],

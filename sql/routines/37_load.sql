@@ -1,4 +1,4 @@
--- What the API has to know to refuse a request in time.
+-- What the API needs to know to refuse a request early.
 
 create or replace function zmesh.load_of(p_projects uuid[])
 returns table (project_id uuid, requests_per_second integer, max_queued integer, queued integer)
@@ -21,6 +21,6 @@ begin
          where p.id = any (p_projects);
 end $$;
 comment on function zmesh.load_of(uuid[]) is
-    'The limits of projects, and the number of invocations of each that are ready but not started.';
+    'The limits of these projects, and how many invocations of each are ready but not started.';
 
 grant execute on function zmesh.load_of(uuid[]) to zmesh_api;

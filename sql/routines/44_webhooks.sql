@@ -1,4 +1,4 @@
--- Webhooks, as people manage them. Their messages: zmesh.invocations.
+-- Managing webhooks. Their messages are in zmesh.invocations.
 
 create or replace function zmesh.create_webhook(
     p_id uuid, p_project_id uuid, p_function_id uuid, p_name text, p_token text, p_preset text, p_sealed_secret bytea,
@@ -12,7 +12,7 @@ begin
             p_signature_header, p_answer, zmesh.now());
 end $$;
 comment on function zmesh.create_webhook(uuid, uuid, uuid, text, text, text, bytea, integer, text, text) is
-    'Creates a webhook; the id is the caller''s own, since the secret is sealed for it.';
+    'Creates a webhook. The caller chooses the id, since the secret is sealed for it.';
 
 create or replace function zmesh.change_webhook(p_id uuid, p_changes jsonb) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -21,7 +21,7 @@ declare
 begin
     select w.* into v_new from zmesh.webhooks w where w.id = p_id for update;
     v_new := jsonb_populate_record(v_new, p_changes);
-    if p_changes ? 'sealed_secret' then   -- a new secret ends those before
+    if p_changes ? 'sealed_secret' then   -- a new secret invalidates the previous ones
         v_new.sealed_previous_secret := null;
         v_new.previous_secret_valid_until := null;
     end if;

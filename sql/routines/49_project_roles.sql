@@ -1,8 +1,8 @@
--- Login roles and schemas of projects. These functions belong to zmesh_provisioner, the only role of ours that
--- may create roles, and which owns nothing else: so nothing that can be done to the platform's data creates roles.
+-- Login roles and schemas of projects. These functions belong to zmesh_provisioner, the only platform role that may
+-- create roles. It owns nothing else, so no access to the platform's data can create roles.
 set local role zmesh_provisioner;
 
--- Not "on all functions in schema": one there is a superuser's, before PostgreSQL 18.
+-- Not "on all functions in schema": before PostgreSQL 18 a superuser owns one of them.
 alter default privileges revoke execute on functions from public;
 alter default privileges in schema zmesh_roles grant execute on functions to zmesh_owner;
 
@@ -13,7 +13,7 @@ begin
         raise exception using errcode = 'ZM422', message = format('%I is not the role of a project', p_role);
     end if;
 end $$;
-comment on function zmesh_roles.check_role(name) is 'Refuses a role whose name is not that of a project role.';
+comment on function zmesh_roles.check_role(name) is 'Rejects a role whose name is not that of a project role.';
 
 create or replace function zmesh_roles.check_schema(p_schema name) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -22,7 +22,7 @@ begin
         raise exception using errcode = 'ZM422', message = format('%I is not the schema of a project', p_schema);
     end if;
 end $$;
-comment on function zmesh_roles.check_schema(name) is 'Refuses a schema whose name is not that of a project schema.';
+comment on function zmesh_roles.check_schema(name) is 'Rejects a schema whose name is not that of a project schema.';
 
 create or replace function zmesh_roles.usable_connections() returns integer
 language sql stable
@@ -43,11 +43,11 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     execute format('alter role %I set log_min_messages = fatal', p_role);
     execute format('alter role %I set log_min_error_statement = panic', p_role);
-exception when insufficient_privilege then null;   -- a superuser has to grant it: see sql/migrate.py
+exception when insufficient_privilege then null;   -- a superuser must grant this privilege: see sql/migrate.py
 end $$;
 comment on function zmesh_roles.keep_out_of_log(name) is 'Keeps errors and warnings of a project''s sessions out of the server''s log.';
 
--- Whoever may become zmesh_project can own objects as that role, which nobody would count, limit or drop. Before
+-- A role that may become zmesh_project could own objects as that role, which nobody would count, limit or drop. Before
 -- PostgreSQL 16 every member of a role may become it.
 create or replace function zmesh_roles.join_projects(p_role name) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -75,7 +75,7 @@ begin
     execute format('alter role %I set statement_timeout = ''15min''', p_role);
 end $$;
 comment on function zmesh_roles.create_project_role(name, name, text) is
-    'Creates a project''s login role and schema; the password comes as a SCRAM verifier.';
+    'Creates a project''s login role and schema; the password is given as a SCRAM verifier.';
 
 create or replace function zmesh_roles.limit_connections(p_role name, p_limit integer) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -90,14 +90,14 @@ begin
     return found;
 end $$;
 comment on function zmesh_roles.limit_connections(name, integer) is
-    'Sets how many sessions a project''s role may have, null for the default; returns whether that is a change.';
+    'Sets how many sessions a project''s role may have, null for the default; returns whether this changed the limit.';
 
 create or replace function zmesh_roles.close_project_role(p_role name) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform zmesh_roles.check_role(p_role);
     execute format('grant %I to %I', p_role, current_user);
-    -- Before as well: a session of the role may hold the row that this changes.
+    -- Before that as well: a session of the role may have locked the row that this changes.
     perform pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename = p_role;
     execute format('alter role %I nologin connection limit 0', p_role);
     perform pg_terminate_backend(a.pid, 5000) from pg_stat_activity a where a.usename = p_role;
@@ -114,7 +114,7 @@ begin
         return;
     end if;
     select i.type, i.identity into v_object from pg_identify_object(p_catalog, p_object, 0) i;
-    if v_object.identity is not null then   -- else an earlier one took it along
+    if v_object.identity is not null then   -- otherwise it was dropped along with an earlier one
         execute format('drop %s if exists %s cascade',
                        case v_object.type when 'statistics object' then 'statistics' when 'composite type' then 'type'
                                           else v_object.type end, v_object.identity);
@@ -130,7 +130,7 @@ declare
 begin
     perform zmesh_roles.check_role(p_role);
     execute format('grant %I to %I', p_role, current_user);
-    -- The last made first: what they depend on comes later, so that hardly anything cascades.
+    -- Newest first: objects come before those they depend on, so hardly any drop cascades.
     for v_object in
         select d.classid, d.objid from pg_shdepend d
          where d.refclassid = 'pg_authid'::regclass and d.refobjid = p_role::regrole and d.deptype = 'o'
@@ -140,10 +140,10 @@ begin
     loop
         begin
             perform zmesh_roles.drop_object(v_object.classid, v_object.objid);
-            -- Counted when it is gone, so that repeating this comes to an end.
+            -- Counted only if it is gone, so that repeating this comes to an end.
             perform from pg_shdepend d where d.classid = v_object.classid and d.objid = v_object.objid and d.deptype = 'o';
             v_count := v_count + case when found then 0 else 1 end;
-        exception   -- part of another object, gone with one, or left to drop owned
+        exception   -- part of another object, dropped along with one, or left to drop owned
             when dependent_objects_still_exist or undefined_object or undefined_table or undefined_function
                  or syntax_error then null;
         end;
@@ -152,9 +152,10 @@ begin
     return v_count;
 end $$;
 comment on function zmesh_roles.drop_objects(name, integer) is
-    'Drops up to p_limit objects of a project''s role, since each takes a place in the server''s lock table; returns how many.';
+    'Drops up to p_limit objects of a project''s role, since each takes a place in the server''s lock table; '
+    'returns how many.';
 
--- Others may grant rights on what is theirs to this role. Only they, or who is a member of them, can revoke those.
+-- Others may grant privileges on their objects to this role. Only they, or members of their roles, can revoke those.
 create or replace function zmesh_roles.join_grantors(p_role name) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -168,7 +169,7 @@ begin
             select o.refobjid as owner from granted g
               join pg_shdepend o on (o.classid, o.objid, o.dbid, o.deptype) = (g.classid, g.objid, g.dbid, 'o')
              union
-            select c.relowner from granted g   -- a policy is its table's, and has no owner of its own
+            select c.relowner from granted g   -- a policy belongs to its table and has no owner itself
               join pg_policy p on g.classid = 'pg_policy'::regclass and p.oid = g.objid
               join pg_class c on c.oid = p.polrelid
         )
@@ -177,7 +178,8 @@ begin
         execute format('grant %I to %I', v_grantor, current_user);
     end loop;
 end $$;
-comment on function zmesh_roles.join_grantors(name) is 'Makes the caller a member of the projects'' roles that granted something to this one.';
+comment on function zmesh_roles.join_grantors(name) is
+    'Makes the caller a member of the project roles that granted something to this one.';
 
 create or replace function zmesh_roles.leave_projects() returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -196,7 +198,7 @@ comment on function zmesh_roles.leave_projects() is 'Ends the memberships that t
 create or replace function zmesh_roles.drop_project_role(p_role name, p_schema name) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    c_most   constant integer := 1000;   -- rights to revoke: each takes a place in the table of locks
+    c_most   constant integer := 1000;   -- privileges to revoke: each takes a place in the lock table
     v_detail text;
 begin
     perform zmesh_roles.check_role(p_role), zmesh_roles.check_schema(p_schema);
@@ -208,7 +210,7 @@ begin
     begin
         if (select count(*) from pg_shdepend where refclassid = 'pg_authid'::regclass and refobjid = p_role::regrole) > c_most then
             raise exception using errcode = 'dependent_objects_still_exist',
-                message = format('others have granted it more than %s rights', c_most);
+                message = format('other roles have granted it more than %s privileges', c_most);
         end if;
         perform zmesh_roles.join_grantors(p_role);
         execute format('drop owned by %I cascade', p_role);
@@ -223,9 +225,10 @@ begin
     return v_detail;
 end $$;
 comment on function zmesh_roles.drop_project_role(name, name) is
-    'Drops a project''s schema, objects and role. Null, or why the role has to stay: then it has no rights here and nobody can log in.';
+    'Drops a project''s schema, objects and role. Returns null, or why the role has to stay, without any privileges'
+    ' here and without login.';
 
--- Needs no right to signal: PostgreSQL itself cancels a worker that a lock is waited for, after deadlock_timeout.
+-- Needs no privilege to signal: PostgreSQL itself cancels a worker that blocks a lock request, after deadlock_timeout.
 create or replace function zmesh_roles.stop_autovacuum(p_role name, p_table oid) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -253,7 +256,7 @@ begin
             v_stopped := v_stopped + 1;
         exception when lock_not_available or undefined_table or deadlock_detected then
             v_waits := v_waits + 1;
-            exit when v_table = p_table   -- the worker holds on: it has been cancelled, and is asked again next time
+            exit when v_table = p_table   -- the worker still holds its lock: it has been cancelled, and the next call tries again
                    or v_waits >= c_most_waits;
         end;
         perform set_config('lock_timeout', '100ms', true);   -- the others are a precaution
@@ -262,9 +265,10 @@ begin
     return v_stopped;
 end $$;
 comment on function zmesh_roles.stop_autovacuum(name, oid) is
-    'Turns autovacuum off for a table of a project, and for its other tables whose ANALYZE runs expressions; returns for how many.';
+    'Turns autovacuum off for a table of a project, and for its other tables whose ANALYZE runs expressions; '
+    'returns how many.';
 
--- They would outlive every project: see zmesh_roles.join_projects().
+-- These would outlive every project: see zmesh_roles.join_projects().
 create or replace function zmesh_roles.drop_strays(p_limit integer) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -278,7 +282,7 @@ begin
     return v_count;
 end $$;
 comment on function zmesh_roles.drop_strays(integer) is
-    'Drops some of the large objects that belong to all projects together; returns how many.';
+    'Drops some of the large objects that belong to zmesh_project, the role of all projects; returns how many.';
 
 create or replace function zmesh_roles.renew_roles() returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -287,7 +291,7 @@ begin
        from pg_roles r
       where r.rolname ~ '^zmesh_p_[a-z0-9_]+$'
         and (has_database_privilege(r.oid, current_database(), 'connect') and pg_has_role(r.oid, 'zmesh_project', 'usage'));
-exception when insufficient_privilege then null;   -- roles that an administrator has made
+exception when insufficient_privilege then null;   -- roles that an administrator created
 end $$;
 comment on function zmesh_roles.renew_roles() is
     'Grants existing project roles what a newer version grants to new ones.';

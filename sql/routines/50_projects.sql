@@ -21,7 +21,7 @@ begin
     return v_project;
 end $$;
 comment on function zmesh.create_project(text, name, name, text, bytea, uuid) is
-    'Creates a project with its owner, login role and schema. The password comes sealed and as a SCRAM verifier.';
+    'Creates a project with its owner, login role and schema. The password is given sealed and as a SCRAM verifier.';
 
 create or replace function zmesh.rename_project(p_project_id uuid, p_name text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -45,7 +45,7 @@ begin
         returning p.requests_per_second, p.max_queued, p.max_running;
 end $$;
 comment on function zmesh.limit_project(text, integer, integer, integer) is
-    'Changes limits of a project and returns all of them; null leaves one as it is, 0 requests a second are any number.';
+    'Changes limits of a project and returns all of them; null leaves one unchanged, 0 means any number of requests.';
 
 create or replace function zmesh.set_max_projects_per_owner(p_count integer) returns void
 language plpgsql as $$
@@ -59,7 +59,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_limit integer := (select max_projects_per_owner from zmesh.settings);
 begin
-    perform from zmesh.users where id = new.user_id for no key update;   -- one project more at a time
+    perform from zmesh.users where id = new.user_id for no key update;   -- one new project at a time
     if (select count(*) from zmesh.memberships where user_id = new.user_id and role = 'owner') > v_limit then
         perform zmesh.fail('ZM409', format('a user may own at most %s projects', v_limit),
                            'Delete one, or ask the operator to raise the limit: zmesh admin limit-owners',
@@ -67,7 +67,8 @@ begin
     end if;
     return null;
 end $$;
-comment on function zmesh.limit_owned_projects() is 'Refuses another owned project to a user who owns as many as the settings allow.';
+comment on function zmesh.limit_owned_projects() is
+    'Rejects another owned project for a user who already owns as many as the settings allow.';
 
 create or replace trigger memberships_limit_owned_projects after insert or update of role on zmesh.memberships
     for each row when (new.role = 'owner') execute function zmesh.limit_owned_projects();
@@ -81,7 +82,8 @@ begin
     perform zmesh_roles.limit_connections(v_role, p_limit);
 end $$;
 comment on function zmesh.limit_connections(uuid, integer) is
-    'Sets how many database sessions a project may have; null: as many as follow from the server''s max_connections.';
+    'Sets how many database sessions a project may have; null means the default, which follows the server''s '
+    'max_connections.';
 
 create or replace function zmesh.renew_connection_limits() returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -101,7 +103,7 @@ begin
     return v_count;
 end $$;
 comment on function zmesh.renew_connection_limits() is
-    'Brings the limits of projects'' roles in line with max_connections, some at a time; returns how many it changed.';
+    'Adjusts the connection limits of projects'' roles to max_connections, some at a time; returns how many it changed.';
 
 create or replace function zmesh.close_project(p_project_id uuid) returns void
 language sql security definer set search_path = pg_catalog, pg_temp
@@ -116,7 +118,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_functions integer;
 begin
-    -- Fewer of these: each cancels what is queued of it.
+    -- Fewer of these: each deletion cancels its queued invocations.
     delete from zmesh.functions where id = any (array(
         select id from zmesh.functions where project_id = p_project_id limit greatest(1, p_limit / 20)));
     get diagnostics v_functions = row_count;
@@ -124,7 +126,8 @@ begin
         (select zmesh_roles.drop_objects(role_name, p_limit) from zmesh.projects where id = p_project_id), 0);
 end $$;
 comment on function zmesh.drop_objects(uuid, integer) is
-    'Step of a deletion: deletes some of the project''s functions and drops some of its role''s objects; returns how many.';
+    'Step of a deletion: deletes some of the project''s functions and drops some of its role''s objects; returns '
+    'how many.';
 
 create or replace function zmesh.delete_project(p_project_id uuid) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -136,11 +139,11 @@ begin
     if not found then
         return false;
     end if;
-    delete from zmesh.functions where project_id = p_project_id;   -- cancels what is queued or runs
+    delete from zmesh.functions where project_id = p_project_id;   -- cancels queued and running invocations
     v_reason := zmesh_roles.drop_project_role(v_project.role_name, v_project.schema_name);
     if v_reason is not null then
         insert into zmesh.leftover_roles (role_name, reason, created_at) values (v_project.role_name, v_reason, zmesh.now());
-        raise warning 'the role % of the deleted project % stays, without any rights: %',
+        raise warning 'the role % of the deleted project % remains, without any privileges: %',
                       v_project.role_name, v_project.slug, v_reason
               using hint = 'zmesh doctor says how to drop it.';
     end if;
@@ -148,7 +151,8 @@ begin
     return true;
 end $$;
 comment on function zmesh.delete_project(uuid) is
-    'Deletes a project with its functions, keys, secrets, members, schema and role; records of what happened go with their time.';
+    'Deletes a project with its functions, keys, secrets, members, schema and role; history remains until its '
+    'retention ends.';
 
 grant execute on function zmesh.create_project(text, name, name, text, bytea, uuid), zmesh.rename_project(uuid, text),
       zmesh.close_project(uuid), zmesh.drop_objects(uuid, integer), zmesh.delete_project(uuid) to zmesh_api;

@@ -1,5 +1,5 @@
--- Logins. A session has one good refresh token at a time. One that comes twice ends the session: either the person
--- or a thief has the other copy, and nobody can tell which.
+-- Logins. A session has one valid refresh token at a time. A token that is used twice ends the session: a thief has one
+-- of the copies, and there is no telling which.
 
 create or replace function zmesh.start_session(p_user_id uuid, p_client text, p_hash bytea) returns uuid
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -13,7 +13,7 @@ begin
     return v_id;
 end $$;
 comment on function zmesh.start_session(uuid, text, bytea) is
-    'Begins a session of thirty days with its first refresh token, given as its SHA-256.';
+    'Starts a session of thirty days with its first refresh token, given as its SHA-256.';
 
 create or replace function zmesh.refresh_session(p_hash bytea, p_new_hash bytea)
 returns table (outcome text, session_id uuid, user_id uuid)
@@ -29,7 +29,7 @@ begin
         return query select 'unknown', null::uuid, null::uuid;
         return;
     end if;
-    select t.used_at into v_used_at from zmesh.refresh_tokens t where t.hash = p_hash;   -- as it is under the lock
+    select t.used_at into v_used_at from zmesh.refresh_tokens t where t.hash = p_hash;   -- the current value, now that the row is locked
     if v_session.ended_at is not null or v_session.expires_at <= zmesh.now() then
         return query select 'ended', v_session.id, v_session.user_id;
     elsif v_used_at is not null then
@@ -42,7 +42,8 @@ begin
     end if;
 end $$;
 comment on function zmesh.refresh_session(bytea, bytea) is
-    'Exchanges a refresh token for the next one. Outcomes: refreshed, unknown, ended, and reused, which ends the session.';
+    'Exchanges a refresh token for the next one. Outcomes: refreshed, unknown, ended, and reused, which ends the '
+    'session.';
 
 create or replace function zmesh.end_session(p_hash bytea) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -51,7 +52,8 @@ begin
      where id = (select session_id from zmesh.refresh_tokens where hash = p_hash) and ended_at is null;
     return found;
 end $$;
-comment on function zmesh.end_session(bytea) is 'Ends the session of a refresh token, whichever of its tokens it is.';
+comment on function zmesh.end_session(bytea) is
+    'Ends the session that a refresh token belongs to, whether or not it is the latest token.';
 
 create or replace function zmesh.set_password(p_user_id uuid, p_password_hash text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -64,7 +66,7 @@ begin
      where user_id = p_user_id and ended_at is null;
     return true;
 end $$;
-comment on function zmesh.set_password(uuid, text) is 'Changes a password and ends every session of the person.';
+comment on function zmesh.set_password(uuid, text) is 'Changes a person''s password and ends all their sessions.';
 
 grant execute on function zmesh.start_session(uuid, text, bytea), zmesh.refresh_session(bytea, bytea),
       zmesh.end_session(bytea), zmesh.set_password(uuid, text) to zmesh_api;

@@ -26,7 +26,8 @@ begin
     return v_id;
 end $$;
 comment on function zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid) is
-    'Creates a key, given as its SHA-256, for the functions with these slugs or ids, or with null for all there will ever be.';
+    'Creates a key, given as its SHA-256, for the functions with these slugs or ids; null means all present and '
+    'future functions.';
 
 create or replace function zmesh.revoke_key(p_project_id uuid, p_id uuid) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -53,7 +54,7 @@ begin
         on conflict (hash) do nothing;
 end $$;
 comment on function zmesh.ensure_key(uuid, text, text, bytea) is
-    'Creates a key that is not there yet; one that is, revoked included, stays as it is. For administrators.';
+    'Creates a key if it does not exist; an existing one, even if revoked, stays as it is. For administrators.';
 
 create or replace function zmesh.limit_key(p_prefix text, p_requests_per_second integer) returns boolean
 language plpgsql as $$
@@ -62,7 +63,8 @@ begin
     return found;
 end $$;
 comment on function zmesh.limit_key(text, integer) is
-    'Changes the limit of the key with this prefix, 0 is any number; returns whether there is one. For administrators.';
+    'Changes the rate limit of the key with this prefix, 0 means none; returns whether the key exists. For '
+    'administrators.';
 
 grant execute on function zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid), zmesh.revoke_key(uuid, uuid),
       zmesh.use_key(uuid) to zmesh_api;

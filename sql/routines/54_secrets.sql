@@ -16,12 +16,12 @@ begin
     returning * into v_secret;
     if (select count(*) from zmesh.secrets
          where project_id = p_project_id and function_id is not distinct from p_function_id) > 100 then
-        perform zmesh.fail('ZM422', 'there are 100 secrets already', 'Delete one, or put several values into one.');
+        perform zmesh.fail('ZM422', 'there are already 100 secrets', 'Delete one, or combine several values in one.');
     end if;
     return v_secret;
 end $$;
 comment on function zmesh.set_secret(uuid, uuid, text, bytea) is
-    'Sets a secret of a function, or with null of all functions of the project, to a value that is sealed already.';
+    'Sets a secret of a function, or with null of all functions of the project, to a value that is already sealed.';
 
 create or replace function zmesh.delete_secret(p_project_id uuid, p_function_id uuid, p_name text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -43,7 +43,7 @@ begin
             on s.project_id = w.project_id and (s.function_id is null or s.function_id = w.function_id);
 end $$;
 comment on function zmesh.secrets_of(uuid[], uuid[]) is
-    'The secrets for runs of these functions, still sealed; read for each claim, so a new value applies at once.';
+    'The secrets for runs of these functions, still sealed; read at each claim, so a new value applies at once.';
 
 create or replace function zmesh.reseal(p_place text, p_key uuid, p_old bytea, p_new bytea) returns boolean
 language plpgsql as $$
@@ -66,7 +66,8 @@ begin
     return found;
 end $$;
 comment on function zmesh.reseal(text, uuid, bytea, bytea) is
-    'Replaces a sealed value by the same one sealed anew; false where it has changed meanwhile. For administrators.';
+    'Replaces a sealed value with the same value sealed with another key; false if it has changed meanwhile. For '
+    'administrators.';
 
 grant execute on function zmesh.set_secret(uuid, uuid, text, bytea), zmesh.delete_secret(uuid, uuid, text) to zmesh_api;
 grant execute on function zmesh.secrets_of(uuid[], uuid[]) to zmesh_listener;

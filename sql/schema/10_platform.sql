@@ -1,15 +1,16 @@
--- The database of the platform, as a story in files: this one and those after it are the tables as they are now.
--- What may be replaced at any time (functions, triggers, views) is in sql/routines/; how a database of an earlier
--- release becomes this one is in sql/migrations/.
+-- The platform's database, told in files: this one and the following define the tables as they are now. Objects that can
+-- be replaced at any time (functions, triggers, views) are in sql/routines/; sql/migrations/ turns a database of an
+-- earlier release into this one.
 --
--- The life of an invocation. An insert into zmesh.invocations, by whomever, lands in its partition zmesh.queue, which
+-- The life of an invocation. An insert into zmesh.invocations, whoever makes it, goes to its partition zmesh.queue, which
 -- holds what is queued or running and stays small. A listener holds a lease (zmesh.listeners); it claims rows of the
--- queue, runs them, and hands in their outcomes. The outcome moves a row from the queue to zmesh.history, which is
--- partitioned by time, is only ever added to, and is dropped partition by partition when it has been kept long enough.
--- Who waits for an outcome is in zmesh.waiters, what runs printed in zmesh.logs.
+-- queue, runs them, and writes their outcomes. The outcome moves a row from the queue to zmesh.history, which is
+-- partitioned by time, append-only, and dropped partition by partition when its retention ends.
+-- Callers that wait for an outcome are in zmesh.waiters, what runs printed in zmesh.logs.
 --
--- Who may do what stands below each table. Nothing is granted to public. zmesh_api and zmesh_listener read what the
--- two programs need and write through routines, except that the API inserts invocations as everybody does; zmesh_project is the group of all projects' roles, which see rows of their own project only.
+-- Privileges are listed below each table. Nothing is granted to PUBLIC. zmesh_api and zmesh_listener read what their
+-- programs need and write through routines, except that the API inserts invocations as everybody does. zmesh_project is
+-- the group of all projects' roles, which see only rows of their own project.
 
 grant usage on schema zmesh to zmesh_api, zmesh_listener, zmesh_project;
 grant select on zmesh.migrations to zmesh_api, zmesh_listener;

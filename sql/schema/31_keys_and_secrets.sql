@@ -1,4 +1,4 @@
--- What programs show to call functions, and what functions get that nobody else may see.
+-- Credentials with which programs call functions, and secret values that only functions get.
 
 create table zmesh.api_keys (
     id                  uuid        primary key default gen_random_uuid(),

@@ -1,6 +1,6 @@
 -- Invocations: queued and running ones in zmesh.queue, ended ones in zmesh.history.
 
--- Columns in the order of their alignment, widest first: a row of the queue is read and rewritten often.
+-- Columns are ordered by alignment, widest first: queue rows are read and rewritten often.
 create table zmesh.invocations (
     id                uuid        not null default zmesh.new_id(),
     project_id        uuid        not null default zmesh.project_of(current_user),
@@ -134,7 +134,7 @@ comment on table zmesh.idempotency_keys is
 comment on column zmesh.idempotency_keys.scope is
     'The credential to which the key belongs: key:<id>, user:<id> or anonymous; empty for SQL.';
 
--- Unlogged: after a crash of the server no connection is left that could wait.
+-- Unlogged: after a server crash there are no connections that could wait.
 create unlogged table zmesh.waiters (
     invocation_id uuid not null,
     channel       text not null,

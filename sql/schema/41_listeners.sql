@@ -1,4 +1,4 @@
--- Listeners, and where their claims begin to look.
+-- Listeners, and where their claims start to search.
 
 create table zmesh.listeners (
     id               uuid        primary key default gen_random_uuid(),
@@ -18,7 +18,7 @@ comment on column zmesh.listeners.waiting is
 comment on column zmesh.listeners.loop_held_ms is
     'Longest time within the last minute for which the listener''s event loop was blocked; 0 if 50 ms or less.';
 
--- Claims pass by what ended while another session holds an old snapshot: its dead rows cannot be removed.
+-- While another session holds an old snapshot, dead rows cannot be removed: claims skip rows that ended meanwhile.
 create table zmesh.horizon (
     only_row      boolean     primary key default true,
     ready_since   timestamptz not null    default '-infinity',

@@ -15,7 +15,7 @@ create table zmesh.logs_rest partition of zmesh.logs default;
 comment on table zmesh.logs is 'Log lines of runs, partitioned as zmesh.history is.';
 comment on table zmesh.logs_rest is 'Log lines of invocations whose id belongs to a time without a partition.';
 
--- Unlogged: after a crash of the server no connection is left that could read them.
+-- Unlogged: after a server crash there are no connections that could read them.
 create unlogged table zmesh.streams (
     invocation_id uuid        primary key,
     started_at    timestamptz not null,

@@ -59,7 +59,7 @@ comment on column zmesh.schedules.overlap is
 comment on column zmesh.schedules.missed is
     'What to do about due times that passed while no clock ran: skip them, fire once for all, or fire each one.';
 
--- Without a foreign key, as all that retention deletes: deleting a parent must not take time in proportion to it.
+-- No foreign key, as for all rows that retention deletes: deleting the parent must not take time in proportion to them.
 create table zmesh.schedule_runs (
     schedule_id   uuid        not null,
     invocation_id uuid,
@@ -98,6 +98,6 @@ create policy own_project on zmesh.schedules to zmesh_project
     with check (project_id = (select zmesh.project_of(current_user)));
 alter table zmesh.schedule_runs enable row level security;
 create policy platform on zmesh.schedule_runs to zmesh_api using (true) with check (true);
-create policy own_project on zmesh.schedule_runs to zmesh_project   -- those of the schedules it sees
+create policy own_project on zmesh.schedule_runs to zmesh_project   -- only for schedules that the role can see
     using      (schedule_id in (select id from zmesh.schedules))
     with check (schedule_id in (select id from zmesh.schedules));

@@ -1,4 +1,4 @@
--- Webhooks: URLs at which others invoke functions, with signatures of their own.
+-- Webhooks: URLs at which other systems invoke functions, with their own signatures.
 
 create table zmesh.webhooks (
     id                          uuid        primary key default gen_random_uuid(),

@@ -1,4 +1,4 @@
--- How long history and logs are kept, and who looks after it.
+-- Retention of history and logs, and the state of maintenance.
 
 create table zmesh.periods (
     starts_at timestamptz primary key,

@@ -126,7 +126,7 @@ def test_more_privileges_than_the_lock_table_holds_do_not_prevent_deletion(datab
     delete(database, victim)
     assert database.rows("select 1 from zmesh.projects where id = %s", victim.id) == []
     assert role_of(database, victim) == [{"rolcanlogin": False, "rolpassword": None}]
-    assert "more than 1000 rights" in database.value("select reason from zmesh.leftover_roles")
+    assert "more than 1000 privileges" in database.value("select reason from zmesh.leftover_roles")
     delete(database, other)
 
 
