@@ -35,6 +35,7 @@ class Stream:
         self._changed = changed
         self._head: str | None = None
         self._pending = bytearray()
+        self._end_pending = False
         self._chunk: Chunk | None = None  # being written; again, if the answer does not come
         self._number = 0
         self._untaken = 0
@@ -48,9 +49,10 @@ class Stream:
         self._head = json.dumps(head)
 
     def write(self, data: bytes) -> None:
-        """Take a piece."""
+        """Take a piece; an empty one is the end of the response, of a run that goes on."""
         if self.read:
             self._pending += data
+            self._end_pending = self._end_pending or not data
             self._changed.set()
 
     @property
@@ -71,15 +73,16 @@ class Stream:
     async def written(self, cancel: asyncio.Event) -> None:
         """Return when all of it is in the database, when nobody reads, or on `cancel`."""
         cancelled = asyncio.create_task(cancel.wait())
-        while self.read and (self._pending or self._chunk) and not cancel.is_set():
+        while self.read and (self._pending or self._end_pending or self._chunk) and not cancel.is_set():
             moved = asyncio.create_task(self._moved.wait())
             await asyncio.wait([moved, cancelled], return_when=asyncio.FIRST_COMPLETED)
             moved.cancel()
         cancelled.cancel()
 
     def next_chunk(self) -> Chunk | None:
-        """What is to be written now."""
-        if self._chunk is None and self._pending:
+        """What is to be written now: what has come, and then an empty chunk as the end."""
+        if self._chunk is None and (self._pending or self._end_pending):
+            self._end_pending = self._end_pending and bool(self._pending)
             self._number += 1
             self._chunk = Chunk(self.id, self._number, bytes(self._pending), self._head)
             self._pending.clear()
@@ -94,6 +97,8 @@ class Stream:
     def was_written(self, untaken: int | None) -> None:
         """The chunk is in the database; what of the stream is not taken, None where nobody reads."""
         self._chunk = None
+        if self._end_pending:
+            self._changed.set()
         self.progressed_at = time.monotonic()
         self.has_untaken(untaken)
 
@@ -110,6 +115,7 @@ class Stream:
     def abandon(self) -> None:
         """From now on nobody reads."""
         self.read = False
+        self._end_pending = False
         self._chunk = None
         self._pending.clear()
         self._move()

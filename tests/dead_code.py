@@ -28,7 +28,11 @@ USED_BY_OTHERS = {
     "Python itself reads it": {
         *("__package__", "__stdout__", "__stderr__", "dont_write_bytecode", "exec_prefix", "lastResort", "showwarning"),
     },
-    "functions of users use it": {"projectId", "queryAll", "queryOne", "rawPath", "rawQuery", "unparsedReason"},
+    "functions of users use it": {
+        *("projectId", "queryAll", "queryOne", "rawPath", "rawQuery", "rootPath", "unparsedReason"),
+        *("function_name", "function_version", "invoked_function_arn", "memory_limit_in_mb", "aws_request_id"),
+        *("log_group_name", "log_stream_name", "client_context", "get_remaining_time_in_millis"),
+    },
     "only a type in quotes": {"AbstractLoader"},
     "tests compare metrics and events with the documentation by it": {"observed", "subscribed"},
     "tests compare it with other languages": {"LARGEST_PLANS", "LARGEST_PLAN", "javascript_name"},

@@ -101,12 +101,14 @@ async def request_of(
     body: bytes,
     *,
     segments: int,
+    root_path: str = "",
     without: str | None = None,
     unparsed: str | None = None,
 ) -> str:
     """The JSON text of zmesh.request, without the caller's own credentials and the header `without`.
 
-    `segments` of the request's path are the platform's; `unparsed` says why the body is not the payload.
+    `segments` of the request's path are the platform's, `root_path` where the function may know them; `unparsed` says
+    why the body is not the payload.
     """
     headers = headers_of(request)
     if without is not None:
@@ -116,6 +118,8 @@ async def request_of(
         "method": request.method,
         "path": path,
         **raw_target(request, segments),
+        "scheme": request.scope["scheme"],
+        "root_path": root_path,
         **({} if unparsed is None else {"unparsed_reason": unparsed}),
         "headers": headers,
         "query": query,

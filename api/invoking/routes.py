@@ -101,13 +101,14 @@ async def _invoke_admitted(request: PublicRequest, invoker: Invoker, path: str) 
     body, content_type = await request.body(), request.headers.get("content-type", "")
     payload = await payload_of(await decompressed(body, request.headers.get("content-encoding", "")), content_type)
     unparsed = unparsed_reason(payload, body, content_type)
+    own_path = _own_path(request)
     preference = preference_of(request)
     call = Call(
         project_id=function.project_id,
         function=function.slug,
         timeout_ms=function.timeout_ms,
         payload=payload,
-        request=await request_of(request, path, body, segments=PUBLIC_SEGMENTS, unparsed=unparsed),
+        request=await request_of(request, path, body, segments=PUBLIC_SEGMENTS, root_path=own_path, unparsed=unparsed),
         idempotency_key=idempotency_key_of(request),
         idempotency_scope=credential.scope,
         traceparent=traceparent_of(request),
@@ -116,7 +117,7 @@ async def _invoke_admitted(request: PublicRequest, invoker: Invoker, path: str) 
         options=options_of(request),
         assumed=request.auth.assumed,
     )
-    site = Site(_own_path(request), own=project_of_host(request) is not None)
+    site = Site(own_path, own=project_of_host(request) is not None)
     with_error_details = credential.sees_errors(function)
     return await respond(
         public_response, await invoker.invoke(call), preference, site, with_error_details=with_error_details
@@ -124,7 +125,7 @@ async def _invoke_admitted(request: PublicRequest, invoker: Invoker, path: str) 
 
 
 def _own_path(request: PublicRequest) -> str:
-    """The function's path as the client wrote it, below which its cookies stay."""
+    """The function's path, below which its own paths and its cookies are."""
     return f"/api/functions/{request.path_params['slug']}"
 
 

@@ -21,6 +21,7 @@ from sql.errors import DomainError
 from sql.streams import StreamPart
 
 POLL_SECONDS = 1.0
+END_OF_BODY = b""  # a chunk without bytes: the response is complete, although its run goes on
 TROUBLE = (DomainError, psycopg.Error)
 
 
@@ -125,13 +126,15 @@ class ResponseStream:
         """Every piece. Raises BrokenStream if the response is incomplete, DomainError without the database."""
         while True:
             for piece in self._parts:
+                if piece.body == END_OF_BODY:
+                    return
                 if piece.body is not None:
                     self._passed += len(piece.body)
                     yield piece.body
             self._reader.news.clear()
             ended = self._end.done()  # then all of it is in the database
             self._parts = await self._streams.take(self.id)
-            if any(piece.body for piece in self._parts):
+            if any(piece.body is not None for piece in self._parts):
                 continue
             if ended:
                 break

@@ -85,6 +85,7 @@ class Limits:
         return {
             "memory_bytes": self.memory_bytes,
             "cpu_seconds": self.cpu_seconds,
+            "timeout_ms": self.timeout_ms,
             "result_bytes": self.result_bytes,
             "nice": BACKGROUND_NICE if background else 0,
         }

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 from sandbox.protocol.frames import FrameError
 
 MOST_HEADERS = 100
+LONGEST_VALUE = 8192  # characters of a header
 MANY_PIECES = 10_000
 SMALL_PIECE = 512
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8192}")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Sink(Protocol):
@@ -24,7 +25,7 @@ class Sink(Protocol):
         """The response begins, with this status and these headers."""
 
     def write(self, data: bytes) -> None:
-        """Take a piece."""
+        """Take a piece; an empty one is the end of the response, of a run that goes on."""
 
     @property
     def full(self) -> bool:
@@ -45,6 +46,7 @@ class Streamed:
         self._kept = bytearray()
         self._bytes = 0
         self._pieces = 0
+        self._complete = False
 
     def start(self, body: bytes) -> None:
         """The frame of the head. Raises FrameError."""
@@ -62,6 +64,9 @@ class Streamed:
         """The frame of a piece. Raises FrameError."""
         if self._head is None:
             raise FrameError("protocol_error", "The function sent a piece of a response that it had not begun.")
+        if self._complete:
+            raise FrameError("protocol_error", "The function sent a piece of a response after its end.")
+        self._complete = not data
         self._pieces += 1
         self._bytes += len(data)
         if self._bytes <= self._limit:
@@ -107,6 +112,9 @@ def checked_head(value: Any) -> dict[str, Any]:
     if len(lines) > MOST_HEADERS:
         raise ValueError(f"a response has at most {MOST_HEADERS} headers")
     for name, text in lines:
+        if len(text) > LONGEST_VALUE:
+            size = f"{len(text)} characters; at most {LONGEST_VALUE} are allowed"
+            raise ValueError(f"the value of header {name[:100]} has {size}")
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text):
             raise ValueError(f"{name!r} is not a header that HTTP can carry")
     return {"status": status, "headers": dict(headers)}

@@ -46,7 +46,7 @@ FROM_RUN: Mapping[str, Frame] = {
     "LOG": Frame(b"L", "json", _LONGEST_ESCAPED + KIB),  # {at, level, message}
     "ATTACHMENT": Frame(b"D", "nothing", 0, once=True),  # asks for a descriptor
     "STREAM": Frame(b"S", "json", 64 * KIB),  # {status, headers} of a response that is sent in pieces
-    "CHUNK": Frame(b"C", "bytes", 64 * KIB),
+    "CHUNK": Frame(b"C", "bytes", 64 * KIB),  # an empty one is the end of the response, of a run that goes on
     "STREAMED": Frame(b"Z", "nothing", 0, final=True),  # the end of such a response
     "RESULT": Frame(b"R", "json", lambda result_bytes: result_bytes, final=True),
     # {status, headers, body_base64}

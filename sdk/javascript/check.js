@@ -11,6 +11,9 @@ const LARGEST_TEXT = 8 * 1024; // of a message, which has the line of the code i
 const NO_FAULT_OF_THE_CODE = /call stack|out of memory/i; // at run time a function may have more of both
 // With these, something may be exported without `exports` being written.
 const DYNAMIC = /\b(?:this|arguments|eval|Function)\b|\\u/;
+// The code may have a handler of another platform instead.
+const REGISTERS = /\bDeno\b|\baddEventListener\b/;
+const HANDLERS = ['default', 'fetch', 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 const EXPORTS = /\b(?:module\s*\.\s*)?exports\s*\.\s*([A-Za-z_$][\w$]*)/g;
 
 function faultOf(job) {
@@ -22,7 +25,7 @@ function faultOf(job) {
     return { type: error.type, message, stack };
   }
   const exported = knownExports(job.code);
-  if (!exported || exported.includes(job.entry_point) || exported.includes('default')) return null;
+  if (!exported || REGISTERS.test(job.code) || [job.entry_point, ...HANDLERS].some((name) => exported.includes(name))) return null;
   const hint = exported.length ? `; it exports ${exported.slice(0, 10).join(', ')}` : '; it exports nothing';
   return { type: 'entry_point_missing', message: `the code exports no function "${job.entry_point}"${hint}`, stack: null };
 }

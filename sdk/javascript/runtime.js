@@ -4,10 +4,12 @@
 
 const os = require('node:os');
 const path = require('node:path');
+const background = require('./lib/background.js');
 const { Channel } = require('./lib/channel.js');
 const { Failure, failureFrame } = require('./lib/failures.js');
 const { writeFiles } = require('./lib/files.js');
 const frames = require('./lib/frames.js');
+const { Registered } = require('./lib/foreign_globals.js');
 const { handlerOf } = require('./lib/handlers.js');
 const { load, resolveBundledImports } = require('./lib/loading.js');
 const { RawResponse, isStream, isWebResponse } = require('./lib/http.js');
@@ -21,6 +23,7 @@ const { Zmesh } = require('./lib/zmesh.js');
 
 const STACK_FRAMES = 50;
 const NEVER_SETTLED = 'the promise that the handler returned can never settle: nothing is left to wait for';
+const NEVER_DONE = 'a promise that was passed to waitUntil can never settle: nothing is left to wait for';
 resolveBundledImports();
 limitWorkers();
 
@@ -32,7 +35,7 @@ function rehearse() {
   const rehearsal = new Rehearsal('exports.handler = (payload) => payload;');
   const job = JSON.parse(rehearsal.receive().body.toString('utf8'));
   const payload = JSON.parse(rehearsal.receive().body.toString('utf8'));
-  const handler = handlerOf(load(job).exported, job.entry_point);
+  const handler = handlerOf(load(job).exported, job);
   frameOf(handler(payload, new Zmesh(job.context, job.env)), job.limits.result_bytes);
 }
 
@@ -51,10 +54,14 @@ function serve(fd, native = {}) {
 function serveOn(channel, exit, unread) {
   const job = {};
   const end = endOnce(channel, exit);
-  const fail = (thrown) => end(frames.ERROR, failureFrame(thrown, job));
+  const fail = (thrown) => {
+    if (!job.answered) return end(frames.ERROR, failureFrame(thrown, job));
+    console.error('After the response was sent:', thrown);
+    return end(frames.STREAMED, '');
+  };
   watchProcess({
     unhandled: fail,
-    idle: () => fail(new Failure('no_result', NEVER_SETTLED)),
+    idle: () => fail(new Failure('no_result', background.isPending() ? NEVER_DONE : NEVER_SETTLED)),
     exit: () => output.flush(),
   });
   Error.stackTraceLimit = STACK_FRAMES;
@@ -105,13 +112,32 @@ async function answer(job, files, payloadText, channel) {
   const payload = JSON.parse(payloadText.toString('utf8'));
   const zmesh = new Zmesh(job.context, job.env, () => channel.takeSession());
   Object.assign(process.env, zmesh.env);
+  const registered = new Registered();
+  registered.defineGlobals(zmesh, job.code, files);
   if (job.entry_file) writeFiles(job, files);
   const { exported } = await load(job);
-  const handler = handlerOf(exported, job.entry_point);
+  const handler = handlerOf(exported, job, registered);
   const result = await responseOf(await handler(payload, zmesh));
-  if (!(result instanceof RawResponse && result.stream)) return frameOf(result, job.limits.result_bytes);
-  await sendStream(channel, result);
+  const isResponse = result instanceof RawResponse;
+  if (isResponse && (result.stream || (zmesh.request && background.isPending()))) return await sendPieces(job, channel, result);
+  await finishBackground({ isAnswered: isResponse && zmesh.request !== null });
+  return frameOf(result, job.limits.result_bytes);
+}
+
+/** Sends a response that is a stream, or whose client shall have it before the run ends. */
+async function sendPieces(job, channel, response) {
+  await sendStream(channel, response);
+  if (background.isPending()) channel.send(frames.CHUNK, ''); // the response is complete
+  job.answered = true;
+  await finishBackground({ isAnswered: true });
   return { kind: frames.STREAMED, body: '' };
+}
+
+/** Waits for what was passed to waitUntil. A failure of it is the run's, unless its request has been answered. */
+async function finishBackground({ isAnswered }) {
+  const errors = await background.settled();
+  if (!isAnswered && errors.length > 0) throw errors[0];
+  for (const error of errors) console.error('A promise that was passed to waitUntil was rejected:', error);
 }
 
 /** Generators, streams and the web's responses as ours; any other result as it is. */

@@ -113,6 +113,10 @@ export interface Request {
   readonly rawPath: string;
   /** The query exactly as sent, without the question mark. */
   readonly rawQuery: string;
+  /** "http" or "https", as the client or a trusted proxy says. */
+  readonly scheme: string;
+  /** Where the function is in the URL, such as "/api/functions/hello"; empty for webhooks. */
+  readonly rootPath: string;
   /** Names in lower case. */
   readonly headers: Record<string, string>;
   /** The first value of each name. */

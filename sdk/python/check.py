@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+USUAL_NAMES = {"app", "application"}  # of an ASGI or WSGI application
 LARGEST_TEXT = 8 * 1024  # of a message, which has the line of the code in it
 # With these, a module may define names that do not occur in its text.
 DYNAMIC = {
@@ -91,7 +92,7 @@ def _fault_of_entry_point(tree: ast.Module, entry_point: str) -> dict[str, Any] 
 def _is_missing(tree: ast.Module, entry_point: str) -> bool:
     """Whether it is certain that no name of the module is the entry point."""
     names = {name for node in ast.walk(tree) for name in _names(node)}
-    return not names & {entry_point, "*", *DYNAMIC}
+    return not names & {entry_point, *USUAL_NAMES, "*", *DYNAMIC}
 
 
 def _names(node: ast.AST) -> list[str]:

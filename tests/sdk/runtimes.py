@@ -65,7 +65,7 @@ class Ending:
 
 
 def run(language: str, code: str, payload: Any = None, **options: Any) -> Ending:
-    """Run the code to its end."""
+    """Run the code to its end; with an `entry_file`, as that of a folder in the directory `cwd`."""
     job, command, limits = job_of(language, code, **options), COMMANDS[language], options.get("preexec")
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -76,6 +76,7 @@ def run(language: str, code: str, payload: Any = None, **options: Any) -> Ending
             stderr=subprocess.PIPE,
             preexec_fn=_channel_on_3(theirs.fileno(), limits),
             pass_fds=(3,),
+            cwd=options.get("cwd"),
             env={"PATH": os.environ["PATH"], "TZ": "UTC", **options.get("process_env", {})},
         )
         theirs.close()
@@ -98,8 +99,10 @@ def job_of(language: str, code: str, **options: Any) -> dict[str, Any]:
     return {
         "code": textwrap.dedent(code),
         "entry_point": options.get("entry_point", "handler"),
-        "filename": options.get("filename", f"send-welcome.{SUFFIXES[language]}"),
+        "filename": options.get("entry_file") or options.get("filename", f"send-welcome.{SUFFIXES[language]}"),
+        "entry_file": options.get("entry_file"),
         "language": language,
+        "style": options.get("style"),
         "env": options.get("env", {}),
         "context": {
             "project_id": PROJECT_ID,
@@ -114,6 +117,7 @@ def job_of(language: str, code: str, **options: Any) -> dict[str, Any]:
         "limits": {
             "memory_bytes": 256 * 1024 * 1024,
             "cpu_seconds": 12,
+            "timeout_ms": 10_000,
             "result_bytes": options.get("result_bytes", 6 * 1024 * 1024),
         },
     }

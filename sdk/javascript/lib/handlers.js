@@ -1,15 +1,86 @@
 'use strict';
-// The handler of a loaded module: found by name in what the module exports.
+// Which of its exports is called for an invocation, and how: as callable(payload, zmesh).
+// docs/decisions/0055-foreign-handlers.md has the rules.
 
+const { isModuleNamespaceObject } = require('node:util').types;
 const { Failure } = require('./failures.js');
+const { fetchHandler, methodHandler } = require('./fetch_handlers.js');
+const { lambdaHandler } = require('./lambda.js');
+const { has, methodOf } = require('./members.js');
 
-/** The function of that name, called as a method of what exports it: an object, an instance, or a class with such a method. */
-function handlerOf(exported, name) {
-  const owners = [exported, exported?.default].map((owner) => (isClassWith(owner, name) ? new owner() : owner));
-  const owner = owners.find((one) => (one?.[name] ?? undefined) !== undefined);
-  const found = owner?.[name] ?? owners.find((one) => typeof one === 'function');
-  if (typeof found === 'function' && !isClass(found)) return owner === undefined ? found : found.bind(owner);
-  throw new Failure('entry_point_missing', missing(exported, name, found));
+const OURS = /\b(?:payload|zmesh)\b/;
+
+/** The handler that the entry point of a job names among what its module exports, or else what its code has registered. */
+function handlerOf(exported, { entry_point: name, style, limits }, registered = null) {
+  const isOurs = isModuleNamespaceObject(exported) ? takesPayload : (one) => !methodOf(one, 'fetch');
+  if (style === 'lambda') return lambdaHandler(plainHandler(exported, name, () => true) ?? missing(exported, name), limits);
+  return (
+    plainHandler(exported, name, isOurs) ??
+    fetchObject(exported, name) ??
+    fetchFunction(exported) ??
+    methodHandler(exported) ??
+    registeredHandler(registered) ??
+    missing(exported, name)
+  );
+}
+
+/**
+ * A function of that name, called as a method of what exports it, or one that is itself the export, if it is one of ours;
+ * null if there is none.
+ */
+function plainHandler(exported, name, isOurs) {
+  const owners = ownersOf(exported, name);
+  const owner = owners.find((one) => has(one, name));
+  if (owner === undefined) return owners.find((one) => isFunction(one) && isOurs(one)) ?? null;
+  return isFunction(owner[name]) ? owner[name].bind(owner) : null;
+}
+
+/** The default export of an ES module. */
+function fetchFunction(exported) {
+  return isModuleNamespaceObject(exported) && isFunction(exported.default) ? fetchHandler(exported.default) : null;
+}
+
+/** What may have the function as its member: the exports and the default export, an instance where that is a class. */
+function ownersOf(exported, name) {
+  const all = [exported, has(exported, 'default') ? exported.default : undefined];
+  return all.map((owner) => (isClassWith(owner, name) ? new owner() : owner));
+}
+
+/** An object with a method `fetch`: what the entry point names, the default export, or the whole export. */
+function fetchObject(exported, name) {
+  const candidates = [[exported, name], [exported, 'default']].map(([owner, key]) => (has(owner, key) ? owner[key] : undefined));
+  const owner = [...candidates, exported].find((one) => methodOf(one, 'fetch'));
+  return owner === undefined ? null : fetchHandler((request, env, ctx) => owner.fetch(request, env, ctx));
+}
+
+function registeredHandler(registered) {
+  if (!registered?.call) return null;
+  return (payload, zmesh) => fetchHandler(registered.call, { base: registered.baseFor(zmesh) })(payload, zmesh);
+}
+
+/** Whether a default export is a handler of ours rather than a fetch handler: its parameters say so, or it has none. */
+function takesPayload(handler) {
+  const parameters = parametersOf(handler);
+  return parameters !== null && (OURS.test(parameters) || parameters.trim() === '');
+}
+
+/** The text of a function's parameters; null where it has none to show, as bound functions. */
+function parametersOf(handler) {
+  const source = Function.prototype.toString.call(handler);
+  if (source.endsWith('{ [native code] }')) return null;
+  const start = source.indexOf('(');
+  const arrow = source.indexOf('=>');
+  if (start < 0 || (arrow >= 0 && arrow < start)) return source.slice(0, arrow).replace(/^async\b/, '');
+  let depth = 0;
+  for (let at = start; at < source.length; at++) {
+    if (source[at] === '(') depth++;
+    else if (source[at] === ')' && --depth === 0) return source.slice(start + 1, at);
+  }
+  return null;
+}
+
+function isFunction(value) {
+  return typeof value === 'function' && !isClass(value);
 }
 
 function isClass(value) {
@@ -20,7 +91,13 @@ function isClassWith(value, method) {
   return isClass(value) && typeof value[method] !== 'function' && typeof value.prototype[method] === 'function';
 }
 
-function missing(exported, name, found) {
+function missing(exported, name) {
+  throw new Failure('entry_point_missing', missingMessage(exported, name));
+}
+
+function missingMessage(exported, name) {
+  const owners = [exported, exported?.default];
+  const found = owners.find((one) => has(one, name))?.[name] ?? owners.find((one) => typeof one === 'function');
   if (isClass(found)) return `exports.${name} is a class: export a function, or a class that has a method "${name}"`;
   if (found !== undefined) return `exports.${name} is not a function (got ${typeof found})`;
   const others = Object.keys(exported ?? {});

@@ -13,6 +13,8 @@ class Request {
     this.path = request.path;
     this.rawPath = request.raw_path ?? request.path; // as it was sent, such as "/a%2Fb/"
     this.rawQuery = request.raw_query ?? '';
+    this.scheme = request.scheme ?? 'http';
+    this.rootPath = request.root_path ?? ''; // of the function in the URL, without the path below it
     this.headers = Object.fromEntries(
       Object.entries(request.headers).map(([name, value]) => [name.toLowerCase(), value]),
     );
@@ -53,6 +55,10 @@ class Request {
   get raw_query() {
     return this.rawQuery;
   }
+
+  get root_path() {
+    return this.rootPath;
+  }
 }
 
 /** Returned by a handler, it is the HTTP answer as it stands. A body that is an iterator goes out piece by piece. */
@@ -91,6 +97,11 @@ class RawResponse {
     return JSON.parse(this.text());
   }
 
+  /** The body of the frame that announces this response's own body, where that is sent as a stream. */
+  wholeHead() {
+    return this.head(null, this.body, this.#isText);
+  }
+
   /** The body of the frame that announces a stream which begins with a piece of this type. */
   head(contentType, piece = Buffer.alloc(0), isText = false) {
     this.#addContentType(contentType);
@@ -104,9 +115,13 @@ class RawResponse {
   }
 }
 
-/** A response of the web standard, new Response(…). Asks by name: touching the class loads fetch. */
+/** A response of the web standard, new Response(…), or of a subclass. Asks by name: touching the class loads fetch. */
 function isWebResponse(value) {
-  return value?.constructor?.name === 'Response' && typeof value.arrayBuffer === 'function';
+  return typeof value?.arrayBuffer === 'function' && isNamed(Object.getPrototypeOf(value), 'Response');
+}
+
+function isNamed(prototype, name) {
+  return prototype !== null && (prototype.constructor?.name === name || isNamed(Object.getPrototypeOf(prototype), name));
 }
 
 /** Whether a value is sent piece by piece: generators, ReadableStream, Node.js's own streams. */

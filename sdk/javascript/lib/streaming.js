@@ -17,16 +17,25 @@ const OF_THE_CONNECTION = new Set([
 
 /** Sends every piece. The head goes with the first one, so that an error before it is an ordinary failure. */
 async function sendStream(channel, response) {
+  if (!response.stream) {
+    channel.send(STREAM, response.wholeHead());
+    return sendPiece(channel, response.body);
+  }
   let started = false;
   for await (const piece of response.stream) {
     const [data, contentType] = encoded(piece, response.contentType === EVENTS);
     if (!started) channel.send(STREAM, response.head(contentType, data, !isBytes(piece)));
     started = true;
-    for (let start = 0; start < data.length; start += LARGEST_CHUNK) {
-      channel.send(CHUNK, data.subarray(start, start + LARGEST_CHUNK));
-    }
+    sendPiece(channel, data);
   }
   if (!started) channel.send(STREAM, response.head(null));
+  return undefined;
+}
+
+function sendPiece(channel, data) {
+  for (let start = 0; start < data.length; start += LARGEST_CHUNK) {
+    channel.send(CHUNK, data.subarray(start, start + LARGEST_CHUNK));
+  }
 }
 
 /** A piece as bytes, and the content type of a response whose first piece it is. */
@@ -49,6 +58,9 @@ function encoded(piece, asEvent) {
 async function fromWebResponse(response) {
   const options = { status: response.status, headers: [...response.headers].filter(isOfTheBody(response)) };
   if (response.body === null) return new RawResponse(null, options);
+  if (response.bodyUsed || response.body.locked) {
+    throw new Failure('invalid_result', 'the body of the Response has already been read or is locked: return response.clone(), or a new Response');
+  }
   const pieces = response.body[Symbol.asyncIterator]();
   const ready = [];
   for (let size = 0; size <= LARGEST_READY; size += ready.at(-1).length) {

@@ -8,6 +8,7 @@ import types
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from zmesh_runtime import foreign, lambdas
 from zmesh_runtime.failures import Failure
 from zmesh_runtime.zmesh import Zmesh
 
@@ -15,12 +16,18 @@ Handler = Callable[..., Any]
 _loop: asyncio.AbstractEventLoop | None = None
 
 
-def handler_of(module: types.ModuleType, entry_point: str) -> Handler:
-    """What of a loaded module the entry point names."""
-    handler = module.__dict__.get(entry_point)
-    if not callable(handler):
-        raise Failure("entry_point_missing", _missing(module, entry_point, handler))
-    return handler  # type: ignore[no-any-return]
+def handler_of(module: types.ModuleType, job: dict[str, Any]) -> Handler:
+    """What of a loaded module the entry point names, or else its ASGI or WSGI application."""
+    entry_point = job["entry_point"]
+    found = module.__dict__.get(entry_point)
+    handler: Handler | None
+    if job.get("style") == "lambda":
+        handler = lambdas.LambdaHandler(found, job["limits"]) if callable(found) else None
+    else:
+        handler = foreign.as_application(found) or (found if callable(found) else foreign.application_in(module))
+    if handler is None:
+        raise Failure("entry_point_missing", _missing(module, entry_point, found))
+    return handler
 
 
 def call(handler: Handler, payload: Any, zmesh: Zmesh) -> Any:

@@ -12,6 +12,8 @@ from typing import Any
 from zmesh_runtime.headers import checked_headers, first_value, sent_headers
 from zmesh_runtime.results import to_json_bytes
 
+END_OF_BODY = object()  # from a stream: the response is complete, although work goes on
+
 
 class Request:
     """The HTTP request behind this invocation."""
@@ -21,6 +23,8 @@ class Request:
         self.path: str = request["path"]
         self.raw_path: str = request.get("raw_path", self.path)  # as it was sent, such as "/a%2Fb/"
         self.raw_query: str = request.get("raw_query", "")
+        self.scheme: str = request.get("scheme", "http")
+        self.root_path: str = request.get("root_path", "")  # of the function in the URL, without the path below it
         self.headers: dict[str, str] = {name.lower(): value for name, value in request["headers"].items()}
         self.query_all: dict[str, list[str]] = dict(request["query"])
         self.query: dict[str, str] = {name: values[0] for name, values in self.query_all.items() if values}
@@ -62,6 +66,10 @@ class Request:
     @property
     def rawQuery(self) -> str:
         return self.raw_query
+
+    @property
+    def rootPath(self) -> str:
+        return self.root_path
 
 
 class Response:

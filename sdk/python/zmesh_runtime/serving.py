@@ -110,7 +110,7 @@ def _run(job: Job, others: bytes, payload_text: bytes, take_session: Callable[[]
     sys.orig_argv[:] = [sys.executable, job["filename"]]
     zmesh = Zmesh(job["context"], job["env"], take_session)
     _set_environment(zmesh)
-    handler = handlers.handler_of(_load(job, others), job["entry_point"])
+    handler = handlers.handler_of(_load(job, others), job)
     return handlers.call(handler, payload, zmesh)
 
 

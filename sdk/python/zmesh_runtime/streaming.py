@@ -9,7 +9,7 @@ from zmesh_runtime import handlers
 from zmesh_runtime.channel import Channel
 from zmesh_runtime.failures import Failure
 from zmesh_runtime.frames import CHUNK, LARGEST_CHUNK, STREAM
-from zmesh_runtime.http import Response
+from zmesh_runtime.http import END_OF_BODY, Response
 from zmesh_runtime.results import NotJson, to_json_bytes
 
 EVENTS = "text/event-stream"
@@ -19,6 +19,12 @@ def send(channel: Channel, response: Response) -> None:
     """Send every piece. The head goes with the first one, so that an error before it is an ordinary failure."""
     started = False
     for piece in _pieces(response.stream):
+        if piece is END_OF_BODY:
+            if not started:
+                channel.send(STREAM, response.head(None))
+                started = True
+            channel.send(CHUNK, b"")
+            continue
         data, content_type = _encoded(piece, response.content_type == EVENTS)
         if not started:
             is_text = not isinstance(piece, (bytes, bytearray, memoryview))

@@ -1,0 +1,95 @@
+"""Applications of JavaScript's web frameworks, unmodified, with the runtime of functions around them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hatch_build import install_node_packages
+from tests.sdk.exchanges import Answer, exchange
+
+HERE = Path(__file__).parent
+HONO = """
+const { Hono } = require('hono');
+const { setCookie } = require('hono/cookie');
+const { streamSSE } = require('hono/streaming');
+const { cors } = require('hono/cors');
+
+const app = new Hono();
+app.use('*', cors());
+app.get('/users/:id', (c) => {
+  setCookie(c, 'a', '1');
+  setCookie(c, 'b', '2');
+  c.executionCtx.waitUntil(new Promise((resolve) => setTimeout(resolve, 20)).then(() => console.log('later')));
+  return c.json({ id: c.req.param('id'), q: c.req.query('q'), greeting: c.env.GREETING,
+                  project: c.executionCtx.zmesh.projectId.slice(0, 4) });
+});
+app.post('/upload', async (c) => {
+  const { file } = await c.req.parseBody();
+  return c.body(await file.arrayBuffer(), 201, { 'content-type': 'application/octet-stream' });
+});
+app.get('/events', (c) => streamSSE(c, async (stream) => {
+  for (let n = 0; n < 3; n++) {
+    await stream.writeSSE({ data: String(n) });
+    await stream.sleep(10);
+  }
+}));
+app.get('/broken', () => { throw new RangeError('no'); });
+"""
+ITTY = """
+const { AutoRouter, json, error } = require('itty-router');
+const router = AutoRouter();
+router.get('/users/:id', ({ params, query }) => ({ id: params.id, q: query.q }))
+      .post('/upload', async (request) => json(await request.json(), { status: 201 }));
+"""
+FORM = (
+    b'--edge\r\ncontent-disposition: form-data; name="file"; filename="a.bin"\r\n'
+    b"content-type: application/octet-stream\r\n\r\n\x00\xff\r\n--edge--\r\n"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def packages() -> None:
+    install_node_packages(HERE)
+
+
+def get(code: str, method: str = "GET", target: str = "/", **options: Any) -> Answer:
+    environment = {"NODE_PATH": str(HERE / "node_modules")}
+    return exchange("javascript", code, method, target, process_env=environment, **options)
+
+
+@pytest.mark.parametrize("export", ["module.exports = app;", "exports.default = app;"])
+def test_hono_answers_below_the_functions_path(export: str) -> None:
+    answer = get(HONO + export, target="/users/5?q=x", headers={"origin": "https://a.example"}, env={"GREETING": "Hi"})
+    assert answer.json == {"id": "5", "q": "x", "greeting": "Hi", "project": "0190"}
+    assert answer.headers["set-cookie"] == ["a=1; Path=/", "b=2; Path=/"]
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert (answer.completed_early, answer.logged) == (True, "info later")
+
+
+def test_hono_answers_as_at_supabase() -> None:
+    code = "const app = new (require('hono').Hono)().basePath('/send-welcome');"
+    code += "app.get('/users/:id', (c) => c.text(c.req.param('id'))); Deno.serve(app.fetch);"
+    assert get(code, target="/users/5").text == "5"
+
+
+def test_hono_reads_uploads_streams_and_answers_its_own_errors() -> None:
+    code = HONO + "module.exports = app;"
+    multipart = {"content-type": "multipart/form-data; boundary=edge"}
+    answer = get(code, "POST", "/upload", body=FORM, headers=multipart)
+    assert (answer.status, answer.body) == (201, b"\x00\xff")
+    assert get(code, target="/events").text == "data: 0\n\ndata: 1\n\ndata: 2\n\n"
+    assert get(code, target="/nowhere").status == 404
+    broken = get(code, target="/broken")
+    assert (broken.status, "RangeError: no" in broken.logged) == (500, True)
+
+
+@pytest.mark.parametrize(
+    "export", ["module.exports = router;", "exports.default = router;", "module.exports = { ...router };"]
+)
+def test_itty_router_answers_below_the_functions_path(export: str) -> None:
+    assert get(ITTY + export, target="/users/5?q=x").json == {"id": "5", "q": "x"}
+    answer = get(ITTY + export, "POST", "/upload", body=b'{"n":1}', headers={"content-type": "application/json"})
+    assert (answer.status, answer.json) == (201, {"n": 1})
