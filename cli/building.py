@@ -9,6 +9,7 @@ from typing import Any
 from cli.client import Client
 from cli.errors import CliError
 from cli.output import progress, style
+from support.function_folders import own_folder
 from support.manifests import Manifest, ManifestError, manifest_of
 
 POLL_SECONDS = 0.5
@@ -33,13 +34,19 @@ def build_packages(client: Client, functions: Iterable[Mapping[str, Any]], *, fr
 
 def _manifest(function: Mapping[str, Any]) -> Manifest | None:
     try:
-        return manifest_of(function["language"], function["code"], function.get("files") or {})
+        return manifest_of(function["language"], function["code"], _files(function))
     except ManifestError as error:
         raise CliError(f"{function['name']}: {error}. Nothing was deployed.", code="invalid_manifest") from error
 
 
+def _files(function: Mapping[str, Any]) -> Build:
+    """Its files by their paths in its own folder, where manifests are."""
+    own = own_folder(function["entry_file"] or "", function["files"])
+    return {path.removeprefix(own): content for path, content in function["files"].items()}
+
+
 def _built(client: Client, function: Mapping[str, Any], manifest: Manifest, *, fresh: bool) -> Build:
-    texts = {path: text for path, text in (function.get("files") or {}).items() if isinstance(text, str)}
+    texts = {path: text for path, text in _files(function).items() if isinstance(text, str)}
     body = {"language": function["language"], "code": function["code"], "files": texts, "fresh": fresh}
     build: Build = client.call("POST", "/builds", body).body
     if build["status"] in UNFINISHED:

@@ -1,4 +1,4 @@
-"""Deploys files as functions, and reports what changed."""
+"""Deploys files and folders as functions, and reports what changed."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from typing import Any, Literal
 from cli.client import ApiError, Client
 from cli.connecting import functions_by_name
 from cli.errors import CliError, did_you_mean
-
-LANGUAGES = {
-    ".js": "javascript",
-    ".cjs": "javascript",
-    ".mjs": "javascript",
-    ".py": "python",
-    ".ts": "typescript",
-    ".mts": "typescript",
-    ".cts": "typescript",
-}
-
+from cli.folders import (
+    LANGUAGES,
+    NEVER_FILES,
+    Content,
+    is_function,
+    read_beside_shared,
+    read_folder,
+    shown_size,
+    size_of,
+)
 
 UNLOADABLE = ("syntax_error", "entry_point_missing")
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What became of a function: its state before (None when it is new) and after."""
+    """What became of a function: its state before (None when it is new) and after; `files` as they were deployed."""
 
     before: Mapping[str, Any] | None
     after: Mapping[str, Any]
     changed: tuple[str, ...] = ()
+    files: Mapping[str, Content] | None = None
 
     @property
     def action(self) -> Literal["created", "updated", "unchanged"]:
@@ -42,21 +42,33 @@ class Deployment:
         return "updated" if self.changed else "unchanged"
 
     def diff(self) -> list[str]:
-        """How the code changed, as a unified diff."""
-        before, after = self.before or {"code": "", "version": 0}, self.after
-        return list(
-            difflib.unified_diff(
-                before["code"].splitlines(),
-                after["code"].splitlines(),
-                f"version {before['version']}",
-                f"version {after['version']}",
-                lineterm="",
-            )
-        )
+        """How code and files changed: a line for each file that came or went, unified diffs of the others."""
+        before = self.before or {"code": "", "version": 0}
+        old = before.get("files") or {"": before["code"]}
+        new = self.files or {"": self.after["code"]}
+        lines: list[str] = []
+        for path in sorted(old.keys() | new.keys()):
+            names = [f"version {state['version']}{path and f': {path}'}" for state in (before, self.after)]
+            lines += _file_diff(path, old.get(path), new.get(path), names)
+        return lines
+
+
+def _file_diff(path: str, old: Content | None, new: Content | None, names: Sequence[str]) -> list[str]:
+    if old == new:
+        return []
+    if old is None or new is None:
+        present = old if new is None else new
+        return [f"{'+' if old is None else '-'} {path} ({shown_size(size_of(present or ''))})"] if path else []
+    if not isinstance(old, str) or not isinstance(new, str):
+        return [f"@ {path} ({shown_size(size_of(old))} → {shown_size(size_of(new))})"]
+    diff = list(difflib.unified_diff(old.splitlines(), new.splitlines(), names[0], names[1], lineterm=""))
+    return diff or [f"@ {path} (line endings)"]
 
 
 def read_function(path: Path, name: str | None = None) -> dict[str, Any]:
-    """Name, language and code of a file. Raises CliError."""
+    """Name, language, code and files of a file or folder. Raises CliError."""
+    if path.is_dir():
+        return read_folder(path, name)
     language = LANGUAGES.get(path.suffix)
     if language is None:
         raise CliError(
@@ -75,31 +87,38 @@ def read_function(path: Path, name: str | None = None) -> dict[str, Any]:
         raise CliError(f"{path} is not UTF-8 text.", code="unreadable_file") from error
     except OSError as error:
         raise CliError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
-    return {"name": name or path.stem, "language": language, "code": code}
+    with_shared = read_beside_shared(path, code)
+    if with_shared is not None:
+        return {"name": name or path.stem, **with_shared}
+    return {"name": name or path.stem, "language": language, "code": code, "entry_file": None, "files": {}}
 
 
-def files_of(paths: Sequence[Path]) -> list[Path]:
-    """The files to deploy. Of a folder, those with a supported extension whose names do not start with a dot or _.
+def sources_of(paths: Sequence[Path]) -> list[Path]:
+    """The files and folders to deploy, one for each function. Of a folder of functions, those whose names do not start
+    with a dot or _.
 
     Raises CliError.
     """
-    files: list[Path] = []
+    found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
-            files.append(path)
+        if not path.is_dir() or is_function(path):
+            found.append(path)
             continue
-        inside = [file for file in sorted(path.iterdir()) if _is_function(file)]
+        inside = [entry for entry in sorted(path.iterdir()) if _is_function(entry)]
         if not inside:
             raise CliError(
                 f"{path} contains no functions.",
                 code="file_not_found",
-                hint=f"A function is a file with one of the extensions {' '.join(LANGUAGES)}.",
+                hint=f"A function is a file with one of the extensions {' '.join(LANGUAGES)}, "
+                "or a folder with index.js, index.ts or main.py.",
             )
-        files += inside
-    return files
+        found += inside
+    return found
 
 
 def _is_function(file: Path) -> bool:
+    if file.is_dir():
+        return not file.name.startswith((".", "_")) and file.name not in NEVER_FILES and is_function(file)
     return (
         file.is_file()
         and file.suffix in LANGUAGES
@@ -108,9 +127,9 @@ def _is_function(file: Path) -> bool:
     )
 
 
-def read_functions(files: Sequence[Path], name: str | None = None) -> dict[Path, dict[str, Any]]:
-    """Name, language and code of each file. Raises CliError, also where two files are of one function."""
-    functions = {file: read_function(file, name) for file in files}
+def read_functions(sources: Sequence[Path], name: str | None = None) -> dict[Path, dict[str, Any]]:
+    """What each file or folder is as a function. Raises CliError, also where two are of one function."""
+    functions = {source: read_function(source, name) for source in sources}
     first: dict[str, Path] = {}
     for file, function in functions.items():
         other = first.setdefault(function["name"], file)
@@ -126,7 +145,7 @@ def read_functions(files: Sequence[Path], name: str | None = None) -> dict[Path,
 def deploy_functions(
     client: Client, functions: Mapping[Path, Mapping[str, Any]], settings: Mapping[str, Any], *, force: bool
 ) -> list[Deployment]:
-    """Deploy files with these settings. Raises CliError that names files and options."""
+    """Deploy files and folders with these settings. Raises CliError that names files and options."""
     try:
         return deploy(client, [{**function, **settings} for function in functions.values()], force=force)
     except ApiError as error:
@@ -143,7 +162,7 @@ def deploy_functions(
 def _option(field: str) -> str:
     """A field of a function as the command line calls it."""
     others = {"env_vars": "--env", "methods": "--method", "cors_origins": "--cors-origin", "tags": "--tag"}
-    plain = {"name": "the name", "code": "the code", "language": "the language"}
+    plain = {"name": "the name", "code": "the code", "language": "the language", "files": "files"}
     return others.get(field) or plain.get(field) or f"--{field.replace('_', '-')}"
 
 
@@ -164,8 +183,8 @@ def deploy(client: Client, desired: Sequence[Mapping[str, Any]], *, force: bool 
     answer = client.call("POST", path, {"functions": sent}).body["items"] if sent else []
     after = iter([item["function"] for item in answer])
     return [
-        Deployment(old, next(after) if change else old or {}, tuple(change) if old else ())
-        for old, change in zip(before, changes, strict=True)
+        Deployment(old, next(after) if change else old or {}, tuple(change) if old else (), one.get("files"))
+        for old, change, one in zip(before, changes, desired, strict=True)
     ]
 
 
@@ -180,7 +199,7 @@ def change(client: Client, before: Mapping[str, Any], desired: Mapping[str, Any]
     if not changes:
         return Deployment(before, before)
     after = client.call("PATCH", f"/functions/{before['id']}", changes, headers=unchanged_since(before)).body
-    return Deployment(before, after, tuple(changes))
+    return Deployment(before, after, tuple(changes), before["files"])
 
 
 def _changes(before: Mapping[str, Any] | None, desired: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import rich_click as click
 from cli.building import build_packages, packages_of
 from cli.client import Client
 from cli.connecting import connected, find_function
-from cli.deploying import Deployment, change, deploy_functions, files_of, read_functions
+from cli.deploying import Deployment, change, deploy_functions, read_functions, sources_of
+from cli.errors import CliError, did_you_mean
+from cli.folders import shown_size
 from cli.function_settings import settings_of, settings_options
 from cli.history import logs
 from cli.invoking import invoke
@@ -29,7 +32,8 @@ from cli.versions import (
     warn_if_live_differs,
 )
 
-NOT_SETTINGS = ("project_id", "code", "env_vars", "created_at", "updated_at", "revision")
+NOT_SETTINGS = ("project_id", "code", "files", "file_sizes", "env_vars", "created_at", "updated_at", "revision")
+MOST_LISTED = 30
 ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_black"}
 
 
@@ -45,8 +49,8 @@ for command in (versions, diff, rollback, retire, unretire, alias):
 
 
 @functions.command("deploy")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the function. Default: the file's name without its extension.")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the function. Default: the file's name without its extension, or the folder's.")
 @click.option("--force", is_flag=True, help="Deploy even code that cannot load.")
 @click.option("--fresh-packages", is_flag=True, help="Resolve packages again, even if the manifest has not changed.")
 @settings_options
@@ -54,23 +58,24 @@ for command in (versions, diff, rollback, retire, unretire, alias):
 @connected
 def deploy_files(
     client: Client,
-    files: tuple[Path, ...],
+    paths: tuple[Path, ...],
     name: str | None,
     force: bool,
     fresh_packages: bool,
     output: str,
     **options: Any,
 ) -> None:
-    """Create or update functions from files: all of them, or none if one fails.
+    """Create or update functions from files and folders: all of them, or none if one fails.
 
-    A folder stands for the functions in it. Unchanged functions are left alone. Code that cannot be parsed, or
-    certainly lacks its entry point, is refused.
+    A folder with an entry file (index.*, main.py, or entry in its zmesh.toml) is one function; any other folder stands
+    for the functions in it. Unchanged functions are left alone. Code that cannot be parsed, or certainly lacks its
+    entry point, is refused.
     """
-    files = tuple(files_of(files))
-    if name and len(files) > 1:
-        raise click.UsageError("--name can be used with one file only.")
+    sources = sources_of(paths)
+    if name and len(sources) > 1:
+        raise click.UsageError("--name can be used with one function only.")
     settings = settings_of(options)
-    functions = read_functions(files, name)
+    functions = read_functions(sources, name)
     built = build_packages(client, functions.values(), fresh=fresh_packages)
     done = deploy_functions(client, functions, settings, force=force)
     if output == "json":
@@ -80,7 +85,7 @@ def deploy_files(
         _show_deployment(deployment)
         if build := built.get(deployment.after["name"]):
             click.echo(f"  packages: {packages_of(build)}")
-        if "code" in deployment.changed:
+        if not {"code", "files"}.isdisjoint(deployment.changed):
             warn_if_live_differs(client, deployment.after)
 
 
@@ -106,7 +111,7 @@ def _described(deployment: Deployment, build: Mapping[str, Any] | None = None) -
     return {
         **({"packages": build["packages"]} if build else {}),
         "action": deployment.action,
-        **{key: after[key] for key in ("id", "name", "slug", "language", "version")},
+        **{key: after[key] for key in ("id", "name", "slug", "language", "version", "file_sizes")},
         "changed": list(deployment.changed),
     }
 
@@ -118,11 +123,26 @@ def _text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
+def _files(function: Mapping[str, Any]) -> str:
+    """How many files, and how large together; nothing for a single file."""
+    sizes = function["file_sizes"]
+    return f": {len(sizes)} files, {shown_size(sum(sizes.values()))}" if sizes else ""
+
+
+def _list_files(function: Mapping[str, Any]) -> None:
+    sizes = sorted(function["file_sizes"].items())
+    for path, size in sizes[:MOST_LISTED]:
+        click.echo(f"  {path} ({shown_size(size)})")
+    if len(sizes) > MOST_LISTED:
+        click.echo(f"  … and {len(sizes) - MOST_LISTED} more")
+
+
 def _show_deployment(deployment: Deployment) -> None:
     before, after = deployment.before, deployment.after
     action = style(deployment.action, fg=ACTION_COLOURS[deployment.action])
-    click.echo(f"{action} {style(after['slug'], bold=True)} (version {after['version']})")
+    click.echo(f"{action} {style(after['slug'], bold=True)} (version {after['version']}){_files(after)}")
     if before is None:
+        _list_files(after)
         return
     for key in deployment.changed:
         if key == "env_vars":
@@ -131,7 +151,7 @@ def _show_deployment(deployment: Deployment) -> None:
                 click.echo(f"  variables set: {', '.join(names)}")
             if removed := [k for k in before[key] if k not in after[key]]:
                 click.echo(f"  variables removed: {', '.join(removed)}")
-        elif key != "code":
+        elif key not in ("code", "files"):
             click.echo(f"  {key}: {_text(before[key])} → {_text(after[key])}")
     for line in deployment.diff():
         click.echo(style(f"  {line}", fg=DIFF_COLOURS.get(line[:1])))
@@ -145,7 +165,8 @@ def list_functions(client: Client, tag: str | None, output: str) -> None:
     """List the functions of the project."""
     found = list(client.items("/functions", code="false", **({"tag": tag} if tag else {})))
     if output == "json":
-        print_json([{key: value for key, value in function.items() if key != "code"} for function in found])
+        without = ("code", "files")
+        print_json([{key: value for key, value in function.items() if key not in without} for function in found])
         return
     rows = [
         [
@@ -164,18 +185,23 @@ def list_functions(client: Client, tag: str | None, output: str) -> None:
 
 @functions.command("show")
 @click.argument("name")
-@click.option("--version", type=click.IntRange(1), help="Code, entry point and language of this version.")
+@click.option("--version", type=click.IntRange(1), help="Code, files, entry point and language of this version.")
+@click.option("--file", "path", metavar="PATH", help="Print only this file of a folder.")
 @output_option
 @connected
-def show(client: Client, name: str, version: int | None, output: str) -> None:
-    """Show a function's settings and code."""
+def show(client: Client, name: str, version: int | None, path: str | None, output: str) -> None:
+    """Show a function's settings, files and code."""
     function = find_function(client, name)
     if version is not None:
         function |= version_of(client, function, version)
+    if path is not None:
+        _print_file(function, path)
+        return
     if output == "json":
         print_json(function)
         return
     facts = [(key, value) for key, value in function.items() if key not in NOT_SETTINGS]
+    facts += [("file", f"{path} ({shown_size(size)})") for path, size in sorted(function["file_sizes"].items())]
     facts += [("variable", f"{key}={value}") for key, value in function["env_vars"].items()]
     if function["auth"] == "none":
         facts.append(("public URL", f"{client.connection.url}/api/functions/{function['id']}"))
@@ -183,6 +209,17 @@ def show(client: Client, name: str, version: int | None, output: str) -> None:
         click.echo(f"{style(f'{key:<24}', dim=True)}{_text(value)}".rstrip())
     click.echo()
     print_code(function["code"], function["language"])
+
+
+def _print_file(function: Mapping[str, Any], path: str) -> None:
+    content = function["files"].get(path)
+    if content is None:
+        raise CliError(
+            f'{function["slug"]} has no file "{path}".',
+            code="file_not_found",
+            hint=did_you_mean(path, function["files"]) or f"See `zmesh functions show {function['slug']}`.",
+        )
+    click.echo(content if isinstance(content, str) else base64.b64decode(content["base64"]), nl=False)
 
 
 @functions.command("delete")

@@ -12,9 +12,11 @@ from cli.client import ApiError, Client, quoted
 from cli.connecting import connected, find_function
 from cli.deploying import unchanged_since
 from cli.errors import CliError
+from cli.folders import shown_size
 from cli.output import ago, output_option, print_json, print_table, progress, style
 
 DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+FILE_SIGNS = {"added": "+", "removed": "-", "changed": "@"}
 
 
 @contextmanager
@@ -31,10 +33,12 @@ def _explain_missing_version(function: dict[str, Any], version: int) -> Iterator
 
 
 def version_of(client: Client, function: dict[str, Any], version: int) -> dict[str, Any]:
-    """Version, language, entry point and code of a version. Raises CliError."""
+    """Version, language, entry point, code and files of a version. Raises CliError."""
     with _explain_missing_version(function, version):
         found = client.call("GET", f"/functions/{function['id']}/versions/{version}").body
-    return {key: found[key] for key in ("version", "language", "entry_point", "code")}
+    return {
+        key: found[key] for key in ("version", "language", "entry_point", "code", "entry_file", "files", "file_sizes")
+    }
 
 
 @click.command("versions")
@@ -54,11 +58,18 @@ def versions(client: Client, name: str, output: str) -> None:
             ago(version["created_at"]),
             version["language"],
             version["entry_point"],
-            f"{len(version['code'].splitlines())} lines",
+            _extent(version),
         ]
         for version in found
     ]
     print_table(("version", "", "deployed", "language", "entry point", "code"), rows, "No versions.")
+
+
+def _extent(version: Mapping[str, Any]) -> str:
+    sizes = version["file_sizes"]
+    if sizes:
+        return f"{len(sizes)} files, {shown_size(sum(sizes.values()))}"
+    return f"{len(version['code'].splitlines())} lines"
 
 
 def _state(version: Mapping[str, Any]) -> str:
@@ -135,12 +146,20 @@ def diff(client: Client, name: str, before: int | None, after: int | None, outpu
         print_json(found)
         return
     for key, changed in found["settings"].items():
-        if changed["before"] is not None:
-            click.echo(f"{key}: {changed['before']} → {changed['after']}")
-    for line in found["code"].splitlines():
+        if found["before"] is not None:
+            click.echo(f"{key}: {changed['before'] or 'none'} → {changed['after'] or 'none'}")
+    for line in [*found["code"].splitlines(), *_changed_files(found)]:
         click.echo(style(line, fg=DIFF_COLOURS.get(line[:1])))
-    if not found["code"] and not found["settings"]:
+    if not found["code"] and not found["settings"] and not found["files"]:
         progress(f"Versions {found['before']} and {found['after']} are the same.")
+
+
+def _changed_files(diff: Mapping[str, Any]) -> Iterator[str]:
+    for path, change in diff["files"].items():
+        sizes = " → ".join(shown_size(size) for size in (change["before"], change["after"]) if size is not None)
+        yield f"{FILE_SIGNS[change['action']]} {path} ({sizes})"
+        if change["action"] == "changed":
+            yield from (change["diff"] or "").splitlines()[2:]
 
 
 @click.group("alias")

@@ -21,7 +21,11 @@ TakeSession = Callable[[str, Mapping[str, str]], Awaitable[Attachment | None]]
 
 
 def run_request(
-    invocation: ClaimedInvocation, environment: Environment, database_url: str, take_session: TakeSession
+    invocation: ClaimedInvocation,
+    environment: Environment,
+    files: bytes | None,
+    database_url: str,
+    take_session: TakeSession,
 ) -> RunRequest:
     """What the sandbox runs for this invocation. When the run first asks its database something, it takes a session."""
     name = f"zmesh {invocation.slug}"[:LONGEST_NAME]
@@ -31,6 +35,8 @@ def run_request(
         code=invocation.code,
         entry_point=invocation.entry_point,
         filename=f"{invocation.slug}.{SUFFIXES[invocation.language]}",
+        files=files,
+        entry_file=invocation.entry_file,
         payload_json=invocation.payload,
         env=environment.variables,
         context={

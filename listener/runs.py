@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from listener.attempts import ended, failed_outcome, outcome_of, run_request
 from listener.databases import ProjectDatabases
 from listener.environments import Environment, environment_of
+from listener.files import Files
 from listener.layers import LayerError, Layers
 from listener.lease import Lease
 from listener.logs import LiveLogs
@@ -54,6 +55,7 @@ class Runs:
         self._layers = layers
         self._sealer = Sealer(settings.secret_key)
         self._databases = ProjectDatabases(pool, self._sealer, settings.database_url)
+        self._files = Files(pool)
         self._sessions = Sessions()
         self.streams = Streams(pool, wakeups.streams)
         self.live_logs = LiveLogs(pool)
@@ -90,7 +92,7 @@ class Runs:
             self.some_unstarted = True
             outcome = None
         except LookupError as error:
-            outcome = failed_outcome(invocation, "platform_error", f"The project's database is not reachable: {error}")
+            outcome = failed_outcome(invocation, "platform_error", f"The run cannot be prepared: {error}.")
         except Exception as error:  # a fault of ours must not leave the invocation running for ever
             emit(InternalError("a run", error))
             outcome = failed_outcome(invocation, "platform_error", f"The platform failed to run this: {error!r}")
@@ -109,7 +111,8 @@ class Runs:
         """Run it; None where it was not started, because it may belong to another listener by now."""
         environment = await environment_of(invocation, secrets, self._sealer)
         url = await self._databases.url(invocation.project_id)
-        request = run_request(invocation, environment, url, self._sessions.take)
+        files = await self._files.of(invocation)
+        request = run_request(invocation, environment, files, url, self._sessions.take)
         async with self._layers.of_build(invocation.project_id, invocation.build_id, request.runtime) as layer:
             if layer is not None:
                 path, project = self._layers.path_of(layer), str(invocation.project_id)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
@@ -15,18 +16,34 @@ from sql.rows import fetch_all, fetch_one, fetch_value
 
 # What people set; everything else the database fills in.
 SETTINGS = (
-    *("name", "language", "entry_point", "code", "timeout_ms", "memory_mb", "env_vars", "enabled"),
+    *(
+        "name",
+        "language",
+        "entry_point",
+        "code",
+        "entry_file",
+        "files",
+        "timeout_ms",
+        "memory_mb",
+        "env_vars",
+        "enabled",
+    ),
     *("description", "tags", "auth", "methods", "cors_origins", "anonymous_options", "key_options", "public_errors"),
     *("max_attempts", "retry_base_ms", "retry_max_ms", "max_concurrency", "max_concurrency_per_key", "build_id"),
 )
-COLUMNS = f"id, project_id, slug, {', '.join(SETTINGS)}, version, revision, created_at, updated_at"
+# Without the content of files, which may be large: see read_files().
+COLUMNS = (
+    f"id, project_id, slug, {', '.join(name for name in SETTINGS if name != 'files')}, file_sizes,"
+    " version, revision, created_at, updated_at"
+)
 # Both ways to name a function in a URL: its id or its slug.
 NAMED = "project_id = %(project_id)s and (id = %(id)s or slug = %(slug)s)"
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function with its current code."""
+    """A function with its current code. `file_sizes` has every file of a folder, the entry file included, in bytes;
+    for their content see read_files()."""
 
     id: UUID
     project_id: UUID
@@ -35,6 +52,8 @@ class Function:
     language: str
     entry_point: str
     code: str
+    entry_file: str | None
+    file_sizes: dict[str, int]
     timeout_ms: int
     memory_mb: int
     env_vars: dict[str, str]
@@ -57,6 +76,11 @@ class Function:
     revision: int
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def files(self) -> dict[str, str] | None:
+        """None: there are some, which were not read."""
+        return {} if self.entry_file is None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +154,7 @@ async def insert_function(connection: AsyncConnection, project_id: UUID, values:
         connection,
         Function,
         f"select {COLUMNS} from zmesh.create_function(%s, %s)",
-        (project_id, Jsonb(_settings(values))),
+        (project_id, _jsonb(_settings(values))),
     )
     assert function is not None
     return function
@@ -145,8 +169,33 @@ async def update_function(
         connection,
         Function,
         f"select {COLUMNS} from zmesh.change_function(%s, %s, %s::integer[])",
-        (id, Jsonb(_settings(changes)), None if revisions is None else list(revisions)),
+        (id, _jsonb(_settings(changes)), None if revisions is None else list(revisions)),
     )
+
+
+async def read_files(connection: AsyncConnection, function_id: UUID, version: int) -> str:
+    """All files of a version, the entry file included, as a JSON text: paths with their content."""
+    return str(
+        await fetch_value(
+            connection,
+            "select coalesce((select jsonb_build_object(s.entry_file, s.code) || s.files from ("
+            " select entry_file, code, files from zmesh.functions where id = %(id)s and version = %(version)s union all"
+            " select entry_file, code, files from zmesh.function_versions"
+            "  where function_id = %(id)s and version = %(version)s) s where s.entry_file is not null), '{}')::text",
+            {"id": function_id, "version": version},
+        )
+    )
+
+
+async def has_files(connection: AsyncConnection, id: UUID, files: msgspec.Raw) -> bool:
+    """Whether these are the function's current files beside its entry file."""
+    return bool(
+        await fetch_value(connection, "select files = %s from zmesh.functions where id = %s", (_jsonb(files), id))
+    )
+
+
+def _jsonb(value: Any) -> Jsonb:
+    return Jsonb(value, dumps=msgspec.json.encode)  # JSON texts in it go as they are
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class ClaimedInvocation:
 
     `lent`: the run that called it, on the same listener, waits and lends it its slot. `waited`: somebody waits for its
     end, a caller over HTTP or a run. `queue_ms`: how long it was ready before it was claimed. `build_id`: the build
-    whose packages it needs.
+    whose packages it needs. With an `entry_file`, the version has files, which files_of() reads.
     """
 
     id: UUID
@@ -46,6 +46,7 @@ class ClaimedInvocation:
     lent: bool
     has_secrets: bool
     build_id: UUID | None
+    entry_file: str | None
     waited: bool
     queue_ms: float
 
@@ -235,6 +236,17 @@ async def leave(connection: AsyncConnection, listener: UUID) -> int:
 async def listener_tick(connection: AsyncConnection) -> int:
     """Fire the schedules that are due, where pg_cron does not; returns how many."""
     return int((await _one(connection, "select zmesh.listener_tick()"))[0])
+
+
+async def files_of(connection: AsyncConnection, function_id: UUID, version: int) -> bytes | None:
+    """The files of a version beside its entry file, as JSON: paths with their content; None without the version."""
+    query = "select convert_to(zmesh.files_of(%s, %s)::text, 'UTF8')"
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(query, (function_id, version))
+        row = await cursor.fetchone()
+    assert row is not None
+    found: bytes | None = row[0]
+    return found
 
 
 async def project_database(connection: AsyncConnection, project_id: UUID) -> ProjectDatabase | None:

@@ -15,7 +15,10 @@ from sql.rows import fetch_all, fetch_one, fetch_value
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One state of a function's code; `created_at` is when it was deployed, `retired_at` since when nothing runs it."""
+    """One state of a function's code; `created_at` is when it was deployed, `retired_at` since when nothing runs it.
+
+    For the content of its files see sql.catalog.read_files().
+    """
 
     version: int
     current: bool
@@ -23,8 +26,15 @@ class Version:
     entry_point: str
     code: str
     build_id: UUID | None
+    entry_file: str | None
+    file_sizes: dict[str, int]
     created_at: datetime
     retired_at: datetime | None
+
+    @property
+    def files(self) -> dict[str, str] | None:
+        """None: there are some, which were not read."""
+        return {} if self.entry_file is None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +48,15 @@ class Alias:
 
 _VERSIONS = """
     with every as (
-        select version, false as current, language, entry_point, code, build_id, created_at as ended_at, retired_at
+        select version, false as current, language, entry_point, code, entry_file, file_sizes, build_id,
+               created_at as ended_at, retired_at
           from zmesh.function_versions where function_id = %(id)s
         union all
-        select version, true, language, entry_point, code, build_id, null, null from zmesh.functions where id = %(id)s
+        select version, true, language, entry_point, code, entry_file, file_sizes, build_id, null, null
+          from zmesh.functions where id = %(id)s
     )
-    select v.version, v.current, v.language, v.entry_point, v.code, v.build_id, v.retired_at,
+    select v.version, v.current, v.language, v.entry_point, v.code, v.entry_file, v.file_sizes, v.build_id,
+           v.retired_at,
            -- A version is deployed at the moment the one before it is saved.
            coalesce((select b.created_at from zmesh.function_versions b
                       where b.function_id = %(id)s and b.version = v.version - 1),
@@ -70,6 +83,12 @@ async def find_version(connection: AsyncConnection, function_id: UUID, version: 
         f"{_VERSIONS} where v.version = %(version)s",
         {"id": function_id, "version": version},
     )
+
+
+async def files_of(connection: AsyncConnection, function_id: UUID, version: int) -> str:
+    """The files of a version beside its entry file, as a JSON text."""
+    query = "select coalesce(zmesh.files_of(%s, %s), '{}')::text"
+    return str(await fetch_value(connection, query, (function_id, version)))
 
 
 async def rollback(

@@ -66,10 +66,10 @@ def _message(message: str) -> str:
     return "Unknown field" if message == "Extra inputs are not permitted" else message.removeprefix("Value error, ")
 
 
-def _http(_: AnyRequest, error: HTTPException) -> Response[bytes]:
+def _http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     status = HTTPStatus(error.status_code)
     if status == 413:
-        return _response(too_large("body"))
+        return _response(too_large("body", request.route_handler.resolve_request_max_body_size()))
     code, detail = {
         400: ("bad_request", error.detail),
         404: ("not_found", "There is no such endpoint."),

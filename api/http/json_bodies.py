@@ -10,6 +10,7 @@ from litestar.datastructures import State
 
 from api.http.encodings import decompressed_body
 from api.http.json_scanning import has_escaped_nul, has_more_values_than, has_number_out_of_range
+from api.http.multipart import read_upload
 from api.http.problems import Problem
 from support.executors import Executor
 
@@ -18,7 +19,8 @@ LARGEST_PAYLOAD = 8 * MIB
 SMALL = 64 * 1024  # what is not larger takes a millisecond or two, where it is
 MOST_VALUES = 20_000  # in the body of a management request
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-MOST_MEMBERS = 2_000  # of these, beside a payload
+MOST_MEMBERS = 2_000  # of these, beside a payload and files
+UPLOADS = "uploads"  # an option of handlers that accept multipart/form-data as well
 NUL_MESSAGE = "contains a NUL character, which PostgreSQL cannot store"
 
 
@@ -31,6 +33,9 @@ class JsonRequest(Request[Any, Any, State]):
 
     async def json(self) -> Any:
         body = await decompressed_body(self)
+        kind, options = self.content_type
+        if kind == "multipart/form-data" and UPLOADS in self.route_handler.opt:
+            return await PARSING.run(read_upload, body, options.get("boundary", ""), _values)
         body = body.removeprefix(BYTE_ORDER_MARK)
         return _values(body) if len(body) <= SMALL else await PARSING.run(_values, body)
 
@@ -74,7 +79,7 @@ def _values(body: bytes) -> Any:
     named = {name: one for name, one in value.items() if name != "payload"} if isinstance(value, dict) else value
     if _counts_more_than(MOST_MEMBERS, named):
         raise _unstorable(
-            f"The JSON contains more than {MOST_MEMBERS} values beside the payload.", "Send less in one request."
+            f"The JSON contains more than {MOST_MEMBERS} values beside payload and files.", "Send less in one request."
         )
     return value
 
@@ -83,9 +88,13 @@ def _counts_more_than(most: int, value: Any) -> bool:
     count, waiting = 0, [value]
     while waiting and count <= most:
         one = waiting.pop()
-        if isinstance(one, dict | list):
+        if isinstance(one, dict):  # files are checked as a whole, and make one error
+            named = {name: value for name, value in one.items() if name != "files"}
+            count += len(named)
+            waiting += named.values()
+        elif isinstance(one, list):
             count += len(one)
-            waiting += one.values() if isinstance(one, dict) else one
+            waiting += one
     return count > most
 
 

@@ -12,6 +12,8 @@ from sql.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Unav
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
+MIB = 1024 * 1024
+LARGEST = 8 * MIB
 
 
 class Problem(Exception):
@@ -81,12 +83,12 @@ def invalid(field: str, message: str, hint: str = "") -> Problem:
     return Problem(422, "invalid_input", detail, hint, errors=[{"field": field, "message": message}])
 
 
-def too_large(what: str) -> Problem:
-    """413 for what may have 8 MiB."""
+def too_large(what: str, most_bytes: int | None = None) -> Problem:
+    """413 for what may have so many bytes, 8 MiB unless told."""
     return Problem(
         413,
         "payload_too_large",
-        f"The {what} is larger than 8 MiB.",
+        f"The {what} is larger than {(most_bytes or LARGEST) // MIB} MiB.",
         "Store large data where the function can fetch it, and send a reference.",
     )
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import msgspec
 
 from api.http.json_bodies import PARSING
 from api.http.problems import Problem
+from api.management.files import NO_FILES
 
 ENDINGS = {"javascript": "js", "python": "py", "typescript": "ts"}
 PARSERS = 2  # at once
@@ -42,17 +43,20 @@ BOUNDED = (
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Code to be deployed."""
+    """Code to be deployed, with the files beside it as JSON text."""
 
     name: str
     language: str
     entry_point: str
     code: str
+    entry_file: str | None = None
+    files: msgspec.Raw = field(default_factory=lambda: NO_FILES)
 
-    def request(self) -> dict[str, str]:
+    def request(self) -> dict[str, Any]:
         """The request to the parser."""
-        filename = f"{self.name}.{ENDINGS[self.language]}"
-        return {"language": self.language, "filename": filename, "entry_point": self.entry_point, "code": self.code}
+        filename = self.entry_file or f"{self.name}.{ENDINGS[self.language]}"
+        facts = {"language": self.language, "filename": filename, "entry_point": self.entry_point, "code": self.code}
+        return {**facts, "files": self.files}
 
 
 class Checker:

@@ -1,20 +1,28 @@
-"""Diffs between versions of a function's code, in bounded time."""
+"""Diffs between versions of a function's code and files, in bounded time."""
 
 from __future__ import annotations
 
+import base64
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import Match, SequenceMatcher
+from typing import Literal
 from uuid import UUID
 
+import msgspec
+
 from api.http.problems import Problem
+from api.management.models.files import FileChange
 from support.executors import Executor
 
 SECONDS = 2.0  # then what is left is shown as replaced
 CONTEXT = 3  # lines around a change
 AT_ONCE_OF_A_PROJECT = 2
+MOST_LINES = 20_000  # of files that are compared at once
+MOST_CHARACTERS = 4 * 1024 * 1024
+Action = Literal["added", "removed", "changed"]
 RETRY_SECONDS = 2
 _COMPARING = Executor("comparing", 1, most_waiting=16)
 
@@ -29,6 +37,11 @@ class Comparisons:
         """A unified diff. Raises Problem 429 where the project compares much already, Busy where everybody does."""
         with self._counted(project_id):
             return await _COMPARING.run(unified_diff, old, new, names, time.monotonic() + SECONDS)
+
+    async def files(self, project_id: UUID, old: str, new: str) -> dict[str, FileChange]:
+        """The files that differ, of two JSON objects of paths and contents. Raises as diff() does."""
+        with self._counted(project_id):
+            return await _COMPARING.run(changed_files, old, new, time.monotonic() + SECONDS)
 
     @contextmanager
     def _counted(self, project_id: UUID) -> Iterator[None]:
@@ -60,6 +73,32 @@ class _BoundedMatcher(SequenceMatcher[str]):
         if time.monotonic() > self._until:
             return Match(alo, blo, 0)
         return super().find_longest_match(alo, ahi, blo, bhi)
+
+
+def changed_files(old: str, new: str, until: float) -> dict[str, FileChange]:
+    """Every file that differs, with its diff as long as all that is compared is not too much."""
+    before, after = (msgspec.json.decode(text, type=dict[str, str | dict[str, str]]) for text in (old, new))
+    changed: dict[str, FileChange] = {}
+    lines = characters = 0
+    for path in sorted(before.keys() | after.keys()):
+        a, b = before.get(path), after.get(path)
+        if a == b:
+            continue
+        action: Action = "added" if a is None else "removed" if b is None else "changed"
+        texts = [text or "" for text in (a, b) if not isinstance(text, dict)]
+        lines += sum(text.count("\n") for text in texts)
+        characters += sum(map(len, texts))
+        diff = None
+        if len(texts) == 2 and lines <= MOST_LINES and characters <= MOST_CHARACTERS:
+            diff = unified_diff(texts[0].splitlines(), texts[1].splitlines(), (path, path), until)
+        changed[path] = FileChange(action=action, before=_size(a), after=_size(b), diff=diff)
+    return changed
+
+
+def _size(content: str | dict[str, str] | None) -> int | None:
+    if content is None:
+        return None
+    return len(content.encode()) if isinstance(content, str) else len(base64.b64decode(content["base64"]))
 
 
 def unified_diff(old: list[str], new: list[str], names: tuple[str, str], until: float) -> str:

@@ -6,25 +6,39 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg import AsyncConnection
 
 from api.http.problems import Problem, invalid
-from sql import builds
+from sql import builds, versions
+from sql.catalog import Function
 from support.executors import Busy, Executor
+from support.function_folders import own_folder
 from support.manifests import Manifest, ManifestError, manifest_of
 
-CODE_FIELDS = frozenset({"language", "code", "files"})
+CODE_FIELDS = frozenset({"language", "code", "entry_file", "files"})
 _EXECUTOR = Executor("manifests", 2, most_waiting=100)
 
 
-async def find_manifest(language: str, code: str, files: Mapping[str, Any]) -> Manifest | None:
+async def find_manifest(
+    language: str, code: str, files: Mapping[str, Any] | msgspec.Raw, entry_file: str | None = None
+) -> Manifest | None:
     """The manifest of a function; None where it asks for no package. Raises Problem."""
     try:
-        return await _EXECUTOR.run(manifest_of, language, code, files)
+        return await _EXECUTOR.run(_manifest, language, code, files, entry_file)
     except ManifestError as error:
-        raise invalid("files" if files else "code", str(error)) from error
+        has_files = entry_file is not None if isinstance(files, msgspec.Raw) else bool(files)
+        raise invalid("files" if has_files else "code", str(error)) from error
     except Busy as error:
         raise Problem(503, "busy", "Too many manifests are being read.", "Try again in a moment.") from error
+
+
+def _manifest(
+    language: str, code: str, files: Mapping[str, Any] | msgspec.Raw, entry_file: str | None
+) -> Manifest | None:
+    beside = msgspec.json.decode(files) if isinstance(files, msgspec.Raw) else files
+    own = own_folder(entry_file or "", beside)
+    return manifest_of(language, code, {path.removeprefix(own): content for path, content in beside.items()})
 
 
 async def build_of(connection: AsyncConnection, project_id: UUID, function: Mapping[str, Any]) -> UUID | None:
@@ -32,7 +46,9 @@ async def build_of(connection: AsyncConnection, project_id: UUID, function: Mapp
 
     Raises Problem where they have not been built yet.
     """
-    manifest = await find_manifest(function["language"], function["code"], function.get("files") or {})
+    manifest = await find_manifest(
+        function["language"], function["code"], function.get("files", {}), function.get("entry_file")
+    )
     if manifest is None:
         return None
     build = await builds.last_success(connection, project_id, manifest.hash)
@@ -46,6 +62,10 @@ async def build_of(connection: AsyncConnection, project_id: UUID, function: Mapp
     return build
 
 
-def as_mapping(function: object) -> dict[str, Any]:
-    """The fields of a function that say which packages it needs."""
-    return {field: getattr(function, field) for field in CODE_FIELDS if hasattr(function, field)}
+async def build_of_changed(connection: AsyncConnection, function: Function, changes: Mapping[str, Any]) -> UUID | None:
+    """The same after these changes of a function. Raises Problem."""
+    wanted = {**{field: getattr(function, field) for field in CODE_FIELDS}, **changes}
+    if wanted["files"] is None:
+        content = await versions.files_of(connection, function.id, function.version)
+        wanted["files"] = msgspec.Raw(content.encode())
+    return await build_of(connection, function.project_id, wanted)

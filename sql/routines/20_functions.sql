@@ -17,6 +17,7 @@ begin
             format('the name "%s" gives the slug "%s", which function "%s" already has', new.name, new.slug, v_other),
             'Choose another name, or deploy under the name that is there.', 'functions_slug_is_unique', 'name');
     end if;
+    new.file_sizes := zmesh.checked_files(new.entry_file, new.code, new.files);
     new.version := 1;
     new.revision := 1;
     new.created_at := zmesh.now();
@@ -34,16 +35,20 @@ begin
     new.id := old.id;
     new.project_id := old.project_id;
     new.created_at := old.created_at;
+    new.file_sizes := old.file_sizes;
     new.version := old.version;
     new.revision := old.revision;
     new.updated_at := old.updated_at;
     if new is not distinct from old then
         return new;
     end if;
-    if (new.code, new.entry_point, new.language, new.build_id)
-       is distinct from (old.code, old.entry_point, old.language, old.build_id) then
-        insert into zmesh.function_versions (function_id, version, language, entry_point, code, build_id, created_at)
-        values (old.id, old.version, old.language, old.entry_point, old.code, old.build_id, zmesh.now());
+    if (new.code, new.entry_point, new.language, new.build_id, new.entry_file, new.files)
+       is distinct from (old.code, old.entry_point, old.language, old.build_id, old.entry_file, old.files) then
+        new.file_sizes := zmesh.checked_files(new.entry_file, new.code, new.files);
+        insert into zmesh.function_versions (function_id, version, language, entry_point, code, build_id, entry_file, files,
+                                             file_sizes, created_at)
+        values (old.id, old.version, old.language, old.entry_point, old.code, old.build_id, old.entry_file, old.files,
+                old.file_sizes, zmesh.now());
         new.version := old.version + 1;
     end if;
     new.revision := old.revision + 1;
@@ -51,7 +56,7 @@ begin
     return new;
 end $$;
 comment on function zmesh.snapshot_function() is
-    'Increments the revision on every change. When the code changes, saves the previous version and increments the '
+    'Increments the revision on every change. When code or files change, saves the previous version and increments the '
     'version.';
 
 create or replace trigger functions_snapshot before update on zmesh.functions
@@ -82,9 +87,10 @@ create or replace trigger functions_cancel_jobs before delete on zmesh.functions
 -- What people set of a function; everything else is the database's own.
 create or replace function zmesh.function_settings() returns text[]
 language sql immutable parallel safe
-return array['name', 'description', 'tags', 'language', 'entry_point', 'code', 'enabled', 'timeout_ms', 'memory_mb',
-             'env_vars', 'max_attempts', 'retry_base_ms', 'retry_max_ms', 'max_concurrency', 'max_concurrency_per_key',
-             'auth', 'methods', 'cors_origins', 'anonymous_options', 'key_options', 'public_errors', 'build_id'];
+return array['name', 'description', 'tags', 'language', 'entry_point', 'code', 'entry_file', 'files', 'enabled',
+             'timeout_ms', 'memory_mb', 'env_vars', 'max_attempts', 'retry_base_ms', 'retry_max_ms', 'max_concurrency',
+             'max_concurrency_per_key', 'auth', 'methods', 'cors_origins', 'anonymous_options', 'key_options',
+             'public_errors', 'build_id'];
 comment on function zmesh.function_settings() is 'The columns of zmesh.functions that users may set.';
 
 create or replace function zmesh.check_function_settings(p_settings jsonb) returns void
@@ -139,7 +145,8 @@ begin
     return query
         update zmesh.functions f
            set name = v_new.name, description = v_new.description, tags = v_new.tags, language = v_new.language,
-               entry_point = v_new.entry_point, code = v_new.code, enabled = v_new.enabled,
+               entry_point = v_new.entry_point, code = v_new.code, entry_file = v_new.entry_file,
+               files = case when p_settings ? 'files' then v_new.files else f.files end, enabled = v_new.enabled,
                timeout_ms = v_new.timeout_ms, memory_mb = v_new.memory_mb, env_vars = v_new.env_vars,
                max_attempts = v_new.max_attempts, retry_base_ms = v_new.retry_base_ms,
                retry_max_ms = v_new.retry_max_ms, max_concurrency = v_new.max_concurrency,
@@ -207,7 +214,7 @@ begin
     end if;
     update zmesh.functions
        set language = v_saved.language, entry_point = v_saved.entry_point, code = v_saved.code,
-           build_id = v_saved.build_id
+           build_id = v_saved.build_id, entry_file = v_saved.entry_file, files = v_saved.files
      where id = p_function_id
     returning * into v_function;
     return v_function;

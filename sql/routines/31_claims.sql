@@ -275,7 +275,7 @@ create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
-               has_secrets boolean, build_id uuid)
+               has_secrets boolean, build_id uuid, entry_file text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- The queue's size changes faster than its statistics: fix the plans that are right at any size. Before version 18
 -- what is switched off counts as so dear that every claim would be compiled, which takes longer than the claim.
@@ -330,7 +330,8 @@ begin
                zmesh.traceparent_of(q.id, q.traceparent), q.id = any (v_called),
                exists (select from zmesh.secrets s where s.project_id = q.project_id
                           and (s.function_id is null or s.function_id = q.function_id)),
-               case when v.version is null then f.build_id else v.build_id end
+               case when v.version is null then f.build_id else v.build_id end,
+               case when v.version is null then f.entry_file else v.entry_file end
           from unnest(v_started) started
           join zmesh.queue q on q.id = started
           join zmesh.functions f on f.id = q.function_id
@@ -360,12 +361,12 @@ comment on function zmesh.wait_in_queue(uuid) is
     'Whether somebody waits for a claimed invocation, and how long it was ready. A function, so that it sees rows that '
     'became visible only after the statement that claims began.';
 
-drop function if exists zmesh.claim_round(uuid, integer);
 create or replace function zmesh.claim_round(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
-               has_secrets boolean, build_id uuid, waited boolean, queue_ms double precision, waiting boolean, more boolean,
+               has_secrets boolean, build_id uuid, entry_file text, waited boolean, queue_ms double precision,
+               waiting boolean, more boolean,
                seconds_to_next double precision)
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column

@@ -13,6 +13,9 @@ create table zmesh.functions (
     language                text        not null,
     entry_point             text        not null    default 'handler',
     code                    text        not null,
+    entry_file              text,
+    files                   jsonb       not null    default '{}',
+    file_sizes              jsonb       not null    default '{}',
     version                 integer     not null    default 1,
     revision                integer     not null    default 1,
     -- runs
@@ -42,6 +45,7 @@ create table zmesh.functions (
     constraint functions_language_is_known                 check (language in ('javascript', 'python', 'typescript')),
     constraint functions_entry_point_is_an_identifier      check (entry_point ~ '^[A-Za-z_$][A-Za-z0-9_$]{0,99}$'),
     constraint functions_code_is_at_most_1_mib             check (octet_length(code) <= 1048576),
+    constraint functions_entry_file_is_sized               check ((file_sizes = '{}') = (entry_file is null)),
     constraint functions_version_is_positive               check (version > 0),
     constraint functions_timeout_is_1_ms_to_15_minutes     check (timeout_ms between 1 and 900000),
     constraint functions_memory_is_64_mb_to_8_gb           check (memory_mb between 64 and 8192),
@@ -64,8 +68,16 @@ create table zmesh.functions (
                and array_position(key_options, null) is null)
 );
 comment on table zmesh.functions is 'Functions with their current code. Earlier code is in function_versions.';
+comment on column zmesh.functions.code is 'Source text; of a folder, that of its entry file.';
+comment on column zmesh.functions.entry_file is
+    'Path of the file that is loaded first; null: the function is a single file without a path.';
+comment on column zmesh.functions.files is
+    'The other files of the folder: paths with their content, text or {"base64": text}. Paths are relative and normalized; 1000 '
+    'files and 8 MiB at most, the entry file included.';
+comment on column zmesh.functions.file_sizes is
+    'Set by a database trigger: the size in bytes of every file, the entry file included; empty without an entry file.';
 comment on column zmesh.functions.version is
-    'Incremented by a database trigger with every change of code, entry point or language, including a rollback.';
+    'Incremented by a database trigger with every change of code, files, entry file, entry point or language, including a rollback.';
 comment on column zmesh.functions.revision is
     'Incremented by a database trigger with every change. A client that sends it back cannot overwrite somebody else''s change.';
 comment on column zmesh.functions.max_attempts is
@@ -94,6 +106,9 @@ create table zmesh.function_versions (
     language    text        not null,
     entry_point text        not null,
     code        text        not null,
+    entry_file  text,
+    files       jsonb       not null default '{}',
+    file_sizes  jsonb       not null default '{}',
     primary key (function_id, version)
 );
 comment on table zmesh.function_versions is

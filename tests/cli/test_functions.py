@@ -156,6 +156,47 @@ def test_a_folder_is_deployed_at_once(platform: Platform) -> None:
     assert "contains no functions" in platform.zmesh("functions", "deploy", str(empty), status=1)
 
 
+def test_a_folder_with_an_entry_file_is_one_function_and_its_changes_are_shown_by_file(platform: Platform) -> None:
+    folder = platform.folder / "greeter"
+    (folder / "data").mkdir(parents=True)
+    (folder / "main.py").write_text("import words\n\ndef handler(payload, zmesh):\n    return words.HELLO\n")
+    (folder / "words.py").write_text("HELLO = 'hello'\n")
+    (folder / "data" / "logo.png").write_bytes(b"\x89PNG\xff")
+    (folder / ".env").write_text("SECRET=1")
+    created = platform.zmesh("functions", "deploy", str(folder), "--output", "table")
+    assert "created greeter (version 1): 3 files, 93 B" in created
+    assert "  data/logo.png (5 B)" in created
+    assert "unchanged greeter" in platform.zmesh("functions", "deploy", str(folder), "--output", "table")
+    (folder / "words.py").write_text("HELLO = 'bye'\n")
+    (folder / "data" / "logo.png").unlink()
+    (folder / "notes.txt").write_text("n")
+    updated = platform.zmesh("functions", "deploy", str(folder), "--output", "table")
+    assert "updated greeter (version 2): 3 files, 87 B" in updated
+    for line in ("- data/logo.png (5 B)", "+ notes.txt (1 B)", "--- version 1: words.py", "+HELLO = 'bye'"):
+        assert f"\n  {line}\n" in updated
+    compared = platform.zmesh("functions", "diff", "greeter", "--output", "table")
+    assert "@ words.py (16 B → 14 B)\n@@ -1 +1 @@\n-HELLO = 'hello'\n+HELLO = 'bye'\n" in compared
+    assert "3 files, 93 B" in platform.zmesh("functions", "versions", "greeter", "--output", "table")
+    assert "words.py (14 B)" in platform.zmesh("functions", "show", "greeter", "--output", "table")
+    shown = platform.zmesh("functions", "show", "greeter", "--version", "1", "--file", "words.py")
+    assert shown == "HELLO = 'hello'\n"
+    assert "Did you mean words.py?" in platform.zmesh("functions", "show", "greeter", "--file", "word.py", status=1)
+    assert platform.result("greeter") == "bye"
+    platform.zmesh("functions", "rollback", "greeter", "1")
+    assert platform.result("greeter") == "hello"
+
+
+def test_a_file_deployed_over_a_folder_makes_it_a_single_file_again(platform: Platform) -> None:
+    folder = platform.folder / "shrinks"
+    folder.mkdir()
+    (folder / "main.py").write_text("def handler(payload, zmesh):\n    return 1\n")
+    platform.zmesh("functions", "deploy", str(folder))
+    path = write(platform, "shrinks.py", "def handler(payload, zmesh):\n    return 2\n")
+    [deployed] = json.loads(platform.zmesh("functions", "deploy", str(path)))
+    assert sorted(deployed["changed"]) == ["code", "entry_file", "files"]
+    assert platform.result("shrinks") == 2
+
+
 def test_versions_are_compared_pinned_and_rolled_out_by_an_alias(platform: Platform) -> None:
     path = write(platform, "rolled.py", "def handler(payload, zmesh):\n    return 1\n")
     platform.zmesh("functions", "deploy", str(path))

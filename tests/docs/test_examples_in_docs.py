@@ -56,7 +56,9 @@ class Reader:
             case ["sql", "run", "until", count]:
                 eventually(lambda: len(self.platform.sql(text)) == int(count), f"{count} rows of {text}")
             case [_, name] if "." in name:
-                (self.folder / name).write_text(text)
+                file = self.folder / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text)
 
     def run(self, command: list[str]) -> None:
         environment = {

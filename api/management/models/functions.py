@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from api.http.models import UNSET, Change, Model, Name, Text, matching
+from api.management.models.files import EntryFile, FileSizes, FilesToStore, StoredFiles
 
 LARGEST_CODE = 1024 * 1024
 LARGEST_ENVIRONMENT = 64 * 1024
@@ -33,8 +35,17 @@ def _distinct(items: list[str]) -> list[str]:
     return list(dict.fromkeys(items))
 
 
+def _is_given(code: Any, others: ValidationInfo) -> Any:
+    """Also where other fields are wrong, so that all are named at once."""
+    if code is None and others.data.get("files") == {}:
+        raise PydanticCustomError("missing", "Field required")
+    return code
+
+
+_CODE = "Source text, at most 1 MiB; of a folder, that of its entry file."
 EntryPoint = Annotated[Text, matching(r"^[A-Za-z_$][A-Za-z0-9_$]{0,99}$", description="Name of the function to call.")]
-Code = Annotated[Text, AfterValidator(_fits), Field(description="Source text, at most 1 MiB.")]
+Code = Annotated[Text, AfterValidator(_fits), Field(description=_CODE)]
+NewCode = Annotated[Code | None, BeforeValidator(_is_given), WithJsonSchema({"type": "string", "description": _CODE})]
 Timeout = Annotated[int, Field(ge=1, le=900_000, description="Wall-clock limit; at most 15 minutes.")]
 Memory = Annotated[int, Field(ge=64, le=8192, description="Memory limit in MiB.")]
 VariableName = Annotated[Text, matching(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
@@ -95,7 +106,7 @@ EVERY_METHOD: list[Method] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "
 
 
 class FunctionToCreate(Model):
-    """A new function."""
+    """A new function: `code` alone, or `files` and the `entry_file` among them."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"name": "send-welcome", "language": "python", "code": EXAMPLE_CODE}]}
@@ -103,7 +114,9 @@ class FunctionToCreate(Model):
 
     name: Name
     language: Language
-    code: Code
+    entry_file: EntryFile = None
+    files: FilesToStore = Field(default_factory=dict)
+    code: NewCode = Field(default=None, validate_default=True)
     entry_point: EntryPoint = "handler"
     timeout_ms: Timeout = 10_000
     memory_mb: Memory = 256
@@ -130,6 +143,8 @@ class FunctionChange(Change):
     name: Name = UNSET
     language: Language = UNSET
     code: Code = UNSET
+    entry_file: EntryFile = UNSET
+    files: FilesToStore = UNSET
     entry_point: EntryPoint = UNSET
     timeout_ms: Timeout = UNSET
     memory_mb: Memory = UNSET
@@ -162,6 +177,9 @@ class FunctionDetails(BaseModel):
     language: Language
     entry_point: str
     code: str
+    entry_file: EntryFile
+    files: StoredFiles
+    file_sizes: FileSizes
     timeout_ms: int
     memory_mb: int
     env_vars: dict[str, str]
@@ -180,7 +198,7 @@ class FunctionDetails(BaseModel):
     max_concurrency: int | None
     max_concurrency_per_key: int
     build_id: UUID | None = Field(description="The build whose packages it runs with; null: it needs none.")
-    version: int = Field(description="Grows with every change of the code, rollback included.")
+    version: int = Field(description="Grows with every change of code or files, rollback included.")
     revision: int = Field(description="Grows with every change of anything; it is the ETag.")
     created_at: datetime
     updated_at: datetime

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.http.models import Model, Name
+from api.management.models.files import EntryFile, FileChange, FileSizes, StoredFiles
 from api.management.models.functions import EXAMPLE_CODE, FunctionChange, FunctionDetails, Language
 from sql.versions import Alias
 
@@ -23,6 +24,9 @@ class FunctionVersion(BaseModel):
     language: Language
     entry_point: str
     code: str
+    entry_file: EntryFile
+    files: StoredFiles
+    file_sizes: FileSizes
     created_at: datetime = Field(description="When this state was deployed.")
     build_id: UUID | None = Field(description="The build whose packages it runs with; null: it needs none.")
     retired_at: datetime | None = Field(description="When the version was retired; null if it is not.")
@@ -32,7 +36,7 @@ class Changed(BaseModel):
     """A value before and after."""
 
     before: str | None
-    after: str
+    after: str | None
 
 
 class VersionDiff(BaseModel):
@@ -41,7 +45,8 @@ class VersionDiff(BaseModel):
     before: int | None = Field(description="null: there was nothing before the first version.")
     after: int
     code: str = Field(description="Unified diff of the code; empty where it is the same.")
-    settings: dict[str, Changed] = Field(description="Entry point and language, where they differ.")
+    files: dict[str, FileChange] = Field(description="The other files that differ, by their paths.")
+    settings: dict[str, Changed] = Field(description="Entry point, entry file and language, where they differ.")
 
 
 def _is_all(shares: dict[str, int]) -> dict[str, int]:
@@ -81,7 +86,8 @@ class AliasDetails(BaseModel):
 
 
 class FunctionToDeploy(FunctionChange):
-    """Desired state of a function. A new one requires language and code; other fields keep their values if left out."""
+    """Desired state of a function. A new one requires language, and code or files; other fields keep their values if
+    left out."""
 
     name: Name
     revision: int | None = Field(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import msgspec
 from litestar import Router, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
@@ -17,17 +18,21 @@ from api.http.endpoints import BEARER, problems
 from api.http.etags import revision_conflict
 from api.http.json_bodies import MIB
 from api.http.problems import Problem, invalid, not_found, of_domain_error
+from api.management import files
 from api.management.checking import Checker, Code
 from api.management.models.functions import FunctionDetails, FunctionToCreate
 from api.management.models.versions import Deployed, Deployment, DeploymentDetails, FunctionToDeploy
 from api.management.packages import CODE_FIELDS as PACKAGE_FIELDS
-from api.management.packages import as_mapping, build_of
-from sql import catalog
+from api.management.packages import build_of, build_of_changed
+from api.management.routes.functions import missing_code
+from sql import catalog, versions
 from sql.catalog import Function
 from sql.errors import DomainError, translated
 
 LARGEST_DEPLOYMENT = 32 * MIB
-CODE_FIELDS = {"language", "entry_point", "code"}
+Fields = dict[str, Any]
+LOADED_FIELDS = {"language", "entry_point", "code", "entry_file", "files"}
+NEW: Fields = {"entry_point": "handler", "entry_file": None, "files": files.NO_FILES}
 
 
 @post(
@@ -52,59 +57,80 @@ async def deploy(
     names = [function.name for function in data.functions]
     if twice := [name for index, name in enumerate(names) if name in names[:index]]:
         raise invalid("functions", f'contains the name "{twice[0]}" twice')
+    changes = [await _changes(function, index) for index, function in enumerate(data.functions)]
     if not force:
-        await _check(database, checker, request.user.project_id, data.functions)
+        await _check(database, checker, request.user.project_id, changes)
     done: dict[str, Deployed] = {}
     async with database.connection() as connection, connection.transaction():
         # One order for everybody: two deployments of the same functions must not wait for each other.
-        for desired in sorted(data.functions, key=lambda function: function.name):
+        for name in sorted(names):
+            index = names.index(name)
             try:
-                done[desired.name] = await _deploy_one(connection, request.user.project_id, desired)
+                done[name] = await _deploy_one(connection, request.user.project_id, changes[index])
             except Problem as problem:
-                raise _with_function(problem, desired.name, names.index(desired.name)) from problem
+                raise _with_function(problem, name, index) from problem
     return DeploymentDetails(items=[done[name] for name in names])
 
 
-async def _check(database: Database, checker: Checker, project_id: UUID, desired: Sequence[FunctionToDeploy]) -> None:
+async def _changes(desired: FunctionToDeploy, index: int) -> Fields:
+    """What is to be stored of a function. Raises Problem."""
+    try:
+        return await files.stored(desired.changes())
+    except Problem as problem:
+        raise _with_function(problem, desired.name, index) from problem
+
+
+async def _check(database: Database, checker: Checker, project_id: UUID, desired: Sequence[Fields]) -> None:
     """Raises Problem for the first function whose new code cannot load."""
     codes: list[tuple[int, Code]] = []
-    for index, function in enumerate(desired):
-        changes = function.changes()
-        if not changes.keys() & CODE_FIELDS:
+    for index, changes in enumerate(desired):
+        if not changes.keys() & LOADED_FIELDS:
             continue
-        name = function.name
-        existing = None
-        if not changes.keys() >= CODE_FIELDS:
-            existing = await database.read(lambda c, name=name: catalog.find_by_name(c, project_id, name))  # type: ignore[misc]
-        facts = {
-            "entry_point": "handler",
-            **({field: getattr(existing, field) for field in CODE_FIELDS} if existing else {}),
-            **changes,
-        }
-        if facts.keys() >= CODE_FIELDS:  # what is missing is refused with a better reason
-            codes.append((index, Code(name, **{field: facts[field] for field in CODE_FIELDS})))
+        facts = {**NEW, **changes}
+        if not changes.keys() >= LOADED_FIELDS:
+            facts = {**NEW, **await _loaded_now(database, project_id, changes["name"]), **changes}
+        if facts.keys() >= LOADED_FIELDS:  # what is missing is refused with a better reason
+            codes.append((index, Code(changes["name"], **{field: facts[field] for field in LOADED_FIELDS})))
     problems = await checker.problems(project_id, [code for _, code in codes])
     for (index, code), problem in zip(codes, problems, strict=True):
         if problem is not None:
             raise _with_function(problem, code.name, index)
 
 
-async def _deploy_one(connection: AsyncConnection, project_id: UUID, desired: FunctionToDeploy) -> Deployed:
+async def _loaded_now(database: Database, project_id: UUID, name: str) -> Fields:
+    """What a run of the function loads; nothing if there is no such function."""
+    function = await database.read(lambda c: catalog.find_by_name(c, project_id, name))
+    if function is None:
+        return {}
+    loaded = {field: getattr(function, field) for field in LOADED_FIELDS}
+    if function.entry_file is not None:
+        content = await database.read(lambda c: versions.files_of(c, function.id, function.version))
+        loaded["files"] = msgspec.Raw(content.encode())
+    return loaded
+
+
+async def _deploy_one(connection: AsyncConnection, project_id: UUID, desired: Fields) -> Deployed:
     """Raises Problem."""
-    changes = {name: value for name, value in desired.changes().items() if name not in ("name", "revision")}
     try:
         with translated():
-            function = await catalog.lock_by_name(connection, project_id, desired.name)
+            function = await catalog.lock_by_name(connection, project_id, desired["name"])
             if function is None:
-                new = _new(desired, changes)
+                new = _new(desired)
                 new["build_id"] = await build_of(connection, project_id, new)
                 created = await catalog.insert_function(connection, project_id, new)
                 return _deployed("created", created)
-            if desired.revision not in (None, function.revision):
+            if desired.get("revision") not in (None, function.revision):
                 raise revision_conflict(function)
-            if changes.keys() & PACKAGE_FIELDS:
-                changes["build_id"] = await build_of(connection, project_id, as_mapping(function) | changes)
-            changes = {name: value for name, value in changes.items() if getattr(function, name) != value}
+            changes = {
+                name: value
+                for name, value in desired.items()
+                if name not in ("name", "revision", "files") and getattr(function, name) != value
+            }
+            if "files" in desired and not await catalog.has_files(connection, function.id, desired["files"]):
+                changes["files"] = desired["files"]
+            if desired.keys() & PACKAGE_FIELDS:
+                build_id = await build_of_changed(connection, function, changes)
+                changes |= {} if build_id == function.build_id else {"build_id": build_id}
             if not changes:
                 return _deployed("unchanged", function)
             changed = await catalog.update_function(connection, function.id, changes)
@@ -114,13 +140,15 @@ async def _deploy_one(connection: AsyncConnection, project_id: UUID, desired: Fu
         raise of_domain_error(error) from error
 
 
-def _new(desired: FunctionToDeploy, changes: dict[str, Any]) -> dict[str, Any]:
-    if desired.revision is not None:
-        raise not_found("function", desired.name)
-    for field in ("language", "code"):
-        if field not in changes:
-            raise invalid(field, "is required for a new function")
-    return FunctionToCreate(name=desired.name, **changes).model_dump()
+def _new(desired: Fields) -> Fields:
+    if desired.get("revision") is not None:
+        raise not_found("function", desired["name"])
+    if "language" not in desired:
+        raise invalid("language", "is required for a new function")
+    if "code" not in desired:
+        raise missing_code(desired.get("entry_file"))
+    settings = {name: value for name, value in desired.items() if name not in ("revision", "files")}
+    return {**FunctionToCreate(**settings).model_dump(), "files": desired.get("files", files.NO_FILES)}
 
 
 def _deployed(action: Literal["created", "updated", "unchanged"], function: Function) -> Deployed:

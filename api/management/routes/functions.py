@@ -14,14 +14,27 @@ from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, FunctionId, problems
 from api.http.etags import etag_of, required_revisions, revision_conflict
-from api.http.json_bodies import MIB, NUL_MESSAGE
-from api.http.operations import ConditionalChange
+from api.http.json_bodies import MIB, NUL_MESSAGE, UPLOADS
+from api.http.models import raw
+from api.http.operations import ConditionalChange, ConditionalUpload, Upload
 from api.http.paging import Cursor, Limit, Page, read_cursor
-from api.http.problems import invalid
+from api.http.problems import Problem, invalid
+from api.management import files
 from api.management.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
-from api.management.packages import CODE_FIELDS, as_mapping, build_of
+from api.management.packages import CODE_FIELDS, build_of, build_of_changed
 from sql import catalog
 from sql.catalog import Function
+
+LARGEST_FUNCTION = 16 * MIB  # 8 MiB of files, in base64
+
+
+def missing_code(entry_file: str | None) -> Problem:
+    """422 for a new function without code."""
+    if entry_file is None:
+        return invalid(
+            "code", "Field required", "Send code; or files, and by entry_file which of them is loaded first."
+        )
+    return invalid("files", f'there is no "{entry_file}" among them, the entry file')
 
 
 def shown(function: Function, status: int = 200) -> Response[FunctionDetails]:
@@ -38,7 +51,7 @@ async def list_functions(
     code: Annotated[bool, QueryParameter(description="false: omit the code; the text is empty.")] = True,
     tag: Annotated[str | None, QueryParameter(max_length=50, description="Only functions with this tag.")] = None,
 ) -> Page[FunctionDetails]:
-    """All functions of the project, ordered by slug."""
+    """All functions of the project, ordered by slug. Of files, paths and sizes."""
     after = read_cursor(cursor, str, "")
     project_id = request.user.project_id
     if tag is not None and "\x00" in tag:
@@ -52,6 +65,8 @@ async def list_functions(
 @post(
     "/functions",
     operation_id="createFunction",
+    operation_class=Upload,
+    opt={UPLOADS: True},
     summary="Create a function",
     guards=[role("developer")],
     responses=problems(403, 409, 413, 422),
@@ -59,11 +74,14 @@ async def list_functions(
 async def create_function(
     request: CallerRequest, database: NamedDependency[Database], data: JSONBody[FunctionToCreate]
 ) -> Response[FunctionDetails]:
-    """The slug is derived from the name. The code is stored as it is, without being checked."""
+    """The slug is derived from the name. The code is stored as it is, without being checked. A folder is sent as
+    `files` with the `entry_file` that is loaded first, in JSON or as multipart/form-data."""
+    fields = await files.stored(data.model_dump())
+    if fields["code"] is None:
+        raise missing_code(data.entry_file)
     async with database.connection() as connection:
-        values = data.model_dump()
-        values["build_id"] = await build_of(connection, request.user.project_id, values)
-        function = await catalog.insert_function(connection, request.user.project_id, values)
+        fields["build_id"] = await build_of(connection, request.user.project_id, fields)
+        function = await catalog.insert_function(connection, request.user.project_id, fields)
     return shown(function, 201)
 
 
@@ -71,32 +89,39 @@ async def create_function(
 async def get_function(
     request: CallerRequest, database: NamedDependency[Database], id: FunctionId
 ) -> Response[FunctionDetails]:
-    """Settings and current code. Send the ETag as If-Match with a change, so that it does not undo another one."""
-    return shown(await function_of(database, request, id))
+    """Settings, current code and files. Send the ETag as If-Match with a change, so that it does not undo
+    another one."""
+    function = await function_of(database, request, id)
+    answer = shown(function)
+    if function.entry_file is not None:
+        content = await database.read(lambda c: catalog.read_files(c, function.id, function.version))
+        answer.content.files = raw(content)
+    return answer
 
 
 @patch(
     "/functions/{id:str}",
     operation_id="updateFunction",
-    operation_class=ConditionalChange,
-    summary="Update code or settings",
+    operation_class=ConditionalUpload,
+    opt={UPLOADS: True},
+    summary="Update code, files or settings",
     guards=[role("developer")],
     responses=problems(403, 404, 409, 412, 413, 422),
 )
 async def update_function(
     request: CallerRequest, database: NamedDependency[Database], id: FunctionId, data: JSONBody[FunctionChange]
 ) -> Response[FunctionDetails]:
-    """A change of code, entry point or language saves the previous state as a version. With If-Match, fails if
-    the function has changed since it was read."""
+    """A change of code, files, entry point or language saves the previous state as a version. `files` replaces all
+    files; `entry_file: null` makes the function a single file again. With If-Match, fails if the function has changed
+    since it was read."""
     function = await function_of(database, request, id)
-    changes, revisions = data.changes(), required_revisions(request)
+    changes, revisions = await files.stored(data.changes(), function.entry_file), required_revisions(request)
     if revisions is not None and function.revision not in revisions:
         raise revision_conflict(function)
     if changes:
         async with database.connection() as connection:
             if changes.keys() & CODE_FIELDS:
-                wanted = as_mapping(function) | changes
-                changes["build_id"] = await build_of(connection, function.project_id, wanted)
+                changes["build_id"] = await build_of_changed(connection, function, changes)
             changed = await catalog.update_function(connection, function.id, changes, revisions)
         if changed is None:
             raise revision_conflict(await function_of(database, request, str(function.id)))
@@ -133,5 +158,5 @@ router = Router(
     guards=[role("viewer")],
     security=BEARER,
     tags=["functions"],
-    request_max_body_size=8 * MIB,
+    request_max_body_size=LARGEST_FUNCTION,
 )

@@ -15,14 +15,16 @@ from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, FunctionId, problems
 from api.http.etags import required_revisions, revision_conflict
+from api.http.models import raw
 from api.http.operations import ConditionalChange
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import Problem, invalid, not_found
 from api.management.comparing import Comparisons
+from api.management.models.files import FileChange
 from api.management.models.functions import FunctionDetails
 from api.management.models.versions import AliasDetails, AliasToSet, Changed, FunctionVersion, VersionDiff
 from api.management.routes.functions import shown
-from sql import versions
+from sql import catalog, versions
 from sql.catalog import Function
 from sql.errors import NotFound, Outdated
 from sql.versions import Alias, Version
@@ -57,7 +59,7 @@ async def list_versions(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[FunctionVersion]:
-    """The current version and every saved one, newest first."""
+    """The current version and every saved one, newest first. Of files, paths and sizes."""
     function = await function_of(database, request, id)
     before = read_cursor(cursor, int, NEWEST)
     found = await database.read(lambda c: versions.list_versions(c, function.id, min(before, NEWEST), limit + 1))
@@ -141,9 +143,12 @@ async def unretire(
 async def get_version(
     request: CallerRequest, database: NamedDependency[Database], id: FunctionId, version: VersionNumber
 ) -> FunctionVersion:
-    """Its code, entry point and language."""
+    """Its code, files, entry point and language."""
     function = await function_of(database, request, id)
-    return FunctionVersion.model_validate(await version_of(database, function, version))
+    answer = FunctionVersion.model_validate(await version_of(database, function, version))
+    if answer.entry_file is not None:
+        answer.files = raw(await database.read(lambda c: catalog.read_files(c, function.id, version)))
+    return answer
 
 
 @get(
@@ -172,15 +177,28 @@ async def compare_versions(
     names = ("nothing" if compared is None else f"version {compared.version}", f"version {after.version}")
     settings = {
         key: Changed(before=getattr(compared, key, None), after=getattr(after, key))
-        for key in ("language", "entry_point")
+        for key in ("language", "entry_point", "entry_file")
         if getattr(compared, key, None) != getattr(after, key)
     }
     return VersionDiff(
         before=None if compared is None else compared.version,
         after=after.version,
         code=await comparisons.diff(function.project_id, old, new, names),
+        files=await _changed_files(database, comparisons, function, compared, after),
         settings=settings,
     )
+
+
+async def _changed_files(
+    database: Database, comparisons: Comparisons, function: Function, before: Version | None, after: Version
+) -> dict[str, FileChange]:
+    if after.entry_file is None and (before is None or before.entry_file is None):
+        return {}
+    old = "{}"
+    if before is not None:
+        old = await database.read(lambda c: versions.files_of(c, function.id, before.version))
+    new = await database.read(lambda c: versions.files_of(c, function.id, after.version))
+    return await comparisons.files(function.project_id, old, new)
 
 
 @get("/functions/{id:str}/aliases", operation_id="listAliases", summary="List aliases", responses=problems(404, 422))
