@@ -1,4 +1,4 @@
--- From an insert to the queue. Claims: 31_claims.sql. Ends: 32_ends.sql. Leases: 33_leases.sql.
+-- From an insert to the queue. Claims are in 31_claims.sql, ends in 32_ends.sql, leases in 33_leases.sql.
 
 create or replace function zmesh.check_time(p_column text, p_time timestamptz) returns void
 language plpgsql as $$
@@ -50,11 +50,11 @@ begin
     new.waited := new.reply_channel is not null;
     new.max_attempts := coalesce(new.max_attempts, case when new.waited then 1 else v_function.max_attempts end);
     new.lane := zmesh.lane(new.function_id, new.concurrency_key);
-    v_new := new;   -- a row of the parent: what is called gets the same type on every way, and plans it once
+    v_new := new;   -- a row of the parent table: called functions always get the same type, and plan it once
     if v_new.parent_id is not null then
         v_new := zmesh.below_parent(v_new);
     end if;
-    -- Most inserts ask for no version and repeat nothing: the calls alone would be half of what a row of a bulk insert costs.
+    -- Most inserts name no version and repeat nothing: these calls would take half of the time of a row in a bulk insert.
     if v_new.version is not null or v_new.alias is not null or v_function.aliased then
         v_new := zmesh.choose_version(v_new);
     end if;
@@ -77,7 +77,7 @@ comment on function zmesh.lane(uuid, text) is
 create or replace function zmesh.insert_once(p_new zmesh.invocations) returns zmesh.invocations
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    -- Only the API chooses ids. It repeats an insert whose outcome it missed, maybe after the invocation has ended.
+    -- Only the API chooses ids. It repeats an insert whose outcome it did not learn, perhaps after the invocation has ended.
     if p_new.source in ('api', 'webhook') and exists (select from zmesh.invocations i where i.id = p_new.id) then
         return null;
     end if;
@@ -92,7 +92,7 @@ begin
     p_new.idempotency_scope := null;
     if p_new.reply_channel is not null then
         insert into zmesh.waiters (invocation_id, channel) values (p_new.id, p_new.reply_channel)
-            on conflict do nothing;   -- waits for the same insert, should that still be under way
+            on conflict do nothing;   -- waits for the same insert if that is still in progress
         if not found then
             return null;
         end if;
@@ -107,7 +107,7 @@ comment on function zmesh.insert_once(zmesh.invocations) is
 create or replace function zmesh.await_end(p_id uuid, p_channel text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    perform from zmesh.queue where id = p_id for update;   -- its end waits for us, and tells us
+    perform from zmesh.queue where id = p_id for update;   -- its end waits for this lock, and then notifies us
     if not found then
         return;
     end if;
@@ -124,7 +124,7 @@ create or replace trigger invocations_prepare before insert on zmesh.queue
 create or replace function zmesh.notify_unless_congested(p_channel text, p_payload text default '') returns void
 language plpgsql as $$
 begin
-    -- One session that listens and stays in a transaction keeps all notifications, until sending more is an error.
+    -- One session that listens and stays in a transaction keeps all notifications, until sending another is an error.
     if pg_notification_queue_usage() < 0.5 then
         perform pg_notify(p_channel, p_payload);
     end if;

@@ -1,4 +1,4 @@
--- How attempts end: for good, in zmesh.history, or back in the queue while attempts are left.
+-- How attempts end: with a final status, in zmesh.history, or back in the queue while attempts are left.
 
 create or replace function zmesh.retry_delay(p_attempt integer, p_base_ms integer, p_max_ms integer) returns interval
 language sql volatile parallel safe
@@ -84,7 +84,7 @@ begin
         insert into zmesh.callbacks as c (invocation_id, project_id, message_id, created_at, next_attempt_at, url)
         select k.id, k.project_id, zmesh.new_id(), p_now, p_now, k.callback_url from kept k
          where k.callback_url is not null
-            on conflict (invocation_id) do update   -- tried again after its end: it ends a second time
+            on conflict (invocation_id) do update   -- retried after its end: it ends a second time
            set message_id = excluded.message_id, created_at = p_now, next_attempt_at = p_now, delivered_at = null,
                attempts = 0, last_status_code = null, last_error = null, status = 'pending', url = excluded.url
         returning 1
@@ -148,7 +148,7 @@ begin
       cross join rows from (json_to_recordset(o.logs) as (line integer, at timestamptz, level text, message text))
            with ordinality as l (line, at, level, message, n)
      where o.logs is not null
-        on conflict do nothing;   -- zmesh.append_logs() has written it
+        on conflict do nothing;   -- zmesh.append_logs() has already written it
     select array_agg(o) filter (where final), array_agg(o) filter (where not final) into v_final, v_again
       from (select o, o.status in ('success', 'cancelled') or q.status = 'queued' or q.attempt >= q.max_attempts
                       or q.cancel_requested or not exists (select from zmesh.functions f where f.id = q.function_id)

@@ -1,6 +1,6 @@
--- Functions that call functions. Whoever waits for a function it called lends its place to it: then the one that
--- waits counts no more within the limits of project and platform, and its listener runs the called one beside its
--- slots. So whatever is taken by those that wait, what they wait for can start.
+-- Functions that call functions. A run that waits for a function that it called lends its place to it: meanwhile the
+-- caller does not count toward the limits of project and platform, and its listener runs the called one in addition to
+-- its slots. So called functions can start even if callers that wait take all places.
 
 create or replace function zmesh.traceparent_of(p_id uuid, p_given text) returns text
 language sql immutable parallel safe
@@ -41,7 +41,7 @@ declare
     v_parent record;
     v_limits record;
 begin
-    -- What counts is the row of the run that inserts, not what that run says of itself.
+    -- The row of the run that inserts is authoritative, not what the run claims about itself.
     select p.id, p.depth, p.generation, zmesh.traceparent_of(p.id, p.traceparent) as traceparent,
            p.started_at + f.timeout_ms * interval '1 millisecond' as ends_at
       into v_parent
@@ -62,7 +62,7 @@ begin
     if p_new.waited then
         p_new.depth := v_parent.depth + 1;
         p_new.generation := v_parent.generation;
-        p_new.expires_at := least(p_new.expires_at, v_parent.ends_at);   -- then nobody waits any more
+        p_new.expires_at := least(p_new.expires_at, v_parent.ends_at);   -- after that nobody waits for it
         if p_new.depth > v_limits.max_depth then
             perform zmesh.fail_too_deep(p_new, v_limits.max_depth);
         end if;
@@ -116,7 +116,7 @@ comment on function zmesh.may_be_called(uuid) is
 create or replace function zmesh.no_call_is_queued() returns boolean
 language plpgsql stable as $$
 begin
-    -- In the order of the index over them: else one over all that is queued may look as good.
+    -- In the order of their index; otherwise the planner may prefer an index over everything queued.
     return (select q.parent_id from zmesh.queue q
              where q.waited and q.parent_id is not null and q.status = 'queued' and q.due
              order by q.parent_id limit 1) is null;
@@ -143,7 +143,7 @@ begin
            and zmesh.may_be_called(c.id)
          order by p.id, c.priority desc, c.run_at
     loop
-        if zmesh.may_be_called(v_next) then   -- also after those that have just started
+        if zmesh.may_be_called(v_next) then   -- checked again after each start
             v_started := v_started || zmesh.start(p_listener, array[v_next], p_now);
         end if;
     end loop;

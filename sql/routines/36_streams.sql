@@ -1,6 +1,6 @@
--- Responses that a run makes piece by piece. The listener writes what has come since its last write as one chunk for
--- each stream; the API deletes chunks as it sends them on. Both go as fast as they may: the listener stops reading of
--- the run while too much is not taken, and is woken when something was. Locks are taken in the order of ids.
+-- Streamed responses. The listener writes what has arrived since its last write as one chunk for each stream; the API
+-- deletes chunks as it sends them on. The listener stops reading from the run while too many bytes are unread, and is
+-- notified when the reader takes some. Locks are taken in the order of ids.
 
 create or replace function zmesh.write_streams(
     p_listener uuid, p_ids uuid[], p_heads text[], p_numbers integer[], p_bodies bytea[], p_window integer)
@@ -18,7 +18,7 @@ begin
      order by w.id
         on conflict do nothing;
     perform from zmesh.streams s where s.invocation_id = any (p_ids) order by s.invocation_id for update;
-    with written as (   -- what a write whose answer was lost has written stays as it is
+    with written as (   -- chunks stay as they are if their write succeeded but its answer was lost
         insert into zmesh.stream_chunks (invocation_id, number, body)
         select w.id, w.number, w.body
           from unnest(p_ids, p_numbers, p_bodies) as w (id, number, body)
@@ -37,8 +37,8 @@ begin
     return query select s.invocation_id, s.sent - s.taken from zmesh.streams s where s.invocation_id = any (p_ids);
 end $$;
 comment on function zmesh.write_streams(uuid, uuid[], text[], integer[], bytea[], integer) is
-    'Writes one chunk of each of these streams, and the head with the first, and notifies their readers. Returns '
-    'the streams that are being read, with the number of unread bytes of each.';
+    'Writes one chunk of each of these streams, with the head along with the first, and notifies their readers. '
+    'Returns the streams that have a reader, with the number of unread bytes of each.';
 
 create or replace function zmesh.unread_bytes_of(p_ids uuid[]) returns table (id uuid, untaken bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
@@ -46,7 +46,7 @@ begin atomic
     select s.invocation_id, s.sent - s.taken from zmesh.streams s where s.invocation_id = any (p_ids);
 end;
 comment on function zmesh.unread_bytes_of(uuid[]) is
-    'Those of these streams that are being read, with the number of unread bytes of each.';
+    'Those of these streams that have a reader, with the number of unread bytes of each.';
 
 create or replace function zmesh.lock_for_reading(p_ids uuid[]) returns void
 language plpgsql set enable_seqscan = off set jit = off as $$
@@ -80,7 +80,7 @@ begin
 end $$;
 comment on function zmesh.take_chunks(uuid[]) is
     'Removes and returns the available chunks of these streams; one row without a chunk for a stream that has none '
-    'now.';
+    'at the moment.';
 
 create or replace function zmesh.close_streams(p_ids uuid[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$

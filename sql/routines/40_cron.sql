@@ -1,6 +1,6 @@
 -- When a cron expression comes due. Time zones follow Debian's cron: a job at fixed times that falls into the hour
 -- skipped in spring runs right after it, and runs once in the hour repeated in autumn; a job whose minute or hour
--- field begins with * runs by the clock on the wall: not in a skipped hour, twice in a repeated one.
+-- field begins with * follows the local clock: it does not run in a skipped hour, and runs twice in a repeated one.
 
 create or replace function zmesh.cron_mask(p_text text, p_low integer, p_high integer, p_names text default '')
 returns bigint
@@ -57,13 +57,13 @@ begin
     return v_mask;
 end $$;
 comment on function zmesh.cron_mask(text, integer, integer, text) is
-    'The values that one field of a cron expression stands for, as a bit mask.';
+    'The values that one field of a cron expression matches, as a bit mask.';
 
 create or replace function zmesh.trimmed(p_text text) returns text
 language sql immutable parallel safe
 return pg_catalog.btrim(p_text, E' \t\r\n\f\v\u00a0\ufeff');
 comment on function zmesh.trimmed(text) is
-    'A text without surrounding white space, such as the line end of the file it came from.';
+    'The text without surrounding white space, such as the newline of the file it came from.';
 
 create or replace function zmesh.cron_plan(p_cron text) returns zmesh.cron_plan
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
@@ -114,7 +114,7 @@ comment on function zmesh.cron_plan(text) is
 create or replace function zmesh.lowest_bit(p_mask bigint) returns integer
 language sql immutable parallel safe
 return bit_count(((p_mask & -p_mask) - 1)::bit(64))::integer;
-comment on function zmesh.lowest_bit(bigint) is 'Number of the lowest bit that is set.';
+comment on function zmesh.lowest_bit(bigint) is 'Number of the lowest set bit.';
 
 create or replace function zmesh.next_local(p_plan zmesh.cron_plan, p_from timestamp) returns timestamp
 language plpgsql immutable parallel safe as $$
@@ -122,7 +122,7 @@ declare
     v_day    date := p_from::date;
     v_hour   integer := extract(hour from p_from);
     v_minute integer := extract(minute from p_from);
-    v_last   date := v_day + 18263;   -- fifty years: 29 February on a certain weekday may take forty
+    v_last   date := v_day + 18263;   -- fifty years: 29 February may fall on a given weekday only after forty
     v_mask   bigint;
     v_is_day boolean;
 begin
@@ -155,7 +155,7 @@ begin
     return null;
 end $$;
 comment on function zmesh.next_local(zmesh.cron_plan, timestamp) is
-    'The first time on the clock, not before this one, that a cron expression stands for.';
+    'The first local time, not before this one, that the cron expression matches.';
 
 create or replace function zmesh.offset_change(p_timezone text, p_from timestamptz, p_to timestamptz) returns timestamptz
 language plpgsql stable parallel safe as $$
@@ -175,7 +175,7 @@ begin
     return v_to;
 end $$;
 comment on function zmesh.offset_change(text, timestamptz, timestamptz) is
-    'The minute of the one change of a zone''s offset from UTC between two times.';
+    'The minute in which a zone''s offset from UTC changes, given two times between which it changes once.';
 
 create or replace function zmesh.first_instant(p_local timestamp, p_timezone text) returns timestamptz
 language plpgsql stable parallel safe as $$
@@ -193,7 +193,7 @@ begin
                         else zmesh.offset_change(p_timezone, v_eve, v_at) end;
 end $$;
 comment on function zmesh.first_instant(timestamp, text) is
-    'When a clock in this zone shows this time for the first time; the end of the skipped hour, where it never does.';
+    'When a clock in this zone first shows this time; if it never does, the end of the skipped hour.';
 
 create or replace function zmesh.next_local_minute(p_plan zmesh.cron_plan, p_timezone text, p_after timestamptz)
 returns timestamptz
@@ -207,7 +207,7 @@ declare
 begin
     loop
         v_local := v_from at time zone p_timezone;
-        -- By the offset of v_from. In UTC, since days are not always 24 hours in the session's own time zone.
+        -- With the offset of v_from. In UTC, since days do not always have 24 hours in the session's time zone.
         v_due := ((v_from at time zone 'UTC') + (zmesh.next_local(p_plan, v_local) - v_local)) at time zone 'UTC';
         v_morrow := v_from + interval '24 hours';
         if (v_morrow at time zone p_timezone) - v_local = interval '24 hours' then
@@ -225,7 +225,7 @@ begin
     end loop;
 end $$;
 comment on function zmesh.next_local_minute(zmesh.cron_plan, text, timestamptz) is
-    'The first minute after a time in which a clock in this zone shows what a cron expression stands for.';
+    'The first minute after a time in which a clock in this zone shows a time that the cron expression matches.';
 
 create or replace function zmesh.next_due(p_plan zmesh.cron_plan, p_timezone text, p_after timestamptz)
 returns timestamptz
@@ -249,7 +249,8 @@ begin
         end if;
     end loop;
 end $$;
-comment on function zmesh.next_due(zmesh.cron_plan, text, timestamptz) is 'When a plan next comes due, strictly after a time.';
+comment on function zmesh.next_due(zmesh.cron_plan, text, timestamptz) is
+    'When the parsed cron expression next comes due, strictly after a time.';
 
 create or replace function zmesh.last_due(p_plan zmesh.cron_plan, p_timezone text, p_due timestamptz, p_until timestamptz)
 returns timestamptz
@@ -257,7 +258,7 @@ language plpgsql stable parallel safe as $$
 declare
     v_found timestamptz := p_due;
     v_next  timestamptz;
-    v_from  timestamptz := p_due;   -- something comes due after v_from and not after p_until, or it is v_found itself
+    v_from  timestamptz := p_due;   -- there is a due time after v_from and not after p_until, or v_found is the last
     v_to    timestamptz := p_until;
     v_mid   timestamptz;
 begin
@@ -275,7 +276,7 @@ begin
     return case when v_next <= p_until then v_next else v_found end;
 end $$;
 comment on function zmesh.last_due(zmesh.cron_plan, text, timestamptz, timestamptz) is
-    'The last due time from p_due, which is one, until p_until.';
+    'The last due time from p_due, which is one itself, up to p_until.';
 
 create or replace function zmesh.cron_next(p_cron text, p_timezone text, p_after timestamptz) returns timestamptz
 language sql stable parallel safe security definer set search_path = pg_catalog, pg_temp
@@ -293,7 +294,7 @@ begin
     if found then
         return;
     end if;
-    -- Written in another case, or a city alone.
+    -- A name in different case, or only a city.
     select name into v_meant from pg_timezone_names
      where lower(name) = v_plain or split_part(lower(name), '/', -1) = v_plain and name !~ '^(posix|right|Etc|US)/'
      order by lower(name) <> v_plain, name limit 1;
@@ -301,7 +302,7 @@ begin
         coalesce('Did you mean ' || v_meant || '?', 'Use an IANA name such as Europe/Berlin or UTC.'),
         p_column => 'timezone');
 end $$;
-comment on function zmesh.check_timezone(text) is 'Refuses what is not the name of a time zone.';
+comment on function zmesh.check_timezone(text) is 'Rejects an unknown time zone.';
 
 create or replace function zmesh.cron_preview(
     p_cron text, p_timezone text default 'UTC', p_count integer default 5, p_after timestamptz default null)
@@ -318,7 +319,7 @@ begin
     end loop;
 end $$;
 comment on function zmesh.cron_preview(text, text, integer, timestamptz) is
-    'The next due times of a cron expression, to be looked at before it is saved.';
+    'The next due times of a cron expression, for checking it before saving.';
 
 grant execute on function zmesh.cron_next(text, text, timestamptz), zmesh.cron_preview(text, text, integer, timestamptz)
    to zmesh_api, zmesh_project;

@@ -1,4 +1,4 @@
--- Schedules fire what is due, each due time once, however many clocks call.
+-- Schedules fire once for each due time, however many clocks call.
 
 create or replace function zmesh.record_skipped_due_times(p_schedule zmesh.schedules, p_now timestamptz) returns void
 language plpgsql as $$
@@ -14,7 +14,7 @@ begin
     end if;
 end $$;
 comment on function zmesh.record_skipped_due_times(zmesh.schedules, timestamptz) is
-    'Records the due times that a schedule leaves behind when it goes on after a pause, or is changed.';
+    'Records the due times that a schedule skips when it is resumed after a pause, or is changed.';
 
 create or replace function zmesh.prepare_schedule() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -37,7 +37,7 @@ begin
             else format('function "%s" does not exist in this project', new.function) end,
             'Deploy it first, or look up its slug: zmesh functions list');
     end if;
-    -- Not a constraint: that would be looked at, and the payload unpacked, whenever the schedule fires.
+    -- Not a constraint, which would be checked, and the payload unpacked, whenever the schedule fires.
     if octet_length(new.payload::text) > 8388608 then
         perform zmesh.fail('check_violation', 'the payload is larger than 8 MiB',
                            'Put the data into a table and send what identifies it.', 'schedules_payload_is_at_most_8_mib',
@@ -45,7 +45,7 @@ begin
     end if;
     new.function := v_slug;
     new.name := coalesce(new.name, left(v_slug, 90) || '-' || left(md5(gen_random_uuid()::text), 6));
-    -- The list of time zones is slow to read: only for one that no schedule has yet.
+    -- The list of time zones is slow to read: check only a zone that no schedule has yet.
     if not exists (select from zmesh.schedules s where s.timezone = new.timezone) then
         perform zmesh.check_timezone(new.timezone);
     end if;
@@ -59,7 +59,7 @@ begin
     end if;
     return new;
 end $$;
-comment on function zmesh.prepare_schedule() is 'Refuses a schedule that cannot fire, and sets when it is next due.';
+comment on function zmesh.prepare_schedule() is 'Rejects a schedule that cannot fire, and sets its next due time.';
 
 create or replace trigger schedules_prepare
     before insert or update of project_id, function_id, function, name, cron, timezone, payload, overlap, missed, enabled
@@ -96,7 +96,7 @@ begin
      where id = p_id;
 end $$;
 comment on function zmesh.change_schedule(uuid, uuid, text, text, text, jsonb, text, text, boolean) is
-    'Changes a schedule; null leaves a column as it is.';
+    'Changes a schedule; null leaves a column unchanged.';
 
 create or replace function zmesh.delete_schedule(p_project_id uuid, p_id uuid) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -111,7 +111,7 @@ language plpgsql as $$
 declare
     v_many record;
 begin
-    -- One at a time, so that each sees what the others have added.
+    -- One transaction at a time, so that each sees what the others have added.
     perform from zmesh.projects p where p.id = any (p_project_ids) order by p.id for no key update;
     select n.schedules, n.bytes, z.max_schedules, z.max_schedule_payloads_mb as max_mb into v_many
       from zmesh.settings z,
@@ -119,18 +119,18 @@ begin
               from zmesh.schedules s where s.project_id = any (p_project_ids) group by s.project_id) n
      where n.schedules > z.max_schedules or n.bytes > z.max_schedule_payloads_mb * 1048576::bigint limit 1;
     if v_many.schedules > v_many.max_schedules then
-        perform zmesh.fail('check_violation', format('a project can have %s schedules', v_many.max_schedules),
+        perform zmesh.fail('check_violation', format('a project may have at most %s schedules', v_many.max_schedules),
                            'Delete some, or let one schedule start a function that looks up what is due.',
                            'schedules_of_a_project_are_bounded');
     elsif v_many.schedules is not null then
         perform zmesh.fail('check_violation',
-                           format('the payloads of a project''s schedules can have %s MiB together', v_many.max_mb),
+                           format('the payloads of a project''s schedules may have at most %s MiB in total', v_many.max_mb),
                            'Put the data into a table and send what identifies it.',
                            'schedules_of_a_project_are_bounded', 'payload');
     end if;
 end $$;
 comment on function zmesh.bound_schedules(uuid[]) is
-    'Refuses more schedules, or larger payloads of them, than a project may have: all of them may come due in one tick.';
+    'Rejects more schedules, or more bytes of payloads in them, than a project may have: all may come due in one tick.';
 
 create or replace function zmesh.bound_new_schedules() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -138,7 +138,8 @@ begin
     perform zmesh.bound_schedules(array(select distinct n.project_id from new_rows n));
     return null;
 end $$;
-comment on function zmesh.bound_new_schedules() is 'Bounds what projects add, once per statement.';
+comment on function zmesh.bound_new_schedules() is
+    'Applies the limits to schedules that projects add, once per statement.';
 
 create or replace trigger schedules_bound_new after insert on zmesh.schedules
     referencing new table as new_rows for each statement execute function zmesh.bound_new_schedules();
@@ -149,29 +150,31 @@ begin
     perform zmesh.bound_schedules(array[new.project_id]);
     return null;
 end $$;
-comment on function zmesh.bound_changed_schedule() is 'Bounds what a project puts into a schedule.';
+comment on function zmesh.bound_changed_schedule() is 'Applies the limits to a schedule that a project changes.';
 
--- For each row, since triggers of single columns see no table of rows; a tick names neither column.
+-- For each row, since a trigger on columns cannot have a transition table; a tick updates neither column.
 create or replace trigger schedules_bound_changed after update of payload, project_id on zmesh.schedules
     for each row execute function zmesh.bound_changed_schedule();
 
 create or replace function zmesh.missed_limit() returns integer
 language sql immutable parallel safe
 return 100;
-comment on function zmesh.missed_limit() is 'How many missed due times a schedule that asks for all of them makes up for.';
+comment on function zmesh.missed_limit() is
+    'How many missed due times are made up for a schedule that asks for all of them.';
 
 create or replace function zmesh.missed_after() returns interval
 language sql immutable parallel safe
 return interval '90 seconds';
-comment on function zmesh.missed_after() is 'A due time that is older has been missed: a clock that runs comes by each minute.';
+comment on function zmesh.missed_after() is
+    'An older due time counts as missed: a running clock fires schedules every minute.';
 
 create or replace function zmesh.verdict(p_enabled boolean, p_late boolean, p_busy boolean) returns text
 language sql immutable parallel safe
 return case when not p_enabled then 'skipped_disabled' when p_late then 'skipped_missed'
             when p_busy then 'skipped_overlap' else 'fired' end;
-comment on function zmesh.verdict(boolean, boolean, boolean) is 'What becomes of a due time.';
+comment on function zmesh.verdict(boolean, boolean, boolean) is 'What to do about a due time.';
 
--- Not the schedule's row: as a value, it would carry its payload, fetched and unpacked.
+-- Does not take the schedule's row, which would bring its payload along, fetched and unpacked.
 create or replace function zmesh.missed_times(
     p_plan zmesh.cron_plan, p_timezone text, p_first timestamptz, p_missed text, p_overlap text,
     p_enabled boolean, p_busy boolean, p_now timestamptz)
@@ -183,7 +186,7 @@ declare
     v_limit  integer := case p_missed when 'all' then zmesh.missed_limit() else 1 end;
     v_chosen timestamptz[] := array[v_due];
 begin
-    while v_due > p_first and cardinality(v_chosen) < v_limit loop   -- the latest ones are worth most
+    while v_due > p_first and cardinality(v_chosen) < v_limit loop   -- the latest ones matter most
         v_due := zmesh.last_due(p_plan, p_timezone, p_first, v_due - interval '1 microsecond');
         v_chosen := v_due || v_chosen;
     end loop;
@@ -202,7 +205,7 @@ begin
     end loop;
 end $$;
 comment on function zmesh.missed_times(zmesh.cron_plan, text, timestamptz, text, text, boolean, boolean, timestamptz) is
-    'What becomes of each due time of a schedule that has several: one row stands for those that go unmade.';
+    'What to do about each of several due times of a schedule; one row stands for all those that are not made up.';
 
 create or replace function zmesh.fire_due_schedules(p_intervals_only boolean, p_limit integer, p_only uuid default null)
 returns integer
@@ -240,7 +243,7 @@ begin
           from times t
             on conflict do nothing
         returning schedule_id, due_at, invocation_id
-    ), fired as (   -- with what zmesh.prepare_invocation() would add, so that nothing is looked up twice
+    ), fired as (   -- includes what zmesh.prepare_invocation() would add, so that nothing is looked up twice
         insert into zmesh.invocations (id, project_id, function_id, function, schedule_id, lane, created_at, run_at,
                                        due, max_attempts, source, payload, version, pinned, alias)
         select r.invocation_id, d.project_id, d.function_id, d.function, d.id,
@@ -258,17 +261,17 @@ begin
     return v_count;
 end $$;
 comment on function zmesh.fire_due_schedules(boolean, integer, uuid) is
-    'Fires due schedules in one statement, and sets when they are next due; returns how many were due.';
+    'Fires due schedules in one statement and sets their next due times; returns how many were due.';
 
 create or replace function zmesh.next_due_or_same(p_schedule zmesh.schedules, p_now timestamptz) returns timestamptz
 language plpgsql stable as $$
 begin
     return zmesh.next_due(p_schedule.plan, p_schedule.timezone, p_now);
 exception when others then
-    return p_schedule.next_due_at;   -- its failure shows when it comes due
+    return p_schedule.next_due_at;   -- the error appears when it comes due
 end $$;
 comment on function zmesh.next_due_or_same(zmesh.schedules, timestamptz) is
-    'When a schedule is next due after a time, or what it said before where that cannot be told.';
+    'When a schedule is next due after a time; its current value if that cannot be computed.';
 
 create or replace function zmesh.detect_clock_set_back() returns void
 language plpgsql as $$
@@ -276,7 +279,7 @@ declare
     v_now  timestamptz := zmesh.now();
     v_seen timestamptz := (select c.seen_at from zmesh.clock c);
 begin
-    if v_seen > v_now then   -- what would now wait for the wrong time comes due at the right one
+    if v_seen > v_now then   -- schedules that would wait for the wrong time come due at the right one
         delete from zmesh.schedule_runs r where r.due_at > v_now and r.outcome like 'skipped%';
         update zmesh.schedule_runs r set last_due_at = v_now where r.last_due_at > v_now and r.due_at < v_now;
         update zmesh.schedules s set next_due_at = zmesh.next_due_or_same(s, v_now)
@@ -287,7 +290,8 @@ begin
     end if;
 end $$;
 comment on function zmesh.detect_clock_set_back() is
-    'Notices a clock that was set back, within a minute: what it skipped while it was ahead comes due after all.';
+    'Detects within a minute that the clock was set back: due times that it skipped while it was ahead come due '
+    'after all.';
 
 create or replace function zmesh.pause_broken_schedule(p_schedule zmesh.schedules, p_error text) returns void
 language plpgsql as $$
@@ -299,7 +303,7 @@ begin
     raise warning 'schedule % is paused: %', p_schedule.id, p_error;
 end $$;
 comment on function zmesh.pause_broken_schedule(zmesh.schedules, text) is
-    'Pauses a schedule that cannot fire any more: its time zone has gone with an update of the system, for one.';
+    'Pauses a schedule that can no longer fire, for example because a system update removed its time zone.';
 
 create or replace function zmesh.fire_singly(p_intervals_only boolean) returns integer
 language plpgsql as $$
@@ -319,7 +323,7 @@ begin
         begin
             perform zmesh.fire_due_schedules(p_intervals_only, 1, v_schedule.id);
         exception when others then
-            if sqlstate ~ '^(40|53|57|58|XX)' then   -- the server is to blame, and not the schedule
+            if sqlstate ~ '^(40|53|57|58|XX)' then   -- the server is to blame, not the schedule
                 raise;
             end if;
             perform zmesh.pause_broken_schedule(v_schedule, sqlerrm);
@@ -328,7 +332,8 @@ begin
     end loop;
 end $$;
 comment on function zmesh.fire_singly(boolean) is
-    'Fires due schedules one by one, up to the one that makes all fail, which is paused; returns how many it dealt with.';
+    'Fires due schedules one by one until it reaches the one that makes all fail, and pauses it; returns how many '
+    'it handled.';
 
 create or replace function zmesh.fire_all_due(p_intervals_only boolean) returns integer
 language plpgsql as $$
@@ -342,7 +347,7 @@ begin
         begin
             v_count := zmesh.fire_due_schedules(p_intervals_only, v_full);
             exit when v_count < v_full;
-        exception when others then   -- one schedule must not stop those of everybody
+        exception when others then   -- one schedule must not stop all others
             v_count := zmesh.fire_singly(p_intervals_only);
             exit when v_count = 0;
         end;
@@ -350,7 +355,8 @@ begin
     end loop;
     return v_total + v_count;
 end $$;
-comment on function zmesh.fire_all_due(boolean) is 'Fires every schedule that is due, or only those with intervals of seconds.';
+comment on function zmesh.fire_all_due(boolean) is
+    'Fires every schedule that is due, or only those with intervals in seconds.';
 
 create or replace function zmesh.tick() returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -359,7 +365,7 @@ begin
     return zmesh.fire_all_due(false);
 end $$;
 comment on function zmesh.tick() is
-    'Fires every schedule that is due: what pg_cron calls. Any number of clocks may: each due time fires exactly once.';
+    'Fires every schedule that is due; pg_cron calls this. Any number of clocks may: each due time fires exactly once.';
 
 create or replace function zmesh.listener_tick() returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -368,7 +374,8 @@ begin
         select from zmesh.clock where source = 'pg_cron' and cron_ticked_at > zmesh.now() - interval '75 seconds'));
 end $$;
 comment on function zmesh.listener_tick() is
-    'A listener as the clock, each second: it leaves whole minutes to pg_cron, unless that is absent or has stopped.';
+    'Called by listeners every second as the clock; leaves whole minutes to pg_cron unless that is absent or has '
+    'stopped.';
 
 create or replace function zmesh.prepare_run_now() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -382,7 +389,8 @@ begin
       from zmesh.schedules s where s.id = new.schedule_id;
     return new;
 end $$;
-comment on function zmesh.prepare_run_now() is 'Invokes what a schedule would, when a run without an outcome is inserted.';
+comment on function zmesh.prepare_run_now() is
+    'Creates the invocation of a schedule when a run without an outcome is inserted.';
 
 create or replace trigger schedule_runs_prepare before insert on zmesh.schedule_runs
     for each row when (new.outcome is null) execute function zmesh.prepare_run_now();
@@ -400,7 +408,7 @@ begin
     return v_invocation_id;
 end $$;
 comment on function zmesh.run_schedule(uuid) is
-    'Invokes what a schedule would, now and whatever its state; returns the invocation.';
+    'Invokes the function of a schedule now, whatever the state of the schedule; returns the id of the invocation.';
 
 create or replace function zmesh.use_pg_cron() returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -409,7 +417,7 @@ begin
         update zmesh.clock set source = 'listener';
         return false;
     end if;
-    -- A job that came with a backup still names the database that it was made in, and scheduling does not change that.
+    -- A job restored from a backup still names the database it was created in, and scheduling again does not change that.
     execute $cron$
         select cron.unschedule(jobid) from cron.job
          where jobname = 'zmesh tick' and username = 'zmesh_listener'
@@ -420,16 +428,17 @@ begin
     begin
         grant usage on schema cron to zmesh_listener;
         grant select, delete on cron.job_run_details to zmesh_listener;
-    exception when insufficient_privilege then null;   -- the extension is another role's: forget_ticks() sees what it may
+    exception when insufficient_privilege then null;   -- another role owns the extension: forget_ticks() sees what it may
     end;
     update zmesh.clock set source = 'pg_cron';
     return true;
 end $$;
 comment on function zmesh.use_pg_cron() is
-    'Makes pg_cron the clock where the extension is installed; called by every migration. Returns whether it is.';
+    'Makes pg_cron the clock if the extension is installed; every migration calls this. Returns whether pg_cron is '
+    'the clock.';
 
 create or replace function zmesh.forget_ticks() returns bigint
-language plpgsql set search_path = pg_catalog, pg_temp as $$   -- as the caller: pg_cron shows everybody only their own rows
+language plpgsql set search_path = pg_catalog, pg_temp as $$   -- as the caller: pg_cron shows each role only its own rows
 declare
     v_count bigint := 0;
 begin
@@ -444,7 +453,7 @@ begin
     return v_count;
 end $$;
 comment on function zmesh.forget_ticks() is
-    'Deletes pg_cron''s run history of ticks older than a day, which it never does itself; for the role that owns the job.';
+    'Deletes pg_cron''s history of ticks after a day, which pg_cron itself never does; for the role that owns the job.';
 
 grant execute on function zmesh.create_schedule(uuid, uuid, text, text, text, jsonb, text, text, boolean),
       zmesh.change_schedule(uuid, uuid, text, text, text, jsonb, text, text, boolean),

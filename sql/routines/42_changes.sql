@@ -2,23 +2,23 @@
 -- of the table, a trigger function that belongs to that owner and inserts as that owner. So a condition can do what the
 -- owner can, and nothing else, whoever changes the table.
 --
--- The user's own write comes first. What is passed on never makes it fail, unless the server itself is in trouble, and
--- does not depend on how the table looked when zmesh.on_change() was called:
+-- The user's own write comes first. Passing changes on never makes it fail, unless the server itself is in trouble, and
+-- keeps working when the table changes after the call of zmesh.on_change():
 -- * A statement on the watched table fires a statement trigger, whose transition tables are read by one insert.
 -- * A statement on a partition of it fires no statement trigger of the watched table. A row trigger, which PostgreSQL
---   clones to every partition, passes these rows on. It keeps still while a statement on the watched table runs.
--- * An insert that finds a row too large is repeated with care (zmesh.change_statement_with_fallback): the row is replaced by its key.
+--   clones to every partition, passes these rows on. It does nothing while a statement on the watched table runs.
+-- * An insert that finds a row too large is repeated by zmesh.change_statement_with_fallback(): the row's key replaces it.
 
 create or replace function zmesh.path_of_caller() returns text
 language sql stable
 return concat_ws(', ', (select string_agg(quote_ident(s), ', ') from unnest(current_schemas(false)) s), 'pg_temp');
 comment on function zmesh.path_of_caller() is
-    'The schemas in which names are looked up now, temporary tables last, for a function that shall look there as well.';
+    'The schemas in which names are looked up now, temporary tables last, for a function that should use the same.';
 
 create or replace view zmesh.own_functions with (security_barrier) as
     select slug, name, language, version, enabled from zmesh.functions
      where project_id = zmesh.project_of(current_user);
-comment on view zmesh.own_functions is 'The functions of the project whose role asks.';
+comment on view zmesh.own_functions is 'The functions of the project whose role queries this view.';
 
 create or replace function zmesh.is_own_function(p_slug text) returns boolean
 language sql stable
@@ -35,12 +35,12 @@ begin
     end if;
     return p_table;
 end $$;
-comment on function zmesh.owned_table(regclass) is 'Refuses what is not a table that the caller owns.';
+comment on function zmesh.owned_table(regclass) is 'Rejects a table that the caller does not own.';
 
 create or replace function zmesh.change_arguments(p_arguments bytea) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-    -- One argument, with a zero byte at its end. Anybody may create a trigger that has something else there.
+    -- One argument, followed by a zero byte. Anybody may create a trigger that has something else there.
     return convert_from(substring(p_arguments for octet_length(p_arguments) - 1), getdatabaseencoding())::jsonb;
 exception when others then
     return null;
@@ -61,7 +61,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
      where a.arguments ? 'function'
 $$;
 comment on function zmesh.change_triggers(oid) is
-    'The triggers that zmesh.on_change() created on a table of the caller''s, or on all of them.';
+    'The triggers that zmesh.on_change() created on one of the caller''s tables, or on all of them.';
 
 create or replace function zmesh.change_columns(p_table oid, p_arguments jsonb) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -74,13 +74,14 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
           from jsonb_array_elements_text(p_arguments -> 'columns') with ordinality c (name, n) order by c.n) end
 $$;
 comment on function zmesh.change_columns(oid, jsonb) is
-    'The current names of the columns in a column list: by number, since they may be renamed; by name in a restored table.';
+    'Current names of the columns in a column list: by number, since columns may be renamed; by name in a restored '
+    'table.';
 
 create or replace function zmesh.watched_table(p_table oid, p_trigger name) returns oid
 language sql stable set search_path = pg_catalog, pg_temp
 return coalesce((select a.relid from pg_partition_ancestors(p_table) a
                    join pg_trigger t on t.tgrelid = a.relid and t.tgname = p_trigger and t.tgparentid = 0), p_table);
-comment on function zmesh.watched_table(oid, name) is 'The table on which the row trigger of a partition was created.';
+comment on function zmesh.watched_table(oid, name) is 'The watched table that a row trigger of a partition belongs to.';
 
 create or replace function zmesh.count_statement() returns trigger
 language plpgsql as $$
@@ -92,7 +93,7 @@ begin
     return null;
 end $$;
 comment on function zmesh.count_statement() is
-    'Counts the statements on a watched table that are running, in a setting that ends with the transaction.';
+    'Counts the running statements on a watched table, in a setting that lasts until the transaction ends.';
 
 create or replace function zmesh.is_retryable_error(p_sqlstate text) returns boolean
 language sql immutable parallel safe
@@ -100,30 +101,31 @@ return p_sqlstate ~ '^(40|53|57|58|XX)' or p_sqlstate = '55P03';
 comment on function zmesh.is_retryable_error(text) is
     'Whether a client should retry the whole transaction after this error: a deadlock, a full disk, a shutdown, a timeout.';
 
--- In which `new` and `old` are rows, as in the condition of any trigger, and null where the event has none.
+-- Here `new` and `old` are rows, as in the condition of any trigger, and null if the event has none.
 create or replace function zmesh.change_source(p_event text, p_new text, p_old text, p_number text) returns text
 language sql immutable parallel safe
 return case p_event
     when 'INSERT' then format('%s as new left join (select * from %1$s as r where false) as old on true', p_new)
     when 'DELETE' then format('%s as old left join (select * from %1$s as r where false) as new on true', p_old)
-    -- Both transition tables have their rows in the order in which they were changed.
+    -- Both transition tables list their rows in the order of change.
     else format('(select r.*, pg_catalog.row_number() over () as %3$I from %1$s as r) as new'
                 ' join (select r.*, pg_catalog.row_number() over () as %3$I from %2$s as r) as old on new.%3$I = old.%3$I',
                 p_new, p_old, p_number) end;
 comment on function zmesh.change_source(text, text, text, text) is
-    'The FROM clause for changed rows; p_number names the row number and must not be the name of a column.';
+    'The FROM clause for changed rows; p_number is the alias of the row number and must not be the name of a column.';
 
 create or replace function zmesh.change_record(p_event text, p_row text, p_number text) returns text
 language sql immutable parallel safe
 return case when (p_event, p_row) in (('INSERT', 'old'), ('DELETE', 'new')) then 'null::pg_catalog.jsonb'
             when p_event = 'UPDATE' then format('(pg_catalog.to_jsonb(%s.*) - %L::pg_catalog.text)', p_row, p_number)
             else format('pg_catalog.to_jsonb(%s.*)', p_row) end;
-comment on function zmesh.change_record(text, text, text) is 'An expression for a row as JSON.';
+comment on function zmesh.change_record(text, text, text) is 'An expression that gives a row as JSON.';
 
 create or replace function zmesh.has_changed(p_new jsonb, p_old jsonb, p_columns text[]) returns boolean
 language sql immutable parallel safe
 return (select pg_catalog.bool_or((p_new -> c) is distinct from (p_old -> c)) from unnest(p_columns) c);
-comment on function zmesh.has_changed(jsonb, jsonb, text[]) is 'Whether one of these columns differs between two rows as they are passed on.';
+comment on function zmesh.has_changed(jsonb, jsonb, text[]) is
+    'Whether one of these columns differs between the two rows as JSON.';
 
 create or replace function zmesh.change_insert(
     p_event text, p_function text, p_when text, p_has_columns boolean, p_number text)
@@ -137,7 +139,7 @@ return (select format(
               from %s
              where (%s%s)%s;
     $sql$,
-    -- Else they cannot be paired: a row that moved to another partition may have been held back there by a trigger.
+    -- Otherwise they cannot be paired: a trigger may have held back a row that moved to another partition.
     case when p_event = 'UPDATE' then
         'if (select count(*) from new_rows) <> (select count(*) from old_rows) then'
         ' raise exception ''a trigger held back rows that were to move to another partition''; end if;' || chr(10) else '' end,
@@ -151,7 +153,7 @@ return (select format(
   from (select p_event = 'UPDATE' and p_has_columns as by_json) v,
        (select zmesh.change_record(p_event, 'new', p_number) as new, zmesh.change_record(p_event, 'old', p_number) as old) r);
 comment on function zmesh.change_insert(text, text, text, boolean, text) is
-    'The statement that enqueues what one statement changed.';
+    'The statement that enqueues the rows that one statement changed.';
 
 create or replace function zmesh.readable_rows(p_table oid, p_rows text) returns text
 language sql stable set search_path = pg_catalog, pg_temp
@@ -162,14 +164,15 @@ return (select format('(select %s from %s as r)', string_agg(
           from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
          where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped);
 comment on function zmesh.readable_rows(oid, text) is
-    'Rows of a table as a query of it would show them: with the generated columns that triggers see as null.';
+    'Rows of a table as a query would return them, with the generated columns that triggers see as null.';
 
 create or replace function zmesh.primary_key(p_table oid, p_row text) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 return coalesce((select format('jsonb_build_object(%s)', string_agg(format('%L, %s.%I', a.attname, p_row, a.attname), ', '))
                    from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
                   where i.indrelid = p_table and i.indisprimary having count(*) > 0), 'null::jsonb');
-comment on function zmesh.primary_key(oid, text) is 'An expression for the primary key of a row as JSON; null where there is none.';
+comment on function zmesh.primary_key(oid, text) is
+    'An expression that gives the primary key of a row as JSON; null if there is none.';
 
 create or replace function zmesh.large_row(p_about jsonb, p_key jsonb, p_old_key jsonb) returns jsonb
 language sql immutable parallel safe
@@ -190,7 +193,7 @@ return (select format(
         select %L, case when pg_catalog.octet_length(json.payload::pg_catalog.text) <= 8388608 then json.payload
                         else zmesh.large_row(%L, %s, %s) end
           from %s
-               -- What is as long as this as text is too long as JSON, and may be too long to become JSON.
+               -- A row that is this long as text is too long as JSON, and perhaps too long to convert to JSON.
                cross join lateral (select case
                    when coalesce(pg_catalog.octet_length((new.*)::pg_catalog.text), 0)
                         + coalesce(pg_catalog.octet_length((old.*)::pg_catalog.text), 0) > 67108864 then null
@@ -209,7 +212,8 @@ return (select format(
         p_columns) else 'true' end)
   from (select p_about ->> 'type' as event) e);
 comment on function zmesh.change_statement_with_fallback(oid, jsonb, jsonb, text[], text, text, text) is
-    'The statement that enqueues changed rows and replaces those that are too large; made for the table as it is now.';
+    'The statement that enqueues changed rows and replaces those that are too large; built for the current form of '
+    'the table.';
 
 create or replace function zmesh.change_of_row(
     p_event text, p_function text, p_when text, p_has_columns boolean, p_number text)
@@ -224,7 +228,7 @@ return format(
                             zmesh_change.table_name, 'record', %s, 'old_record', %s));
                 end if;
     $sql$,
-    -- As text, since a row variable's fields may have got other names and types since this was planned.
+    -- As text, since names and types of a row variable's fields may have changed since this was planned.
     case when p_when is null then '' else 'execute ' || quote_literal(format('select exists (select from %s where (%s%s))',
         zmesh.change_source(p_event, '(select ($1).*)', '(select ($2).*)', p_number), p_when, chr(10)))
         || ' into passes using new, old;' end,
@@ -234,9 +238,9 @@ return format(
     case p_event when 'DELETE' then 'null' else 'pg_catalog.to_jsonb(new)' end,
     case p_event when 'INSERT' then 'null' else 'pg_catalog.to_jsonb(old)' end);
 comment on function zmesh.change_of_row(text, text, text, boolean, text) is
-    'The statements that enqueue a row that was changed in a partition by name.';
+    'The statements that enqueue a row that was changed in a partition by a statement that names the partition.';
 
--- The names of its own are in a labelled block, since a column may have any name.
+-- Variables are in a labelled block, since a column may have any name.
 create or replace function zmesh.change_body(
     p_function text, p_events text[], p_when text, p_has_columns boolean, p_number text)
 returns text
@@ -254,7 +258,7 @@ declare
     careful     boolean;
     passes      boolean := true;
 begin
-    -- Columns that are generated when read are null in what a trigger sees.
+    -- A trigger sees null in columns that are generated on read.
     select n.nspname, c.relname, exists (select from pg_catalog.pg_attribute a
                                           where a.attrelid = tg_relid and a.attgenerated = 'v')
       into schema_name, table_name, careful
@@ -323,14 +327,14 @@ begin
     end if;
 end $$;
 comment on function zmesh.create_change_triggers(regclass, text[], jsonb, text) is
-    'Creates the triggers of a watched table; a table that has partitions, or is one, gets those of its rows as well.';
+    'Creates the triggers of a watched table; also the row triggers if it is partitioned or a partition.';
 
 create or replace function zmesh.watch_table(
     p_table regclass, p_function text, p_events text[], p_when text, p_columns text[], p_path text)
 returns void
 language plpgsql as $$
 declare
-    v_id        text := substr(md5(gen_random_uuid()::text), 1, 10);   -- of its own, also where partitions are watched
+    v_id        text := substr(md5(gen_random_uuid()::text), 1, 10);   -- unique, also where partitions are watched
     v_function  text := (select format('%I.%I', n.nspname, format('zmesh_change_%s_%s',
                                        left(translate(p_function, '-', '_'), 30), v_id))
                            from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_table);
@@ -352,7 +356,7 @@ begin
     perform zmesh.create_change_triggers(p_table, p_events, v_arguments, v_function);
 end $$;
 comment on function zmesh.watch_table(regclass, text, text[], text, text[], text) is
-    'Creates the trigger function and the triggers that pass the changes of a table on.';
+    'Creates the trigger function and the triggers that pass on the changes of a table.';
 
 create or replace function zmesh.check_condition(p_table regclass, p_when text, p_columns text[]) returns void
 language plpgsql stable as $$
@@ -363,7 +367,7 @@ begin
     if v_unknown is not null then
         perform zmesh.fail('ZM422', format('%s has no column "%s"', p_table, v_unknown), p_column => 'columns');
     end if;
-    -- Once over nothing, so that a mistake shows now and not when the table is written to.
+    -- Run it once over no rows, so that a mistake shows now and not when the table is written to.
     execute format('select from (select * from %s where false) as new, (select * from %1$s where false) as old where (%s' || chr(10) || ')',
                    p_table, coalesce(p_when, 'true'));
 exception when others then
@@ -374,7 +378,7 @@ exception when others then
                        'Write an SQL condition over new and old, such as new.total > 100.', p_column => 'when');
 end $$;
 comment on function zmesh.check_condition(regclass, text, text[]) is
-    'Refuses a condition or a column that does not fit the table.';
+    'Rejects a condition or a column that does not fit the table.';
 
 create or replace function zmesh.on_change(
     p_table regclass, p_function text, p_events text[] default '{INSERT,UPDATE,DELETE}',
@@ -398,7 +402,7 @@ begin
                               p_columns, zmesh.path_of_caller());
 end $$;
 comment on function zmesh.on_change(regclass, text, text[], text, text[]) is
-    'Invokes a function with each row that is changed in a table: one statement for all rows, in the same transaction.';
+    'Invokes a function with each row that changes in a table: one statement for all rows, in the same transaction.';
 
 create or replace function zmesh.off_change(p_table regclass, p_function text) returns boolean
 language plpgsql as $$
@@ -413,7 +417,7 @@ begin
     loop
         execute format('drop trigger %I on %s', v_trigger.trigger_name, p_table);
         if v_trigger.id is not null and v_trigger.function_oid <> all (v_functions) then
-            -- Only tables with partitions have these; `if exists` would tell the user of others.
+            -- Only partitioned tables have these; `if exists` would show a notice for others.
             for v_name in select t.tgname from pg_trigger t where t.tgrelid = p_table
                 and t.tgname in ('zmesh_begin_' || v_trigger.id, 'zmesh_end_' || v_trigger.id) loop
                 execute format('drop trigger %I on %s', v_name, p_table);
@@ -427,7 +431,7 @@ begin
     return v_functions <> '{}';
 end $$;
 comment on function zmesh.off_change(regclass, text) is
-    'Ends what zmesh.on_change() began; returns whether there was anything to end.';
+    'Removes what zmesh.on_change() created; returns whether there was anything to remove.';
 
 create or replace view zmesh.changes as
     select t.table_oid::regclass as "table", t.arguments ->> 'function' as function,
@@ -437,7 +441,7 @@ create or replace view zmesh.changes as
       from zmesh.change_triggers() t
      where not t.is_row
      group by t.table_oid, t.arguments;
-comment on view zmesh.changes is 'What zmesh.on_change() passes on of the caller''s tables.';
+comment on view zmesh.changes is 'The changes of the caller''s tables that zmesh.on_change() passes on.';
 
 create or replace function zmesh.plain_path(p_path text) returns text
 language plpgsql as $$
@@ -445,14 +449,15 @@ declare
     v_before text := current_setting('search_path');
     v_path   text;
 begin
-    -- Names are qualified from here on: what is looked up is not ours.
+    -- Names are qualified from here on: unqualified ones may resolve to objects of the project.
     perform pg_catalog.set_config('search_path', p_path, true);
     v_path := zmesh.path_of_caller();
     perform pg_catalog.set_config('search_path', v_before, true);
     return v_path;
 end $$;
 comment on function zmesh.plain_path(text) is
-    'The schemas of a search path, each quoted. The text of a setting may have anything between its commas, statements too.';
+    'The schemas of a search path, each quoted. The text of a setting may contain anything between commas, even '
+    'statements.';
 
 create or replace function zmesh.renew_change(p_table regclass, p_arguments jsonb) returns void
 language plpgsql as $$
@@ -470,13 +475,14 @@ begin
         array(select jsonb_array_elements_text(nullif(p_arguments -> 'columns', 'null'))), zmesh.plain_path(coalesce(v_path, 'pg_temp')));
 end $$;
 comment on function zmesh.renew_change(regclass, jsonb) is
-    'Replaces the triggers of a watched table by those of this version; the function may be gone, and columns too.';
+    'Replaces the triggers of a watched table with those of this version; its function, or columns, may no longer '
+    'exist.';
 
 create or replace function zmesh.act_as_role(p_role name) returns void
 language plpgsql as $$
 begin
     perform set_config('role', p_role, true);
-exception when insufficient_privilege then   -- an administrator who is no superuser
+exception when insufficient_privilege then   -- an administrator who is not a superuser
     perform set_config('role', 'zmesh_provisioner', true);
     execute format('grant %I to zmesh_provisioner', p_role);
     perform set_config('role', p_role, true);
@@ -487,7 +493,7 @@ comment on function zmesh.act_as_role(name) is
 create or replace function zmesh.renew_changes() returns integer
 language plpgsql set lock_timeout = '5s' set search_path = pg_catalog, pg_temp as $$
 declare
-    c_most_waits constant integer := 10;   -- for one project, whose sessions may lock each of its tables
+    c_most_waits constant integer := 10;   -- per project, whose sessions may lock each of its tables
     v_caller     name := current_user;
     v_old        record;
     v_waits      name[] := '{}';
@@ -524,7 +530,7 @@ begin
     return v_count;
 end $$;
 comment on function zmesh.renew_changes() is
-    'Renews the triggers that an older version created; called by every migration. Returns how many it renewed.';
+    'Replaces the triggers that an older version created; every migration calls this. Returns how many it replaced.';
 
 grant select on zmesh.own_functions, zmesh.changes to zmesh_project;
 grant execute on function zmesh.path_of_caller(), zmesh.is_own_function(text), zmesh.owned_table(regclass),

@@ -1,4 +1,4 @@
--- Who belongs to a project. At least one member is an owner, at any moment and whoever changes what at once.
+-- Members of projects. At least one member is an owner at any moment, even under concurrent changes.
 
 create or replace function zmesh.require_owner() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -28,7 +28,7 @@ comment on function zmesh.change_member(uuid, uuid, text) is
 create or replace function zmesh.remove_member(p_project_id uuid, p_user_id uuid) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    -- Whom this person invited does not come in behind their back.
+    -- Nobody may join later on an invitation from a person who was removed.
     delete from zmesh.invitations where project_id = p_project_id and invited_by = p_user_id;
     delete from zmesh.memberships where project_id = p_project_id and user_id = p_user_id;
     return found;
@@ -43,7 +43,7 @@ declare
 begin
     if exists (select from zmesh.memberships m join zmesh.users u on u.id = m.user_id
                 where m.project_id = p_project_id and lower(u.email) = lower(p_email)) then
-        perform zmesh.fail('ZM409', format('%s is a member already', p_email), 'Change the member''s role instead.',
+        perform zmesh.fail('ZM409', format('%s is already a member', p_email), 'Change the member''s role instead.',
                            'memberships_are_unique', 'email');
     end if;
     insert into zmesh.invitations (project_id, invited_by, email, role, hash, created_at, expires_at)
@@ -69,7 +69,7 @@ begin
     if not found then
         perform zmesh.fail('ZM404', 'invitation not found or expired', 'Ask for another one.');
     end if;
-    if v_user_id is null then   -- refused by the unique index when the address got an account meanwhile
+    if v_user_id is null then   -- the unique index rejects this if the address got an account meanwhile
         insert into zmesh.users (email, password_hash, created_at)
         values (v_invitation.email, p_password_hash, zmesh.now()) returning id into v_user_id;
     end if;
@@ -98,7 +98,7 @@ begin
     return (select id from zmesh.users where lower(email) = lower(p_email));
 end $$;
 comment on function zmesh.ensure_user(text, text) is
-    'The user with this address, created with this password where there is none. For administrators.';
+    'The user with this address, created with this password if there is none. For administrators.';
 
 create or replace function zmesh.ensure_member(p_user_id uuid, p_project_id uuid, p_role text) returns void
 language plpgsql as $$
@@ -107,7 +107,7 @@ begin
         on conflict (user_id, project_id) do update set role = excluded.role;
 end $$;
 comment on function zmesh.ensure_member(uuid, uuid, text) is
-    'Gives a user a role in a project, in place of any other. For administrators.';
+    'Gives a user a role in a project, replacing any other. For administrators.';
 
 grant execute on function zmesh.change_member(uuid, uuid, text), zmesh.remove_member(uuid, uuid),
       zmesh.invite(uuid, text, text, bytea, uuid), zmesh.accept_invitation(bytea, uuid, text),

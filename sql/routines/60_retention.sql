@@ -1,15 +1,15 @@
--- History and logs in partitions by time: made ahead, dropped when they have been kept long enough. Nothing here
--- locks what an enqueue needs, and nothing waits for a lock for longer than a moment: it comes back a minute later.
+-- History and logs in partitions by time: created ahead, dropped when their retention ends. Nothing here locks what an
+-- enqueue needs, and nothing waits long for a lock: it is tried again a minute later.
 
 create or replace function zmesh.id_at(p_at timestamptz) returns uuid
 language sql immutable parallel safe
 return (substr(encode(int8send((extract(epoch from p_at) * 1000)::bigint), 'hex'), 5) || repeat('0', 20))::uuid;
-comment on function zmesh.id_at(timestamptz) is 'The least id (UUID version 7) of a time.';
+comment on function zmesh.id_at(timestamptz) is 'The lowest id (UUID version 7) for a time.';
 
 create or replace function zmesh.period_name(p_table text, p_starts_at timestamptz) returns text
 language sql stable parallel safe
 return p_table || to_char(p_starts_at at time zone 'UTC', '_YYYYMMDD');
-comment on function zmesh.period_name(text, timestamptz) is 'Name of the partition of a table for a period.';
+comment on function zmesh.period_name(text, timestamptz) is 'Name of a table''s partition for a period.';
 
 create or replace function zmesh.make_partition(p_table text, p_key text, p_starts_at timestamptz, p_ends_at timestamptz)
 returns void
@@ -21,23 +21,23 @@ begin
     execute format('with moved as (delete from zmesh.%I where %I >= $1 and %2$I < $2 returning *) '
                    'insert into zmesh.%I select * from moved', p_table || '_rest', p_key, v_name)
       using zmesh.id_at(p_starts_at), zmesh.id_at(p_ends_at);
-    -- Attached, not created in place: that would lock the whole table against everybody.
+    -- Attached, not created in place, which would lock the whole table against everybody.
     execute format('alter table zmesh.%I attach partition zmesh.%I for values from (%L) to (%L)',
                    p_table, v_name, zmesh.id_at(p_starts_at), zmesh.id_at(p_ends_at));
 end $$;
 comment on function zmesh.make_partition(text, text, timestamptz, timestamptz) is
-    'Creates the partition for a period, and moves the rows into it that came before it.';
+    'Creates the partition for a period, and moves rows into it that arrived before it existed.';
 
 create or replace function zmesh.make_periods() returns integer
 language plpgsql as $$
 declare
-    -- About ten partitions whatever the retention: few to look into, and few days kept too long.
+    -- About ten partitions whatever the retention: few to search, and few days kept too long.
     v_span   interval := make_interval(days => (select ceil(retention_days / 10.0)::integer from zmesh.settings));
     v_today  timestamptz := date_trunc('day', zmesh.now(), 'UTC');
     v_starts timestamptz := (select max(ends_at) from zmesh.periods);
     v_count  integer := 0;
 begin
-    -- A day back at first: ids are made by clients, whose clocks may differ.
+    -- Start a day back: clients generate ids, and their clocks may differ.
     v_starts := case when v_starts is null then v_today - interval '1 day' else greatest(v_starts, v_today) end;
     while v_starts < zmesh.now() + 2 * v_span loop
         perform zmesh.make_partition('history', 'id', v_starts, v_starts + v_span);
@@ -49,7 +49,7 @@ begin
     return v_count;
 end $$;
 comment on function zmesh.make_periods() is
-    'Creates the partitions for the coming periods; returns for how many periods.';
+    'Creates the partitions for the coming periods; returns the number of periods.';
 
 create or replace function zmesh.drop_periods() returns integer
 language plpgsql as $$
@@ -67,7 +67,7 @@ begin
     return v_count;
 end $$;
 comment on function zmesh.drop_periods() is
-    'Drops the partitions whose retention has ended; returns for how many periods.';
+    'Drops the partitions whose retention has ended; returns the number of periods.';
 
 create or replace function zmesh.delete_rest() returns void
 language plpgsql as $$
@@ -90,9 +90,9 @@ begin
      where previous_secret_valid_until < zmesh.now();
 end $$;
 comment on function zmesh.delete_rest() is
-    'Deletes rows as old as dropped history from tables without partitions, in batches.';
+    'Deletes rows as old as dropped history from unpartitioned tables, in batches.';
 
--- A partition comes and goes under a lock that every reader of history is in the way of, and there may always be one.
+-- Adding or dropping a partition takes a lock that every reader of history blocks, and there may always be one.
 create or replace function zmesh.end_readers(p_tables regclass[]) returns integer
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 begin atomic
@@ -103,7 +103,8 @@ begin atomic
                       where l.granted and l.relation = any (p_tables::oid[])
                         and l.database = (select oid from pg_database where datname = current_database()));
 end;
-comment on function zmesh.end_readers(regclass[]) is 'Ends the sessions of projects that have a lock on one of these tables; returns how many.';
+comment on function zmesh.end_readers(regclass[]) is
+    'Ends sessions of projects that hold a lock on one of these tables; returns how many.';
 
 create or replace function zmesh.overdue_tables() returns regclass[]
 language plpgsql stable as $$
@@ -124,7 +125,8 @@ begin
     return '{}';
 end $$;
 comment on function zmesh.overdue_tables() is
-    'Tables to lock in order to drop a partition overdue by a quarter of an hour, or to create one that is needed within it.';
+    'Tables to lock in order to drop a partition overdue by 15 minutes, or to create one that is needed within that'
+    ' time.';
 
 create or replace function zmesh.keep_periods() returns void
 language plpgsql as $$
@@ -134,11 +136,11 @@ declare
     v_made    boolean := false;
     v_dropped boolean := false;
 begin
-    -- The lock is waited for in a queue, so whoever reads after an end waits behind it; one may slip in between.
+    -- The request waits in the lock's queue, so later readers wait behind it; one may slip in before that.
     for v_try in 1..5 loop
         if cardinality(v_overdue) > 0 then
             v_ended := zmesh.end_readers(v_overdue);
-            raise log 'zmesh: ended % sessions of projects that held up retention', v_ended;
+            raise log 'zmesh: ended % sessions of projects that blocked retention', v_ended;
         end if;
         begin
             perform zmesh.make_periods();
@@ -154,7 +156,8 @@ begin
     end loop;
 end $$;
 comment on function zmesh.keep_periods() is
-    'Creates and drops partitions where no session blocks that; ends sessions of projects that have blocked it for too long.';
+    'Creates and drops partitions unless sessions block that; ends sessions of projects that have blocked it for '
+    'too long.';
 
 create or replace function zmesh.maintain() returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
@@ -166,7 +169,7 @@ begin
     if not found then
         return false;
     end if;
-    begin   -- no step undoes another
+    begin   -- a failing step does not undo another
         perform zmesh.delete_rest(), zmesh.forget_streams(), zmesh.forget_builds();
     exception when lock_not_available or deadlock_detected then null;
     end;
@@ -176,7 +179,7 @@ begin
     end;
     perform zmesh.end_owners_of_old_temporary_tables(current_setting('autovacuum_freeze_max_age')::bigint);
     perform zmesh_roles.drop_strays(1000);
-    perform zmesh.keep_periods();   -- last, as its locks are in the way of many
+    perform zmesh.keep_periods();   -- last, as its locks block many
     return true;
 end $$;
 comment on function zmesh.maintain() is

@@ -1,5 +1,5 @@
 -- Autovacuum serves all projects with few workers, and ANALYZE runs the owner's code: expressions of indexes and
--- statistics. A worker kept there serves nobody else and holds back the removal of dead rows everywhere.
+-- statistics. A worker trapped there serves nobody else and prevents the removal of dead rows everywhere.
 
 create or replace function zmesh.tables_behind_on_vacuum()
 returns table (table_name text, dead_rows bigint, last_vacuum timestamptz)
@@ -18,7 +18,7 @@ end $$;
 comment on function zmesh.tables_behind_on_vacuum() is
     'Tables of the platform that autovacuum has fallen behind with: at least 100,000 more dead rows than live ones.';
 
--- Only ANALYZE: VACUUM runs no code of the owner, and may rightly take hours.
+-- Only ANALYZE: VACUUM runs no owner code, and may legitimately take hours.
 create or replace function zmesh.slow_workers(p_patience interval)
 returns table (pid integer, table_id oid, table_name text, role_name name)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -41,7 +41,8 @@ begin
            and a.xact_start < clock_timestamp() - p_patience;
 end $$;
 comment on function zmesh.slow_workers(interval) is
-    'Autovacuum workers that have analyzed a project''s table for that long, or a sixth of it where workers are short.';
+    'Autovacuum workers that have analyzed a project''s table for that long, or for a sixth of it if workers are '
+    'scarce.';
 
 create or replace function zmesh.end_worker(p_pid integer) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -54,7 +55,7 @@ exception when insufficient_privilege then
     end if;
     return zmesh_roles.end_autovacuum_worker(p_pid);
 end $$;
-comment on function zmesh.end_worker(integer) is 'Ends an autovacuum worker; returns whether it could.';
+comment on function zmesh.end_worker(integer) is 'Ends an autovacuum worker; returns whether it was allowed to.';
 
 create or replace function zmesh.end_slow_workers(p_patience interval) returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -90,7 +91,8 @@ begin atomic
        and s.xact_start < clock_timestamp() - case when exists (select from zmesh.tables_behind_on_vacuum()) then interval '1 second'
                                                    else interval '10 seconds' end;
 end;
-comment on function zmesh.vacuum_blockers() is 'Sessions of projects that may hold the page that a VACUUM waits for now.';
+comment on function zmesh.vacuum_blockers() is
+    'Sessions of projects that may hold the page that a VACUUM is waiting for.';
 
 create or replace function zmesh.end_vacuum_blockers() returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -98,7 +100,7 @@ declare
     v_pids    integer[] := array(select pid from zmesh.vacuum_blockers());
     v_blocker record;
 begin
-    -- Most such waits are short: a session that is still there after several checks blocks the page.
+    -- Most such waits are short: a session found in several checks in a row blocks the page.
     for v_look in 1..4 loop
         if cardinality(v_pids) = 0 then
             return;
@@ -115,8 +117,8 @@ end $$;
 comment on function zmesh.end_vacuum_blockers() is
     'Ends sessions of projects whose cursors block VACUUM; returns which.';
 
--- Autovacuum cannot freeze temporary tables. An old one keeps transaction ids from being used again, until PostgreSQL
--- takes no more writes.
+-- Autovacuum cannot freeze temporary tables. An old one keeps transaction ids from being reused, until PostgreSQL
+-- refuses all writes.
 create or replace function zmesh.end_owners_of_old_temporary_tables(p_age bigint) returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -23,7 +23,8 @@ return array(
        and exists (select from pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
                     where a.grantee = 0 and a.privilege_type = 'CONNECT')
      order by d.datname);
-comment on function zmesh.open_databases() is 'Other databases of the server that every role, those of projects among them, may connect to.';
+comment on function zmesh.open_databases() is
+    'Other databases of the server that every role, including those of projects, may connect to.';
 
 create or replace function zmesh.warnings() returns table (problem text, fix text)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -53,6 +54,6 @@ begin
         union all
         select 'autovacuum is off', 'Set autovacuum = on.' where current_setting('autovacuum') = 'off';
 end $$;
-comment on function zmesh.warnings() is 'Problems of this server''s configuration, and how to fix them.';
+comment on function zmesh.warnings() is 'Problems in this server''s configuration, and how to fix them.';
 
 grant execute on function zmesh.warnings() to zmesh_listener;

@@ -1,8 +1,8 @@
--- Projects share the server, and much that holds up others there is open to every role: locks, transactions that
--- never end, notifications that are never read. A role may lift its own timeouts, too. So a session of a project that
--- does harm is ended: the listeners look every second.
+-- Projects share the server, and every role can block others there: by locks, by transactions that never end, by
+-- notifications that are never read. A role can also lift its own timeouts. So listeners check every second, and end
+-- sessions of projects that do harm.
 
--- Not another project: by waiting for a lock, which anybody can, it would have its neighbour's session ended.
+-- Not another project: anybody can wait for a lock, and could so have another project's session ended.
 create or replace function zmesh.must_not_wait(p_role name, p_relation oid) returns boolean
 language sql stable
 return p_role in ('zmesh_api', 'zmesh_listener')
@@ -10,7 +10,7 @@ return p_role in ('zmesh_api', 'zmesh_listener')
                  where c.oid = p_relation and c.relnamespace = 'zmesh'::pg_catalog.regnamespace)
         and not exists (select from zmesh.projects p where p.role_name = p_role));
 comment on function zmesh.must_not_wait(name, oid) is
-    'Whether a role may not be kept waiting for a lock: the platform never, an administrator not in this schema.';
+    'Whether a role must not be kept waiting for a lock: a platform role never, an administrator not in this schema.';
 
 -- When connections run short, each project with sessions keeps an equal share of four fifths of them. Sessions beyond that
 -- are ended: idle ones first, then those that have been longest in one state.
@@ -34,7 +34,7 @@ begin
         select s.pid from sessions s, shares where s.turn <= s.held - shares.share);
 end $$;
 comment on function zmesh.sessions_beyond_share() is
-    'Sessions of projects that have more than their share while nine tenths of the server''s connections are taken.';
+    'Sessions of projects that exceed their share while nine tenths of the server''s connections are in use.';
 
 create or replace function zmesh.harmful_sessions() returns table (pid integer, role_name name, why text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -43,7 +43,7 @@ declare
     v_now    timestamptz := clock_timestamp();
     v_beyond integer[] := zmesh.sessions_beyond_share();
 begin
-    -- Known in this session from now on, so that end_sessions_exhausting_locks() looks nothing up.
+    -- Cached in this session from now on, so that end_sessions_exhausting_locks() looks nothing up.
     perform count(pg_get_userbyid(r.oid)), bool_and(pg_has_role('pg_signal_backend', 'usage'))
        from pg_roles r where r.rolname like 'zmesh\_p\_%';
     return query
@@ -72,9 +72,9 @@ begin
                 when s.xact_start < v_now - interval '1 hour' then 'kept one transaction for an hour'
                 when pg_notification_queue_usage() > 0.1
                      and (s.wait_event = 'ClientWrite' or s.xact_start < v_now - interval '10 seconds'
-                          -- A procedure that commits has a new transaction each time, and reads none of them.
+                          -- A procedure that commits starts a new transaction each time, but reads no notifications.
                           or s.state = 'active' and s.query_start < v_now - interval '10 seconds')
-                    then 'kept notifications from being forgotten'
+                    then 'prevented notifications from being discarded'
                 when s.pid = any (v_beyond)
                     then 'was one of more than the project''s share while the server has hardly any connections left'
                 end as why
@@ -83,9 +83,9 @@ begin
         select j.pid, j.role_name, j.why from judged j where j.why is not null;
 end $$;
 comment on function zmesh.harmful_sessions() is
-    'Sessions of projects that block the platform, or that have been active for longer than any run may.';
+    'Sessions of projects that block the platform, or that have been active for longer than any run may be.';
 
--- The table of locks is one for all: when it is full, nobody gets any. So this reads no table and no view.
+-- All share one lock table: when it is full, nobody gets a lock. So this reads no table and no view.
 create or replace function zmesh.end_sessions_exhausting_locks() returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -123,6 +123,6 @@ begin
     end loop;
 end $$;
 comment on function zmesh.end_harmful_sessions() is
-    'Ends the sessions of projects that block the platform; returns which, and why.';
+    'Ends sessions of projects that block the platform; returns which, and why.';
 
 grant execute on function zmesh.end_sessions_exhausting_locks(), zmesh.end_harmful_sessions() to zmesh_listener;

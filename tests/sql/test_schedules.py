@@ -93,7 +93,7 @@ def test_a_project_has_a_bounded_number_of_schedules(database: Database, project
     database.rows("update zmesh.settings set max_schedules = 2")
     schedule(database, project, name="one")
     schedule(database, project, name="two")
-    with pytest.raises(psycopg.errors.CheckViolation, match="a project can have 2 schedules"):
+    with pytest.raises(psycopg.errors.CheckViolation, match="a project may have at most 2 schedules"):
         schedule(database, project, name="three")
     assert database.value("select count(*) from zmesh.schedules") == 2
 
@@ -106,7 +106,7 @@ def test_payloads_of_a_project_s_schedules_are_bounded_together(database: Databa
     database.rows(create, "one", url=project.url)
     schedule(database, project, name="two")
     for query, names in ((create, ["three"]), (f"update zmesh.schedules set payload = ({half_a_megabyte})", [])):
-        with pytest.raises(psycopg.errors.CheckViolation, match="1 MiB together"):
+        with pytest.raises(psycopg.errors.CheckViolation, match="1 MiB in total"):
             database.rows(query, *names, url=project.url)
     database.rows("update zmesh.schedules set enabled = false", url=project.url)
 
