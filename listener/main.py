@@ -29,8 +29,8 @@ from support.settings import SettingsError, read_settings
 
 POOL_SIZE = 6
 BELIEVED_SECONDS = 1.0
-DEEPEST = 32  # as zmesh.settings allows
-MOST_RUNS = 4000  # as there are users for
+DEEPEST = 32  # the maximum that zmesh.settings allows
+MOST_RUNS = 4000  # as many as there are uids for runs
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     runs = min(
         settings.slots * (1 + DEEPEST) + settings.builds, MOST_RUNS
-    )  # a run that waits lends its slot, and its process stays
+    )  # a run that waits lends its slot, but its process stays
     sandbox = Sandbox(slots=runs, run_dir=settings.run_dir, hidden=platform_folders())
     await sandbox.start()
     try:
@@ -72,7 +72,7 @@ def connection_pool(database_url: str) -> AsyncConnectionPool:
     seen_alive: WeakKeyDictionary[AsyncConnection, float] = WeakKeyDictionary()
 
     async def check(connection: AsyncConnection) -> None:
-        """Try a connection before its use, but not again within a second: that is a round trip for every statement."""
+        """Test a connection before its use, but at most once a second: each test costs a round trip."""
         if time.monotonic() - seen_alive.get(connection, 0.0) > BELIEVED_SECONDS:
             await AsyncConnectionPool.check_connection(connection)
             seen_alive[connection] = time.monotonic()
@@ -98,6 +98,6 @@ def _require(level: str | None, sandbox: Sandbox) -> None:
 
 
 def platform_folders() -> list[Path]:
-    """Where the platform's own code is: nothing that a function needs to read."""
+    """Folders with the platform's own code, which no function needs to read."""
     packages = Path(__file__).resolve().parent.parent
     return [packages / name for name in ("api", "cli", "examples", "listener", "observing", "sql", "support")]

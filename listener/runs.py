@@ -1,4 +1,4 @@
-"""Carries out claimed invocations: environment, database, sandbox, outcome. One task for each."""
+"""Carries out claimed invocations: environment, database, sandbox, outcome. One task per attempt."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RETRY_SECONDS = 1.0
 
 
 class Runs:
-    """Starts runs in the sandbox, and hands their outcomes to be written while the lease lasts."""
+    """Starts runs in the sandbox, and passes their outcomes on to be written while the lease lasts."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Runs:
         self.streams = Streams(pool, wakeups.streams)
         self.live_logs = LiveLogs(pool)
         self.outcomes = OutcomeWriter(settings.database_url, self._on_written)
-        self.some_unstarted = False  # some were claimed, not started, and are to be given back
+        self.some_unstarted = False  # some were claimed but not started, and must be given back
 
     def start(self, lease: UUID, invocation: ClaimedInvocation, secrets: Sequence[Sealed]) -> None:
         """Take a slot for an invocation that was claimed under this lease, and run it."""
@@ -86,14 +86,14 @@ class Runs:
             outcome = failed_outcome(invocation, "platform_error", str(error))
         except SealingError as error:
             outcome = failed_outcome(invocation, "platform_error", f"{error}.")
-        except DATABASE_ERRORS as error:  # nothing has begun yet
+        except DATABASE_ERRORS as error:  # nothing has started yet
             emit(AttemptNotStarted(invocation.id, invocation.attempt, str(error).strip()))
             await asyncio.sleep(RETRY_SECONDS)
             self.some_unstarted = True
             outcome = None
         except LookupError as error:
             outcome = failed_outcome(invocation, "platform_error", f"The run cannot be prepared: {error}.")
-        except Exception as error:  # a fault of ours must not leave the invocation running for ever
+        except Exception as error:  # a fault of the platform must not leave the invocation running forever
             emit(InternalError("a run", error))
             outcome = failed_outcome(invocation, "platform_error", f"The platform failed to run this: {error!r}")
         if outcome is not None:
@@ -108,7 +108,7 @@ class Runs:
     async def _outcome(
         self, lease: UUID, invocation: ClaimedInvocation, secrets: Sequence[Sealed], cancel: asyncio.Event
     ) -> AttemptOutcome | None:
-        """Run it; None where it was not started, because it may belong to another listener by now."""
+        """Run it; None if it was not started because it may belong to another listener by now."""
         environment = await environment_of(invocation, secrets, self._sealer)
         url = await self._databases.url(invocation.project_id)
         files = await self._files.of(invocation)

@@ -1,4 +1,4 @@
-"""The listener: its duties, each in a file of its own, and its end. Claims invocations, runs them, writes outcomes."""
+"""The listener: starts its duties, each in a file of its own, and ends them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MIB = 1024 * 1024
 
 
 class Listener:
-    """One listener process: a lease, `slots` runs at a time."""
+    """One listener process: one lease, up to `slots` runs at a time."""
 
     def __init__(self, settings: Settings, sandbox: Sandbox, pool: AsyncConnectionPool) -> None:
         self._settings = settings
@@ -53,7 +53,7 @@ class Listener:
         self._upkeep = Upkeep(pool, self.lease, self._wakeups, self.loop_watch)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then let the runs end within `drain_seconds` and give the rest back."""
+        """Work until `stop` is set, then let runs finish within `drain_seconds` and give the rest back."""
         await self._layers.open()
         duties = [asyncio.create_task(duty, name=name) for name, duty in self._duties().items()]
         stopped = asyncio.create_task(stop.wait())
@@ -61,7 +61,7 @@ class Listener:
         try:
             done, _ = await asyncio.wait([stopped, *duties], return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopped}:
-                task.result()  # a duty never returns: this raises what ended it
+                task.result()  # a duty never returns: this raises the error that ended it
             await self._drain()
         finally:
             self.loop_watch.stop()

@@ -1,4 +1,4 @@
-"""Notifications as hints: they wake the listener earlier, and nothing is lost without them."""
+"""Notifications are hints: they wake the listener earlier, and nothing is lost without them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LONGEST_BACKOFF = 5.0
 
 
 class Wakeups:
-    """Sets `queue`, `cancels`, `callbacks`, `streams` and `builds` when the database says so. What a notification
-    carries is never looked at: everybody who may connect can send one."""
+    """Sets `queue`, `cancels`, `callbacks`, `streams` and `builds` when the database notifies. The payload of a
+    notification is never read: everybody who may connect can send one."""
 
     def __init__(self, database_url: str) -> None:
         self.queue = asyncio.Event()
@@ -38,7 +38,7 @@ class Wakeups:
         self._database_url = database_url
 
     async def run(self) -> None:
-        """Listen for ever, over any number of lost connections."""
+        """Listen forever, across any number of lost connections."""
         backoff = 0.1
         while True:
             try:
@@ -51,7 +51,7 @@ class Wakeups:
                         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
                     backoff = 0.1
                     for event in self._events.values():
-                        event.set()  # for what came while nobody listened
+                        event.set()  # for notifications that were missed while disconnected
                     async for notification in connection.notifies():
                         self._events[notification.channel].set()
             except (psycopg.Error, OSError) as error:

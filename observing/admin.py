@@ -1,7 +1,7 @@
-"""The admin port of a process: /health, /ready and /metrics, apart from everything that clients reach.
+"""The admin port of a process: /health, /ready and /metrics, separate from everything that clients can reach.
 
-Runs may share the host's or the container's network, so they may connect here whatever it is bound to. Therefore
-/metrics wants a token, the others tell nothing that matters, and connections are few, short and soon replaced.
+Runs may share the network of the host or container, so they can connect here whatever address it is bound to. Therefore
+/metrics requires a token, the other pages reveal nothing that matters, and connections are few and short-lived.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Answer:
 
 
 class Readiness:
-    """The checks of a process, made at most once a second however often they are asked for."""
+    """The checks of a process, run at most once a second however often they are requested."""
 
     def __init__(self, examine: Examine, advisory: frozenset[str] = frozenset()) -> None:
-        """`examine` returns the name of each check with what is wrong, None where nothing is. Everybody who can connect
-        sees that: no addresses, no names. A process is ready whatever its `advisory` checks say."""
+        """`examine` returns the name of each check with what is wrong, or None. Everybody who can connect sees that: no
+        addresses, no names. Failing `advisory` checks do not make a process unready."""
         self._examine = examine
         self._advisory = advisory
         self._failures: Mapping[str, str | None] = {}
@@ -54,11 +54,11 @@ class Readiness:
         self._stopping = False
 
     def stop(self) -> None:
-        """Not ready from now on: the process is about to end."""
+        """Report not ready from now on: the process is about to end."""
         self._stopping = True
 
     async def answer(self) -> Answer:
-        """What /ready says: 200, or 503 where a check fails that is not advisory."""
+        """The answer of /ready: 200, or 503 if a check fails that is not advisory."""
         async with self._lock:
             if time.monotonic() - self._examined_at > FRESH_SECONDS:
                 self._note(await self._examine())
@@ -79,7 +79,7 @@ class Readiness:
 
 
 class AdminSettings(Protocol):
-    """Of a process: where the admin port listens, if at all. Without a token there are no metrics."""
+    """Where the admin port of a process listens, if at all. Without a token there are no metrics."""
 
     @property
     def admin_host(self) -> str: ...
@@ -92,15 +92,15 @@ class AdminSettings(Protocol):
 
 
 class AdminPortError(Exception):
-    """The admin port cannot be had; the message says why."""
+    """The admin port cannot be opened; the message says why."""
 
 
 async def nothing() -> None:
-    """Nothing to read before a scrape."""
+    """Reads nothing before a scrape."""
 
 
 class AdminServer:
-    """Serves the three pages, one request a connection."""
+    """Serves the three pages, one request per connection."""
 
     def __init__(
         self,
@@ -109,16 +109,16 @@ class AdminServer:
         readiness: Readiness,
         before_scrape: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
-        """`before_scrape` reads what the metrics need and have not got."""
+        """`before_scrape` reads figures that no event provides."""
         self._settings = settings
         self._metrics = metrics
         self._readiness = readiness
         self._before_scrape = before_scrape
         self._server: asyncio.Server | None = None
-        self._open: dict[asyncio.Task[None], None] = {}  # the oldest first
+        self._open: dict[asyncio.Task[None], None] = {}  # oldest first
 
     async def start(self) -> None:
-        """Listen, if a port is set. Raises AdminPortError where it cannot be had."""
+        """Listen, if a port is set. Raises AdminPortError if that fails."""
         host, port = self._settings.admin_host, self._settings.admin_port
         if port is None:
             return
@@ -145,7 +145,7 @@ class AdminServer:
         task = asyncio.current_task()
         assert task is not None
         if len(self._open) >= MOST_CONNECTIONS:
-            next(iter(self._open)).cancel()  # whoever really asks for something has got it long ago
+            next(iter(self._open)).cancel()  # a genuine client has its answer long before
         self._open[task] = None
         try:
             async with asyncio.timeout(CONNECTION_SECONDS):

@@ -1,4 +1,4 @@
-"""Every event of API and listener. docs/reference/observability.md lists them; a test compares the two.
+"""Every event of API and listener. docs/reference/observability.md lists them, and a test compares the two.
 
 Fields hold what an operator may see: no payload, no result, no secret, no credential.
 """
@@ -41,7 +41,7 @@ Limit = Literal[
     "depth_limit",
 ]
 LIMITS: frozenset[str] = frozenset(get_args(Limit))
-FAULTS = frozenset({"platform_error", "sandbox_failed"})  # types of errors that are not the function's
+FAULTS = frozenset({"platform_error", "sandbox_failed"})  # error types for which the function is not to blame
 WORD = re.compile("(?<!^)(?=[A-Z])")
 
 
@@ -58,7 +58,7 @@ class Event:
 
     @property
     def severity(self) -> int:
-        """The level at which this one is logged."""
+        """The level at which this event is logged."""
         return self.level
 
     @property
@@ -68,11 +68,11 @@ class Event:
 
     @property
     def error_cause(self) -> BaseException | None:
-        """The exception whose traceback belongs into the log."""
+        """The exception whose traceback belongs in the log."""
         return None
 
     def values(self) -> dict[str, Any]:
-        """The fields by name, exceptions left out."""
+        """The fields by name, without exceptions."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in found.items() if not isinstance(value, BaseException)}
 
@@ -82,7 +82,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFailed(Event):
-    """A statement of one of the process's duties failed, or there was no connection for it."""
+    """A database statement of one of the process's duties failed, or no connection was available for it."""
 
     level = logging.WARNING
     duty: Duty
@@ -109,7 +109,7 @@ class EventLoopBlocked(Event):
 
 @dataclass(frozen=True, slots=True)
 class CheckFailed(Event):
-    """A check of /ready failed that had succeeded before, or failed for another reason."""
+    """A check of /ready began to fail, or fails for a different reason than before."""
 
     level = logging.WARNING
     check: str
@@ -117,12 +117,12 @@ class CheckFailed(Event):
 
     @property
     def text(self) -> str:
-        return f"check of {self.check} failed: {self.reason}"
+        return f"check {self.check} failed: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationWarning(Event):
-    """A setting is weak, or cannot be kept to."""
+    """A setting is insecure, or cannot be fully applied."""
 
     level = logging.WARNING
     variable: str
@@ -212,7 +212,7 @@ class ResponseCutOff(Event):
 
 @dataclass(frozen=True, slots=True)
 class SandboxStarted(Event):
-    """The sandbox found the best isolation that works on this machine."""
+    """The sandbox started with the best isolation that works on this machine."""
 
     isolation: Literal["full", "reduced"]
     mode: str
@@ -227,7 +227,7 @@ class SandboxStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ListenerRegistered(Event):
-    """The listener began a lease."""
+    """The listener registered and holds a new lease."""
 
     listener_id: UUID
     slots: int
@@ -239,7 +239,7 @@ class ListenerRegistered(Event):
 
 @dataclass(frozen=True, slots=True)
 class ListenerStopping(Event):
-    """The listener was asked to end, and lets its runs end first."""
+    """The listener was asked to stop, and lets its runs finish first."""
 
     runs: int
 
@@ -250,7 +250,7 @@ class ListenerStopping(Event):
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost(Event):
-    """The listener's lease ended while it lives; its invocations may belong to others by now."""
+    """The lease ended while the listener was running; its invocations may belong to other listeners by now."""
 
     level = logging.ERROR
     reason: str
@@ -263,7 +263,7 @@ class LeaseLost(Event):
 
 @dataclass(frozen=True, slots=True)
 class InvocationsClaimed(Event):
-    """A claim was answered, with nothing or with invocations; lent: those that run in the slot of their caller."""
+    """A claim was answered, perhaps with no invocations; lent: those that run in the slot of their caller."""
 
     level = logging.DEBUG
     count: int
@@ -277,7 +277,7 @@ class InvocationsClaimed(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted(Event):
-    """An attempt was claimed, and goes to the sandbox."""
+    """An attempt was claimed and passed to the sandbox."""
 
     level = logging.DEBUG
     invocation_id: UUID
@@ -293,7 +293,7 @@ class AttemptStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptNotStarted(Event):
-    """What an attempt needs could not be had; it is queued again."""
+    """An attempt could not be started, because the database failed; it is queued again."""
 
     level = logging.WARNING
     invocation_id: UUID
@@ -302,7 +302,7 @@ class AttemptNotStarted(Event):
 
     @property
     def text(self) -> str:
-        return f"attempt {self.attempt} not started: {self.error}; queueing it again"
+        return f"attempt {self.attempt} not started: {self.error}; it is queued again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +321,7 @@ class BuildEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded(Event):
-    """An attempt ended: status, type of the error, and the limit that ended it, where one did."""
+    """An attempt ended; error_type is the type of its error, which may be the name of a limit."""
 
     level = logging.DEBUG
     invocation_id: UUID
@@ -336,7 +336,7 @@ class AttemptEnded(Event):
 
     @property
     def limit(self) -> Limit | None:
-        """The limit, by the type of the error. A function can raise an error of that name, and counts as well then."""
+        """The limit, by the type of the error. An error of that name that a function raises counts as well."""
         return cast(Limit, self.error_type) if self.error_type in LIMITS else None
 
     @property
@@ -356,7 +356,7 @@ class AttemptEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class OutcomesWritten(Event):
-    """Outcomes of attempts were written in one statement."""
+    """The outcomes of attempts were written in one statement."""
 
     level = logging.DEBUG
     count: int
@@ -369,7 +369,7 @@ class OutcomesWritten(Event):
 
 @dataclass(frozen=True, slots=True)
 class OutcomeLate(Event):
-    """An outcome came after the lease of its attempt, and was refused."""
+    """An outcome was refused because the lease of its attempt had ended."""
 
     level = logging.WARNING
     invocation_id: UUID
@@ -377,12 +377,12 @@ class OutcomeLate(Event):
 
     @property
     def text(self) -> str:
-        return f"the outcome of attempt {self.attempt} came after its lease"
+        return f"refused the outcome of attempt {self.attempt}: its lease had ended"
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeNotStorable(Event):
-    """PostgreSQL refused what a function returned; the attempt ends with an error instead."""
+    """PostgreSQL cannot store what a function returned; the attempt ends with an error instead."""
 
     level = logging.WARNING
     invocation_id: UUID
@@ -390,12 +390,12 @@ class OutcomeNotStorable(Event):
 
     @property
     def text(self) -> str:
-        return f"the database refused the outcome: {self.error}"
+        return f"PostgreSQL cannot store the outcome: {self.error}"
 
 
 @dataclass(frozen=True, slots=True)
 class InvocationsRequeued(Event):
-    """Claimed invocations went back to the queue: their listener is gone or stops, or never heard of its claim."""
+    """Claimed invocations were requeued: their listener is gone or stopping, or never got the claim's answer."""
 
     level = logging.WARNING
     count: int
@@ -403,7 +403,7 @@ class InvocationsRequeued(Event):
 
     @property
     def text(self) -> str:
-        return f"queued {self.count} invocations again ({self.reason})"
+        return f"requeued {self.count} invocations ({self.reason})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,12 +415,12 @@ class InvocationsDropped(Event):
 
     @property
     def text(self) -> str:
-        return f"ended {self.count} queued invocations ({self.reason})"
+        return f"ended {self.count} queued invocations without a run ({self.reason})"
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulesFired(Event):
-    """This listener fired schedules that were due; those that pg_cron fires are not seen here."""
+    """This listener fired schedules that were due; those that pg_cron fires cause no event."""
 
     level = logging.DEBUG
     count: int
@@ -432,7 +432,7 @@ class SchedulesFired(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallbackDelivered(Event):
-    """A receiver took a callback."""
+    """A receiver accepted a callback."""
 
     level = logging.DEBUG
     invocation_id: UUID
@@ -442,12 +442,12 @@ class CallbackDelivered(Event):
 
     @property
     def text(self) -> str:
-        return f"callback delivered by try {self.attempt}: {self.status}"
+        return f"callback delivered on try {self.attempt}: {self.status}"
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackFailed(Event):
-    """A try to deliver a callback failed; final: there will be no other."""
+    """A try to deliver a callback failed; final: it was the last."""
 
     invocation_id: UUID
     attempt: int
@@ -457,12 +457,12 @@ class CallbackFailed(Event):
 
     @property
     def text(self) -> str:
-        return f"callback, try {self.attempt}: {self.error}" + ("; giving up" if self.final else "")
+        return f"callback failed on try {self.attempt}: {self.error}" + ("; giving up" if self.final else "")
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSessionEnded(Event):
-    """A database session of a project held up the platform or others, and was ended."""
+    """A project's database session blocked the platform or other projects, and was ended."""
 
     level = logging.WARNING
     description: str
@@ -474,7 +474,7 @@ class DatabaseSessionEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class AutovacuumHindered(Event):
-    """Something kept autovacuum from the platform's tables, and was ended."""
+    """A project kept autovacuum from its work; description says how, and what was done."""
 
     level = logging.WARNING
     description: str
@@ -486,7 +486,7 @@ class AutovacuumHindered(Event):
 
 @dataclass(frozen=True, slots=True)
 class AutovacuumBehind(Event):
-    """Autovacuum does not keep up with tables of the platform."""
+    """Autovacuum does not keep up with the platform's tables."""
 
     level = logging.ERROR
     tables: tuple[str, ...]

@@ -1,7 +1,7 @@
-"""Where an event becomes a metric: all metrics of both processes, and which event changes which.
+"""Where events become metrics: all metrics of both processes, and the events that change them.
 
-Labels have few values, all of them from this code: no project, function, user or address, of which anybody can make
-more, and which would tell one tenant about another.
+Labels have few values, all from this code: no project, function, user or address, of which anybody can create more and
+which would reveal one tenant to another.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Metrics:
             "zmesh_event_loop_blocks_total", "Times that the event loop was blocked for longer than 50 ms."
         )
         self._database_errors = self._counter(
-            "zmesh_database_errors_total", "Statements that failed, or found no connection, by duty.", "duty"
+            "zmesh_database_errors_total", "Statements that failed or got no connection, by duty.", "duty"
         )
         self._handlers: dict[type[Event], Handler] = {
             EventLoopBlocked: lambda event: self._loop_blocks.inc(),
@@ -87,7 +87,7 @@ class Metrics:
         return frozenset(self._handlers)
 
     def watch_loop(self, blocked_ms: Callable[[], float]) -> None:
-        """`blocked_ms` is the longest block of the event loop within the last minute."""
+        """`blocked_ms` returns the longest block of the event loop within the last minute."""
         self._read(
             "zmesh_event_loop_blocked_seconds",
             "Longest block of the event loop within the last minute.",
@@ -95,7 +95,7 @@ class Metrics:
         )
 
     def watch_pool(self, stats: Callable[[], Mapping[str, int]]) -> None:
-        """`stats` are those of psycopg's pool of connections to the database."""
+        """`stats` returns the statistics of psycopg's connection pool."""
         self.registry.register(PoolCollector(stats))
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
@@ -113,17 +113,19 @@ class Metrics:
 
 
 class ApiMetrics(Metrics):
-    """What an API process measures besides."""
+    """What an API process measures in addition."""
 
     def __init__(self, version: str) -> None:
         super().__init__("api", version)
         self._requests = self._counter(
             "zmesh_http_requests_total",
-            "HTTP requests by route, method and status; status 0: the client went away.",
+            "HTTP requests by route, method and status; status 0: the client disconnected.",
             *("route", "method", "status"),
         )
         self._request_seconds = self._histogram(
-            "zmesh_http_request_seconds", "From a request's head to the end of its response, by route.", "route"
+            "zmesh_http_request_seconds",
+            "Time from the headers of a request to the end of its response, by route.",
+            "route",
         )
         self._refused = self._counter(
             "zmesh_http_refused_total", "Connections and requests refused before they reached a route.", "code"
@@ -142,12 +144,12 @@ class ApiMetrics(Metrics):
         }
 
     def watch_http(self, connections: Callable[[], int], upload_bytes: Callable[[], int]) -> None:
-        """`connections` are open; `upload_bytes` were received of bodies whose responses are not complete."""
+        """`connections` returns the open connections, `upload_bytes` the bytes received for incomplete responses."""
         self._read("zmesh_http_connections", "Open client connections.", connections)
         self._read("zmesh_http_upload_bytes", "Bytes of request bodies in progress.", upload_bytes)
 
     def watch_calls(self, waiting: Callable[[], int]) -> None:
-        """`waiting` counts the invocations whose end is awaited here."""
+        """`waiting` returns how many invocations callers wait for here."""
         self._read("zmesh_calls_waiting", "Invocations whose outcome a caller of this process waits for.", waiting)
 
     def _answered(self, event: RequestAnswered) -> None:
@@ -157,7 +159,7 @@ class ApiMetrics(Metrics):
 
 
 class ListenerMetrics(Metrics):
-    """What a listener measures besides."""
+    """What a listener measures in addition."""
 
     def __init__(self, version: str) -> None:
         super().__init__("listener", version)
@@ -181,13 +183,13 @@ class ListenerMetrics(Metrics):
         }
 
     def watch_runs(self, runs: Callable[[], int], slots: int, lease_held: Callable[[], bool]) -> None:
-        """`runs` are under way, those in lent slots included."""
-        self._read("zmesh_runs", "Runs under way, those in the slot of their caller included.", runs)
+        """`runs` returns the runs in progress, including those in lent slots."""
+        self._read("zmesh_runs", "Runs in progress, including those in the slot of their caller.", runs)
         self._gauge("zmesh_slots", "Slots of this listener.").set(slots)
         self._read("zmesh_lease_held", "1 while this listener holds a lease.", lambda: float(lease_held()))
 
     def watch_sandbox(self, isolation: str, mode: str, node: str, parked: Parked) -> None:
-        """`parked` counts the processes that wait for a run, by runtime."""
+        """`parked` returns the number of processes that wait for a run, by runtime."""
         labels = ("isolation", "mode", "node")
         self._gauge("zmesh_sandbox_info", "Always 1; the labels say how runs are isolated.", *labels).labels(
             isolation, mode, node
@@ -197,15 +199,19 @@ class ListenerMetrics(Metrics):
     def _define_attempts(self) -> None:
         self._started = self._counter("zmesh_attempts_started_total", "Attempts started.", "language")
         self._queue_seconds = self._histogram(
-            "zmesh_queue_seconds", "From an invocation's due time to its claim; awaited: a caller waits.", "awaited"
+            "zmesh_queue_seconds",
+            "Time from an invocation's due time to its claim; awaited: a caller waits for the outcome.",
+            "awaited",
         )
         self._start_seconds = self._histogram(
-            "zmesh_start_seconds", "Time from claim to outcome that the function's code did not use.", "language"
+            "zmesh_start_seconds",
+            "Time from claim to outcome, not counting the time of the function's code.",
+            "language",
         )
         self._ended = self._counter("zmesh_attempts_ended_total", "Attempts ended, by status.", *("language", "status"))
         self._seconds = self._histogram("zmesh_attempt_seconds", "Duration of the function's code.", "language")
         self._cpu_seconds = self._counter(
-            "zmesh_attempt_cpu_seconds_total", "CPU time of runs, all their processes together.", "language"
+            "zmesh_attempt_cpu_seconds_total", "CPU time of runs, including all their processes.", "language"
         )
         self._memory = self._histogram(
             "zmesh_attempt_memory_bytes", "Peak memory of a run.", "language", buckets=MEMORY_BYTES
@@ -214,12 +220,12 @@ class ListenerMetrics(Metrics):
             "zmesh_limits_hit_total", "Attempts that ended because of a limit.", *("language", "limit")
         )
         self._faults = self._counter(
-            "zmesh_platform_faults_total", "Attempts that failed through the platform, not the function.", "language"
+            "zmesh_platform_faults_total", "Attempts that failed because of the platform, not the function.", "language"
         )
 
     def _define_batches(self) -> None:
         self._claim_size = self._histogram(
-            "zmesh_claim_size", "Invocations taken by one claim, 0 included.", buckets=BATCH_SIZES
+            "zmesh_claim_size", "Invocations per claim, including claims of none.", buckets=BATCH_SIZES
         )
         self._claim_seconds = self._histogram("zmesh_claim_seconds", "Duration of a claim.")
         self._outcome_batch = self._histogram(
@@ -237,7 +243,9 @@ class ListenerMetrics(Metrics):
         self._dropped = self._counter(
             "zmesh_invocations_dropped_total", "Queued invocations that ended without a run.", "reason"
         )
-        self._leases_lost = self._counter("zmesh_leases_lost_total", "Leases that ended while the listener lived.")
+        self._leases_lost = self._counter(
+            "zmesh_leases_lost_total", "Leases that ended while the listener was running."
+        )
         self._schedules = self._counter(
             "zmesh_schedules_fired_total",
             "Schedules fired by this listener; those that pg_cron fires are not counted, but see "
@@ -246,7 +254,7 @@ class ListenerMetrics(Metrics):
         self._callbacks = self._counter("zmesh_callbacks_total", "Tries to deliver a callback.", "outcome")
         self._callback_seconds = self._histogram("zmesh_callback_seconds", "Duration of a try to deliver a callback.")
         self._sessions_ended = self._counter(
-            "zmesh_database_sessions_ended_total", "Database sessions of projects ended because they held up others."
+            "zmesh_database_sessions_ended_total", "Database sessions of projects ended because they blocked others."
         )
 
     def _attempt_started(self, event: AttemptStarted) -> None:
@@ -317,7 +325,7 @@ class QueueFigures(Protocol):
 
 
 class QueueCollector(Collector):
-    """The queue as it was read last; without figures, because the database is away, there are no samples."""
+    """The queue as last read; without figures, while the database is unreachable, there are no samples."""
 
     def __init__(self) -> None:
         self.figures: QueueFigures | None = None
@@ -329,20 +337,20 @@ class QueueCollector(Collector):
             labels=["state"],
         )
         oldest = GaugeMetricFamily(
-            "zmesh_queue_oldest_ready_seconds", "How long the oldest invocation that could run has waited; 0: none."
+            "zmesh_queue_oldest_ready_seconds", "How long the oldest ready invocation has waited; 0 if there is none."
         )
         schedules = GaugeMetricFamily(
             "zmesh_schedules_overdue_seconds",
-            "How long the earliest due time of an enabled schedule has passed without firing; 0: none has.",
+            "How long the most overdue enabled schedule has been due; 0 if none is.",
         )
         callbacks = GaugeMetricFamily(
             "zmesh_callbacks_pending", "Callbacks of the whole platform still to be delivered, counted up to 100,000."
         )
         late = GaugeMetricFamily(
-            "zmesh_callbacks_overdue_seconds", "How long the earliest pending callback has been due; 0: none is."
+            "zmesh_callbacks_overdue_seconds", "How long the most overdue callback has been due; 0 if none is."
         )
         listeners = GaugeMetricFamily("zmesh_listeners", "Listeners of the whole platform that hold a lease.")
-        slots = GaugeMetricFamily("zmesh_listener_slots", "Slots of these listeners together.")
+        slots = GaugeMetricFamily("zmesh_listener_slots", "Total slots of these listeners.")
         figures = self.figures
         if figures is not None:
             depth.add_metric(["ready_awaited"], figures.ready_awaited)
@@ -359,22 +367,20 @@ class QueueCollector(Collector):
 
 
 class ParkedCollector(Collector):
-    """Processes that are confined and wait for a run."""
+    """Confined processes that wait for a run."""
 
     def __init__(self, parked: Parked) -> None:
         self._parked = parked
 
     def collect(self) -> Iterable[Metric]:
-        found = GaugeMetricFamily(
-            "zmesh_parked_processes", "Confined processes that wait for a run.", labels=["runtime"]
-        )
+        found = GaugeMetricFamily("zmesh_parked_processes", "Confined processes waiting for a run.", labels=["runtime"])
         for runtime, count in self._parked().items():
             found.add_metric([runtime], count)
         return [found]
 
 
 class PoolCollector(Collector):
-    """A pool of connections to the database."""
+    """A pool of database connections."""
 
     def __init__(self, stats: Callable[[], Mapping[str, int]]) -> None:
         self._stats = stats
@@ -383,13 +389,13 @@ class PoolCollector(Collector):
         stats = self._stats()
         size, idle = stats.get("pool_size", 0), stats.get("pool_available", 0)
         connections = GaugeMetricFamily(
-            "zmesh_database_pool_connections", "Connections of the pool to the database.", labels=["state"]
+            "zmesh_database_pool_connections", "Database connections in the pool.", labels=["state"]
         )
         connections.add_metric(["idle"], idle)
         connections.add_metric(["used"], size - idle)
         waiting = GaugeMetricFamily(
             "zmesh_database_pool_waiting",
-            "Tasks that wait for a connection of the pool.",
+            "Tasks waiting for a connection from the pool.",
             stats.get("requests_waiting", 0),
         )
         return [connections, waiting]

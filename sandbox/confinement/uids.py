@@ -1,8 +1,8 @@
 """Users for runs, as root: a range of uids that no other sandbox on this host uses at the same time.
 
 Sandboxes that share LOCKS agree there. Those that share nothing, as in containers, meet in the kernel: it counts the
-processes of a uid across all containers of a user namespace, so each sandbox has one process under the last uid of its
-range, and a range is free where that process finds itself alone.
+processes of a uid across all containers of a user namespace, so each sandbox keeps one process under the last uid of
+its range, and a range is free if that process turns out to be alone.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ LOCKS = Path("/run/zmesh-sandbox")
 FIRST_UID = 1_750_000_000  # far from people, system accounts, containers' subordinate ranges and 32-bit signs
 RANGE = 4096
 RANGES = 64
-CRASHED_SECONDS = 1.0  # within which the process that stood for a sandbox that crashed is gone
+CRASHED_SECONDS = 1.0  # after a sandbox crashes, its placeholder process is gone within this time
 _END_ALL = "import os, sys; uid = int(sys.argv[1]); os.setresuid(uid, uid, uid); os.kill(-1, 9)"
-# With a limit of two living processes for its uid it can fork only while no other sandbox has such a process.
+# Limited to two living processes of its uid, it can fork only while no other sandbox has such a process.
 _STAND = "(:) 2>/dev/null && echo alone && read until_we_end"
 
 
@@ -33,7 +33,7 @@ class UidRange:
     """A range held until `close`, by a lock and a process that end with this process."""
 
     def __init__(self) -> None:
-        """Raises SandboxError where all are taken, or no lock can be made."""
+        """Raises SandboxError if all ranges are taken, or a lock cannot be created."""
         try:
             LOCKS.mkdir(mode=0o700, exist_ok=True)
             for number in range(RANGES):
@@ -44,7 +44,7 @@ class UidRange:
                 f"Cannot create the lock files for users of runs in {LOCKS}: {error.strerror}. Make that folder "
                 "writable for root; in a container, mount a volume or tmpfs there."
             ) from error
-        raise SandboxError(f"{RANGES} sandboxes run on this host already: no range of users is free.")
+        raise SandboxError(f"{RANGES} sandboxes are already running on this host: no range of users is free.")
 
     def _take(self, number: int) -> bool:
         fd = os.open(LOCKS / f"uids-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -63,9 +63,9 @@ class UidRange:
         return True
 
     def _end_leftovers(self) -> None:
-        """End what a sandbox that crashed has left under these users: it could reach into runs of the same user."""
+        """End what a crashed sandbox has left under these users: it could reach into runs of the same user."""
         for uid in {uid for uid in _users_of_processes().values() if self.base <= uid < self.base + RANGE - 1}:
-            # From a process of that user, since kill(2) with -1 leaves a fork bomb no moment to fork.
+            # From a process of that user, because kill(2) with -1 gives a fork bomb no chance to fork.
             subprocess.run([sys.executable, "-I", "-S", "-c", _END_ALL, str(uid)], check=False, cwd="/")
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class UidRange:
 
 
 def _stand_for(uid: int) -> subprocess.Popen[bytes] | None:
-    """A process of that user, the only one on this host; None where another sandbox has one."""
+    """A process of that user, the only one on this host; None if another sandbox has one."""
     deadline = time.monotonic() + CRASHED_SECONDS
     in_use = 0
     while True:
@@ -84,7 +84,7 @@ def _stand_for(uid: int) -> subprocess.Popen[bytes] | None:
         if process.stdout.readline() == b"alone\n":
             return process
         _end(process)
-        # One that we cannot see is another container's; one that lost its parent is ending with a sandbox that crashed.
+        # An invisible one is in another container; one without its parent is ending with a crashed sandbox.
         seen = _processes_of(uid)
         in_use += not seen or any(one.has_parent for one in seen)
         if in_use > 1 or time.monotonic() > deadline:
@@ -93,12 +93,12 @@ def _stand_for(uid: int) -> subprocess.Popen[bytes] | None:
 
 
 def _start_as(uid: int, zombies: int) -> subprocess.Popen[bytes]:
-    """The kernel counts zombies too, and an init may leave them for long."""
+    """The kernel counts zombies too, and an init may leave them unreaped for a long time."""
     limit = 2 + zombies
     try:
         return subprocess.Popen(
             ["/bin/sh", "-c", _STAND],
-            stdin=subprocess.PIPE,  # closes when we end, however that is
+            stdin=subprocess.PIPE,  # closes when this process ends, for whatever reason
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={},
@@ -111,7 +111,7 @@ def _start_as(uid: int, zombies: int) -> subprocess.Popen[bytes]:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise SandboxError(
-            f"Root cannot start /bin/sh as another user: {error}. Runs need users of their own: grant the capabilities "
+            f"Root cannot start /bin/sh as another user: {error}. Each run needs its own user: grant the capabilities "
             "SETUID, SETGID and KILL, or start as an ordinary user."
         ) from error
 
@@ -136,14 +136,14 @@ def _users_of_processes() -> dict[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    """`state` as in /proc/PID/stat, such as Z for a zombie. Without a parent, it has been left to init."""
+    """`state` as in /proc/PID/stat, such as Z for a zombie. Without a parent, init has adopted it."""
 
     state: str
     has_parent: bool
 
 
 def _processes_of(uid: int) -> list[_Process]:
-    """Those of the user that can be seen here."""
+    """The visible processes of the user."""
     found = []
     for pid, user in _users_of_processes().items():
         if user == uid:

@@ -86,7 +86,7 @@ def test_an_event_is_logged_once_at_its_level(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.INFO, "zmesh"):
         emit(SchedulesFired(3))  # of level debug
         emit(InvocationsDropped(2, "expired"))
-    assert [record.getMessage() for record in caplog.records] == ["ended 2 queued invocations (expired)"]
+    assert [record.getMessage() for record in caplog.records] == ["ended 2 queued invocations without a run (expired)"]
 
 
 def test_a_sink_that_fails_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:

@@ -46,9 +46,7 @@ def end(database: Database, due: Row, status: int | None, error: str | None, for
     return database.row("select * from zmesh.callbacks where invocation_id = %s", due["invocation_id"])
 
 
-def test_the_end_of_an_invocation_leaves_a_callback_with_what_became_of_it(
-    database: Database, project: TestProject
-) -> None:
+def test_the_end_of_an_invocation_creates_a_callback_with_its_outcome(database: Database, project: TestProject) -> None:
     id = ended(database, project, result='{"a": 1}')
     [due] = claim(database)
     assert (due["invocation_id"], due["url"], due["attempt"]) == (id, URL, 1)
@@ -59,7 +57,9 @@ def test_the_end_of_an_invocation_leaves_a_callback_with_what_became_of_it(
     assert claim(database) == []
 
 
-def test_what_is_tried_again_or_asked_for_none_has_none(database: Database, project: TestProject) -> None:
+def test_a_retried_attempt_or_an_invocation_without_callback_url_has_no_callback(
+    database: Database, project: TestProject
+) -> None:
     [id] = database.enqueue(project, callback_url=URL)
     database.enqueue(project)
     listener = database.listener()
@@ -68,7 +68,7 @@ def test_what_is_tried_again_or_asked_for_none_has_none(database: Database, proj
     assert claim(database) == []
 
 
-def test_one_of_which_nothing_is_heard_is_tried_again_and_late_news_do_not_count(
+def test_an_unreported_callback_is_tried_again_and_a_late_result_is_ignored(
     database: Database, project: TestProject
 ) -> None:
     ended(database, project)
@@ -82,7 +82,9 @@ def test_one_of_which_nothing_is_heard_is_tried_again_and_late_news_do_not_count
     assert end(database, second, 500, "no")["status"] == "delivered"
 
 
-def test_tries_become_rarer_and_end(database: Database, project: TestProject) -> None:
+def test_callbacks_are_retried_less_and_less_often_and_finally_given_up(
+    database: Database, project: TestProject
+) -> None:
     ended(database, project)
     waits = []
     for _ in range(12):
@@ -97,7 +99,7 @@ def test_tries_become_rarer_and_end(database: Database, project: TestProject) ->
     assert max(waits) <= 1.25 * 21600
 
 
-def test_one_of_which_nothing_is_ever_heard_comes_to_an_end(database: Database, project: TestProject) -> None:
+def test_a_callback_that_is_never_reported_is_finally_given_up(database: Database, project: TestProject) -> None:
     id = ended(database, project)
     for _ in range(12):
         assert len(claim(database)) == 1
@@ -106,13 +108,13 @@ def test_one_of_which_nothing_is_ever_heard_comes_to_an_end(database: Database, 
     assert database.row("select status from zmesh.callbacks where invocation_id = %s", id)["status"] == "failed"
 
 
-def test_one_that_is_of_no_use_is_given_up_at_once(database: Database, project: TestProject) -> None:
+def test_a_permanently_failed_callback_is_given_up_at_once(database: Database, project: TestProject) -> None:
     ended(database, project)
     [due] = claim(database)
     assert end(database, due, 410, "the answer was 410", for_good=True)["status"] == "failed"
 
 
-def test_projects_that_have_enough_under_way_are_left_out(database: Database, project: TestProject) -> None:
+def test_projects_with_enough_callbacks_in_progress_are_left_out(database: Database, project: TestProject) -> None:
     ended(database, project)
     assert claim(database, busy=(project.id,)) == []
     assert len(claim(database)) == 1
@@ -125,7 +127,7 @@ def test_a_large_result_is_left_out(database: Database, project: TestProject) ->
     assert (data["result"], data["left_out"]) == (None, True)
 
 
-def test_an_invocation_that_is_run_once_more_is_told_of_once_more(database: Database, project: TestProject) -> None:
+def test_a_retried_dead_invocation_sends_another_callback(database: Database, project: TestProject) -> None:
     [id] = database.enqueue(project, callback_url=URL, max_attempts=1)
     listener = database.listener()
     messages = []
