@@ -135,7 +135,11 @@ def _node() -> list[str] | None:
     if package is None or package.origin is None:
         return None
     node = Path(package.origin).parent / "bin" / "node"
-    flags = [f"--max-old-space-size={NODE_HEAP_MB}", "--disable-warning=ExperimentalWarning"]
+    flags = [
+        f"--max-old-space-size={NODE_HEAP_MB}",
+        "--experimental-vm-modules",
+        "--disable-warning=ExperimentalWarning",
+    ]
     return ["0", str(node), *flags, str(_sdk() / "javascript" / "check.js")] if node.exists() else None
 
 

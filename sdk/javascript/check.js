@@ -1,11 +1,16 @@
 'use strict';
 // Says which functions cannot load: parses their code, and executes none of it. Started by the API as a process of its
-// own; reads a JSON list of {language, filename, entry_point, code} from standard input, and writes a JSON list with null or
-// {type, message, stack} for each.
+// own; reads a JSON list of {language, filename, entry_point, code, files} from standard input, and writes a JSON list with null
+// or {type, message, stack} for each. Of the files of a folder, path → text or {base64}, those are parsed that the entry file
+// imports or requires by their paths, and what they import.
 
 const fs = require('node:fs');
+const path = require('node:path');
+const vm = require('node:vm');
 const { compiled } = require('./lib/loading.js');
 const { Failure } = require('./lib/failures.js');
+const { isTypeScript, placeIn } = require('./lib/sources.js');
+const { describeSyntaxError, placed } = require('./lib/syntax_errors.js');
 
 const LARGEST_TEXT = 8 * 1024; // of a message, which has the line of the code in it
 const NO_FAULT_OF_THE_CODE = /call stack|out of memory/i; // at run time a function may have more of both
@@ -14,20 +19,65 @@ const DYNAMIC = /\b(?:this|arguments|eval|Function)\b|\\u/;
 // The code may have a handler of another platform instead.
 const REGISTERS = /\bDeno\b|\baddEventListener\b/;
 const HANDLERS = ['default', 'fetch', 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+const IMPORTS = /(?:\bfrom|\bimport|\brequire)\s*(?:\(\s*)?(['"])(\.{1,2}\/[^'"\n]*)\1/g;
+const ENDINGS = ['', '.js', '.ts', '.mjs', '.cjs', '.mts', '.cts', '/index.js', '/index.ts'];
+const IS_CODE = /\.[mc]?[jt]s$/;
 const EXPORTS = /\b(?:module\s*\.\s*)?exports\s*\.\s*([A-Za-z_$][\w$]*)/g;
 
 function faultOf(job) {
+  let isModule;
   try {
-    compiled(job);
+    isModule = parse(job);
+    parseImported(job);
   } catch (error) {
     if (!(error instanceof Failure) || NO_FAULT_OF_THE_CODE.test(error.message)) return null;
     const [message, stack] = [error.message, error.userStack].map((text) => text?.slice(0, LARGEST_TEXT));
     return { type: error.type, message, stack };
   }
-  const exported = knownExports(job.code);
+  const exported = isModule ? exportsOfModule(job.code) : knownExports(job.code);
   if (!exported || REGISTERS.test(job.code) || [job.entry_point, ...HANDLERS].some((name) => exported.includes(name))) return null;
   const hint = exported.length ? `; it exports ${exported.slice(0, 10).join(', ')}` : '; it exports nothing';
   return { type: 'entry_point_missing', message: `the code exports no function "${job.entry_point}"${hint}`, stack: null };
+}
+
+/** Whether the code is an ES module. Throws a Failure if it cannot be parsed. */
+function parse(job) {
+  const { code, run } = compiled(job);
+  if (run !== null) return false;
+  try {
+    new vm.SourceTextModule(code, { identifier: job.filename });
+  } catch (error) {
+    const { type, message, stack } = describeSyntaxError(placed(error, placeIn(code, job.filename, error.message)));
+    throw new Failure(type, message, stack);
+  }
+  return true;
+}
+
+function parseImported({ filename, code, files = {} }) {
+  const seen = new Set([filename]);
+  const waiting = importedBy(filename, code, files);
+  for (const file of waiting) {
+    if (seen.has(file) || !IS_CODE.test(file) || typeof files[file] !== 'string') continue;
+    seen.add(file);
+    parse({ filename: file, code: files[file], language: isTypeScript(file) ? 'typescript' : 'javascript' });
+    waiting.push(...importedBy(file, files[file], files));
+  }
+}
+
+/** Those of the files that the text may import by their paths. */
+function importedBy(filename, code, files) {
+  const folder = path.posix.dirname(filename);
+  const found = [...code.matchAll(IMPORTS)].map(([, , name]) => path.posix.join(folder, name));
+  return found.flatMap((file) => ENDINGS.map((ending) => file + ending).filter((other) => Object.hasOwn(files, other)).slice(0, 1));
+}
+
+/** The names that an ES module exports, or null where it cannot be told from its text. */
+function exportsOfModule(code) {
+  if (/\bexport\s*(?:\*|(?:const|let|var)\s*[{[])/.test(code)) return null;
+  const declared = [...code.matchAll(/\bexport\s+(?:async\s+)?(?:function\s*\*?|class|const|let|var|enum)\s+([\w$]+)/g)].map(([, name]) => name);
+  const listed = [...code.matchAll(/\bexport\s*\{([^}]*)\}/g)].flatMap(([, list]) => list.split(',').map((one) => one.trim().split(/\s+/).at(-1)));
+  const hasDefault = /\bexport\s+default\b/.test(code) ? ['default'] : [];
+  return [...hasDefault, ...declared, ...listed.filter(Boolean)];
 }
 
 /** The names of everything that the code exports, or null where that does not show without running it. */

@@ -11,20 +11,22 @@ const { writeFiles } = require('./lib/files.js');
 const frames = require('./lib/frames.js');
 const { Registered } = require('./lib/foreign_globals.js');
 const { handlerOf } = require('./lib/handlers.js');
-const { load, resolveBundledImports } = require('./lib/loading.js');
+const { load } = require('./lib/loading.js');
 const { RawResponse, isStream, isWebResponse } = require('./lib/http.js');
 const { Output } = require('./lib/output.js');
+const { registerHooks, withPlace } = require('./lib/resolving.js');
 const { NotJson, toJson } = require('./lib/results.js');
 const { fromWebResponse, sendStream } = require('./lib/streaming.js');
 const { limitWorkers } = require('./lib/threads.js');
 const { watchProcess } = require('./lib/unhandled.js');
-const { Rehearsal, rehearseDatabase, warm } = require('./lib/warming.js');
+const { Rehearsal, rehearseDatabase, rehearseModules, warm } = require('./lib/warming.js');
 const { Zmesh } = require('./lib/zmesh.js');
 
 const STACK_FRAMES = 50;
+const NEVER_LOADED = "the code's top-level await can never settle: nothing is left to wait for";
 const NEVER_SETTLED = 'the promise that the handler returned can never settle: nothing is left to wait for';
 const NEVER_DONE = 'a promise that was passed to waitUntil can never settle: nothing is left to wait for';
-resolveBundledImports();
+registerHooks();
 limitWorkers();
 
 const output = new Output();
@@ -32,7 +34,7 @@ const output = new Output();
 /** In a process that waits for its run: goes through one that nobody asked for, so that the memory a run writes to is no
  * longer shared with the template when the job comes. */
 function rehearse() {
-  const rehearsal = new Rehearsal('exports.handler = (payload) => payload;');
+  const rehearsal = new Rehearsal(['javascript', 'exports.handler = (payload) => payload;']);
   const job = JSON.parse(rehearsal.receive().body.toString('utf8'));
   const payload = JSON.parse(rehearsal.receive().body.toString('utf8'));
   const handler = handlerOf(load(job).exported, job);
@@ -51,17 +53,23 @@ function serve(fd, native = {}) {
   serveOn(channel, exit, native.unread);
 }
 
+/** Why nothing is left to wait for. */
+function unsettled(job) {
+  if (!job.isLoaded) return NEVER_LOADED;
+  return background.isPending() ? NEVER_DONE : NEVER_SETTLED;
+}
+
 function serveOn(channel, exit, unread) {
   const job = {};
   const end = endOnce(channel, exit);
   const fail = (thrown) => {
-    if (!job.answered) return end(frames.ERROR, failureFrame(thrown, job));
+    if (!job.answered) return end(frames.ERROR, failureFrame(withPlace(thrown), job));
     console.error('After the response was sent:', thrown);
     return end(frames.STREAMED, '');
   };
   watchProcess({
     unhandled: fail,
-    idle: () => fail(new Failure('no_result', background.isPending() ? NEVER_DONE : NEVER_SETTLED)),
+    idle: () => fail(new Failure('no_result', unsettled(job))),
     exit: () => output.flush(),
   });
   Error.stackTraceLimit = STACK_FRAMES;
@@ -70,11 +78,12 @@ function serveOn(channel, exit, unread) {
   const header = channel.receive();
   if (!header) process.reallyExit(0);
   Object.assign(job, JSON.parse(header.body.toString('utf8')));
-  job.folder = job.entry_file ? process.cwd() : null;
+  job.folder = process.cwd();
   const files = job.has_files ? channel.receive() : null;
   const payload = channel.receive();
   if (!payload) process.reallyExit(0);
   process.uptime(); // has the event loop look at the clock: it may have waited for long, and timers would fire early
+  process.mainModule = undefined; // `require.main === module` is for programs
   process.argv.splice(1, Infinity, path.resolve(job.filename));
   lowerPriority(job.limits.nice); // before any code of the user's, whose threads and children inherit it
   answer(job, files?.body, payload.body, channel)
@@ -100,6 +109,7 @@ function endOnce(channel, exit) {
 async function prepare() {
   warm();
   await rehearseDatabase();
+  await rehearseModules();
   const { stackTraceLimit } = Error;
   for (const rehearsal of Rehearsal.all()) {
     await new Promise((resolve) => serveOn(rehearsal, resolve));
@@ -116,6 +126,7 @@ async function answer(job, files, payloadText, channel) {
   registered.defineGlobals(zmesh, job.code, files);
   if (job.entry_file) writeFiles(job, files);
   const { exported } = await load(job);
+  job.isLoaded = true;
   const handler = handlerOf(exported, job, registered);
   const result = await responseOf(await handler(payload, zmesh));
   const isResponse = result instanceof RawResponse;

@@ -30,9 +30,9 @@ def fault(language: str, code: str, entry_point: str = "handler") -> tuple[str, 
         ("python", "def handler(p, z):\nreturn 1\n", 'File "send-mail.py", line 2\n    return 1\n    ^'),
         ("python", "def handler(p, z):\n    yield 1\nreturn 2\n", "'return' outside function"),
         ("javascript", "exports.handler = () => {\n  const a = ;\n};", "send-mail.js:2\n  const a = ;\n            ^"),
-        ("javascript", "export const handler = () => 1;", "send-mail.js:1\nexport const"),
+        ("javascript", "export const handler = () =>\n  (1;", "send-mail.js:2\n  (1;\n    ^"),
+        ("typescript", "enum A { B }\n@job class C {}\nexports.handler = 1;", "send-mail.ts:2\n@job"),
         ("typescript", "exports.handler = (p: {a: string) => 1;", "send-mail.ts"),
-        ("typescript", "enum A { B }\nexports.handler = () => A.B;", "send-mail.ts"),
     ],
 )
 def test_a_syntax_error_is_named_with_file_line_and_caret(language: str, code: str, place: str) -> None:
@@ -50,6 +50,7 @@ def test_a_syntax_error_is_named_with_file_line_and_caret(language: str, code: s
         ("python", "class A:\n    def run(self): pass\n", 'the code has no function "handler"'),
         ("javascript", "exports.hander = () => 1;", "it exports hander"),
         ("javascript", "const handler = () => 1;", "it exports nothing"),
+        ("javascript", "export const hander = () => 1;\nexport { a as b }; let a;", "it exports hander, b"),
         ("typescript", "const handler = (p: string): string => p;", "it exports nothing"),
     ],
 )

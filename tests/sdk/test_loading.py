@@ -27,8 +27,15 @@ from tests.sdk.runtimes import run
             "type A = { n: number };\nexports.handler = async (p: A, z: any): Promise<unknown> => "
             "[p, (z.projectId as string).slice(0, 4)];",
         ),
+        ("javascript", "export const handler = (p, z) => [p, z.projectId.slice(0, 4)]"),
+        ("javascript", "\ufeffexport default (payload, zmesh) => [payload, zmesh.projectId.slice(0, 4)]"),
+        ("javascript", "const end = await 4; export function handler(p, z) { return [p, z.projectId.slice(0, end)] }"),
+        ("javascript", "import { Client } from 'pg'; export { handler }; const handler = (p, z) => "
+         "[p, Client && z.projectId.slice(0, 4)]"),
+        ("typescript", "enum End { Y = 4 }\nexport const handler = (p: A, z: any) => [p, z.projectId.slice(0, End.Y)]"),
+        ("typescript", "enum End { Y = 4 }\nexports.handler = (p: A, z: any) => [p, z.projectId.slice(0, End.Y)]"),
     ],
-)
+)  # fmt: skip
 def test_a_handler_may_be_written_in_many_ways(language: str, code: str) -> None:
     assert run(language, code, {"n": 1}).result == [{"n": 1}, "0190"]
 
@@ -103,8 +110,13 @@ def test_python_code_runs_in_a_module_of_its_own() -> None:
         ("javascript", "const x = 1;\nexports.handler = (;\n", "send-welcome.js:2", "Unexpected token ';'"),
         ("javascript", "}); process.exit(0); (() => {", "send-welcome.js:1", "Unexpected token '}'"),
         ("typescript", "\nconst x: = 5;", "send-welcome.ts:2", ""),
-        ("typescript", "\n\nenum Color { Red }", "send-welcome.ts:3", "enum is not supported"),
-        ("typescript", "class A { constructor(private x: number) {} }", "send-welcome.ts:1", "not supported"),
+        ("typescript", "enum A { X }\n\nconst x: = 5;", "send-welcome.ts:3", ""),
+        ("typescript", "\n@dec class A {}", "send-welcome.ts:2", "decorators are not supported"),
+        ("typescript", "\nexport const x = <div>a</div>;", "send-welcome.ts:2", "if this is JSX"),
+        ("javascript", "export const a = 1;\nexport const b = (;", "send-welcome.js:2", "Unexpected token ';'"),
+        ("javascript", "export default function () {}\nlet a; let a;", "send-welcome.js:2", "already been declared"),
+        ("typescript", "export const a: number = 1;\nlet b; let b;", "send-welcome.ts:2", "already been declared"),
+        ("javascript", "const a = await 1;\nexports.handler = () => a", "send-welcome.js:1", "as an ES module does"),
     ],
 )
 def test_code_that_does_not_compile_is_a_syntax_error_with_its_place(
@@ -123,6 +135,9 @@ def test_code_that_does_not_compile_is_a_syntax_error_with_its_place(
         ("python", "import nothing_of_that_name", "ModuleNotFoundError", "line 1"),
         ("javascript", "\n\nthrow new TypeError('gone')", "TypeError", "send-welcome.js:3:7"),
         ("typescript", "type A = {\n  a: 1 }\nthrow new TypeError('gone')", "TypeError", "send-welcome.ts:3:7"),
+        ("javascript", "\nexport const a = 1;\nthrow new TypeError('gone')", "TypeError", "send-welcome.js:3:7"),
+        ("typescript", "enum A {\n  X\n}\nthrow new TypeError('gone')", "TypeError", "send-welcome.ts:4:7"),
+        ("typescript", "enum A {\n  X\n}\nexport {};\nthrow new TypeError('gone')", "TypeError", "send-welcome.ts:5:7"),
     ],
 )
 def test_an_exception_while_loading_keeps_its_class_and_line(language: str, code: str, type: str, line: str) -> None:

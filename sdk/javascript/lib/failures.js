@@ -2,8 +2,11 @@
 // From whatever user code throws to the error that the caller sees: type, message and the user's own lines.
 
 const util = require('node:util');
+const path = require('node:path');
 const { asEditorsCount, withinFolder } = require('./places.js');
+const { describeSyntaxError, excerpt } = require('./syntax_errors.js');
 
+const RUNTIME = `${path.dirname(__dirname)}/`;
 const MAX_MESSAGE = 16 * 1024;
 const MAX_STACK = 64 * 1024;
 const MAX_CAUSES = 8;
@@ -41,10 +44,12 @@ function failureFrame(thrown, { filename, folder }) {
 
 function describe(thrown, filename, folder) {
   if (!isError(thrown)) return { type: 'Error', message: asText(thrown), stack: null };
+  const isOwn = (line) => isUserLine(line, filename, folder);
+  if (isSyntaxErrorIn(thrown, folder)) return describeSyntaxError(thrown, ownFrames(thrown, isOwn));
   return {
     type: limitHit(thrown) ?? className(thrown),
     message: messageOf(thrown),
-    stack: userStack(thrown, (line) => isUserLine(line, filename, folder)),
+    stack: userStack(thrown, isOwn),
   };
 }
 
@@ -62,13 +67,23 @@ function userStack(error, isOwn) {
 }
 
 function framesOf(error, isOwn) {
+  return [`${className(error)}: ${messageOf(error)}`, ...ownFrames(error, isOwn)].join('\n');
+}
+
+function ownFrames(error, isOwn) {
   const stack = String(quietly(() => error.stack) ?? '');
-  const own = stack.split('\n').filter((line) => /^\s+at /.test(line) && isOwn(line));
-  return [`${className(error)}: ${messageOf(error)}`, ...own].join('\n');
+  return stack.split('\n').filter((line) => /^\s+at /.test(line) && isOwn(line));
+}
+
+/** Whether code in this folder does not compile. */
+function isSyntaxErrorIn(error, folder) {
+  const place = quietly(() => error instanceof SyntaxError && excerpt(error)) || '';
+  return place.startsWith(`${folder}/`) || place.startsWith(`file://${folder}/`);
 }
 
 function isUserLine(line, filename, folder) {
-  if (folder && line.includes(`${folder}/`)) return true;
+  if (line.includes(RUNTIME)) return false;
+  if (line.includes(`${folder}/`)) return true;
   return line.includes(`(${filename}:`) || line.includes(` ${filename}:`);
 }
 

@@ -4,13 +4,14 @@
 
 const nodeModule = require('node:module');
 const path = require('node:path');
-const vm = require('node:vm');
+const { pathToFileURL } = require('node:url');
 const { Failure } = require('./failures.js');
+const { formatOf, isBundled, isNotFound, provide } = require('./resolving.js');
 const { rememberSource } = require('./places.js');
+const { compileScript, javaScriptOf } = require('./sources.js');
+const { describeSyntaxError } = require('./syntax_errors.js');
 
-const PARAMETERS = ['exports', 'module', 'require', 'console', '__filename', '__dirname'];
-const ESM_MESSAGE = /import statement outside a module|Unexpected token 'export'|top level bodies of modules/;
-const ESM_HINT = 'write exports.handler = async (payload, zmesh) => { … }, load modules with require() or await import()';
+const HINT = `there are Node.js's own modules and "pg"`;
 
 /** Executes the code: { exported }, or a promise of that. */
 function load(job) {
@@ -19,63 +20,45 @@ function load(job) {
 
 /** A function that is a single file, which is nowhere but in the job. */
 function loadText(job) {
-  const run = compiled(job);
-  const own = moduleOf(path.resolve(job.filename));
-  run.call(own.exports, own.exports, own, userRequire(own.filename), console, own.filename, own.path);
+  const filename = path.resolve(job.filename);
+  const { code, isTransformed, run } = compiled(job, filename);
+  if (run === null) return importFile(filename, code);
+  const own = moduleOf(filename);
+  if (isTransformed) own._compile(code, filename, 'commonjs'); // Node.js reads the source map of what it compiles
+  else run.call(own.exports, own.exports, own, userRequire(filename), console, filename, own.path);
   return { exported: own.exports };
 }
 
-/** The entry file of a function that is a folder, as if it had been required. */
+/** The entry file of a function that is a folder, as if it had been required or imported. */
 function loadFile(filename) {
+  if (formatOf(filename) === 'module') return importFile(filename);
   const own = new nodeModule.Module(filename, null);
   nodeModule.Module._cache[filename] = own;
   own.load(filename);
   return { exported: own.exports };
 }
 
-/** Compiles the code to a function without calling it. Throws a Failure if it cannot be parsed. */
-function compiled(job) {
-  const code = job.code.replace(/^\uFEFF/, ''); // a byte order mark, as some editors write it
-  rememberSource(job.filename, code);
-  return compile(job.language === 'typescript' ? withoutTypes({ ...job, code }) : code, job.filename);
+async function importFile(filename, code) {
+  const url = pathToFileURL(filename).href;
+  if (code !== undefined) provide(url, code);
+  return { exported: await import(url) };
+}
+
+/** The code as JavaScript, and what executes it: null for an ES module. Throws a Failure if it cannot be parsed. */
+function compiled(job, filename = job.filename) {
+  rememberSource(job.filename, job.code.replace(/^\uFEFF/, ''));
+  try {
+    const source = javaScriptOf(job.code, filename, job.language === 'typescript');
+    return { ...source, run: compileScript(source.code, job.filename) };
+  } catch (error) {
+    const { type, message, stack } = describeSyntaxError(error);
+    throw new Failure(type, message, stack);
+  }
 }
 
 function moduleOf(filename) {
   const own = new nodeModule.Module(filename);
   return Object.assign(own, { filename, paths: nodeModule.Module._nodeModulePaths(own.path) });
-}
-
-function compile(code, filename) {
-  try {
-    return vm.compileFunction(code, PARAMETERS, {
-      filename,
-      importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
-    });
-  } catch (error) {
-    const hint = ESM_MESSAGE.test(error.message) ? `: ${ESM_HINT}` : '';
-    throw syntaxFailure(error.message + hint, excerpt(error), error.message);
-  }
-}
-
-/** TypeScript without its types, every character left in place so that lines and columns stay. */
-function withoutTypes({ code, filename }) {
-  try {
-    return nodeModule.stripTypeScriptTypes(code, { mode: 'strip' });
-  } catch (error) {
-    const place = excerpt(error);
-    const hint = error.code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' ? '; only what can be erased is: types, interfaces, annotations' : '';
-    throw syntaxFailure(error.message + hint, place && filename + place, error.message);
-  }
-}
-
-function syntaxFailure(message, place, reason) {
-  return new Failure('syntax_error', message, `${place ? `${place}\n\n` : ''}SyntaxError: ${reason}`);
-}
-
-/** File, line and the line's text: what stands before the message in the stack of a syntax error. */
-function excerpt(error) {
-  const end = String(error.stack).search(/\n+SyntaxError/);
-  return end > 0 ? error.stack.slice(0, end) : '';
 }
 
 /** require: Node.js's own modules, the bundled pg, and what the function itself has put into its folder. */
@@ -89,28 +72,13 @@ function userRequire(filename) {
   return Object.assign(userRequire, { cache: own.cache, extensions: own.extensions, main: undefined });
 }
 
-/** The packages that the driver needs are not for functions. */
-function isBundled(name) {
-  return name === 'pg' || String(name).startsWith('pg/');
-}
-
 function withHint(name, find) {
   try {
     return find();
   } catch (error) {
-    if (error.code !== 'MODULE_NOT_FOUND') throw error;
-    const message = `Cannot find module '${name}': there are Node.js's own modules and "pg"`;
-    throw Object.assign(new Error(message), { code: error.code });
+    if (!isNotFound(error)) throw error;
+    throw Object.assign(new Error(`Cannot find module '${name}': ${HINT}`), { code: error.code });
   }
 }
 
-/** Lets import('pg') find the bundled driver, which is not near the user's file. */
-function resolveBundledImports() {
-  const parentURL = require('node:url').pathToFileURL(__filename).href;
-  nodeModule.registerHooks({
-    resolve: (name, context, next) =>
-      next(name, isBundled(name) ? { ...context, parentURL } : context),
-  });
-}
-
-module.exports = { compiled, load, resolveBundledImports };
+module.exports = { compiled, load };

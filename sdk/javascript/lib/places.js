@@ -1,6 +1,8 @@
 'use strict';
 // Lines as editors count them. For V8 U+2028 and U+2029 end a line as well, for editors, git and everybody else they do not.
 
+const { pathToFileURL } = require('node:url');
+
 const ENDS_FOR_V8 = /\r\n|[\n\r\u2028\u2029]/g;
 const ENDS = /\r\n|[\n\r]/;
 const sources = new Map(); // of files whose lines V8 counts otherwise
@@ -24,7 +26,19 @@ function asEditorsCount(text) {
 
 /** The text with each place in this folder as its path in it. */
 function withinFolder(text, folder) {
-  return folder ? text.replaceAll(`file://${folder}/`, '').replaceAll(`${folder}/`, '') : text;
+  return text.replaceAll(urlsIn(folder), decoded).replaceAll(`${folder}/`, '');
+}
+
+function urlsIn(folder) {
+  return new RegExp(`${RegExp.escape(pathToFileURL(folder).href)}/([^\\s()]*)`, 'g');
+}
+
+function decoded(url, file) {
+  try {
+    return decodeURIComponent(file);
+  } catch {
+    return file;
+  }
 }
 
 function startOfLine(source, line) {

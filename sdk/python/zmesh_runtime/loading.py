@@ -54,6 +54,8 @@ def load_from_folder(code: str, filename: str, others: Iterable[str]) -> types.M
         if not package and error.msg == "attempted relative import with no known parent package":
             error.msg += f': {filename} is in no package, so write "import x" instead of "from . import x"'
         raise
+    if _is_regular(package, files):
+        setattr(sys.modules[package], name.rpartition(".")[2], module)  # as if it had been imported
     return module
 
 

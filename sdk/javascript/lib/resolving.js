@@ -1,0 +1,148 @@
+'use strict';
+// Where modules are and what they are, beyond what Node.js knows: code that is in no file, the bundled pg, and TypeScript.
+
+const fs = require('node:fs');
+const nodeModule = require('node:module');
+const path = require('node:path');
+const { fileURLToPath, pathToFileURL } = require('node:url');
+const { isNativeError } = require('node:util/types');
+const { mappedBy } = require('./tsconfig.js');
+const { compileScript, isTypeScript, javaScriptOf, placeIn } = require('./sources.js');
+const { excerpt, placed } = require('./syntax_errors.js');
+
+const { readFileSync, statSync } = fs; // user code may replace the properties of fs
+const NOT_FOUND = new Set(['MODULE_NOT_FOUND', 'ERR_MODULE_NOT_FOUND', 'ERR_UNSUPPORTED_DIR_IMPORT']);
+const FORMATS = { '.mjs': 'module', '.mts': 'module', '.cjs': 'commonjs', '.cts': 'commonjs' };
+const TYPESCRIPT_ENDINGS = ['.ts', '.mts', '.cts', '/index.ts', '/index.mts', '/index.cts'];
+const ENDINGS = [...TYPESCRIPT_ENDINGS, '.js', '.mjs', '.cjs', '.json', '/index.js', '/index.mjs', '/index.cjs'];
+const COMPILED_ENDING = /\.([mc]?)js$/; // by which TypeScript may import what becomes such a file
+const OWN_URL = pathToFileURL(__filename).href;
+const provided = new Map(); // URL → code that is in no file
+const texts = new Map(); // file → its JavaScript
+const modules = new Map(); // URL → the text of an ES module, for the places of syntax errors
+
+/** Has this URL imported as an ES module with this code. */
+function provide(url, code) {
+  provided.set(url, code);
+}
+
+function registerHooks() {
+  nodeModule.registerHooks({ resolve, load });
+}
+
+function resolve(name, context, next) {
+  if (provided.has(name)) return { url: name, format: 'module', shortCircuit: true };
+  const parent = fileOf(context.parentURL);
+  const file = isTypeScript(parent) ? ofTypeScript(name, parent, context, ENDINGS) : null;
+  if (file) return { url: pathToFileURL(file).href, shortCircuit: true };
+  try {
+    return next(name, context);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    if (isBundled(name)) return bundled(name, context, next);
+    const other = parent && ofTypeScript(name, parent, context, TYPESCRIPT_ENDINGS);
+    if (!other) throw error;
+    return { url: pathToFileURL(other).href, shortCircuit: true };
+  }
+}
+
+function fileOf(url) {
+  return url?.startsWith('file:') ? fileURLToPath(url) : '';
+}
+
+function isNotFound(error) {
+  return NOT_FOUND.has(error.code);
+}
+
+/** The packages that the driver needs are not for functions. */
+function isBundled(name) {
+  return name === 'pg' || String(name).startsWith('pg/');
+}
+
+function bundled(name, context, next) {
+  if (isImport(context)) return next(name, { ...context, parentURL: OWN_URL });
+  return { url: pathToFileURL(require.resolve(name)).href, shortCircuit: true };
+}
+
+function isImport({ conditions }) {
+  return conditions.includes('import');
+}
+
+/** The file that TypeScript means by this name, if Node.js would not find it. */
+function ofTypeScript(name, parent, context, endings) {
+  const isPath = /^(?:\.{0,2}\/|\.{1,2}$|file:)/.test(name);
+  if (!isPath && nodeModule.isBuiltin(name)) return null;
+  const files = isPath ? [pathOf(name, parent, context)] : mappedBy(process.cwd(), name);
+  if (isPath && isFile(files[0])) return null;
+  for (const file of files) {
+    const candidates = [...(isPath ? [] : [file]), ...endings.map((ending) => file + ending)];
+    if (COMPILED_ENDING.test(file)) candidates.push(file.replace(COMPILED_ENDING, '.$1ts'));
+    const found = candidates.find(isFile);
+    if (found) return found;
+  }
+  return null;
+}
+
+function pathOf(name, parent, context) {
+  if (!isImport(context)) return path.resolve(path.dirname(parent), name);
+  return fileURLToPath(new URL(name, pathToFileURL(parent)));
+}
+
+function isFile(file) {
+  return statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+function load(url, context, next) {
+  if (provided.has(url)) return loaded(url, 'module', provided.get(url));
+  if (!url.startsWith('file:') || !isTypeScript(new URL(url).pathname)) {
+    const found = next(url, context);
+    if (found.format === 'module') modules.set(url, found.source);
+    return found;
+  }
+  const filename = fileURLToPath(url);
+  return loaded(url, formatOf(filename), textOf(filename));
+}
+
+function loaded(url, format, source) {
+  if (format === 'module') modules.set(url, source);
+  return { format, source, shortCircuit: true };
+}
+
+/** 'module' or 'commonjs': by its ending, by the package.json above it, or by its text. */
+function formatOf(filename) {
+  const known = FORMATS[path.extname(filename)] ?? typeOfPackage(path.dirname(filename));
+  if (known) return known;
+  try {
+    return compileScript(textOf(filename), filename) === null ? 'module' : 'commonjs';
+  } catch {
+    return 'commonjs'; // loading it will say what is wrong
+  }
+}
+
+/** The file as JavaScript. */
+function textOf(filename) {
+  if (!texts.has(filename)) texts.set(filename, javaScriptOf(readFileSync(filename, 'utf8'), filename).code);
+  return texts.get(filename);
+}
+
+function typeOfPackage(folder) {
+  try {
+    const { type } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'));
+    return type === 'module' || type === 'commonjs' ? type : null;
+  } catch (error) {
+    const above = path.dirname(folder);
+    return error instanceof SyntaxError || above === folder || path.basename(folder) === 'node_modules' ? null : typeOfPackage(above);
+  }
+}
+
+/** The error; one of an ES module's syntax with its place, which V8 does not tell. */
+function withPlace(error) {
+  if (!isNativeError(error) || !(error instanceof SyntaxError) || excerpt(error)) return error;
+  for (const [url, source] of modules) {
+    const place = placeIn(String(source), fileURLToPath(url), error.message);
+    if (place) return placed(error, place);
+  }
+  return error;
+}
+
+module.exports = { formatOf, isBundled, isNotFound, provide, registerHooks, withPlace };
