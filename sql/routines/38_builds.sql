@@ -29,7 +29,7 @@ begin
     insert into zmesh.builds (project_id, runtime, manifest_hash, manifest, created_at)
     values (p_project_id, p_runtime, p_manifest_hash, p_manifest, zmesh.now())
     returning * into v_build;
-    perform zmesh.hint('zmesh_builds');
+    perform zmesh.notify_unless_congested('zmesh_builds');
     return v_build;
 end $$;
 comment on function zmesh.request_build(uuid, text, text, jsonb, boolean) is
@@ -140,7 +140,7 @@ begin
      where status = 'running' and listener_id = any (p_listeners);
     get diagnostics v_requeued = row_count;
     if v_requeued > 0 then
-        perform zmesh.hint('zmesh_builds');
+        perform zmesh.notify_unless_congested('zmesh_builds');
     end if;
 end $$;
 comment on function zmesh.requeue_builds(uuid[]) is

@@ -130,7 +130,7 @@ def test_a_queued_build_is_cancelled_at_once_and_a_running_one_is_told(database:
     lines = database.rows("select message from zmesh.build_logs where build_id = %s order by line", running["id"])
     assert [line["message"] for line in lines] == ["one", "two"]
     assert database.rows(cancel, database.project("other").id, running["id"], url=database.api_url) == []
-    database.rows("select zmesh.leave(%s)", listener, url=database.listener_url)
+    database.rows("select zmesh.end_lease(%s)", listener, url=database.listener_url)
     assert status(database, running) == "cancelled"
 
 
