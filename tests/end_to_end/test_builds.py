@@ -1,0 +1,112 @@
+"""Builds that are cancelled, lose their listener, or install what is hostile, from a registry of the test."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.registry import Registry, serving
+from tests.platform import Parts, Platform, Process, eventually
+
+TOKEN = "tk-5d1e0f7a9c"
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with serving() as registry:
+        yield registry
+
+
+def start_listener(parts: Parts, registry: Registry) -> Process:
+    return parts.start_listener(
+        ZMESH_PYTHON_INDEX_URL=registry.url(f"ada:{TOKEN}@"), ZMESH_LAYERS_DIR=str(parts.folder / "layers")
+    )
+
+
+def request(platform: Platform, package: str) -> dict[str, Any]:
+    body = {"language": "python", "files": {"requirements.txt": package}}
+    build: dict[str, Any] = platform.request("POST", "/builds", json=body).json()
+    return build
+
+
+def state(platform: Platform, build: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = platform.request("GET", f"/builds/{build['id']}").json()
+    return found
+
+
+def ended(platform: Platform, build: dict[str, Any]) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        return found if (found := state(platform, build))["finished_at"] else None
+
+    return eventually(look, "the end of a build")
+
+
+def processes_of(registry: Registry) -> list[str]:
+    """Processes that know the registry, the listener itself excepted."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"PIP_INDEX_URL={registry.url(f'ada:{TOKEN}@')}".encode() in (place / "environ").read_bytes():
+                found.append(place.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_build_that_is_cancelled_leaves_no_process(parts: Parts, registry: Registry) -> None:
+    start_listener(parts, registry)
+    build = request(parts.platform, "held")
+    eventually(lambda: registry.asked, "a request to the registry")
+    assert processes_of(registry)
+    assert parts.platform.request("POST", f"/builds/{build['id']}/cancel").json()["status"] == "running"
+    cancelled = ended(parts.platform, build)
+    assert (cancelled["status"], cancelled["error"]) == ("cancelled", None)
+    assert processes_of(registry) == []
+    staging = list((parts.folder / "layers" / "0").glob("staging-*"))
+    eventually(lambda: not any(place.exists() for place in staging), "the removal of what the build had written")
+
+
+def test_a_build_whose_listener_is_killed_is_started_again_by_another(parts: Parts, registry: Registry) -> None:
+    registry.add("held", {"held.py": b""})
+    listener = start_listener(parts, registry)
+    build = request(parts.platform, "held")
+    eventually(lambda: registry.asked, "a request to the registry")
+    listener.kill()
+    eventually(lambda: not processes_of(registry), "the end of the installer")
+    registry.open.set()
+    start_listener(parts, registry)
+    again = ended(parts.platform, build)
+    assert (again["status"], again["attempts"]) == ("succeeded", 2)
+    assert [
+        place.name for place in (parts.folder / "layers" / "0").iterdir() if place.name.startswith("staging-")
+    ] == []
+
+
+def test_hostile_wheels_are_refused_and_nothing_tells_of_the_registry(parts: Parts, registry: Registry) -> None:
+    registry.open.set()
+    registry.add("good", {"good/__init__.py": b"x = 1\n"})
+    registry.add("shadow", {"shadow.py": b"", "zmesh_runtime/__init__.py": b"raise SystemExit\n"})
+    registry.add("climber", {"climber.py": b"", "../../../../../../../tmp/climbed.py": b""})
+    start_listener(parts, registry)
+    reasons = {"shadow": "zmesh_runtime", "climber": "outside", "missing": "missing"}
+    for name, reason in reasons.items():
+        build = ended(parts.platform, request(parts.platform, name))
+        assert build["status"] == "failed"
+        assert reason in build["error"]["message"], build["error"]
+    build = ended(parts.platform, request(parts.platform, "good"))
+    assert build["packages"] == [{"name": "good", "version": "1.0"}]
+
+    assert registry.credentials == {"Basic " + base64.b64encode(f"ada:{TOKEN}".encode()).decode()}
+    builds = parts.platform.request("GET", "/builds").text
+    logs = [row["message"] for row in parts.database.rows("select message from zmesh.build_logs")]
+    layers = [zlib.decompress(row["data"]) for row in parts.database.rows("select data from zmesh.layer_chunks")]
+    assert any(b"x = 1" in layer for layer in layers)
+    for secret in (TOKEN, f"127.0.0.1:{registry.port}"):
+        assert secret not in builds + "".join(logs)
+        assert not any(secret.encode() in layer for layer in layers)
+        assert secret not in parts.processes[-1].log.read_text()
