@@ -37,7 +37,10 @@ WATCH_SECONDS = 0.2
 RETRY_SECONDS = 60
 TOKEN_SECONDS = 12 * 3600  # of the one in dev.json; what a login gives is shorter
 SERVICE_VARIABLES = ("ZMESH_LOG_FORMAT", "ZMESH_LOG_LEVEL")
-LISTENER_VARIABLES = ("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED", "ZMESH_CALLBACK_NETWORKS")
+LISTENER_VARIABLES = (
+    *("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED", "ZMESH_CALLBACK_NETWORKS"),
+    *("ZMESH_PYTHON_INDEX_URL", "ZMESH_NPM_REGISTRY", "ZMESH_NPM_TOKEN"),
+)
 
 
 class Stopped(BaseException):
@@ -172,6 +175,7 @@ class Dev:
             **shared,
             "DATABASE_URL": self._created["listener_url"],
             "ZMESH_RUN_DIR": str(self._home.runs),
+            "ZMESH_LAYERS_DIR": str(self._home.layers),
             "ZMESH_DRAIN_SECONDS": str(DRAIN_SECONDS),
             **_inherited(LISTENER_VARIABLES),
         }

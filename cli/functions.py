@@ -205,6 +205,8 @@ def show(client: Client, name: str, version: int | None, path: str | None, outpu
     facts += [("variable", f"{key}={value}") for key, value in function["env_vars"].items()]
     if function["auth"] == "none":
         facts.append(("public URL", f"{client.connection.url}/api/functions/{function['id']}"))
+    if function["build_id"]:
+        facts.append(("packages", packages_of(client.call("GET", f"/builds/{function['build_id']}").body)))
     for key, value in facts:
         click.echo(f"{style(f'{key:<24}', dim=True)}{_text(value)}".rstrip())
     click.echo()

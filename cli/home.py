@@ -60,6 +60,7 @@ class Home:
         self.folder = folder.absolute()
         self.logs = self.folder / "logs"
         self.runs = self.folder / "run"
+        self.layers = self.folder / "layers"
         self.facts_file = self.folder / "dev.json"
         self._secrets_file = self.folder / "secrets.json"
         self._examples_file = self.folder / "examples.json"

@@ -126,9 +126,10 @@ def _check(path: bytes, executable: int, runtime: str | None) -> None:
 def _write(archive: BinaryIO, folder: Path, path: bytes, executable: int, length: int, digest: hashlib._Hash) -> None:
     place = os.fsencode(folder) + b"/" + path
     try:
-        os.makedirs(os.path.dirname(place), 0o755, exist_ok=True)
+        _make_folders(os.path.dirname(place))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(place, flags, 0o555 if executable else 0o444), "wb") as file:
+        with open(os.open(place, flags, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), 0o555 if executable else 0o444)
             while length > 0:
                 piece = archive.read(min(length, PIECE))
                 if not piece:
@@ -138,6 +139,14 @@ def _write(archive: BinaryIO, folder: Path, path: bytes, executable: int, length
                 length -= len(piece)
     except (FileExistsError, NotADirectoryError) as error:
         raise ArchiveError(f"{_shown(path)} is a file and a folder") from error
+
+
+def _make_folders(place: bytes) -> None:
+    """Whatever our umask is, the users of runs read what is in there."""
+    if not os.path.isdir(place):
+        _make_folders(os.path.dirname(place))
+        os.mkdir(place)
+        os.chmod(place, 0o755)
 
 
 def _shown(path: bytes) -> str:

@@ -96,7 +96,7 @@ class Layers:
     async def staging(self) -> AsyncIterator[Path]:
         """A new folder beside the layers, removed at the end of the block."""
         place = self.folder / f"{STAGING}{secrets.token_hex(8)}"
-        await EXECUTOR.run(place.mkdir, 0o755)
+        await EXECUTOR.run(place.mkdir, 0o700)
         try:
             yield place
         finally:
@@ -187,7 +187,8 @@ def compressed(data: bytes) -> bytes:
 
 def unpack_file(archive: Path, folder: Path, runtime: str | None = None, skipped: int = 0) -> archives.Contents:
     """Unpack an archive that begins after so many bytes of a file into a new folder. Raises ArchiveError."""
-    folder.mkdir(0o755)
+    folder.mkdir()
+    folder.chmod(0o755)
     with open(archive, "rb") as file:
         file.seek(skipped)
         return archives.unpack(file, folder, runtime)
@@ -220,7 +221,8 @@ def _claim(parent: Path) -> tuple[Path, int]:
             os.close(lock)
             continue
         folder = parent / str(number)
-        folder.mkdir(0o711, exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o711)
         return folder, lock
     raise LayerError(f"{MOST_LISTENERS} listeners use {parent}: set ZMESH_LAYERS_DIR to another folder.")
 
