@@ -31,6 +31,11 @@ _OPTIONS = (
     _number("--memory-mb", 8192, "Memory limit of a run, from 64 on. Default for a new function: 256.", lowest=64),
     click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="Set a variable; repeatable."),
     click.option("--unset", multiple=True, metavar="KEY", help="Remove a variable; repeatable."),
+    click.option(
+        "--network",
+        type=click.Choice(["open", NONE]),
+        help="What runs may connect to: anything, or only the project's database.",
+    ),
     _number("--max-attempts", 100, "Attempts of an invocation that no caller waits for."),
     _number("--retry-base-ms", 86_400_000, "Wait after the first failed attempt; doubles with each one."),
     _number("--retry-max-ms", 604_800_000, "The longest wait between two attempts."),

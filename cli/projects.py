@@ -40,8 +40,8 @@ def list_projects(client: Client, output: str) -> None:
     if output == "json":
         print_json(found)
         return
-    rows = [[p["slug"], p["name"], p["role"], p["schema_name"], ago(p["created_at"])] for p in found]
-    print_table(("project", "name", "your role", "schema", "created"), rows, "No projects.")
+    rows = [[p["slug"], p["name"], p["role"], p["schema_name"], p["network"], ago(p["created_at"])] for p in found]
+    print_table(("project", "name", "your role", "schema", "network", "created"), rows, "No projects.")
 
 
 @projects.command("create")
@@ -89,6 +89,24 @@ def rename(client: Client, project: str, name: str, output: str) -> None:
         print_json(renamed)
     else:
         click.echo(f"renamed {style(renamed['slug'], bold=True)} to {renamed['name']}")
+
+
+@projects.command("network")
+@click.argument("project")
+@click.argument("access", type=click.Choice(["open", "none"]))
+@output_option
+@connected
+def network(client: Client, project: str, access: str, output: str) -> None:
+    """Set what the runs of a project may connect to.
+
+    open: what their function's setting allows. none: only the project's database, for every function. Applies to runs
+    that start from now on.
+    """
+    changed = client.call("PATCH", f"/projects/{_find(client, project)['id']}", {"network": access}).body
+    if output == "json":
+        print_json(changed)
+    else:
+        click.echo(f"network of {style(changed['slug'], bold=True)}: {changed['network']}")
 
 
 @projects.command("use")

@@ -11,7 +11,7 @@ from listener.environments import Environment, off_the_loop
 from listener.logs import numbered
 from listener.postgres import storable
 from observing.events import AttemptEnded
-from sandbox import Attachment, Language, Limits, RunOutcome, RunRequest
+from sandbox import Attachment, Language, Limits, Network, RunOutcome, RunRequest
 from sql.listeners import AttemptOutcome, ClaimedInvocation
 
 SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
@@ -27,7 +27,8 @@ def run_request(
     database_url: str,
     take_session: TakeSession,
 ) -> RunRequest:
-    """What the sandbox runs for this invocation. When the run first asks its database something, it takes a session."""
+    """What the sandbox runs for this invocation. When the run first asks its database something, it takes a session;
+    without network it takes one for each connection."""
     name = f"zmesh {invocation.slug}"[:LONGEST_NAME]
     settings = {"zmesh.invocation_id": str(invocation.id), "application_name": name}
     return RunRequest(
@@ -51,6 +52,7 @@ def run_request(
         },
         limits=Limits(timeout_ms=invocation.timeout_ms, memory_mb=invocation.memory_mb),
         background=not invocation.waited,
+        network=cast(Network, invocation.network),
         attach=lambda: take_session(database_url, settings),
     )
 

@@ -7,7 +7,18 @@ outcome = await sandbox.run(RunRequest("python", code, "handler", "hello.py", '{
 
 from sandbox.confinement.limits import Limits
 from sandbox.host.pool import Sandbox
-from sandbox.model import Attachment, Image, Language, LogLine, Report, RunError, RunOutcome, RunRequest, SandboxError
+from sandbox.model import (
+    Attachment,
+    Image,
+    Language,
+    LogLine,
+    Network,
+    Report,
+    RunError,
+    RunOutcome,
+    RunRequest,
+    SandboxError,
+)
 
 __all__ = [
     "Attachment",
@@ -15,6 +26,7 @@ __all__ = [
     "Language",
     "Limits",
     "LogLine",
+    "Network",
     "Report",
     "RunError",
     "RunOutcome",

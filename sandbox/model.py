@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sandbox.confinement.limits import Limits
 
 Language = Literal["javascript", "python", "typescript"]
+Network = Literal["open", "none"]
 Runtime = Literal["node", "python"]
 
 
@@ -50,8 +51,9 @@ class RunRequest:
     JSON object in UTF-8, path → text or {"base64": …}. The run writes them into its working directory before it loads
     the code.
 
-    What it prints is added to `printed` at once, line by line. `attach` is called when the SDK asks for an attachment,
-    at most once; None is an answer. A run in the `background` gets the CPU time that others leave.
+    What it prints is added to `printed` at once, line by line. `attach` is called when the SDK asks for an attachment:
+    once, or a few times where the `network` is none, since what comes that way is all that such a run can connect to.
+    None is an answer. A run in the `background` gets the CPU time that others leave.
     """
 
     language: Language
@@ -68,6 +70,7 @@ class RunRequest:
     entry_file: str | None = None
     files: bytes | None = None
     image: Image | None = None
+    network: Network = "open"
 
     @property
     def runtime(self) -> Runtime:

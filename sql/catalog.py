@@ -26,6 +26,7 @@ SETTINGS = (
         "timeout_ms",
         "memory_mb",
         "env_vars",
+        "network",
         "enabled",
     ),
     *("description", "tags", "auth", "methods", "cors_origins", "anonymous_options", "key_options", "public_errors"),
@@ -57,6 +58,7 @@ class Function:
     timeout_ms: int
     memory_mb: int
     env_vars: dict[str, str]
+    network: str
     enabled: bool
     description: str
     tags: list[str]

@@ -22,9 +22,10 @@ CANCEL_CHANNEL = "zmesh_cancel"
 class ClaimedInvocation:
     """A claimed invocation with all it takes to run it. `payload` and `request` are JSON texts.
 
-    `lent`: the run that called it, on the same listener, waits and lends it its slot. `waited`: somebody waits for its
-    end, a caller over HTTP or a run. `queue_ms`: how long it was ready before it was claimed. `build_id`: the build
-    whose packages it needs. With an `entry_file`, the version has files, which files_of() reads.
+    `network`: "none" where the function or its project has none. `lent`: the run that called it, on the same listener,
+    waits and lends it its slot. `waited`: somebody waits for its end, a caller over HTTP or a run. `queue_ms`: how long
+    it was ready before it was claimed. `build_id`: the build whose packages it needs. With an `entry_file`, the
+    version has files, which files_of() reads.
     """
 
     id: UUID
@@ -38,6 +39,7 @@ class ClaimedInvocation:
     timeout_ms: int
     memory_mb: int
     env_vars: dict[str, str]
+    network: str
     payload: str
     request: str | None
     attempt: int

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from sql.accounts import NewProject
 from sql.rows import fetch_all, fetch_one
 
-COLUMNS = "p.id, p.name, p.slug, p.schema_name, p.role_name, p.created_at, m.role"
+COLUMNS = "p.id, p.name, p.slug, p.schema_name, p.role_name, p.network, p.created_at, m.role"
 OBJECTS_AT_ONCE = 200  # each may take several places in the server's table of locks
 OF_MEMBER = "zmesh.projects p join zmesh.memberships m on m.project_id = p.id and m.user_id = %(user_id)s"
 
@@ -25,6 +25,7 @@ class Project:
     slug: str
     schema_name: str
     role_name: str
+    network: str
     created_at: datetime
     role: str
 
@@ -63,6 +64,11 @@ async def create_project(connection: AsyncConnection, new: NewProject, owner: UU
 async def rename_project(connection: AsyncConnection, id: UUID, name: str) -> None:
     """Give a project another name."""
     await connection.execute("select zmesh.rename_project(%s, %s)", (id, name))
+
+
+async def set_network(connection: AsyncConnection, id: UUID, network: str) -> None:
+    """Allow or forbid the runs of a project to use the network."""
+    await connection.execute("select zmesh.set_project_network(%s, %s)", (id, network))
 
 
 async def delete_project(connection: AsyncConnection, id: UUID) -> None:

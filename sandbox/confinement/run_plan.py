@@ -38,22 +38,22 @@ class RunPlans:
     def plan(self, order: SpawnOrder) -> Plan:
         """What the process of a run does to itself."""
         workspace = workspace_of(order.run, self._settings)
-        return self._plan(order.slot, workspace, order.limits, self._other_processes())
+        return self._plan(order.slot, workspace, order.network, order.limits, self._other_processes())
 
     def encoded(self, order: SpawnOrder) -> bytes:
         """What the native supervisor takes: a plan for itself, and the one for its run."""
-        return self._encoded(order.slot, order.limits)
+        return self._encoded(order.slot, order.network, order.limits)
 
-    def _encode(self, slot: int, limits: StandingLimits) -> bytes:
+    def _encode(self, slot: int, network: bool, limits: StandingLimits) -> bytes:
         own = Plan()
         own.call("prctl", kernel.PR_SET_NAME, SUPERVISOR_NAME)
         root.add_own(own, limits.workspace_mb, limits.workspace_files)
         if self._settings.mode == "user_namespace":
             # A program that was started in our user namespace is our user's, though it may not be looked into.
             own.call("mount", root.EMPTY, "/proc/1", 0, kernel.MS_BIND, 0)
-        return encode_plans(own.encode(), self._plan(slot, WORKSPACE, limits, 0).encode())
+        return encode_plans(own.encode(), self._plan(slot, WORKSPACE, network, limits, 0).encode())
 
-    def _make(self, slot: int, workspace: str, standing: StandingLimits, other_processes: int) -> Plan:
+    def _make(self, slot: int, workspace: str, network: bool, standing: StandingLimits, other_processes: int) -> Plan:
         settings = self._settings
         plan = Plan()
         plan.call("setsid")
@@ -77,6 +77,8 @@ class RunPlans:
         if ruleset is not None:
             landlock.add_restriction(plan, ruleset)
         seccomp.add_filter(plan, seccomp.deny_list(kernel.MACHINE))
+        if not network:
+            seccomp.add_filter(plan, seccomp.without_network(kernel.MACHINE))
         return plan
 
     def _add_ruleset(self, plan: Plan, workspace: str) -> Result | None:

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Mapping
 
 from sandbox.confinement.plan import Plan
+from sandbox.protocol.table import PRETENDED_ADDRESS_BYTES
 
 # Classic BPF opcodes (linux/bpf_common.h) and seccomp's answers (linux/seccomp.h).
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -78,6 +79,17 @@ _ONLY_OF_ITSELF = {
 _FCNTL = {"x86_64": 72, "aarch64": 25}
 _OFD_LOCKS = (36, 37, 38)
 _SOCKET = {"x86_64": 41, "aarch64": 198}
+_SOCKETPAIR = {"x86_64": 53, "aarch64": 199}
+_CONNECT = {"x86_64": 42, "aarch64": 203}
+_NAMING = {"x86_64": {"bind": 49, "listen": 50}, "aarch64": {"bind": 200, "listen": 201}}
+# Calls that send, and where their flags are: sendto, sendmmsg, sendmsg.
+_SENDING = {
+    machine: list(zip(numbers, (_ARGUMENT_3_AT, _ARGUMENT_3_AT, _ARGUMENT_2_AT), strict=True))
+    for machine, numbers in {"x86_64": (44, 307, 46), "aarch64": (206, 269, 211)}.items()
+}
+_MSG_FASTOPEN = 0x20000000
+_STREAM, _SEQUENCED, _TYPE_MASK = 1, 5, 0xF
+NO_NETWORK = errno.ENETDOWN  # what a run without network gets for each attempt
 
 
 def _step(code: int, if_true: int, if_false: int, value: int) -> bytes:
@@ -139,6 +151,12 @@ def _sockets(number: int) -> bytes:
     )
 
 
+def _of(number: int, *steps: bytes) -> bytes:
+    """Steps for this call only; the number is loaded, before and after."""
+    body = b"".join((*steps, _step(_LOAD, 0, 0, _NUMBER_AT)))
+    return _step(_JUMP_EQUAL, 0, len(body) // len(_step(0, 0, 0, 0)), number) + body
+
+
 def deny_list(machine: str) -> bytes:
     """The filter for one kind of machine. Raises KeyError for a kind it does not know.
 
@@ -185,7 +203,53 @@ def deny_list(machine: str) -> bytes:
             load_number,
             # what else reaches a process of the same user: 0 is the caller itself
             *(_only_zero(number, argument) for number, argument in _ONLY_OF_ITSELF[machine]),
+            # socketpair(2) of families whose module the kernel would load first
+            _of(_SOCKETPAIR[machine], _only((_UNIX,), _ARGUMENT_0_AT, errno.EAFNOSUPPORT)),
             _sockets(_SOCKET[machine]),
+            _step(_RETURN, 0, 0, _ALLOW),
+        )
+    )
+
+
+def without_network(machine: str) -> bytes:
+    """A second filter, for runs without network: no socket can be connected or named, and none may send to an address.
+
+    That holds for sockets that the run was given as well: a TCP socket can be disconnected, and connected elsewhere.
+    Datagram sockets of any family are refused, since each message may have another address. What remains are pairs of
+    sockets within the run. libpq, which cannot be given a socket, is told by EINPROGRESS that it connects, where the
+    address has a length that is agreed on with the SDK; no connection is made.
+    """
+    refuse = _step(_RETURN, 0, 0, _ERRNO | NO_NETWORK)
+    load_type = _step(_LOAD, 0, 0, _ARGUMENT_1_AT) + _step(_MASK, 0, 0, _TYPE_MASK)
+    return b"".join(
+        (
+            _step(_LOAD, 0, 0, _NUMBER_AT),
+            _answer(_NAMING[machine], NO_NETWORK),
+            _of(
+                _CONNECT[machine],
+                _step(_LOAD, 0, 0, _ARGUMENT_2_AT),
+                _step(_JUMP_EQUAL, 0, 1, PRETENDED_ADDRESS_BYTES),
+                _step(_RETURN, 0, 0, _ERRNO | errno.EINPROGRESS),
+                refuse,
+            ),
+            _of(
+                _SOCKET[machine],
+                _only((_UNIX,), _ARGUMENT_0_AT, NO_NETWORK),
+                load_type,
+                _step(_JUMP_EQUAL, 1, 0, _STREAM),
+                refuse,
+            ),
+            _of(
+                _SOCKETPAIR[machine],
+                load_type,
+                _step(_JUMP_EQUAL, 2, 0, _STREAM),
+                _step(_JUMP_EQUAL, 1, 0, _SEQUENCED),
+                refuse,
+            ),
+            *(
+                _of(number, _step(_LOAD, 0, 0, flags_at), _step(_JUMP_ANY_BIT, 0, 1, _MSG_FASTOPEN), refuse)
+                for number, flags_at in _SENDING[machine]
+            ),
             _step(_RETURN, 0, 0, _ALLOW),
         )
     )

@@ -22,6 +22,7 @@ from sandbox.model import Attachment, RunOutcome, RunRequest
 from sandbox.protocol import frames
 from sandbox.protocol.frames import FrameError, FrameParser
 from sandbox.protocol.orders import CONCLUDE, END, encode_watch
+from sandbox.protocol.table import MOST_ATTACHMENTS
 
 READ_BYTES = 256 * 1024
 READS_AFTER_END = 64
@@ -50,7 +51,7 @@ class Child:
         self._parser = FrameParser(0)
         self._seen: Observed | None = None
         self._attach: Callable[[], Awaitable[Attachment | None]] | None = None
-        self._attaching: asyncio.Task[None] | None = None
+        self._attaching: list[asyncio.Task[None]] = []
         self._listening: set[socket.socket | int] = set()
         self._finished: set[socket.socket | int] = set()  # sources of which nothing more counts
         self._room: asyncio.Task[None] | None = None  # waits until what the run streams can go on
@@ -93,7 +94,8 @@ class Child:
         limits = request.limits
         logs = LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
         self._seen = seen = Observed(limits, request.runtime, logs, Streamed(limits.result_bytes, sink))
-        self._parser = FrameParser(limits.result_bytes)
+        attachments = MOST_ATTACHMENTS if request.network == "none" else None
+        self._parser = FrameParser(limits.result_bytes, attachments)
         self._attach = request.attach
         if request.runtime == "node":
             await self._wait_for(self.booted, KILL_GRACE_SECONDS)
@@ -128,6 +130,7 @@ class Child:
             "env": dict(request.env),
             "context": dict(request.context),
             "limits": request.limits.for_job(background=request.background),
+            "network": request.network,
         }
         message = frames.encode(frames.JOB, _json(header))
         large = max(len(request.payload_json), len(request.files or b"")) > SLICE
@@ -297,7 +300,7 @@ class Child:
                 elif seen is not None and kind == frames.CHUNK:
                     seen.streamed.add(body)
                 elif seen is not None and kind == frames.ATTACHMENT:
-                    self._attaching = self._loop.create_task(self._send_attachment())
+                    self._attaching.append(self._loop.create_task(self._send_attachment(self._attaching[-1:])))
                 elif seen is not None and kind in frames.FINAL:
                     seen.final = (kind, body)
                     break
@@ -311,8 +314,10 @@ class Child:
         self._settle()
         return True
 
-    async def _send_attachment(self) -> None:
-        """The descriptor goes with the answer; ours is closed."""
+    async def _send_attachment(self, before: list[asyncio.Task[None]]) -> None:
+        """The descriptor goes with the answer; ours is closed. One after the other: each costs us more than the run."""
+        if before:
+            await asyncio.wait(before)
         attachment = None if self._attach is None else await self._attach()
         answer = frames.encode(frames.ATTACHMENT, b"" if attachment is None else attachment.data)
         try:
@@ -358,7 +363,7 @@ class Child:
             self._ignore(reader)
         if not self._given_away:
             self._close_ends_of_run()
-        for task in (self._room, self._attaching):
+        for task in (self._room, *self._attaching):
             if task is not None:
                 task.cancel()
         self._supervision.close()

@@ -22,12 +22,11 @@ from sandbox.host.node_command import NodeCommand
 from sandbox.host.node_template_pool import NodeTemplatePool
 from sandbox.host.streams import Sink
 from sandbox.host.template_process import TemplateProcess
-from sandbox.model import Language, Report, RunError, RunOutcome, RunRequest, Runtime, SandboxError
+from sandbox.model import Language, Network, Report, RunError, RunOutcome, RunRequest, Runtime, SandboxError
 from sandbox.protocol.orders import Mode, NodeTemplateOrder, SpawnOrder, TemplateSettings
 
 log = logging.getLogger(__name__)
-Kind = tuple[Runtime, int]  # and, for Node.js, the memory its heap is limited for
-PYTHON: Kind = ("python", 0)
+Kind = tuple[Runtime, int, Network]  # the number is, for Node.js, the memory its heap is limited for
 LEAST_PARKED, MOST_PARKED = 2, 4  # of each kind: more where they run out, few again when nobody asks
 CALM_SECONDS = 60.0
 REFILL_SECONDS = 0.005  # after a parked process was taken: short runs are over by then, and held up by nothing
@@ -153,7 +152,7 @@ class Sandbox:
     def parked(self) -> Mapping[Runtime, int]:
         """How many confined processes wait for a run, by runtime."""
         found: dict[Runtime, int] = {"python": 0, "node": 0}
-        for (runtime, _), children in self._parked.items():
+        for (runtime, *_), children in self._parked.items():
             found[runtime] += len(children)
         return found
 
@@ -192,7 +191,8 @@ class Sandbox:
     # Children
 
     async def _take(self, request: RunRequest) -> Child:
-        kind: Kind = PYTHON if request.runtime == "python" else ("node", request.limits.memory_mb)
+        memory_mb = 0 if request.runtime == "python" else request.limits.memory_mb
+        kind: Kind = (request.runtime, memory_mb, request.network)
         if standing_of_python(request.limits) != standing_of_python(Limits()):
             return await self._make(kind, request.limits)  # parked ones have other limits, whatever their runtime
         parked = self._parked.setdefault(kind, deque())
@@ -295,12 +295,14 @@ class Sandbox:
             raise
 
     def _order(self, kind: Kind, run: int, slot: int, limits: Limits) -> SpawnOrder:
-        if kind == PYTHON:
-            return SpawnOrder(run, slot, [], 0, standing_of_python(limits))
+        runtime, _, network = kind
+        is_open = network == "open"
+        if runtime == "python":
+            return SpawnOrder(run, slot, [], 0, is_open, standing_of_python(limits))
         if (ready := self._node_templates.template_for(limits.memory_mb)) is not None:
             node_template, data_bytes = ready
-            return SpawnOrder(run, slot, [], node_template, standing_of_node(limits, data_bytes))
-        return SpawnOrder(run, slot, self._node.command(limits.memory_mb), 0, standing_of_node(limits, None))
+            return SpawnOrder(run, slot, [], node_template, is_open, standing_of_node(limits, data_bytes))
+        return SpawnOrder(run, slot, self._node.command(limits.memory_mb), 0, is_open, standing_of_node(limits, None))
 
     def _reaped(self, run: int) -> None:
         slot = self._slot_of.pop(run, None)

@@ -13,7 +13,6 @@ BOOTED, LOG, ATTACHMENT = FROM_RUN["BOOTED"].kind, FROM_RUN["LOG"].kind, FROM_RU
 STREAM, CHUNK, STREAMED = FROM_RUN["STREAM"].kind, FROM_RUN["CHUNK"].kind, FROM_RUN["STREAMED"].kind
 RESULT, RESPONSE, ERROR = FROM_RUN["RESULT"].kind, FROM_RUN["RESPONSE"].kind, FROM_RUN["ERROR"].kind
 FINAL = tuple(frame.kind for frame in FROM_RUN.values() if frame.final)
-_ONCE = frozenset(frame.kind for frame in FROM_RUN.values() if frame.once)
 
 
 class FrameError(Exception):
@@ -37,9 +36,12 @@ def head(kind: bytes, length: int) -> bytes:
 class FrameParser:
     """Cuts a byte stream into frames; holds no more than one frame of allowed size."""
 
-    def __init__(self, result_bytes: int) -> None:
+    def __init__(self, result_bytes: int, attachments: int | None = None) -> None:
+        """`attachments` are how many a run may ask for, where that is not the usual number."""
         self._largest = {frame.kind: frame.largest_body(result_bytes) for frame in FROM_RUN.values()}
-        self._once: set[bytes] = set()  # kinds that came and may not come again
+        self._left = {frame.kind: frame.most for frame in FROM_RUN.values() if frame.most is not None}
+        if attachments is not None:
+            self._left[ATTACHMENT] = attachments
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -61,11 +63,11 @@ class FrameParser:
 
     def _check(self, kind: bytes, length: int) -> None:
         largest = self._largest.get(kind)
-        if largest is None or kind in self._once:
+        if largest is None or self._left.get(kind) == 0:
             raise FrameError("protocol_error", "The function wrote to the platform's own channel (descriptor 3).")
         if length > largest:
             if kind in (RESULT, RESPONSE):
                 raise FrameError("result_too_large", f"The result has {length} bytes; {largest} are allowed.")
             raise FrameError("protocol_error", f"The function sent a frame of {length} bytes; {largest} are allowed.")
-        if kind in _ONCE:
-            self._once.add(kind)
+        if kind in self._left:
+            self._left[kind] -= 1

@@ -49,12 +49,14 @@ class SpawnOrder:
     """One process to make, confined and waiting for its job.
 
     A run of Node.js is a fork of the `node_template` of that number or, where that is 0, becomes the program of `argv`.
+    One without a `network` is confined as such from the start.
     """
 
     run: int
     slot: int
     argv: list[str]
     node_template: int
+    network: bool
     limits: StandingLimits
 
 

@@ -23,6 +23,9 @@ CHANNEL = 3  # the descriptor of a run that leads to the host
 ORDERS = 3  # the descriptor on which a template, or the program that makes supervisors, takes orders
 FRAME_HEAD = "!cI"
 KIB = 1024
+MOST_ATTACHMENTS = 16  # of a run without network
+# In runs without network, connecting to an address of so many bytes seems to begin: confinement/seccomp.py.
+PRETENDED_ADDRESS_BYTES = 101
 LONGEST_LINE = 64 * KIB  # bytes of a log line's message, after which an SDK cuts it
 _LONGEST_ESCAPED = 6 * LONGEST_LINE  # a control character is six in JSON
 
@@ -34,7 +37,7 @@ class Frame:
     kind: bytes
     body: Literal["json", "bytes", "nothing"]
     largest: int | Callable[[int], int] | None = None  # None: the sender is the host, whom a run believes
-    once: bool = False
+    most: int | None = None  # how many a run may send
     final: bool = False  # nothing that comes after it counts
 
     def largest_body(self, result_bytes: int) -> int | None:
@@ -42,9 +45,9 @@ class Frame:
 
 
 FROM_RUN: Mapping[str, Frame] = {
-    "BOOTED": Frame(b"B", "nothing", 0, once=True),  # Node.js only: from here on, time counts as the function's
+    "BOOTED": Frame(b"B", "nothing", 0, most=1),  # Node.js only: from here on, time counts as the function's
     "LOG": Frame(b"L", "json", _LONGEST_ESCAPED + KIB),  # {at, level, message}
-    "ATTACHMENT": Frame(b"D", "nothing", 0, once=True),  # asks for a descriptor
+    "ATTACHMENT": Frame(b"D", "nothing", 0, most=1),  # asks for a descriptor
     "STREAM": Frame(b"S", "json", 64 * KIB),  # {status, headers} of a response that is sent in pieces
     "CHUNK": Frame(b"C", "bytes", 64 * KIB),  # an empty one is the end of the response, of a run that goes on
     "STREAMED": Frame(b"Z", "nothing", 0, final=True),  # the end of such a response
@@ -54,7 +57,8 @@ FROM_RUN: Mapping[str, Frame] = {
     "ERROR": Frame(b"E", "json", 1024 * KIB, final=True),  # {type, message, stack}
 }
 TO_RUN: Mapping[str, Frame] = {
-    # {code, entry_point, filename, entry_file, has_files, language, env, context, limits}
+    # {code, entry_point, filename, entry_file, has_files, language, env, context, limits,
+    # network}
     "JOB": Frame(b"J", "json"),
     "FILES": Frame(b"F", "json"),  # after a job that has files: {path: text or {base64}}
     "PAYLOAD": Frame(b"P", "json"),

@@ -60,17 +60,19 @@ static napi_value really_exit(napi_env env, napi_callback_info info) {
   _exit(number);
 }
 
-// receive(socket): the next message as a Buffer, and the descriptor that came with it, null without one.
+// receive(socket, patient): the next message as a Buffer, and the descriptor that came with it, null without one. Who is
+// patient waits for it as long as it takes.
 static napi_value receive(napi_env env, napi_callback_info info) {
   static char data[LARGEST_MESSAGE];
-  napi_value argument, pair, value;
-  size_t count = 1;
+  napi_value arguments[2], pair, value;
+  size_t count = 2;
   int from = -1, descriptor = -1, descriptors = 0;
-  napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
-  if (napi_get_value_int32(env, argument, &from)) return NULL;
+  bool patient = false;
+  napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+  if (napi_get_value_int32(env, arguments[0], &from) || napi_get_value_bool(env, arguments[1], &patient)) return NULL;
   struct pollfd waiting = {.fd = from, .events = POLLIN};
   ssize_t size = 0;
-  if (poll(&waiting, 1, PATIENCE_MS) == 1) size = receive_message(from, data, sizeof data, &descriptor, 1, &descriptors);
+  if (poll(&waiting, 1, patient ? -1 : PATIENCE_MS) == 1) size = receive_message(from, data, sizeof data, &descriptor, 1, &descriptors);
   napi_create_array_with_length(env, 2, &pair);
   napi_create_buffer_copy(env, size > 0 ? (size_t)size : 0, data, NULL, &value);
   napi_set_element(env, pair, 0, value);

@@ -12,6 +12,7 @@ const frames = require('./lib/frames.js');
 const { Registered } = require('./lib/foreign_globals.js');
 const { handlerOf } = require('./lib/handlers.js');
 const { load } = require('./lib/loading.js');
+const network = require('./lib/network.js');
 const { RawResponse, isStream, isWebResponse } = require('./lib/http.js');
 const { Output } = require('./lib/output.js');
 const { registerHooks, withPlace } = require('./lib/resolving.js');
@@ -86,6 +87,7 @@ function serveOn(channel, exit, unread) {
   process.mainModule = undefined; // `require.main === module` is for programs
   process.argv.splice(1, Infinity, path.resolve(job.filename));
   lowerPriority(job.limits.nice); // before any code of the user's, whose threads and children inherit it
+  if (job.network === 'none') network.turnOff();
   answer(job, files?.body, payload.body, channel)
     .then(({ kind, body }) => end(kind, body))
     .catch(fail);

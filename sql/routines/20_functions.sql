@@ -88,9 +88,9 @@ create or replace trigger functions_cancel_jobs before delete on zmesh.functions
 create or replace function zmesh.function_settings() returns text[]
 language sql immutable parallel safe
 return array['name', 'description', 'tags', 'language', 'entry_point', 'code', 'entry_file', 'files', 'enabled',
-             'timeout_ms', 'memory_mb', 'env_vars', 'max_attempts', 'retry_base_ms', 'retry_max_ms', 'max_concurrency',
-             'max_concurrency_per_key', 'auth', 'methods', 'cors_origins', 'anonymous_options', 'key_options',
-             'public_errors', 'build_id'];
+             'timeout_ms', 'memory_mb', 'env_vars', 'network', 'max_attempts', 'retry_base_ms', 'retry_max_ms',
+             'max_concurrency', 'max_concurrency_per_key', 'auth', 'methods', 'cors_origins', 'anonymous_options',
+             'key_options', 'public_errors', 'build_id'];
 comment on function zmesh.function_settings() is 'The columns of zmesh.functions that users may set.';
 
 create or replace function zmesh.check_function_settings(p_settings jsonb) returns void
@@ -148,7 +148,7 @@ begin
                entry_point = v_new.entry_point, code = v_new.code, entry_file = v_new.entry_file,
                files = case when p_settings ? 'files' then v_new.files else f.files end, enabled = v_new.enabled,
                timeout_ms = v_new.timeout_ms, memory_mb = v_new.memory_mb, env_vars = v_new.env_vars,
-               max_attempts = v_new.max_attempts, retry_base_ms = v_new.retry_base_ms,
+               network = v_new.network, max_attempts = v_new.max_attempts, retry_base_ms = v_new.retry_base_ms,
                retry_max_ms = v_new.retry_max_ms, max_concurrency = v_new.max_concurrency,
                max_concurrency_per_key = v_new.max_concurrency_per_key, auth = v_new.auth, methods = v_new.methods,
                cors_origins = v_new.cors_origins, anonymous_options = v_new.anonymous_options,

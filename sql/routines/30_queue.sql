@@ -11,6 +11,19 @@ end $$;
 comment on function zmesh.check_time(text, timestamptz) is
     'Rejects times that not every language can represent, including infinity, so that every invocation can be listed.';
 
+create or replace function zmesh.check_callback(p_project_id uuid) returns void
+language plpgsql as $$
+begin
+    if zmesh.project_of(session_user) = p_project_id
+       and (select p.network from zmesh.projects p where p.id = p_project_id) = 'none' then
+        perform zmesh.fail('ZM403', 'functions of this project cannot ask for callbacks (network: none)',
+                           'Leave out callback_url. A caller of the HTTP API may give one.', p_column => 'callback_url');
+    end if;
+end $$;
+comment on function zmesh.check_callback(uuid) is
+    'Rejects a callback_url from a role of a project without network: the platform would send for its functions what '
+    'they may not send.';
+
 create or replace function zmesh.prepare_invocation() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -42,6 +55,9 @@ begin
     end if;
     if new.run_at is not null or new.expires_at is not null then
         perform zmesh.check_time('run_at', new.run_at), zmesh.check_time('expires_at', new.expires_at);
+    end if;
+    if new.callback_url is not null then
+        perform zmesh.check_callback(new.project_id);
     end if;
     new.function_id := v_function.id;
     new.created_at := zmesh.now();

@@ -273,7 +273,7 @@ comment on function zmesh.nothing_to_claim(uuid, integer, zmesh.horizon) is
 
 create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
-               entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
+               entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb, network text,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
                has_secrets boolean, build_id uuid, entry_file text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -326,7 +326,8 @@ begin
     return query
         select q.id, q.project_id, q.function_id, f.slug, coalesce(v.version, f.version),
                coalesce(v.language, f.language), coalesce(v.entry_point, f.entry_point), coalesce(v.code, f.code),
-               f.timeout_ms, f.memory_mb, f.env_vars, q.payload::text, q.request::text, q.attempt, q.max_attempts,
+               f.timeout_ms, f.memory_mb, f.env_vars, case when 'none' in (p.network, f.network) then 'none' else 'open' end,
+               q.payload::text, q.request::text, q.attempt, q.max_attempts,
                zmesh.traceparent_of(q.id, q.traceparent), q.id = any (v_called),
                exists (select from zmesh.secrets s where s.project_id = q.project_id
                           and (s.function_id is null or s.function_id = q.function_id)),
@@ -335,6 +336,7 @@ begin
           from unnest(v_started) started
           join zmesh.queue q on q.id = started
           join zmesh.functions f on f.id = q.function_id
+          join zmesh.projects p on p.id = q.project_id
           left join zmesh.function_versions v on v.function_id = q.function_id and v.version = q.version
          order by q.waited desc, q.priority desc, q.run_at;
 end $$;
@@ -363,7 +365,7 @@ comment on function zmesh.wait_in_queue(uuid) is
 
 create or replace function zmesh.claim_round(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
-               entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb,
+               entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb, network text,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
                has_secrets boolean, build_id uuid, entry_file text, waited boolean, queue_ms double precision,
                waiting boolean, more boolean,

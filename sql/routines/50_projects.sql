@@ -31,6 +31,15 @@ begin
 end $$;
 comment on function zmesh.rename_project(uuid, text) is 'Renames a project; slug, role and schema stay the same.';
 
+create or replace function zmesh.set_project_network(p_project_id uuid, p_network text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update zmesh.projects set network = p_network where id = p_project_id;
+    return found;
+end $$;
+comment on function zmesh.set_project_network(uuid, text) is
+    'Sets whether runs of a project may use the network: open, as their function says; none, never.';
+
 create or replace function zmesh.limit_project(
     p_slug text, p_requests_per_second integer, p_max_queued integer, p_max_running integer)
 returns table (requests_per_second integer, max_queued integer, max_running integer)
@@ -155,4 +164,5 @@ comment on function zmesh.delete_project(uuid) is
     'retention ends.';
 
 grant execute on function zmesh.create_project(text, name, name, text, bytea, uuid), zmesh.rename_project(uuid, text),
+      zmesh.set_project_network(uuid, text),
       zmesh.close_project(uuid), zmesh.drop_objects(uuid, integer), zmesh.delete_project(uuid) to zmesh_api;

@@ -11,12 +11,14 @@ create table zmesh.projects (
     max_queued          integer     not null        default 100000,
     max_connections     integer,
     requests_per_second integer,
+    network             text        not null        default 'open',
     constraint projects_name_is_short                   check (length(name) between 1 and 100),
     constraint projects_slug_is_plain                   check (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' and length(slug) <= 63),
     constraint projects_max_running_is_positive         check (max_running > 0),
     constraint projects_max_queued_is_positive          check (max_queued > 0),
     constraint projects_max_connections_is_positive     check (max_connections > 0),
-    constraint projects_requests_per_second_is_positive check (requests_per_second > 0)
+    constraint projects_requests_per_second_is_positive check (requests_per_second > 0),
+    constraint projects_network_is_known                check (network in ('open', 'none'))
 );
 comment on table zmesh.projects is
     'A tenant. It owns functions, API keys, schedules, webhooks, a login role and a schema.';
@@ -27,6 +29,9 @@ comment on column zmesh.projects.max_connections is
     'How many database sessions the project''s role may have at once; null: a quarter of the server''s connections, at most 100.';
 comment on column zmesh.projects.requests_per_second is
     'How many requests per second each API process accepts for this project; null: no limit.';
+
+comment on column zmesh.projects.network is
+    'What runs may connect to beside the project''s database: open, what their function may; none, nothing.';
 
 -- Row security of every table rests on this.
 create function zmesh.project_of(role name) returns uuid

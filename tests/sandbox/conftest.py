@@ -41,7 +41,7 @@ BOTH_LANGUAGES = ("root", "user_namespace")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every kind for each test, and both languages where that says more."""
     given = {name.strip() for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
-    everywhere = metafunc.module.__name__.endswith(("secrets", "escapes", "randomness"))
+    everywhere = metafunc.module.__name__.endswith(("secrets", "escapes", "network", "randomness"))
     kinds = [kind for kind in KINDS if everywhere or kind not in ("process_of_user", "covered_root")]
     kinds = kinds if "kind" in metafunc.fixturenames and "kind" not in given else []
     if "language" not in metafunc.fixturenames or "language" in given:

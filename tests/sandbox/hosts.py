@@ -17,13 +17,13 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sandbox import Limits, Report, RunOutcome, RunRequest
+from sandbox import Attachment, Limits, Network, Report, RunOutcome, RunRequest
 from sandbox.confinement import kernel, seccomp
 from sandbox.confinement.plan import Plan
 from tests.processes import ancestors, descendants, user_of
@@ -120,6 +120,8 @@ class Host:
         background: bool = False,
         files: Mapping[str, str | bytes] | None = None,
         entry_file: str | None = None,
+        network: Network = "open",
+        attach: Callable[[], Awaitable[Attachment]] | None = None,
     ) -> Future[RunOutcome]:
         """Start a run of a handler with this body, or of this whole module, with these files beside it."""
         code = textwrap.dedent(body).strip("\n")
@@ -136,6 +138,8 @@ class Host:
             background=background,
             entry_file=entry_file,
             files=None if files is None else files_as_json(files),
+            network=network,
+            attach=attach,
         )
         return self._command("run", request)[1]
 

@@ -69,6 +69,12 @@ def test_an_sdk_names_kinds_of_frames_in_one_file(files: list[str], literal: str
     assert [name for name in files if re.search(literal, (folder / name).read_text())] == []
 
 
+def test_the_sdk_and_the_filter_agree_on_the_address_that_is_never_connected_to() -> None:
+    [given] = re.findall(r"^PRETENDED_ADDRESS_BYTES = (\d+)$", (PYTHON_SDK / "sessions.py").read_text(), re.M)
+
+    assert int(given) == table.PRETENDED_ADDRESS_BYTES
+
+
 def test_kinds_are_unambiguous_on_each_way() -> None:
     for way in (table.FROM_RUN, table.TO_RUN):
         assert len({frame.kind for frame in way.values()}) == len(way)
@@ -177,7 +183,7 @@ NUMBERS = st.integers(0, 2**53)
 TEXTS = st.text(max_size=20)
 STANDING = st.builds(StandingLimits, *[NUMBERS] * 7)
 ORDERS = st.one_of(
-    st.builds(SpawnOrder, NUMBERS, NUMBERS, st.lists(TEXTS), NUMBERS, STANDING),
+    st.builds(SpawnOrder, NUMBERS, NUMBERS, st.lists(TEXTS), NUMBERS, st.booleans(), STANDING),
     st.builds(KillOrder, NUMBERS),
     st.builds(NodeTemplateOrder, NUMBERS, st.lists(TEXTS)),
 )

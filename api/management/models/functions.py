@@ -52,6 +52,13 @@ VariableName = Annotated[Text, matching(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 Environment = Annotated[
     dict[VariableName, Text], AfterValidator(_is_small), Field(description="Variables that the code gets in zmesh.env.")
 ]
+Network = Annotated[
+    Literal["open", "none"],
+    Field(
+        description="What runs may connect to: open, anything; none, only the project's database by zmesh.db. "
+        "Where the project has none, all its functions have none."
+    ),
+]
 Description = Annotated[Text, Field(max_length=1000, description="What the function is for.")]
 Tag = Annotated[Text, matching(r"^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,49}$")]
 Tags = Annotated[list[Tag], Field(max_length=20, description="Labels to find it by."), AfterValidator(_distinct)]
@@ -121,6 +128,7 @@ class FunctionToCreate(Model):
     timeout_ms: Timeout = 10_000
     memory_mb: Memory = 256
     env_vars: Environment = Field(default_factory=dict)
+    network: Network = "open"
     enabled: bool = True
     description: Description = ""
     tags: Tags = Field(default_factory=list)
@@ -149,6 +157,7 @@ class FunctionChange(Change):
     timeout_ms: Timeout = UNSET
     memory_mb: Memory = UNSET
     env_vars: Environment = UNSET
+    network: Network = UNSET
     enabled: bool = UNSET
     description: Description = UNSET
     tags: Tags = UNSET
@@ -183,6 +192,7 @@ class FunctionDetails(BaseModel):
     timeout_ms: int
     memory_mb: int
     env_vars: dict[str, str]
+    network: Literal["open", "none"]
     enabled: bool
     description: str
     tags: list[str]

@@ -9,11 +9,19 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.auth.models import Email
-from api.http.models import FunctionReference, Model, Text
+from api.http.models import UNSET, Change, FunctionReference, Model, Text
 
 Role = Literal["owner", "developer", "viewer"]
 ProjectName = Annotated[
     Text, Field(min_length=1, max_length=100, description="The slug is derived from it, and stays when it changes.")
+]
+
+ProjectNetwork = Annotated[
+    Literal["open", "none"],
+    Field(
+        description="What runs may connect to: open, what their function may; none, only the project's database by "
+        "zmesh.db, whatever the function's setting."
+    ),
 ]
 
 
@@ -29,10 +37,11 @@ class ProjectToCreate(Model):
     name: ProjectName
 
 
-class ProjectChange(Model):
+class ProjectChange(Change):
     """What to change of a project."""
 
-    name: ProjectName
+    name: ProjectName = UNSET
+    network: ProjectNetwork = UNSET
 
 
 class ProjectDetails(BaseModel):
@@ -46,6 +55,7 @@ class ProjectDetails(BaseModel):
     role: Role = Field(description="Your role in it.")
     schema_name: str = Field(description="Schema of its tables.")
     role_name: str = Field(description="Database role of its functions.")
+    network: ProjectNetwork
     created_at: datetime
 
 

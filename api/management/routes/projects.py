@@ -92,16 +92,21 @@ async def get_project_database(
 @patch(
     "/projects/{id:uuid}",
     operation_id="updateProject",
-    summary="Rename a project",
+    summary="Rename a project, or change its network access",
     responses=problems(403, 404, 422),
 )
 async def update_project(
     request: CallerRequest, database: NamedDependency[Database], id: Id, data: JSONBody[ProjectChange]
 ) -> ProjectDetails:
-    """The slug stays. Only for owners of this project."""
+    """The slug stays. A change of `network` applies to attempts that start from now on. Only for owners of this
+    project."""
     await _project(database, request, id, "owner")
+    changes = data.changes()
     async with database.connection() as connection:
-        await projects.rename_project(connection, id, data.name)
+        if "name" in changes:
+            await projects.rename_project(connection, id, data.name)
+        if "network" in changes:
+            await projects.set_network(connection, id, data.network)
     return ProjectDetails.model_validate(await _project(database, request, id, "owner"))
 
 

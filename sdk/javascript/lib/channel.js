@@ -4,6 +4,7 @@
 const fs = require('node:fs');
 const net = require('node:net');
 const { ATTACHMENT, HEAD_BYTES, STREAM } = require('./frames.js');
+const network = require('./network.js');
 
 const { readSync, writeSync } = fs; // user code may replace the properties of fs
 
@@ -19,9 +20,10 @@ class Channel {
 
   /** A session with the project's database that the platform has signed in, or null. */
   takeSession() {
-    if (!this.#receiveMessage || this.#streams) return null; // while a stream waits for its reader, nothing is answered
+    const patient = network.isOff(); // there is no other way to a session
+    if (!this.#receiveMessage || (this.#streams && !patient)) return null; // while a stream waits for its reader, nothing is answered
     this.send(ATTACHMENT, '');
-    const [answer, descriptor] = this.#receiveMessage(this.fd);
+    const [answer, descriptor] = this.#receiveMessage(this.fd, patient);
     if (descriptor === null) return null;
     return { socket: new net.Socket({ fd: descriptor }), greeting: answer.subarray(HEAD_BYTES) };
   }

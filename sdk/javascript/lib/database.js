@@ -4,6 +4,7 @@
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { appendCallerLines } = require('./callers.js');
 const { adopt, connect } = require('./driver.js');
+const network = require('./network.js');
 const { isList, toArray, toJsonArray, toJsonParameter, toParameter, toParameters, withoutBlobs } = require('./parameters.js');
 const { hidesItsContent } = require('./results.js');
 const statements = require('./statements.js');
@@ -120,8 +121,7 @@ class Session {
 
   async #open(scope) {
     if (this.#lost && scope === this.root) {
-      const taken = this.#client === null && !hasSettingsOfDriver() ? this.#takeSession() : null;
-      this.#client = (taken && (await adopt(taken))) ?? (await connect(this.url, this.#applicationName));
+      this.#client = await this.connect(this.#client === null);
       this.#lost = false;
       this.#client.once('end', () => (this.#lost = true));
       for (const event of ['copyInResponse', 'copyOutResponse']) {
@@ -129,6 +129,16 @@ class Session {
       }
     }
     return this.#client;
+  }
+
+  /** Another connection like this session's. Only the first may take a session from the platform, but where there is no
+   * network all do. */
+  async connect(first = false) {
+    const takes = network.isOff() || (first && !hasSettingsOfDriver());
+    const taken = takes ? this.#takeSession() : null;
+    const adopted = taken && (await adopt(taken));
+    if (!adopted && network.isOff()) throw network.refused(network.NO_SESSION);
+    return adopted ?? (await connect(this.url, this.#applicationName));
   }
 }
 

@@ -3,6 +3,7 @@
 
 const util = require('node:util');
 const path = require('node:path');
+const network = require('./network.js');
 const { asEditorsCount, withinFolder } = require('./places.js');
 const { describeSyntaxError, excerpt } = require('./syntax_errors.js');
 
@@ -48,7 +49,7 @@ function describe(thrown, filename, folder) {
   if (isSyntaxErrorIn(thrown, folder)) return describeSyntaxError(thrown, ownFrames(thrown, isOwn));
   return {
     type: limitHit(thrown) ?? className(thrown),
-    message: messageOf(thrown),
+    message: network.explained(messageOf(thrown), thrown),
     stack: userStack(thrown, isOwn),
   };
 }

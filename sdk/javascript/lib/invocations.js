@@ -47,13 +47,14 @@ InvocationError.prototype.name = 'InvocationError';
 class Invocations {
   #database;
   #parentId;
-  #applicationName;
+  #connect;
   #waiter = null;
 
-  constructor(database, parentId, applicationName) {
+  /** `connect` makes a connection beside the one of the database. */
+  constructor(database, parentId, connect) {
     this.#database = database;
     this.#parentId = parentId;
-    this.#applicationName = applicationName;
+    this.#connect = connect;
   }
 
   /** Inserts the invocation on the run's own connection: inside a transaction it is part of it. */
@@ -69,7 +70,7 @@ class Invocations {
   /** Inserts the invocation on a separate connection and waits for it to end. */
   async invoke(name, payload, options) {
     const { timeout_ms: timeout, ...given } = named(options, INVOKE_OPTIONS);
-    this.#waiter ??= Waiter.open(this.#database.url, this.#applicationName);
+    this.#waiter ??= Waiter.open(this.#connect);
     const waiter = await this.#waiter;
     const columns = this.#columns(name, payload, { ...given, reply_channel: waiter.channel, max_attempts: 1 });
     const { id, ended } = await waiter.startAndWait(statements.insertInvocation(columns), timeout).catch(invocationErrorFor(name));
@@ -96,10 +97,10 @@ class Waiter {
   #timer = null;
   #queries = Promise.resolve();
 
-  static async open(url, applicationName) {
+  static async open(connect) {
     const waiter = new Waiter();
     waiter.channel = `zmesh_i_${randomBytes(16).toString('hex')}`;
-    waiter.#client = await connect(url, applicationName);
+    waiter.#client = await connect();
     waiter.#client.on('notification', () => waiter.#look());
     await waiter.#query(`listen ${waiter.channel}`);
     return waiter;

@@ -16,7 +16,7 @@ const { greeting, openServer } = require('./rehearsed_server.js');
 const { javaScriptOf } = require('./sources.js');
 const statements = require('./statements.js');
 
-const MODULES = `assert async_hooks buffer child_process crypto dns events fs/promises http https net os path querystring
+const MODULES = `assert async_hooks buffer child_process crypto dgram dns dns/promises events fs/promises http https net os path querystring
   stream/promises timers/promises tls url util zlib`;
 const TIMES = 12; // the first run compiles, the next ones settle what V8 learns about types
 const CODES = [

@@ -22,9 +22,10 @@ class Zmesh {
     // W3C trace context for what this run asks of others; functions that it starts get it by themselves.
     this.traceparent = context.traceparent ?? null;
     const name = `zmesh ${this.invocation.function}`.slice(0, MAX_NAME);
-    this.db = new Database(new Session(context.database_url ?? '', name, takeSession));
+    const session = new Session(context.database_url ?? '', name, takeSession);
+    this.db = new Database(session);
     this.request = context.request ? new Request(context.request) : null;
-    this.#invocations = new Invocations(this.db, this.invocation.id, name);
+    this.#invocations = new Invocations(this.db, this.invocation.id, () => session.connect());
     for (const method of ['invoke', 'enqueue', 'response']) this[method] = this[method].bind(this);
   }
 

@@ -7,7 +7,7 @@ import os
 import struct
 import threading
 
-from zmesh_runtime import sessions
+from zmesh_runtime import network, sessions
 from zmesh_runtime.frames import ATTACHMENT, HEAD, STREAM
 
 _HEAD = struct.Struct(HEAD)
@@ -25,6 +25,7 @@ class Channel:
         self._fd = fd
         self._streams = False
         self._lock = threading.Lock()
+        self._asking = threading.Lock()  # each answer is for who asked
 
     def receive(self) -> tuple[bytes, bytes]:
         """The next frame: its type and its body."""
@@ -43,10 +44,11 @@ class Channel:
 
     def take_session(self) -> sessions.Taken | None:
         """A session with the project's database that the platform has signed in, if it has one."""
-        if self._streams:
+        if self._streams and not network.is_off():
             return None  # while a stream waits for its reader, nothing is answered
-        self.send(ATTACHMENT, b"")
-        return sessions.answer_on(self._fd)
+        with self._asking:
+            self.send(ATTACHMENT, b"")
+            return sessions.answer_on(self._fd)
 
     def wait_for_end(self) -> None:
         """After the final frame: the sandbox ends this process as soon as it has seen what that used."""

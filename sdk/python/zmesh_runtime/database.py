@@ -15,7 +15,7 @@ from psycopg import generators
 from psycopg.adapt import AdaptersMap
 from psycopg.rows import DictRow, dict_row
 
-from zmesh_runtime import parameters, sessions, statements
+from zmesh_runtime import network, parameters, sessions, statements
 from zmesh_runtime.sessions import Taken
 from zmesh_runtime.statements import Params, Where
 
@@ -134,10 +134,21 @@ class Session:
     def _open(self, scope: _Scope) -> Connection:
         lost = self._connection is None or self._connection.closed
         if lost and scope is self.root:
-            taken = self._take_session() if self._connection is None and not _has_settings_of_libpq() else None
-            self._connection = Connection.open(self.url, self._application_name, taken)
+            self._connection = self.connect(first=self._connection is None)
         assert self._connection is not None
         return self._connection
+
+    def connect(self, *, first: bool = False) -> Connection:
+        """Another connection like this session's. Only the first may take a session from the platform; without network
+        all do. Raises OperationalError."""
+        taken = None
+        if network.is_off():
+            taken = self._take_session()
+            if taken is None:
+                raise psycopg.OperationalError(network.NO_SESSION)
+        elif first and not _has_settings_of_libpq():
+            taken = self._take_session()
+        return Connection.open(self.url, self._application_name, taken)
 
     @contextmanager
     def transaction(self, parent: _Scope) -> Iterator[_Scope]:

@@ -8,6 +8,8 @@ import traceback
 from types import TracebackType
 from typing import NamedTuple
 
+from zmesh_runtime import network
+
 MAX_MESSAGE = 16 * 1024
 MAX_STACK = 64 * 1024
 _LIMIT_OF_ERRNO = {
@@ -64,7 +66,7 @@ def failure_of(error: BaseException, code: Code) -> Failure:
         kind = "syntax_error"
     else:
         kind = limit_hit(error) or type(error).__name__
-    return Failure(kind, _message(error), user_stack(error, code))
+    return Failure(kind, network.explained(_message(error), error), user_stack(error, code))
 
 
 def syntax_failure(error: Exception) -> Failure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -44,10 +45,11 @@ class InvocationError(Exception):
 class Invocations:
     """Starts other functions of the project on behalf of this run."""
 
-    def __init__(self, database: Database, parent_id: str | None, application_name: str) -> None:
+    def __init__(self, database: Database, parent_id: str | None, connect: Callable[[], Connection]) -> None:
+        """`connect` makes a connection beside the one of the database."""
         self._database = database
         self._parent_id = parent_id
-        self._application_name = application_name
+        self._connect = connect
         self._idle: list[_Waiter] = []
 
     def enqueue(
@@ -72,9 +74,7 @@ class Invocations:
 
     def invoke(self, function: str, payload: Any, timeout_ms: float | None, **options: Any) -> Any:
         """Insert the invocation on a connection of its own and wait for its end."""
-        waiter = (
-            self._idle.pop() if self._idle else _Waiter(Connection.open(self._database.url, self._application_name))
-        )
+        waiter = self._idle.pop() if self._idle else _Waiter(self._connect())
         columns = self._columns(function, payload, reply_channel=waiter.channel, max_attempts=1, **options)
         try:
             id, ended = waiter.start_and_wait(columns, None if timeout_ms is None else timeout_ms / 1000)

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from zmesh_runtime import files, handlers, loading, randomness, streaming
+from zmesh_runtime import files, handlers, loading, network, randomness, streaming
 from zmesh_runtime.channel import Channel, Closed
 from zmesh_runtime.failures import Code, Failure, failure_of, out_of_memory
 from zmesh_runtime.frames import ERROR, RESPONSE, RESULT, STREAMED
@@ -67,6 +67,8 @@ def serve(channel_fd: int, make_limiter: MakeLimiter = lambda: lambda limits: No
     except Closed:
         os._exit(0)
     os.nice(job["limits"].get("nice", 0))  # before any code of the user's, whose threads and children inherit it
+    if job.get("network") == "none":
+        network.turn_off()
     kind, body = _final_frame(job, others, payload, reserve, channel)
     if os.getpid() != pid:
         os._exit(0 if kind != ERROR else 1)  # a child that user code forked came all the way back

@@ -83,7 +83,12 @@ class Zmesh:
     @cached_property
     def db(self) -> Database:
         """The project's own database."""
-        return Database(Session(self._context.get("database_url", ""), self._application_name, self._take_session))
+        return Database(self._session)
+
+    @cached_property
+    def _session(self) -> Session:
+        name = f"zmesh {self.invocation.function}"[:63]
+        return Session(self._context.get("database_url", ""), name, self._take_session)
 
     @cached_property
     def request(self) -> Request | None:
@@ -93,11 +98,7 @@ class Zmesh:
 
     @cached_property
     def _invocations(self) -> Invocations:
-        return Invocations(self.db, self.invocation.id, self._application_name)
-
-    @property
-    def _application_name(self) -> str:
-        return f"zmesh {self.invocation.function}"[:63]
+        return Invocations(self.db, self.invocation.id, self._session.connect)
 
     @property
     def projectId(self) -> str:  # the JavaScript spelling
