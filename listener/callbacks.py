@@ -119,7 +119,7 @@ class Callbacks:
 
     async def _send(self, due: Due) -> tuple[int | None, str | None, bool]:
         if due.body is None:
-            return None, "the invocation is not kept any more", True
+            return None, "the invocation is not kept any more, or was retried", True
         body = due.body.encode()
         headers = {
             "Content-Type": "application/json",

@@ -7,6 +7,7 @@ which would reveal one tenant to another.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, Literal, Protocol
 
 from prometheus_client import (
@@ -43,6 +44,7 @@ from observing.events import (
     SchedulesFired,
 )
 
+STATUSES = frozenset({0, *HTTPStatus})  # functions choose theirs, from 200 to 599
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -154,7 +156,8 @@ class ApiMetrics(Metrics):
 
     def _answered(self, event: RequestAnswered) -> None:
         method = event.method if event.method in METHODS else OTHER
-        self._requests.labels(event.route, method, str(event.status)).inc()
+        status = str(event.status) if event.status in STATUSES else OTHER
+        self._requests.labels(event.route, method, status).inc()
         self._request_seconds.labels(event.route).observe(event.milliseconds / 1000)
 
 

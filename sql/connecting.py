@@ -17,6 +17,10 @@ KEEPALIVE_OPTIONS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+NOT_A_CONNECTION_STRING = (
+    "not a PostgreSQL connection string, such as postgresql://USER:PASSWORD@HOST:5432/DATABASE; in a password, "
+    "percent-encode what has a meaning there: % as %25, @ as %40, / as %2F, : as %3A, ? as %3F, # as %23"
+)
 _VERIFIED_TLS = ("require", "verify-ca", "verify-full")
 
 
@@ -38,12 +42,20 @@ def with_required_auth(url: str) -> str:
 
 
 def checked_url(url: str) -> str:
-    """The connection string, unchanged. Raises ValueError if it is malformed."""
+    """The connection string, unchanged. Raises ValueError if it is malformed, without any part of it: that may be the
+    password, which libpq would quote, or take for a port or a host, where its special characters are not encoded."""
     try:
-        conninfo_to_dict(url)
-    except ProgrammingError as error:
-        raise ValueError(f"not a PostgreSQL connection string: {str(error).strip()}") from None
+        given = conninfo_to_dict(url)
+    except ProgrammingError:
+        given = None
+    if given is None or not _is_plausible(given):
+        raise ValueError(NOT_A_CONNECTION_STRING)
     return url
+
+
+def _is_plausible(given: dict[str, Any]) -> bool:
+    ports, hosts = (str(given.get(name) or "").split(",") for name in ("port", "host"))
+    return all(port == "" or port.isdecimal() for port in ports) and not any("@" in host[1:] for host in hosts)
 
 
 def _by_path_only(given: dict[str, Any]) -> bool:

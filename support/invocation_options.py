@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,11 +73,10 @@ def parse_time(text: str) -> datetime:
 
 def parse_delay(text: str) -> timedelta:
     """Seconds."""
-    try:
-        seconds = float(text)
-    except ValueError as error:
-        raise ValueError("must be a number of seconds") from error
-    if not math.isfinite(seconds) or not 0 <= seconds <= LONGEST_DELAY.total_seconds():
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
+        raise ValueError("must be a number of seconds")
+    seconds = float(text)
+    if not 0 <= seconds <= LONGEST_DELAY.total_seconds():
         raise ValueError(f"must be from 0 to {LONGEST_DELAY.days} days, in seconds")
     return timedelta(seconds=seconds)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 Model = TypeVar("Model", bound="ProcessSettings")
 
@@ -40,12 +41,18 @@ class ProcessSettings(BaseModel):
         }
 
 
+def _token(text: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{16,}", text):
+        raise ValueError("give at least 16 characters of printable ASCII, without spaces or line breaks")
+    return text
+
+
 class ServiceSettings(ProcessSettings):
     """Settings of a server process: its logs, and its admin port, if it has one."""
 
     admin_host: Annotated[str, Variable("ZMESH_ADMIN_HOST")] = "127.0.0.1"
     admin_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, Variable("ZMESH_ADMIN_PORT")] = None
-    metrics_token: Annotated[Annotated[str, Field(min_length=16)] | None, Variable("ZMESH_METRICS_TOKEN")] = None
+    metrics_token: Annotated[Annotated[str, AfterValidator(_token)] | None, Variable("ZMESH_METRICS_TOKEN")] = None
     log_format: Annotated[Literal["text", "json"], Variable("ZMESH_LOG_FORMAT")] = "text"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Variable("ZMESH_LOG_LEVEL")] = "info"
 

@@ -33,14 +33,14 @@ NO_PREFERENCE = Preference()
 
 
 def preference_of(request: AnyRequest) -> Preference:
-    """Unknown preferences are ignored, as the RFC requires."""
+    """Unknown preferences are ignored, and of one that is repeated all but the first, as the RFC requires."""
     respond_async, wait = False, None
     for part in ",".join(request.headers.getall("prefer", [])).split(","):
         name, _, value = part.partition(";")[0].partition("=")
         match name.strip().lower():
             case "respond-async":
                 respond_async = True
-            case "wait" if re.fullmatch(r'\s*"?\d{1,9}"?\s*', value):
+            case "wait" if wait is None and re.fullmatch(r'\s*"?[0-9]{1,9}"?\s*', value):
                 wait = min(int(value.strip(' "')), LONGEST_WAIT)
     return Preference(respond_async, wait)
 
@@ -88,8 +88,10 @@ def traceparent_of(request: AnyRequest) -> str | None:
 
 
 def _value(request: AnyRequest, option: InvocationOption) -> Any:
-    text = request.headers.get(option.header)
-    return None if text is None else _parse(option.header, text, option.parse)
+    texts = request.headers.getall(option.header, [])
+    if len(set(texts)) > 1:
+        raise _invalid_header(option.header, "was sent more than once, with different values")
+    return _parse(option.header, texts[0], option.parse) if texts else None
 
 
 def _parse(name: str, text: str, parse: Callable[[str], Value]) -> Value:

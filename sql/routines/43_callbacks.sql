@@ -41,15 +41,16 @@ begin
               from due where c.invocation_id = due.invocation_id
             returning c.*
         )
-        select c.invocation_id, c.project_id, c.message_id, c.attempts, c.url, zmesh.callback_body(i, 1048576),
-               zmesh.traceparent_of(i.id, i.traceparent), s.sealed_secret,
+        select c.invocation_id, c.project_id, c.message_id, c.attempts, c.url,
+               case when i.id is not null then zmesh.callback_body(i, 1048576) end, zmesh.traceparent_of(i.id, i.traceparent), s.sealed_secret,
                case when s.previous_secret_valid_until > v_now then s.sealed_previous_secret end
           from claimed c
           left join zmesh.invocations i on i.id = c.invocation_id and i.finished_at is not null
           left join zmesh.signing_secrets s on s.project_id = c.project_id;
 end $$;
 comment on function zmesh.claim_callbacks(integer, uuid[]) is
-    'Claims up to this many due callbacks, to be sent now, except those of projects that have enough in progress.';
+    'Claims up to this many due callbacks, to be sent now, except those of projects that have enough in progress. There '
+    'is no body where the invocation is no longer kept, or was retried and has not ended again.';
 
 create or replace function zmesh.end_callback(
     p_invocation uuid, p_attempt integer, p_status_code integer, p_error text, p_for_good boolean)

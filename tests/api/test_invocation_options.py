@@ -102,6 +102,8 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"X-Zmesh-Run-At": "soon"}, "X-Zmesh-Run-At must be a time such as 2026-05-01T09:30:00Z."),
     ({"X-Zmesh-Run-At": "2026-05-01T09:30"}, "X-Zmesh-Run-At must include a time zone, as in 2026-05-01T09:30:00Z."),
     ({"X-Zmesh-Delay": "-1"}, "X-Zmesh-Delay must be from 0 to 3650 days, in seconds."),
+    ({"X-Zmesh-Delay": "1e999"}, "X-Zmesh-Delay must be from 0 to 3650 days, in seconds."),
+    *(({"X-Zmesh-Delay": text}, "X-Zmesh-Delay must be a number of seconds.") for text in ("1_0", "nan", "inf", "")),
     (
         {"X-Zmesh-Delay": "1", "X-Zmesh-Run-At": "2126-05-01T09:30:00Z"},
         "X-Zmesh-Delay cannot be combined with X-Zmesh-Run-At.",
@@ -116,6 +118,17 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ),
     ({"Idempotency-Key": "x" * 256}, "Idempotency-Key must be 1 to 255 printable ASCII characters, such as a UUID."),
 ]
+
+
+@pytest.mark.parametrize("header", ["X-Zmesh-Priority", "Idempotency-Key"])
+def test_an_option_that_is_sent_twice_must_be_the_same(api: Api, header: str) -> None:
+    api.deploy()
+    for values, status in ((["1", "1"], 202), (["1", "2"], 400)):
+        headers = [("authorization", f"Bearer {api.token}"), ("prefer", "respond-async")]
+        headers += [(header, value) for value in values]
+        response = api.client.post(f"{api.url}/functions/greet/invoke", headers=headers, json={"payload": {}})
+        assert response.status_code == status, response.text
+    assert response.json()["detail"] == f"{header} was sent more than once, with different values."
 
 
 @pytest.mark.parametrize(("headers", "detail"), REFUSED)

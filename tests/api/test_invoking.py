@@ -333,6 +333,12 @@ def test_a_slow_function_shows_as_running_when_its_caller_has_waited_enough(api:
     assert (answer.status_code, answer.json()["status"], answer.json()["version"]) == (202, "running", 1)
 
 
+def test_the_first_of_several_waits_counts(api: Api) -> None:
+    api.deploy()
+    answer = api.invoke(headers={"prefer": "wait=0, wait=60"})
+    assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=0")
+
+
 @pytest.mark.parametrize("prefer", ["wait=x", "wait", "nonsense", "wait=-1", ",,,", "respond-sync; a=b"])
 def test_preferences_that_are_not_understood_are_ignored(api: Api, prefer: str) -> None:
     api.deploy()

@@ -68,6 +68,28 @@ def test_a_retried_attempt_or_an_invocation_without_callback_url_has_no_callback
     assert claim(database) == []
 
 
+def test_there_is_nothing_to_send_of_an_invocation_that_is_not_kept(database: Database, project: TestProject) -> None:
+    ended(database, project)
+    database.rows("delete from zmesh.history")
+    [due] = claim(database)
+    assert due["body"] is None
+
+
+def test_a_callback_that_is_still_due_when_its_invocation_is_retried_waits_for_the_next_end(
+    database: Database, project: TestProject
+) -> None:
+    id = ended(database, project, status="cancelled", error=FAILURE)
+    database.rows("select zmesh.retry(%s::uuid[])", [id])
+    [due] = claim(database)
+    assert due["body"] is None
+    end(database, due, None, "the invocation is not kept any more, or was retried", for_good=True)
+    listener = database.listener()
+    [job] = database.claim(listener)
+    assert database.finish(listener, job)
+    [due] = claim(database)
+    assert json.loads(due["body"])["type"] == "invocation.success"
+
+
 def test_an_unreported_callback_is_tried_again_and_a_late_result_is_ignored(
     database: Database, project: TestProject
 ) -> None:

@@ -19,7 +19,29 @@ LISTENER = {"DATABASE_URL": "postgresql://x", "ZMESH_SECRET_KEY": "hidden-key"}
         (ApiSettings, {"ZMESH_PORT": "70000"}, "ZMESH_PORT must be at most 65535 (got '70000')."),
         (ApiSettings, {"ZMESH_MAX_CONNECTIONS": "0"}, "ZMESH_MAX_CONNECTIONS must be at least 1 (got '0')."),
         (ApiSettings, {"JWT_SECRET_KEY": ""}, "JWT_SECRET_KEY is not set."),
-        (ApiSettings, {"DATABASE_URL": "nonsense"}, "DATABASE_URL is invalid: not a PostgreSQL connection string: "),
+        (ApiSettings, {"DATABASE_URL": "nonsense"}, "DATABASE_URL is invalid: not a PostgreSQL connection string, "),
+        *(
+            (
+                ApiSettings,
+                {"DATABASE_URL": f"postgresql://me:{password}@db.example:5432/zmesh"},
+                "DATABASE_URL is invalid: not a PostgreSQL connection string, such as ",
+            )
+            for password in (
+                "hidden-key%",
+                "hidden-key%zz",
+                "hidden-key x",
+                "hidden-key@more",
+                "hidden-key/",
+                "a/hidden-key",
+            )
+        ),
+        (ApiSettings, {"DATABASE_URL": "host=db password=a hidden-key"}, "DATABASE_URL is invalid: not a PostgreSQL "),
+        (ApiSettings, {"ZMESH_METRICS_TOKEN": "hidden-key"}, "ZMESH_METRICS_TOKEN is invalid: give at least 16 "),
+        (
+            ApiSettings,
+            {"ZMESH_METRICS_TOKEN": "hidden-key-of-sixteen-or-more\n"},
+            "ZMESH_METRICS_TOKEN is invalid: give at least 16 characters of printable ASCII, without spaces or line ",
+        ),
         (ApiSettings, {"ZMESH_DATABASE_ADDRESS": "a b"}, "ZMESH_DATABASE_ADDRESS is invalid: 'a b' is not host or "),
         (ListenerSettings, {"ZMESH_DRAIN_SECONDS": "soon"}, "ZMESH_DRAIN_SECONDS must be a number (got 'soon')."),
         (ListenerSettings, {"ZMESH_SANDBOX_REQUIRED": "some"}, "ZMESH_SANDBOX_REQUIRED must be 'full' (got 'some')."),
