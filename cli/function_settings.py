@@ -27,6 +27,11 @@ _OPTIONS = (
     click.option(
         "--entry-point", help="Name of the function to call in the code. Default for a new function: handler."
     ),
+    click.option(
+        "--style",
+        type=click.Choice(["lambda", NONE]),
+        help="lambda: the handler takes (event, context), as on AWS Lambda. Default for a new function: none.",
+    ),
     _number("--timeout-ms", 900_000, "Wall-clock limit of a run. Default for a new function: 10000."),
     _number("--memory-mb", 8192, "Memory limit of a run, from 64 on. Default for a new function: 256.", lowest=64),
     click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="Set a variable; repeatable."),
@@ -105,8 +110,9 @@ def settings_of(options: dict[str, Any]) -> dict[str, Any]:
             fields[name] = [] if fields[name] == (NONE,) else list(fields[name])
     if "methods" in fields:
         fields["methods"] = [method.upper() for method in fields["methods"]]
-    if fields.get("max_concurrency") == NONE:
-        fields["max_concurrency"] = None
+    for name in ("max_concurrency", "style"):
+        if fields.get(name) == NONE:
+            fields[name] = None
     return fields
 
 

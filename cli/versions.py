@@ -37,7 +37,8 @@ def version_of(client: Client, function: dict[str, Any], version: int) -> dict[s
     with _explain_missing_version(function, version):
         found = client.call("GET", f"/functions/{function['id']}/versions/{version}").body
     return {
-        key: found[key] for key in ("version", "language", "entry_point", "code", "entry_file", "files", "file_sizes")
+        key: found[key]
+        for key in ("version", "language", "entry_point", "style", "code", "entry_file", "files", "file_sizes")
     }
 
 

@@ -11,7 +11,7 @@ from listener.environments import Environment, off_the_loop
 from listener.logs import numbered
 from listener.postgres import storable
 from observing.events import AttemptEnded
-from sandbox import Attachment, Language, Limits, Network, RunOutcome, RunRequest
+from sandbox import Attachment, Language, Limits, Network, RunOutcome, RunRequest, Style
 from sql.listeners import AttemptOutcome, ClaimedInvocation
 
 SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
@@ -38,12 +38,14 @@ def run_request(
         filename=f"{invocation.slug}.{SUFFIXES[invocation.language]}",
         files=files,
         entry_file=invocation.entry_file,
+        style=cast(Style | None, invocation.style),
         payload_json=invocation.payload,
         env=environment.variables,
         context={
             "project_id": str(invocation.project_id),
             "invocation_id": str(invocation.id),
             "attempt": invocation.attempt,
+            "source": invocation.source,
             "function": invocation.slug,
             "version": invocation.version,
             "traceparent": invocation.traceparent,

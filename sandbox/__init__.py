@@ -18,6 +18,7 @@ from sandbox.model import (
     RunOutcome,
     RunRequest,
     SandboxError,
+    Style,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "RunRequest",
     "Sandbox",
     "SandboxError",
+    "Style",
 ]

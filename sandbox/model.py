@@ -13,6 +13,7 @@ from sandbox.confinement.limits import Limits
 
 Language = Literal["javascript", "python", "typescript"]
 Network = Literal["open", "none"]
+Style = Literal["lambda"]
 Runtime = Literal["node", "python"]
 
 
@@ -49,7 +50,7 @@ class RunRequest:
 
     With an `entry_file`, the run is of a folder: `code` is the text of that file, and `files` are the others as one
     JSON object in UTF-8, path → text or {"base64": …}. The run writes them into its working directory before it loads
-    the code.
+    the code. The `style` says how the handler is called where its form does not tell.
 
     What it prints is added to `printed` at once, line by line. `attach` is called when the SDK asks for an attachment:
     once, or a few times where the `network` is none, since what comes that way is all that such a run can connect to.
@@ -69,6 +70,7 @@ class RunRequest:
     background: bool = False
     entry_file: str | None = None
     files: bytes | None = None
+    style: Style | None = None
     image: Image | None = None
     network: Network = "open"
 

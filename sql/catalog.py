@@ -22,6 +22,7 @@ SETTINGS = (
         "entry_point",
         "code",
         "entry_file",
+        "style",
         "files",
         "timeout_ms",
         "memory_mb",
@@ -54,6 +55,7 @@ class Function:
     entry_point: str
     code: str
     entry_file: str | None
+    style: str | None
     file_sizes: dict[str, int]
     timeout_ms: int
     memory_mb: int

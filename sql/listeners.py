@@ -25,7 +25,7 @@ class ClaimedInvocation:
     `network`: "none" where the function or its project has none. `lent`: the run that called it, on the same listener,
     waits and lends it its slot. `waited`: somebody waits for its end, a caller over HTTP or a run. `queue_ms`: how long
     it was ready before it was claimed. `build_id`: the build whose packages it needs. With an `entry_file`, the
-    version has files, which files_of() reads.
+    version has files, which files_of() reads. `style`: how the handler is called where its form does not tell.
     """
 
     id: UUID
@@ -49,6 +49,8 @@ class ClaimedInvocation:
     has_secrets: bool
     build_id: UUID | None
     entry_file: str | None
+    style: str | None
+    source: str
     waited: bool
     queue_ms: float
 

@@ -27,6 +27,7 @@ class Version:
     code: str
     build_id: UUID | None
     entry_file: str | None
+    style: str | None
     file_sizes: dict[str, int]
     created_at: datetime
     retired_at: datetime | None
@@ -48,14 +49,14 @@ class Alias:
 
 _VERSIONS = """
     with every as (
-        select version, false as current, language, entry_point, code, entry_file, file_sizes, build_id,
+        select version, false as current, language, entry_point, code, entry_file, style, file_sizes, build_id,
                created_at as ended_at, retired_at
           from zmesh.function_versions where function_id = %(id)s
         union all
-        select version, true, language, entry_point, code, entry_file, file_sizes, build_id, null, null
+        select version, true, language, entry_point, code, entry_file, style, file_sizes, build_id, null, null
           from zmesh.functions where id = %(id)s
     )
-    select v.version, v.current, v.language, v.entry_point, v.code, v.entry_file, v.file_sizes, v.build_id,
+    select v.version, v.current, v.language, v.entry_point, v.code, v.entry_file, v.style, v.file_sizes, v.build_id,
            v.retired_at,
            -- A version is deployed at the moment the one before it is saved.
            coalesce((select b.created_at from zmesh.function_versions b

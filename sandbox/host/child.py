@@ -123,6 +123,7 @@ class Child:
         header = {
             "code": request.code,
             "entry_point": request.entry_point,
+            "style": request.style,
             "filename": request.entry_file or request.filename,
             "entry_file": request.entry_file,
             "has_files": request.files is not None,

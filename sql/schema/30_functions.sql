@@ -12,6 +12,7 @@ create table zmesh.functions (
     -- code
     language                text        not null,
     entry_point             text        not null    default 'handler',
+    style                   text,
     code                    text        not null,
     entry_file              text,
     files                   jsonb       not null    default '{}',
@@ -45,6 +46,7 @@ create table zmesh.functions (
         check (cardinality(tags) <= 20 and array_position(tags, null) is null),
     constraint functions_language_is_known                 check (language in ('javascript', 'python', 'typescript')),
     constraint functions_entry_point_is_an_identifier      check (entry_point ~ '^[A-Za-z_$][A-Za-z0-9_$]{0,99}$'),
+    constraint functions_style_is_known                    check (style = 'lambda'),
     constraint functions_code_is_at_most_1_mib             check (octet_length(code) <= 1048576),
     constraint functions_entry_file_is_sized               check ((file_sizes = '{}') = (entry_file is null)),
     constraint functions_version_is_positive               check (version > 0),
@@ -71,6 +73,8 @@ create table zmesh.functions (
 );
 comment on table zmesh.functions is 'Functions with their current code. Earlier code is in function_versions.';
 comment on column zmesh.functions.code is 'Source text; of a folder, that of its entry file.';
+comment on column zmesh.functions.style is
+    'How the handler is called: lambda, as AWS Lambda does, with event and context; null: as its form tells.';
 comment on column zmesh.functions.entry_file is
     'Path of the file that is loaded first; null: the function is a single file without a path.';
 comment on column zmesh.functions.files is
@@ -79,7 +83,7 @@ comment on column zmesh.functions.files is
 comment on column zmesh.functions.file_sizes is
     'Set by a database trigger: the size in bytes of every file, the entry file included; empty without an entry file.';
 comment on column zmesh.functions.version is
-    'Incremented by a database trigger with every change of code, files, entry file, entry point or language, including a rollback.';
+    'Incremented by a database trigger with every change of code, files, entry file, entry point, style or language, including a rollback.';
 comment on column zmesh.functions.revision is
     'Incremented by a database trigger with every change. A client that sends it back cannot overwrite somebody else''s change.';
 comment on column zmesh.functions.network is
@@ -109,6 +113,7 @@ create table zmesh.function_versions (
     retired_at  timestamptz,
     language    text        not null,
     entry_point text        not null,
+    style       text,
     code        text        not null,
     entry_file  text,
     files       jsonb       not null default '{}',

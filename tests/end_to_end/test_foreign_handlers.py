@@ -42,6 +42,18 @@ async def app(scope, receive, send):
 CODE = {"foreign-javascript": (WORKER, "javascript"), "foreign-python": (ASGI, "python")}
 
 
+LAMBDA = {
+    "javascript": """exports.handler = async (event, context) => event.version === '2.0'
+        ? { statusCode: 201, body: event.rawPath + event.body, cookies: ['a=1', 'b=2'] } : { got: event };""",
+    "python": """
+def handler(event, context):
+    if 'requestContext' not in event:
+        return {'got': event}
+    return {'statusCode': 201, 'body': event['rawPath'] + event['body'], 'cookies': ['a=1', 'b=2']}
+""",
+}
+
+
 @pytest.fixture(scope="module", params=CODE)
 def slug(request: pytest.FixtureRequest, running_platform: Platform) -> Iterator[str]:
     running_platform.deploy(request.param, *CODE[request.param])
@@ -96,3 +108,14 @@ def test_an_insert_by_sql_is_a_post_whose_body_is_the_result(running_platform: P
     )
     method, path, _, body = ended["result"]
     assert (method, path, body.replace(" ", "")) == ("POST", "/", '{"n":1}')
+
+
+@pytest.mark.parametrize("language", LAMBDA)
+def test_a_lambda_handler_answers_requests_and_takes_payloads(running_platform: Platform, language: str) -> None:
+    running_platform.deploy("foreign-lambda", LAMBDA[language], language, style="lambda")
+    answer = ask(running_platform, "POST", "foreign-lambda/a%2Fb", b"body")
+    assert (answer.status_code, answer.text) == (201, "/a%2Fbbody")
+    assert [line.partition(";")[0] for line in answer.headers.get_list("set-cookie")] == ["a=1", "b=2"]
+    called = running_platform.request("POST", "/functions/foreign-lambda/invoke", json={"payload": {"n": 1}})
+    assert called.json()["result"] == {"got": {"n": 1}}
+    running_platform.request("DELETE", "/functions/foreign-lambda")

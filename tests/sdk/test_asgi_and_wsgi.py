@@ -247,7 +247,7 @@ JOB = """
 
 
 def test_an_invocation_that_is_no_request_is_a_post_of_its_payload() -> None:
-    assert run_here(JOB, {"n": 1}).result == 'POST / invocation {"n":1}'
+    assert run_here(JOB, {"n": 1}, context={"source": "schedule"}).result == 'POST / schedule {"n":1}'
 
 
 def wsgi(status: str, kind: str, body: str) -> str:

@@ -219,7 +219,12 @@ JOB = """
 
 
 def test_an_invocation_that_is_no_request_is_a_post_of_its_payload() -> None:
-    assert run("javascript", JOB, {"n": 1}).result == ["POST", "http://localhost/", "invocation", {"n": 1}]
+    assert run("javascript", JOB, {"n": 1}, context={"source": "schedule"}).result == [
+        "POST",
+        "http://localhost/",
+        "schedule",
+        {"n": 1},
+    ]
 
 
 @pytest.mark.parametrize(

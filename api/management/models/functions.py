@@ -44,6 +44,10 @@ def _is_given(code: Any, others: ValidationInfo) -> Any:
 
 _CODE = "Source text, at most 1 MiB; of a folder, that of its entry file."
 EntryPoint = Annotated[Text, matching(r"^[A-Za-z_$][A-Za-z0-9_$]{0,99}$", description="Name of the function to call.")]
+Style = Annotated[
+    Literal["lambda"] | None,
+    Field(description="How the handler is called: lambda, with event and context; null: as its form tells."),
+]
 Code = Annotated[Text, AfterValidator(_fits), Field(description=_CODE)]
 NewCode = Annotated[Code | None, BeforeValidator(_is_given), WithJsonSchema({"type": "string", "description": _CODE})]
 Timeout = Annotated[int, Field(ge=1, le=900_000, description="Wall-clock limit; at most 15 minutes.")]
@@ -125,6 +129,7 @@ class FunctionToCreate(Model):
     files: FilesToStore = Field(default_factory=dict)
     code: NewCode = Field(default=None, validate_default=True)
     entry_point: EntryPoint = "handler"
+    style: Style = None
     timeout_ms: Timeout = 10_000
     memory_mb: Memory = 256
     env_vars: Environment = Field(default_factory=dict)
@@ -154,6 +159,7 @@ class FunctionChange(Change):
     entry_file: EntryFile = UNSET
     files: FilesToStore = UNSET
     entry_point: EntryPoint = UNSET
+    style: Style = UNSET
     timeout_ms: Timeout = UNSET
     memory_mb: Memory = UNSET
     env_vars: Environment = UNSET
@@ -185,6 +191,7 @@ class FunctionDetails(BaseModel):
     slug: str
     language: Language
     entry_point: str
+    style: Style
     code: str
     entry_file: EntryFile
     files: StoredFiles

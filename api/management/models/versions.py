@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.http.models import Model, Name
 from api.management.models.files import EntryFile, FileChange, FileSizes, StoredFiles
-from api.management.models.functions import EXAMPLE_CODE, FunctionChange, FunctionDetails, Language
+from api.management.models.functions import EXAMPLE_CODE, FunctionChange, FunctionDetails, Language, Style
 from sql.versions import Alias
 
 
@@ -23,6 +23,7 @@ class FunctionVersion(BaseModel):
     current: bool = Field(description="Whether this is what runs now.")
     language: Language
     entry_point: str
+    style: Style
     code: str
     entry_file: EntryFile
     files: StoredFiles

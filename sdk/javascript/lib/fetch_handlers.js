@@ -58,7 +58,7 @@ function urlOf({ headers, scheme }, target) {
 
 /** An invocation that is no HTTP request, as one: its payload is the JSON body. */
 function requestOfJob(payload, { invocation }, base, method) {
-  const headers = { 'content-type': 'application/json', 'x-zmesh-source': 'invocation' };
+  const headers = { 'content-type': 'application/json', 'x-zmesh-source': invocation.source ?? 'api' };
   if (invocation.id) headers['x-zmesh-invocation-id'] = invocation.id;
   return new Request(`${NO_ORIGIN}${base}/`, { method, headers, body: method === 'GET' ? undefined : JSON.stringify(payload) });
 }

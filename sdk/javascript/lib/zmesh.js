@@ -18,6 +18,7 @@ class Zmesh {
       attempt: context.attempt ?? 1,
       function: context.function ?? '',
       version: context.version ?? null,
+      source: context.source ?? null,
     });
     // W3C trace context for what this run asks of others; functions that it starts get it by themselves.
     this.traceparent = context.traceparent ?? null;

@@ -45,7 +45,7 @@ def request_of(payload: Any, zmesh: Zmesh) -> WebRequest:
     """The HTTP request of this invocation; of one that is none, a POST whose JSON body is the payload."""
     request = zmesh.request
     if request is None:
-        headers = [("content-type", "application/json"), ("x-zmesh-source", "invocation")]
+        headers = [("content-type", "application/json"), ("x-zmesh-source", zmesh.invocation.source or "api")]
         if zmesh.invocation.id is not None:
             headers.append(("x-zmesh-invocation-id", zmesh.invocation.id))
         body = to_json_bytes(payload)

@@ -56,6 +56,7 @@ class Invocation(NamedTuple):
     attempt: int
     function: str
     version: int | None
+    source: str | None
 
 
 class Zmesh:
@@ -74,6 +75,7 @@ class Zmesh:
             context.get("attempt") or 1,
             context.get("function", ""),
             context.get("version"),
+            context.get("source"),
         )
         # W3C trace context for what this run asks of others; functions that it starts get it by themselves.
         self.traceparent: str | None = context.get("traceparent")
