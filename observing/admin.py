@@ -152,6 +152,8 @@ class AdminServer:
                 await self._exchange(reader, writer)
         except (TimeoutError, OSError, h11.RemoteProtocolError):
             pass
+        except asyncio.CancelledError:  # it gave way to another, or the port closes: no error, which asyncio would log
+            pass
         finally:
             self._open.pop(task, None)
             writer.close()

@@ -132,7 +132,9 @@ async def test_malformed_requests_are_refused(port: Port) -> None:
     assert await port.send(b"GET /health HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * LARGEST_HEAD) == b""
 
 
-async def test_connections_that_are_held_open_keep_nobody_out(port: Port) -> None:
+async def test_connections_that_are_held_open_keep_nobody_out_and_are_not_logged_as_errors(port: Port) -> None:
+    logged: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
     held = [await asyncio.open_connection("127.0.0.1", port.number) for _ in range(3 * MOST_CONNECTIONS)]
     for _, writer in held:
         writer.write(b"GET /metrics HTTP/1.1\r\n")
@@ -141,6 +143,7 @@ async def test_connections_that_are_held_open_keep_nobody_out(port: Port) -> Non
     assert await asyncio.wait_for(first.read(), 10) == b""  # given up for a newer one
     for _, writer in held:
         writer.close()
+    assert logged == []
 
 
 async def test_a_port_that_is_taken_is_named(port: Port) -> None:

@@ -205,6 +205,17 @@ def test_only_the_internets_and_local_sockets_can_be_made(host: Host) -> None:
     assert set(answers.values()) == {"EAFNOSUPPORT"}
 
 
+def test_pairs_of_sockets_are_local_ones(host: Host) -> None:
+    """Of another family, the kernel would load its module before it refuses."""
+    body = """
+    import socket
+    libc = ctypes.CDLL(None, use_errno=True)
+    return [errno.errorcode[ctypes.get_errno()] for family in (2, 10, 16, 30) if libc.socketpair(family, 1, 0, bytes(8)) < 0]
+    """
+    assert attack(host, body) == ["EAFNOSUPPORT"] * 4
+    assert attack(host, "import socket\nsocket.socketpair()[0].close()\nreturn 1") == 1
+
+
 @X86_64
 def test_protocols_that_functions_do_not_need_are_not_there(host: Host) -> None:
     assert set(attack(host, attacks.SOCKET_PROTOCOLS).values()) == {"EPROTONOSUPPORT"}
