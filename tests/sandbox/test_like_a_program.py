@@ -176,6 +176,7 @@ INTENDED = {
         "active resources": "standard output is no pipe of Node.js's own",
         "descriptors": "programs that the run starts inherit its outputs, however they are started",
         "flags of Node.js": "the heap has its limit, source maps are on, and no signal opens the inspector",
+        "globals": "Deno, EdgeRuntime and addEventListener are there for functions written for other platforms",
         "inherited descriptors": "a Node.js that was started for the run keeps /dev/urandom open",
         "limits": "runs have limits",
         "main module": "code under `require.main === module` is for a program and does not run in a function",
