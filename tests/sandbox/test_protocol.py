@@ -221,7 +221,7 @@ def test_a_run_is_told_of_its_limits_what_it_enforces_itself() -> None:
         "cpu_seconds": 4,
         "result_bytes": 1000,
         "timeout_ms": 1500,
-        "nice": 10,
+        "nice": 3,
     }
 
 
