@@ -35,9 +35,14 @@ function faultOf(job) {
     return { type: error.type, message, stack };
   }
   const exported = isModule ? exportsOfModule(job.code) : knownExports(job.code);
-  if (!exported || REGISTERS.test(job.code) || [job.entry_point, ...HANDLERS].some((name) => exported.includes(name))) return null;
+  if (!exported || registers(job) || [job.entry_point, ...HANDLERS].some((name) => exported.includes(name))) return null;
   const hint = exported.length ? `; it exports ${exported.slice(0, 10).join(', ')}` : '; it exports nothing';
   return { type: 'entry_point_missing', message: `the code exports no function "${job.entry_point}"${hint}`, stack: null };
+}
+
+/** Whether the code, or a file beside it, may register a handler instead of exporting it. */
+function registers({ code, files = {} }) {
+  return [code, ...Object.values(files)].some((text) => typeof text === 'string' && REGISTERS.test(text));
 }
 
 /** Whether the code is an ES module. Throws a Failure if it cannot be parsed. */

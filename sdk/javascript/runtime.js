@@ -125,8 +125,7 @@ async function answer(job, files, payloadText, channel) {
   const zmesh = new Zmesh(job.context, job.env, () => channel.takeSession());
   Object.assign(process.env, zmesh.env);
   const registered = new Registered();
-  registered.defineGlobals(zmesh, job.code, files);
-  if (job.entry_file) writeFiles(job, files);
+  registered.defineGlobals(zmesh, job.code, job.entry_file ? writeFiles(job, files) : {});
   const { exported } = await load(job);
   job.isLoaded = true;
   const handler = handlerOf(exported, job, registered);

@@ -155,6 +155,8 @@ export interface InvocationError extends Error {
 
 // Parts of Node.js that the compiler does not know. With @types/node, set skipLibCheck, as `tsc --init` does.
 declare global {
+  /** The same zmesh object, for modules that nobody passes it to. */
+  var zmesh: Zmesh;
   var exports: any;
   var module: { exports: any };
   var require: any;

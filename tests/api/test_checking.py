@@ -76,6 +76,12 @@ def test_an_entry_point_that_is_certainly_missing_is_named(language: str, code: 
         ("python", "if True:\n    def handler(p): pass\n"),
         ("python", "class Handler:\n    def __call__(self, p): return p\nmain, handler = 1, Handler()\n"),
         ("python", "x = " + "-" * 90_000 + "1\n" + ECHO),  # parsers give up at different depths
+        ("python", "from fastapi import FastAPI\napp = FastAPI()\n"),
+        ("javascript", "Deno.serve(() => new Response());"),
+        ("javascript", "addEventListener('fetch', () => {});"),
+        ("javascript", "exports.GET = () => new Response();"),
+        ("javascript", "export function POST() {}"),
+        ("javascript", "export default { fetch() {} };"),
         ("javascript", "module.exports = async () => 1;"),
         ("javascript", "module.exports = { handler() {} };"),
         ("javascript", "exports.default = () => 1;"),

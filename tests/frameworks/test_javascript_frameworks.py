@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from hatch_build import install_node_packages
+from tests.frameworks.pages import example
+from tests.platform import Platform
 from tests.sdk.exchanges import Answer, exchange
 
 HERE = Path(__file__).parent
@@ -43,6 +46,22 @@ const { AutoRouter, json, error } = require('itty-router');
 const router = AutoRouter();
 router.get('/users/:id', ({ params, query }) => ({ id: params.id, q: query.q }))
       .post('/upload', async (request) => json(await request.json(), { status: 201 }));
+"""
+FOLDER = """
+import { Hono } from "hono";
+import { setCookie } from "hono/cookie";
+import { stream } from "hono/streaming";
+
+const app = new Hono();
+app.get("/users/:id", (c) => {
+  setCookie(c, "a", "1");
+  setCookie(c, "b", "2");
+  return c.json({ id: c.req.param("id"), url: c.req.url });
+});
+app.post("/echo", (c) => stream(c, async (out) => {
+  for await (const piece of c.req.raw.body) await out.write(piece);
+}));
+export default app;
 """
 FORM = (
     b'--edge\r\ncontent-disposition: form-data; name="file"; filename="a.bin"\r\n'
@@ -93,3 +112,28 @@ def test_itty_router_answers_below_the_functions_path(export: str) -> None:
     assert get(ITTY + export, target="/users/5?q=x").json == {"id": "5", "q": "x"}
     answer = get(ITTY + export, "POST", "/upload", body=b'{"n":1}', headers={"content-type": "application/json"})
     assert (answer.status, answer.json) == (201, {"n": 1})
+
+
+def test_the_example_of_the_guide_answers() -> None:
+    code = example("greet-hono/index.js")
+    assert exchange("javascript", code, target="/users/5", cwd=HERE).json["id"] == "5"
+    created = exchange("javascript", code, "POST", "/users", body=b'{"n":1}', cwd=HERE)
+    assert (created.status, created.json) == (201, {"n": 1})
+
+
+def test_hono_in_a_folder_answers_through_the_public_route(running_platform: Platform) -> None:
+    package = HERE / "node_modules" / "hono"
+    paths = [path for path in package.glob("dist/**/*.js") if "cjs" not in path.parts] + [package / "package.json"]
+    files = {f"node_modules/hono/{path.relative_to(package)}": path.read_text("utf-8") for path in paths}
+    files["index.js"] = FOLDER
+    function = {"name": "hono", "language": "javascript", "entry_file": "index.js", "files": files}
+    created = running_platform.request("POST", "/functions", json=function)
+    assert created.status_code == 201, created.text
+    url, headers = f"{running_platform.url}/api/functions/hono", {"x-api-key": running_platform.api_key}
+    user = httpx.get(f"{url}/users/5?q=x", headers=headers, timeout=60)
+    host = running_platform.url.partition("//")[2]
+    assert user.json() == {"id": "5", "url": f"http://{host}/users/5?q=x"}
+    assert [line.partition(";")[0] for line in user.headers.get_list("set-cookie")] == ["a=1", "b=2"]
+    echo = httpx.post(f"{url}/echo", headers=headers, content=b"\x00\xff" * 100_000, timeout=60)
+    assert echo.content == b"\x00\xff" * 100_000
+    running_platform.request("DELETE", "/functions/hono")

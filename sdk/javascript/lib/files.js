@@ -9,11 +9,13 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants;
 const INVALID_PARTS = new Set(['', '.', '..']);
 const LONGEST_SHOWN = 200;
 
-/** Writes the entry file of the job and the others, which came as JSON: path → text or {base64}. */
+/** Writes the entry file of the job and the others, which came as JSON: path → text or {base64}. Returns the others. */
 function writeFiles(job, others) {
   const folders = new Set(['.']);
+  const files = others ? parsed(others) : {};
   writeFile(job.entry_file, job.code, folders);
-  for (const [file, content] of Object.entries(others ? parsed(others) : {})) writeFile(file, content, folders);
+  for (const [file, content] of Object.entries(files)) writeFile(file, content, folders);
+  return files;
 }
 
 function parsed(files) {

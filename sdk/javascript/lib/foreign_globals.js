@@ -4,7 +4,8 @@
 
 const { waitUntil } = require('./background.js');
 
-const LISTENS = /(?<![.\w$])addEventListener\s*\(\s*\\?['"]fetch/;
+const LISTENS = /(?<![.\w$])addEventListener\s*\(\s*['"]fetch/;
+const IS_CODE = /\.[mc]?[jt]sx?$/;
 const SERVE_OPTIONS = 'Deno.serve(handler), Deno.serve(options, handler) or Deno.serve({ handler })';
 const OF_THE_MESSAGE = 'zMesh functions run on Node.js; of Deno there are Deno.serve, Deno.args, Deno.env.get, Deno.env.has, Deno.env.set, Deno.env.delete and Deno.env.toObject';
 const ASKED_BY_LIBRARIES = new Set(['build', 'version', 'then', 'toJSON']); // undefined: they see Node.js then
@@ -14,13 +15,14 @@ class Registered {
   deno = null; // { handler, onError }
   listener = null;
 
-  /** Defines what the function's own code names: the text of its file, and the files beside it as one JSON text. */
-  defineGlobals(zmesh, code, files = null) {
-    const names = (word, pattern) => pattern.test(code) || (files?.includes(word) && pattern.test(files.toString('utf8')));
+  /** Defines what the function's own code names: that of its file, and of the files beside it. */
+  defineGlobals(zmesh, code, files) {
+    const texts = [code, ...ownTexts(files)];
+    const names = (pattern) => texts.some((text) => pattern.test(text));
     define('zmesh', zmesh);
-    if (names('Deno', /\bDeno\b/)) define('Deno', this.#deno());
-    if (names('EdgeRuntime', /\bEdgeRuntime\b/)) define('EdgeRuntime', Object.freeze({ waitUntil }));
-    if (names('addEventListener', LISTENS)) define('addEventListener', (...values) => this.#addListener(...values));
+    if (names(/\bDeno\b/)) define('Deno', this.#deno());
+    if (names(/\bEdgeRuntime\b/)) define('EdgeRuntime', Object.freeze({ waitUntil }));
+    if (names(LISTENS)) define('addEventListener', (...values) => this.#addListener(...values));
   }
 
   /** What was registered, to be called as call(request, env, ctx), or null. */
@@ -78,6 +80,12 @@ class Registered {
     await (this.listener.handleEvent?.(event) ?? this.listener(event));
     return await response;
   }
+}
+
+/** The code among the files of a folder, without that of packages. */
+function ownTexts(files) {
+  const own = Object.entries(files).filter(([file, text]) => IS_CODE.test(file) && typeof text === 'string');
+  return own.filter(([file]) => !/(^|\/)node_modules\//.test(file)).map(([, text]) => text);
 }
 
 /** An object that explains what it does not have. */
