@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 import uvloop
@@ -19,10 +20,10 @@ from listener.monitoring import Monitoring
 from listener.service import Listener
 from listener.settings import Settings
 from observing.admin import AdminPortError
-from observing.events import SandboxStarted
+from observing.events import ImageTemplateRefused, SandboxStarted
 from observing.logs import log_to_stderr
 from observing.stream import emit
-from sandbox import Sandbox, SandboxError
+from sandbox import ImageTemplateLimits, ImageTemplateState, Sandbox, SandboxError
 from sql.connecting import KEEPALIVE_OPTIONS, with_required_auth
 from support.sealing import SealingError
 from support.settings import SettingsError, read_settings
@@ -53,7 +54,14 @@ async def _serve(settings: Settings) -> None:
     runs = min(
         settings.slots * (1 + DEEPEST) + settings.builds, MOST_RUNS
     )  # a run that waits lends its slot, but its process stays
-    sandbox = Sandbox(slots=runs, run_dir=settings.run_dir, hidden=platform_folders())
+    sandbox = Sandbox(
+        slots=runs,
+        run_dir=settings.run_dir,
+        hidden=platform_folders(),
+        images=settings.layers_dir,
+        image_templates=ImageTemplateLimits(settings.package_templates, settings.package_templates_mb),
+        on_image_refused=_tell_of_refusal,
+    )
     await sandbox.start()
     try:
         _require(settings.sandbox_required, sandbox)
@@ -86,6 +94,11 @@ def connection_pool(database_url: str) -> AsyncConnectionPool:
         check=check,
         kwargs={**KEEPALIVE_OPTIONS, "autocommit": True, "application_name": "zmesh listener"},
     )
+
+
+def _tell_of_refusal(state: ImageTemplateState) -> None:
+    language: Literal["javascript", "python"] = "javascript" if state.runtime == "node" else "python"
+    emit(ImageTemplateRefused(state.image, language, state.why_not or ""))
 
 
 def _require(level: str | None, sandbox: Sandbox) -> None:

@@ -49,6 +49,8 @@ class Settings(ServiceSettings):
     run_dir: Annotated[Path | None, Variable("ZMESH_RUN_DIR")] = None
     drain_seconds: Annotated[float, Field(ge=0, le=3600), Variable("ZMESH_DRAIN_SECONDS")] = 25
     lease_seconds: Annotated[float, Field(ge=1, le=3600), Variable("ZMESH_LEASE_SECONDS")] = 20
+    package_templates: Annotated[int, Field(ge=0, le=1000), Variable("ZMESH_PACKAGE_TEMPLATES")] = 16
+    package_templates_mb: Annotated[int, Field(ge=0, le=1_000_000), Variable("ZMESH_PACKAGE_TEMPLATES_MB")] = 1024
     sandbox_required: Annotated[Literal["full"] | None, Variable("ZMESH_SANDBOX_REQUIRED")] = None
     callback_networks: Annotated[Networks, Variable("ZMESH_CALLBACK_NETWORKS")] = Field(default_factory=list)
     builds: Annotated[int, Field(ge=0, le=100), Variable("ZMESH_BUILDS")] = 1

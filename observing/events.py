@@ -226,6 +226,19 @@ class SandboxStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ImageTemplateRefused(Event):
+    """Runs import an image's packages by themselves: they cannot be forked from a process that has done so."""
+
+    image: str
+    language: Literal["javascript", "python"]
+    reason: str
+
+    @property
+    def text(self) -> str:
+        return f"runs import the packages of image {self.image} ({self.language}) by themselves: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerRegistered(Event):
     """The listener registered and holds a new lease."""
 

@@ -10,6 +10,8 @@ from sandbox.host.pool import Sandbox
 from sandbox.model import (
     Attachment,
     Image,
+    ImageTemplateLimits,
+    ImageTemplateState,
     Language,
     LogLine,
     Network,
@@ -24,6 +26,8 @@ from sandbox.model import (
 __all__ = [
     "Attachment",
     "Image",
+    "ImageTemplateLimits",
+    "ImageTemplateState",
     "Language",
     "Limits",
     "LogLine",

@@ -36,12 +36,38 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Installed packages."""
+    """Installed packages for runs, in a folder of this host that nobody changes: `python/` holds what pip installs,
+    `node_modules/` what npm does. `id` names the content. `preload` are modules that most runs import; without any,
+    what the first run imports. Only runs of one `project` are forked from the same process that has imported them.
+    """
 
     id: str
     path: Path
     preload: tuple[str, ...] = ()
     project: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTemplateLimits:
+    """How many processes there may be that have imported packages for runs to be forked from, with how much memory in
+    all and each, how long they stay when nobody uses them, and how long their imports may take."""
+
+    count: int = 16
+    memory_mb: int = 1024
+    each_mb: int = 512
+    idle_seconds: float = 600.0
+    import_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTemplateState:
+    """A process that has imported the packages of an image, or, with `why_not`, why there is none."""
+
+    project: str
+    image: str
+    runtime: Runtime
+    memory_bytes: int
+    why_not: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +120,9 @@ class RunOutcome:
     """How a run ended: `status` is success, error, timeout or cancelled.
 
     `result_json` is set on success without a response; `response` is what zmesh.response(…) made.
+
+    Of a run with an image: whether it was forked from a process that had imported its packages or `imported` them by
+    itself, `why_imported`, and what of them it says it has imported, as far as that was asked for.
     """
 
     status: Literal["success", "error", "timeout", "cancelled"]
@@ -104,6 +133,9 @@ class RunOutcome:
     duration_ms: int
     cpu_ms: int
     peak_memory_bytes: int
+    packages: Literal["none", "forked", "imported"] = "none"
+    why_imported: str | None = None
+    imported: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

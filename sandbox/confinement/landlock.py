@@ -56,6 +56,18 @@ def add_ruleset(plan: Plan, readable: Iterable[str], writable: str, devices: Ite
     return ruleset
 
 
+def add_scope(plan: Plan) -> None:
+    """Put the process and its children under the rules for ports, signals and abstract sockets alone, for good."""
+    version = kernel.landlock_version()
+    if version < PORTS_SINCE:
+        return
+    words = (0, _BIND_TCP, _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS)[: 3 if version >= 6 else 2]
+    attributes = struct.pack(f"{len(words)}Q", *words)
+    ruleset = plan.call("landlock_create_ruleset", attributes, len(attributes), 0)
+    plan.call("landlock_add_rule", ruleset, _NET_PORT, _PORT_RULE.pack(_BIND_TCP, _ANY_FREE_PORT), 0)
+    add_restriction(plan, ruleset)
+
+
 def add_restriction(plan: Plan, ruleset: Result) -> None:
     """Put the process and its children under a set of rules, for good."""
     plan.call("landlock_restrict_self", ruleset, 0)

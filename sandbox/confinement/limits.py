@@ -127,6 +127,19 @@ class StandingLimits:
         return limits
 
 
+def rlimits_of_template() -> dict[int, int]:
+    """Of a template that has loaded packages: no lower than those of the runs that are forked from it, which set their
+    own. All of these count as processes of one user."""
+    return {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NPROC: 4096,
+        resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_MEMLOCK: 64 << 10,
+        resource.RLIMIT_RTPRIO: 0,
+        resource.RLIMIT_NICE: 0,
+    }
+
+
 def standing_of_python(limits: Limits) -> StandingLimits:
     """Of a run of Python; they do not depend on its memory."""
     return _standing(limits, own_threads=1, stack_bytes=2 * MIB)

@@ -10,9 +10,11 @@ import sysconfig
 from importlib import metadata
 from pathlib import Path
 
+from sandbox.confinement.root import FALLBACKS
+
 DRIVERS = ("psycopg", "psycopg_binary", "psycopg2")
-# psycopg imports it before Python 3.13. The template forgets it once psycopg is loaded, so that a function can bring
-# another version.
+# psycopg imports it before Python 3.13. The template forgets it once psycopg is loaded, so that a function or its
+# packages can bring another version.
 NEEDED_BY_DRIVERS = ("typing_extensions",)
 _DISTRIBUTIONS = ("psycopg", "psycopg-binary", "psycopg2-binary", "psycopg2")
 
@@ -25,7 +27,7 @@ def packages_of_runs(sdk: Path) -> dict[str, str]:
         if spec is None or spec.origin is None:
             continue
         place = Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)
-        found[place.name] = str(place)
+        found[place.name if name in DRIVERS else f"{FALLBACKS}/{place.name}"] = str(place)
     for place in _beside_drivers():
         found[place.name] = str(place)
     return found
@@ -61,4 +63,5 @@ def link(folder: str, packages: dict[str, str]) -> None:
         else:
             os.unlink(left.path)
     for name, place in packages.items():
+        os.makedirs(os.path.dirname(f"{folder}/{name}"), 0o755, exist_ok=True)
         os.symlink(place, f"{folder}/{name}")

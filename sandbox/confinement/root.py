@@ -12,6 +12,9 @@ from sandbox.protocol.orders import TemplateSettings
 
 WORKSPACE = "/workspace"
 PACKAGES = "/packages"
+FALLBACKS = ".fallbacks"  # in it: what any other package of that name takes the place of
+IMAGES = "/images"  # all of them, for the template; covered in runs
+IMAGE = "/image"  # the one that a run sees
 EMPTY = "/run"
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
 SYSTEM_FILES = tuple(
@@ -38,17 +41,24 @@ def packages_of(settings: TemplateSettings) -> str:
     return PACKAGES if settings.mode != "process" else f"{settings.run_dir}/packages"
 
 
+def image_of(image: str, settings: TemplateSettings) -> str:
+    """The folder of an image, as the run sees it."""
+    return IMAGE if settings.mode != "process" else f"{settings.images}/{image}"
+
+
 def enter(
     folder: str,
     readable: Sequence[str],
     hidden: Sequence[str],
     packages: Mapping[str, str],
     users: dict[int, str],
+    images: str = "",
 ) -> None:
     """Build the root in `folder` and make it this process's own; needs a mount namespace of its own.
 
     `readable` are further folders, found under the same path inside. A folder that is `hidden` holds nothing there but
-    what is readable below it. `packages` stand in a folder of their own under their names.
+    what is readable below it. `packages` stand in a folder of their own under their names, `images` is a folder of
+    folders.
     """
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
@@ -63,8 +73,11 @@ def enter(
         _bind_at(path, f"{folder}{PACKAGES}/{name}")
     _make_devices(folder)
     _write_accounts(folder, users)
-    for name in ("/proc", WORKSPACE, EMPTY, "/var", "/root"):
+    if images:
+        _bind_at(images, folder + IMAGES)
+    for name in ("/proc", WORKSPACE, EMPTY, IMAGE, "/var", "/root"):
         os.makedirs(folder + name, 0o755, exist_ok=True)
+    os.symlink(f"{IMAGE}/node_modules", f"{folder}/node_modules")  # where Node.js looks for packages of /workspace
     for name in ("tmp", "var/tmp"):
         if not os.path.exists(f"{folder}/{name}"):  # else a readable folder is below it; TMPDIR works anyway
             os.symlink(f"{WORKSPACE}/tmp", f"{folder}/{name}")
@@ -141,11 +154,18 @@ def _write_accounts(root: str, users: dict[int, str]) -> None:
     Path(f"{root}/etc/group").write_text("\n".join(groups) + "\n")
 
 
-def add_own(plan: Plan, megabytes: int, files: int) -> None:
-    """Inside a run's mount namespace: its process list, and its workspace of bounded size, gone with the namespace."""
+def add_own(plan: Plan, megabytes: int, files: int, image: str | None = None) -> None:
+    """Inside a run's mount namespace: its process list, and its workspace of bounded size, gone with the namespace.
+
+    Where there are images, it sees the one of that path and no other; "" is none.
+    """
     flags = kernel.MS_NOSUID | kernel.MS_NODEV
     plan.call("mount", "proc", "/proc", "proc", flags | kernel.MS_NOEXEC, 0)
     plan.call("mount", "tmpfs", WORKSPACE, "tmpfs", flags, f"size={megabytes}m,nr_inodes={files},mode=1777")
     for name in workspaces.FOLDERS:
         plan.call("mkdirat", kernel.AT_FDCWD, f"{WORKSPACE}/{name}", 0o700)
         plan.call("fchmodat", kernel.AT_FDCWD, f"{WORKSPACE}/{name}", workspaces.FOLDER_MODE)
+    if image:
+        plan.call("mount", f"{IMAGES}/{image}", IMAGE, 0, kernel.MS_BIND, 0)
+    if image is not None:
+        plan.call("mount", EMPTY, IMAGES, 0, kernel.MS_BIND, 0)

@@ -16,6 +16,7 @@ _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_0_AT, _ARGUMENT_1_AT, _ARGUMENT_2_AT, _ARGUMENT_3_AT = 0, 4, 16, 24, 32, 40
 _X32_BIT = 0x40000000
 _NAMESPACE_FLAGS = 0x7E020080  # every CLONE_NEW… that clone(2) takes
+_NEW_USER, _OF_RUNS = 0x10000000, (0x00020000, 0x04000000, 0x08000000, 0x20000000)  # mount, UTS, IPC, PID
 _SET_MODE_FILTER = 1
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _SHARED_ANONYMOUS = 0x21  # MAP_SHARED (as in MAP_SHARED_VALIDATE) and MAP_ANONYMOUS
@@ -158,10 +159,36 @@ def _of(number: int, *steps: bytes) -> bytes:
 
 
 def deny_list(machine: str) -> bytes:
-    """The filter for one kind of machine. Raises KeyError for a kind it does not know.
+    """The filter of runs for one kind of machine. Raises KeyError for a kind it does not know.
 
     Kills on system calls of another architecture (i386, x32): the numbers mean something else there.
     """
+    return _deny_list(machine, _FORBIDDEN[machine], b"")
+
+
+def deny_list_of_template(machine: str) -> bytes:
+    """The same for a template that has loaded packages: its forks go to the namespaces of their runs, and make a user
+    namespace, which is where their processes are counted."""
+    numbers = dict(_FORBIDDEN[machine])
+    eperm = _step(_RETURN, 0, 0, _ERRNO | errno.EPERM)
+    load_number = _step(_LOAD, 0, 0, _NUMBER_AT)
+    more = (
+        _step(_JUMP_EQUAL, 0, 4, numbers.pop("unshare")),
+        _step(_LOAD, 0, 0, _ARGUMENT_0_AT),
+        _step(_JUMP_EQUAL, 1, 0, _NEW_USER),
+        eperm,
+        load_number,
+        _step(_JUMP_EQUAL, 0, 7, numbers.pop("setns")),
+        _step(_LOAD, 0, 0, _ARGUMENT_1_AT),
+        *(_step(_JUMP_EQUAL, len(_OF_RUNS) - n, 0, kind) for n, kind in enumerate(_OF_RUNS)),
+        eperm,
+        load_number,
+    )
+    return _deny_list(machine, numbers, b"".join(more))
+
+
+def _deny_list(machine: str, forbidden: Mapping[str, int], more: bytes) -> bytes:
+    """`more` is for calls that are allowed in part; the number is loaded, before and after."""
     eperm = _step(_RETURN, 0, 0, _ERRNO | errno.EPERM)
     load_number = _step(_LOAD, 0, 0, _NUMBER_AT)
     kill = _step(_RETURN, 0, 0, _KILL)
@@ -173,7 +200,8 @@ def deny_list(machine: str) -> bytes:
             load_number,
             _step(_JUMP_AT_LEAST, 0, 1, _X32_BIT),
             kill,
-            _answer(_FORBIDDEN[machine] | _FORBIDDEN_EVERYWHERE, errno.EPERM),
+            _answer({**forbidden, **_FORBIDDEN_EVERYWHERE}, errno.EPERM),
+            more,
             _answer(_ABSENT, errno.ENOSYS),
             # clone(2) with a new namespace
             _step(_JUMP_EQUAL, 0, 4, _CLONE[machine]),

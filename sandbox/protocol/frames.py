@@ -10,6 +10,7 @@ from sandbox.protocol.table import FRAME_HEAD, FROM_RUN, TO_RUN
 _HEAD = struct.Struct(FRAME_HEAD)
 JOB, FILES, PAYLOAD = TO_RUN["JOB"].kind, TO_RUN["FILES"].kind, TO_RUN["PAYLOAD"].kind
 BOOTED, LOG, ATTACHMENT = FROM_RUN["BOOTED"].kind, FROM_RUN["LOG"].kind, FROM_RUN["ATTACHMENT"].kind
+IMPORTED = FROM_RUN["IMPORTED"].kind
 STREAM, CHUNK, STREAMED = FROM_RUN["STREAM"].kind, FROM_RUN["CHUNK"].kind, FROM_RUN["STREAMED"].kind
 RESULT, RESPONSE, ERROR = FROM_RUN["RESULT"].kind, FROM_RUN["RESPONSE"].kind, FROM_RUN["ERROR"].kind
 FINAL = tuple(frame.kind for frame in FROM_RUN.values() if frame.final)
@@ -56,6 +57,8 @@ class FrameParser:
                 if len(self._buffer) < end:
                     return
                 body = bytes(self._buffer[start + _HEAD.size : end])
+                if kind in self._left:
+                    self._left[kind] -= 1
                 start = end
                 yield kind, body
         finally:
@@ -69,5 +72,3 @@ class FrameParser:
             if kind in (RESULT, RESPONSE):
                 raise FrameError("result_too_large", f"The result has {length} bytes; {largest} are allowed.")
             raise FrameError("protocol_error", f"The function sent a frame of {length} bytes; {largest} are allowed.")
-        if kind in self._left:
-            self._left[kind] -= 1

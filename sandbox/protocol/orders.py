@@ -15,12 +15,30 @@ Mode = Literal["root", "user_namespace", "process"]
 
 
 @dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """What a template of one image has to do, before it is ready: import `preload`, within these limits.
+
+    `path` is below the folder of images. `node` is the command of Node.js, without it the runtime is Python. Where the
+    host is root, `uid` is the user of all processes.
+    """
+
+    path: str
+    preload: list[str]
+    node: list[str]
+    network: bool
+    uid: int | None
+    memory_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateSettings:
     """What is the same for every run of a template.
 
     In mode `process` there are no namespaces, and workspaces are folders below `run_dir`; `base_uid` is the
     user of slot 0 when the template runs as root, else None. `packages` are what runs of Python can import:
-    name → where it is. With `native` runs are forked from booted runtimes.
+    name → where it is. With `native` runs are forked from booted runtimes. `images` is the folder that holds images;
+    with an `image`, runs are forked with the packages of that one loaded, and see no other.
     """
 
     mode: Mode
@@ -29,6 +47,8 @@ class TemplateSettings:
     readable: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     packages: dict[str, str] = field(default_factory=dict)
+    images: str = ""
+    image: ImageSettings | None = None
     base_uid: int | None = None
     slots: int = 1
     native: bool = False
@@ -38,7 +58,9 @@ class TemplateSettings:
 
     @classmethod
     def decode(cls, text: bytes) -> TemplateSettings:
-        return cls(**json.loads(text))
+        values = json.loads(text)
+        image = values.pop("image")
+        return cls(**values, image=None if image is None else ImageSettings(**image))
 
 
 # Orders to the template
@@ -50,6 +72,7 @@ class SpawnOrder:
 
     A run of Node.js is a fork of the `node_template` of that number or, where that is 0, becomes the program of `argv`.
     One without a `network` is confined as such from the start.
+    `image` is the path of the packages it sees below the folder of images, "" for none.
     """
 
     run: int
@@ -58,6 +81,7 @@ class SpawnOrder:
     node_template: int
     network: bool
     limits: StandingLimits
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +117,8 @@ def decode_order(message: bytes) -> Order:
     """The order of such a message."""
     kind, *values = json.loads(message.decode())
     if kind == SpawnOrder.__name__:
-        *values, limits = values
-        values.append(StandingLimits(*limits))
+        at = _FIELDS[SpawnOrder].index("limits")
+        values[at] = StandingLimits(*values[at])
     return _KINDS[kind](*values)
 
 

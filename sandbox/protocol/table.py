@@ -48,6 +48,7 @@ FROM_RUN: Mapping[str, Frame] = {
     "BOOTED": Frame(b"B", "nothing", 0, most=1),  # Node.js only: from here on, time counts as the function's
     "LOG": Frame(b"L", "json", _LONGEST_ESCAPED + KIB),  # {at, level, message}
     "ATTACHMENT": Frame(b"D", "nothing", 0, most=1),  # asks for a descriptor
+    "IMPORTED": Frame(b"I", "json", 16 * KIB, most=1),  # names of packages of its image
     "STREAM": Frame(b"S", "json", 64 * KIB),  # {status, headers} of a response that is sent in pieces
     "CHUNK": Frame(b"C", "bytes", 64 * KIB),  # an empty one is the end of the response, of a run that goes on
     "STREAMED": Frame(b"Z", "nothing", 0, final=True),  # the end of such a response
@@ -58,7 +59,7 @@ FROM_RUN: Mapping[str, Frame] = {
 }
 TO_RUN: Mapping[str, Frame] = {
     # {code, entry_point, filename, entry_file, has_files, language, env, context, limits,
-    # network}
+    # network, image, learn}
     "JOB": Frame(b"J", "json"),
     "FILES": Frame(b"F", "json"),  # after a job that has files: {path: text or {base64}}
     "PAYLOAD": Frame(b"P", "json"),

@@ -101,7 +101,8 @@ class Supervisor:
         if self._has_namespace:
             kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
             plan = Plan()
-            root.add_own(plan, order.limits.workspace_mb, order.limits.workspace_files)
+            image = order.image if self._settings.images else None
+            root.add_own(plan, order.limits.workspace_mb, order.limits.workspace_files, image)
             plan.carry_out()
             return
         self._folder = workspace_of(order.run, self._settings)

@@ -25,9 +25,9 @@ from sandbox.template.run_process import RunFds, become_run
 class Template:
     """The template process: obeys spawn orders one at a time, tells of supervisors that ended."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, settings: TemplateSettings) -> None:
         self._control = control
-        self._settings = TemplateSettings.decode(control.recv(65536))
+        self._settings = settings
         self._supervisors: dict[int, int] = {}  # pid → run
         self._native: Supervisors | None = None
         self._nodes = NodeTemplates()
@@ -44,15 +44,19 @@ class Template:
         self._pid = os.getpid()
         self._plans = RunPlans(self._settings)
         kernel.set_dumpable(False)
+        facts = self._start_runtimes()
+        self._wakeup = child_wakeup()
+        self._tell(f"ready {facts}")
+        while self._obey_one():
+            pass
+
+    def _start_runtimes(self) -> str:
         if self._settings.native:
             self._native = Supervisors()
             self._python = python_template.start()
         else:
             self._runtime = python_template.load_runtime(packages_of(self._settings))
-        self._wakeup = child_wakeup()
-        self._tell("ready")
-        while self._obey_one():
-            pass
+        return "" if self._settings.mode != "root" else why_no_user_namespace()
 
     def _enter_namespaces(self) -> None:
         settings = self._settings
@@ -71,8 +75,12 @@ class Template:
             base = settings.base_uid or 0
             users = {base + slot: f"function{slot}" for slot in range(settings.slots)}
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._enter_root(users)
+
+    def _enter_root(self, users: dict[int, str]) -> None:
+        settings = self._settings
         readable = [*settings.readable, settings.sdk]
-        root.enter(f"{settings.run_dir}/root", readable, settings.hidden, settings.packages, users)
+        root.enter(f"{settings.run_dir}/root", readable, settings.hidden, settings.packages, users, settings.images)
 
     def _continue_in_child(self) -> None:
         """Only a child is in the new pid namespace: it goes on as the template, this process waits for its end."""
@@ -197,7 +205,7 @@ class Template:
             if pid == 0:
                 return
             if self._python is not None and pid == self._python[0]:
-                raise ChildProcessError("the Python template ended")
+                raise ChildProcessError("the process that runs are forked from ended")
             if self._native is not None and pid == self._native.pid:
                 raise ChildProcessError("the program that makes supervisors ended")
             run = self._supervisors.pop(pid, None)
@@ -240,14 +248,40 @@ class Template:
 def main() -> None:
     """Run until the sandbox closes the control socket."""
     control = socket.socket(fileno=ORDERS)
+    settings = TemplateSettings.decode(control.recv(65536))
     try:
-        Template(control).serve()
+        _kind_of(settings)(control, settings).serve()
     except OSError as error:  # what this machine does not allow
         _tell_of_end(control, kernel.explain(error))
         raise SystemExit(1) from None
     except Exception as error:
         _tell_of_end(control, f"{type(error).__name__}: {error}")
         raise
+
+
+def why_no_user_namespace() -> str:
+    """Why we, as root, cannot make one with all that runs need; "" where we can."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID)
+        except OSError as error:
+            os.write(writer, kernel.explain(error).encode())
+        os._exit(0)
+    os.close(writer)
+    why = os.read(reader, 4096).decode()
+    os.close(reader)
+    os.waitpid(pid, 0)
+    return why
+
+
+def _kind_of(settings: TemplateSettings) -> type[Template]:
+    if settings.image is None:
+        return Template
+    from sandbox.template.image_template import ImageTemplate  # knows this module
+
+    return ImageTemplate
 
 
 def _tell_of_end(control: socket.socket, why: str) -> None:

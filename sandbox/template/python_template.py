@@ -15,11 +15,13 @@ import site
 import socket
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from sandbox.confinement import kernel
 from sandbox.confinement.limits import limiter_of_this_process
-from sandbox.confinement.root import PACKAGES, WORKSPACE
+from sandbox.confinement.plan import Plan
+from sandbox.confinement.root import FALLBACKS, IMAGE, PACKAGES, WORKSPACE
 from sandbox.native import PYTHON_LIBRARY
 from sandbox.protocol.table import CHANNEL, ORDERS
 from sandbox.template.run_process import environment
@@ -30,7 +32,7 @@ def load_runtime(packages: str) -> Any:
 
     The template was started without `site`, so nothing of the platform's virtual environment has been loaded.
     """
-    sys.path.append(packages)
+    sys.path += [packages, f"{packages}/{FALLBACKS}"]
     sys.executable = sys._base_executable  # type: ignore[attr-defined]  # the virtual environment is not there for runs
     sys.prefix, sys.exec_prefix = sys.base_prefix, sys.base_exec_prefix
     for add_builtins in (site.setquit, site.setcopyright, site.sethelper):
@@ -44,18 +46,25 @@ def load_runtime(packages: str) -> Any:
 
 def start() -> tuple[int, socket.socket]:
     """Fork the process; its number, and where to order runs from it. Raises OSError when it cannot be used."""
-    orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid = os.fork()
-    if pid == 0:
-        _become_template(theirs)
-    theirs.close()
+    pid, orders = fork()
     said = orders.recv(4096)
     if said != b"ready":
         raise OSError(f"the Python template did not start: {said.decode('utf-8', 'replace')}")
     return pid, orders
 
 
-def _become_template(orders: socket.socket) -> NoReturn:
+def fork(confinement: Plan | None = None, preload: Sequence[str] = ()) -> tuple[int, socket.socket]:
+    """Fork the process, which says that it is ready on the socket that takes its orders. With a `confinement`, it
+    carries that out, says "loaded", imports packages and says "imported"; it needs an answer to each to go on."""
+    orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        _become_template(theirs, confinement, preload)
+    theirs.close()
+    return pid, orders
+
+
+def _become_template(orders: socket.socket, confinement: Plan | None, preload: Sequence[str]) -> NoReturn:
     """Serve orders; what comes after is a run."""
     try:
         kernel.die_with_parent(signal.SIGKILL)
@@ -66,6 +75,8 @@ def _become_template(orders: socket.socket) -> NoReturn:
         os.environ.clear()
         os.environ.update(environment(WORKSPACE))
         runtime = load_runtime(PACKAGES)
+        if confinement is not None:
+            _import_packages(runtime, confinement, preload)
         python = ctypes.pythonapi
         serve_forks = ctypes.PyDLL(PYTHON_LIBRARY).serve_forks
         for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
@@ -82,3 +93,20 @@ def _become_template(orders: socket.socket) -> NoReturn:
         os.write(ORDERS, text[-2000:].encode())
     finally:
         os._exit(99)
+
+
+def _import_packages(runtime: Any, confinement: Plan, preload: Sequence[str]) -> None:
+    for stream in (1, 2):
+        os.dup2(0, stream)  # nobody reads what packages print
+    confinement.carry_out()
+    _say_and_wait(b"loaded")
+    if (why := runtime.preload(IMAGE, preload)) is not None:
+        os.write(ORDERS, f"failed: {why}".encode()[:4000])
+        os._exit(0)
+    _say_and_wait(b"imported")
+
+
+def _say_and_wait(word: bytes) -> None:
+    os.write(ORDERS, word)
+    if os.read(ORDERS, 64) != b"go":
+        os._exit(0)

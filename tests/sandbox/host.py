@@ -6,8 +6,10 @@ Reads pickled commands from standard input, each behind its length, and answers 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pickle
+import signal
 import socket
 import struct
 import sys
@@ -19,7 +21,7 @@ from typing import Any, BinaryIO
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
 
-from sandbox import Attachment, Limits, Sandbox, native  # of the installation just named
+from sandbox import Attachment, ImageTemplateLimits, Limits, Sandbox, native  # of the installation just named
 
 LENGTH = struct.Struct("!I")
 HEARTBEAT_SECONDS = 0.005
@@ -74,6 +76,12 @@ class SandboxHost:
             self._runs[value][0].cancel()
         elif word == "state":
             self._answer(number, self._state())
+        elif word == "end_image_template":
+            ready = self._sandbox._image_templates._ready
+            [template] = [template for key, template in ready.items() if key.image == value]
+            os.kill(template.process.pid, signal.SIGKILL)
+            await template.process.gone.wait()
+            self._answer(number, None)
 
     async def _run(self, number: int, request: Any, cancel: asyncio.Event) -> None:
         try:
@@ -82,13 +90,14 @@ class SandboxHost:
             self._answer(number, RuntimeError(f"run() raised {error!r}"))
 
     def _state(self) -> dict[str, Any]:
-        sandbox = self._sandbox
+        sandbox, images = self._sandbox, self._sandbox._image_templates
         stall, self._longest_stall = self._longest_stall, 0.0
         return {
             "first_user": sandbox._uids.base if sandbox._uids else None,
             "slots_taken": len(sandbox._slot_of),
             "parked": sum(child.alive for children in sandbox._parked.values() for child in children),
-            "making": len(sandbox._filling),
+            "making": len(sandbox._filling) + len(images._making) + len(images._closing),
+            "image_templates": sandbox.image_templates(),
             "runs": len(self._runs),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "tasks": len(asyncio.all_tasks()),
@@ -107,6 +116,7 @@ class SandboxHost:
             + (self._sandbox._uids is not None)
             + 2 * settings.native  # the Python that is forked, and what makes supervisors
             + len(of_node._data_bytes.keys() | of_node._booting.keys())
+            + (5 if self._sandbox._uids else 4) * len(self._sandbox._image_templates._ready)
         )
 
     async def _heartbeat(self) -> None:
@@ -144,7 +154,14 @@ def main() -> None:
     os.dup2(2, 1)
 
     async def serve() -> None:
-        sandbox = Sandbox(4, Path(run_dir), hidden=[Path(path) for path in hidden], modes=[mode])  # type: ignore[list-item]
+        sandbox = Sandbox(
+            4,
+            Path(run_dir),
+            hidden=[Path(path) for path in hidden],
+            images=Path(run_dir, "images"),
+            image_templates=ImageTemplateLimits(**json.loads(os.environ["IMAGE_LIMITS"])),
+            modes=[mode],  # type: ignore[list-item]
+        )
         await SandboxHost(answers, sandbox).serve()
 
     asyncio.run(serve())

@@ -19,11 +19,11 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sandbox import Attachment, Limits, Network, Report, RunOutcome, RunRequest
+from sandbox import Attachment, Image, ImageTemplateLimits, Limits, Network, Report, RunOutcome, RunRequest
 from sandbox.confinement import kernel, seccomp
 from sandbox.confinement.plan import Plan
 from tests.processes import ancestors, descendants, user_of
@@ -65,6 +65,7 @@ class Host:
         *,
         forked: bool = True,
         refusing_pivot: bool = False,
+        image_limits: ImageTemplateLimits | None = None,
     ) -> None:
         """Raises CannotTest where the sandbox does not start. Unless `forked`, it does without the native code."""
         self.mode = mode
@@ -90,6 +91,7 @@ class Host:
                 "JWT_SECRET_KEY": PLATFORM_SECRET,
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONHASHSEED": "0",
+                "IMAGE_LIMITS": json.dumps(asdict(image_limits or ImageTemplateLimits())),
             },
             preexec_fn=_refuse_pivot_root if refusing_pivot else None,
             **({} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}),
@@ -122,6 +124,7 @@ class Host:
         entry_file: str | None = None,
         network: Network = "open",
         attach: Callable[[], Awaitable[Attachment]] | None = None,
+        image: Image | None = None,
     ) -> Future[RunOutcome]:
         """Start a run of a handler with this body, or of this whole module, with these files beside it."""
         code = textwrap.dedent(body).strip("\n")
@@ -140,6 +143,7 @@ class Host:
             files=None if files is None else files_as_json(files),
             network=network,
             attach=attach,
+            image=image,
         )
         return self._command("run", request)[1]
 
@@ -167,6 +171,10 @@ class Host:
         """Numbers from inside."""
         state: dict[str, Any] = self._command("state", None)[1].result(30)
         return state
+
+    def end_image_template(self, image: str) -> None:
+        """As a crash does."""
+        self._command("end_image_template", image)[1].result(30)
 
     def said(self) -> str:
         """What it wrote to standard error."""

@@ -93,6 +93,13 @@ def test_a_run_boots_once_and_asks_for_an_attachment_once(kind: bytes) -> None:
         list(parser.feed(frames.encode(kind, b"")))
 
 
+def test_a_frame_that_comes_in_pieces_is_one_frame() -> None:
+    parser = FrameParser(10)
+    frame = frames.encode(frames.IMPORTED, b'["a"]')
+
+    assert [found for byte in frame for found in parser.feed(bytes([byte]))] == [(frames.IMPORTED, b'["a"]')]
+
+
 # From here on the whole way, from the bytes of two runs to what the database would keep of each.
 
 RESULT_BYTES = 400

@@ -162,7 +162,12 @@ for (let frame; (frame = channel.receive()) !== null; ) {
 
 def test_the_javascript_sdk_sends_and_receives_as_the_host_does() -> None:
     bodies = [b"", b"{}", b"\x00\xff", '"ä€😀"'.encode(), bytes(range(256)) * 200, b"x" * 65536]
-    sent = [(frame.kind, body) for frame in table.FROM_RUN.values() if frame.largest != 0 for body in bodies]
+    sent = [
+        (frame.kind, body)
+        for frame in table.FROM_RUN.values()
+        if frame.largest != 0
+        for body in (bodies[:1] if frame.most else bodies)
+    ]
     host, theirs = socket.socketpair()
     command = [NODE, "-e", ECHO, str(JAVASCRIPT_SDK / "lib" / "channel.js")]
     received: list[tuple[bytes, bytes]] = []

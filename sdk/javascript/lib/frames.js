@@ -8,6 +8,7 @@ module.exports = Object.freeze({
   FILES: 'F', // after a job that has them
   PAYLOAD: 'P',
   ATTACHMENT: 'D', // asks for a descriptor, and answers that
+  IMPORTED: 'I', // names of packages of its image
   LOG: 'L',
   RESULT: 'R',
   RESPONSE: 'H',

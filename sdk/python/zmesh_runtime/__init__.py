@@ -7,7 +7,7 @@ from zmesh_runtime.database import Database, Row, TransactionError
 from zmesh_runtime.http import Request, Response
 from zmesh_runtime.invocations import InvocationError
 from zmesh_runtime.serving import serve
-from zmesh_runtime.warming import prepare
+from zmesh_runtime.warming import preload, prepare
 from zmesh_runtime.zmesh import Env, Invocation, Zmesh
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Row",
     "TransactionError",
     "Zmesh",
+    "preload",
     "prepare",
     "serve",
 ]

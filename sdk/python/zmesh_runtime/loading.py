@@ -12,6 +12,7 @@ import types
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
+from zmesh_runtime import packages
 from zmesh_runtime.failures import syntax_failure
 
 MODULE_NAME = "zmesh_function"
@@ -97,13 +98,15 @@ def _is_regular(package: str, files: Collection[str]) -> bool:
 
 
 def _unload_shadowed(files: Iterable[str]) -> None:
-    """Have the function's own modules found before those of Python with the same names that the runtime has loaded."""
+    """Have the function's own modules found before those of Python with the same names that the runtime has loaded, and
+    before packages that its template has imported."""
     paths = [file.split("/") for file in files if file.endswith(".py")]
     names = {path[0].removesuffix(".py") for path in paths if len(path) == 1 or path[1:] == ["__init__.py"]}
-    for name in names.intersection(sys.stdlib_module_names, sys.modules) - LOADED_BY_INTERPRETER:
+    loaded = {name for name in names if name in sys.stdlib_module_names or packages.has_imported(name)}
+    for name in loaded.intersection(sys.modules) - LOADED_BY_INTERPRETER:
         if hasattr(sys.modules[name], "__file__") and sys.modules[name].__spec__.origin != "frozen":  # type: ignore[union-attr]
-            for loaded in [one for one in sys.modules if one.partition(".")[0] == name]:
-                del sys.modules[loaded]
+            for module in [one for one in sys.modules if one.partition(".")[0] == name]:
+                del sys.modules[module]
 
 
 def source() -> str:

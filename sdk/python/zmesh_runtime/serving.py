@@ -12,10 +12,10 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from zmesh_runtime import files, handlers, loading, network, randomness, streaming
+from zmesh_runtime import files, handlers, loading, network, packages, randomness, streaming
 from zmesh_runtime.channel import Channel, Closed
 from zmesh_runtime.failures import Code, Failure, failure_of, out_of_memory
-from zmesh_runtime.frames import ERROR, RESPONSE, RESULT, STREAMED
+from zmesh_runtime.frames import ERROR, IMPORTED, RESPONSE, RESULT, STREAMED
 from zmesh_runtime.http import Response, is_stream
 from zmesh_runtime.output import Output
 from zmesh_runtime.results import NotJson, to_json_bytes
@@ -63,6 +63,7 @@ def serve(channel_fd: int, make_limiter: MakeLimiter = lambda: lambda limits: No
         job = json.loads(header.decode())
         limit(job["limits"])
         others = channel.receive()[1] if job.get("has_files") else b"{}"
+        packages.use(job.get("image"))
         _, payload = channel.receive()
     except Closed:
         os._exit(0)
@@ -73,6 +74,8 @@ def serve(channel_fd: int, make_limiter: MakeLimiter = lambda: lambda limits: No
     if os.getpid() != pid:
         os._exit(0 if kind != ERROR else 1)  # a child that user code forked came all the way back
     _output.flush()
+    if job.get("learn"):
+        channel.send(IMPORTED, json.dumps(packages.imported(job["image"])).encode())
     channel.send(kind, body)
     channel.wait_for_end()
     os._exit(0)

@@ -6,10 +6,11 @@ import gc
 import importlib
 import logging
 import sys
+from collections.abc import Sequence
 
 import psycopg
 
-from zmesh_runtime import processes, randomness, results, statements
+from zmesh_runtime import packages, processes, randomness, results, statements
 
 # Standard modules that functions often use, and those that psycopg and asyncio load on first use.
 _MODULES = """
@@ -39,6 +40,21 @@ def prepare() -> None:
     )  # psycopg has imported what it needs; a function may bring another version
     gc.collect()
     gc.freeze()  # what is loaded here is never collected, so children do not copy its pages
+
+
+def preload(image: str, names: Sequence[str]) -> str | None:
+    """Import modules of an image, so that no run forked from this process has to; why that failed, if it did."""
+    packages.use(image)
+    with randomness.noting_generators():
+        for name in names:
+            try:
+                importlib.import_module(name)
+            except BaseException as error:  # packages raise what they like
+                return f"importing {name} raised {type(error).__name__}: {error}"
+    randomness.find()
+    gc.collect()
+    gc.freeze()
+    return None
 
 
 def _load_cryptography_of_libpq() -> None:

@@ -1,0 +1,70 @@
+"""Which packages of an image a template imports: those that it declares, else those that its first run has imported.
+
+What a run says is a claim of hostile code: only names that are in the image are taken, and not many.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from sandbox.host.image_templates import TemplateKey
+
+MOST_NAMES = 64
+REMEMBERED = 1000
+_PYTHON = re.compile(r"[A-Za-z_]\w{0,99}(\.[A-Za-z_]\w{0,99}){0,9}")
+_NODE = re.compile(r"(?:(?:require|import):)?((?:@[\w.~-]{1,100}/)?[\w~-][\w.~-]{0,100})(?:/[\w.~/-]{1,200})?")
+
+
+class Preloads:
+    """What was learned, for the images used last."""
+
+    def __init__(self) -> None:
+        self._learned: OrderedDict[TemplateKey, tuple[str, ...]] = OrderedDict()
+
+    def of(self, key: TemplateKey, declared: Sequence[str], image: Path) -> tuple[str, ...]:
+        """What to import; nothing where that is not known yet."""
+        if declared and key not in self._learned:
+            self.learn(key, names_in_image(declared, key.runtime, image))
+        return self._learned.get(key, ())
+
+    def learn(self, key: TemplateKey, imported: Sequence[str]) -> None:
+        """Remember what a run has imported, as `imported_by` has it."""
+        if imported:
+            self._learned[key] = tuple(imported)
+            self._learned.move_to_end(key)
+        while len(self._learned) > REMEMBERED:
+            self._learned.popitem(last=False)
+
+
+def imported_by(frame: bytes, runtime: str, image: Path) -> tuple[str, ...]:
+    """The packages of the image that a run says it has imported."""
+    try:
+        names = msgspec.json.decode(frame, type=list[str])
+    except (msgspec.DecodeError, UnicodeError):
+        return ()
+    return names_in_image(names, runtime, image)
+
+
+def names_in_image(names: Sequence[str], runtime: str, image: Path) -> tuple[str, ...]:
+    """Those of these names that can be imported from an image of this runtime, each once."""
+    there = _is_python if runtime == "python" else _is_node
+    return tuple(dict.fromkeys(name for name in names[:MOST_NAMES] if there(name, image)))
+
+
+def _is_python(name: str, image: Path) -> bool:
+    if not _PYTHON.fullmatch(name):
+        return False
+    top = name.partition(".")[0]
+    folder = image / "python"
+    return (folder / top).is_dir() or (folder / f"{top}.py").is_file() or any(folder.glob(f"{top}.*so"))
+
+
+def _is_node(name: str, image: Path) -> bool:
+    found = _NODE.fullmatch(name)
+    return found is not None and ".." not in name and os.path.isdir(image / "node_modules" / found[1])
