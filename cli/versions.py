@@ -149,9 +149,11 @@ def diff(client: Client, name: str, before: int | None, after: int | None, outpu
     for key, changed in found["settings"].items():
         if found["before"] is not None:
             click.echo(f"{key}: {changed['before'] or 'none'} → {changed['after'] or 'none'}")
+    for name, changed in found["packages"].items():
+        click.echo(f"package {name}: {changed['before'] or 'none'} → {changed['after'] or 'none'}")
     for line in [*found["code"].splitlines(), *_changed_files(found)]:
         click.echo(style(line, fg=DIFF_COLOURS.get(line[:1])))
-    if not found["code"] and not found["settings"] and not found["files"]:
+    if not any(found[part] for part in ("code", "settings", "packages", "files")):
         progress(f"Versions {found['before']} and {found['after']} are the same.")
 
 

@@ -48,6 +48,7 @@ class VersionDiff(BaseModel):
     code: str = Field(description="Unified diff of the code; empty where it is the same.")
     files: dict[str, FileChange] = Field(description="The other files that differ, by their paths.")
     settings: dict[str, Changed] = Field(description="Entry point, entry file and language, where they differ.")
+    packages: dict[str, Changed] = Field(description="Versions of packages that differ, by their names.")
 
 
 def _is_all(shares: dict[str, int]) -> dict[str, int]:

@@ -24,7 +24,7 @@ from api.management.models.files import FileChange
 from api.management.models.functions import FunctionDetails
 from api.management.models.versions import AliasDetails, AliasToSet, Changed, FunctionVersion, VersionDiff
 from api.management.routes.functions import shown
-from sql import catalog, versions
+from sql import builds, catalog, versions
 from sql.catalog import Function
 from sql.errors import NotFound, Outdated
 from sql.versions import Alias, Version
@@ -186,7 +186,28 @@ async def compare_versions(
         code=await comparisons.diff(function.project_id, old, new, names),
         files=await _changed_files(database, comparisons, function, compared, after),
         settings=settings,
+        packages=await _changed_packages(database, function, compared, after),
     )
+
+
+async def _changed_packages(
+    database: Database, function: Function, before: Version | None, after: Version
+) -> dict[str, Changed]:
+    async def installed(version: Version | None) -> dict[str, str]:
+        build = None if version is None else version.build_id
+        if build is None:
+            return {}
+        found = await database.read(lambda c: builds.packages_of(c, function.project_id, build))
+        return {package["name"]: package["version"] for package in found}
+
+    if (None if before is None else before.build_id) == after.build_id:
+        return {}
+    old, new = await installed(before), await installed(after)
+    return {
+        name: Changed(before=old.get(name), after=new.get(name))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    }
 
 
 async def _changed_files(
