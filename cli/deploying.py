@@ -143,11 +143,17 @@ def read_functions(sources: Sequence[Path], name: str | None = None) -> dict[Pat
 
 
 def deploy_functions(
-    client: Client, functions: Mapping[Path, Mapping[str, Any]], settings: Mapping[str, Any], *, force: bool
+    client: Client,
+    functions: Mapping[Path, Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    built: Mapping[str, Mapping[str, Any]],
+    *,
+    force: bool,
 ) -> list[Deployment]:
-    """Deploy files and folders with these settings. Raises CliError that names files and options."""
+    """Deploy files and folders with these settings, and with the packages that were built for them, by their names.
+    Raises CliError that names files and options."""
     try:
-        return deploy(client, [{**function, **settings} for function in functions.values()], force=force)
+        return deploy(client, [{**function, **settings} for function in functions.values()], built, force=force)
     except ApiError as error:
         hint = error.hint
         if error.code == "name_taken":
@@ -166,7 +172,13 @@ def _option(field: str) -> str:
     return others.get(field) or plain.get(field) or f"--{field.replace('_', '-')}"
 
 
-def deploy(client: Client, desired: Sequence[Mapping[str, Any]], *, force: bool = False) -> list[Deployment]:
+def deploy(
+    client: Client,
+    desired: Sequence[Mapping[str, Any]],
+    built: Mapping[str, Mapping[str, Any]],
+    *,
+    force: bool,
+) -> list[Deployment]:
     """Create or update the functions named in `desired`, all of them or none; variables are added to those set.
 
     With `force`, also where the code cannot load. Raises CliError.
@@ -174,9 +186,12 @@ def deploy(client: Client, desired: Sequence[Mapping[str, Any]], *, force: bool 
     existing = functions_by_name(client, [one["name"] for one in desired])
     before = [existing.get(one["name"]) for one in desired]
     changes = [_changes(old, one) for old, one in zip(before, desired, strict=True)]
+    for old, change in zip(before, changes, strict=True):
+        if old and old["name"] in built and built[old["name"]]["id"] != old["build_id"]:
+            change["build_id"] = built[old["name"]]["id"]
     sent = [
-        {**change, "name": old["name"], "revision": old["revision"]} if old else change
-        for old, change in zip(before, changes, strict=True)
+        _sent(old, change, one) if old else change
+        for old, change, one in zip(before, changes, desired, strict=True)
         if change
     ]
     path = "/deployments?force=true" if force else "/deployments"
@@ -186,6 +201,15 @@ def deploy(client: Client, desired: Sequence[Mapping[str, Any]], *, force: bool 
         Deployment(old, next(after) if change else old or {}, tuple(change) if old else (), one.get("files"))
         for old, change, one in zip(before, changes, desired, strict=True)
     ]
+
+
+def _sent(old: Mapping[str, Any], change: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
+    """A change of a function as the API takes it. It finds out the build by itself, where the language is sent, say."""
+    with_files = ("entry_file",) if "files" in change else ()
+    with_build = ("language",) if "build_id" in change else ()
+    fields = {key: value for key, value in change.items() if key != "build_id"}
+    needed = {key: desired[key] for key in (*with_files, *with_build)}
+    return {**fields, **needed, "name": old["name"], "revision": old["revision"]}
 
 
 def unchanged_since(function: Mapping[str, Any]) -> dict[str, str]:

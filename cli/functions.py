@@ -77,7 +77,7 @@ def deploy_files(
     settings = settings_of(options)
     functions = read_functions(sources, name)
     built = build_packages(client, functions.values(), fresh=fresh_packages)
-    done = deploy_functions(client, functions, settings, force=force)
+    done = deploy_functions(client, functions, settings, built, force=force)
     if output == "json":
         print_json([_described(deployment, built.get(deployment.after["name"])) for deployment in done])
         return
@@ -151,7 +151,7 @@ def _show_deployment(deployment: Deployment) -> None:
                 click.echo(f"  variables set: {', '.join(names)}")
             if removed := [k for k in before[key] if k not in after[key]]:
                 click.echo(f"  variables removed: {', '.join(removed)}")
-        elif key not in ("code", "files"):
+        elif key not in ("code", "files", "build_id"):
             click.echo(f"  {key}: {_text(before[key])} → {_text(after[key])}")
     for line in deployment.diff():
         click.echo(style(f"  {line}", fg=DIFF_COLOURS.get(line[:1])))

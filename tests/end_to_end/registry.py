@@ -43,8 +43,8 @@ class Registry:
     credentials: set[str | None] = field(default_factory=set)
     open: threading.Event = field(default_factory=threading.Event)
 
-    def add(self, name: str, files: Mapping[str, bytes]) -> None:
-        self.wheels[name] = wheel(name, files)
+    def add(self, name: str, files: Mapping[str, bytes], version: str = "1.0") -> None:
+        self.wheels[name] = wheel(name, files, version)
 
     def url(self, credentials: str = "") -> str:
         return f"http://{credentials}127.0.0.1:{self.port}/simple"

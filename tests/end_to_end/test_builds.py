@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,24 @@ def test_a_build_whose_listener_is_killed_is_started_again_by_another(parts: Par
     assert [
         place.name for place in (parts.folder / "layers" / "0").iterdir() if place.name.startswith("staging-")
     ] == []
+
+
+def test_packages_move_to_newer_versions_when_fresh_ones_are_asked_for(parts: Parts, registry: Registry) -> None:
+    registry.open.set()
+    start_listener(parts, registry)
+    code = "# /// script\n# dependencies = ['good']\n# ///\ndef handler(payload, zmesh):\n    return 1\n"
+    (parts.folder / "hello.py").write_text(code)
+
+    def deploy(*options: str) -> tuple[str, int, str]:
+        said = parts.platform.zmesh("functions", "deploy", "hello.py", "--output", "json", *options)
+        [deployed] = json.loads(said)
+        return deployed["action"], deployed["version"], deployed["packages"][0]["version"]
+
+    registry.add("good", {"good.py": b""}, "1.0")
+    assert deploy() == ("created", 1, "1.0")
+    registry.add("good", {"good.py": b""}, "2.0")
+    assert deploy() == ("unchanged", 1, "1.0")
+    assert deploy("--fresh-packages") == ("updated", 2, "2.0")
 
 
 def test_hostile_wheels_are_refused_and_nothing_tells_of_the_registry(parts: Parts, registry: Registry) -> None:

@@ -101,11 +101,11 @@ def test_folders_of_both_languages_run_with_the_packages_of_their_manifests(plat
         },
         "module": {
             "package.json": '{"type": "module", "dependencies": {"is-number": "7.0.0"}}',
-            "index.js": 'import isNumber from "is-number";\nexport const handler = (payload) => isNumber(payload.value);\n',
+            "index.js": 'import isNumber from "is-number";\nexport const handler = (input) => isNumber(input.value);\n',
         },
         "common": {
             "package.json": '{"dependencies": {"is-number": "7.0.0"}}',
-            "index.js": 'const isNumber = require("is-number");\nexports.handler = (payload) => isNumber(payload.value);\n',
+            "index.js": 'const isNumber = require("is-number");\nexports.handler = (input) => isNumber(input.value);\n',
         },
     }
     for name, files in folders.items():
