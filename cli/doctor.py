@@ -154,8 +154,12 @@ def _server_port() -> Finding:
     from psycopg.conninfo import conninfo_to_dict
 
     from cli.processes import ephemeral_ports
+    from sql.connecting import checked_url
 
-    given = conninfo_to_dict(os.environ.get("DATABASE_URL", ""))
+    try:
+        given = conninfo_to_dict(checked_url(os.environ.get("DATABASE_URL", "")))
+    except ValueError as error:
+        return Finding("PostgreSQL's port", "warning", f"not known: DATABASE_URL is {error}")
     hosts = str(given.get("host") or os.environ.get("PGHOST") or "").split(",")
     ports = str(given.get("port") or os.environ.get("PGPORT") or "5432").split(",")
     low, high = ephemeral_ports()

@@ -31,7 +31,7 @@ def with_required_auth(url: str) -> str:
     A string that has `require_auth` already is left alone. Whose socket a path leads to is up to the modes of its
     folder, so the server may let us in there without a password. Raises psycopg.ProgrammingError.
     """
-    given = conninfo_to_dict(url)
+    given = _parsed(url)
     if _setting(given, "require_auth", "PGREQUIREAUTH"):
         return url
     given["require_auth"] = "scram-sha-256,none" if _by_path_only(given) else "scram-sha-256"
@@ -42,15 +42,24 @@ def with_required_auth(url: str) -> str:
 
 
 def checked_url(url: str) -> str:
-    """The connection string, unchanged. Raises ValueError if it is malformed, without any part of it: that may be the
-    password, which libpq would quote, or take for a port or a host, where its special characters are not encoded."""
+    """The connection string, unchanged. Raises ValueError if it is malformed."""
+    try:
+        _parsed(url)
+    except ProgrammingError as error:
+        raise ValueError(str(error)) from None
+    return url
+
+
+def _parsed(url: str) -> dict[str, Any]:
+    """Raises psycopg.ProgrammingError without any part of the string: that may be the password, which libpq would
+    quote, or take for a port or a host, where its special characters are not encoded."""
     try:
         given = conninfo_to_dict(url)
     except ProgrammingError:
         given = None
     if given is None or not _is_plausible(given):
-        raise ValueError(NOT_A_CONNECTION_STRING)
-    return url
+        raise ProgrammingError(NOT_A_CONNECTION_STRING)
+    return given
 
 
 def _is_plausible(given: dict[str, Any]) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from cli import doctor
 from tests.cli.test_people import person
 from tests.databases import Database
 
@@ -15,3 +18,13 @@ def test_it_says_what_to_change_in_the_server(database: Database, tmp_path: Path
     assert finding["state"] == "warning"
     assert "the role postgres of a deleted project remains: objects in database other" in finding["detail"]
     assert "drop owned by postgres. Then: drop role postgres" in finding["fix"]
+
+
+@pytest.mark.parametrize("password", ["hidden%key", "hidden/key", "hidden@key"])
+def test_it_tells_no_part_of_a_password_that_is_not_encoded(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://me:{password}@127.0.0.1:1/zmesh")
+    for finding in (doctor._postgres(), doctor._server_port()):
+        assert finding.state != "ok"
+        assert "percent-encode" in finding.detail
+        assert "hidden" not in str(finding)
+        assert "key" not in str(finding)

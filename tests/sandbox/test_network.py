@@ -233,6 +233,15 @@ def test_an_error_that_the_function_does_not_handle_names_the_rule(host: Host, l
     assert RULE in outcome.error.message
 
 
+def test_where_no_session_can_be_handed_over_the_database_says_so(host: Host, language: str) -> None:
+    body = {
+        "python": "try:\n    zmesh.db.query('select 1')\nexcept Exception as error:\n    return str(error)",
+        "javascript": "return zmesh.db.query('select 1').then(() => 'done', (error) => error.message);",
+    }[language]
+
+    assert host.value(language, body, network="none").startswith(f"{RULE}, and the platform has no database session")
+
+
 def test_programs_processes_and_threads_work_without_network(host: Host, language: str) -> None:
     assert host.value(language, ORDINARY[language], network="none") == ["asyncio", [1, 2], "program"]
 
