@@ -39,12 +39,13 @@ def deploy(platform: Platform, name: str, code: str, *options: str, status: int 
 
 
 @pytest.mark.timeout(300)
-def test_a_python_file_with_script_metadata_is_deployed_with_its_packages(platform: Platform) -> None:
+def test_a_python_file_with_script_metadata_runs_with_its_packages(platform: Platform, parts: Parts) -> None:
     deployed = deploy(platform, "hello.py", PYTHON)
     assert deployed["packages"] == [
         {"name": "MarkupSafe", "version": "3.0.2"},
         {"name": "six", "version": "1.17.0"},
     ]
+    assert platform.result("hello") == ["1.17.0", "&lt;", True]
 
     # A failure changes nothing, and says which package and why.
     for code, reason in (
@@ -54,15 +55,17 @@ def test_a_python_file_with_script_metadata_is_deployed_with_its_packages(platfo
         said = deploy(platform, "hello.py", code, status=1)
         assert reason in said
         assert "Nothing was deployed" in said
-        answer = platform.request("PATCH", "/functions/hello", json={"code": MISSING})
+        assert platform.result("hello") == ["1.17.0", "&lt;", True]
+    answer = platform.request("PATCH", "/functions/hello", json={"code": MISSING})
     assert (answer.status_code, answer.json()["code"]) == (409, "packages_not_built")
 
     # Other code with the same packages needs no build; code without packages has none; a rollback brings them back.
     assert platform.request("PATCH", "/functions/hello", json={"code": PYTHON + "\n# more"}).is_success
     plain = "def handler(payload, zmesh):\n    import six\n"
     assert platform.request("PATCH", "/functions/hello", json={"code": plain}).json()["build_id"] is None
+    assert platform.invoke("hello").json()["error"]["type"] == "ModuleNotFoundError"
     platform.zmesh("functions", "rollback", "hello", "1")
-    assert platform.request("GET", "/functions/hello").json()["build_id"] is not None
+    assert platform.result("hello") == ["1.17.0", "&lt;", True]
 
     # Nothing of the registry is in what people see.
     [build] = [one for one in platform.request("GET", "/builds").json()["items"] if one["status"] == "succeeded"]
@@ -70,6 +73,62 @@ def test_a_python_file_with_script_metadata_is_deployed_with_its_packages(platfo
     assert "Installed six 1.17.0" in log
     assert "six==1.17.0 --hash=sha256:" in build["lock"]
     assert "://" not in log + build["lock"]
+
+    # What was changed on disk is found out by the next listener, and fetched again.
+    parts.processes[-1].stop()
+    [six] = (platform.folder / "layers").rglob("python/six.py")
+    six.chmod(0o644)
+    six.write_text("__version__ = 'changed'")
+    parts.start_listener(20, ZMESH_LAYERS_DIR=str(parts.folder / "layers"), ZMESH_BUILDS="0")
+    assert platform.result("hello") == ["1.17.0", "&lt;", True]
+
+    # What was changed in the database is not run.
+    parts.processes[-1].stop()
+    parts.database.rows("update zmesh.layer_chunks set data = overlay(data placing '\\x00' from 100)")
+    parts.start_listener(20, ZMESH_LAYERS_DIR=str(parts.folder / "others"))
+    error = platform.invoke("hello").json()["error"]
+    assert error["type"] == "platform_error"
+    assert "The packages in the database are" in error["message"]
+
+
+@pytest.mark.timeout(300)
+def test_folders_of_both_languages_run_with_the_packages_of_their_manifests(platform: Platform) -> None:
+    folders = {
+        "python": {
+            "requirements.txt": "six==1.17.0\n",
+            "main.py": "import helper\n\ndef handler(payload, zmesh):\n    return helper.version()\n",
+            "helper.py": "import six\n\ndef version():\n    return six.__version__\n",
+        },
+        "module": {
+            "package.json": '{"type": "module", "dependencies": {"is-number": "7.0.0"}}',
+            "index.js": 'import isNumber from "is-number";\nexport const handler = (input) => isNumber(input.value);\n',
+        },
+        "common": {
+            "package.json": '{"dependencies": {"is-number": "7.0.0"}}',
+            "index.js": 'const isNumber = require("is-number");\nexports.handler = (input) => isNumber(input.value);\n',
+        },
+    }
+    for name, files in folders.items():
+        (platform.folder / "functions" / name).mkdir(parents=True)
+        for path, text in files.items():
+            (platform.folder / "functions" / name / path).write_text(text)
+    said = platform.zmesh("functions", "deploy", "functions", "--output", "json")
+    assert {one["name"]: len(one["packages"]) for one in json.loads(said)} == {"python": 1, "module": 1, "common": 1}
+    assert platform.result("python") == "1.17.0"
+    assert [platform.result(name, {"value": "12"}) for name in ("module", "common")] == [True, True]
+
+    # The next version of the manifest is the next version of the function; the diff names the packages.
+    (platform.folder / "functions" / "python" / "requirements.txt").write_text("six==1.16.0\nmarkupsafe==3.0.2\n")
+    platform.zmesh("functions", "deploy", "functions")
+    assert platform.result("python") == "1.16.0"
+    diff = platform.request("GET", "/functions/python/versions/2/diff").json()
+    assert diff["packages"] == {
+        "MarkupSafe": {"before": None, "after": "3.0.2"},
+        "six": {"before": "1.17.0", "after": "1.16.0"},
+    }
+    assert "six 1.16.0" in platform.zmesh("functions", "show", "python", "--output", "table")
+    platform.zmesh("functions", "rollback", "python", "1")
+    assert platform.result("python") == "1.17.0"
 
 
 @pytest.mark.timeout(300)
