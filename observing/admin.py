@@ -199,7 +199,10 @@ class AdminServer:
         if not hmac.compare_digest(_token(headers, query).encode(), token.encode()):
             return _problem(401, "Send ZMESH_METRICS_TOKEN as a bearer token.", ("www-authenticate", "Bearer"))
         await self._before_scrape()
-        encode, content_type = choose_encoder(headers.get(b"accept", ""))
+        try:
+            encode, content_type = choose_encoder(headers.get(b"accept", ""))
+        except (TypeError, ValueError):  # a version that is none
+            encode, content_type = choose_encoder("")
         return Answer(200, encode(self._metrics.registry), content_type)
 
 

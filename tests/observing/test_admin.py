@@ -132,6 +132,14 @@ async def test_malformed_requests_are_refused(port: Port) -> None:
     assert await port.send(b"GET /health HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * LARGEST_HEAD) == b""
 
 
+@pytest.mark.parametrize("version", ["abc", "1..0", "", "1.0.0"])
+async def test_metrics_are_sent_whatever_version_of_the_format_is_asked_for(port: Port, version: str) -> None:
+    accept = f"accept: application/openmetrics-text; version={version}\r\n"
+    request = f"GET /metrics HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n{accept}\r\n"
+    answer = await port.send(request.encode())
+    assert (answer.split()[1], b"zmesh_info" in answer) == (b"200", True)
+
+
 async def test_connections_that_are_held_open_keep_nobody_out_and_are_not_logged_as_errors(port: Port) -> None:
     logged: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
