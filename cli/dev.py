@@ -222,7 +222,7 @@ class Dev:
         state.project_id = state.project_id or _project_of_examples(client)
         theirs = Client(client.connection, state.project_id)
         for example in missing:
-            body = {"name": example.name, "language": example.language, "code": example.code, **example.settings}
+            body = {"name": example.name, **example.source, **example.settings}
             with _ignore_name_taken():
                 theirs.call("POST", "/functions", body)
         state.deployed |= {example.name for example in missing}

@@ -8,6 +8,7 @@ import hmac
 import io
 import itertools
 import json
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable
@@ -91,6 +92,30 @@ def test_every_example_is_deployed_as_the_manifest_says(platform: Platform) -> N
         assert function["code"] == example.code
         assert function["language"] == example.language
         assert {key: function[key] for key in example.settings} == example.settings
+        assert function["files"] == example.files
+
+
+def test_render_invoice_adds_up_to_the_cent(platform: Platform) -> None:
+    items = [{"name": "<Mug>", "cents": 1250, "quantity": 2}, {"name": "Pen", "cents": 181}]
+    answer = platform.invoke("render-invoice", {"customer": "Ada & Co", "country": "DE", "items": items})
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    cells = [unescape(cell) for cell in re.findall(r"<t[dh]>(.*?)</t[dh]>", answer.text)]
+    assert cells[3:9] == ["<Mug>", "2", "25.00 €", "Pen", "1", "1.81 €"]
+    assert cells[11] == "26.81 €"
+    assert cells[13:15] == ["19.0%", "5.09 €"]  # 5.0939
+    assert cells[17] == "31.90 €"
+    assert "Invoice for Ada &amp; Co" in answer.text
+    refused = platform.invoke("render-invoice", {"customer": "Ada", "country": "XX", "items": []})
+    assert (refused.status_code, refused.json()) == (422, {"error": "no tax rate for XX"})
+
+
+def test_shipping_quote_finds_the_cheapest_offer_that_fits(platform: Platform) -> None:
+    asked = [({"grams": 2000}, 449), ({"grams": 2001}, 999), ({"grams": 10, "express": True}, 1490)]
+    for parcel, cents in asked:
+        assert platform.result("shipping-quote", {"country": "DE", **parcel})["cents"] == cents
+    assert platform.result("shipping-quote", {"country": "PL", "grams": 9000})["carrier"] == "courier"
+    for payload in ({"country": "US", "grams": 1}, {"country": "FR", "grams": 10_001}):
+        assert platform.invoke("shipping-quote", payload).status_code == 422
 
 
 def test_send_welcome_fills_its_template_and_keeps_one_mail(platform: Platform) -> None:
