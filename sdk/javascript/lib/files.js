@@ -9,13 +9,23 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants;
 const INVALID_PARTS = new Set(['', '.', '..']);
 const LONGEST_SHOWN = 200;
 
-/** Writes the entry file of the job and the others, which came as JSON: path → text or {base64}. Returns the others. */
+/**
+ * Writes the entry file of the job and the others, which came as JSON: path → text or {base64}. Then works in the
+ * function's own folder. Returns the others.
+ */
 function writeFiles(job, others) {
   const folders = new Set(['.']);
   const files = others ? parsed(others) : {};
   writeFile(job.entry_file, job.code, folders);
   for (const [file, content] of Object.entries(files)) writeFile(file, content, folders);
+  process.chdir(ownFolder(job.entry_file, Object.keys(files)));
   return files;
+}
+
+/** The first folder of the entry file, if shared ones stand beside it: those whose names begin with _. Else the top. */
+function ownFolder(entryFile, files) {
+  const [first, ...rest] = entryFile.split('/');
+  return rest.length && !first.startsWith('_') && files.some((file) => /^_.*\//.test(file)) ? first : '.';
 }
 
 function parsed(files) {

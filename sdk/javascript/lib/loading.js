@@ -15,7 +15,7 @@ const HINT = `there are Node.js's own modules and "pg"`;
 
 /** Executes the code: { exported }, or a promise of that. */
 function load(job) {
-  return job.entry_file ? loadFile(path.resolve(job.entry_file)) : loadText(job);
+  return job.entry_file ? loadFile(path.resolve(job.folder, job.entry_file)) : loadText(job);
 }
 
 /** A function that is a single file, which is nowhere but in the job. */

@@ -25,32 +25,33 @@ _module_name = MODULE_NAME
 def load(code: str, filename: str) -> types.ModuleType:
     """Execute a function that is a single file."""
     module = types.ModuleType(MODULE_NAME)
-    _execute(module, code, filename)
+    _execute(module, code, filename, os.path.abspath(filename))
     return module
 
 
 def load_from_folder(code: str, filename: str, others: Iterable[str]) -> types.ModuleType:
     """Execute the entry file of a function that is a folder; it and the others are in the working directory."""
     global _module_name
-    root, files = os.getcwd(), {filename, *others}
+    root, file, files = os.getcwd(), os.path.abspath(filename), {filename, *others}
     sys.dont_write_bytecode = True  # nobody would read it, and listings show the function's own files
     sys.path_importer_cache.pop(root, None)  # an earlier look into it may have been a moment ago
-    folder = os.path.dirname(os.path.abspath(filename))
+    folder = os.path.dirname(file)
     if folder != root:
         sys.path.insert(0, folder)  # where a program finds its own modules
     _unload_shadowed(files)
+    os.chdir(_own_folder(filename, files))
     package = _package_of(filename, files)
     name = _name_of(filename, package)
     if _is_regular(package, files):
         importlib.import_module(package)
         loaded = sys.modules.get(name)
-        if loaded is not None and loaded.__file__ == os.path.abspath(filename):
+        if loaded is not None and loaded.__file__ == file:
             _module_name = name
             return loaded  # it is the package, or was imported by it
     module = types.ModuleType(MODULE_NAME if name in sys.modules else name)
     module.__package__ = package
     try:
-        _execute(module, code, filename)
+        _execute(module, code, filename, file)
     except ImportError as error:
         if not package and error.msg == "attempted relative import with no known parent package":
             error.msg += f': {filename} is in no package, so write "import x" instead of "from . import x"'
@@ -60,7 +61,14 @@ def load_from_folder(code: str, filename: str, others: Iterable[str]) -> types.M
     return module
 
 
-def _execute(module: types.ModuleType, code: str, filename: str) -> None:
+def _own_folder(entry_file: str, files: Iterable[str]) -> str:
+    """The first folder of the entry file, if shared ones stand beside it: those whose names begin with _."""
+    first, slash, _ = entry_file.partition("/")
+    has_shared = any(file.startswith("_") and "/" in file for file in files)
+    return first if slash and has_shared and not first.startswith("_") else "."
+
+
+def _execute(module: types.ModuleType, code: str, filename: str, file: str) -> None:
     global _source, _module_name
     code = code.removeprefix("\ufeff")  # a byte order mark, as some editors write it
     try:
@@ -70,7 +78,7 @@ def _execute(module: types.ModuleType, code: str, filename: str) -> None:
     _source, _module_name = code, module.__name__
     # Python ends lines as text files do, and not where str.splitlines() does as well: at form feeds, U+2028 and others.
     linecache.cache[filename] = (len(code), None, io.StringIO(code, newline=None).readlines(), filename)
-    module.__file__ = os.path.abspath(filename)
+    module.__file__ = file
     module.__dict__["__builtins__"] = builtins
     sys.modules[module.__name__] = sys.modules["__main__"] = module
     exec(compiled, module.__dict__)  # noqa: S102 - what this process is for
