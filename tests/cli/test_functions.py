@@ -164,19 +164,19 @@ def test_a_folder_with_an_entry_file_is_one_function_and_its_changes_are_shown_b
     (folder / "data" / "logo.png").write_bytes(b"\x89PNG\xff")
     (folder / ".env").write_text("SECRET=1")
     created = platform.zmesh("functions", "deploy", str(folder), "--output", "table")
-    assert "created greeter (version 1): 3 files, 93 B" in created
+    assert "created greeter (version 1): 3 files, 87 B" in created
     assert "  data/logo.png (5 B)" in created
     assert "unchanged greeter" in platform.zmesh("functions", "deploy", str(folder), "--output", "table")
     (folder / "words.py").write_text("HELLO = 'bye'\n")
     (folder / "data" / "logo.png").unlink()
     (folder / "notes.txt").write_text("n")
     updated = platform.zmesh("functions", "deploy", str(folder), "--output", "table")
-    assert "updated greeter (version 2): 3 files, 87 B" in updated
+    assert "updated greeter (version 2): 3 files, 81 B" in updated
     for line in ("- data/logo.png (5 B)", "+ notes.txt (1 B)", "--- version 1: words.py", "+HELLO = 'bye'"):
         assert f"\n  {line}\n" in updated
     compared = platform.zmesh("functions", "diff", "greeter", "--output", "table")
     assert "@ words.py (16 B → 14 B)\n@@ -1 +1 @@\n-HELLO = 'hello'\n+HELLO = 'bye'\n" in compared
-    assert "3 files, 93 B" in platform.zmesh("functions", "versions", "greeter", "--output", "table")
+    assert "3 files, 87 B" in platform.zmesh("functions", "versions", "greeter", "--output", "table")
     assert "words.py (14 B)" in platform.zmesh("functions", "show", "greeter", "--output", "table")
     shown = platform.zmesh("functions", "show", "greeter", "--version", "1", "--file", "words.py")
     assert shown == "HELLO = 'hello'\n"

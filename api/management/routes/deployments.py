@@ -57,25 +57,30 @@ async def deploy(
     names = [function.name for function in data.functions]
     if twice := [name for index, name in enumerate(names) if name in names[:index]]:
         raise invalid("functions", f'contains the name "{twice[0]}" twice')
-    changes = [await _changes(function, index) for index, function in enumerate(data.functions)]
+    project_id = request.user.project_id
+    changes = [await _changes(database, project_id, function, n) for n, function in enumerate(data.functions)]
     if not force:
-        await _check(database, checker, request.user.project_id, changes)
+        await _check(database, checker, project_id, changes)
     done: dict[str, Deployed] = {}
     async with database.connection() as connection, connection.transaction():
         # One order for everybody: two deployments of the same functions must not wait for each other.
         for name in sorted(names):
             index = names.index(name)
             try:
-                done[name] = await _deploy_one(connection, request.user.project_id, changes[index])
+                done[name] = await _deploy_one(connection, project_id, changes[index])
             except Problem as problem:
                 raise _with_function(problem, name, index) from problem
     return DeploymentDetails(items=[done[name] for name in names])
 
 
-async def _changes(desired: FunctionToDeploy, index: int) -> Fields:
+async def _changes(database: Database, project_id: UUID, desired: FunctionToDeploy, index: int) -> Fields:
     """What is to be stored of a function. Raises Problem."""
+    changes, entry_file = desired.changes(), None
+    if "files" in changes and "entry_file" not in changes:
+        existing = await database.read(lambda c: catalog.find_by_name(c, project_id, desired.name))
+        entry_file = existing.entry_file if existing else None
     try:
-        return await files.stored(desired.changes())
+        return await files.stored(changes, entry_file)
     except Problem as problem:
         raise _with_function(problem, desired.name, index) from problem
 
