@@ -1,5 +1,5 @@
--- Files of functions: folders that are deployed as one function. Triggers on zmesh.functions check them, whoever writes, so that
--- every stored version can be written to any disk, without leaving its folder.
+-- Files of functions: folders that are deployed as one function. Triggers on zmesh.functions check them, whoever writes,
+-- so that every stored version can be written to any disk without leaving its folder.
 
 create or replace function zmesh.check_file_path(p_path text) returns void
 language plpgsql immutable as $$
@@ -15,18 +15,18 @@ begin
                            'functions_paths_are_relative', 'files');
     end if;
 end $$;
-comment on function zmesh.check_file_path(text) is 'Refuses what is not a normalized relative path of at most 255 bytes.';
+comment on function zmesh.check_file_path(text) is 'Rejects a path that is not normalized, relative and at most 255 bytes long.';
 
 create or replace function zmesh.folded_path(p_path text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
-    if getdatabaseencoding() = 'UTF8' then   -- elsewhere there is one spelling only
+    if getdatabaseencoding() = 'UTF8' then   -- other encodings have only one spelling
         return lower(normalize(p_path, nfc));
     end if;
     return lower(p_path);
 end $$;
 comment on function zmesh.folded_path(text) is
-    'A path as file systems compare it that ignore case and Unicode normalization.';
+    'The form of a path for comparing it as file systems do that ignore case and Unicode normalization.';
 
 create or replace function zmesh.check_paths_together(p_paths text[]) returns void
 language plpgsql immutable as $$
@@ -34,7 +34,7 @@ declare
     v_spellings text[];
     v_file      text;
 begin
-    -- Each path and all folders above it, with the spellings that one disk may not tell apart.
+    -- Each path and all folders above it, with the spellings that a disk may not distinguish.
     select array_agg(distinct x.spelling collate "C"), min(x.spelling) filter (where not x.is_folder)
       into v_spellings, v_file
       from (select array_to_string(s.segments[1:n], '/') as spelling, n < cardinality(s.segments) as is_folder
@@ -56,7 +56,7 @@ begin
                        'Rename the file or the folder.', 'functions_paths_are_distinct', 'files');
 end $$;
 comment on function zmesh.check_paths_together(text[]) is
-    'Refuses paths of which a disk could not keep all: that differ only in case, or a file that is also a folder.';
+    'Rejects paths that a disk could not store together: they differ only in case, or a file is also a folder.';
 
 create or replace function zmesh.file_size(p_path text, p_content jsonb) returns integer
 language plpgsql immutable as $$
@@ -74,7 +74,7 @@ begin
                        'Send text as a string, and everything else as {"base64": "…"}.',
                        'functions_files_are_text_or_base64', 'files');
 end $$;
-comment on function zmesh.file_size(text, jsonb) is 'Bytes of a file, given as text or as {"base64": text}.';
+comment on function zmesh.file_size(text, jsonb) is 'Size in bytes of a file that is given as text or as {"base64": text}.';
 
 create or replace function zmesh.checked_files(p_entry_file text, p_code text, p_files jsonb) returns jsonb
 language plpgsql immutable as $$
@@ -123,7 +123,8 @@ begin
     return v_sizes;
 end $$;
 comment on function zmesh.checked_files(text, text, jsonb) is
-    'The size of each file, the entry file included. Refuses files that could not be written to a disk, or are too many or too large.';
+    'The size of each file, including the entry file. Rejects files that a disk could not store, too many files, and too many '
+    'bytes.';
 
 create or replace function zmesh.files_of(p_function_id uuid, p_version integer) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -133,6 +134,6 @@ begin
         (select v.files from zmesh.function_versions v where v.function_id = p_function_id and v.version = p_version));
 end $$;
 comment on function zmesh.files_of(uuid, integer) is
-    'The files of a version beside its entry file; null if there is no such version. They never change.';
+    'The files of a version except its entry file; null if there is no such version. They never change.';
 
 grant execute on function zmesh.files_of(uuid, integer) to zmesh_api, zmesh_listener;

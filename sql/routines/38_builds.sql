@@ -1,9 +1,9 @@
--- Builds: requested by the API, claimed and finished by listeners. A listener that lost its lease changes nothing.
+-- Builds: requested by the API, claimed and finished by listeners. A listener that has lost its lease changes nothing.
 
 create or replace function zmesh.most_build_attempts() returns smallint
 language sql immutable parallel safe
 return 3::smallint;
-comment on function zmesh.most_build_attempts() is 'How often a build is started whose listener is lost each time.';
+comment on function zmesh.most_build_attempts() is 'How often a build is started if its listener is lost each time.';
 
 create or replace function zmesh.request_build(
     p_project_id uuid, p_runtime text, p_manifest_hash text, p_manifest jsonb, p_fresh boolean)
@@ -33,8 +33,7 @@ begin
     return v_build;
 end $$;
 comment on function zmesh.request_build(uuid, text, text, jsonb, boolean) is
-    'The unfinished or the last successful build of this manifest; where there is none, or a fresh one is asked for, a new '
-    'one.';
+    'The unfinished or the last successful build of this manifest; a new one if there is none or a fresh one is requested.';
 
 create or replace function zmesh.claim_build(p_listener uuid) returns setof zmesh.builds
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -45,7 +44,7 @@ begin
     if not found then
         return;
     end if;
-    -- The project whose last build started longest ago comes first: none waits for all builds of another.
+    -- The project whose last build started longest ago comes first, so that none waits for all builds of another.
     select b.id into v_id from zmesh.builds b
      where b.status = 'queued'
      order by (select max(o.started_at) from zmesh.builds o where o.project_id = b.project_id) nulls first, b.created_at
@@ -77,7 +76,7 @@ begin
     return not v_cancel;
 end $$;
 comment on function zmesh.tell_build(uuid, uuid, integer[], timestamptz[], text[]) is
-    'Writes log lines of a build that this listener runs; returns whether it should go on.';
+    'Writes log lines of a build that this listener runs; returns whether the build should continue.';
 
 create or replace function zmesh.add_layer(p_listener uuid, p_build uuid, p_hash text, p_platform text, p_bytes bigint, p_files integer)
 returns boolean
@@ -89,14 +88,14 @@ begin
     if v_project is null then
         perform zmesh.fail('ZM410', 'this listener does not run the build', 'Drop its result.');
     end if;
-    -- An existing one is touched, so that zmesh.forget_builds() leaves it until the build refers to it.
+    -- Touch an existing layer, so that zmesh.forget_builds() keeps it until the build refers to it.
     insert into zmesh.layers as l (project_id, hash, platform, bytes, files, created_at)
     values (v_project, p_hash, p_platform, p_bytes, p_files, zmesh.now())
         on conflict (project_id, hash) do update set created_at = excluded.created_at;
     return not exists (select from zmesh.layer_chunks c where c.project_id = v_project and c.hash = p_hash);
 end $$;
 comment on function zmesh.add_layer(uuid, uuid, text, text, bigint, integer) is
-    'Makes a layer of the project of a build that this listener runs; returns whether its chunks are to be added, in the '
+    'Creates a layer in the project of a build that this listener runs; returns whether its chunks must be added, in the '
     'same transaction.';
 
 create or replace function zmesh.add_layer_chunk(p_listener uuid, p_build uuid, p_hash text, p_number integer, p_data bytea)
@@ -121,7 +120,7 @@ begin
     return found;
 end $$;
 comment on function zmesh.finish_build(uuid, uuid, text, text, jsonb, text, jsonb) is
-    'Ends a build that this listener runs; returns whether it did run it.';
+    'Ends a build that this listener runs; returns whether this listener was still running it.';
 
 create or replace function zmesh.requeue_builds(p_listeners uuid[]) returns void
 language plpgsql as $$
@@ -144,7 +143,7 @@ begin
     end if;
 end $$;
 comment on function zmesh.requeue_builds(uuid[]) is
-    'Queues again what these listeners were building; what was started too often fails.';
+    'Requeues the builds that these listeners were running; a build that was started too often fails.';
 
 create or replace function zmesh.cancel_build(p_project_id uuid, p_build uuid) returns setof zmesh.builds
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -156,7 +155,7 @@ begin
     return query select b.* from zmesh.builds b where b.id = p_build and b.project_id = p_project_id;
 end $$;
 comment on function zmesh.cancel_build(uuid, uuid) is
-    'Cancels a queued build, and asks the listener of a running one to stop; a finished one stays as it is.';
+    'Cancels a queued build, and asks the listener of a running one to stop it; a finished one does not change.';
 
 create or replace function zmesh.layer_of(p_project_id uuid, p_build uuid)
 returns table (hash text, platform text, bytes bigint)
@@ -168,7 +167,7 @@ begin atomic
      where b.id = p_build and b.project_id = p_project_id;
 end;
 comment on function zmesh.layer_of(uuid, uuid) is
-    'The layer that a build of this project has made; no row where it needed no packages.';
+    'The layer that a build of this project created; no row if it needed no packages.';
 
 create or replace function zmesh.layer_chunk(p_project_id uuid, p_hash text, p_number integer) returns bytea
 language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -190,7 +189,7 @@ begin
     delete from zmesh.layers l
      where l.created_at < zmesh.now() - interval '1 hour'
        and not exists (select from zmesh.builds b where b.project_id = l.project_id and b.layer_hash = l.hash);
-exception when foreign_key_violation then null;   -- a function was just deployed with one of them: the next round
+exception when foreign_key_violation then null;   -- a function was just deployed with one of them: the next round tries again
 end $$;
 comment on function zmesh.forget_builds() is
     'Deletes builds that finished a day ago and that no function or version refers to, and layers that no build refers to.';
