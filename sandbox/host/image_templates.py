@@ -88,7 +88,7 @@ class ImageTemplates:
         if template is None:
             return None
         if not template.process.ready:
-            self.failed(key, template.process.last_words)
+            self.failed(key, "the process ended")
             return None
         template.used = time.monotonic()
         self._ready.move_to_end(key)
@@ -170,6 +170,7 @@ class ImageTemplates:
     def failed(self, key: TemplateKey, why: str) -> None:
         """One that was ready is of no use any more."""
         if key in self._ready:
+            why = self._ready[key].process.last_words or why
             self._refuse(key, why, self._failures(key) + 1)
             self._end(key)
 
@@ -201,7 +202,7 @@ class ImageTemplates:
         self._sweeping = None
         for key, template in list(self._ready.items()):
             if template.process.gone.is_set():
-                self.failed(key, template.process.last_words)
+                self.failed(key, "the process ended")
             elif time.monotonic() - template.used > self._limits.idle_seconds:
                 self._end(key)
         self._sweep_later()

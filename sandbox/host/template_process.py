@@ -42,7 +42,7 @@ class TemplateProcess:
         self._answer: asyncio.Future[str] | None = None
         self.gone = asyncio.Event()
         self._started = False
-        self.last_words = "the process ended"  # why it has
+        self.last_words = ""  # why it ended, if it said so
         self.facts = ""  # what it said when it was ready
         self.runs: set[int] = set()  # that were ordered and of which something may be left
         self.emptied = asyncio.Event()  # when nothing is left of any

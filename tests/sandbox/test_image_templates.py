@@ -471,3 +471,22 @@ def test_a_template_of_runs_without_network_has_none_while_it_imports(host: Host
 
     assert without == '["ENETDOWN","ENETDOWN",false]'
     assert with_network == '["ECONNREFUSED","ECONNREFUSED",false]'
+
+
+STARTS_LATER = """
+import os, threading, time
+os.register_at_fork(before=lambda: threading.Thread(target=time.sleep, args=(1e6,), daemon=True).start())
+"""
+
+
+@somewhere
+def test_a_template_that_does_more_than_forking_later_on_is_ended(host: Host, make_image: Any) -> None:
+    image = make_image({"python/later.py": STARTS_LATER}, ("later",))
+    assert host.run("python", "return 1", image=image).packages == "imported"
+    wait_until(lambda: state_of(host, image) != [], 60)
+
+    def reasons() -> list[str | None]:
+        host.run("python", "return 1", image=image)
+        return [state.why_not for state in state_of(host, image)]
+
+    wait_until(lambda: reasons() == ["they started threads later on"], 20, reasons)
