@@ -19,29 +19,35 @@ const statements = require('./statements.js');
 const MODULES = `assert async_hooks buffer child_process crypto dgram dns dns/promises events fs/promises http https net os path querystring
   stream/promises timers/promises tls url util zlib`;
 const TIMES = 12; // the first run compiles, the next ones settle what V8 learns about types
+const FETCH = `module.exports = { async fetch(request, env, ctx) {
+  const { pathname } = new URL(request.url);
+  return Response.json({ pathname, body: await request.json() }, { headers: { warm: request.headers.get('warm') } });
+} };`;
+const REQUEST = { method: 'POST', path: '/', headers: { host: 'warm', warm: '1' }, query: {}, body_base64: 'e30=' };
 const CODES = [
   ['javascript', 'exports.handler = async (payload, zmesh) => { console.log(payload, zmesh.env); return payload; };'],
   ['javascript', 'exports.handler = () => { throw new TypeError("rehearsed"); };'],
   ['javascript', 'exports.handler ='],
+  ['javascript', FETCH, REQUEST],
   ['javascript', 'import "node:fs"; export const handler = (payload) => payload;'],
   ['typescript', 'exports.handler = (payload: object): object => payload;'],
   ['typescript', 'enum Rehearsed { One }; exports.handler = (payload: object) => Rehearsed.One;'],
 ];
 let number = 0; // each is a file of its own: modules are loaded once
-const CONTEXT = { project_id: '', invocation_id: '', attempt: 1, function: 'warm', version: 1, database_url: '', request: null };
+const CONTEXT = { project_id: '', invocation_id: '', attempt: 1, function: 'warm', version: 1, database_url: '' };
 
 /** A channel for a trial run whose output goes nowhere. */
 class Rehearsal {
   #frames;
 
-  constructor([language, code]) {
+  constructor([language, code, request = null]) {
     const job = {
       code,
       entry_point: 'handler',
       filename: `warm-${number++}.js`,
       language,
       env: {},
-      context: CONTEXT,
+      context: { ...CONTEXT, request },
       limits: { memory_bytes: 1024 * 1024, cpu_seconds: 1, result_bytes: 1024 },
     };
     this.#frames = [Buffer.from(JSON.stringify(job)), Buffer.from('{"warm":[1,"ä",null]}')];
