@@ -78,9 +78,9 @@ def request(method: str, target: str, body: bytes = b"", headers: dict[str, str]
     }
 
 
-def run_here(code: str, payload: Any = None, *, context: dict[str, Any] | None = None) -> Ending:
+def run_here(code: str, payload: Any = None, **options: Any) -> Ending:
     """What becomes of Python code that is loaded into this process, which takes no time."""
-    job = job_of("python", code, context=context or {})
+    job = job_of("python", code, **options)
     module = types.ModuleType("application")
     exec(job["code"], module.__dict__)
     ending = Ending()

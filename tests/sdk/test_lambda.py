@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.sdk.exchanges import Answer, exchange
-from tests.sdk.runtimes import run
+from tests.sdk.exchanges import Answer, answer_of, request, run_here
+from tests.sdk.runtimes import Ending, run
 
 RETURN = {
     "javascript": "exports.handler = async (event, context) => (%s);",
@@ -15,8 +15,14 @@ RETURN = {
 }
 
 
+def invoke(language: str, code: str, payload: Any = None, **options: Any) -> Ending:
+    if language == "python":
+        return run_here(code, payload, style="lambda", **options)
+    return run(language, code, payload, style="lambda", **options)
+
+
 def call(language: str, code: str, method: str = "GET", target: str = "/", **options: Any) -> Answer:
-    return exchange(language, code, method, target, style="lambda", **options)
+    return answer_of(invoke(language, code, context={"request": request(method, target, **options)}))
 
 
 def test_an_http_request_is_an_event_of_format_2(language: str) -> None:
@@ -64,7 +70,7 @@ def test_a_binary_body_is_base64(language: str) -> None:
 
 
 def test_any_other_invocation_has_its_payload_as_the_event(language: str) -> None:
-    ending = run(language, RETURN[language] % "{'got': event}", {"n": 1}, style="lambda")
+    ending = invoke(language, RETURN[language] % "{'got': event}", {"n": 1})
     assert ending.result == {"got": {"n": 1}}
 
 
@@ -75,7 +81,7 @@ def test_the_context_tells_of_the_invocation(language: str) -> None:
         "python": "[context.function_name, context.function_version, str(context.memory_limit_in_mb),"
         " context.aws_request_id, context.get_remaining_time_in_millis() > 0, context.zmesh.project_id[:4]]",
     }
-    ending = run(language, RETURN[language] % code[language], style="lambda", context={"invocation_id": "id"})
+    ending = invoke(language, RETURN[language] % code[language], context={"invocation_id": "id"})
     assert ending.result == ["send-welcome", "3", "256", "id", True, "0190"]
 
 
@@ -103,7 +109,7 @@ def test_results_are_responses_as_api_gateway_makes_them(
 def test_a_body_that_is_not_text_and_a_status_that_is_none_are_clear_errors(language: str) -> None:
     def error(returned: str) -> str:
         context = {"request": {"method": "GET", "path": "/", "headers": {}, "query": {}}}
-        return str(run(language, RETURN[language] % returned, style="lambda", context=context).error["message"])
+        return str(invoke(language, RETURN[language] % returned, context=context).error["message"])
 
     assert "body must be text (got " in error("{'statusCode': 200, 'body': {'a': 1}}")
     assert "status must be a whole number from 200 to 599" in error("{'statusCode': 99}")
@@ -120,5 +126,5 @@ def test_a_body_that_is_not_text_and_a_status_that_is_none_are_clear_errors(lang
     ],
 )
 def test_a_callback_ends_the_run_too(body: str, ends: Any) -> None:
-    ending = run("javascript", f"exports.handler = (event, context, callback) => {{ {body} }};", style="lambda")
+    ending = invoke("javascript", f"exports.handler = (event, context, callback) => {{ {body} }};")
     assert (ending.error["type"] if ending.finals[0][0] == "E" else ending.result) == ends
