@@ -71,4 +71,6 @@ class FrameParser:
         if length > largest:
             if kind in (RESULT, RESPONSE):
                 raise FrameError("result_too_large", f"The result has {length} bytes; {largest} are allowed.")
+            if kind == STREAM:
+                raise FrameError("invalid_result", f"The headers have {length} bytes; {largest} are allowed.")
             raise FrameError("protocol_error", f"The function sent a frame of {length} bytes; {largest} are allowed.")

@@ -70,6 +70,7 @@ def test_frames_before_noise_still_count(sent: list[tuple[bytes, bytes]], noise:
     [
         (b"R", 1001, "result_too_large"),
         (b"H", 1000 * 4 // 3 + 65537, "result_too_large"),
+        (b"S", 64 * 1024 + 1, "invalid_result"),
         (b"L", LARGEST_LOG + 1, "protocol_error"),
         (b"E", LARGEST_ERROR + 1, "protocol_error"),
         (b"B", 1, "protocol_error"),

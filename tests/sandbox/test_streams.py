@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 
@@ -15,7 +16,7 @@ HEAD = b'{"status": 200, "headers": {"x": "1"}}'
 def test_a_short_response_is_kept_whole() -> None:
     streamed = Streamed(10, None)
     streamed.start(HEAD)
-    for piece in (b"ab", b"", b"c"):
+    for piece in (b"ab", b"c", b""):
         streamed.add(piece)
     assert streamed.response() == {
         "status": 200,
@@ -40,9 +41,9 @@ def test_many_small_pieces_are_read_more_slowly() -> None:
     streamed = Streamed(10**6, None)
     streamed.start(HEAD)
     for _ in range(10_000):
-        streamed.add(b"")
+        streamed.add(b"x")
     assert not streamed.costly
-    streamed.add(b"")
+    streamed.add(b"x")
     assert streamed.costly
 
 
@@ -75,3 +76,19 @@ def test_a_piece_before_the_head_and_a_second_head_are_refused() -> None:
 def test_a_head_that_http_cannot_carry_is_refused(head: bytes) -> None:
     with pytest.raises(FrameError):
         Streamed(10, None).start(head)
+
+
+def test_an_empty_piece_is_the_end_and_none_comes_after_it() -> None:
+    streamed = Streamed(10, None)
+    streamed.start(b'{"status": 200, "headers": {}}')
+    streamed.add(b"abc")
+    streamed.add(b"")
+    assert streamed.response()["streamed_bytes"] == 3
+    for piece in (b"", b"d"):
+        with pytest.raises(FrameError, match="after its end"):
+            streamed.add(piece)
+
+
+def test_a_header_that_is_too_long_is_named() -> None:
+    with pytest.raises(FrameError, match="header x-long has 8193 characters; at most 8192 are allowed"):
+        Streamed(10, None).start(json.dumps({"status": 200, "headers": {"x-long": "y" * 8193}}).encode())

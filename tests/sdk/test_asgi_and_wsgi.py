@@ -316,3 +316,17 @@ def test_a_response_that_breaks_off_is_an_error_after_its_head() -> None:
     ending = run_here(code, context={"request": request("GET", "/")})
     assert [kind for kind, _ in ending.finals] == ["S", "C", "E"]
     assert json.loads(ending.finals[-1][1])["message"] == "the ASGI application returned in the middle of its response"
+
+
+def test_the_log_says_that_an_application_does_not_answer_its_startup() -> None:
+    code = """
+        import asyncio
+        async def app(scope, receive, send):
+            if scope['type'] == 'lifespan':
+                await asyncio.sleep(1.1)
+                raise RuntimeError('no lifespan')
+            await send({'type': 'http.response.start', 'status': 204})
+            await send({'type': 'http.response.body'})
+    """
+    answer = get(code)
+    assert (answer.status, answer.logged) == (204, "warning The application has not answered lifespan.startup for 1 s.")

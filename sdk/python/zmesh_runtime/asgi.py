@@ -20,6 +20,7 @@ Application = Callable[[dict[str, Any], Callable[[], Awaitable[Message]], Callab
 PIECE_BYTES = 64 * 1024
 LARGEST_READY = 1024 * 1024
 SOON_SECONDS = 0.01  # a response that is complete, and whose work is done, so soon after its first piece goes out whole
+STARTUP_SECONDS = 1.0  # then the log says what is being waited for, until the function's time is up
 SHUTDOWN_SECONDS = 5.0
 VERSIONS = {"version": "3.0", "spec_version": "2.3"}
 
@@ -243,7 +244,13 @@ class _Lifespan:
 
     async def start(self) -> None:
         """Raises what the startup raised; an application without a lifespan raises something else, which is ignored."""
-        await self._started.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._started.wait(), STARTUP_SECONDS)
+        if not self._started.is_set():
+            logging.getLogger("zmesh").warning(
+                "The application has not answered lifespan.startup for %g s.", STARTUP_SECONDS
+            )
+            await self._started.wait()
         if self._failed is not None:
             await asyncio.wait([self._task])
             raise self._task.exception() or Failure("startup_failed", f"the application did not start: {self._failed}")
