@@ -101,21 +101,28 @@ def test_folders_of_both_languages_run_with_the_packages_of_their_manifests(plat
         },
         "module": {
             "package.json": '{"type": "module", "dependencies": {"is-number": "7.0.0"}}',
-            "index.js": 'import isNumber from "is-number";\nexport const handler = (input) => isNumber(input.value);\n',
+            "index.js": 'import isNumber from "is-number";\nexport const handler = (it) => isNumber(it.value);',
         },
         "common": {
             "package.json": '{"dependencies": {"is-number": "7.0.0"}}',
-            "index.js": 'const isNumber = require("is-number");\nexports.handler = (input) => isNumber(input.value);\n',
+            "index.js": 'const isNumber = require("is-number");\nexports.handler = (it) => isNumber(it.value);',
         },
     }
     for name, files in folders.items():
         (platform.folder / "functions" / name).mkdir(parents=True)
         for path, text in files.items():
             (platform.folder / "functions" / name / path).write_text(text)
+    for name, code in {
+        "imports.mjs": 'import isNumber from "npm:is-number@7";\nexport const handler = (it) => isNumber(it.value);',
+        "requires.js": 'const isNumber = require("npm:is-number@7");\nexports.handler = (it) => isNumber(it.value);',
+    }.items():
+        (platform.folder / "functions" / name).write_text(code)
     said = platform.zmesh("functions", "deploy", "functions", "--output", "json")
-    assert {one["name"]: len(one["packages"]) for one in json.loads(said)} == {"python": 1, "module": 1, "common": 1}
+    deployed = {one["name"]: len(one["packages"]) for one in json.loads(said)}
+    assert deployed == {"python": 1, "module": 1, "common": 1, "imports": 1, "requires": 1}
     assert platform.result("python") == "1.17.0"
-    assert [platform.result(name, {"value": "12"}) for name in ("module", "common")] == [True, True]
+    for name in ("module", "common", "imports", "requires"):
+        assert platform.result(name, {"value": "12"}) is True
 
     # The next version of the manifest is the next version of the function; the diff names the packages.
     (platform.folder / "functions" / "python" / "requirements.txt").write_text("six==1.16.0\nmarkupsafe==3.0.2\n")

@@ -16,6 +16,7 @@ const FORMATS = { '.mjs': 'module', '.mts': 'module', '.cjs': 'commonjs', '.cts'
 const TYPESCRIPT_ENDINGS = ['.ts', '.mts', '.cts', '/index.ts', '/index.mts', '/index.cts'];
 const ENDINGS = [...TYPESCRIPT_ENDINGS, '.js', '.mjs', '.cjs', '.json', '/index.js', '/index.mjs', '/index.cjs'];
 const COMPILED_ENDING = /\.([mc]?)js$/; // by which TypeScript may import what becomes such a file
+const NPM = /^npm:\/?((?:@[^/@]+\/)?[^/@]+)(?:@[^/]*)?(\/.*)?$/;
 const OWN_URL = pathToFileURL(__filename).href;
 const provided = new Map(); // URL → code that is in no file
 const texts = new Map(); // file → its JavaScript
@@ -30,7 +31,13 @@ function registerHooks() {
   nodeModule.registerHooks({ resolve, load });
 }
 
-function resolve(name, context, next) {
+/** `npm:name@range/path` is `name/path`, of the version that was installed. */
+function plainName(name) {
+  return name.replace(NPM, '$1$2');
+}
+
+function resolve(specifier, context, next) {
+  const name = plainName(specifier);
   if (provided.has(name)) return { url: name, format: 'module', shortCircuit: true };
   const parent = fileOf(context.parentURL);
   const file = isTypeScript(parent) ? ofTypeScript(name, parent, context, ENDINGS) : null;
