@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from api.http.models import UNSET, Change, Model, Name, Text, matching
 from api.management.models.files import EntryFile, FileSizes, FilesToStore, StoredFiles
@@ -38,7 +37,7 @@ def _distinct(items: list[str]) -> list[str]:
 def _is_given(code: Any, others: ValidationInfo) -> Any:
     """Also where other fields are wrong, so that all are named at once."""
     if code is None and others.data.get("files") == {}:
-        raise PydanticCustomError("missing", "Field required")
+        raise ValueError("Field required")
     return code
 
 
