@@ -5,7 +5,7 @@
 //   JavaScript   /** @type {import('./zmesh').Handler<{ id: string }>} */
 //                exports.handler = async (payload, zmesh) => { … };
 //   TypeScript   import type { Zmesh } from './zmesh';
-//                exports.handler = async (payload: { id: string }, zmesh: Zmesh) => { … };
+//                export const handler = async (payload: { id: string }, zmesh: Zmesh) => { … };
 
 /** A row, by column name. int8 is a number while exact, numeric and date are text, timestamps are Date where one can hold
  * them. docs/reference/values.md has every type. */
@@ -155,6 +155,12 @@ export interface InvocationError extends Error {
 
 // Parts of Node.js that the compiler does not know. With @types/node, set skipLibCheck, as `tsc --init` does.
 declare global {
+  interface ImportMeta {
+    url: string;
+    dirname: string;
+    filename: string;
+    resolve(specifier: string): string;
+  }
   /** The same zmesh object, for modules that nobody passes it to. */
   var zmesh: Zmesh;
   var exports: any;

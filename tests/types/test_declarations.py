@@ -53,7 +53,8 @@ def test_each_example_compiles(complaints_about_examples: str, example: Path) ->
 
 
 def test_what_the_zmesh_object_can_do_compiles(tmp_path: Path) -> None:
-    assert complaints(tmp_path, HERE / "helpers.ts") == ""
+    modules = ("--module", "esnext", "--moduleResolution", "bundler")
+    assert complaints(tmp_path, HERE / "helpers.ts", HERE / "modules.ts", options=modules) == ""
 
 
 def test_mistakes_do_not_compile(tmp_path: Path) -> None:
