@@ -83,7 +83,7 @@ def follow_build(client: Client, id: str) -> Build:
 
 
 def _show_lines(client: Client, id: str, after: int) -> int:
-    """Print the lines after this one; the number of the last."""
+    """Print the lines after this one; returns the number of the last line."""
     while lines := client.call("GET", f"/builds/{id}/logs?after={after}&limit=1000").body:
         for line in lines:
             progress(style(f"  {line['message']}", dim=True))

@@ -42,7 +42,7 @@ def list_builds(client: Client, limit: int, output: str) -> None:
         for build in found
     ]
     headings = ("build", "status", "runtime", "packages", "size", "created")
-    print_table(headings, rows, "No builds yet. Deploying a function with packages makes one.")
+    print_table(headings, rows, "No builds yet. Deploying a function with packages starts one.")
 
 
 @builds.command("show")

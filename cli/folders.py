@@ -97,7 +97,7 @@ def _entry_of(folder: Path) -> str:
         raise CliError(
             f"{folder} has several entry files: {', '.join(found)}.",
             code="no_entry_file",
-            hint=f'Say in its {SETTINGS} which is loaded first: entry = "{found[0]}"',
+            hint=f'Name the entry file in its {SETTINGS}: entry = "{found[0]}"',
         )
     if found:
         return found[0]
@@ -106,8 +106,8 @@ def _entry_of(folder: Path) -> str:
         raise CliError(
             f"{folder} has no entry file.",
             code="no_entry_file",
-            hint=f'Add index.js, index.ts or main.py; or say in its {SETTINGS} what is first: entry = "src/app.py". '
-            "A folder of functions has no manifest of its own, and folders such as _shared are no functions.",
+            hint=f'Add index.js, index.ts or main.py, or name the entry file in its {SETTINGS}: entry = "src/app.py". '
+            "A folder of functions has no manifest of its own, and folders such as _shared are not functions.",
         )
     return main
 
@@ -209,7 +209,9 @@ class _Reader:
         self._folder = folder
         self._real = folder.resolve()
         if self._real.parent != folder.parent.resolve():
-            raise CliError(f"{folder} is a link to another place.", code="link_outside", hint="Copy what it needs.")
+            raise CliError(
+                f"{folder} is a link that leads out of its folder.", code="link_outside", hint="Copy the files instead."
+            )
         self._ignored = list(self._read_ignored())
 
     def files(self) -> dict[str, Content]:
@@ -239,7 +241,7 @@ class _Reader:
                 raise CliError(
                     f"{entry} is a link that leaves the folder, or leads back to where it is.",
                     code="link_outside",
-                    hint=f"Copy what it needs, or name it in {self._folder / IGNORE}.",
+                    hint=f"Copy the file instead, or list the link in {self._folder / IGNORE}.",
                 )
         if not entry.is_dir() and not entry.is_file():
             raise CliError(f"{entry} is not a regular file.", code="unreadable_file", hint=f"Name it in {IGNORE}.")

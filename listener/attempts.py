@@ -1,4 +1,4 @@
-"""Translates an attempt: from what was claimed to what the sandbox runs, and from how that ended to what is stored."""
+"""Translates an attempt: a claimed invocation into a RunRequest, and its RunOutcome into what is stored."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run_request(
 async def outcome_of(
     invocation: ClaimedInvocation, environment: Environment, outcome: RunOutcome, written: int = 0
 ) -> AttemptOutcome:
-    """How the attempt ended; every text in it can be stored. The first lines, as many as are written, are left out."""
+    """How the attempt ended; every text in it can be stored. The first `written` log lines are left out."""
     texts = [line.message for line in outcome.logs[written:]]
     if outcome.error is not None:
         texts += [outcome.error.message, outcome.error.stack or ""]
@@ -97,13 +97,13 @@ def _outcome_of(
 
 
 def failed_outcome(invocation: ClaimedInvocation, error_type: str, message: str) -> AttemptOutcome:
-    """An attempt that the platform could not run."""
+    """The outcome of an attempt that the platform could not run."""
     error = {"type": error_type, "message": storable(message), "stack": None}
     return AttemptOutcome(invocation.id, invocation.attempt, "error", None, None, error, [], 0, 0, 0)
 
 
 def ended(invocation: ClaimedInvocation, outcome: AttemptOutcome, seconds: float) -> AttemptEnded:
-    """What the listener tells of an attempt that it worked on for so long."""
+    """The event for an attempt that took the listener so many seconds."""
     return AttemptEnded(
         invocation_id=invocation.id,
         attempt=invocation.attempt,

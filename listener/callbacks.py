@@ -1,4 +1,4 @@
-"""Sends how invocations ended to the addresses that they carry, signed as Standard Webhooks asks."""
+"""Sends callbacks: how an invocation ended, to the URL that it names, signed as Standard Webhooks specifies."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ GONE = 410
 
 
 class Callbacks:
-    """Up to 64 at once, four of a project: receivers that are slow to answer hold up no others."""
+    """Sends up to 64 at once, four per project, so that slow receivers do not delay the callbacks of others."""
 
     def __init__(
         self, pool: AsyncConnectionPool, sealer: Sealer, networks: Sequence[Network], wake: asyncio.Event
     ) -> None:
-        """`networks` may be sent to beside the public internet; `wake` is set when there is something to send."""
+        """Callbacks may go to `networks` and to the public internet; `wake` is set when there is something to send."""
         self._wake = wake
         self._pool = pool
         self._sealer = sealer
@@ -42,7 +42,7 @@ class Callbacks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Send what is due, for ever. What was under way at the end is sent again by another listener."""
+        """Send what is due, forever. When this ends, another listener sends again what was in progress."""
         try:
             while True:
                 self._wake.clear()
@@ -75,7 +75,7 @@ class Callbacks:
     async def _seconds_to_next(self) -> float:
         async with self._pool.connection() as connection:
             seconds = await callbacks.seconds_to_next(connection)
-        # What is due and was not taken is of a project that has enough under way: whatever ends there wakes us.
+        # If something due was not claimed, its project has enough in progress: the end of one of those wakes us.
         return POLL_SECONDS if seconds is None or seconds <= 0 else min(seconds, POLL_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
@@ -97,8 +97,8 @@ class Callbacks:
                 emit(CallbackFailed(due.invocation_id, due.attempt, error, final, seconds))
             elif status is not None:
                 emit(CallbackDelivered(due.invocation_id, due.attempt, status, seconds))
-        except DATABASE_ERRORS as error:  # the claim runs out, and somebody tries again
-            emit(DatabaseFailed("callbacks", str(error).strip(), "the callback is tried again"))
+        except DATABASE_ERRORS as error:  # the claim expires, and a listener tries again
+            emit(DatabaseFailed("callbacks", str(error).strip(), "the callback will be tried again"))
         finally:
             self._under_way[due.project_id] -= 1
             if not self._under_way[due.project_id]:
@@ -106,16 +106,16 @@ class Callbacks:
             self._wake.set()
 
     async def _outcome(self, due: Due) -> tuple[int | None, str | None, bool]:
-        """Status code, what is wrong, and whether that is for good."""
+        """Status code, error, and whether the error is final."""
         try:
             return await self._send(due)
         except DATABASE_ERRORS:
             raise
         except SealingError as error:
             return None, str(error), False
-        except Exception as error:  # a fault of ours: it counts as a try, so that it comes to an end
+        except Exception as error:  # a fault of the platform counts as a try, so that tries come to an end
             emit(InternalError("a callback", error))
-            return None, "the platform failed to send it", False
+            return None, "internal error while sending", False
 
     async def _send(self, due: Due) -> tuple[int | None, str | None, bool]:
         if due.body is None:
@@ -134,7 +134,7 @@ class Callbacks:
         if 200 <= status < 300:
             return status, None, True
         if 300 <= status < 400:
-            return status, f"the answer was a redirect ({status}), which is not followed", False
+            return status, f"redirects are not followed (status {status})", False
         return status, f"the answer was {status}", status == GONE
 
     async def _secrets(self, due: Due) -> list[str]:
@@ -148,7 +148,7 @@ class Callbacks:
 
 
 def signed(keys: Sequence[str], message_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
-    """The headers of Standard Webhooks, with a signature by each of the secrets."""
+    """The headers of Standard Webhooks, with one signature for each secret."""
     signatures = [signature(key, message_id, str(timestamp), body) for key in keys]
     return {
         "webhook-id": message_id,

@@ -1,4 +1,4 @@
-"""Passes on what runs send piece by piece: many streams in one statement, each no faster than its reader takes it."""
+"""Passes on what runs stream: many streams in one statement, each no faster than its reader reads."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from observing.stream import emit
 from sql import streams
 from sql.streams import Chunk
 
-WINDOW_BYTES = 256 * 1024  # of one stream, from the run to the reader
+WINDOW_BYTES = 256 * 1024  # of one stream, between the run and its reader
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 PATIENCE_SECONDS = 30.0
 
 
 class Stream:
-    """One run's response on its way to the database. Where nobody reads, it takes everything and keeps nothing."""
+    """One run's response on its way to the database. Without a reader it accepts everything and keeps nothing."""
 
     def __init__(self, id: UUID, lease: UUID, changed: asyncio.Event) -> None:
         self.id = id
         self.lease = lease
         self.read = True
-        self.progressed_at = time.monotonic()  # when something was written or taken
+        self.progressed_at = time.monotonic()  # when something was last written or taken
         self._changed = changed
         self._head: str | None = None
         self._pending = bytearray()
@@ -42,10 +42,10 @@ class Stream:
         self._blocked = False
         self._moved = asyncio.Event()
 
-    # What the sandbox calls
+    # Called by the sandbox
 
     def start(self, head: Mapping[str, Any]) -> None:
-        """The head goes to the database with the first piece."""
+        """Keep the head: it goes to the database with the first chunk."""
         self._head = json.dumps(head)
 
     def write(self, data: bytes) -> None:
@@ -57,21 +57,21 @@ class Stream:
 
     @property
     def full(self) -> bool:
-        """Whether as much is on its way as may be."""
+        """Whether the window is used up."""
         return self.read and self._size >= WINDOW_BYTES
 
     async def room(self) -> None:
-        """Return when half of it has been taken."""
+        """Return when at least half of the window is free."""
         self._blocked = True
-        self._changed.set()  # from now on it is looked at
+        self._changed.set()  # from now on the listener polls for it
         while self.read and self._size > WINDOW_BYTES // 2:
             await self._moved.wait()
         self._blocked = False
 
-    # What the listener calls
+    # Called by the listener
 
     async def written(self, cancel: asyncio.Event) -> None:
-        """Return when all of it is in the database, when nobody reads, or on `cancel`."""
+        """Return when everything is in the database, when there is no reader, or on `cancel`."""
         cancelled = asyncio.create_task(cancel.wait())
         while self.read and (self._pending or self._end_pending or self._chunk) and not cancel.is_set():
             moved = asyncio.create_task(self._moved.wait())
@@ -91,11 +91,11 @@ class Stream:
 
     @property
     def waits(self) -> bool:
-        """Whether the run can go on only when its reader takes something."""
+        """Whether the run can continue only after its reader takes something."""
         return self.read and self._blocked and self._untaken > 0
 
     def was_written(self, untaken: int | None) -> None:
-        """The chunk is in the database; what of the stream is not taken, None where nobody reads."""
+        """The chunk is in the database; `untaken` as in `has_untaken`."""
         self._chunk = None
         if self._end_pending:
             self._changed.set()
@@ -103,7 +103,7 @@ class Stream:
         self.has_untaken(untaken)
 
     def has_untaken(self, untaken: int | None) -> None:
-        """How much its reader has left there; None where there is no reader any more."""
+        """How many bytes the reader has yet to take; None if there is no reader any more."""
         if untaken is None:
             self.abandon()
             return
@@ -113,7 +113,7 @@ class Stream:
         self._move()
 
     def abandon(self) -> None:
-        """From now on nobody reads."""
+        """From now on there is no reader."""
         self.read = False
         self._end_pending = False
         self._chunk = None
@@ -133,7 +133,7 @@ class Streams:
     """The streams of this listener and the task that writes them."""
 
     def __init__(self, pool: AsyncConnectionPool, changed: asyncio.Event) -> None:
-        """`changed` is set here when there is something to write, and elsewhere when something may have been taken."""
+        """`changed` is set here when there is something to write, elsewhere when a reader may have taken something."""
         self._pool = pool
         self._changed = changed
         self._open: dict[UUID, Stream] = {}
@@ -149,7 +149,7 @@ class Streams:
             del self._open[id]
 
     async def run(self) -> None:
-        """Write what comes, for ever."""
+        """Write chunks as they arrive, forever."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS if self._waiting() else None):
@@ -176,7 +176,7 @@ class Streams:
                 stream.was_written(left.get(stream.id))
 
     async def _look(self) -> None:
-        """See what was taken of the streams that wait for that, and give up on readers that take nothing."""
+        """Check what was taken of the streams that wait for it, and give up on readers that take nothing."""
         waiting = self._waiting()
         if not waiting:
             return

@@ -1,4 +1,4 @@
-"""Builds of packages, and the layers that they make."""
+"""Builds of packages, and the layers that they create."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ClaimedBuild:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What a listener has to know of a layer before it fetches it; `bytes` before compression."""
+    """What a listener needs to know about a layer before fetching it; `bytes` before compression."""
 
     hash: str
     platform: str

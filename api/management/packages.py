@@ -57,7 +57,7 @@ async def build_of(connection: AsyncConnection, project_id: UUID, function: Mapp
             409,
             "packages_not_built",
             f"The packages of {manifest.source} have not been built.",
-            "Build them first by POST /builds with the same language, code and files; zmesh functions deploy does so.",
+            "Build them first with POST /builds and the same language, code and files, as zmesh functions deploy does.",
         )
     return build
 

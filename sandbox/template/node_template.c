@@ -1,4 +1,4 @@
-// Node.js as a template: the module that node_template.js loads.
+// Node.js as a template: the native module that node_template.js loads.
 #include <node_api.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -28,7 +28,7 @@ static void begin(void *loop) {
   if (uv_loop_fork(loop)) give_up("uv_loop_fork");
 }
 
-// serve(control, draw): `draw` makes V8 draw one random number. Returns the process number, in each run only.
+// serve(control, draw): `draw` makes V8 draw one random number. Returns the process number, only in each run.
 static napi_value serve(napi_env env, napi_callback_info info) {
   napi_value arguments[2], result;
   size_t count = 2;
@@ -50,7 +50,7 @@ static napi_value serve(napi_env env, napi_callback_info info) {
   return result;
 }
 
-// reallyExit(code), as Node.js has it, but for a fork: it waits for no thread, since those of the template are not there.
+// reallyExit(code) of Node.js, for a fork: it does not wait for threads, since the template's do not exist there.
 static napi_value really_exit(napi_env env, napi_callback_info info) {
   napi_value code;
   size_t count = 1;

@@ -1,4 +1,4 @@
-"""Says which functions cannot load: parses their code, and executes none of it.
+"""Reports which functions cannot load: parses their code without executing it.
 
 Started by the API as a process of its own; reads a JSON list of {filename, entry_point, code, files} from standard
 input, and writes a JSON list with null or {type, message, stack} for each. Of the files of a folder, path → text or
@@ -90,7 +90,7 @@ def _fault_of_entry_point(tree: ast.Module, entry_point: str) -> dict[str, Any] 
 
 
 def _is_missing(tree: ast.Module, entry_point: str) -> bool:
-    """Whether it is certain that no name of the module is the entry point."""
+    """Whether it is certain that no name in the module is the entry point."""
     names = {name for node in ast.walk(tree) for name in _names(node)}
     return not names & {entry_point, *USUAL_NAMES, "*", *DYNAMIC}
 

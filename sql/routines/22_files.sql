@@ -116,7 +116,7 @@ begin
     v_sizes := coalesce(v_sizes, '{}') || jsonb_build_object(p_entry_file, octet_length(p_code));
     select sum(s.value::integer) into v_bytes from jsonb_each(v_sizes) s;
     if v_bytes > c_most_bytes then
-        perform zmesh.fail('ZM422', format('the files have %s bytes together; at most %s are possible', v_bytes, c_most_bytes),
+        perform zmesh.fail('ZM422', format('the files have %s bytes in total; at most %s are allowed', v_bytes, c_most_bytes),
                            'Leave out what it does not need when it runs, and keep large data in tables.',
                            'functions_files_are_at_most_8_mib', 'files');
     end if;

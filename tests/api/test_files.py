@@ -106,7 +106,7 @@ def test_an_upload_is_for_functions_only(api: Api) -> None:
         ({"entry_file": "logo.png"}, "files", '"logo.png" is the entry file, but not UTF-8 text'),
         ({"code": "other"}, "code", 'differs from the entry file "main.py" in files'),
         ({"files": {"main.py": "x" * 1_048_577}}, "files", '"main.py" is larger than 1 MiB'),
-        ({"files": {**FILES, "big": "x" * 8_388_608}}, "files", "at most 8388608 are possible"),
+        ({"files": {**FILES, "big": "x" * 8_388_608}}, "files", "at most 8388608 are allowed"),
         ({"files": {**FILES, **{str(n): "" for n in range(1000)}}}, "files", "at most 1000 files, not 1004"),
     ],
 )

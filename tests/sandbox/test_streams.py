@@ -54,7 +54,7 @@ def test_a_piece_before_the_head_and_a_second_head_are_refused() -> None:
     streamed.start(HEAD)
     with pytest.raises(FrameError, match="a second response"):
         streamed.start(HEAD)
-    with pytest.raises(ValueError, match="no head"):
+    with pytest.raises(ValueError, match="neither status nor headers"):
         Streamed(10, None).response()
 
 

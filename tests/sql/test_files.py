@@ -40,7 +40,7 @@ REFUSED: tuple[tuple[Any, str], ...] = (
     ({"a": {"base64": "", "text": ""}}, 'the content of "a" is neither text nor'),
     (["a"], "not an object of paths"),
     ({str(n): "" for n in range(1000)}, "at most 1000 files, not 1001"),
-    ({"a": "x" * (8 * 1024 * 1024)}, "8388611 bytes together"),
+    ({"a": "x" * (8 * 1024 * 1024)}, "8388611 bytes in total"),
 )
 
 

@@ -58,9 +58,9 @@ class BuildDetails(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    attempts: int = Field(description="How often it was started; again if its listener was lost.")
+    attempts: int = Field(description="How often it was started; more than once if its listener was lost.")
     packages: list[Package] = Field(description="What was installed.")
-    platform: str | None = Field(description="What it was installed for.")
+    platform: str | None = Field(description="The platform that it was installed for.")
     layer_bytes: int | None = Field(description="Size of all installed files; null where there are none.")
     lock: str | None = Field(description="Exact versions and hashes, as requirements.txt or package-lock.json.")
     error: BuildError | None

@@ -75,6 +75,6 @@ class FileChange(BaseModel):
     """How a file other than the entry file differs between two versions."""
 
     action: Literal["added", "removed", "changed"]
-    before: int | None = Field(description="Size in bytes; null: there was none.")
-    after: int | None = Field(description="Size in bytes; null: there is none any more.")
+    before: int | None = Field(description="Size in bytes; null: the file did not exist.")
+    after: int | None = Field(description="Size in bytes; null: the file no longer exists.")
     diff: str | None = Field(description="Unified diff; null if the file is not text, or too large to compare.")

@@ -74,7 +74,7 @@ async def deploy(
 
 
 async def _changes(database: Database, project_id: UUID, desired: FunctionToDeploy, index: int) -> Fields:
-    """What is to be stored of a function. Raises Problem."""
+    """The columns to store for a function. Raises Problem."""
     changes, entry_file = desired.changes(), None
     if "files" in changes and "entry_file" not in changes:
         existing = await database.read(lambda c: catalog.find_by_name(c, project_id, desired.name))

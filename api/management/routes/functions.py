@@ -51,7 +51,7 @@ async def list_functions(
     code: Annotated[bool, QueryParameter(description="false: omit the code; the text is empty.")] = True,
     tag: Annotated[str | None, QueryParameter(max_length=50, description="Only functions with this tag.")] = None,
 ) -> Page[FunctionDetails]:
-    """All functions of the project, ordered by slug. Of files, paths and sizes."""
+    """All functions of the project, ordered by slug. Files are listed with paths and sizes only."""
     after = read_cursor(cursor, str, "")
     project_id = request.user.project_id
     if tag is not None and "\x00" in tag:

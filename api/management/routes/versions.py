@@ -59,7 +59,7 @@ async def list_versions(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[FunctionVersion]:
-    """The current version and every saved one, newest first. Of files, paths and sizes."""
+    """The current version and every saved one, newest first. Files are listed with paths and sizes only."""
     function = await function_of(database, request, id)
     before = read_cursor(cursor, int, NEWEST)
     found = await database.read(lambda c: versions.list_versions(c, function.id, min(before, NEWEST), limit + 1))

@@ -12,7 +12,7 @@ class Channel {
   #receiveMessage;
   #streams = false;
 
-  /** `receiveMessage` reads a message with the descriptor that comes along, where this Node.js can do so. */
+  /** `receiveMessage` reads a message and the descriptor that comes along, if this Node.js can do so. */
   constructor(fd, receiveMessage) {
     this.fd = fd;
     this.#receiveMessage = receiveMessage;
@@ -28,14 +28,14 @@ class Channel {
     return { socket: new net.Socket({ fd: descriptor }), greeting: answer.subarray(HEAD_BYTES) };
   }
 
-  /** The next frame, or null when the sandbox has closed the channel. */
+  /** The next frame, or null if the sandbox has closed the channel. */
   receive() {
     const head = this.#read(HEAD_BYTES);
     const body = head && this.#read(head.readUInt32BE(1));
     return body && { kind: String.fromCharCode(head[0]), body };
   }
 
-  /** Sends one frame whole; when the sandbox is gone there is nobody left to tell. */
+  /** Sends one frame whole; if the sandbox is gone, there is nobody left to tell. */
   send(kind, body) {
     this.#streams ||= kind === STREAM;
     const length = Buffer.byteLength(body);
@@ -47,16 +47,16 @@ class Channel {
     try {
       for (let sent = 0; sent < frame.length; ) sent += writeSync(this.fd, frame, sent);
     } catch {
-      // EPIPE or a channel that user code closed
+      // EPIPE, or user code closed the channel
     }
   }
 
-  /** After the final frame: the sandbox ends this process as soon as it has seen what that used. */
+  /** After the final frame: the sandbox ends this process as soon as it has read its resource usage. */
   waitForEnd() {
     try {
       while (readSync(this.fd, Buffer.allocUnsafe(HEAD_BYTES)) > 0);
     } catch {
-      // a channel that user code closed
+      // user code closed the channel
     }
   }
 

@@ -14,11 +14,11 @@ _HEAD = struct.Struct(HEAD)
 
 
 class Closed(Exception):
-    """The sandbox closed the channel before it sent a run."""
+    """The sandbox closed the channel before it sent a job."""
 
 
 class Channel:
-    """Receives the run and sends log lines and the one final frame."""
+    """Receives the job, and sends log lines and the one final frame."""
 
     def __init__(self, fd: int) -> None:
         os.set_inheritable(fd, False)
@@ -33,7 +33,7 @@ class Channel:
         return kind, bytes(self._read(length))
 
     def send(self, kind: bytes, body: bytes) -> None:
-        """Send one frame whole; when the sandbox is gone there is nobody left to tell."""
+        """Send one frame whole; if the sandbox is gone, there is nobody left to tell."""
         self._streams = self._streams or kind == STREAM
         with self._lock:
             try:
@@ -51,14 +51,14 @@ class Channel:
             return sessions.answer_on(self._fd)
 
     def wait_for_end(self) -> None:
-        """After the final frame: the sandbox ends this process as soon as it has seen what that used."""
+        """After the final frame: the sandbox ends this process as soon as it has read its resource usage."""
         with contextlib.suppress(OSError):
             while os.read(self._fd, 4096):
                 pass
 
     def leave_to_parent(self) -> None:
-        """In a process that user code forked: let go of the socket, which stays the parent's."""
-        self._lock = threading.Lock()  # the old one may be held by a thread that was not forked
+        """In a process that user code forked: close the socket, which stays the parent's."""
+        self._lock = threading.Lock()  # a thread that was not forked may hold the old one
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, self._fd, inheritable=False)
         os.close(null)

@@ -20,14 +20,14 @@ from zmesh_runtime.http import Response
 POLL_SECONDS = 1.0
 _ROW = "select status, result, response, error from zmesh.invocations where id = %s and finished_at is not null"
 _TOO_DEEP = "ZM508"
-# A key that came over HTTP is another caller's.
+# A key that was sent over HTTP belongs to another caller.
 _SAME_KEY = "select id from zmesh.invocations where function = %s and idempotency_key = %s and source <> 'api'"
 
 
 class InvocationError(Exception):
     """The invoked function failed; type, message and stack are those of its error.
 
-    `invocation_id` is None where it was not even started: functions call each other too deep (`depth_limit`).
+    `invocation_id` is None if it was not even started: calls are nested too deeply (`depth_limit`).
     """
 
     def __init__(self, function: str, invocation_id: UUID | None, status: str, error: Row) -> None:
@@ -60,9 +60,9 @@ class Invocations:
         delay_seconds: float | None,
         **options: Any,
     ) -> str:
-        """Insert the invocation on the run's own connection: in a transaction it is part of it."""
+        """Insert the invocation on the run's own connection: inside a transaction it is part of it."""
         if run_at is not None and delay_seconds is not None:
-            raise ValueError("give run_at or delay_seconds, not both")
+            raise ValueError("pass run_at or delay_seconds, not both")
         columns = self._columns(function, payload, run_at=run_at, **options)
         values = list(columns.values()) + ([] if delay_seconds is None else [delay_seconds])
         try:
@@ -96,7 +96,7 @@ class Invocations:
 
 
 class _Waiter:
-    """A connection that listens on a random channel of its own. The notification is a hint, the row is the truth."""
+    """A connection that listens on a random channel. The notification is only a hint; the row is authoritative."""
 
     def __init__(self, connection: Connection) -> None:
         self.channel = f"zmesh_i_{secrets.token_hex(16)}"

@@ -29,7 +29,7 @@ _of_numpy: list[Any] = []
 
 
 def find() -> None:
-    """In the template, once everything is loaded: the copies of OpenSSL. Each is used once, which initialises it."""
+    """In the template, once everything is loaded: finds the copies of OpenSSL. Using each one once initializes it."""
     _openssl[:] = _loaded_copies()
     _seed_openssl()
     _of_numpy[:] = _generators_of_numpy()
@@ -55,7 +55,7 @@ def noting_generators() -> Iterator[None]:
 def renew() -> None:
     """In the process of a run, before it may run user code."""
     random.seed()
-    tempfile._name_sequence = None  # type: ignore[attr-defined]  # has a generator of its own
+    tempfile._name_sequence = None  # type: ignore[attr-defined]  # has its own generator
     _seed_openssl()
     for generator in list(_by_chance):
         generator.seed()
@@ -68,7 +68,7 @@ def renew() -> None:
 def _seed_openssl() -> None:
     for seed in _openssl:
         seed(os.urandom(SEED_BYTES), SEED_BYTES)
-    ssl.RAND_add(os.urandom(SEED_BYTES), SEED_BYTES)  # one that is linked into Python, without names to be found by
+    ssl.RAND_add(os.urandom(SEED_BYTES), SEED_BYTES)  # for a copy that is linked into Python without exported symbols
 
 
 def _generators_of_numpy() -> list[Any]:

@@ -21,7 +21,7 @@ _FILE = ".s.PGSQL.1"
 PRETENDED_ADDRESS_BYTES = 101
 _PRETENDED_HOST = "@".ljust(PRETENDED_ADDRESS_BYTES - 2 - len(f"/{_FILE}"), "z")
 _GREETER = "host='{}' port=1 user=zmesh dbname=zmesh password=- client_encoding=UTF8 target_session_attrs=any"
-Taken = tuple[int, bytes]  # the descriptor of a session, and what libpq expects to hear when it signs in
+Taken = tuple[int, bytes]  # the descriptor of a session, and what libpq expects to read when it signs in
 
 
 def answer_on(channel: int) -> Taken | None:
@@ -41,9 +41,9 @@ def answer_on(channel: int) -> Taken | None:
 
 
 def adopt(taken: Taken) -> Any:
-    """A session as a connection of libpq; None when it is of no use.
+    """A session as a libpq connection; None if it is unusable.
 
-    libpq cannot be given one. It signs in with a server of our own, which only greets, and then its socket is replaced.
+    libpq cannot be given a socket. It signs in to a server of ours, which only greets, and then its socket is replaced.
     """
     descriptor, greeting = taken
     with socket.socket(fileno=descriptor) as session, contextlib.suppress(OSError):
@@ -95,7 +95,7 @@ def _greet(pgconn: Any, us: socket.socket, greeting: bytes) -> None:
 
 
 def _was_set_up(session: socket.socket) -> bool:
-    """Reads the answer to what the platform has set in it."""
+    """Whether the platform's settings were applied; reads the server's answer to them."""
     answer = b""
     while not answer.endswith(_READY):
         part = session.recv(4096) if _readable(session.fileno()) else b""
