@@ -32,7 +32,7 @@ MIB = 1024 * 1024
 SLACK_BYTES = 64 * MIB  # resident memory counts pages that are shared, too
 WATCH_SECONDS = 2.0
 LONGEST_REASON = 500  # of what packages raised
-IDLE_CPU_SECONDS, FORK_CPU_SECONDS = 0.5, 0.02  # between two looks; a fork takes some milliseconds
+IDLE_CPU_SECONDS, FORK_CPU_SECONDS = 1.0, 0.1  # between two looks; a fork takes some milliseconds on an idle machine
 WORKSPACE_MB, WORKSPACE_FILES = 64, 4096
 
 
@@ -54,7 +54,8 @@ class ImageTemplate(Template):
     _importer: _Runtime
     _threads = 1
     # What the last look has seen, and the forks since.
-    _next_look, _spent, _forks, _had_children = 0.0, 0.0, 0, False
+    _next_look, _spent, _forks = 0.0, 0.0, 0
+    _children: frozenset[int] = frozenset()
 
     @property
     def _image(self) -> ImageSettings:
@@ -185,13 +186,14 @@ class ImageTemplate(Template):
         orphans = set(children_of(os.getpid())) - ours
         if State.of(pid).threads != self._threads:
             raise Refused("they started threads later on")
-        if orphans or (children_of(pid) and self._had_children):
+        children = frozenset(children_of(pid))  # what forks a run is one for some milliseconds
+        if orphans or children & self._children:
             raise Refused("they started processes later on")
         if memory_resident(pid) > self._image.memory_bytes + SLACK_BYTES:
             raise Refused("they took more memory later on")
         if spent > IDLE_CPU_SECONDS + forks * FORK_CPU_SECONDS:
             raise Refused("they used CPU time later on")
-        self._forks, self._had_children = 0, bool(children_of(pid))
+        self._forks, self._children = 0, children
 
     def _fork(self, order: SpawnOrder, fds: list[int]) -> int:
         raise OSError("a template of an image has one runtime alone")
