@@ -5,17 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from litestar.openapi.spec import OpenAPIResponse, Operation, Parameter, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.openapi.spec.enums import OpenAPIType
 from litestar.openapi.spec.media_type import OpenAPIMediaType
 
 ANY_JSON = Schema(description="Any JSON value.")
 TEXT = Schema(type=OpenAPIType.STRING)
-UPLOAD = Schema(
-    type=OpenAPIType.OBJECT,
-    description="A part `function` with all other fields as JSON, and a part for each file, whose name is its path.",
-    properties={"function": Schema(type=OpenAPIType.STRING, content_media_type="application/json")},
-    additional_properties=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY),
-)
 
 
 def header_parameter(name: str, description: str, schema: Schema) -> Parameter:
@@ -46,25 +40,6 @@ class ConditionalChange(Operation):
 
     def __post_init__(self) -> None:
         self.parameters = [*(self.parameters or []), IF_MATCH]
-
-
-@dataclass
-class Upload(Operation):
-    """A function in JSON, or as multipart/form-data."""
-
-    def __post_init__(self) -> None:
-        body = self.request_body
-        if isinstance(body, RequestBody):
-            body.content["multipart/form-data"] = OpenAPIMediaType(schema=UPLOAD)
-
-
-@dataclass
-class ConditionalUpload(Upload, ConditionalChange):
-    """The same as a change that If-Match guards."""
-
-    def __post_init__(self) -> None:
-        Upload.__post_init__(self)
-        ConditionalChange.__post_init__(self)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from api.http.endpoints import BEARER, FunctionId, problems
 from api.http.etags import etag_of, required_revisions, revision_conflict
 from api.http.json_bodies import MIB, NUL_MESSAGE, UPLOADS
 from api.http.models import raw
-from api.http.operations import ConditionalChange, ConditionalUpload, Upload
+from api.http.operations import ConditionalChange
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import Problem, invalid
 from api.management import files
@@ -65,7 +65,6 @@ async def list_functions(
 @post(
     "/functions",
     operation_id="createFunction",
-    operation_class=Upload,
     opt={UPLOADS: True},
     summary="Create a function",
     guards=[role("developer")],
@@ -102,7 +101,7 @@ async def get_function(
 @patch(
     "/functions/{id:str}",
     operation_id="updateFunction",
-    operation_class=ConditionalUpload,
+    operation_class=ConditionalChange,
     opt={UPLOADS: True},
     summary="Update code, files or settings",
     guards=[role("developer")],
