@@ -33,10 +33,10 @@ LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 up: $(VENV)/.runtime
 	@exec $(BIN)/zmesh dev $(ARGS)
 
-# The lint runs while the tests' engine is prepared, which mostly waits.
+# The lint runs while the tests' engine is prepared, which mostly waits. So do many tests: a worker more than on two cores.
 test: dev system-packages
 	@$(MAKE) lint & lint=$$!; status=0; \
-	tests/deploy/engine/run_with.sh $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore=tests/sandbox/test_attacks.py --ignore=tests/attacks/test_heavy.py --ignore=tests/attacks/test_loops.py $(ARGS) || status=$$?; \
+	tests/deploy/engine/run_with.sh $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore=tests/sandbox/test_attacks.py --ignore=tests/attacks/test_heavy.py --ignore=tests/attacks/test_loops.py $(ARGS) || status=$$?; \
 	wait $$lint || status=1; exit $$status
 
 attack: dev
