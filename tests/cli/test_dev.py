@@ -253,7 +253,7 @@ def test_its_parts_get_only_the_secrets_they_need(running_platform: Platform) ->
     shared = {"ZMESH_ADMIN_PORT", "ZMESH_METRICS_TOKEN"}
     for part, kept in (
         ("api", {"DATABASE_URL", "JWT_SECRET_KEY", "ZMESH_SECRET_KEY", "ZMESH_HOST", "ZMESH_PORT"}),
-        ("listener", {"DATABASE_URL", "ZMESH_SECRET_KEY", "ZMESH_RUN_DIR", "ZMESH_DRAIN_SECONDS"}),
+        ("listener", {"DATABASE_URL", "ZMESH_SECRET_KEY", "ZMESH_RUN_DIR", "ZMESH_LAYERS_DIR", "ZMESH_DRAIN_SECONDS"}),
     ):
         environment = Path(f"/proc/{pid_of(part, running_platform.folder)}/environ").read_bytes().decode().split("\0")
         given = dict(line.partition("=")[::2] for line in environment if line)
