@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.model import SandboxError
@@ -76,16 +77,17 @@ class UidRange:
 def _stand_for(uid: int) -> subprocess.Popen[bytes] | None:
     """A process of that user, the only one on this host; None where another sandbox has one."""
     deadline = time.monotonic() + CRASHED_SECONDS
-    unseen = 0
+    in_use = 0
     while True:
-        process = _start_as(uid, zombies=_states_of(uid).count("Z"))
+        process = _start_as(uid, zombies=[seen.state for seen in _processes_of(uid)].count("Z"))
         assert process.stdout is not None
         if process.stdout.readline() == b"alone\n":
             return process
         _end(process)
-        # One that we cannot see is another container's; one that we can may be ending with a sandbox that crashed.
-        unseen += not _states_of(uid)
-        if unseen > 1 or time.monotonic() > deadline:
+        # One that we cannot see is another container's; one that lost its parent is ending with a sandbox that crashed.
+        seen = _processes_of(uid)
+        in_use += not seen or any(one.has_parent for one in seen)
+        if in_use > 1 or time.monotonic() > deadline:
             return None
         time.sleep(CRASHED_SECONDS / 10)
 
@@ -132,11 +134,20 @@ def _users_of_processes() -> dict[int, int]:
     return found
 
 
-def _states_of(uid: int) -> list[str]:
-    """The state of each process of the user that can be seen here, such as Z for a zombie."""
-    states = []
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """`state` as in /proc/PID/stat, such as Z for a zombie. Without a parent, it has been left to init."""
+
+    state: str
+    has_parent: bool
+
+
+def _processes_of(uid: int) -> list[_Process]:
+    """Those of the user that can be seen here."""
+    found = []
     for pid, user in _users_of_processes().items():
         if user == uid:
             with contextlib.suppress(OSError):
-                states.append(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
-    return states
+                state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                found.append(_Process(state, state != "Z" and int(parent) > 1))
+    return found
