@@ -86,7 +86,7 @@ def _stand_for(uid: int) -> subprocess.Popen[bytes] | None:
         _end(process)
         # One that we cannot see is another container's; one that lost its parent is ending with a sandbox that crashed.
         seen = _processes_of(uid)
-        in_use += not seen or any(one.has_parent for one in seen)
+        in_use += not seen or any(one.held for one in seen)
         if in_use > 1 or time.monotonic() > deadline:
             return None
         time.sleep(CRASHED_SECONDS / 10)
@@ -97,7 +97,7 @@ def _start_as(uid: int, zombies: int) -> subprocess.Popen[bytes]:
     limit = 2 + zombies
     try:
         return subprocess.Popen(
-            ["/bin/sh", "-c", _STAND],
+            ["/bin/sh", "-c", _STAND, "zmesh-users", str(os.getpid())],
             stdin=subprocess.PIPE,  # closes when we end, however that is
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -136,10 +136,10 @@ def _users_of_processes() -> dict[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    """`state` as in /proc/PID/stat, such as Z for a zombie. Without a parent, it has been left to init."""
+    """`state` as in /proc/PID/stat, such as Z for a zombie. `held`: the process that started it is still its parent."""
 
     state: str
-    has_parent: bool
+    held: bool
 
 
 def _processes_of(uid: int) -> list[_Process]:
@@ -149,5 +149,6 @@ def _processes_of(uid: int) -> list[_Process]:
         if user == uid:
             with contextlib.suppress(OSError):
                 state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                found.append(_Process(state, state != "Z" and int(parent) > 1))
+                starter = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").rpartition(b"\0")[2]
+                found.append(_Process(state, state != "Z" and starter == parent.encode()))
     return found

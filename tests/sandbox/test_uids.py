@@ -17,8 +17,10 @@ from tests.platform import REPOSITORY
 from tests.processes import children_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives runs users of their own")
+FIRST_UID = 1_751_000_000  # where the sandboxes of other tests take no range
 HOLD_AND_DIE = (
     "import os, sys; from pathlib import Path; from sandbox.confinement import uids; uids.LOCKS = Path(sys.argv[1]);"
+    f"uids.FIRST_UID = {FIRST_UID};"
     "print(uids.UidRange().base, flush=True); os.kill(os.getpid(), 9)"
 )
 
@@ -26,6 +28,7 @@ HOLD_AND_DIE = (
 @pytest.fixture
 def sharing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], UidRange]:
     """Take a range with the locks in this folder."""
+    monkeypatch.setattr(uids, "FIRST_UID", FIRST_UID)
 
     def take(locks: Path) -> UidRange:
         monkeypatch.setattr(uids, "LOCKS", locks)
