@@ -45,7 +45,7 @@ class Upkeep:
             cancelled = await listeners.cancel_orphans(connection)
             for hindrance in await listeners.free_autovacuum(connection, ANALYZE_SECONDS):
                 emit(AutovacuumHindered(hindrance))
-            neglected = await listeners.neglected_tables(connection) if await listeners.maintain(connection) else []
+            neglected = await listeners.tables_behind_on_vacuum(connection) if await listeners.maintain(connection) else []
             await self._report_loop_held(connection)
         if taken or expired:
             self._wakeups.queue.set()  # they are queued again, or stood before others
@@ -63,7 +63,7 @@ class Upkeep:
         held_ms = round(longest) if longest > LIMIT_MS else 0
         lease, last = self._lease.id, self._reported[1] if self._reported[0] == self._lease.id else 0
         if lease is not None and held_ms != last:
-            await listeners.tell_loop_held(connection, lease, held_ms)
+            await listeners.report_blocked_loop(connection, lease, held_ms)
             self._reported = (lease, held_ms)
 
 

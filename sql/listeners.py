@@ -14,7 +14,7 @@ from psycopg.rows import class_row, tuple_row
 
 from sql.errors import translated
 
-QUEUE_CHANNEL = "zmesh_jobs"
+QUEUE_CHANNEL = "zmesh_queue"
 CANCEL_CHANNEL = "zmesh_cancel"
 
 
@@ -167,9 +167,9 @@ async def append_logs(connection: AsyncConnection, listener: UUID, lines: Sequen
     )
 
 
-async def tell_loop_held(connection: AsyncConnection, listener: UUID, ms: int) -> None:
+async def report_blocked_loop(connection: AsyncConnection, listener: UUID, ms: int) -> None:
     """Record the longest block of this listener's event loop."""
-    await connection.execute("select zmesh.tell_loop_held(%s, %s)", (listener, ms))
+    await connection.execute("select zmesh.report_blocked_loop(%s, %s)", (listener, ms))
 
 
 async def give_back(connection: AsyncConnection, listener: UUID, known: Sequence[UUID]) -> int:
@@ -199,7 +199,7 @@ async def end_harmful_sessions(connection: AsyncConnection) -> list[str]:
     """End the database sessions of projects that hold up others; returns who did what."""
     ended = []
     # One at a time: the first makes room for the second.
-    for query in ("select zmesh.end_hoarders()", "select zmesh.end_harmful_sessions()"):
+    for query in ("select zmesh.end_sessions_exhausting_locks()", "select zmesh.end_harmful_sessions()"):
         cursor = await connection.execute(query.encode())
         ended += [str(row[0]) for row in await cursor.fetchall()]
     return ended
@@ -219,15 +219,15 @@ async def free_autovacuum(connection: AsyncConnection, patience_seconds: float) 
     return [str(row[0]) for row in await cursor.fetchall()]
 
 
-async def neglected_tables(connection: AsyncConnection) -> list[str]:
+async def tables_behind_on_vacuum(connection: AsyncConnection) -> list[str]:
     """The platform's tables that autovacuum has fallen behind with."""
-    cursor = await connection.execute("select table_name from zmesh.neglected_tables()")
+    cursor = await connection.execute("select table_name from zmesh.tables_behind_on_vacuum()")
     return [str(row[0]) for row in await cursor.fetchall()]
 
 
 async def leave(connection: AsyncConnection, listener: UUID) -> int:
     """End this listener's lease; returns how many of its invocations were still running."""
-    return int((await _one(connection, "select zmesh.leave(%s)", (listener,)))[0])
+    return int((await _one(connection, "select zmesh.end_lease(%s)", (listener,)))[0])
 
 
 async def listener_tick(connection: AsyncConnection) -> int:

@@ -50,7 +50,7 @@ async def write(connection: AsyncConnection, listener: UUID, chunks: Sequence[Ch
 
 async def untaken(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, int]:
     """How much is not taken of those of these streams that are read."""
-    return _by_id(await fetch_all(connection, Untaken, "select * from zmesh.untaken_of(%s)", (list(ids),)))
+    return _by_id(await fetch_all(connection, Untaken, "select * from zmesh.unread_bytes_of(%s)", (list(ids),)))
 
 
 async def take(connection: AsyncConnection, ids: Sequence[UUID]) -> list[StreamPart]:

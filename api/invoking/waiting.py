@@ -171,7 +171,7 @@ class Replies:
 
 
 class End(msgspec.Struct):
-    """What zmesh.short_answer() writes after the id."""
+    """What zmesh.inline_outcome() writes after the id."""
 
     status: Literal["success", "error", "timeout", "cancelled"]
     version: int | None

@@ -56,7 +56,7 @@ comment on function zmesh.snapshot_function() is
 create or replace trigger functions_snapshot before update on zmesh.functions
     for each row execute function zmesh.snapshot_function();
 
-create or replace function zmesh.cancel_jobs_of_function() returns trigger
+create or replace function zmesh.cancel_invocations_of_function() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off set jit = off set enable_bitmapscan = off as $$
 declare
@@ -72,11 +72,11 @@ begin
     end if;
     return old;
 end $$;
-comment on function zmesh.cancel_jobs_of_function() is
+comment on function zmesh.cancel_invocations_of_function() is
     'Cancels running and the first queued invocations of a deleted function; zmesh.cancel_orphans() cancels the rest.';
 
 create or replace trigger functions_cancel_jobs before delete on zmesh.functions
-    for each row execute function zmesh.cancel_jobs_of_function();
+    for each row execute function zmesh.cancel_invocations_of_function();
 
 -- What people set of a function; everything else is the database's own.
 create or replace function zmesh.function_settings() returns text[]

@@ -61,7 +61,7 @@ begin
     if v_new.idempotency_key is null and v_new.reply_channel is null and v_new.source not in ('api', 'webhook') then
         return v_new;
     end if;
-    return zmesh.once(v_new);
+    return zmesh.insert_once(v_new);
 end $$;
 comment on function zmesh.prepare_invocation() is
     'Rejects an unknown or disabled function, fills in the columns that follow from it, and skips an invocation '
@@ -74,7 +74,7 @@ return case when p_concurrency_key is null then uuid_hash_extended(p_function_id
 comment on function zmesh.lane(uuid, text) is
     'The lane in which an invocation queues: one for each function and concurrency key.';
 
-create or replace function zmesh.once(p_new zmesh.invocations) returns zmesh.invocations
+create or replace function zmesh.insert_once(p_new zmesh.invocations) returns zmesh.invocations
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     -- Only the API chooses ids. It repeats an insert whose outcome it missed, maybe after the invocation has ended.
@@ -100,7 +100,7 @@ begin
     end if;
     return p_new;
 end $$;
-comment on function zmesh.once(zmesh.invocations) is
+comment on function zmesh.insert_once(zmesh.invocations) is
     'The row to insert, with its reply channel moved to a table that only the platform reads; null if it was '
     'inserted before.';
 
@@ -121,7 +121,7 @@ comment on function zmesh.await_end(uuid, text) is
 create or replace trigger invocations_prepare before insert on zmesh.queue
     for each row when (new.function_id is null) execute function zmesh.prepare_invocation();
 
-create or replace function zmesh.hint(p_channel text, p_payload text default '') returns void
+create or replace function zmesh.notify_unless_congested(p_channel text, p_payload text default '') returns void
 language plpgsql as $$
 begin
     -- One session that listens and stays in a transaction keeps all notifications, until sending more is an error.
@@ -129,14 +129,14 @@ begin
         perform pg_notify(p_channel, p_payload);
     end if;
 end $$;
-comment on function zmesh.hint(text, text) is
+comment on function zmesh.notify_unless_congested(text, text) is
     'Notifies, unless the server''s notification queue is filling up; waiting callers then find out by polling.';
 
 create or replace function zmesh.wake_listeners() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if exists (select from zmesh.listeners where waiting) then
-        perform zmesh.hint('zmesh_jobs');
+        perform zmesh.notify_unless_congested('zmesh_queue');
     end if;
     return null;
 end $$;

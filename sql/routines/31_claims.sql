@@ -29,7 +29,7 @@ comment on function zmesh.ready_projects(boolean, integer, timestamptz) is
     'Projects with invocations that are ready, starting at a random one and wrapping around, so that all are '
     'equally likely to come first.';
 
-create or replace function zmesh.next_of(p_horizon zmesh.horizon, p_waited boolean, p_wanted integer, p_now timestamptz)
+create or replace function zmesh.next_ready(p_horizon zmesh.horizon, p_waited boolean, p_wanted integer, p_now timestamptz)
 returns uuid[]
 language plpgsql as $$
 declare
@@ -106,7 +106,7 @@ begin
         )
         select t.id from turns t where t.turn <= t.free order by t.running + t.turn, random() limit p_wanted);
 end $$;
-comment on function zmesh.next_of(zmesh.horizon, boolean, integer, timestamptz) is
+comment on function zmesh.next_ready(zmesh.horizon, boolean, integer, timestamptz) is
     'Invocations that may start now within all limits, alternating between projects; those with the fewest running '
     'come first.';
 
@@ -142,7 +142,7 @@ begin
 end $$;
 comment on function zmesh.make_due(timestamptz) is 'Marks delayed invocations whose time has come as due.';
 
-create or replace function zmesh.all_that_waits(p_horizon zmesh.horizon, p_wanted integer, p_now timestamptz)
+create or replace function zmesh.all_ready(p_horizon zmesh.horizon, p_wanted integer, p_now timestamptz)
 returns uuid[]
 language plpgsql as $$
 begin
@@ -162,7 +162,7 @@ begin
           join zmesh.projects p on p.id = r.project_id
           left join zmesh.functions f on f.id = r.function_id);
 end $$;
-comment on function zmesh.all_that_waits(zmesh.horizon, integer, timestamptz) is
+comment on function zmesh.all_ready(zmesh.horizon, integer, timestamptz) is
     'All ready invocations, if they are so few that no limit can apply and none has to be chosen; null if there are '
     'more, or none.';
 
@@ -179,7 +179,7 @@ declare
     v_first   integer := v_slots - v_slots / 4 - (select count(*) from zmesh.queue q
                              where q.status = 'running' and q.listener_id = p_listener and q.waited);
 begin
-    v_round := zmesh.all_that_waits(p_horizon, greatest(p_wanted, 0), p_now);
+    v_round := zmesh.all_ready(p_horizon, greatest(p_wanted, 0), p_now);
     if v_round is not null then
         return zmesh.start(p_listener, v_round, p_now);
     end if;
@@ -188,7 +188,7 @@ begin
                                    (true, p_wanted), (false, p_wanted) loop
         while cardinality(v_started) < v_goal
             and cardinality(zmesh.ready_projects(v_waited, 1, p_horizon.ready_since)) > 0 loop
-            v_round := zmesh.next_of(p_horizon, v_waited, v_goal - cardinality(v_started), p_now);
+            v_round := zmesh.next_ready(p_horizon, v_waited, v_goal - cardinality(v_started), p_now);
             v_round := zmesh.start(p_listener, v_round, p_now);
             exit when cardinality(v_round) = 0;
             v_started := v_started || v_round;
@@ -258,7 +258,7 @@ returns boolean
 language plpgsql as $$
 begin
     if p_slots = 0 then
-        return zmesh.nobody_was_called();
+        return zmesh.no_call_is_queued();
     end if;
     return not zmesh.is_old(p_horizon, zmesh.now())
        and not exists (select from zmesh.queue q

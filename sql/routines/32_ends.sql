@@ -31,7 +31,7 @@ comment on function zmesh.start_ms(timestamptz, timestamptz, integer) is
     'The platform''s share of the time between claim and end: obtaining a process, passing the payload, writing the '
     'outcome.';
 
-create or replace function zmesh.short_answer(
+create or replace function zmesh.inline_outcome(
     p_channel text, p_id uuid, p_status text, p_version integer, p_duration_ms integer, p_queue_ms numeric,
     p_start_ms numeric, p_result json, p_error jsonb, p_response json)
 returns text
@@ -48,7 +48,7 @@ begin
                                           'queue_ms', p_queue_ms, 'start_ms', p_start_ms, 'result', p_result, 'error', p_error, 'response', p_response)::text;
     return case when octet_length(v_answer) <= c_longest then v_answer end;
 end $$;
-comment on function zmesh.short_answer(text, uuid, text, integer, integer, numeric, numeric, json, jsonb, json) is
+comment on function zmesh.inline_outcome(text, uuid, text, integer, integer, numeric, numeric, json, jsonb, json) is
     'An id and its end as JSON, for an API that waits and needs to read no row then; null where a notification cannot carry it.';
 
 create or replace function zmesh.end_for_good(p_outcomes zmesh.outcome[], p_now timestamptz) returns void
@@ -92,14 +92,14 @@ begin
         delete from zmesh.waiters w using gone g where g.waited and w.invocation_id = g.id
         returning w.invocation_id, w.channel
     )
-    select count(zmesh.hint(w.channel, coalesce(
-               zmesh.short_answer(w.channel, k.id, k.status, k.version, k.duration_ms, k.queue_ms, k.start_ms, k.result,
+    select count(zmesh.notify_unless_congested(w.channel, coalesce(
+               zmesh.inline_outcome(w.channel, k.id, k.status, k.version, k.duration_ms, k.queue_ms, k.start_ms, k.result,
                                   k.error, k.response),
                w.invocation_id::text))), (select count(*) from sent)
       into v_told, v_callbacks
       from waiting w left join kept k on k.id = w.invocation_id;
     if v_callbacks > 0 then
-        perform zmesh.hint('zmesh_callbacks');
+        perform zmesh.notify_unless_congested('zmesh_callbacks');
     end if;
 end $$;
 comment on function zmesh.end_for_good(zmesh.outcome[], timestamptz) is
@@ -229,7 +229,7 @@ begin
     update zmesh.queue set cancel_requested = true where id = any (p_ids) and status = 'running';
     get diagnostics v_running = row_count;
     if v_running > 0 then
-        perform zmesh.hint('zmesh_cancel');
+        perform zmesh.notify_unless_congested('zmesh_cancel');
     end if;
     v_queued := array(select zmesh.failure(q.id, q.attempt, 'cancelled', 'cancelled', p_why)
                         from zmesh.queue q where q.id = any (p_ids) and q.status = 'queued');
@@ -304,7 +304,7 @@ begin
                d.error, d.generation, d.traceparent, d.callback_url
           from dead d
         returning id;
-    perform zmesh.hint('zmesh_jobs');
+    perform zmesh.notify_unless_congested('zmesh_queue');
 end $$;
 comment on function zmesh.retry(uuid[]) is
     'Adds one attempt to ended invocations that did not succeed; returns their ids. They keep their payload, id and '

@@ -21,12 +21,12 @@ end $$;
 comment on function zmesh.renew_lease(uuid, interval) is
     'Extends the lease of a listener; returns those of its invocations that are to be cancelled.';
 
-create or replace function zmesh.tell_loop_held(p_listener uuid, p_ms integer) returns void
+create or replace function zmesh.report_blocked_loop(p_listener uuid, p_ms integer) returns void
 language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
     update zmesh.listeners set loop_held_ms = p_ms where id = p_listener and loop_held_ms <> p_ms;
 end;
-comment on function zmesh.tell_loop_held(uuid, integer) is
+comment on function zmesh.report_blocked_loop(uuid, integer) is
     'Records the longest time that a listener''s event loop was blocked.';
 
 create or replace function zmesh.give_back(p_listener uuid, p_known uuid[]) returns integer
@@ -45,7 +45,7 @@ begin
                            from zmesh.queue q where q.id = any (v_unknown) and q.cancel_requested);
     perform zmesh.end_attempts(v_cancelled);
     update zmesh.queue set status = 'queued', listener_id = null, attempt = attempt - 1 where id = any (v_unknown);
-    perform zmesh.hint('zmesh_jobs');
+    perform zmesh.notify_unless_congested('zmesh_queue');
     return cardinality(v_unknown);
 end $$;
 comment on function zmesh.give_back(uuid, uuid[]) is
@@ -69,7 +69,7 @@ begin
     perform zmesh.end_attempts(v_lost);
     delete from zmesh.listeners where id = any (p_listeners);
     if cardinality(v_lost) > 0 then
-        perform zmesh.hint('zmesh_jobs');   -- what they held back within the limits may start elsewhere
+        perform zmesh.notify_unless_congested('zmesh_queue');   -- what they held back within the limits may start elsewhere
     end if;
     return cardinality(v_lost);
 end $$;
@@ -90,14 +90,14 @@ begin
 end $$;
 comment on function zmesh.reap() is 'Recovers the invocations of listeners whose lease has expired; returns how many.';
 
-create or replace function zmesh.leave(p_listener uuid) returns integer
+create or replace function zmesh.end_lease(p_listener uuid) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform from zmesh.settings for update;
     return zmesh.take_from_listeners(array[p_listener]);
 end $$;
-comment on function zmesh.leave(uuid) is
+comment on function zmesh.end_lease(uuid) is
     'Ends the lease of a listener that stops in an orderly way; what it still runs counts as lost.';
 
 grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
-      zmesh.tell_loop_held(uuid, integer), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.leave(uuid) to zmesh_listener;
+      zmesh.report_blocked_loop(uuid, integer), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.end_lease(uuid) to zmesh_listener;

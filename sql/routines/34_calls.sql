@@ -21,7 +21,7 @@ begin atomic
 end;
 comment on function zmesh.callers_of(uuid) is 'The invocations that wait for this one, the nearest first.';
 
-create or replace function zmesh.too_deep(p_new zmesh.invocations, p_limit integer) returns void
+create or replace function zmesh.fail_too_deep(p_new zmesh.invocations, p_limit integer) returns void
 language plpgsql as $$
 declare
     v_path text := (select string_agg(c.function, ' → ' order by c.depth)
@@ -32,7 +32,7 @@ begin
     perform zmesh.fail('ZM508', format('the call of "%s" is %s levels deep, and %s are allowed: %s → %1$s',
                                        p_new.function, p_new.depth, p_limit, v_path));
 end $$;
-comment on function zmesh.too_deep(zmesh.invocations, integer) is
+comment on function zmesh.fail_too_deep(zmesh.invocations, integer) is
     'Rejects a call that is nested too deeply, and reports the chain of calls.';
 
 create or replace function zmesh.below_parent(p_new zmesh.invocations) returns zmesh.invocations
@@ -64,9 +64,9 @@ begin
         p_new.generation := v_parent.generation;
         p_new.expires_at := least(p_new.expires_at, v_parent.ends_at);   -- then nobody waits any more
         if p_new.depth > v_limits.max_depth then
-            perform zmesh.too_deep(p_new, v_limits.max_depth);
+            perform zmesh.fail_too_deep(p_new, v_limits.max_depth);
         end if;
-        perform zmesh.hint('zmesh_jobs');   -- also when all listeners are busy: one of them lends its place
+        perform zmesh.notify_unless_congested('zmesh_queue');   -- also when all listeners are busy: one of them lends its place
     elsif p_new.run_at < p_new.created_at + interval '1 second' then
         p_new.generation := v_parent.generation + 1;
         if p_new.generation > v_limits.max_generations then
@@ -113,7 +113,7 @@ comment on function zmesh.may_be_called(uuid) is
     'Whether the limits of its function and key allow it to start. The invocations that wait for it do not count; '
     'otherwise a function with a limit of one could never call itself.';
 
-create or replace function zmesh.nobody_was_called() returns boolean
+create or replace function zmesh.no_call_is_queued() returns boolean
 language plpgsql stable as $$
 begin
     -- In the order of the index over them: else one over all that is queued may look as good.
@@ -121,7 +121,7 @@ begin
              where q.waited and q.parent_id is not null and q.status = 'queued' and q.due
              order by q.parent_id limit 1) is null;
 end $$;
-comment on function zmesh.nobody_was_called() is 'Whether no called function is waiting to start.';
+comment on function zmesh.no_call_is_queued() is 'Whether no called function is waiting to start.';
 
 create or replace function zmesh.start_called(p_listener uuid, p_now timestamptz) returns uuid[]
 language plpgsql as $$
@@ -129,7 +129,7 @@ declare
     v_started uuid[] := '{}';
     v_next    uuid;
 begin
-    if zmesh.nobody_was_called() then
+    if zmesh.no_call_is_queued() then
         return v_started;
     end if;
     for v_next in

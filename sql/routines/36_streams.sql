@@ -33,37 +33,37 @@ begin
           from written w where s.invocation_id = w.invocation_id
         returning s.channel, s.invocation_id
     )
-    select count(zmesh.hint(c.channel, c.invocation_id || '+')) into v_told from counted c;
+    select count(zmesh.notify_unless_congested(c.channel, c.invocation_id || '+')) into v_told from counted c;
     return query select s.invocation_id, s.sent - s.taken from zmesh.streams s where s.invocation_id = any (p_ids);
 end $$;
 comment on function zmesh.write_streams(uuid, uuid[], text[], integer[], bytea[], integer) is
     'Writes one chunk of each of these streams, and the head with the first, and notifies their readers. Returns '
     'the streams that are being read, with the number of unread bytes of each.';
 
-create or replace function zmesh.untaken_of(p_ids uuid[]) returns table (id uuid, untaken bigint)
+create or replace function zmesh.unread_bytes_of(p_ids uuid[]) returns table (id uuid, untaken bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 begin atomic
     select s.invocation_id, s.sent - s.taken from zmesh.streams s where s.invocation_id = any (p_ids);
 end;
-comment on function zmesh.untaken_of(uuid[]) is
+comment on function zmesh.unread_bytes_of(uuid[]) is
     'Those of these streams that are being read, with the number of unread bytes of each.';
 
-create or replace function zmesh.lock_to_empty(p_ids uuid[]) returns void
+create or replace function zmesh.lock_for_reading(p_ids uuid[]) returns void
 language plpgsql set enable_seqscan = off set jit = off as $$
 begin
     perform from zmesh.streams s where s.invocation_id = any (p_ids) order by s.invocation_id for update;
     if exists (select from zmesh.streams s where s.invocation_id = any (p_ids) and s.full_since is not null) then
-        perform zmesh.hint('zmesh_streams');
+        perform zmesh.notify_unless_congested('zmesh_streams');
     end if;
 end $$;
-comment on function zmesh.lock_to_empty(uuid[]) is
+comment on function zmesh.lock_for_reading(uuid[]) is
     'Locks these streams for a reader that removes their chunks; notifies listeners that wait for room in one of them.';
 
 create or replace function zmesh.take_chunks(p_ids uuid[])
 returns table (invocation_id uuid, head text, number integer, body bytea)
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
-    perform zmesh.lock_to_empty(p_ids);
+    perform zmesh.lock_for_reading(p_ids);
     return query
         with gone as (
             delete from zmesh.stream_chunks c where c.invocation_id = any (p_ids)
@@ -85,7 +85,7 @@ comment on function zmesh.take_chunks(uuid[]) is
 create or replace function zmesh.close_streams(p_ids uuid[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
 begin
-    perform zmesh.lock_to_empty(p_ids);
+    perform zmesh.lock_for_reading(p_ids);
     delete from zmesh.stream_chunks c where c.invocation_id = any (p_ids);
     delete from zmesh.streams s where s.invocation_id = any (p_ids);
 end $$;
@@ -104,5 +104,5 @@ end $$;
 comment on function zmesh.forget_streams() is 'Deletes streams that have ended and whose reader is gone.';
 
 grant execute on function zmesh.take_chunks(uuid[]), zmesh.close_streams(uuid[]) to zmesh_api;
-grant execute on function zmesh.write_streams(uuid, uuid[], text[], integer[], bytea[], integer), zmesh.untaken_of(uuid[]),
+grant execute on function zmesh.write_streams(uuid, uuid[], text[], integer[], bytea[], integer), zmesh.unread_bytes_of(uuid[]),
       zmesh.close_streams(uuid[]) to zmesh_listener;

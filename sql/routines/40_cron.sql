@@ -195,7 +195,7 @@ end $$;
 comment on function zmesh.first_instant(timestamp, text) is
     'When a clock in this zone shows this time for the first time; the end of the skipped hour, where it never does.';
 
-create or replace function zmesh.next_on_the_wall(p_plan zmesh.cron_plan, p_timezone text, p_after timestamptz)
+create or replace function zmesh.next_local_minute(p_plan zmesh.cron_plan, p_timezone text, p_after timestamptz)
 returns timestamptz
 language plpgsql stable parallel safe as $$
 declare
@@ -224,7 +224,7 @@ begin
         end if;
     end loop;
 end $$;
-comment on function zmesh.next_on_the_wall(zmesh.cron_plan, text, timestamptz) is
+comment on function zmesh.next_local_minute(zmesh.cron_plan, text, timestamptz) is
     'The first minute after a time in which a clock in this zone shows what a cron expression stands for.';
 
 create or replace function zmesh.next_due(p_plan zmesh.cron_plan, p_timezone text, p_after timestamptz)
@@ -238,7 +238,7 @@ begin
         return to_timestamp((div(extract(epoch from p_after), p_plan.every_seconds) + 1) * p_plan.every_seconds);
     end if;
     if p_plan.by_wall_clock then
-        return zmesh.next_on_the_wall(p_plan, p_timezone, p_after);
+        return zmesh.next_local_minute(p_plan, p_timezone, p_after);
     end if;
     v_local := date_trunc('minute', p_after at time zone p_timezone);
     loop

@@ -1,6 +1,6 @@
 -- Schedules fire what is due, each due time once, however many clocks call.
 
-create or replace function zmesh.pass_over(p_schedule zmesh.schedules, p_now timestamptz) returns void
+create or replace function zmesh.record_skipped_due_times(p_schedule zmesh.schedules, p_now timestamptz) returns void
 language plpgsql as $$
 declare
     v_last timestamptz;
@@ -13,7 +13,7 @@ begin
             on conflict do nothing;
     end if;
 end $$;
-comment on function zmesh.pass_over(zmesh.schedules, timestamptz) is
+comment on function zmesh.record_skipped_due_times(zmesh.schedules, timestamptz) is
     'Records the due times that a schedule leaves behind when it goes on after a pause, or is changed.';
 
 create or replace function zmesh.prepare_schedule() returns trigger
@@ -55,7 +55,7 @@ begin
     if v_old.id is null or not v_old.enabled
         or (new.cron, new.timezone) is distinct from (v_old.cron, v_old.timezone) then
         new.next_due_at := zmesh.next_due(new.plan, new.timezone, new.updated_at);
-        perform zmesh.pass_over(v_old, new.updated_at);
+        perform zmesh.record_skipped_due_times(v_old, new.updated_at);
     end if;
     return new;
 end $$;
@@ -160,10 +160,10 @@ language sql immutable parallel safe
 return 100;
 comment on function zmesh.missed_limit() is 'How many missed due times a schedule that asks for all of them makes up for.';
 
-create or replace function zmesh.late() returns interval
+create or replace function zmesh.missed_after() returns interval
 language sql immutable parallel safe
 return interval '90 seconds';
-comment on function zmesh.late() is 'A due time that is older has been missed: a clock that runs comes by each minute.';
+comment on function zmesh.missed_after() is 'A due time that is older has been missed: a clock that runs comes by each minute.';
 
 create or replace function zmesh.verdict(p_enabled boolean, p_late boolean, p_busy boolean) returns text
 language sql immutable parallel safe
@@ -196,7 +196,7 @@ begin
     end if;
     last_due_at := null;
     foreach due_at in array v_chosen loop
-        outcome := zmesh.verdict(p_enabled, p_missed = 'skip' and due_at < p_now - zmesh.late(), p_busy);
+        outcome := zmesh.verdict(p_enabled, p_missed = 'skip' and due_at < p_now - zmesh.missed_after(), p_busy);
         p_busy := p_busy or (p_overlap = 'skip' and outcome = 'fired');
         return next;
     end loop;
@@ -227,7 +227,7 @@ begin
            for update of s skip locked
     ), times as materialized (
         select d.id, d.next_due_at as due_at, null::timestamptz as last_due_at,
-               zmesh.verdict(d.enabled, d.missed = 'skip' and d.next_due_at < v_now - zmesh.late(), d.busy) as outcome
+               zmesh.verdict(d.enabled, d.missed = 'skip' and d.next_due_at < v_now - zmesh.missed_after(), d.busy) as outcome
           from due d where d.following > v_now
         union all
         select d.id, t.due_at, t.last_due_at, t.outcome
@@ -270,7 +270,7 @@ end $$;
 comment on function zmesh.next_due_or_same(zmesh.schedules, timestamptz) is
     'When a schedule is next due after a time, or what it said before where that cannot be told.';
 
-create or replace function zmesh.watch_the_time() returns void
+create or replace function zmesh.detect_clock_set_back() returns void
 language plpgsql as $$
 declare
     v_now  timestamptz := zmesh.now();
@@ -286,10 +286,10 @@ begin
         update zmesh.clock set seen_at = v_now;
     end if;
 end $$;
-comment on function zmesh.watch_the_time() is
+comment on function zmesh.detect_clock_set_back() is
     'Notices a clock that was set back, within a minute: what it skipped while it was ahead comes due after all.';
 
-create or replace function zmesh.give_up(p_schedule zmesh.schedules, p_error text) returns void
+create or replace function zmesh.pause_broken_schedule(p_schedule zmesh.schedules, p_error text) returns void
 language plpgsql as $$
 begin
     update zmesh.schedules set enabled = false, next_due_at = null where id = p_schedule.id;
@@ -298,7 +298,7 @@ begin
         on conflict do nothing;
     raise warning 'schedule % is paused: %', p_schedule.id, p_error;
 end $$;
-comment on function zmesh.give_up(zmesh.schedules, text) is
+comment on function zmesh.pause_broken_schedule(zmesh.schedules, text) is
     'Pauses a schedule that cannot fire any more: its time zone has gone with an update of the system, for one.';
 
 create or replace function zmesh.fire_singly(p_intervals_only boolean) returns integer
@@ -322,7 +322,7 @@ begin
             if sqlstate ~ '^(40|53|57|58|XX)' then   -- the server is to blame, and not the schedule
                 raise;
             end if;
-            perform zmesh.give_up(v_schedule, sqlerrm);
+            perform zmesh.pause_broken_schedule(v_schedule, sqlerrm);
             return v_count;
         end;
     end loop;
@@ -337,7 +337,7 @@ declare
     v_full  integer := 10000;
     v_total integer := 0;
 begin
-    perform zmesh.watch_the_time();
+    perform zmesh.detect_clock_set_back();
     loop
         begin
             v_count := zmesh.fire_due_schedules(p_intervals_only, v_full);

@@ -7,7 +7,7 @@
 -- * A statement on the watched table fires a statement trigger, whose transition tables are read by one insert.
 -- * A statement on a partition of it fires no statement trigger of the watched table. A row trigger, which PostgreSQL
 --   clones to every partition, passes these rows on. It keeps still while a statement on the watched table runs.
--- * An insert that finds a row too large is repeated with care (zmesh.change_with_care): the row is replaced by its key.
+-- * An insert that finds a row too large is repeated with care (zmesh.change_statement_with_fallback): the row is replaced by its key.
 
 create or replace function zmesh.path_of_caller() returns text
 language sql stable
@@ -94,10 +94,10 @@ end $$;
 comment on function zmesh.count_statement() is
     'Counts the statements on a watched table that are running, in a setting that ends with the transaction.';
 
-create or replace function zmesh.is_of_the_server(p_sqlstate text) returns boolean
+create or replace function zmesh.is_retryable_error(p_sqlstate text) returns boolean
 language sql immutable parallel safe
 return p_sqlstate ~ '^(40|53|57|58|XX)' or p_sqlstate = '55P03';
-comment on function zmesh.is_of_the_server(text) is
+comment on function zmesh.is_retryable_error(text) is
     'Whether a client should retry the whole transaction after this error: a deadlock, a full disk, a shutdown, a timeout.';
 
 -- In which `new` and `old` are rows, as in the condition of any trigger, and null where the event has none.
@@ -180,7 +180,7 @@ return p_about || jsonb_build_object('record', null, 'old_record', null, 'error'
     'key', p_key, 'old_key', p_old_key));
 comment on function zmesh.large_row(jsonb, jsonb, jsonb) is 'The payload that replaces a row too large for a payload.';
 
-create or replace function zmesh.change_with_care(
+create or replace function zmesh.change_statement_with_fallback(
     p_table oid, p_about jsonb, p_arguments jsonb, p_columns text[], p_new text, p_old text, p_number text)
 returns text
 language sql stable set search_path = pg_catalog, pg_temp
@@ -208,7 +208,7 @@ return (select format(
         '(json.payload is null or zmesh.has_changed(json.payload -> ''record'', json.payload -> ''old_record'', %L))',
         p_columns) else 'true' end)
   from (select p_about ->> 'type' as event) e);
-comment on function zmesh.change_with_care(oid, jsonb, jsonb, text[], text, text, text) is
+comment on function zmesh.change_statement_with_fallback(oid, jsonb, jsonb, text[], text, text, text) is
     'The statement that enqueues changed rows and replaces those that are too large; made for the table as it is now.';
 
 create or replace function zmesh.change_of_row(
@@ -262,14 +262,14 @@ begin
     loop
         begin
             if careful then
-                execute zmesh.change_with_care(
+                execute zmesh.change_statement_with_fallback(
                     tg_relid, pg_catalog.jsonb_build_object('type', tg_op, 'schema', schema_name, 'table', table_name),
                     arguments, columns, case tg_level when 'ROW' then '(select ($1).*)' else 'new_rows' end,
                     case tg_level when 'ROW' then '(select ($2).*)' else 'old_rows' end, %1$L) using new, old;
 %2$s%3$s            end if;
             return null;
         exception when others then
-            if zmesh.is_of_the_server(sqlstate) then
+            if zmesh.is_retryable_error(sqlstate) then
                 raise;
             elsif careful or sqlstate not in ('23514', '54000') then
                 raise warning 'a change of %% was not passed on to function "%%": %%',
@@ -472,7 +472,7 @@ end $$;
 comment on function zmesh.renew_change(regclass, jsonb) is
     'Replaces the triggers of a watched table by those of this version; the function may be gone, and columns too.';
 
-create or replace function zmesh.become(p_role name) returns void
+create or replace function zmesh.act_as_role(p_role name) returns void
 language plpgsql as $$
 begin
     perform set_config('role', p_role, true);
@@ -481,7 +481,7 @@ exception when insufficient_privilege then   -- an administrator who is no super
     execute format('grant %I to zmesh_provisioner', p_role);
     perform set_config('role', p_role, true);
 end $$;
-comment on function zmesh.become(name) is
+comment on function zmesh.act_as_role(name) is
     'Acts as a project''s role until the transaction ends or the role is changed.';
 
 create or replace function zmesh.renew_changes() returns integer
@@ -508,7 +508,7 @@ begin
         end if;
         begin
             perform set_config('lock_timeout', case when v_old.owner = any (v_waits) then '100ms' else '5s' end, true);
-            perform zmesh.become(v_old.owner);
+            perform zmesh.act_as_role(v_old.owner);
             perform zmesh.renew_change(v_old.table_oid, v_old.arguments);
             v_count := v_count + 1;
         exception when others then
@@ -529,11 +529,11 @@ comment on function zmesh.renew_changes() is
 grant select on zmesh.own_functions, zmesh.changes to zmesh_project;
 grant execute on function zmesh.path_of_caller(), zmesh.is_own_function(text), zmesh.owned_table(regclass),
       zmesh.change_arguments(bytea), zmesh.change_triggers(oid), zmesh.change_columns(oid, jsonb),
-      zmesh.watched_table(oid, name), zmesh.count_statement(), zmesh.is_of_the_server(text),
+      zmesh.watched_table(oid, name), zmesh.count_statement(), zmesh.is_retryable_error(text),
       zmesh.change_source(text, text, text, text), zmesh.change_record(text, text, text),
       zmesh.has_changed(jsonb, jsonb, text[]), zmesh.change_insert(text, text, text, boolean, text),
       zmesh.readable_rows(oid, text), zmesh.primary_key(oid, text), zmesh.large_row(jsonb, jsonb, jsonb),
-      zmesh.change_with_care(oid, jsonb, jsonb, text[], text, text, text),
+      zmesh.change_statement_with_fallback(oid, jsonb, jsonb, text[], text, text, text),
       zmesh.change_of_row(text, text, text, boolean, text), zmesh.change_body(text, text[], text, boolean, text),
       zmesh.create_change_triggers(regclass, text[], jsonb, text),
       zmesh.watch_table(regclass, text, text[], text, text[], text), zmesh.check_condition(regclass, text, text[]),

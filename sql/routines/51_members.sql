@@ -1,6 +1,6 @@
 -- Who belongs to a project. At least one member is an owner, at any moment and whoever changes what at once.
 
-create or replace function zmesh.demand_an_owner() returns trigger
+create or replace function zmesh.require_owner() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform from zmesh.projects where id = old.project_id for no key update;   -- one change of owners at a time
@@ -10,11 +10,11 @@ begin
     end if;
     return null;
 end $$;
-comment on function zmesh.demand_an_owner() is
+comment on function zmesh.require_owner() is
     'Rejects changes that leave a project without an owner, unless the project is deleted.';
 
-create or replace trigger memberships_demand_an_owner after update or delete on zmesh.memberships
-    for each row when (old.role = 'owner') execute function zmesh.demand_an_owner();
+create or replace trigger memberships_require_owner after update or delete on zmesh.memberships
+    for each row when (old.role = 'owner') execute function zmesh.require_owner();
 
 create or replace function zmesh.change_member(p_project_id uuid, p_user_id uuid, p_role text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

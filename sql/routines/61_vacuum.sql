@@ -1,7 +1,7 @@
 -- Autovacuum serves all projects with few workers, and ANALYZE runs the owner's code: expressions of indexes and
 -- statistics. A worker kept there serves nobody else and holds back the removal of dead rows everywhere.
 
-create or replace function zmesh.neglected_tables()
+create or replace function zmesh.tables_behind_on_vacuum()
 returns table (table_name text, dead_rows bigint, last_vacuum timestamptz)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
@@ -15,7 +15,7 @@ begin
                 or age(c.relfrozenxid) > 1.25 * current_setting('autovacuum_freeze_max_age')::bigint)
          order by 2 desc, 1;
 end $$;
-comment on function zmesh.neglected_tables() is
+comment on function zmesh.tables_behind_on_vacuum() is
     'Tables of the platform that autovacuum has fallen behind with: at least 100,000 more dead rows than live ones.';
 
 -- Only ANALYZE: VACUUM runs no code of the owner, and may rightly take hours.
@@ -26,7 +26,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_busy integer := (select count(*) from pg_stat_get_activity(null) a where a.backend_type = 'autovacuum worker');
 begin
-    if v_busy >= current_setting('autovacuum_max_workers')::integer or exists (select from zmesh.neglected_tables()) then
+    if v_busy >= current_setting('autovacuum_max_workers')::integer or exists (select from zmesh.tables_behind_on_vacuum()) then
         p_patience := p_patience / 6;
     end if;
     return query
@@ -87,7 +87,7 @@ begin atomic
       join pg_stat_get_activity(null) s on s.pid = held.pid
       join zmesh.projects p on p.role_name = pg_get_userbyid(s.usesysid)
      where w.wait_event = 'BufferPin'
-       and s.xact_start < clock_timestamp() - case when exists (select from zmesh.neglected_tables()) then interval '1 second'
+       and s.xact_start < clock_timestamp() - case when exists (select from zmesh.tables_behind_on_vacuum()) then interval '1 second'
                                                    else interval '10 seconds' end;
 end;
 comment on function zmesh.vacuum_blockers() is 'Sessions of projects that may hold the page that a VACUUM waits for now.';
@@ -135,5 +135,5 @@ end $$;
 comment on function zmesh.end_owners_of_old_temporary_tables(bigint) is
     'Ends sessions of projects whose temporary tables are older than that many transactions; returns which.';
 
-grant execute on function zmesh.neglected_tables(), zmesh.end_slow_workers(interval), zmesh.end_vacuum_blockers()
+grant execute on function zmesh.tables_behind_on_vacuum(), zmesh.end_slow_workers(interval), zmesh.end_vacuum_blockers()
    to zmesh_listener;

@@ -32,7 +32,7 @@ begin
         select format('autovacuum does not keep up with zmesh.%I: %s dead rows, last vacuumed %s', n.table_name, n.dead_rows,
                       coalesce(to_char(n.last_vacuum at time zone 'UTC', 'YYYY-MM-DD HH24:MI UTC'), 'never')),
                format('End the oldest transaction (order pg_stat_activity by xact_start), then: vacuum zmesh.%I', n.table_name)
-          from zmesh.neglected_tables() n
+          from zmesh.tables_behind_on_vacuum() n
         union all
         select format('the role %I of a deleted project remains: %s', l.role_name, l.reason),
                format('In each database it names: drop owned by %I. Then: drop role %1$I', l.role_name)

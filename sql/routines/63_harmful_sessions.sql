@@ -43,7 +43,7 @@ declare
     v_now    timestamptz := clock_timestamp();
     v_beyond integer[] := zmesh.sessions_beyond_share();
 begin
-    -- Known in this session from now on, so that end_hoarders() looks nothing up.
+    -- Known in this session from now on, so that end_sessions_exhausting_locks() looks nothing up.
     perform count(pg_get_userbyid(r.oid)), bool_and(pg_has_role('pg_signal_backend', 'usage'))
        from pg_roles r where r.rolname like 'zmesh\_p\_%';
     return query
@@ -86,7 +86,7 @@ comment on function zmesh.harmful_sessions() is
     'Sessions of projects that block the platform, or that have been active for longer than any run may.';
 
 -- The table of locks is one for all: when it is full, nobody gets any. So this reads no table and no view.
-create or replace function zmesh.end_hoarders() returns setof text
+create or replace function zmesh.end_sessions_exhausting_locks() returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     c_many constant integer := current_setting('max_locks_per_transaction')::integer
@@ -105,7 +105,7 @@ begin
         return next format('%s, process %s, held most of all the locks there are', v_session.role_name, v_session.pid);
     end loop;
 end $$;
-comment on function zmesh.end_hoarders() is
+comment on function zmesh.end_sessions_exhausting_locks() is
     'Ends the sessions of a project that holds half of all locks; returns which.';
 
 create or replace function zmesh.end_harmful_sessions() returns setof text
@@ -125,4 +125,4 @@ end $$;
 comment on function zmesh.end_harmful_sessions() is
     'Ends the sessions of projects that block the platform; returns which, and why.';
 
-grant execute on function zmesh.end_hoarders(), zmesh.end_harmful_sessions() to zmesh_listener;
+grant execute on function zmesh.end_sessions_exhausting_locks(), zmesh.end_harmful_sessions() to zmesh_listener;

@@ -164,7 +164,7 @@ def _work(api: Api, answer: Answerer, jobs: list[Row], stop: threading.Event) ->
     database = api.database
     listener = database.listener(100, "1 hour")
     with psycopg.connect(database.listener_url, autocommit=True) as wakeups:
-        wakeups.execute("listen zmesh_jobs")
+        wakeups.execute("listen zmesh_queue")
         while not stop.is_set():
             claimed = database.claim(listener, 100)
             for job in claimed:

@@ -207,7 +207,7 @@ STATEMENTS = [
     "create table zmesh.mine (id integer)",
     "create function zmesh.now() returns timestamptz language sql return null",
     "create trigger mine before insert on zmesh.invocations for each row execute function tsvector_update_trigger()",
-    "create event trigger mine on ddl_command_start execute function zmesh.hint()",
+    "create event trigger mine on ddl_command_start execute function zmesh.notify_unless_congested()",
     "create publication mine",
     "select pg_create_physical_replication_slot('mine')",
     "select * from zmesh.claim(gen_random_uuid(), 1)",

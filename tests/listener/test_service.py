@@ -242,7 +242,7 @@ async def test_a_listener_says_when_autovacuum_neglects_the_platforms_tables(
     database: Database, running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     neglect(database)
-    await eventually(lambda: database.rows("select 1 from zmesh.neglected_tables()"), "the statistics")
+    await eventually(lambda: database.rows("select 1 from zmesh.tables_behind_on_vacuum()"), "the statistics")
     async with running():
         said = "autovacuum does not keep up with zmesh.api_key_functions"
         await eventually(lambda: said in caplog.text, "the alarm")

@@ -31,7 +31,7 @@ def listener(database: Database, answer: Any) -> Iterator[list[Row]]:
 
     def work() -> None:
         with database.connect(database.listener_url) as connection:
-            connection.execute("listen zmesh_jobs")
+            connection.execute("listen zmesh_queue")
             while not over.is_set():
                 for job in database.claim(id):
                     jobs.append(job)

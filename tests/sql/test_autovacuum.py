@@ -71,9 +71,9 @@ def test_only_the_platform_ends_workers(database: Database) -> None:
 
 
 def test_tables_of_the_platform_that_autovacuum_neglects_are_named(database: Database) -> None:
-    assert database.rows("select * from zmesh.neglected_tables()", url=database.listener_url) == []
+    assert database.rows("select * from zmesh.tables_behind_on_vacuum()", url=database.listener_url) == []
     neglect(database)
-    named = eventually(lambda: database.rows("select * from zmesh.neglected_tables()"), "the statistics")
+    named = eventually(lambda: database.rows("select * from zmesh.tables_behind_on_vacuum()"), "the statistics")
     assert [row["table_name"] for row in named] == ["api_key_functions"]
     assert named[0]["dead_rows"] == 110_000
 

@@ -65,7 +65,7 @@ def reap(side: Side) -> None:
 
 def leave(side: Side) -> None:
     dying = "select id from zmesh.listeners where name = 'dying' limit 1"
-    side.run(f"select zmesh.leave(({dying}))")
+    side.run(f"select zmesh.end_lease(({dying}))")
 
 
 def expire(side: Side) -> None:

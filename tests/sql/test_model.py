@@ -312,7 +312,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(index=any_of)
     def leave(self, index: int) -> None:
         listener = self.choose_listener(index)
-        self.ask("select zmesh.leave(%s)", listener)
+        self.ask("select zmesh.end_lease(%s)", listener)
         self.forget([listener])
 
     def forget(self, listeners: list[UUID]) -> None:

@@ -261,7 +261,7 @@ def test_a_reply_channel_that_could_be_guessed_is_refused(database: Database) ->
     project = database.project()
     database.function(project)
     with pytest.raises(psycopg.errors.CheckViolation):
-        database.enqueue(project, reply_channel="zmesh_jobs")
+        database.enqueue(project, reply_channel="zmesh_queue")
 
 
 def test_the_same_idempotency_key_enqueues_once(database: Database) -> None:
@@ -308,7 +308,7 @@ def test_an_insert_notifies_only_while_a_listener_waits(database: Database) -> N
     project = database.project()
     database.function(project)
     with psycopg.connect(database.listener_url, autocommit=True) as listening:
-        listening.execute("listen zmesh_jobs")
+        listening.execute("listen zmesh_queue")
         database.enqueue(project)  # no listener at all
         listener = database.listener()
         database.claim(listener, 1)

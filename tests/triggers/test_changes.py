@@ -138,7 +138,7 @@ def test_a_bulk_change_is_one_notification(database: Database, project: TestProj
     run(database, project, "select zmesh.on_change('orders', 'send-receipt', '{INSERT}')")
     database.listener()
     with database.connect() as hearing:
-        hearing.execute("listen zmesh_jobs")
+        hearing.execute("listen zmesh_queue")
         run(database, project, "insert into orders select n, n from generate_series(1, 1000) n")
         heard = list(hearing.notifies(timeout=1, stop_after=2))
     assert len(heard) == 1

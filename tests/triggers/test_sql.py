@@ -123,7 +123,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"run_at": "20000-01-01"}, "23514", "is out of range"),
     ({"run_at": "-infinity"}, "23514", "is out of range"),
     ({"expires_at": "infinity"}, "23514", "expires_at infinity is out of range"),
-    ({"reply_channel": "zmesh_jobs"}, "23514", "invocations_reply_channel_is_random"),
+    ({"reply_channel": "zmesh_queue"}, "23514", "invocations_reply_channel_is_random"),
 ]
 
 
@@ -168,7 +168,7 @@ ATTACKS = [
     "alter table zmesh.invocations disable row level security",
     "set session authorization zmesh_owner",
     "select zmesh.prepare_invocation()",
-    "select zmesh.once(null)",
+    "select zmesh.insert_once(null)",
     "insert into zmesh.invocations (function, idempotency_key, idempotency_scope) values ('greet', 'k', 'anonymous')",
     "select zmesh.retire_version(gen_random_uuid(), 1)",
     "select zmesh.retry(array['{invocation}'::uuid])",
