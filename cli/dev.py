@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -35,6 +36,7 @@ DRAIN_SECONDS = 5
 WATCH_SECONDS = 0.2
 RETRY_SECONDS = 60
 TOKEN_SECONDS = 12 * 3600  # of the one in dev.json; what a login gives is shorter
+SERVICE_VARIABLES = ("ZMESH_LOG_FORMAT", "ZMESH_LOG_LEVEL")
 LISTENER_VARIABLES = ("ZMESH_SLOTS", "ZMESH_SANDBOX_REQUIRED", "ZMESH_CALLBACK_NETWORKS")
 
 
@@ -56,6 +58,7 @@ class Dev:
         self._facts: dict[str, str] = {}
         self._created: dict[str, str] = {}
         self._renew_token_at = 0.0
+        self._metrics_token = secrets.token_urlsafe(24)
         self._stopping = False
 
     def run(self) -> None:
@@ -92,18 +95,19 @@ class Dev:
             token_seconds=TOKEN_SECONDS,
         )
         self._renew_token_at = time.monotonic() + TOKEN_SECONDS / 2
-        secrets = self._home.secrets()
+        made = self._home.secrets()
         self._step("Starting the API and a listener")
-        self._start_services(secrets)
-        client = self._wait_for_health(secrets)
+        self._start_services(made)
+        client = self._wait_for_health(made)
         self._facts = {
             "url": client.connection.url,
             "project_id": created["project_id"],
-            "api_key": secrets.api_key,
+            "api_key": made.api_key,
             "token": created["token"],
-            "admin_email": secrets.admin_email,
-            "admin_password": secrets.admin_password,
+            "admin_email": made.admin_email,
+            "admin_password": made.admin_password,
             "database_url": created["database_url"],
+            **{f"{service.name}_metrics_url": self._metrics_url(service) for service in self._services},
         }
         self._home.write_facts(self._facts)
         if self._with_examples:
@@ -147,28 +151,36 @@ class Dev:
         except PostgresError as error:
             raise CliError(str(error), code="postgres_failed") from error
 
-    def _start_services(self, secrets: Secrets) -> None:
-        key = {"ZMESH_SECRET_KEY": secrets.secret_key}
+    def _metrics_url(self, service: Service) -> str:
+        return f"{service.admin_url}/metrics?token={self._metrics_token}"
+
+    def _start_services(self, made: Secrets) -> None:
+        shared = {
+            "ZMESH_SECRET_KEY": made.secret_key,
+            "ZMESH_ADMIN_PORT": "0",
+            "ZMESH_METRICS_TOKEN": self._metrics_token,
+            **_inherited(SERVICE_VARIABLES),
+        }
         api = {
-            **key,
+            **shared,
             "DATABASE_URL": self._created["api_url"],
-            "JWT_SECRET_KEY": secrets.jwt_secret_key,
+            "JWT_SECRET_KEY": made.jwt_secret_key,
             "ZMESH_HOST": HOST,
             "ZMESH_PORT": str(self._port),
         }
         listener = {
-            **key,
+            **shared,
             "DATABASE_URL": self._created["listener_url"],
             "ZMESH_RUN_DIR": str(self._home.runs),
             "ZMESH_DRAIN_SECONDS": str(DRAIN_SECONDS),
-            **{name: os.environ[name] for name in LISTENER_VARIABLES if name in os.environ},
+            **_inherited(LISTENER_VARIABLES),
         }
         for name, environment in (("api", api), ("listener", listener)):
             service = Service(name, environment, self._home.logs / f"{name}.log", verbose=self._verbose)
             self._services.append(service)
             service.start()
 
-    def _wait_for_health(self, secrets: Secrets) -> Client:
+    def _wait_for_health(self, made: Secrets) -> Client:
         """A client of the API, once that answers and a listener is at work. Raises CliError."""
         api = self._services[0]
         deadline = time.monotonic() + START_SECONDS
@@ -176,10 +188,12 @@ class Dev:
             for service in self._services:
                 if service.pid is None:
                     raise _did_not_start(service)
-            if api.announcement:
+            if api.announcement and all(service.admin_url for service in self._services):
                 url = api.announcement.removeprefix("listening ")
-                api.environment["ZMESH_PORT"] = url.rpartition(":")[2]  # the same one after a restart
-                credentials = {"email": secrets.admin_email, "password": secrets.admin_password}
+                api.environment["ZMESH_PORT"] = url.rpartition(":")[2]  # the same ports after a restart
+                for service in self._services:
+                    service.environment["ZMESH_ADMIN_PORT"] = service.admin_url.rpartition(":")[2]
+                credentials = {"email": made.admin_email, "password": made.admin_password}
                 client = Client(Connection(url, credentials=credentials))
                 with suppress(CliError):
                     if client.call_anonymously("GET", "/health").body["listeners"] > 0:
@@ -269,6 +283,10 @@ class Dev:
             service.stop(deadline - time.monotonic())
         if self._postgres is not None:
             self._postgres.stop()
+
+
+def _inherited(names: Sequence[str]) -> dict[str, str]:
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def in_subprocess(action: str, **arguments: object) -> dict[str, str]:

@@ -38,6 +38,7 @@ class Service:
         self._next_start = 0.0
         self._pause = SHORTEST_PAUSE
         self.announcement = ""
+        self.admin_url = ""
 
     @property
     def pid(self) -> int | None:
@@ -72,6 +73,8 @@ class Service:
                 line = raw.decode(errors="replace").rstrip("\n")
                 if line.startswith("listening "):
                     self.announcement = line
+                elif line.startswith("admin http"):
+                    self.admin_url = line.removeprefix("admin ")
                 self._last_lines.append(line)
                 log.write(raw)
                 if self._verbose:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import parse_qs
 
 import h11
 from prometheus_client.exposition import choose_encoder
@@ -178,26 +179,34 @@ class AdminServer:
         if request.method not in (b"GET", b"HEAD"):
             return _problem(405, "This port takes GET only.", ("allow", "GET, HEAD"))
         headers = {name: value.decode("latin-1") for name, value in request.headers}
-        match request.target.partition(b"?")[0]:
+        path, _, query = request.target.partition(b"?")
+        match path:
             case b"/health":
                 return _json(200, {"status": "ok"})
             case b"/ready":
                 return await self._readiness.answer()
             case b"/metrics":
-                return await self._exposition(headers)
+                return await self._exposition(headers, query.decode("latin-1"))
             case _:
                 return _problem(404, "This port has /health, /ready and /metrics.")
 
-    async def _exposition(self, headers: dict[bytes, str]) -> Answer:
+    async def _exposition(self, headers: dict[bytes, str], query: str) -> Answer:
         token = self._settings.metrics_token
         if token is None:
             return _problem(403, "Metrics are off. Set ZMESH_METRICS_TOKEN, and send it as a bearer token.")
-        scheme, _, given = headers.get(b"authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+        if not hmac.compare_digest(_token(headers, query).encode(), token.encode()):
             return _problem(401, "Send ZMESH_METRICS_TOKEN as a bearer token.", ("www-authenticate", "Bearer"))
         await self._before_scrape()
         encode, content_type = choose_encoder(headers.get(b"accept", ""))
         return Answer(200, encode(self._metrics.registry), content_type)
+
+
+def _token(headers: dict[bytes, str], query: str) -> str:
+    """The token of a request: a bearer token, or the query's `token` where a URL must do by itself."""
+    scheme, _, given = headers.get(b"authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip()
+    return parse_qs(query).get("token", [""])[0]
 
 
 def _json(status: int, value: Any, *headers: tuple[str, str]) -> Answer:

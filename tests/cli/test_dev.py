@@ -67,7 +67,16 @@ def test_its_secrets_are_for_its_owner_only(running_platform: Platform) -> None:
     assert set(facts) == {
         *("url", "project_id", "api_key", "token"),
         *("admin_email", "admin_password", "database_url"),
+        *("api_metrics_url", "listener_metrics_url"),
     }
+
+
+@pytest.mark.parametrize("part", ["api", "listener"])
+def test_dev_json_names_where_metrics_are(running_platform: Platform, part: str) -> None:
+    facts = json.loads((running_platform.folder / ".zmesh" / "dev.json").read_text())
+    url = facts[f"{part}_metrics_url"]
+    assert f'zmesh_info{{process="{part}"' in httpx.get(url).text
+    assert httpx.get(url.partition("?")[0]).status_code == 401  # runs can connect there as well
 
 
 def test_nobody_gets_into_its_database_without_a_password(running_platform: Platform) -> None:
@@ -241,13 +250,14 @@ def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
 
 
 def test_its_parts_get_only_the_secrets_they_need(running_platform: Platform) -> None:
+    shared = {"ZMESH_ADMIN_PORT", "ZMESH_METRICS_TOKEN"}
     for part, kept in (
         ("api", {"DATABASE_URL", "JWT_SECRET_KEY", "ZMESH_SECRET_KEY", "ZMESH_HOST", "ZMESH_PORT"}),
         ("listener", {"DATABASE_URL", "ZMESH_SECRET_KEY", "ZMESH_RUN_DIR", "ZMESH_DRAIN_SECONDS"}),
     ):
         environment = Path(f"/proc/{pid_of(part, running_platform.folder)}/environ").read_bytes().decode().split("\0")
         given = dict(line.partition("=")[::2] for line in environment if line)
-        assert {name for name in given if name.startswith(("ZMESH_", "JWT_", "DATABASE_"))} == kept
+        assert {name for name in given if name.startswith(("ZMESH_", "JWT_", "DATABASE_"))} == kept | shared
         assert f"//zmesh_{part}:" in given["DATABASE_URL"]
 
 

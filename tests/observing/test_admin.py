@@ -79,6 +79,10 @@ async def test_metrics_need_the_token(port: Port) -> None:
     for wrong in ("", TOKEN, "Basic " + TOKEN, "Bearer ", "Bearer x" + TOKEN, "Bearer \xff"):
         status, body = await port.get("/metrics", wrong)
         assert (status, b"zmesh_" in body) == (401, False), wrong
+    for query in ("?token=", f"?tokens={TOKEN}", f"?token=x&token={TOKEN}", "?" + "&".join("a" * 50)):
+        assert (await port.get("/metrics" + query, ""))[0] == 401, query
+    assert (await port.get(f"/metrics?token={TOKEN}", ""))[0] == 200  # for what takes nothing but a URL
+    assert (await port.get(f"/metrics?token={TOKEN}", "Bearer x"))[0] == 401
     for right in ("Bearer " + TOKEN, "bearer  " + TOKEN):
         status, body = await port.get("/metrics", right)
         assert (status, b'zmesh_info{process="test",version="1"} 1.0' in body) == (200, True)
