@@ -45,7 +45,8 @@ class Upkeep:
             cancelled = await listeners.cancel_orphans(connection)
             for hindrance in await listeners.free_autovacuum(connection, ANALYZE_SECONDS):
                 emit(AutovacuumHindered(hindrance))
-            neglected = await listeners.tables_behind_on_vacuum(connection) if await listeners.maintain(connection) else []
+            maintained = await listeners.maintain(connection)
+            neglected = await listeners.tables_behind_on_vacuum(connection) if maintained else []
             await self._report_loop_held(connection)
         if taken or expired:
             self._wakeups.queue.set()  # they are queued again, or stood before others

@@ -239,7 +239,9 @@ class ListenerMetrics(Metrics):
         )
         self._leases_lost = self._counter("zmesh_leases_lost_total", "Leases that ended while the listener lived.")
         self._schedules = self._counter(
-            "zmesh_schedules_fired_total", "Schedules fired by this listener; those that pg_cron fires are not counted."
+            "zmesh_schedules_fired_total",
+            "Schedules fired by this listener; those that pg_cron fires are not counted, but see "
+            "zmesh_schedules_overdue_seconds.",
         )
         self._callbacks = self._counter("zmesh_callbacks_total", "Tries to deliver a callback.", "outcome")
         self._callback_seconds = self._histogram("zmesh_callback_seconds", "Duration of a try to deliver a callback.")
@@ -281,7 +283,7 @@ class ListenerMetrics(Metrics):
 
 
 class QueueFigures(Protocol):
-    """The queue of the whole platform at one moment."""
+    """What the whole platform has still to do, at one moment."""
 
     @property
     def ready_awaited(self) -> int: ...
@@ -297,6 +299,15 @@ class QueueFigures(Protocol):
 
     @property
     def oldest_ready_seconds(self) -> float: ...
+
+    @property
+    def schedules_overdue_seconds(self) -> float: ...
+
+    @property
+    def callbacks_pending(self) -> int: ...
+
+    @property
+    def callbacks_overdue_seconds(self) -> float: ...
 
     @property
     def listeners(self) -> int: ...
@@ -320,6 +331,16 @@ class QueueCollector(Collector):
         oldest = GaugeMetricFamily(
             "zmesh_queue_oldest_ready_seconds", "How long the oldest invocation that could run has waited; 0: none."
         )
+        schedules = GaugeMetricFamily(
+            "zmesh_schedules_overdue_seconds",
+            "How long the earliest due time of an enabled schedule has passed without firing; 0: none has.",
+        )
+        callbacks = GaugeMetricFamily(
+            "zmesh_callbacks_pending", "Callbacks of the whole platform still to be delivered, counted up to 100,000."
+        )
+        late = GaugeMetricFamily(
+            "zmesh_callbacks_overdue_seconds", "How long the earliest pending callback has been due; 0: none is."
+        )
         listeners = GaugeMetricFamily("zmesh_listeners", "Listeners of the whole platform that hold a lease.")
         slots = GaugeMetricFamily("zmesh_listener_slots", "Slots of these listeners together.")
         figures = self.figures
@@ -329,9 +350,12 @@ class QueueCollector(Collector):
             depth.add_metric(["delayed"], figures.delayed)
             depth.add_metric(["running"], figures.running)
             oldest.add_metric([], figures.oldest_ready_seconds)
+            schedules.add_metric([], figures.schedules_overdue_seconds)
+            callbacks.add_metric([], figures.callbacks_pending)
+            late.add_metric([], figures.callbacks_overdue_seconds)
             listeners.add_metric([], figures.listeners)
             slots.add_metric([], figures.slots)
-        return [depth, oldest, listeners, slots]
+        return [depth, oldest, schedules, callbacks, late, listeners, slots]
 
 
 class ParkedCollector(Collector):

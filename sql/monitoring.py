@@ -16,13 +16,16 @@ SILENT_CLOCK_SECONDS = 150  # pg_cron ticks each minute
 
 @dataclass(frozen=True, slots=True)
 class QueueFigures:
-    """The queue of the whole platform; each count stops at MOST_COUNTED."""
+    """What the whole platform has still to do; each count stops at MOST_COUNTED."""
 
     ready_awaited: int
     ready_background: int
     delayed: int
     running: int
     oldest_ready_seconds: float
+    schedules_overdue_seconds: float
+    callbacks_pending: int
+    callbacks_overdue_seconds: float
     listeners: int
     slots: int
 
@@ -44,6 +47,13 @@ async def queue_figures(connection: AsyncConnection) -> QueueFigures:
                coalesce((select greatest(extract(epoch from zmesh.now() - q.run_at), 0) from zmesh.queue q
                           where q.status = 'queued' and q.due order by q.run_at limit 1), 0)::float8
                    as oldest_ready_seconds,
+               coalesce((select greatest(extract(epoch from zmesh.now() - s.next_due_at), 0) from zmesh.schedules s
+                          where s.enabled order by s.next_due_at limit 1), 0)::float8 as schedules_overdue_seconds,
+               (select count(*)::integer from (select from zmesh.callbacks c
+                 where c.status = 'pending' limit %(most)s) c) as callbacks_pending,
+               coalesce((select greatest(extract(epoch from zmesh.now() - c.next_attempt_at), 0) from zmesh.callbacks c
+                          where c.status = 'pending' order by c.next_attempt_at limit 1), 0)::float8
+                   as callbacks_overdue_seconds,
                l.listeners, l.slots
           from (select count(*)::integer as listeners, coalesce(sum(l.slots), 0)::integer as slots
                   from zmesh.listeners l where l.lease_expires_at > zmesh.now()) l

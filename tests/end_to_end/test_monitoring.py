@@ -218,8 +218,17 @@ def test_the_queue_is_counted_while_nobody_runs_it(database: Database, parts_wit
     assert (depth("delayed"), depth("running"), port.value("zmesh_listeners")) == (1, 0, 0)
     assert port.value("zmesh_queue_oldest_ready_seconds") > 0
     assert port.get("/ready").json()["checks"]["clock"]["status"] == "failed"
+    assert port.value("zmesh_schedules_overdue_seconds") == port.value("zmesh_callbacks_pending") == 0
+    function = parts.platform.request("GET", "/functions/echo").json()["id"]
+    schedule = {"name": "nightly", "function_id": function, "cron": "0 3 * * *"}
+    assert parts.platform.request("POST", "/schedules", json=schedule).status_code == 201
+    database.rows("update zmesh.schedules set next_due_at = zmesh.now() - interval '1 hour'")
+    parts.platform.enqueue("echo", callback_url="https://callbacks.invalid/")
+    eventually(lambda: port.value("zmesh_schedules_overdue_seconds") >= 3600, "the schedule's age")
     parts.start_listener()
     eventually(lambda: depth("ready_background") == 0, "the end of the queue")
+    eventually(lambda: port.value("zmesh_callbacks_pending") == 1, "the callback")
+    eventually(lambda: port.value("zmesh_schedules_overdue_seconds") == 0, "the schedule's firing")
     eventually(lambda: port.get("/ready").json()["checks"]["clock"] == {"status": "ok"}, "a clock")
 
 
