@@ -146,7 +146,7 @@ def expected() -> tuple[list[str], list[str], list[str]]:
 
 
 def with_queue(metrics: ApiMetrics) -> ApiMetrics:
-    metrics.queue.figures = QueueFigures(1, 1, 1, 1, 1.0, 1, 1)
+    metrics.queue.figures = QueueFigures(1, 1, 1, 1, 1.0, 1.0, 1, 1.0, 1, 1)
     return metrics
 
 
