@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -14,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_urlsafe
 from types import FrameType
 
 import rich_click as click
@@ -61,7 +61,7 @@ class Dev:
         self._facts: dict[str, str] = {}
         self._created: dict[str, str] = {}
         self._renew_token_at = 0.0
-        self._metrics_token = secrets.token_urlsafe(24)
+        self._metrics_token = token_urlsafe(24)
         self._stopping = False
 
     def run(self) -> None:
@@ -98,17 +98,17 @@ class Dev:
             token_seconds=TOKEN_SECONDS,
         )
         self._renew_token_at = time.monotonic() + TOKEN_SECONDS / 2
-        made = self._home.secrets()
+        secrets = self._home.secrets()
         self._step("Starting the API and a listener")
-        self._start_services(made)
-        client = self._wait_for_health(made)
+        self._start_services(secrets)
+        client = self._wait_for_health(secrets)
         self._facts = {
             "url": client.connection.url,
             "project_id": created["project_id"],
-            "api_key": made.api_key,
+            "api_key": secrets.api_key,
             "token": created["token"],
-            "admin_email": made.admin_email,
-            "admin_password": made.admin_password,
+            "admin_email": secrets.admin_email,
+            "admin_password": secrets.admin_password,
             "database_url": created["database_url"],
             **{f"{service.name}_metrics_url": self._metrics_url(service) for service in self._services},
         }
@@ -157,9 +157,9 @@ class Dev:
     def _metrics_url(self, service: Service) -> str:
         return f"{service.admin_url}/metrics?token={self._metrics_token}"
 
-    def _start_services(self, made: Secrets) -> None:
+    def _start_services(self, secrets: Secrets) -> None:
         shared = {
-            "ZMESH_SECRET_KEY": made.secret_key,
+            "ZMESH_SECRET_KEY": secrets.secret_key,
             "ZMESH_ADMIN_PORT": "0",
             "ZMESH_METRICS_TOKEN": self._metrics_token,
             **_inherited(SERVICE_VARIABLES),
@@ -167,7 +167,7 @@ class Dev:
         api = {
             **shared,
             "DATABASE_URL": self._created["api_url"],
-            "JWT_SECRET_KEY": made.jwt_secret_key,
+            "JWT_SECRET_KEY": secrets.jwt_secret_key,
             "ZMESH_HOST": HOST,
             "ZMESH_PORT": str(self._port),
         }
@@ -184,7 +184,7 @@ class Dev:
             self._services.append(service)
             service.start()
 
-    def _wait_for_health(self, made: Secrets) -> Client:
+    def _wait_for_health(self, secrets: Secrets) -> Client:
         """A client of the API, once that answers and a listener is at work. Raises CliError."""
         api = self._services[0]
         deadline = time.monotonic() + START_SECONDS
@@ -197,7 +197,7 @@ class Dev:
                 api.environment["ZMESH_PORT"] = url.rpartition(":")[2]  # the same ports after a restart
                 for service in self._services:
                     service.environment["ZMESH_ADMIN_PORT"] = service.admin_url.rpartition(":")[2]
-                credentials = {"email": made.admin_email, "password": made.admin_password}
+                credentials = {"email": secrets.admin_email, "password": secrets.admin_password}
                 client = Client(Connection(url, credentials=credentials))
                 with suppress(CliError):
                     if client.call_anonymously("GET", "/health").body["listeners"] > 0:

@@ -17,8 +17,7 @@ import psycopg
 
 from cli.postgres import EmbeddedPostgres
 from tests.chaos.recording import RECORDS
-from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
-from tests.databases import Database
+from tests.own_server import own_server
 from tests.platform import Parts, Process
 
 LEASE_SECONDS = 3
@@ -131,11 +130,5 @@ def _free_port() -> int:
 @contextmanager
 def scene(folder: Path, listener: str) -> Iterator[Scene]:
     """The whole platform in a folder, until the block ends; `listener` is a key of LISTENERS."""
-    postgres = EmbeddedPostgres(folder / "postgres")
-    postgres.start()
-    try:
-        database = Database.create(postgres.admin_url, "postgres", API_PASSWORD, LISTENER_PASSWORD)
-        with Parts(database, folder) as parts:
-            yield Scene(postgres, parts, listener)
-    finally:
-        postgres.stop()
+    with own_server(folder) as (postgres, database), Parts(database, folder) as parts:
+        yield Scene(postgres, parts, listener)

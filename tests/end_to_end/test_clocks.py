@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from cli.postgres import EmbeddedPostgres
-from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database, Row
+from tests.own_server import own_server
 from tests.platform import Parts, eventually
 
 SECOND = timedelta(seconds=1)
@@ -69,18 +69,13 @@ def assert_each_due_time_is_there_once(database: Database, name: str) -> None:
 
 @pytest.mark.timeout(240)
 def test_each_due_time_fires_once_whatever_happens_to_the_clocks(tmp_path: Path) -> None:
-    postgres = EmbeddedPostgres(tmp_path / "postgres")
-    postgres.start()
-    try:
-        database = Database.create(postgres.admin_url, "postgres", API_PASSWORD, LISTENER_PASSWORD)
+    with own_server(tmp_path) as (postgres, database):
         with Parts(database, tmp_path) as parts:
             break_the_clocks(postgres, parts)
         for name in ("all", "once", "skip"):
             assert_each_due_time_is_there_once(database, name)
         assert {run["outcome"] for run in runs(database, "all")} == {"fired"}
         assert "skipped_missed" in {run["outcome"] for run in runs(database, "once")}
-    finally:
-        postgres.stop()
 
 
 def break_the_clocks(postgres: EmbeddedPostgres, parts: Parts) -> None:

@@ -15,8 +15,7 @@ from typing import Any
 import httpx
 
 from cli.postgres import EmbeddedPostgres
-from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
-from tests.databases import Database
+from tests.own_server import own_server
 from tests.platform import Parts, eventually
 
 # Leaves a row when it starts; the first attempt then never ends by itself.
@@ -133,21 +132,15 @@ def test_two_listeners_share_the_work_and_run_each_job_once(parts: Parts) -> Non
 
 
 @contextmanager
-def own_server(folder: Path) -> Iterator[tuple[EmbeddedPostgres, Parts]]:
+def own_platform(folder: Path) -> Iterator[tuple[EmbeddedPostgres, Parts]]:
     """A PostgreSQL that this test may stop, with an API and a listener over it."""
-    postgres = EmbeddedPostgres(folder / "postgres")
-    postgres.start()
-    try:
-        database = Database.create(postgres.admin_url, "postgres", API_PASSWORD, LISTENER_PASSWORD)
-        with Parts(database, folder) as parts:
-            parts.start_listener(lease_seconds=30)
-            yield postgres, parts
-    finally:
-        postgres.stop()
+    with own_server(folder) as (postgres, database), Parts(database, folder) as parts:
+        parts.start_listener(lease_seconds=30)
+        yield postgres, parts
 
 
 def test_the_platform_recovers_after_postgres_was_unreachable(tmp_path: Path) -> None:
-    with own_server(tmp_path) as (postgres, parts):
+    with own_platform(tmp_path) as (postgres, parts):
         parts.platform.deploy("quick", QUICK)
         accepted = parts.platform.enqueue("quick", {"n": 1}, run_at="now")
         assert parts.platform.ended(accepted)["status"] == "success"
@@ -165,7 +158,7 @@ def test_the_platform_recovers_after_postgres_was_unreachable(tmp_path: Path) ->
 
 
 def test_a_run_survives_a_short_outage_of_postgres(tmp_path: Path) -> None:
-    with own_server(tmp_path) as (postgres, parts):
+    with own_platform(tmp_path) as (postgres, parts):
         parts.platform.deploy(
             "slow", "import time\ndef handler(payload, zmesh):\n    time.sleep(4)\n    return 'kept'\n"
         )
@@ -182,7 +175,7 @@ def test_a_run_survives_a_short_outage_of_postgres(tmp_path: Path) -> None:
 
 
 def test_the_platform_goes_on_after_postgres_stood_still(tmp_path: Path) -> None:
-    with own_server(tmp_path) as (postgres, parts):
+    with own_platform(tmp_path) as (postgres, parts):
         parts.platform.deploy("quick", QUICK)
         pids = _family(postgres.pid or 0)
         for pid in pids:

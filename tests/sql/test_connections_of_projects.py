@@ -10,11 +10,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from cli.postgres import EmbeddedPostgres
 from sql import accounts
 from support.sealing import Sealer
-from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database, TestProject
+from tests.own_server import own_server
 from tests.platform import eventually
 
 
@@ -55,12 +54,8 @@ def sessions(project: TestProject, count: int) -> Iterator[list[psycopg.Connecti
 @pytest.fixture
 def server_of_its_own(tmp_path: Path) -> Iterator[Database]:
     """A database where nobody else has sessions."""
-    postgres = EmbeddedPostgres(tmp_path / "postgres")
-    postgres.start()
-    try:
-        yield Database.create(postgres.admin_url, "postgres", API_PASSWORD, LISTENER_PASSWORD)
-    finally:
-        postgres.stop()
+    with own_server(tmp_path) as (_, database):
+        yield database
 
 
 def open_ones(connections: list[psycopg.Connection[object]]) -> list[int]:
