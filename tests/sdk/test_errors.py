@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 
 import pytest
 
 from tests.sdk.conftest import wrapped
-from tests.sdk.runtimes import run
+from tests.sdk.runtimes import SDK, run
 
 
 @pytest.mark.parametrize(
@@ -203,6 +205,25 @@ def test_running_out_of_memory_in_python_is_named_with_its_line(body: str) -> No
     ending = run("python", wrapped("python", body), preexec=address_space_of_256_mb)
     assert ending.error["type"] == "memory_limit"
     assert 'File "send-welcome.py", line ' in ending.error["stack"]
+
+
+def test_running_out_of_memory_again_while_an_error_is_passed_on_keeps_the_line_of_the_function() -> None:
+    program = """if True:
+        from zmesh_runtime.failures import Code, out_of_memory
+        scope = {}
+        exec(compile("def handler():\\n  raise MemoryError", "send-welcome.py", "exec"), scope)
+        try:
+            try:
+                scope["handler"]()
+            finally:
+                raise MemoryError
+        except MemoryError as error:
+            print(out_of_memory(error, Code("send-welcome.py", None)).stack)
+    """
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=SDK / "python", capture_output=True, text=True, check=True
+    )
+    assert 'File "send-welcome.py", line 2, in handler' in printed.stdout
 
 
 def test_a_payload_that_python_cannot_hold_is_an_error() -> None:

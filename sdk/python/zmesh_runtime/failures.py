@@ -77,15 +77,22 @@ def syntax_failure(error: Exception) -> Failure:
 def out_of_memory(error: MemoryError, code: Code) -> Failure:
     """Name the lines first, then let go of what the frames hold, then describe: each step needs a little memory."""
     places: list[str] = []
-    trace = error.__traceback__
+    cause: BaseException | None = error
+    # Our own code can run out of memory while it passes on the user's error, which is then the context of this one.
+    while cause is not None and not places:
+        _append_places(places, cause.__traceback__, code)
+        cause = cause.__context__
+    _release(error)
+    stack = "\n".join(["Traceback (most recent call last):", *places, "MemoryError"])
+    return Failure("memory_limit", "the function's memory limit is used up", stack)
+
+
+def _append_places(places: list[str], trace: TracebackType | None, code: Code) -> None:
     while trace is not None and len(places) < 50:
         running = trace.tb_frame.f_code
         if code.owns(running.co_filename):
             places.append(code.shown(f'  File "{running.co_filename}", line {trace.tb_lineno}, in {running.co_name}'))
         trace = trace.tb_next
-    _release(error)
-    stack = "\n".join(["Traceback (most recent call last):", *places, "MemoryError"])
-    return Failure("memory_limit", "the function's memory limit is used up", stack)
 
 
 def user_stack(error: BaseException, code: Code) -> str:
