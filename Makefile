@@ -25,12 +25,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
 PROJECT := pyproject.toml hatch_build.py sdk/javascript/package-lock.json api/pages/package-lock.json
+CONSOLE := $(patsubst %/package.json,%/dist/index.html,$(wildcard console/package.json))
+CONSOLE_SOURCES := $(if $(CONSOLE),$(shell find console -name node_modules -prune -o -name dist -prune -o -type f -print))
 LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --upgrade
 
 .PHONY: up test attack fuzz-api fuzz-orders chaos lint bench bench-queue lock wheel clean dev system-packages
 
-up: $(VENV)/.runtime
+up: $(VENV)/.runtime $(CONSOLE)
 	@exec $(BIN)/zmesh dev $(ARGS)
 
 # The lint runs while the tests' engine is prepared, which mostly waits. So do many tests: a worker more than on two cores.
@@ -75,10 +77,10 @@ lock:
 		--output-file requirements/dev.txt
 
 clean:
-	rm -rf $(VENV) build dist sdk/javascript/node_modules api/pages/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) build dist sdk/javascript/node_modules api/pages/node_modules console/node_modules console/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 
-dev: $(VENV)/.dev
+dev: $(VENV)/.dev $(CONSOLE)
 
 system-packages:
 	@requirements/system.sh
@@ -89,6 +91,9 @@ $(VENV)/.runtime: $(PROJECT) requirements/build.txt requirements/runtime.txt
 	@$(INSTALL) --require-hashes -r requirements/build.txt -r requirements/runtime.txt
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+console/dist/index.html: $(CONSOLE_SOURCES) | $(VENV)/.runtime
+	@$(BIN)/python -c "from pathlib import Path; import hatch_build; hatch_build.build_console(Path('console'))"
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
 	@echo "Installing what the tests need, once ..." >&2

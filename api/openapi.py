@@ -13,7 +13,20 @@ from litestar.serialization import encode_json
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from api.auth.models import Acceptance, Credentials, Logout, ProjectSwitch, ProjectToken, Refresh, Session
+from api.auth.models import (
+    Acceptance,
+    BrowserCredentials,
+    BrowserSession,
+    Credentials,
+    LinkToUse,
+    Logout,
+    ProjectSwitch,
+    ProjectToken,
+    Refresh,
+    Session,
+    SignInLink,
+)
+from api.http.middleware import SESSION_COOKIE
 from api.http.paging import Page
 from api.http.problem_models import ProblemDetails
 from api.invoking.models import (
@@ -67,6 +80,8 @@ REQUEST_MODELS: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
     *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
     SecretToSet,
+    BrowserCredentials,
+    LinkToUse,
     BuildToRequest,
     *(
         Refresh,
@@ -89,7 +104,7 @@ RESPONSE_MODELS: list[type[BaseModel]] = [
     *(Page[ScheduleDetails], Page[WebhookDetails]),
     *(ChangeDetails, Page[ChangeDetails]),
     *(SecretDetails, Page[SecretDetails]),
-    *(ProjectToken, ProjectDatabaseDetails),
+    *(ProjectToken, ProjectDatabaseDetails, BrowserSession, SignInLink),
     *(BuildDetails, Page[BuildDetails], BuildLogLine),
     *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
     *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
@@ -136,6 +151,12 @@ OPENAPI = OpenAPIConfig(
         security_schemes={
             "bearer": SecurityScheme(
                 type="http", scheme="bearer", bearer_format="JWT", description="A token of POST /auth/login."
+            ),
+            "cookie": SecurityScheme(
+                type="apiKey",
+                name=SESSION_COOKIE,
+                security_scheme_in="cookie",
+                description="Session of a browser (over TLS: __Secure-zmesh-console), for paths below /console.",
             ),
             "apiKey": SecurityScheme(type="apiKey", name="x-api-key", security_scheme_in="header"),
             "bearerKey": SecurityScheme(

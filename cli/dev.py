@@ -20,6 +20,7 @@ import rich_click as click
 
 from cli.client import ApiError, Client
 from cli.config import HOME_NAME, Connection
+from cli.console import is_built, sign_in_link
 from cli.errors import CliError
 from cli.home import Home, Secrets
 from cli.output import progress, style
@@ -116,6 +117,8 @@ class Dev:
         if self._with_examples:
             self._deploy_examples(client)
         click.echo(f"ready {client.connection.url}")
+        if is_built():
+            click.echo(f"console {sign_in_link(client)}")
         self._print_next_steps()
 
     def _step(self, text: str) -> None:

@@ -12,6 +12,7 @@ from cli.admin import admin
 from cli.builds import builds
 from cli.callbacks import callbacks
 from cli.changes import changes
+from cli.console import console
 from cli.environment import env
 from cli.functions import functions
 from cli.invocations import invocations
@@ -43,7 +44,10 @@ click.rich_click.COMMAND_GROUPS = {
                 "secrets",
             ],
         },
-        {"name": "Work with others", "commands": ["login", "logout", "password", "env", "projects", "members", "keys"]},
+        {
+            "name": "Work with others",
+            "commands": ["login", "logout", "password", "console", "env", "projects", "members", "keys"],
+        },
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate", "admin"]},
     ]
 }
@@ -74,6 +78,7 @@ zmesh.add_command(keys)
 zmesh.add_command(login)
 zmesh.add_command(logout)
 zmesh.add_command(password)
+zmesh.add_command(console)
 zmesh.add_command(env)
 zmesh.add_command(admin)
 

@@ -17,13 +17,16 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 
+from api.auth.browsers import no_session, session_ended
+from api.auth.cookies import in_console, project_of, session_token
 from api.auth.throttling import Throttle
-from api.auth.tokens import Identity, Tokens
+from api.auth.tokens import Identity, Tokens, token_hash
 from api.batching import Batcher
 from api.database import Database
 from api.http.problems import Problem, unauthorized
-from sql import access
+from sql import access, browsers
 from sql.access import KeyedFunction, Membership, PublicFunction
+from sql.browsers import BrowserCaller
 from sql.errors import DomainError
 from support.api_keys import is_api_key, key_hash
 
@@ -72,6 +75,7 @@ class Access:
         self.tokens = tokens
         self._database = database
         self._members: Batcher[Identity, Membership] = Batcher(self._read_members)
+        self._browsers: Batcher[tuple[bytes, str | None], BrowserCaller] = Batcher(self._read_browsers)
         self._keys: Batcher[tuple[bytes, str], KeyedFunction] = Batcher(self._read_keys)
         self._functions: Batcher[tuple[UUID | None, str], PublicFunction | None] = Batcher(self._read_functions)
         self._guesses = Throttle(GUESSES_ALLOWED, "unknown API keys from your address")
@@ -88,6 +92,17 @@ class Access:
         if member.role is None:
             raise Problem(403, "not_a_member", "The token's user is not a member of the token's project.")
         return Caller(identity.project_id, member.role, identity.user_id)
+
+    async def browser(self, token: str, project: str | None) -> Caller:
+        """The caller of a session cookie, in the project of this id or slug, or in their oldest. Raises Problem 401, or
+        403 if the user is not a member of it."""
+        named = project if project is None or "\x00" not in project else ""
+        found = await self._browsers.ask((token_hash(token), named))
+        if found.user_id is None:
+            raise session_ended()
+        if found.project_id is None or found.role is None:
+            raise Problem(403, "not_a_member", "You are not a member of that project.")
+        return Caller(found.project_id, found.role, found.user_id)
 
     async def program(self, key: str, client: str) -> Caller:
         """The caller of an API key, with read access. Raises Problem 401."""
@@ -166,6 +181,9 @@ class Access:
         asked = [(identity.user_id, identity.project_id, identity.session_id) for identity in wanted]
         return await self._database.read(lambda connection: access.memberships(connection, asked))
 
+    async def _read_browsers(self, wanted: list[tuple[bytes, str | None]]) -> Sequence[BrowserCaller]:
+        return await self._database.read(lambda connection: browsers.callers(connection, wanted))
+
     async def _read_keys(self, wanted: list[tuple[bytes, str]]) -> Sequence[KeyedFunction]:
         once = list(dict.fromkeys(wanted))  # callers at the same time often send the same key to the same function
         found = await self._database.read(lambda connection: access.keyed_functions(connection, once))
@@ -209,18 +227,28 @@ def role(least: str) -> Guard:
     """A guard that requires a user with this role or a higher one."""
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
-        token = bearer(connection)
-        if token is None or is_api_key(token):
-            raise unauthorized(
-                "missing_credentials",
-                "This endpoint requires the token of a user" + (", not an API key." if api_key(connection) else "."),
-                "Send the header Authorization: Bearer <token>; POST /auth/login and `zmesh login` issue one.",
-            )
-        caller = await access_of(connection).person(token)
+        caller = await _person(connection)
         require_role(caller.role, least)
         connection.scope["user"] = caller
 
     return guard
+
+
+async def _person(connection: Connection) -> Caller:
+    """The user of a token, or of the session cookie below /console/api. Raises Problem 401 or 403."""
+    token = bearer(connection)
+    if token is None and in_console(connection):
+        cookie = session_token(connection)
+        if cookie is None:
+            raise no_session()
+        return await access_of(connection).browser(cookie, project_of(connection))
+    if token is None or is_api_key(token):
+        raise unauthorized(
+            "missing_credentials",
+            "This endpoint requires the token of a user" + (", not an API key." if api_key(connection) else "."),
+            "Send the header Authorization: Bearer <token>; POST /auth/login and `zmesh login` issue one.",
+        )
+    return await access_of(connection).person(token)
 
 
 async def person_or_key(connection: Connection, _: BaseRouteHandler) -> None:

@@ -102,3 +102,53 @@ class Session(BaseModel):
     expires_at: datetime
     refresh_token: str = Field(description="Valid once, and for thirty days after the login at most.")
     project_id: UUID
+
+
+class BrowserCredentials(Model):
+    """Credentials of a browser's sign-in."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"email": "ada@example.org", "password": "correct horse battery staple"}]}
+    )
+
+    email: Email
+    password: Password
+
+
+class LinkToUse(Model):
+    """A sign-in link to use."""
+
+    token: Annotated[
+        Text, Field(min_length=1, max_length=200, description="What follows # in the link: it begins with zl_.")
+    ]
+
+
+class SignInLink(BaseModel):
+    """A link that signs a browser in to the console once."""
+
+    path: str = Field(description="Path of the link, with its token after the #, where servers do not log it.")
+    expires_at: datetime
+
+
+class PersonDetails(BaseModel):
+    """A person."""
+
+    id: UUID
+    email: str
+
+
+class ProjectOfPerson(BaseModel):
+    """A project of a person."""
+
+    id: UUID
+    slug: str
+    name: str
+    role: str
+
+
+class BrowserSession(BaseModel):
+    """Who is signed in, until when, and what they may open."""
+
+    user: PersonDetails
+    expires_at: datetime
+    projects: list[ProjectOfPerson] = Field(description="Oldest first.")

@@ -31,6 +31,13 @@ from support.api_keys import key_hash
 
 USER_HEADER = b"x-zmesh-user-id"
 ANY = "*"
+# What a page of this origin, such as the console, would run or show as a part of itself.
+PARTS_OF_PAGES = frozenset(
+    {
+        *("script", "worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet", "xslt", "json"),
+        *("style", "font", "manifest", "frame", "iframe", "embed", "object", "fencedframe"),
+    }
+)
 KEY_SUFFICES = ("api_key", "none")  # settings of auth with which a key is enough
 
 
@@ -82,6 +89,7 @@ def _admit(connection: Connection, name: str, access: PublicAccess) -> None:
         raise not_found("function", name)
     if not function.enabled:
         raise function_disabled(function.slug)
+    _require_foreign_page(connection)
     _require_method(connection, function)
     _require_origin(connection, function)
     connection.scope["auth"] = access
@@ -146,6 +154,15 @@ def _add_user_header(connection: Connection, user_id: UUID) -> None:
 def _remove_header(connection: Connection, unwanted: bytes) -> None:
     headers = connection.scope["headers"]
     connection.scope["headers"] = [(name, value) for name, value in headers if name.lower() != unwanted]
+
+
+def _require_foreign_page(connection: Connection) -> None:
+    """Pages of functions on a shared host are sandboxed, so their requests are of another origin. One of this origin is
+    the platform's own, and must not take code from a function, whatever got into it."""
+    headers = connection.headers
+    own = headers.get("sec-fetch-site") == "same-origin" and headers.get("sec-fetch-dest") in PARTS_OF_PAGES
+    if own and project_of_host(connection) is None:
+        raise Problem(403, "part_of_own_page", "Pages of the platform do not take scripts or frames from functions.")
 
 
 def _require_method(connection: Connection, function: PublicFunction) -> None:

@@ -18,7 +18,12 @@ from observing.stream import emit
 
 PUBLIC = "/api/functions/"
 HOOKS = "/hooks/"
-CONSOLE = "/console/"
+CONSOLE_PATH = "/console/"
+CONSOLE_API = "/console/api"  # the management API for pages of the console, which the session cookie is for
+NOT_FOR_THE_CONSOLE = ("/auth/", "/api/", HOOKS, "/console", "/schema")
+CONSOLE_SCOPE = "zmesh.console"  # true for a request to the API below /console
+SESSION_COOKIE = "zmesh-console"
+SESSION_COOKIE_OVER_TLS = "__Secure-zmesh-console"
 # Where the guard of the public route leaves the CORS headers that a function allows.
 CORS_SCOPE = "zmesh.cors"
 NO_ROUTE = "none"  # refused before there was one
@@ -56,6 +61,10 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["path"].startswith(CONSOLE_PATH):
+            _enter_console(scope)
+        else:
+            _remove_session_cookie(scope)
         exchange = _Exchange(scope, receive, send)
         request_id.set(exchange.request_id)
         invocation_id.set(None)  # the task of a pipelined request begins as a copy of the one before
@@ -113,7 +122,7 @@ class _Exchange:
         if self._public:
             narrowed: tuple[Header, ...] | None = self._scope.get(CORS_SCOPE)
             return CORS if narrowed is None else narrowed
-        return () if self._scope["path"].startswith(CONSOLE) else ((b"cache-control", b"no-store"),)
+        return ((b"cache-control", b"no-store"),)
 
     async def _drain(self) -> None:
         """Read what is left of the body: closing early would cut the client off before it sees the answer."""
@@ -155,6 +164,28 @@ class _Exchange:
                 milliseconds=(time.perf_counter() - self._started) * 1000,
             )
         )
+
+
+def _enter_console(scope: Scope) -> None:
+    """The management API answers below /console/api as it does at the root."""
+    rest = scope["path"].removeprefix(CONSOLE_API)
+    if rest.startswith("/") and rest != scope["path"] and not rest.startswith(NOT_FOR_THE_CONSOLE):
+        scope["path"] = rest
+        scope["raw_path"] = scope["raw_path"].removeprefix(CONSOLE_API.encode())
+        scope[CONSOLE_SCOPE] = True
+
+
+def _remove_session_cookie(scope: Scope) -> None:
+    """Browsers send it below /console only. Whatever sends it elsewhere, no function gets to see it."""
+    if not any(name == b"cookie" and SESSION_COOKIE.encode() in value for name, value in scope["headers"]):
+        return
+    ours = (SESSION_COOKIE.encode(), SESSION_COOKIE_OVER_TLS.encode())
+    headers: list[Header] = []
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            value = b";".join(pair for pair in value.split(b";") if pair.partition(b"=")[0].strip() not in ours)
+        headers.append((name, value))
+    scope["headers"] = headers
 
 
 def _is_preflight(scope: Scope) -> bool:
