@@ -50,7 +50,7 @@ from api.management.routes import (
     secrets,
     versions,
 )
-from api.openapi import OPENAPI, describe
+from api.openapi import openapi_config
 from api.pages.console import console
 from api.settings import Settings
 from api.webhooks import management as webhooks
@@ -142,7 +142,6 @@ def create_app(parts: Parts) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        describe(app)
         await parts.database.open()
         parts.replies.start()
         polling = asyncio.create_task(parts.streams.poll())
@@ -188,7 +187,7 @@ def create_app(parts: Parts) -> Litestar:
         # Python values, not JSON ones: texts that are JSON already go out as they are.
         type_encoders={BaseModel: lambda model: model.model_dump()},
         plugins=[PydanticPlugin(validate_strict=True)],  # "5" is not a number, and 1 is not a boolean
-        openapi_config=OPENAPI,
+        openapi_config=openapi_config(),
         logging_config=None,
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Router
 from litestar._openapi.plugin import OpenAPIPlugin  # what Litestar.openapi_schema itself asks
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -112,19 +113,26 @@ RESPONSE_MODELS: list[type[BaseModel]] = [
 ]
 
 
-def describe(app: Litestar) -> None:
-    """Build the document of an application once, at startup: it takes too long for the event loop."""
+async def _make_document(request: Request[Any, Any, Any]) -> None:
+    """Once, when it is first asked for: it takes too long for each start of a process, and for the event loop."""
+    state = request.app.state
+    if "openapi_document" not in state:
+        state.openapi_document = asyncio.create_task(asyncio.to_thread(_document, request.app))
+    await asyncio.shield(state.openapi_document)  # whoever hangs up does not end it for the others
+
+
+def _document(app: Litestar) -> bytes:
     document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
     components = document["components"]
     schemas = {**components["schemas"], **_schemas()}
-    app.state.openapi_document = encode_json({**document, "components": {**components, "schemas": schemas}})
+    return encode_json({**document, "components": {**components, "schemas": schemas}})
 
 
 class _Renderer(JsonRenderPlugin):
     """Sends Litestar's document with pydantic's schemas in it."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        document: bytes = request.app.state.openapi_document
+        document: bytes = request.app.state.openapi_document.result()
         return document
 
 
@@ -140,28 +148,32 @@ def _schemas() -> dict[str, Any]:
     return schemas
 
 
-OPENAPI = OpenAPIConfig(
-    title="zMesh Edge Functions",
-    version="1",
-    description="Functions, their versions and invocations. Failures are RFC 9457 problem details with stable codes.",
-    path="/schema",
-    render_plugins=[ReferencePage(), _Renderer()],
-    use_handler_docstrings=True,
-    components=Components(
-        security_schemes={
-            "bearer": SecurityScheme(
-                type="http", scheme="bearer", bearer_format="JWT", description="A token of POST /auth/login."
-            ),
-            "cookie": SecurityScheme(
-                type="apiKey",
-                name=SESSION_COOKIE,
-                security_scheme_in="cookie",
-                description="Session of a browser (over TLS: __Secure-zmesh-console), for paths below /console.",
-            ),
-            "apiKey": SecurityScheme(type="apiKey", name="x-api-key", security_scheme_in="header"),
-            "bearerKey": SecurityScheme(
-                type="http", scheme="bearer", description="An API key (zb_…) in the Authorization header."
-            ),
-        }
-    ),
-)
+def openapi_config() -> OpenAPIConfig:
+    """Of one application: its router keeps the handlers."""
+    return OpenAPIConfig(
+        title="zMesh Edge Functions",
+        version="1",
+        description=(
+            "Functions, their versions and invocations. Failures are RFC 9457 problem details with stable codes."
+        ),
+        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, before_request=_make_document),
+        render_plugins=[ReferencePage(), _Renderer()],
+        use_handler_docstrings=True,
+        components=Components(
+            security_schemes={
+                "bearer": SecurityScheme(
+                    type="http", scheme="bearer", bearer_format="JWT", description="A token of POST /auth/login."
+                ),
+                "cookie": SecurityScheme(
+                    type="apiKey",
+                    name=SESSION_COOKIE,
+                    security_scheme_in="cookie",
+                    description="Session of a browser (over TLS: __Secure-zmesh-console), for paths below /console.",
+                ),
+                "apiKey": SecurityScheme(type="apiKey", name="x-api-key", security_scheme_in="header"),
+                "bearerKey": SecurityScheme(
+                    type="http", scheme="bearer", description="An API key (zb_…) in the Authorization header."
+                ),
+            }
+        ),
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -56,18 +58,28 @@ def test_operations_say_what_they_do_who_may_and_how_they_fail(document: dict[st
         assert all("application/problem+json" in failure["content"] for failure in failures), path
 
 
-def test_the_document_is_made_once_before_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_document_is_made_once_when_it_is_asked_for_and_not_on_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     nowhere = "postgresql://127.0.0.1:1/nowhere"
     parts = Parts.of(Settings(database_url=nowhere, jwt_secret_key="x" * 32, secret_key=Sealer.new_key()))
-    made: list[int] = []
+    loops: list[object] = []
     schemas_of = openapi._schemas
-    monkeypatch.setattr(openapi, "_schemas", lambda: (made.append(1), schemas_of())[1])
+
+    def schemas() -> dict[str, Any]:
+        loops.append(asyncio._get_running_loop())
+        return schemas_of()
+
+    monkeypatch.setattr(openapi, "_schemas", schemas)
     with TestClient(create_app(parts)) as client:
-        assert made == [1]
-        documents = {client.get("/schema/openapi.json").text for _ in range(2)}
+        assert client.get("/projects").status_code == 401
+        assert loops == []
+        with ThreadPoolExecutor() as threads:
+            answers = list(threads.map(client.get, ["/schema/openapi.json"] * 2))
         assert client.get("/schema").status_code == 200
-    assert made == [1]
-    assert len(documents) == 1
+    assert loops == [None]
+    assert len({answer.text for answer in answers}) == 1
+    assert answers[0].json()["paths"]
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
