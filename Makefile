@@ -30,6 +30,8 @@ CONSOLE_SOURCES := $(if $(CONSOLE),$(shell find console -name node_modules -prun
 LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate --upgrade
 
+export PYTHONDONTWRITEBYTECODE :=  # processes start several hundred times here: each would compile our code anew
+
 .PHONY: up test attack fuzz-api fuzz-orders chaos lint bench bench-queue lock wheel clean dev system-packages
 
 up: $(VENV)/.runtime $(CONSOLE)
