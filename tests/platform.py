@@ -22,6 +22,7 @@ from psycopg.rows import dict_row
 from cli.bootstrap import bootstrap
 from support.api_keys import new_api_key
 from support.sealing import Sealer
+from tests.commands import Commands
 from tests.databases import Database
 
 REPOSITORY = Path(__file__).parent.parent
@@ -46,6 +47,9 @@ def clean_environment() -> dict[str, str]:
     ours = ("ZMESH_", "DATABASE_URL", "JWT_SECRET_KEY", "PYTEST_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**environment, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1"}
+
+
+COMMANDS = Commands(clean_environment())
 
 
 class Process:
@@ -193,20 +197,8 @@ class Platform:
 
     def zmesh(self, *arguments: str, status: int = 0, stdin: str = "") -> str:
         """A `zmesh` command that must end with this status; returns what it printed on stdout."""
-        done = subprocess.run(
-            [*ZMESH, *arguments],
-            capture_output=True,
-            text=True,
-            input=stdin,
-            timeout=90,
-            cwd=self.folder,
-            env={
-                **clean_environment(),
-                "ZMESH_URL": self.url,
-                "ZMESH_TOKEN": self.token,
-                "ZMESH_API_KEY": self.api_key,
-            },
-        )
+        there = {"ZMESH_URL": self.url, "ZMESH_TOKEN": self.token, "ZMESH_API_KEY": self.api_key}
+        done = COMMANDS.run(arguments, cwd=self.folder, env={**clean_environment(), **there}, stdin=stdin)
         assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout if status == 0 else done.stdout + done.stderr
 

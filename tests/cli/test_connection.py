@@ -17,23 +17,14 @@ import jwt
 import psycopg
 import pytest
 
-from tests.platform import ZMESH, Platform, clean_environment
+from tests.platform import COMMANDS, Platform, clean_environment
 
 ECHO = "def handler(payload, zmesh):\n    return payload\n"
 
 
-def zmesh(
-    folder: Path, *arguments: str, stdin: str | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*ZMESH, *arguments],
-        cwd=folder,
-        env={**clean_environment(), "XDG_CONFIG_HOME": str(folder / "config"), **environment},
-        capture_output=True,
-        text=True,
-        input=stdin,
-        timeout=60,
-    )
+def zmesh(folder: Path, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**clean_environment(), "XDG_CONFIG_HOME": str(folder / "config"), **environment}
+    return COMMANDS.run(arguments, cwd=folder, env=variables, stdin=stdin)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.platform import ZMESH, Platform, clean_environment, zmesh_dev
+from tests.platform import COMMANDS, ZMESH, Platform, clean_environment, zmesh_dev
 
 
 @pytest.fixture(scope="module")
@@ -257,14 +257,8 @@ def test_a_payload_arrives_as_it_was_written(platform: Platform, way: str) -> No
     platform.zmesh("functions", "deploy", str(write(platform, "exact.py", code)))
     text = "[1.0, 12345678901234567890]"
     data = {"argument": text, "file": f"@{write(platform, 'data.json', text)}", "stdin": "-"}[way]
-    done = subprocess.run(
-        [*ZMESH, "functions", "invoke", "exact", "--data", data],
-        cwd=platform.folder,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        input=text,
-    )
+    command = ("functions", "invoke", "exact", "--data", data)
+    done = COMMANDS.run(command, cwd=platform.folder, env=clean_environment(), stdin=text)
     assert json.loads(done.stdout)["result"] == ["1.0", "12345678901234567890"]
 
 

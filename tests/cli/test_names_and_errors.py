@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.platform import ZMESH, Platform, clean_environment, zmesh_dev
+from tests.platform import COMMANDS, ZMESH, Platform, clean_environment, zmesh_dev
 
 ECHO = "def handler(payload, zmesh):\n    return payload\n"
 
@@ -31,14 +31,8 @@ def write(platform: Platform, name: str, code: str = ECHO) -> str:
 
 def run(platform: Platform, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command with nothing but these variables, away from the platform's folder."""
-    return subprocess.run(
-        [*ZMESH, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=platform.folder.parent,
-        env={**clean_environment(), "XDG_CONFIG_HOME": str(platform.folder / "nowhere"), **environment},
-    )
+    variables = {**clean_environment(), "XDG_CONFIG_HOME": str(platform.folder / "nowhere"), **environment}
+    return COMMANDS.run(arguments, cwd=platform.folder.parent, env=variables)
 
 
 def code_of(platform: Platform, slug: str) -> str:
@@ -153,12 +147,12 @@ def test_no_output_of_a_function_breaks_a_command_or_commands_the_terminal(
 
 def test_json_stays_json_whatever_a_function_returns(platform: Platform) -> None:
     platform.zmesh("functions", "deploy", write(platform, "noise.py", NOISE))
-    answer = run(
-        platform,
-        *("functions", "invoke", "noise"),
-        ZMESH_URL=platform.url,
-        ZMESH_TOKEN=platform.token,
-        PYTHONIOENCODING="ascii",
+    there = {"ZMESH_URL": platform.url, "ZMESH_TOKEN": platform.token}
+    answer = subprocess.run(
+        [*ZMESH, "functions", "invoke", "noise"],
+        capture_output=True,
+        text=True,
+        env={**clean_environment(), **there, "PYTHONIOENCODING": "ascii"},
     )
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout)["result"].endswith("\x7f🔥")
