@@ -47,16 +47,25 @@ def refused(*arguments: str, cwd: Path) -> str:
     return done.stderr
 
 
-def test_it_keeps_everything_over_a_stop_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.timeout(300)
+def test_it_keeps_everything_over_a_stop_and_leaves_no_process_and_starts_again_after_being_killed(
+    tmp_path: Path,
+) -> None:
     with zmesh_dev(tmp_path, "--no-examples") as platform:
         platform.deploy("echo", NO_OP)
         assert platform.result("echo", {"n": 1}) == {"n": 1}
         key = platform.api_key
     assert processes_below(tmp_path) == []
+    process = Process(
+        ["dev", "--home", str(tmp_path / ".zmesh"), "--port", "0", "--no-examples"], tmp_path / "log", {}, tmp_path
+    )
+    process.line("ready http://")
+    process.kill()
     with zmesh_dev(tmp_path, "--no-examples") as platform:
         assert platform.api_key == key
         assert [item["status"] for item in platform.history("echo")] == ["success"]
         assert platform.result("echo", {"n": 2}) == {"n": 2}
+    assert processes_below(tmp_path) == []
 
 
 def test_its_secrets_are_for_its_owner_only(running_platform: Platform) -> None:
@@ -87,31 +96,21 @@ def test_nobody_gets_into_its_database_without_a_password(running_platform: Plat
                 psycopg.connect(host="127.0.0.1", port=own["port"], user=user, password=password, dbname=own["dbname"])
 
 
-def test_it_starts_again_after_being_killed(tmp_path: Path) -> None:
-    home = tmp_path / ".zmesh"
-    process = Process(["dev", "--home", str(home), "--port", "0", "--no-examples"], tmp_path / "log", {}, tmp_path)
-    process.line("ready http://")
-    process.kill()
-    with zmesh_dev(tmp_path, "--no-examples") as platform:
-        platform.deploy("echo", NO_OP)
-        assert platform.result("echo") == {}
-    assert processes_below(tmp_path) == []
-
-
 @pytest.mark.parametrize("part", ["listener", "api"])
-def test_a_part_that_dies_is_started_again(tmp_path: Path, part: str) -> None:
-    with zmesh_dev(tmp_path, "--no-examples") as platform:
-        platform.deploy("echo", NO_OP)
-        pid = pid_of(part, platform.folder)
-        os.kill(pid, signal.SIGKILL)
+def test_a_part_that_dies_is_started_again(running_platform: Platform, part: str) -> None:
+    running_platform.deploy("echo", NO_OP)
+    pid = pid_of(part, running_platform.folder)
+    os.kill(pid, signal.SIGKILL)
 
-        def answers() -> bool:
-            try:
-                return platform.invoke("echo").status_code == 200
-            except httpx.TransportError:
-                return False
+    def answers() -> bool:
+        try:
+            return running_platform.invoke("echo").status_code == 200
+        except httpx.TransportError:
+            return False
 
-        eventually(answers, "an answer after the restart")
+    eventually(answers, "an answer after the restart")
+    assert pid_of(part, running_platform.folder) != pid
+    running_platform.request("DELETE", "/functions/echo").raise_for_status()
 
 
 def pid_of(part: str, folder: Path) -> int:
@@ -177,19 +176,17 @@ def test_an_example_that_a_person_changed_or_deleted_stays_so(tmp_path: Path) ->
         assert examples.sql("select to_regclass('movies') as it") == [{"it": None}]
 
 
-def test_what_it_says_in_the_end_can_be_typed(tmp_path: Path) -> None:
+def test_what_it_says_in_the_end_can_be_typed(running_platform: Platform) -> None:
     """The commands that it prints for the other terminal, as they are."""
-    with zmesh_dev(tmp_path):
-        [log] = tmp_path.glob("dev-*.log")
-        said = eventually(lambda: text if "Ctrl+C" in (text := log.read_text()) else None, "the closing lines")
-        commands = re.findall(r"^  (zmesh (?!functions deploy).*)$", said, re.MULTILINE)
-        assert len(commands) == 3
-        environment = {**clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        for command in commands:
-            done = subprocess.run(
-                ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True
-            )
-            assert done.returncode == 0, f"{command}\n{done.stderr}"
+    folder = running_platform.folder
+    [log] = folder.glob("dev-*.log")
+    said = eventually(lambda: text if "Ctrl+C" in (text := log.read_text()) else None, "the closing lines")
+    commands = re.findall(r"^  (zmesh (?!functions deploy).*)$", said, re.MULTILINE)
+    assert len(commands) == 3
+    environment = {**clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for command in commands:
+        done = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
 def test_the_four_commands_of_the_first_minute_work_with_nothing_to_configure(tmp_path: Path) -> None:
@@ -212,24 +209,23 @@ def test_the_four_commands_of_the_first_minute_work_with_nothing_to_configure(tm
     assert [line["message"] for line in json.loads(said[3])[0]["logs"]] == ["welcome mail for abc123 is ready"]
 
 
-def test_two_run_side_by_side_one_of_them_on_a_server_of_its_owner(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
+def test_two_run_side_by_side_one_of_them_on_a_server_of_its_owner(running_platform: Platform, tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "server")
     server.start()
     try:
-        log, environment = tmp_path / "b" / "log", {"DATABASE_URL": server.admin_url}
-        with zmesh_dev(tmp_path / "a", "--no-examples") as first:
-            second = Process(["dev", "--port", "0", "--no-examples"], log, environment, tmp_path / "b")
-            url = second.line("ready http://").split()[1]
-            facts = json.loads((tmp_path / "b" / ".zmesh" / "dev.json").read_text())
-            assert facts["url"] == url != first.url
-            assert not (tmp_path / "b" / ".zmesh" / "postgres").exists()
-            with psycopg.connect(server.admin_url) as connection:
-                assert connection.execute("select count(*) from zmesh.projects").fetchone() == (1,)
-            second.stop()
-            first.deploy("echo", NO_OP)
-            assert first.result("echo", {"n": 1}) == {"n": 1}
+        second = Process(
+            ["dev", "--port", "0", "--no-examples"], tmp_path / "log", {"DATABASE_URL": server.admin_url}, tmp_path
+        )
+        url = second.line("ready http://").split()[1]
+        facts = json.loads((tmp_path / ".zmesh" / "dev.json").read_text())
+        assert facts["url"] == url != running_platform.url
+        assert not (tmp_path / ".zmesh" / "postgres").exists()
+        with psycopg.connect(server.admin_url) as connection:
+            assert connection.execute("select count(*) from zmesh.projects").fetchone() == (1,)
+        second.stop()
+        running_platform.deploy("echo", NO_OP)
+        assert running_platform.result("echo", {"n": 1}) == {"n": 1}
+        running_platform.request("DELETE", "/functions/echo").raise_for_status()
     finally:
         server.stop()
 
@@ -262,9 +258,8 @@ def test_its_parts_get_only_the_secrets_they_need(running_platform: Platform) ->
 
 
 def test_a_damaged_file_of_secrets_is_named_and_left_as_it_is(tmp_path: Path) -> None:
-    with zmesh_dev(tmp_path, "--no-examples"):
-        pass
     file = tmp_path / ".zmesh" / "secrets.json"
+    file.parent.mkdir()
     file.write_text("{}")
     assert "[secrets_damaged]" in refused("dev", "--port", "0", cwd=tmp_path)
     assert file.read_text() == "{}"
