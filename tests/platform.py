@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import secrets
@@ -231,6 +232,18 @@ class Parts:
         self.api = self.start("api", DATABASE_URL=database.api_url, ZMESH_PORT="0", **api_settings)
         self.platform = self.project_of("ada", "shop")
 
+    @contextmanager
+    def for_a_test(self, folder: Path) -> Iterator[Parts]:
+        """The same API with another project, and with listeners that are stopped when the block ends."""
+        parts = copy.copy(self)
+        parts.folder, parts.processes = folder, [self.api]
+        parts.platform = parts.project_of(f"person-{secrets.token_hex(4)}")
+        try:
+            yield parts
+        finally:
+            for process in reversed(parts.processes[1:]):
+                process.stop()
+
     def project_of(self, person: str, project: str | None = None) -> Platform:
         """The platform as the administrator of a new project sees it, which is named as the person unless told."""
         password, key, email = secrets.token_urlsafe(16), new_api_key(), f"{person}@example.com"
@@ -259,7 +272,7 @@ class Parts:
     def start_listener(self, lease_seconds: float = 2, **environment: str) -> Process:
         """A listener that has registered; its short lease makes its death noticed soon."""
         settings = {"ZMESH_LEASE_SECONDS": str(lease_seconds), "ZMESH_SLOTS": "4", "ZMESH_DRAIN_SECONDS": "5"}
-        name = f"test-{len(self.processes)}"
+        name = f"test-{secrets.token_hex(4)}"
         process = self.start(
             "listener",
             DATABASE_URL=self.database.listener_url,

@@ -22,8 +22,8 @@ class Backend:
 
 
 @pytest.fixture(scope="session")
-def backend(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    with Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD) as database:
+def backend(server: str, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    with Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD, template=migrated) as database:
         database.rows("update zmesh.settings set max_projects_per_owner = 1000000")  # all tests have one owner
         process = ApiProcess(database, tmp_path_factory.mktemp("api") / "log")
         try:

@@ -104,7 +104,7 @@ def test_a_callback_is_signed_with_both_secrets_and_repeated_until_accepted(part
     failed = stands(platform, id, "pending")
     assert (failed["last_status_code"], failed["last_error"]) == (503, "the answer was 503")
     receiver.status = 204
-    parts.database.rows("update zmesh.callbacks set next_attempt_at = now()")
+    parts.database.rows("update zmesh.callbacks set next_attempt_at = now() where status = 'pending'")
     delivered = stands(platform, id, "delivered")
     assert (delivered["last_status_code"], delivered["last_error"]) == (204, None)
     for secret in secrets:
@@ -127,7 +127,9 @@ def test_a_callback_outlives_the_listener_that_sends_it(parts: Parts, receiver: 
     listener.kill()
     assert callback(platform, id)["status"] == "pending"
     receiver.status = 200
-    parts.database.rows("update zmesh.callbacks set next_attempt_at = now()")  # instead of waiting for its minute
+    parts.database.rows(
+        "update zmesh.callbacks set next_attempt_at = now() where status = 'pending'"
+    )  # instead of waiting for its minute
     parts.start_listener(20, ZMESH_CALLBACK_NETWORKS=LOOPBACK)
     assert stands(platform, id, "delivered")["attempts"] == 2
     assert receiver.last(secret)["data"]["invocation_id"] == id

@@ -8,11 +8,11 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from cli.postgres import EmbeddedPostgres
 from tests.own_server import own_server
@@ -131,61 +131,60 @@ def test_two_listeners_share_the_work_and_run_each_job_once(parts: Parts) -> Non
     ]
 
 
-@contextmanager
-def own_platform(folder: Path) -> Iterator[tuple[EmbeddedPostgres, Parts]]:
-    """A PostgreSQL that this test may stop, with an API and a listener over it."""
+@pytest.fixture(scope="module")
+def own_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedPostgres, Parts]]:
+    """A PostgreSQL that these tests may stop, with an API and a listener over it."""
+    folder = tmp_path_factory.mktemp("own")
     with own_server(folder) as (postgres, database), Parts(database, folder) as parts:
         parts.start_listener(lease_seconds=30)
         yield postgres, parts
 
 
-def test_the_platform_recovers_after_postgres_was_unreachable(tmp_path: Path) -> None:
-    with own_platform(tmp_path) as (postgres, parts):
-        parts.platform.deploy("quick", QUICK)
-        accepted = parts.platform.enqueue("quick", {"n": 1}, run_at="now")
-        assert parts.platform.ended(accepted)["status"] == "success"
-        later = parts.platform.enqueue("quick", {"n": 2}, run_at=_in_seconds(parts, 3))
-        postgres.stop()
-        unavailable = eventually(lambda: _problem(parts), "a clear answer while PostgreSQL is away")
-        assert unavailable.status_code == 503
-        assert unavailable.headers["content-type"].startswith("application/problem+json")
-        assert parts.platform.client.get(f"{parts.platform.url}/health").status_code == 503
-        time.sleep(3)  # the outage itself
-        postgres.start()
-        assert parts.platform.ended(later)["result"] == {"n": 2}
-        assert parts.platform.result("quick", {"n": 3}) == {"n": 3}
-        assert parts.platform.client.get(f"{parts.platform.url}/health").status_code == 200
+def test_the_platform_recovers_after_postgres_was_unreachable(own_platform: tuple[EmbeddedPostgres, Parts]) -> None:
+    postgres, parts = own_platform
+    parts.platform.deploy("quick", QUICK)
+    accepted = parts.platform.enqueue("quick", {"n": 1}, run_at="now")
+    assert parts.platform.ended(accepted)["status"] == "success"
+    later = parts.platform.enqueue("quick", {"n": 2}, run_at=_in_seconds(parts, 3))
+    postgres.stop()
+    unavailable = eventually(lambda: _problem(parts), "a clear answer while PostgreSQL is away")
+    assert unavailable.status_code == 503
+    assert unavailable.headers["content-type"].startswith("application/problem+json")
+    assert parts.platform.client.get(f"{parts.platform.url}/health").status_code == 503
+    time.sleep(3)  # the outage itself
+    postgres.start()
+    assert parts.platform.ended(later)["result"] == {"n": 2}
+    assert parts.platform.result("quick", {"n": 3}) == {"n": 3}
+    assert parts.platform.client.get(f"{parts.platform.url}/health").status_code == 200
 
 
-def test_a_run_survives_a_short_outage_of_postgres(tmp_path: Path) -> None:
-    with own_platform(tmp_path) as (postgres, parts):
-        parts.platform.deploy(
-            "slow", "import time\ndef handler(payload, zmesh):\n    time.sleep(4)\n    return 'kept'\n"
-        )
-        id = parts.platform.enqueue("slow", max_attempts=1)
-        eventually(
-            lambda: parts.platform.sql("select 1 from zmesh.invocations where status = 'running'"),
-            "the start of the run",
-        )
-        postgres.stop()
-        time.sleep(5)  # the run ends while nobody can write its result
-        postgres.start()
-        ended = parts.platform.ended(id)
-        assert (ended["status"], ended["result"], ended["error"], ended["attempt"]) == ("success", "kept", None, 1)
+def test_a_run_survives_a_short_outage_of_postgres(own_platform: tuple[EmbeddedPostgres, Parts]) -> None:
+    postgres, parts = own_platform
+    parts.platform.deploy("slow", "import time\ndef handler(payload, zmesh):\n    time.sleep(4)\n    return 'kept'\n")
+    id = parts.platform.enqueue("slow", max_attempts=1)
+    eventually(
+        lambda: parts.platform.sql("select 1 from zmesh.invocations where status = 'running'"),
+        "the start of the run",
+    )
+    postgres.stop()
+    time.sleep(5)  # the run ends while nobody can write its result
+    postgres.start()
+    ended = parts.platform.ended(id)
+    assert (ended["status"], ended["result"], ended["error"], ended["attempt"]) == ("success", "kept", None, 1)
 
 
-def test_the_platform_goes_on_after_postgres_stood_still(tmp_path: Path) -> None:
-    with own_platform(tmp_path) as (postgres, parts):
-        parts.platform.deploy("quick", QUICK)
-        pids = _family(postgres.pid or 0)
+def test_the_platform_goes_on_after_postgres_stood_still(own_platform: tuple[EmbeddedPostgres, Parts]) -> None:
+    postgres, parts = own_platform
+    parts.platform.deploy("quick", QUICK)
+    pids = _family(postgres.pid or 0)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(4)  # the standstill itself
+    finally:
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            time.sleep(4)  # the standstill itself
-        finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
-        assert parts.platform.result("quick", {"n": 1}) == {"n": 1}
+            os.kill(pid, signal.SIGCONT)
+    assert parts.platform.result("quick", {"n": 1}) == {"n": 1}
 
 
 def _in_seconds(parts: Parts, seconds: int) -> Any:

@@ -127,10 +127,10 @@ def test_a_shared_folder_is_there_beside_the_functions_own(
     assert platform.result(name) == ["hello", "own"]
 
 
-def test_a_folder_costs_one_statement_more_at_its_first_call_only(database: Database, parts: Parts) -> None:
+def test_a_folder_costs_one_statement_more_at_its_first_call_only(database: Database, own_parts: Parts) -> None:
     database.rows("create extension pg_stat_statements")
-    platform = parts.platform
-    parts.start_listener()
+    platform = own_parts.platform
+    own_parts.start_listener()
     files = {"main.py": "from h import N\n\ndef handler(payload, zmesh):\n    return N\n", "h.py": "N = 1\n"}
     deploy(platform, "folder", "python", files, "main.py")
     platform.deploy("warms-up", "def handler(payload, zmesh):\n    return 0\n")

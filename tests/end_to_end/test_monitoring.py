@@ -77,9 +77,9 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(server: str, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with (
-        Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD) as database,
+        Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD, template=migrated) as database,
         Parts(database, tmp_path_factory.mktemp("watched"), **ADMIN, **FOR_PROGRAMS) as parts,
     ):
         listener = parts.start_listener(lease_seconds=20, **ADMIN, **FOR_PROGRAMS)

@@ -16,11 +16,11 @@ select r.rolname || ': ' || s.query as statement, s.calls
 """
 
 
-def test_a_call_is_admitted_claimed_and_finished_by_one_statement_each(database: Database, parts: Parts) -> None:
+def test_a_call_is_admitted_claimed_and_finished_by_one_statement_each(database: Database, own_parts: Parts) -> None:
     """Besides, there is what is done every so often, however many calls there are."""
     database.rows("create extension pg_stat_statements")
-    platform = parts.platform
-    parts.start_listener()
+    platform = own_parts.platform
+    own_parts.start_listener()
     platform.deploy("greet", CODE)
     for _ in range(10):  # its key is seen to be used, statements are prepared
         platform.result("greet")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Any
 
-import httpx
 import jwt
 import pytest
 
-from cli.bootstrap import bootstrap
-from support.api_keys import new_api_key
-from support.sealing import Sealer
 from tests.end_to_end.test_bad_input import PLAIN, refused
 from tests.platform import Parts, Platform
 
@@ -19,24 +16,13 @@ from tests.platform import Parts, Platform
 @pytest.fixture
 def stranger(parts: Parts) -> Platform:
     """The administrator of another project on the same platform."""
-    key = new_api_key()
-    ready = bootstrap(
-        parts.database.admin_url,
-        Sealer(parts.database.secret_key),
-        project_name="other",
-        admin_email="eve@example.com",
-        admin_password="correct horse battery",
-        api_key=key,
-    )
-    parts.database.roles.append(ready.project.role_name)
-    url = parts.platform.url
-    login = httpx.post(f"{url}/auth/login", json={"email": "eve@example.com", "password": "correct horse battery"})
-    return Platform(url, str(ready.project.id), key, login.json()["token"], ready.database_url, parts.folder)
+    return parts.project_of(f"eve-{secrets.token_hex(4)}")
 
 
 def test_a_revoked_key_is_refused_at_once(parts: Parts) -> None:
     parts.platform.deploy("echo", PLAIN)
-    parts.database.rows("update zmesh.api_keys set revoked_at = now()")
+    project = parts.platform.project_id
+    parts.database.rows("update zmesh.api_keys set revoked_at = now() where project_id = %s", project)
     refused(parts.platform.invoke("echo"), 401)
 
 
@@ -49,13 +35,15 @@ def test_an_expired_token_is_refused(parts: Parts) -> None:
 
 
 def test_a_token_ends_with_its_persons_membership(parts: Parts) -> None:
-    parts.database.rows(
+    project = parts.platform.project_id
+    [grace] = parts.database.rows(
         "with grace as (insert into zmesh.users (email, password_hash) values ('grace@example.com', 'x') returning id)"
-        " insert into zmesh.memberships (user_id, project_id, role) select id, %s, 'owner' from grace",
-        parts.platform.project_id,
+        " insert into zmesh.memberships (user_id, project_id, role) select id, %s, 'owner' from grace"
+        " returning user_id",
+        project,
     )
     parts.database.rows(
-        "delete from zmesh.memberships where user_id = (select id from zmesh.users where email = 'ada@example.com')"
+        "delete from zmesh.memberships where project_id = %s and user_id <> %s", project, grace["user_id"]
     )
     assert parts.platform.request("GET", "/functions").status_code in (401, 403)
 
