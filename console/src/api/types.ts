@@ -1,0 +1,80 @@
+import type { components } from "./schema.d.ts";
+
+type S = components["schemas"];
+export type FunctionDetails = S["FunctionDetails"];
+export type FunctionVersion = S["FunctionVersion"];
+export type FunctionError = S["FunctionError"];
+export type Invocation = S["InvocationDetails"];
+export type InvocationSummary = S["InvocationSummary"];
+export type EarlierAttempt = S["EarlierAttempt"];
+export type LogLine = S["NumberedLogLine"];
+export type Schedule = S["ScheduleDetails"];
+export type ScheduleRun = S["ScheduleRunDetails"];
+export type Webhook = S["WebhookDetails"];
+export type Alias = S["AliasDetails"];
+export type Change = S["ChangeDetails"];
+export type Key = S["KeyDetails"];
+export type Member = S["MemberDetails"];
+export type Invitation = S["InvitationDetails"];
+export type Secret = S["SecretDetails"];
+export type Envelope = S["Envelope"];
+export type Language = "javascript" | "typescript" | "python";
+export type Files = Record<string, string | { base64: string }>;
+export type Status = "queued" | "running" | "waiting" | "success" | "error" | "timeout" | "cancelled";
+export type Page<T> = { items: T[]; next_cursor: string | null };
+export type Role = "owner" | "developer" | "viewer";
+
+// What the statistics, queue and delivery endpoints answer.
+export type Percentiles = { p50: number; p95: number; p99: number };
+export type Outcomes = { success: number; error: number; timeout: number; cancelled: number };
+export type Figures = Outcomes & { duration_ms: Percentiles | null; queue_ms: Percentiles | null; start_ms: Percentiles | null; memory_mb: Percentiles | null };
+export type Statistics = {
+  since: string;
+  until: string;
+  step: number;
+  points: (Figures & { at: string })[];
+  versions: (Figures & { version: number })[];
+  total: Figures;
+  deployments: { version: number; at: string }[];
+};
+export type FunctionSummary = {
+  id: string;
+  slug: string;
+  name: string;
+  language: Language;
+  enabled: boolean;
+  version: number;
+  tags: string[];
+  description: string;
+  deployed_at: string;
+  updated_at: string;
+  last_hour: { calls: number; errors: number; series: number[]; error_series: number[] };
+};
+export type SameError = { fingerprint: string; type: string; message: string; calls: number; first_at: string; last_at: string; versions: number[]; last_invocation_id: string };
+export type Queue = {
+  queued: number;
+  delayed: number;
+  oldest_at: string | null;
+  running: number;
+  max_running: number | null;
+  slots: { total: number; busy: number };
+  functions: { function_id: string; function: string; queued: number; more?: boolean; oldest_at: string | null; running: number; max_concurrency: number | null }[];
+};
+export type Running = { id: string; function: string; version: number | null; attempt: number; started_at: string; timeout_ms: number; listener: string | null };
+export type Listener = { name: string; started_at: string; slots: number; running: number; isolation: "full" | "reduced" | null; gaps: { layer: string; reason: string }[]; alive: boolean };
+export type QueueDetails = Omit<Queue, "running"> & { running: Running[] | number; listeners: Listener[] };
+export type Delivery = {
+  id: string;
+  received_at: string;
+  verdict: "accepted" | "duplicate" | "refused" | "test";
+  status_code: number;
+  code: string | null;
+  detail: string | null;
+  message_id: string | null;
+  invocation_id: string | null;
+  body_size: number;
+  client: string | null;
+  headers: [string, string][];
+  body?: string | { base64: string } | null;
+};
+export type Session = { user: { id: string; email: string }; expires_at: string; projects: { id: string; slug: string; name: string; role: Role }[] };
