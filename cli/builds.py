@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from itertools import islice
+from uuid import UUID
 
 import rich_click as click
 
 from cli.building import follow_build, megabytes, packages_of
 from cli.client import Client
 from cli.connecting import connected
+from cli.errors import CliError
+from cli.history import unique_length
 from cli.output import ago, output_option, print_json, print_table, progress, style
 
+SHORT_ID = 8
 STATUS_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
-Id = click.argument("id", type=click.UUID)
+Id = click.argument("id")
 
 
 @click.group()
@@ -30,9 +34,10 @@ def list_builds(client: Client, limit: int, output: str) -> None:
     if output == "json":
         print_json(found)
         return
+    shown = unique_length([build["id"] for build in found], SHORT_ID)
     rows = [
         [
-            build["id"],
+            build["id"][:shown],
             style(build["status"], fg=STATUS_COLOURS.get(build["status"])),
             build["runtime"],
             str(len(build["packages"])),
@@ -45,13 +50,34 @@ def list_builds(client: Client, limit: int, output: str) -> None:
     print_table(headings, rows, "No builds yet. Deploying a function with packages starts one.")
 
 
+def _full_id(client: Client, prefix: str) -> str:
+    """The full id of a build, from a unique prefix. Raises CliError."""
+    try:
+        return str(UUID(prefix))
+    except ValueError:
+        found = [b["id"] for b in client.items("/builds") if len(prefix) >= 4 and b["id"].startswith(prefix.lower())]
+    if len(found) > 1:
+        raise CliError(
+            f'More than one build starts with "{prefix}", such as {found[0]} and {found[1]}.',
+            code="ambiguous_id",
+            hint="Give more characters of the id.",
+        )
+    if not found:
+        raise CliError(
+            f'There is no build "{prefix}".',
+            code="build_not_found",
+            hint="Give its id, or at least its first four characters: `zmesh builds list` shows them.",
+        )
+    return str(found[0])
+
+
 @builds.command("show")
 @Id
 @output_option
 @connected
 def show(client: Client, id: str, output: str) -> None:
     """Show what a build installed, and its lock."""
-    build = client.call("GET", f"/builds/{id}").body
+    build = client.call("GET", f"/builds/{_full_id(client, id)}").body
     if output == "json":
         print_json(build)
         return
@@ -70,7 +96,7 @@ def show(client: Client, id: str, output: str) -> None:
 @connected
 def logs(client: Client, id: str) -> None:
     """Print the log of a build, until it has ended."""
-    build = follow_build(client, str(id))
+    build = follow_build(client, _full_id(client, id))
     progress(f"{build['status']}: {build['error']['message'] if build['error'] else packages_of(build)}")
 
 
@@ -80,7 +106,7 @@ def logs(client: Client, id: str) -> None:
 @connected
 def cancel(client: Client, id: str, output: str) -> None:
     """Cancel a build. One that has ended stays as it is."""
-    build = client.call("POST", f"/builds/{id}/cancel").body
+    build = client.call("POST", f"/builds/{_full_id(client, id)}/cancel").body
     if output == "json":
         print_json(build)
     else:

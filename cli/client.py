@@ -48,7 +48,8 @@ class Client:
     """Calls the API of one connection; a token that ran out is renewed where the credentials are at hand."""
 
     def __init__(self, connection: Connection, project: str | None = None) -> None:
-        """`project` is the id or slug of the one to work in, where that is not the token's."""
+        """`project` is the id or slug of the one to work in, where that is not the token's. Raises CliError."""
+        _check_address(connection.url)
         self.connection = connection
         self.project = project
         self._project_token: str | None = None
@@ -63,7 +64,6 @@ class Client:
         seconds: float = REQUEST_SECONDS,
     ) -> Response:
         """Send as the logged-in user; a body of bytes is sent unchanged. Raises CliError."""
-        self._check_address()
         can_renew = self._can_renew()
         if not self.connection.token and not can_renew and self.connection.api_key:
             raise CliError(
@@ -202,7 +202,6 @@ class Client:
         return self._project_token
 
     def _send(self, method: str, path: str, body: Json, headers: dict[str, str], seconds: float) -> Response:
-        self._check_address()
         url = f"{self.connection.url}{path}"
         data = body if body is None or isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
@@ -216,15 +215,6 @@ class Client:
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
 
-    def _check_address(self) -> None:
-        address = urllib.parse.urlsplit(self.connection.url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise CliError(
-                f'The address of zMesh is invalid: "{self.connection.url}".',
-                code="bad_url",
-                hint="Set --url or ZMESH_URL to a URL such as http://127.0.0.1:8700, or log in again.",
-            )
-
     def _unreachable(self, error: Exception) -> CliError:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
@@ -233,6 +223,16 @@ class Client:
             f"Cannot reach zMesh at {self.connection.url}: {reason}.",
             code="unreachable",
             hint="Start it with `zmesh dev`, or pass another address with --url or ZMESH_URL.",
+        )
+
+
+def _check_address(url: str) -> None:
+    address = urllib.parse.urlsplit(url)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise CliError(
+            f'The address of zMesh is invalid: "{url}".',
+            code="bad_url",
+            hint="Set --url or ZMESH_URL to a URL such as http://127.0.0.1:8700, or log in again.",
         )
 
 

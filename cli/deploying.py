@@ -69,6 +69,8 @@ def read_function(path: Path, name: str | None = None) -> dict[str, Any]:
     """Name, language, code and files of a file or folder. Raises CliError."""
     if path.is_dir():
         return read_folder(path, name)
+    if not path.exists():
+        raise _missing(path)
     language = LANGUAGES.get(path.suffix)
     if language is None:
         raise CliError(
@@ -79,10 +81,7 @@ def read_function(path: Path, name: str | None = None) -> dict[str, Any]:
     try:
         code = path.read_text("utf-8")
     except FileNotFoundError as error:
-        beside = [file.name for file in path.parent.glob("*") if file.suffix in LANGUAGES]
-        raise CliError(
-            f"{path} does not exist.", code="file_not_found", hint=did_you_mean(path.name, beside)
-        ) from error
+        raise _missing(path) from error
     except UnicodeDecodeError as error:
         raise CliError(f"{path} is not UTF-8 text.", code="unreadable_file") from error
     except OSError as error:
@@ -91,6 +90,11 @@ def read_function(path: Path, name: str | None = None) -> dict[str, Any]:
     if with_shared is not None:
         return {"name": name or path.stem, **with_shared}
     return {"name": name or path.stem, "language": language, "code": code, "entry_file": None, "files": {}}
+
+
+def _missing(path: Path) -> CliError:
+    beside = [entry.name for entry in path.parent.glob("*") if entry.is_dir() or entry.suffix in LANGUAGES]
+    return CliError(f"{path} does not exist.", code="file_not_found", hint=did_you_mean(path.name, beside))
 
 
 def sources_of(paths: Sequence[Path]) -> list[Path]:

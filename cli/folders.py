@@ -6,13 +6,13 @@ import base64
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cli.errors import CliError
+from cli.errors import CliError, did_you_mean
 
 LANGUAGES = {
     ".js": "javascript",
@@ -67,6 +67,11 @@ def size_of(content: Content) -> int:
     return len(content.encode()) if isinstance(content, str) else len(base64.b64decode(content["base64"]))
 
 
+def shown_extent(sizes: Mapping[str, int]) -> str:
+    """How many files, and how large together."""
+    return f"{len(sizes)} {'file' if len(sizes) == 1 else 'files'}, {shown_size(sum(sizes.values()))}"
+
+
 def shown_size(size: int) -> str:
     """As people read it."""
     for unit, length in (("MiB", 1024 * 1024), ("KiB", 1024)):
@@ -106,10 +111,18 @@ def _entry_of(folder: Path) -> str:
         raise CliError(
             f"{folder} has no entry file.",
             code="no_entry_file",
-            hint=f'Add index.js, index.ts or main.py, or name the entry file in its {SETTINGS}: entry = "src/app.py". '
+            hint="Add index.js, index.ts or main.py, or name the entry file in its "
+            f'{SETTINGS}: entry = "{_likely_entry(folder)}". '
             "A folder of functions has no manifest of its own, and folders such as _shared are not functions.",
         )
     return main
+
+
+def _likely_entry(folder: Path) -> str:
+    """A file of the folder that its author may mean, or an example if there is none."""
+    files = [entry.name for entry in sorted(folder.iterdir()) if entry.suffix in LANGUAGES and entry.is_file()]
+    named_so = [name for name in files if name.startswith(("app.", "server.", "handler."))]
+    return (named_so or files or ["src/app.py"])[0]
 
 
 def _configured_entry(folder: Path) -> str | None:
@@ -117,14 +130,22 @@ def _configured_entry(folder: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        entry = tomllib.loads(path.read_text("utf-8")).get("entry")
+        settings = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise CliError(f"{path} cannot be read: {error}.", code="bad_settings_file") from error
+    entry = settings.get("entry")
     if entry is None:
+        _refuse_misspelling(settings, path)
         return None
     if not isinstance(entry, str) or not _is_inside(entry) or not (folder / entry).is_file():
         raise CliError(f"{path}: entry is not a file of this folder (got {entry!r}).", code="bad_settings_file")
     return _with_language(str(PurePosixPath(entry)), path)
+
+
+def _refuse_misspelling(settings: Mapping[str, Any], path: Path) -> None:
+    for key in settings:
+        if hint := did_you_mean(key, ["entry"]):
+            raise CliError(f'{path}: unknown key "{key}".', code="bad_settings_file", hint=hint)
 
 
 def _main_of_package(path: Path) -> str | None:

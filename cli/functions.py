@@ -14,7 +14,7 @@ from cli.client import Client
 from cli.connecting import connected, find_function
 from cli.deploying import Deployment, change, deploy_functions, read_functions, sources_of
 from cli.errors import CliError, did_you_mean
-from cli.folders import shown_size
+from cli.folders import shown_extent, shown_size
 from cli.function_settings import settings_of, settings_options
 from cli.history import logs
 from cli.invoking import invoke
@@ -126,7 +126,7 @@ def _text(value: Any) -> str:
 def _files(function: Mapping[str, Any]) -> str:
     """How many files, and how large together; nothing for a single file."""
     sizes = function["file_sizes"]
-    return f": {len(sizes)} files, {shown_size(sum(sizes.values()))}" if sizes else ""
+    return f": {shown_extent(sizes)}" if sizes else ""
 
 
 def _list_files(function: Mapping[str, Any]) -> None:

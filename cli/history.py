@@ -138,7 +138,7 @@ def print_invocation(invocation: Invocation) -> None:
 def print_invocations(found: Sequence[Invocation]) -> None:
     """A table of invocations; an error is shown below its row."""
     headings = ("function", "status", "age", "time", "ver", "by", "invocation")
-    shown = _unique_length([invocation["id"] for invocation in found])
+    shown = unique_length([invocation["id"] for invocation in found], SHORT_ID)
     rows = [_row(invocation, shown) for invocation in found]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     click.echo(style("  ".join(map(str.ljust, headings, widths)).rstrip(), bold=True))
@@ -152,10 +152,10 @@ def print_invocations(found: Sequence[Invocation]) -> None:
             print_error(error)
 
 
-def _unique_length(ids: Sequence[str]) -> int:
+def unique_length(ids: Sequence[str], shortest: int) -> int:
     """The shortest length at which these ids differ; commands accept such a prefix."""
-    lengths = range(SHORT_ID, max(map(len, ids), default=SHORT_ID) + 1)
-    return next((n for n in lengths if len({id[:n] for id in ids}) == len(set(ids))), SHORT_ID)
+    lengths = range(shortest, max(map(len, ids), default=shortest) + 1)
+    return next((n for n in lengths if len({id[:n] for id in ids}) == len(set(ids))), shortest)
 
 
 def _row(invocation: Invocation, id_length: int) -> list[str]:

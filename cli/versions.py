@@ -12,7 +12,7 @@ from cli.client import ApiError, Client, quoted
 from cli.connecting import connected, find_function
 from cli.deploying import unchanged_since
 from cli.errors import CliError
-from cli.folders import shown_size
+from cli.folders import shown_extent, shown_size
 from cli.output import ago, output_option, print_json, print_table, progress, style
 
 DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -69,8 +69,9 @@ def versions(client: Client, name: str, output: str) -> None:
 def _extent(version: Mapping[str, Any]) -> str:
     sizes = version["file_sizes"]
     if sizes:
-        return f"{len(sizes)} files, {shown_size(sum(sizes.values()))}"
-    return f"{len(version['code'].splitlines())} lines"
+        return shown_extent(sizes)
+    lines = len(version["code"].splitlines())
+    return f"{lines} {'line' if lines == 1 else 'lines'}"
 
 
 def _state(version: Mapping[str, Any]) -> str:

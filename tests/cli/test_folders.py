@@ -142,6 +142,7 @@ def test_links_may_not_leave_the_folder(tmp_path: Path) -> None:
         ({"zmesh.toml": 'entry = "../x.py"'}, "bad_settings_file", "entry is not a file of this folder"),
         ({"zmesh.toml": "entry = 1"}, "bad_settings_file", "entry is not a file of this folder"),
         ({"zmesh.toml": "entry = "}, "bad_settings_file", "cannot be read"),
+        ({"zmesh.toml": 'entri = "main.py"', "app.py": ""}, "bad_settings_file", 'unknown key "entri"'),
         ({"zmesh.toml": 'entry = "a.rb"', "a.rb": ""}, "unknown_language", "unsupported file extension"),
         ({"main.py": b"\xff"}, "unreadable_file", "main.py, the entry file, is not UTF-8 text"),
         ({"main.py": b"#" * 1_048_577}, "too_large", "the limit is 1.0 MiB"),
@@ -158,6 +159,19 @@ def test_what_cannot_be_deployed_is_refused_with_a_reason(
         put(tmp_path / "hello", path, content)
     refused = refusal(tmp_path / "hello")
     assert (refused.code, said in refused.message) == (code, True), refused.message
+
+
+def test_a_missing_path_is_called_missing_whatever_its_ending(tmp_path: Path) -> None:
+    put(tmp_path, "report/main.py", HANDLER)
+    for name in ("reprot", "reprot/", "nothing.py", "nothing.txt"):
+        assert refusal(tmp_path / name).message.endswith(f"{name.rstrip('/')} does not exist."), name
+    assert refusal(tmp_path / "reprot").hint == "Did you mean report?"
+
+
+def test_a_folder_without_an_entry_file_is_told_which_file_may_be_it(tmp_path: Path) -> None:
+    for path in ("app.py", "a.py", "requirements.txt"):
+        put(tmp_path, path)
+    assert 'entry = "app.py"' in refusal(tmp_path).hint
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:

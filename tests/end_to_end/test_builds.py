@@ -67,6 +67,7 @@ def test_a_build_that_is_cancelled_leaves_no_process(parts: Parts, registry: Reg
     assert parts.platform.request("POST", f"/builds/{build['id']}/cancel").json()["status"] == "running"
     cancelled = ended(parts.platform, build)
     assert (cancelled["status"], cancelled["error"]) == ("cancelled", None)
+    assert build["id"] in parts.platform.zmesh("builds", "show", build["id"][:8])
     assert processes_of(registry) == []
     staging = list((parts.folder / "layers" / "0").glob("staging-*"))
     eventually(lambda: not any(place.exists() for place in staging), "the removal of what the build had written")
