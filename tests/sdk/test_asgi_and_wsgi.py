@@ -259,7 +259,10 @@ def test_its_result_is_what_the_body_says_and_a_status_from_400_on_its_failure()
     assert run_here(wsgi("200 OK", "application/json", '{"a": 1}')).result == {"a": 1}
     assert run_here(wsgi("204 No Content", "text/html", "")).result is None
     failed = run_here(wsgi("409 Conflict", "text/plain", "sold out")).error
-    assert (failed["type"], failed["message"]) == ("http_error", "the application answered with status 409: sold out")
+    assert (failed["type"], failed["message"]) == (
+        "http_error",
+        "the application answered POST / with status 409: sold out",
+    )
 
 
 def test_no_client_passes_as_the_platform() -> None:

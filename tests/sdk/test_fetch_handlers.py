@@ -241,7 +241,7 @@ def test_its_result_is_what_the_body_says(response: str, result: Any) -> None:
 
 def test_its_failure_is_a_status_from_400_on() -> None:
     error = run("javascript", "exports.handler = { fetch: () => new Response('sold out', { status: 409 }) }").error
-    assert (error["type"], error["message"]) == ("http_error", "the handler answered with status 409: sold out")
+    assert (error["type"], error["message"]) == ("http_error", "the handler answered POST / with status 409: sold out")
 
 
 def test_no_client_passes_as_the_platform() -> None:

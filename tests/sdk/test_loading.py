@@ -159,13 +159,30 @@ def test_require_finds_nodes_own_modules_and_pg() -> None:
     assert run("javascript", code).result == ["function", "function", "function", True, "function", "string"]
 
 
-@pytest.mark.parametrize("name", ["left-pad", "./other", "../runtime.js"])
-def test_requiring_an_unknown_module_lists_what_is_available(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [("left-pad", "package.json"), ("./other", "deploy a folder"), ("../runtime.js", "deploy a folder")],
+)
+def test_requiring_an_unknown_module_says_where_modules_come_from(name: str, way_out: str) -> None:
     error = run("javascript", f"const x = require('{name}');").error
     assert name in error["message"]
-    assert "Node.js's own modules" in error["message"]
+    assert way_out in error["message"]
     assert "sdk" not in error["message"]
     assert error["stack"].endswith("(send-welcome.js:1:11)")
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "message"),
+    [
+        ("python", "import reqests", "No module named 'reqests' (packages are named in requirements.txt"),
+        ("python", "import json.nope", "No module named 'json.nope'"),
+        ("javascript", "import x from 'left-pad'", "send-welcome.js (packages are named in package.json"),
+    ],
+)
+def test_importing_a_missing_package_says_where_packages_are_named(language: str, code: str, message: str) -> None:
+    said = run(language, code).error["message"]
+    assert message in said
+    assert ("packages are named" in said) == ("packages are named" in message)
 
 
 CALLABLES = {

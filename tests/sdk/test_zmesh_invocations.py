@@ -328,9 +328,13 @@ def test_the_stack_of_a_failed_invocation_has_the_line_that_called_it(bench: Ben
 @pytest.mark.parametrize("method", ["invoke", "enqueue"])
 def test_a_function_that_is_unknown_is_told_with_the_line_that_called_it(bench: Bench, method: str) -> None:
     error = bench.run(
-        javascript=f"return zmesh.{method}('nobody', {{}})", python=f"zmesh.{method}('nobody', {{}})"
+        javascript=f"return await zmesh.{method}('nobody', {{}})", python=f"zmesh.{method}('nobody', {{}})"
     ).error
-    assert {"javascript": "send-welcome.js:2:", "python": "line 2, in handler"}[bench.language] in error["stack"]
+    line = {"javascript": "send-welcome.js:2:", "python": "line 2, in handler"}[bench.language]
+    assert error["stack"].count(line) == 1
+    way_out = "(Deploy it first, or look up its slug: zmesh functions list)"
+    assert error["message"] == f'function "nobody" does not exist in this project {way_out}'
+    assert "PL/pgSQL" not in error["stack"]
 
 
 @pytest.mark.parametrize(

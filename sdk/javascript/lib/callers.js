@@ -1,7 +1,7 @@
 'use strict';
 // Adds the calling line to errors: an error that arrives later has only the event loop on its stack.
 
-const PLACE = /\(?([^()\s]+:\d+:\d+)\)?$/;
+const PLACE = /\(?([^()\s]+:\d+):\d+\)?$/; // the line: an await and the call that it waits for are two columns of it
 
 /** Appends the calling lines to the errors of these asynchronous methods of a class. */
 function appendCallerLines({ prototype }, names) {

@@ -10,6 +10,7 @@ const { hidesItsContent } = require('./results.js');
 const statements = require('./statements.js');
 
 const IN_FAILED_TRANSACTION = '25P02';
+const OF_PLATFORM = 'ZM'; // class of the SQLSTATEs of zmesh.fail()
 const NO_COPY =
   'zmesh.db cannot run "copy … to stdout" or "copy … from stdin": select and insert rows, ' +
   'or connect your own driver to zmesh.db.url';
@@ -114,6 +115,7 @@ class Session {
       return result;
     } catch (error) {
       this.#lost ||= error.severity === 'FATAL';
+      addHint(error);
       Error.captureStackTrace(error); // the driver's stack ends at the socket; this one leads to the caller
       throw error;
     }
@@ -140,6 +142,12 @@ class Session {
     if (!adopted && network.isOff()) throw network.refused(network.NO_SESSION);
     return adopted ?? (await connect(this.url, this.#applicationName));
   }
+}
+
+/** Errors that the platform's own routines raise say what to do in their hint. */
+function addHint(error) {
+  if (!error.code?.startsWith?.(OF_PLATFORM) || !error.hint || error.message.endsWith(`(${error.hint})`)) return;
+  error.message += ` (${error.hint})`;
 }
 
 /** Whether variables such as PGOPTIONS are set, which take effect when a session begins. */
@@ -239,4 +247,4 @@ function checkedParams(params) {
   return params;
 }
 
-module.exports = { Database, Session };
+module.exports = { Database, Session, addHint };

@@ -22,6 +22,8 @@ const LIMIT_OF_CODE = {
   ERR_WORKER_OUT_OF_MEMORY: 'memory_limit',
 };
 const NO_MEMORY = /^(Array buffer allocation failed|WebAssembly\.Memory\(\): could not allocate memory)/;
+const NO_PACKAGE = 'packages are named in package.json, or imported as npm:NAME';
+const MISSING_PACKAGE = /^Cannot find (?:module|package) '(?![./#])[^']+'[^\n]*/;
 const { stringify } = JSON;
 
 /** An end of a run that is no result and has a type of the runtime's own. */
@@ -49,9 +51,15 @@ function describe(thrown, filename, folder) {
   if (isSyntaxErrorIn(thrown, folder)) return describeSyntaxError(thrown, ownFrames(thrown, isOwn));
   return {
     type: limitHit(thrown) ?? className(thrown),
-    message: network.explained(messageOf(thrown), thrown),
+    message: network.explained(explained(messageOf(thrown), thrown), thrown),
     stack: userStack(thrown, isOwn),
   };
+}
+
+/** With a hint, where a package is missing. */
+function explained(message, error) {
+  const isMissing = /^(ERR_)?MODULE_NOT_FOUND$/.test(quietly(() => error.code)) && !message.includes(NO_PACKAGE);
+  return isMissing ? message.replace(MISSING_PACKAGE, (line) => `${line} (${NO_PACKAGE})`) : message;
 }
 
 /** The stack with the user's own lines only, causes included. */
@@ -127,4 +135,4 @@ function short(text, length) {
   return text.length <= length ? text : `${text.slice(0, length)} … [cut: ${text.length} characters]`;
 }
 
-module.exports = { Failure, failureFrame, limitHit };
+module.exports = { Failure, NO_PACKAGE, failureFrame, limitHit };

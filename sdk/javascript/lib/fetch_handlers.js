@@ -19,7 +19,7 @@ function fetchHandler(call, { base = '', methodOfJobs = 'POST' } = {}) {
   return async (payload, zmesh) => {
     const request = zmesh.request ? requestOf(zmesh, base) : requestOfJob(payload, zmesh, base, methodOfJobs);
     const response = checked(await call(request, zmesh.env, contextOf(zmesh)));
-    if (!zmesh.request) return resultOf(response);
+    if (!zmesh.request) return resultOf(request, response);
     return request.method === 'HEAD' ? withoutBody(response) : response;
   };
 }
@@ -84,8 +84,8 @@ function withoutBody(response) {
 }
 
 /** The result of an invocation that is no HTTP request. A status from 400 on is its failure, so that it is tried again. */
-async function resultOf(response) {
-  if (response.status >= 400) throw await statusFailure(response);
+async function resultOf(request, response) {
+  if (response.status >= 400) throw await statusFailure(request, response);
   const type = mediaType(response);
   const isJson = /[/+]json$/.test(type);
   if (response.stream || !(isJson || type.startsWith('text/') || response.body === null)) return response;
@@ -94,10 +94,10 @@ async function resultOf(response) {
   return isJson ? parsed(text) : text;
 }
 
-async function statusFailure(response) {
+async function statusFailure({ method }, response) {
   const text = response.body === null || response.stream ? '' : await response.text();
   const short = text.length > LONGEST_EXCERPT ? `${text.slice(0, LONGEST_EXCERPT)}…` : text;
-  return new Failure('http_error', `the handler answered with status ${response.status}${short && `: ${short}`}`);
+  return new Failure('http_error', `the handler answered ${method} / with status ${response.status}${short && `: ${short}`}`);
 }
 
 function parsed(text) {

@@ -3,6 +3,7 @@
 
 const { randomBytes } = require('node:crypto');
 const { appendCallerLines } = require('./callers.js');
+const { addHint } = require('./database.js');
 const statements = require('./statements.js');
 const { connect } = require('./driver.js');
 const { RawResponse } = require('./http.js');
@@ -160,9 +161,9 @@ function named(options, known) {
 /** Throws InvocationError if an insert is refused because calls are nested too deeply. */
 function invocationErrorFor(name) {
   return (error) => {
+    addHint(error);
     if (error.code !== TOO_DEEP) throw error;
-    const message = error.hint ? `${error.message} (${error.hint})` : error.message;
-    throw new InvocationError(name, null, 'error', { type: 'depth_limit', message });
+    throw new InvocationError(name, null, 'error', { type: 'depth_limit', message: error.message });
   };
 }
 

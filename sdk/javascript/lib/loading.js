@@ -5,13 +5,13 @@
 const nodeModule = require('node:module');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
-const { Failure } = require('./failures.js');
+const { Failure, NO_PACKAGE } = require('./failures.js');
 const { formatOf, isBundled, isNotFound, provide } = require('./resolving.js');
 const { rememberSource } = require('./places.js');
 const { compileScript, javaScriptOf } = require('./sources.js');
 const { describeSyntaxError } = require('./syntax_errors.js');
 
-const HINT = `there are Node.js's own modules and "pg"`;
+const NO_FILES = 'a single file has no other files: deploy a folder';
 
 /** Executes the code: { exported }, or a promise of that. */
 function load(job) {
@@ -77,7 +77,8 @@ function withHint(name, find) {
     return find();
   } catch (error) {
     if (!isNotFound(error)) throw error;
-    throw Object.assign(new Error(`Cannot find module '${name}': ${HINT}`), { code: error.code });
+    const hint = /^[./]/.test(name) ? NO_FILES : NO_PACKAGE;
+    throw Object.assign(new Error(`Cannot find module '${name}' (${hint})`), { code: error.code });
   }
 }
 

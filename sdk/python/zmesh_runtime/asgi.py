@@ -32,10 +32,11 @@ class AsgiHandler:
         self._application = application
 
     async def __call__(self, payload: Any, zmesh: Zmesh) -> Any:
-        exchange = Exchange(self._application, web.request_of(payload, zmesh), zmesh)
+        request = web.request_of(payload, zmesh)
+        exchange = Exchange(self._application, request, zmesh)
         if zmesh.request is not None:
             return await exchange.response()
-        return web.result_of(await exchange.whole_response())
+        return web.result_of(request, await exchange.whole_response())
 
 
 class Exchange:

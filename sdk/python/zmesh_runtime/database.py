@@ -23,6 +23,7 @@ Row = dict[str, Any]
 
 
 _ADAPTERS = parameters.adapters()
+_OF_PLATFORM = "ZM"  # class of the SQLSTATEs of zmesh.fail()
 _NO_COPY = (
     'zmesh.db cannot run "copy … to stdout" or "copy … from stdin": select and insert rows, '
     "or connect your own driver to zmesh.db.url"
@@ -55,6 +56,13 @@ class Connection(psycopg.Connection[DictRow]):
     @property
     def adapters(self) -> AdaptersMap:
         return _ADAPTERS
+
+
+def leave_out_context(error: psycopg.Error) -> None:
+    """Errors that the platform's own routines raise say what to do, not in which line of which routine they arose."""
+    if (error.sqlstate or "").startswith(_OF_PLATFORM):
+        hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+        error.args = (f"{error.diag.message_primary}{hint}",)
 
 
 def _named(url: str, application_name: str) -> str:
@@ -115,10 +123,11 @@ class Session:
         with self.turn(scope) as connection, connection.cursor() as cursor:
             try:
                 cursor.execute(sql, params)
-            except psycopg.ProgrammingError as error:
-                if not _ended_copy(connection):
-                    raise
-                raise TypeError(_NO_COPY) from error
+            except psycopg.DatabaseError as error:
+                if isinstance(error, psycopg.ProgrammingError) and _ended_copy(connection):
+                    raise TypeError(_NO_COPY) from error
+                leave_out_context(error)
+                raise
             while cursor.nextset():
                 pass
             if cursor.description:

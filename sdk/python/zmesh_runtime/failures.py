@@ -12,6 +12,7 @@ from zmesh_runtime import network
 
 MAX_MESSAGE = 16 * 1024
 MAX_STACK = 64 * 1024
+_NO_PACKAGE = "packages are named in requirements.txt, or in the code as script metadata"
 _LIMIT_OF_ERRNO = {
     errno.EFBIG: "file_size_limit",
     errno.ENOSPC: "workspace_limit",
@@ -66,7 +67,7 @@ def failure_of(error: BaseException, code: Code) -> Failure:
         kind = "syntax_error"
     else:
         kind = limit_hit(error) or type(error).__name__
-    return Failure(kind, network.explained(_message(error), error), user_stack(error, code))
+    return Failure(kind, network.explained(_explained(error), error), user_stack(error, code))
 
 
 def syntax_failure(error: Exception) -> Failure:
@@ -125,6 +126,12 @@ def _message(error: BaseException) -> str:
         return str(error)
     except Exception:
         return f"<{type(error).__name__} whose text could not be read>"
+
+
+def _explained(error: BaseException) -> str:
+    """Its message, with a hint where a package is missing."""
+    is_missing = isinstance(error, ModuleNotFoundError) and error.name and "." not in error.name
+    return f"{_message(error)} ({_NO_PACKAGE})" if is_missing else _message(error)
 
 
 def limit_hit(error: BaseException) -> str | None:

@@ -14,7 +14,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from zmesh_runtime import statements
-from zmesh_runtime.database import Connection, Database, Row
+from zmesh_runtime.database import Connection, Database, Row, leave_out_context
 from zmesh_runtime.http import Response
 
 POLL_SECONDS = 1.0
@@ -120,12 +120,10 @@ class _Waiter:
 
 
 def _invocation_error_for(function: str, error: psycopg.Error) -> Exception:
+    leave_out_context(error)
     if error.sqlstate != _TOO_DEEP:
         return error
-    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-    return InvocationError(
-        function, None, "error", {"type": "depth_limit", "message": f"{error.diag.message_primary}{hint}"}
-    )
+    return InvocationError(function, None, "error", {"type": "depth_limit", "message": str(error)})
 
 
 def _response_of(stored: Row) -> Response:

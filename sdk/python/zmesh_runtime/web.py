@@ -77,12 +77,15 @@ def made_response(body: Any, status: Any, headers: list[tuple[str, str]]) -> Res
         raise Failure("invalid_result", f"the application's response is not valid HTTP: {error}") from None
 
 
-def result_of(response: Response) -> Any:
+def result_of(request: WebRequest, response: Response) -> Any:
     """The result of an invocation that is no HTTP request. A status from 400 on fails it, so that it is tried again."""
     if response.status >= 400:
         text = response.text()
         excerpt = text[:LONGEST_EXCERPT] + ("…" if len(text) > LONGEST_EXCERPT else "")
-        raise Failure("http_error", f"the application answered with status {response.status}: {excerpt}".rstrip(": "))
+        asked = f"{request.method} {request.raw_path}"
+        raise Failure(
+            "http_error", f"the application answered {asked} with status {response.status}: {excerpt}".rstrip(": ")
+        )
     if not response.body:
         return None
     kind = response.content_type or ""

@@ -25,9 +25,10 @@ class WsgiHandler:
         self._application = application
 
     def __call__(self, payload: Any, zmesh: Zmesh) -> Any:
-        exchange = _Exchange(self._application, _environ_of(web.request_of(payload, zmesh), zmesh))
+        request = web.request_of(payload, zmesh)
+        exchange = _Exchange(self._application, _environ_of(request, zmesh))
         if zmesh.request is None:
-            return web.result_of(exchange.whole_response())
+            return web.result_of(request, exchange.whole_response())
         return exchange.response()
 
 
