@@ -6,11 +6,14 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import rich_click as click
+
 from cli.client import Client
 from cli.errors import CliError
 from cli.output import progress, style
 from support.function_folders import own_folder
-from support.manifests import Manifest, ManifestError, manifest_of
+from support.locks import ManifestError
+from support.manifests import Manifest, manifest_of
 
 POLL_SECONDS = 0.5
 UNFINISHED = ("queued", "running")
@@ -23,30 +26,32 @@ def build_packages(client: Client, functions: Iterable[Mapping[str, Any]], *, fr
     by_manifest: dict[str, Build] = {}
     found: dict[str, Build] = {}
     for function in functions:
-        manifest = _manifest(function)
+        manifest = manifest_of_function(function)
         if manifest is None:
             continue
         if manifest.hash not in by_manifest:
-            by_manifest[manifest.hash] = _built(client, function, manifest, fresh=fresh)
+            by_manifest[manifest.hash] = built(client, function, manifest, fresh=fresh)
         found[function["name"]] = by_manifest[manifest.hash]
     return found
 
 
-def _manifest(function: Mapping[str, Any]) -> Manifest | None:
+def manifest_of_function(function: Mapping[str, Any]) -> Manifest | None:
+    """What it asks for; None where it needs no packages. Raises CliError."""
     try:
-        return manifest_of(function["language"], function["code"], _files(function))
+        return manifest_of(function["language"], function["code"], files_in_own_folder(function))
     except ManifestError as error:
         raise CliError(f"{function['name']}: {error}. Nothing was deployed.", code="invalid_manifest") from error
 
 
-def _files(function: Mapping[str, Any]) -> Build:
+def files_in_own_folder(function: Mapping[str, Any]) -> Build:
     """Its files by their paths in its own folder, where manifests are."""
     own = own_folder(function["entry_file"] or "", function["files"])
     return {path.removeprefix(own): content for path, content in function["files"].items()}
 
 
-def _built(client: Client, function: Mapping[str, Any], manifest: Manifest, *, fresh: bool) -> Build:
-    texts = {path: text for path, text in _files(function).items() if isinstance(text, str)}
+def built(client: Client, function: Mapping[str, Any], manifest: Manifest, *, fresh: bool) -> Build:
+    """The build of this manifest, once it has succeeded. Raises CliError."""
+    texts = {path: text for path, text in files_in_own_folder(function).items() if isinstance(text, str)}
     body = {"language": function["language"], "code": function["code"], "files": texts, "fresh": fresh}
     build: Build = client.call("POST", "/builds", body).body
     if build["status"] in UNFINISHED:
@@ -89,6 +94,12 @@ def _show_lines(client: Client, id: str, after: int) -> int:
             progress(style(f"  {line['message']}", dim=True))
         after = lines[-1]["line"]
     return after
+
+
+def show_packages(build: Build) -> None:
+    """The lock's packages, one a line: name, version and hash."""
+    for package in build["packages"]:
+        click.echo(f"  {package['name']} {package['version']}  {style(package.get('hash') or '', dim=True)}".rstrip())
 
 
 def packages_of(build: Build) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import rich_click as click
 
-from cli.building import follow_build, megabytes, packages_of
+from cli.building import follow_build, megabytes, packages_of, show_packages
 from cli.client import Client
 from cli.connecting import connected
 from cli.errors import CliError
@@ -87,6 +87,7 @@ def show(client: Client, id: str, output: str) -> None:
         click.echo(f"{'platform':<12}{build['platform']}")
     if build["error"]:
         click.echo(f"{'error':<12}{build['error']['message']}")
+    show_packages(build)
     if build["lock"]:
         click.echo(f"\n{build['lock']}".rstrip())
 

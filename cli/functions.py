@@ -9,7 +9,7 @@ from typing import Any
 
 import rich_click as click
 
-from cli.building import build_packages, packages_of
+from cli.building import build_packages, megabytes, packages_of, show_packages
 from cli.client import Client
 from cli.connecting import connected, find_function
 from cli.deploying import Deployment, change, deploy_functions, read_functions, sources_of
@@ -18,6 +18,7 @@ from cli.folders import shown_extent, shown_size
 from cli.function_settings import settings_of, settings_options
 from cli.history import logs
 from cli.invoking import invoke
+from cli.locking import write_locks
 from cli.output import ago, output_option, print_code, print_json, print_table, style
 from cli.prompts import confirm
 from cli.versions import (
@@ -53,6 +54,7 @@ for command in (versions, diff, rollback, retire, unretire, alias):
 @click.option("--name", help="Name of the function. Default: the file's name without its extension, or the folder's.")
 @click.option("--force", is_flag=True, help="Deploy even code that cannot load.")
 @click.option("--fresh-packages", is_flag=True, help="Resolve packages again, even if the manifest has not changed.")
+@click.option("--write-lock", is_flag=True, help="Write the resolved packages into the folder, as a lock.")
 @settings_options
 @output_option
 @connected
@@ -62,6 +64,7 @@ def deploy_files(
     name: str | None,
     force: bool,
     fresh_packages: bool,
+    write_lock: bool,
     output: str,
     **options: Any,
 ) -> None:
@@ -76,7 +79,9 @@ def deploy_files(
         raise click.UsageError("--name can be used with one function only.")
     settings = settings_of(options)
     functions = read_functions(sources, name)
-    built = build_packages(client, functions.values(), fresh=fresh_packages)
+    if write_lock:
+        functions = write_locks(client, functions, fresh=fresh_packages)
+    built = build_packages(client, functions.values(), fresh=fresh_packages and not write_lock)
     done = deploy_functions(client, functions, settings, built, force=force)
     if output == "json":
         print_json([_described(deployment, built.get(deployment.after["name"])) for deployment in done])
@@ -197,18 +202,21 @@ def show(client: Client, name: str, version: int | None, path: str | None, outpu
     if path is not None:
         _print_file(function, path)
         return
+    build = client.call("GET", f"/builds/{function['build_id']}").body if function["build_id"] else None
     if output == "json":
-        print_json(function)
+        print_json({**function, "packages": build["packages"] if build else []})
         return
     facts = [(key, value) for key, value in function.items() if key not in NOT_SETTINGS]
     facts += [("file", f"{path} ({shown_size(size)})") for path, size in sorted(function["file_sizes"].items())]
     facts += [("variable", f"{key}={value}") for key, value in function["env_vars"].items()]
     if function["auth"] == "none":
         facts.append(("public URL", f"{client.connection.url}/api/functions/{function['id']}"))
-    if function["build_id"]:
-        facts.append(("packages", packages_of(client.call("GET", f"/builds/{function['build_id']}").body)))
+    if build:
+        facts.append(("packages", f"{len(build['packages'])} ({megabytes(build)})"))
     for key, value in facts:
         click.echo(f"{style(f'{key:<24}', dim=True)}{_text(value)}".rstrip())
+    if build:
+        show_packages(build)
     click.echo()
     print_code(function["code"], function["language"])
 

@@ -33,12 +33,14 @@ def _explain_missing_version(function: dict[str, Any], version: int) -> Iterator
 
 
 def version_of(client: Client, function: dict[str, Any], version: int) -> dict[str, Any]:
-    """Version, language, entry point, code and files of a version. Raises CliError."""
+    """Version, language, entry point, code, files and build of a version. Raises CliError."""
     with _explain_missing_version(function, version):
         found = client.call("GET", f"/functions/{function['id']}/versions/{version}").body
     return {
         key: found[key]
-        for key in ("version", "language", "entry_point", "style", "code", "entry_file", "files", "file_sizes")
+        for key in (
+            *("version", "language", "entry_point", "style", "code", "entry_file", "files", "file_sizes", "build_id"),
+        )
     }
 
 

@@ -36,6 +36,8 @@ from sandbox import Limits, LogLine, RunOutcome, RunRequest, Sandbox
 from sql import builds
 from sql.builds import ClaimedBuild, Layer
 from sql.errors import LeaseLost
+from support.locks import host_of
+from support.manifests import REGISTRIES
 
 POLL_SECONDS = 5.0
 TELL_SECONDS = 1.0
@@ -169,7 +171,9 @@ class Builds:
         return await self._store(lease, build, staging)
 
     def _request(self, build: ClaimedBuild, printed: list[LogLine]) -> RunRequest:
-        payload: dict[str, Any] = {"runtime": build.runtime, "manifest": build.manifest}
+        manifest = {name: text for name, text in build.manifest.items() if name != REGISTRIES}
+        self._check_registries(build)
+        payload: dict[str, Any] = {"runtime": build.runtime, "manifest": manifest}
         if build.runtime == "python":
             payload |= {"pip": base64.b64encode(pip_archive()).decode(), "index_url": self._settings.python_index_url}
         else:
@@ -189,6 +193,17 @@ class Builds:
             printed=printed,
             background=True,
         )
+
+    def _check_registries(self, build: ClaimedBuild) -> None:
+        """Raises Failed where a lock names a registry that is none of ours."""
+        ours = {host_of(url) for url in self._settings.registries(build.runtime)}
+        for host in build.manifest.get(REGISTRIES, "").split():
+            if host not in ours:
+                raise Failed(
+                    "other_registry",
+                    f"The lock names the registry {host}, which is not one of this installation. "
+                    "Lock the packages from the registry of the platform.",
+                )
 
     async def _store(self, lease: UUID, build: ClaimedBuild, staging: Path) -> str:
         """Check what was sent; in one transaction write the layer and the end of the build."""
@@ -325,7 +340,7 @@ def _read_result(place: Path) -> tuple[Installed, int]:
         line = file.readline(LARGEST_RESULT)
     try:
         said = json.loads(line)
-        packages = [{"name": storable(one["name"]), "version": storable(one["version"])} for one in said["packages"]]
+        packages = [{key: storable(one[key]) for key in ("name", "version", "hash")} for one in said["packages"]]
         return Installed(storable(said["lock"]), packages, storable(said["platform"])), len(line)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArchiveError("the build did not say what it installed") from error

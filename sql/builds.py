@@ -131,7 +131,7 @@ async def last_success(connection: AsyncConnection, project_id: UUID, manifest_h
 
 
 async def packages_of(connection: AsyncConnection, project_id: UUID, id: UUID) -> list[dict[str, str]]:
-    """Name and version of each package that a build installed."""
+    """Name, version and hash of each package that a build installed."""
     query = "select coalesce((select packages from zmesh.builds where project_id = %s and id = %s), '[]')"
     packages: list[dict[str, str]] = await fetch_value(connection, query, (project_id, id))
     return packages

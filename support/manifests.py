@@ -13,9 +13,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
+from support.locks import (
+    NPM_LOCK,
+    REQUIREMENTS_LOCK,
+    UV_LOCK,
+    ManifestError,
+    check_requirements_lock,
+    npm_lock,
+    read_json,
+    uv_lock,
+)
+
 LARGEST_MANIFEST = 256 * 1024  # characters
 LARGEST_LOCK = 2 * 1024 * 1024
 MOST_PACKAGES = 1000
+REGISTRIES = "registries"  # hosts, one a line
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*[ \t]*(?:\[[^\]]*\][ \t]*)?(?:$|[;<>=!~( \t])")
 _HASH = re.compile(r"--hash[= ]sha(?:256|384|512):[0-9a-f]+")
@@ -26,23 +40,18 @@ _NPM_RANGE = re.compile(r"[\w.^~<>=|*+ -]{0,200}")
 _NPM_SPECIFIER = re.compile(
     r"""\b(?:from|import|require)\s{0,20}\(?\s{0,20}["']npm:/?((?:@[\w.~-]{1,214}/)?[\w.~-]{1,214})(?:@([^"'/\s]{1,200}))?["'/]"""
 )
-_NPM_LOCKED = (
-    *("name", "version", "integrity", "dependencies", "optionalDependencies", "peerDependencies"),
-    *("peerDependenciesMeta", "optional", "devOptional", "peer", "engines", "os", "cpu", "libc", "inBundle"),
-)
-
-
-class ManifestError(ValueError):
-    """A manifest cannot be read or asks for what is not supported; the message names the file and says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What is to be installed: `files` are those that the installer of the runtime reads."""
+    """What is to be installed: `files` are those that the installer of the runtime reads, and REGISTRIES, where its
+    lock names any but the public ones. `requirements` are those of a Python manifest itself, without its lock."""
 
     runtime: str
     source: str
     files: dict[str, str]
+    requirements: tuple[str, ...] = ()
+    lock: str | None = None  # the file that is its lock
 
     @property
     def hash(self) -> str:
@@ -70,9 +79,10 @@ def _text(files: Mapping[str, Any], name: str, limit: int = LARGEST_MANIFEST) ->
 
 
 def _of_python(code: str, files: Mapping[str, Any]) -> Manifest | None:
+    project = _text(files, "pyproject.toml")
     for source, requirements in (
         ("requirements.txt", _requirements(_text(files, "requirements.txt"))),
-        ("pyproject.toml", _project_dependencies(_text(files, "pyproject.toml"))),
+        ("pyproject.toml", _project_dependencies(project)),
         ("the script metadata", _script_dependencies(code)),
     ):
         if requirements:
@@ -80,8 +90,47 @@ def _of_python(code: str, files: Mapping[str, Any]) -> Manifest | None:
                 raise ManifestError(f"{source} lists more than {MOST_PACKAGES} packages")
             for requirement in requirements:
                 _check_requirement(source, requirement)
-            return Manifest("python", source, {"requirements.txt": "\n".join(requirements) + "\n"})
+            return _locked_python(source, requirements, files)
     return None
+
+
+def _locked_python(source: str, requirements: list[str], files: Mapping[str, Any]) -> Manifest:
+    uv = _text(files, UV_LOCK, LARGEST_LOCK) if source == "pyproject.toml" else None
+    own = _text(files, REQUIREMENTS_LOCK, LARGEST_LOCK)
+    if uv is not None and own is not None:
+        raise ManifestError(f"{UV_LOCK} and {REQUIREMENTS_LOCK} are both there: delete one of them")
+    texts, lock = {"requirements.txt": "\n".join(requirements) + "\n"}, None
+    if uv is not None:
+        lock, locked = UV_LOCK, uv_lock(uv, requirements)
+        texts = {"requirements.txt": locked.text, **_registries(locked.registries)}
+    elif own is not None:
+        lock, pins = REQUIREMENTS_LOCK, _requirements(own)
+        for pin in pins:
+            _check_requirement(REQUIREMENTS_LOCK, pin)
+        check_requirements_lock(own, pins, source, requirements)
+        texts = {"requirements.txt": "\n".join(pins) + "\n"}
+    elif source == "pyproject.toml":
+        _check_uv_sources(files["pyproject.toml"], requirements)
+    return Manifest("python", source, texts, tuple(requirements), lock)
+
+
+def _registries(hosts: frozenset[str]) -> dict[str, str]:
+    return {REGISTRIES: "\n".join(sorted(hosts))} if hosts else {}
+
+
+def _check_uv_sources(text: str, requirements: list[str]) -> None:
+    """A package that uv would take from elsewhere must not be looked up in the registry of all others."""
+    tool = _toml("pyproject.toml", text).get("tool")
+    uv = tool.get("uv") if isinstance(tool, dict) else None
+    sources = uv.get("sources") if isinstance(uv, dict) else None
+    elsewhere = set(map(canonicalize_name, sources)) if isinstance(sources, dict) else set()
+    for requirement in requirements:
+        name = canonicalize_name(re.split(r"[^A-Za-z0-9._-]", requirement)[0])
+        if name in elsewhere:
+            hint = (
+                f"name the registry of the project: zmesh registries set python URL --packages {name}, and run uv lock"
+            )
+            raise ManifestError(f"pyproject.toml: [tool.uv.sources] of {name} counts only with a {UV_LOCK}: {hint}")
 
 
 def _requirements(text: str | None) -> list[str]:
@@ -163,15 +212,16 @@ def _of_node(code: str, files: Mapping[str, Any]) -> Manifest | None:
     if optional:
         package["optionalDependencies"] = optional
     texts = {"package.json": json.dumps(package, sort_keys=True)}
-    if (lock := _text(files, "package-lock.json", LARGEST_LOCK)) is not None:
-        texts["package-lock.json"] = _plain_lock(lock, package)
-    return Manifest("node", source, texts)
+    if (text := _text(files, NPM_LOCK, LARGEST_LOCK)) is None:
+        return Manifest("node", source, texts)
+    lock = npm_lock(text, package)
+    return Manifest("node", source, {**texts, NPM_LOCK: lock.text, **_registries(lock.registries)}, lock=NPM_LOCK)
 
 
 def _package_dependencies(text: str | None) -> tuple[dict[str, str], dict[str, str]]:
     if text is None:
         return {}, {}
-    package = _json("package.json", text)
+    package = read_json("package.json", text)
     found: list[dict[str, str]] = []
     for section in ("dependencies", "optionalDependencies"):
         listed = package.get(section) or {}
@@ -199,33 +249,3 @@ def _check_npm(source: str, name: str, version: str) -> None:
     if not _NPM_RANGE.fullmatch(wanted):
         hint = "addresses, paths and Git repositories are not supported"
         raise ManifestError(f'{source}: {name}: "{version[:100]}" is not a version in a registry: {hint}')
-
-
-def _plain_lock(text: str, package: Mapping[str, Any]) -> str:
-    """The lock without addresses: packages come from the registry of the platform, with the hashes of the lock."""
-    lock = _json("package-lock.json", text)
-    packages = lock.get("packages")
-    if not isinstance(packages, dict):
-        raise ManifestError("package-lock.json has no packages: make it anew with npm 7 or later")
-    kept: dict[str, Any] = {"": package}
-    for place, locked in packages.items():
-        if place == "":
-            continue
-        if not isinstance(locked, dict) or not place.startswith("node_modules/") or locked.get("link"):
-            raise ManifestError(f"package-lock.json: {place[:100]} is a workspace or a link, which are not supported")
-        if locked.get("dev"):
-            continue
-        if not locked.get("integrity") and not locked.get("inBundle"):
-            raise ManifestError(f"package-lock.json: {place[:100]} has no hash, so it is not from a registry")
-        kept[place] = {name: locked[name] for name in _NPM_LOCKED if name in locked}
-    return json.dumps({"name": "function", "lockfileVersion": 3, "requires": True, "packages": kept}, sort_keys=True)
-
-
-def _json(name: str, text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{name} is not valid JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ManifestError(f"{name} must be a JSON object")
-    return found

@@ -14,7 +14,8 @@ from sql import builds, versions
 from sql.catalog import Function
 from support.executors import Busy, Executor
 from support.function_folders import own_folder
-from support.manifests import Manifest, ManifestError, manifest_of
+from support.locks import ManifestError
+from support.manifests import Manifest, manifest_of
 
 CODE_FIELDS = frozenset({"language", "code", "entry_file", "files"})
 _EXECUTOR = Executor("manifests", 2, most_waiting=100)

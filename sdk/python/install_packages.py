@@ -89,8 +89,9 @@ def install_python(payload: dict[str, Any]) -> dict[str, Any]:
     packages, lock = [], []
     for one in report["install"]:
         name, version = one["metadata"]["name"], one["metadata"]["version"]
-        packages.append({"name": name, "version": version})
-        lock.append(f"{name}=={version} --hash=sha256:{one['download_info']['archive_info']['hashes']['sha256']}")
+        hash = f"sha256:{one['download_info']['archive_info']['hashes']['sha256']}"
+        packages.append({"name": name, "version": version, "hash": hash})
+        lock.append(f"{name}=={version} --hash={hash}")
     compile_python(target)
     for package in sorted(packages, key=lambda one: one["name"].lower()):
         print(f"Installed {package['name']} {package['version']}")
@@ -125,6 +126,10 @@ def explain_pip(lines: list[str]) -> str:
         return f"no version of {wanted} has a wheel for this platform: choose another version"
     if found := re.search(r"THESE PACKAGES DO NOT MATCH THE HASHES.*?\n\s*(\S+?)(?: from .*)?:?\n", text, re.DOTALL):
         return f"{found[1].rstrip(':')} does not have the hash that requirements.txt gives"
+    if found := re.search(r"must have their versions pinned with ==.*?\n\s*(\S+)", text, re.DOTALL):
+        return f"the lock has no {found[1]}, which another package needs: lock all packages, with their dependencies"
+    if found := re.search(r"Hashes are required in --require-hashes mode.*?\n\s*(\S+)", text, re.DOTALL):
+        return f"{found[1]} has no --hash, and others have: give hashes for all packages, or for none"
     if found := re.search(r"Cannot install (.+?) because these package versions have conflicting dependencies", text):
         return f"{found[1]} need versions of other packages that exclude each other"
     return last_errors(lines)
@@ -160,7 +165,8 @@ def install_node(payload: dict[str, Any]) -> dict[str, Any]:
     for place, package in sorted(lock["packages"].items()):
         package.pop("resolved", None)
         if place and (folder / place).is_dir():
-            packages.append({"name": place.rpartition("node_modules/")[2], "version": package.get("version", "")})
+            name, hash = place.rpartition("node_modules/")[2], package.get("integrity", "")
+            packages.append({"name": name, "version": package.get("version", ""), "hash": hash})
     for package in packages:
         print(f"Installed {package['name']} {package['version']}")
     version = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ def handler(payload, zmesh):
     loaded = sys.modules["markupsafe._speedups"].__file__
     return [six.__version__, str(markupsafe.escape("<")), loaded.endswith(".so")]
 """
+LOCKS = ("python/requirements.lock", "module/package-lock.json")
 MISSING = PYTHON.replace("six==1.17.0", "zmesh-no-such-package-5f0c==1")
 SOURCE_ONLY = PYTHON.replace("six==1.17.0", "docopt==0.6.2")
 
@@ -41,10 +43,8 @@ def deploy(platform: Platform, name: str, code: str, *options: str, status: int 
 @pytest.mark.timeout(300)
 def test_a_python_file_with_script_metadata_runs_with_its_packages(platform: Platform, parts: Parts) -> None:
     deployed = deploy(platform, "hello.py", PYTHON)
-    assert deployed["packages"] == [
-        {"name": "MarkupSafe", "version": "3.0.2"},
-        {"name": "six", "version": "1.17.0"},
-    ]
+    named = [(package["name"], package["version"]) for package in deployed["packages"]]
+    assert named == [("MarkupSafe", "3.0.2"), ("six", "1.17.0")]
     assert platform.result("hello") == ["1.17.0", "&lt;", True]
 
     # A failure changes nothing, and says which package and why.
@@ -133,9 +133,32 @@ def test_folders_of_both_languages_run_with_the_packages_of_their_manifests(plat
         "MarkupSafe": {"before": None, "after": "3.0.2"},
         "six": {"before": "1.17.0", "after": "1.16.0"},
     }
-    assert "six 1.16.0" in platform.zmesh("functions", "show", "python", "--output", "table")
+    shown = platform.zmesh("functions", "show", "python", "--output", "table")
+    assert re.search(r"six 1\.16\.0  sha256:[0-9a-f]{64}\n", shown)
+    [six] = json.loads(platform.zmesh("functions", "show", "python", "--version", "1"))["packages"]
+    assert (six["name"], six["version"]) == ("six", "1.17.0")
+    assert "package six: 1.17.0 → 1.16.0" in platform.zmesh("functions", "diff", "python", "--output", "table")
     platform.zmesh("functions", "rollback", "python", "1")
     assert platform.result("python") == "1.17.0"
+
+    # Locks are written into the folders, and the next deployment installs exactly what they say.
+    said = platform.zmesh("functions", "deploy", "functions/python", "functions/module", "--write-lock")
+    written = {path: (platform.folder / "functions" / path).read_text() for path in LOCKS}
+    assert "six==1.16.0 --hash=sha256:" in written["python/requirements.lock"]
+    assert json.loads(written["module/package-lock.json"])["packages"]["node_modules/is-number"]["version"] == "7.0.0"
+    assert [one["file_sizes"].keys() & {"requirements.lock", "package-lock.json"} for one in json.loads(said)] == [
+        {"requirements.lock"},
+        {"package-lock.json"},
+    ]
+    again = platform.zmesh("functions", "deploy", "functions/python", "functions/module", "--write-lock")
+    assert [one["action"] for one in json.loads(again)] == ["unchanged", "unchanged"]
+    assert platform.result("python") == "1.16.0"
+    (platform.folder / "functions" / "python" / "requirements.txt").write_text("six==1.16.0\n")
+    said = platform.zmesh("functions", "deploy", "functions/python", status=1)
+    assert "requirements.lock does not fit requirements.txt" in said
+    assert "Nothing was deployed" in said
+    said = platform.zmesh("functions", "deploy", "functions/imports.mjs", "--write-lock", status=1)
+    assert "imports.mjs is a single file, which has no place for a lock" in said
 
 
 @pytest.mark.timeout(300)
@@ -143,7 +166,8 @@ def test_a_javascript_build_installs_and_locks_what_is_imported(platform: Platfo
     files = {"package.json": json.dumps({"dependencies": {"is-number": "^7.0.0"}})}
     body: dict[str, Any] = {"language": "javascript", "files": files}
     build = ended(platform, body)
-    assert build["packages"] == [{"name": "is-number", "version": "7.0.0"}]
+    [package] = build["packages"]
+    assert (package["name"], package["version"], package["hash"][:7]) == ("is-number", "7.0.0", "sha512-")
     lock = json.loads(build["lock"])
     assert "resolved" not in build["lock"]
 

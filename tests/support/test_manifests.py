@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from support.manifests import ManifestError, manifest_of
+from support.locks import ManifestError
+from support.manifests import Manifest, manifest_of
 
 SCRIPT = """# /// script
 # requires-python = ">=3.11"
@@ -110,15 +111,37 @@ def test_versions_that_no_registry_has_are_refused(version: str) -> None:
 
 
 def test_a_lock_loses_its_addresses_and_what_is_for_development_only() -> None:
-    locked = {"version": "7.0.0", "resolved": "https://evil.example/is-number.tgz", "integrity": "sha512-x"}
-    lock = {"packages": {"": {}, "node_modules/is-number": locked, "node_modules/tap": {**locked, "dev": True}}}
-    files = {"package.json": '{"dependencies": {"is-number": "7.0.0"}}', "package-lock.json": json.dumps(lock)}
-    found = manifest_of("javascript", "", files)
-    assert found is not None
+    locked = {"version": "7.0.0", "resolved": "https://user:pw@npm.example:8443/is-number.tgz", "integrity": "sha512-x"}
+    found = npm_locked({"node_modules/is-number": locked, "node_modules/tap": {**locked, "dev": True}})
     assert json.loads(found.files["package-lock.json"])["packages"] == {
         "": json.loads(found.files["package.json"]),
         "node_modules/is-number": {"version": "7.0.0", "integrity": "sha512-x"},
     }
+    assert found.files["registries"] == "npm.example:8443"  # builds refuse it unless it is one of theirs
+
+
+def test_a_lock_of_the_public_registry_names_no_other() -> None:
+    resolved = "https://registry.npmjs.org/is-number/-/is-number-7.0.0.tgz"
+    locked = {"version": "7.0.0", "resolved": resolved, "integrity": "sha512-x"}
+    assert "registries" not in npm_locked({"node_modules/is-number": locked}).files
+
+
+def npm_locked(packages: dict[str, object], **wanted: str) -> Manifest:
+    root = {"dependencies": {"is-number": "7.0.0"}}
+    files = {
+        "package.json": json.dumps({"dependencies": {**root["dependencies"], **wanted}}),
+        "package-lock.json": json.dumps({"packages": {"": root, **packages}}),
+    }
+    found = manifest_of("javascript", "", files)
+    assert found is not None
+    return found
+
+
+def test_a_package_lock_that_does_not_fit_its_manifest_is_refused_by_package() -> None:
+    with pytest.raises(ManifestError, match=r"does not fit package.json: is-number \^7, locked 7\.0\.0"):
+        npm_locked({}, **{"is-number": "^7"})
+    with pytest.raises(ManifestError, match=r"zod 4, locked not at all.*npm install"):
+        npm_locked({}, zod="4")
 
 
 @pytest.mark.parametrize("locked", [{"link": True, "integrity": "x"}, {"version": "1.0.0"}, "no object"])

@@ -38,6 +38,7 @@ class Package(BaseModel):
 
     name: str
     version: str
+    hash: str | None = Field(default=None, description="Hash of the archive that was installed, as the lock has it.")
 
 
 class BuildError(BaseModel):

@@ -29,6 +29,7 @@ from sql.catalog import Function
 from sql.errors import NotFound, Outdated
 from sql.versions import Alias, Version
 
+Packages = list[dict[str, str]]
 NEWEST = 2**31 - 1
 LONGEST_COMPARED = 20_000
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -193,21 +194,32 @@ async def compare_versions(
 async def _changed_packages(
     database: Database, function: Function, before: Version | None, after: Version
 ) -> dict[str, Changed]:
-    async def installed(version: Version | None) -> dict[str, str]:
+    async def installed(version: Version | None) -> Packages:
         build = None if version is None else version.build_id
         if build is None:
-            return {}
-        found = await database.read(lambda c: builds.packages_of(c, function.project_id, build))
-        return {package["name"]: package["version"] for package in found}
+            return []
+        return await database.read(lambda c: builds.packages_of(c, function.project_id, build))
 
     if (None if before is None else before.build_id) == after.build_id:
         return {}
-    old, new = await installed(before), await installed(after)
-    return {
-        name: Changed(before=old.get(name), after=new.get(name))
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    }
+    return changed_packages(await installed(before), await installed(after))
+
+
+def changed_packages(old: Packages, new: Packages) -> dict[str, Changed]:
+    """Packages whose versions differ, or whose hashes do though the versions are the same; several versions of one
+    package are named together."""
+    changed: dict[str, Changed] = {}
+    for name in sorted({package["name"] for package in (*old, *new)}):
+        before, after = ([one for one in packages if one["name"] == name] for packages in (old, new))
+        with_hash = _versions(before) == _versions(after) and all("hash" in one for one in (*before, *after))
+        if (was := _versions(before, with_hash=with_hash)) != (now := _versions(after, with_hash=with_hash)):
+            changed[name] = Changed(before=was, after=now)
+    return changed
+
+
+def _versions(packages: Packages, *, with_hash: bool = False) -> str | None:
+    found = {f"{one['version']} ({one['hash']})" if with_hash else one["version"] for one in packages}
+    return ", ".join(sorted(found)) or None
 
 
 async def _changed_files(
