@@ -57,6 +57,7 @@ from api.management.models.projects import (
     ProjectDetails,
     ProjectToCreate,
 )
+from api.management.models.registries import RegistryDetails, RegistryToSet
 from api.management.models.schedules import (
     ScheduleChange,
     ScheduleDetails,
@@ -80,9 +81,7 @@ from api.webhooks.models import Accepted, NewWebhookDetails, Rotation, WebhookCh
 REQUEST_MODELS: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
     *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
-    SecretToSet,
-    BrowserCredentials,
-    LinkToUse,
+    *(SecretToSet, RegistryToSet, BrowserCredentials, LinkToUse),
     BuildToRequest,
     *(
         Refresh,
@@ -105,6 +104,7 @@ RESPONSE_MODELS: list[type[BaseModel]] = [
     *(Page[ScheduleDetails], Page[WebhookDetails]),
     *(ChangeDetails, Page[ChangeDetails]),
     *(SecretDetails, Page[SecretDetails]),
+    *(RegistryDetails, Page[RegistryDetails]),
     *(ProjectToken, ProjectDatabaseDetails, BrowserSession, SignInLink),
     *(BuildDetails, Page[BuildDetails], BuildLogLine),
     *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),

@@ -21,6 +21,7 @@ from cli.login import login, logout, password
 from cli.members import members
 from cli.output import output_option, show_only_text
 from cli.projects import projects
+from cli.registries import registries
 from cli.schedules import schedules
 from cli.secrets import secrets
 from cli.webhooks import webhooks
@@ -41,6 +42,7 @@ click.rich_click.COMMAND_GROUPS = {
                 "changes",
                 "callbacks",
                 "builds",
+                "registries",
                 "secrets",
             ],
         },
@@ -71,6 +73,7 @@ zmesh.add_command(webhooks)
 zmesh.add_command(callbacks)
 zmesh.add_command(builds)
 zmesh.add_command(changes)
+zmesh.add_command(registries)
 zmesh.add_command(secrets)
 zmesh.add_command(projects)
 zmesh.add_command(members)

@@ -109,6 +109,30 @@ def network(client: Client, project: str, access: str, output: str) -> None:
         click.echo(f"network of {style(changed['slug'], bold=True)}: {changed['network']}")
 
 
+@projects.command("scripts")
+@click.argument("project")
+@click.argument("packages", nargs=-1)
+@click.option("--none", "nobody", is_flag=True, help="Allow no package to run scripts.")
+@output_option
+@connected
+def scripts(client: Client, project: str, packages: tuple[str, ...], nobody: bool, output: str) -> None:
+    """Set which npm packages run their install scripts in builds; without any, show them. Owners only.
+
+    Scripts run in the sandbox of the build, without tokens and secrets.
+    """
+    found = _find(client, project)
+    if packages or nobody:
+        if packages and nobody:
+            raise click.UsageError("Give packages or --none, not both.")
+        body = {"allow_scripts": sorted(set(packages))}
+        found = client.call("PATCH", f"/projects/{found['id']}", body).body
+    if output == "json":
+        print_json(found)
+    else:
+        allowed = ", ".join(found["allow_scripts"]) or "none"
+        click.echo(f"npm packages of {style(found['slug'], bold=True)} that run install scripts: {allowed}")
+
+
 @projects.command("use")
 @click.argument("project")
 @connected

@@ -108,6 +108,17 @@ class Layers:
             await self._move_in(unpacked, layer)
             await self._make_room()
 
+    @asynccontextmanager
+    async def kept(self, unpacked: Path, layer: Layer) -> AsyncIterator[Path]:
+        """A layer that was just made here, in its place on disk during the block."""
+        self._users[layer.hash] += 1
+        try:
+            await self.add(unpacked, layer)
+            yield self.path_of(layer)
+        finally:
+            self._users[layer.hash] -= 1
+            await self._make_room()
+
     async def _layer_of(self, project_id: UUID, build: UUID) -> Layer | None:
         if build not in self._of_builds:
             async with self._pool.connection() as connection:

@@ -63,10 +63,6 @@ class Settings(ServiceSettings):
         default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}"
     )
 
-    def registries(self, runtime: str) -> list[str]:
-        """Where packages of a runtime come from."""
-        return [self.python_index_url if runtime == "python" else self.npm_registry]
-
     def registry_secrets(self) -> list[str]:
         """What must be in no log: the token and passwords of the registries, and their addresses."""
         found = [self.npm_token or ""]

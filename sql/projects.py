@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from sql.accounts import NewProject
 from sql.rows import fetch_all, fetch_one
 
-COLUMNS = "p.id, p.name, p.slug, p.schema_name, p.role_name, p.network, p.created_at, m.role"
+COLUMNS = "p.id, p.name, p.slug, p.schema_name, p.role_name, p.network, p.allow_scripts, p.created_at, m.role"
 OBJECTS_AT_ONCE = 200  # each may take several places in the server's table of locks
 OF_MEMBER = "zmesh.projects p join zmesh.memberships m on m.project_id = p.id and m.user_id = %(user_id)s"
 
@@ -26,6 +26,7 @@ class Project:
     schema_name: str
     role_name: str
     network: str
+    allow_scripts: list[str]
     created_at: datetime
     role: str
 

@@ -10,6 +10,7 @@ import psycopg
 from sql import secrets
 from sql.accounts import password_purpose
 from sql.callbacks import signing_purpose
+from sql.registries import token_purpose
 from sql.webhooks import secret_purpose
 from support.sealing import Sealer
 
@@ -56,6 +57,12 @@ PLACES = (
         "sealed",
         "select id, sealed, project_id, function_id, name from zmesh.secrets",
         secrets.purpose,
+    ),
+    Place(
+        "registries",
+        "sealed_token",
+        "select id, sealed_token, project_id, runtime, packages, url from zmesh.registries",
+        token_purpose,
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ import msgspec
 from psycopg import AsyncConnection
 
 from api.http.problems import Problem, invalid
-from sql import builds, versions
+from sql import builds, registries, versions
 from sql.catalog import Function
 from support.executors import Busy, Executor
 from support.function_folders import own_folder
@@ -42,6 +43,12 @@ def _manifest(
     return manifest_of(language, code, {path.removeprefix(own): content for path, content in beside.items()})
 
 
+async def key_of(connection: AsyncConnection, project_id: UUID, manifest: Manifest) -> str:
+    """Equal where a build of this project would install the same: it also depends on where packages come from."""
+    rules = await registries.build_rules(connection, project_id, manifest.runtime)
+    return hashlib.sha256(f"{manifest.hash}\n{rules}".encode()).hexdigest() if rules else manifest.hash
+
+
 async def build_of(connection: AsyncConnection, project_id: UUID, function: Mapping[str, Any]) -> UUID | None:
     """The build whose packages a function with this language, code and files runs with; None where it needs none.
 
@@ -52,7 +59,7 @@ async def build_of(connection: AsyncConnection, project_id: UUID, function: Mapp
     )
     if manifest is None:
         return None
-    build = await builds.last_success(connection, project_id, manifest.hash)
+    build = await builds.last_success(connection, project_id, await key_of(connection, project_id, manifest))
     if build is None:
         raise Problem(
             409,

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,11 +19,16 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import Request, urlopen
 
 HERE = Path.cwd()
 ADDRESS = re.compile(r"[a-z+]+://\S+")
 PIECE = 256 * 1024
 MOST_ERROR_LINES = 20
+LARGEST_PAGE = 4 * 1024 * 1024
+CREDENTIALS = "set its token again, with zmesh registries set or in the settings of the installation"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -31,8 +37,10 @@ class BuildFailed(Exception):
 
 
 def handler(payload: dict[str, Any], zmesh: Any) -> Any:
-    install = install_python if payload["runtime"] == "python" else install_node
-    installed = install(payload)
+    if payload.get("scripts"):
+        installed = run_scripts(payload)
+    else:
+        installed = install_python(payload) if payload["runtime"] == "python" else install_node(payload)
     return zmesh.response(stream_of(installed))
 
 
@@ -69,22 +77,18 @@ def install_python(payload: dict[str, Any]) -> dict[str, Any]:
     """Install what requirements.txt asks for into layer/python; a lock of exactly that."""
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(payload["pip"]))) as pip:
         pip.extractall(HERE / "pip")
+    sys.path.append(str(HERE / "pip"))
     (HERE / "requirements.txt").write_text(payload["manifest"]["requirements.txt"])
     target = HERE / "layer" / "python"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(HERE / "pip"),
-        "PIP_INDEX_URL": payload["index_url"],
-        "PIP_CONFIG_FILE": os.devnull,
-    }
-    if os.path.exists(CERTIFICATES):
-        environment["PIP_CERT"] = CERTIFICATES
     arguments = [
         *("--only-binary", ":all:", "--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--no-input"),
         *("--target", str(target), "--report", "report.json", "-r", "requirements.txt", "--progress-bar", "off"),
+        *("--retries", "2"),
     ]
+    indexes = [(one["packages"], index_url(one)) for one in payload["registries"]]
     print(f"Resolving and installing for Python {sys.version_info.major}.{sys.version_info.minor}")
-    run([sys.executable, "-m", "pip", "install", *arguments], environment, explain_pip)
+    command = [sys.executable, "-m", "pip_indexes" if len(indexes) > 1 else "pip", "install", *arguments]
+    run(command, pip_environment(indexes), lambda lines: explain_pip(lines, indexes))
     report = json.loads((HERE / "report.json").read_text())
     packages, lock = [], []
     for one in report["install"]:
@@ -102,6 +106,30 @@ def install_python(payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def pip_environment(indexes: list[tuple[str, str]]) -> dict[str, str]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(HERE / "pip"),
+        "PIP_INDEX_URL": indexes[0][1],
+        "PIP_CONFIG_FILE": os.devnull,
+    }
+    if len(indexes) > 1:  # pip needs to know them all, for their credentials
+        environment |= {"PIP_EXTRA_INDEX_URL": " ".join(url for _, url in indexes[1:]), "INDEXES": json.dumps(indexes)}
+    if os.path.exists(CERTIFICATES):
+        environment["PIP_CERT"] = CERTIFICATES
+    return environment
+
+
+def index_url(registry: dict[str, str]) -> str:
+    """The URL of an index with its credentials, as pip takes them."""
+    parts = urlsplit(registry["url"])
+    if not registry["token"]:
+        return registry["url"]
+    host = parts.netloc.rpartition("@")[2]
+    user = quote(unquote(parts.username or "__token__"), safe="")
+    return parts._replace(netloc=f"{user}:{quote(registry['token'], safe='')}@{host}").geturl()
+
+
 def python_platform() -> str:
     """What compiled packages are made for."""
     return str(sysconfig.get_config_var("SOABI"))
@@ -113,26 +141,64 @@ def compile_python(target: Path) -> None:
     subprocess.run([sys.executable, "-m", "compileall", *arguments], check=False, stdout=subprocess.DEVNULL)
 
 
-def explain_pip(lines: list[str]) -> str:
+def explain_pip(lines: list[str], indexes: list[tuple[str, str]]) -> str:
     """What went wrong, in a sentence that names the package."""
     text = "\n".join(lines)
     if found := re.search(r"No matching distribution found for (.+)", text):
-        wanted = found[1].strip()
-        if re.search(r"from versions: none\)", text):
-            return (
-                f"{wanted} has no wheel for this platform, or does not exist in the registry. "
-                "Only wheels are installed: packages that must be built from source are not."
-            )
-        return f"no version of {wanted} has a wheel for this platform: choose another version"
+        return explain_missing(found[1].strip(), text, indexes)
     if found := re.search(r"THESE PACKAGES DO NOT MATCH THE HASHES.*?\n\s*(\S+?)(?: from .*)?:?\n", text, re.DOTALL):
-        return f"{found[1].rstrip(':')} does not have the hash that requirements.txt gives"
+        return f"{found[1].rstrip(':')} does not have the hash that the lock gives: renew the lock, if you trust it"
     if found := re.search(r"must have their versions pinned with ==.*?\n\s*(\S+)", text, re.DOTALL):
         return f"the lock has no {found[1]}, which another package needs: lock all packages, with their dependencies"
     if found := re.search(r"Hashes are required in --require-hashes mode.*?\n\s*(\S+)", text, re.DOTALL):
         return f"{found[1]} has no --hash, and others have: give hashes for all packages, or for none"
     if found := re.search(r"Cannot install (.+?) because these package versions have conflicting dependencies", text):
-        return f"{found[1]} need versions of other packages that exclude each other"
+        return (
+            f"{found[1]} need versions of other packages that exclude each other: widen the versions that you ask for"
+        )
     return last_errors(lines)
+
+
+def explain_missing(wanted: str, text: str, indexes: list[tuple[str, str]]) -> str:
+    """Why pip found none: asks the registry of the package once more, for what pip does not tell."""
+    from pip_indexes import index_of
+
+    name = re.split(r"[^A-Za-z0-9._-]", wanted)[0]
+    index = index_of(name, indexes)
+    whose = "its registry" if index != indexes[0][1] else "the registry"
+    try:
+        page = page_of(name, index)
+    except HTTPError as error:
+        if error.code in (401, 403):
+            return f"{whose} refused the credentials for {name} (HTTP {error.code}): {CREDENTIALS}"
+        if error.code == 404:
+            return f"{name} does not exist in {whose}: check its name"
+        return f"{whose} cannot serve {name} (HTTP {error.code}): deploy again later"
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        return f"{whose} of {name} cannot be reached ({shown_line(str(reason))}): deploy again later, or use --bundle"
+    versions = re.search(r"from versions: (?!none\))([^)]+)", text)
+    if versions:
+        return (
+            f"no version of {wanted} has a wheel for this platform: there are {', '.join(versions[1].split(', ')[-5:])}"
+        )
+    kind = "no wheel for this platform" if ".whl" in page else "no wheel, only source distributions"
+    return (
+        f"{wanted} has {kind}. Only wheels are installed, since others run code when "
+        "they are built: choose another version, or deploy with --bundle where it is installed"
+    )
+
+
+def page_of(name: str, index: str) -> str:
+    """The page of a package in an index. Raises OSError, HTTPError among them."""
+    parts = urlsplit(index)
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    request = Request(f"{address}/{re.sub(r'[-_.]+', '-', name).lower()}/")
+    if parts.password is not None:
+        pair = f"{unquote(parts.username or '')}:{unquote(parts.password)}"
+        request.add_unredirected_header("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
+    with urlopen(request, timeout=20) as answer:
+        return str(answer.read(LARGEST_PAGE).decode("utf-8", "replace"))
 
 
 # JavaScript
@@ -144,65 +210,121 @@ def install_node(payload: dict[str, Any]) -> dict[str, Any]:
     folder.mkdir()
     for name, text in payload["manifest"].items():
         (folder / name).write_text(text)
-    write_npmrc(payload)
+    (HERE / "npmrc").write_text(npmrc(payload["registries"]))
     command = "ci" if "package-lock.json" in payload["manifest"] else "install"
-    arguments = [
-        *("--ignore-scripts", "--no-audit", "--no-fund", "--no-bin-links", "--omit=dev", "--no-update-notifier"),
-        *("--install-links=false", f"--cache={HERE / 'cache'}", f"--userconfig={HERE / 'npmrc'}", "--loglevel=error"),
-        *("--prefix", str(folder)),
-    ]
-    node = [payload["node"], "--max-old-space-size=768", "--disable-wasm-trap-handler"]
-    environment = {**os.environ, "SSL_CERT_FILE": CERTIFICATES}
-    if os.path.exists(CERTIFICATES):
-        environment["NODE_EXTRA_CA_CERTS"] = CERTIFICATES
     print("Resolving and installing for Node.js")
-    run([*node, payload["npm"], command, *arguments], environment, explain_npm)
+    run([*npm_command(payload, command), "--ignore-scripts"], npm_environment(), explain_npm)
     lock = json.loads((folder / "package-lock.json").read_text())
     (folder / "package-lock.json").unlink()
     (folder / "package.json").unlink()
     (folder / "node_modules" / ".package-lock.json").unlink(missing_ok=True)
-    packages = []
+    packages, scripts = [], set()
     for place, package in sorted(lock["packages"].items()):
         package.pop("resolved", None)
         if place and (folder / place).is_dir():
             name, hash = place.rpartition("node_modules/")[2], package.get("integrity", "")
             packages.append({"name": name, "version": package.get("version", ""), "hash": hash})
+            scripts |= {name} if package.get("hasInstallScript") else set()
     for package in packages:
         print(f"Installed {package['name']} {package['version']}")
-    version = subprocess.run(
-        [*node, "-p", "`node${process.versions.modules}-${process.platform}-${process.arch}`"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    for name in sorted(scripts - set(payload["allow_scripts"])):
+        print(f"The install script of {name} is not run. To allow it: zmesh projects scripts PROJECT {name}")
     return {
         "packages": packages,
         "lock": json.dumps(lock, indent=2) + "\n",
-        "platform": version.stdout.strip(),
+        "platform": node_platform(payload),
+        "scripts": sorted(scripts & set(payload["allow_scripts"])),
     }
 
 
-def write_npmrc(payload: dict[str, Any]) -> None:
-    registry = payload["registry"].rstrip("/") + "/"
-    lines = [f"registry={registry}"]
-    if payload["token"]:
-        lines.append(f"{registry.partition(':')[2]}:_authToken={payload['token']}")
-    (HERE / "npmrc").write_text("\n".join(lines) + "\n")
+def run_scripts(payload: dict[str, Any]) -> dict[str, Any]:
+    """Run the install scripts of some packages of a layer, in a run of its own that knows no token."""
+    folder = HERE / "layer"
+    image = next(place for place in ("/image", payload["image"]) if (Path(place) / "node_modules").is_dir())
+    shutil.copytree(Path(image) / "node_modules", folder / "node_modules", copy_function=shutil.copyfile)
+    (folder / "package.json").write_text(payload["manifest"]["package.json"])
+    (HERE / "npmrc").write_text("")
+    for name in payload["scripts"]:
+        print(f"Running the install script of {name}")
+        command = [*npm_command(payload, "rebuild"), name, "--ignore-scripts=false", "--foreground-scripts"]
+        run(command, npm_environment(payload["node"]), lambda lines, name=name: explain_script(name, lines))
+    (folder / "package.json").unlink()
+    return payload["installed"] | {"platform": node_platform(payload)}
+
+
+def npm_command(payload: dict[str, Any], command: str) -> list[str]:
+    return [
+        *(payload["node"], "--max-old-space-size=768", "--disable-wasm-trap-handler", payload["npm"], command),
+        *("--no-audit", "--no-fund", "--no-bin-links", "--omit=dev", "--no-update-notifier", "--fetch-retries=2"),
+        *("--install-links=false", f"--cache={HERE / 'cache'}", f"--userconfig={HERE / 'npmrc'}", "--loglevel=error"),
+        *("--prefix", str(HERE / "layer")),
+    ]
+
+
+def npm_environment(node: str = "") -> dict[str, str]:
+    environment = {**os.environ, "SSL_CERT_FILE": CERTIFICATES}
+    if node:  # for scripts
+        environment["PATH"] = f"{Path(node).parent}:{environment.get('PATH', os.defpath)}"
+    if os.path.exists(CERTIFICATES):
+        environment["NODE_EXTRA_CA_CERTS"] = CERTIFICATES
+    return environment
+
+
+def node_platform(payload: dict[str, Any]) -> str:
+    """What compiled packages are made for."""
+    expression = "`node${process.versions.modules}-${process.platform}-${process.arch}`"
+    command = [payload["node"], "--disable-wasm-trap-handler", "-p", expression]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def npmrc(registries: list[dict[str, str]]) -> str:
+    """Which registry has which packages, and their credentials."""
+    lines = []
+    for registry in registries:
+        parts = urlsplit(registry["url"].rstrip("/") + "/")
+        host = parts.netloc.rpartition("@")[2]
+        lines.append(
+            f"{registry['packages'] and registry['packages'] + ':'}registry={parts._replace(netloc=host).geturl()}"
+        )
+        if registry["token"]:
+            pair = f"{unquote(parts.username or '')}:{registry['token']}"
+            token = registry["token"] if not parts.username else base64.b64encode(pair.encode()).decode()
+            lines.append(f"//{host}{parts.path}:{'_auth' if parts.username else '_authToken'}={token}")
+    return "\n".join(lines) + "\n"
 
 
 def explain_npm(lines: list[str]) -> str:
     """What went wrong, in a sentence that names the package."""
     text = "\n".join(lines)
     if found := re.search(r"404 +'?([^' ]+)'? is not in this registry|404 Not Found - GET \S*/(\S+)", text):
-        return f"{(found[1] or found[2]).replace('%2f', '/')} does not exist in the registry"
+        name = (found[1] or found[2]).replace("%2f", "/")
+        return f"{name} does not exist in the registry: check its name, and whether the token may read it"
     if found := re.search(r"No matching version found for (\S+?)\.?(?:\s|$)", text):
         return f"{found[1]} does not exist: the package has no such version"
+    if found := re.search(r"code (?:E401|E403|ENEEDAUTH)", text):
+        return f"the registry{_asked_for(text)} refused the credentials ({found[0][5:]}): {CREDENTIALS}"
+    if found := re.search(
+        r"code (ECONNREFUSED|ENOTFOUND|ETIMEDOUT|ECONNRESET|EAI_AGAIN|ERR_SOCKET_TIMEOUT|E5\d\d)", text
+    ):
+        return f"the registry{_asked_for(text)} cannot be reached ({found[1]}): deploy again later, or use --bundle"
     if "EINTEGRITY" in text:
-        return f"{_of_hash(text)} does not have the hash that package-lock.json gives"
+        return f"{_of_hash(text)} does not have the hash that package-lock.json gives: renew the lock, if you trust it"
     if "can only install packages when your package.json and package-lock.json" in text:
         missing = ", ".join(re.findall(r"(?:Missing|Invalid): .*", text)[:MOST_ERROR_LINES])
         return f"package-lock.json does not fit package.json: run npm install to renew it ({missing})"
     return last_errors(lines)
+
+
+def _asked_for(text: str) -> str:
+    """For which package the registry was asked, if that is known."""
+    found = re.search(r"https?://[^\s/]+/\S*?((?:@[\w.~-]+(?:/|%2f))?[\w.~-]+)(?:/-/\S*)?(?=[\s,:]|$)", text)
+    return f" of {found[1].replace('%2f', '/')}" if found else ""
+
+
+def explain_script(name: str, lines: list[str]) -> str:
+    """What a script said last."""
+    said = " ".join(shown_line(re.sub(r"^\s*npm error\s*", "", line)) for line in lines[-MOST_ERROR_LINES:])
+    return f"the install script of {name} failed: {said}"
 
 
 def _of_hash(text: str) -> str:

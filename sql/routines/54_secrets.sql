@@ -62,6 +62,8 @@ begin
              where project_id = p_key and sealed_previous_secret = p_old;
         when 'secrets.sealed' then
             update zmesh.secrets set sealed = p_new where id = p_key and sealed = p_old;
+        when 'registries.sealed_token' then
+            update zmesh.registries set sealed_token = p_new where id = p_key and sealed_token = p_old;
     end case;
     return found;
 end $$;

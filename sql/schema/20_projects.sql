@@ -12,6 +12,7 @@ create table zmesh.projects (
     max_connections     integer,
     requests_per_second integer,
     network             text        not null        default 'open',
+    allow_scripts       text[]      not null        default '{}',
     constraint projects_name_is_short                   check (length(name) between 1 and 100),
     constraint projects_slug_is_plain                   check (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' and length(slug) <= 63),
     constraint projects_max_running_is_positive         check (max_running > 0),
@@ -32,6 +33,8 @@ comment on column zmesh.projects.requests_per_second is
 
 comment on column zmesh.projects.network is
     'What runs may connect to beside the project''s database: open, what their function may; none, nothing.';
+comment on column zmesh.projects.allow_scripts is
+    'npm packages whose install scripts run when they are built, by name.';
 
 -- Row security of every table rests on this.
 create function zmesh.project_of(role name) returns uuid

@@ -66,7 +66,7 @@ comment on column zmesh.builds.listener_id is 'The listener that runs it, under 
 comment on column zmesh.builds.manifest is 'Texts that say which packages are wanted, by file name.';
 comment on column zmesh.builds.manifest_hash is 'SHA-256 of what matters in the manifest: equal ones need no second build.';
 comment on column zmesh.builds.lock is 'Exact versions and hashes of all packages, in the format of the runtime''s installer.';
-comment on column zmesh.builds.packages is 'Name and version of each installed package.';
+comment on column zmesh.builds.packages is 'Name, version and hash of each installed package.';
 comment on column zmesh.builds.layer_hash is 'The installed packages; null where there are none.';
 create unique index builds_one_at_a_time_per_manifest
     on zmesh.builds (project_id, manifest_hash) where status in ('queued', 'running');
@@ -91,4 +91,32 @@ alter table zmesh.function_versions add column build_id uuid references zmesh.bu
 comment on column zmesh.function_versions.build_id is 'The build whose packages this version runs with.';
 create index function_versions_by_build on zmesh.function_versions (build_id) where build_id is not null;
 
+create table zmesh.registries (
+    id           uuid        primary key default gen_random_uuid(),
+    project_id   uuid        not null references zmesh.projects on delete cascade,
+    created_at   timestamptz not null,
+    updated_at   timestamptz not null,
+    runtime      text        not null,
+    packages     text        not null,
+    url          text        not null,
+    sealed_token bytea,
+    has_token    boolean     not null generated always as (sealed_token is not null) stored,
+    constraint registries_are_one_for_some_packages   unique (project_id, runtime, packages),
+    constraint registries_runtime_is_known            check (runtime in ('python', 'node')),
+    constraint registries_packages_are_of_the_runtime check (
+        case runtime when 'node' then packages ~ '^(@[a-z0-9_.~-]+)?$'
+                     else packages ~ '^([a-z0-9]+(-[a-z0-9]+)*(-\*)?)?$' end and length(packages) <= 214),
+    constraint registries_url_is_http                 check (url ~ '^https?://[^[:space:]]+$' and length(url) <= 1000),
+    constraint registries_token_is_at_most_8_kib      check (octet_length(sealed_token) <= 8192 + 64)
+);
+comment on table zmesh.registries is
+    'Where builds of a project find packages, in place of the registry of the installation.';
+comment on column zmesh.registries.packages is
+    'Which packages it has, and no other registry is asked for: a scope (@acme) of npm, a name (acme-core) or prefix (acme-*) '
+    'of Python packages; empty: all that no other registry of the project has.';
+comment on column zmesh.registries.sealed_token is
+    'The token, sealed with ZMESH_SECRET_KEY and bound to project, packages and URL; null: it needs none.';
+
+-- The API never reads a token; listeners get it through zmesh.registries_of_build().
+grant select (id, project_id, created_at, updated_at, runtime, packages, url, has_token) on zmesh.registries to zmesh_api;
 grant select on zmesh.builds, zmesh.build_logs, zmesh.layers to zmesh_api;

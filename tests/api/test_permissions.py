@@ -27,7 +27,7 @@ from tests.api.conftest import Backend
 TABLE = (Path(__file__).parents[2] / "docs" / "reference" / "permissions.md").read_text()
 COLUMNS = ("viewer", "developer", "owner", "key", "nobody")
 ROWS = re.findall(r"^\| ([A-Z]+) \| `(/[^`]*)` \| (.*) \|$", TABLE, re.MULTILINE)
-WITHOUT_A_PROJECT = {"/hooks/{token}", "PUT /secrets/{name}"}  # these name nothing of a project's
+WITHOUT_A_PROJECT = {"/hooks/{token}", "PUT /secrets/{name}", "PUT /registries"}  # these name nothing of a project's
 ALIAS = {"versions": {"1": 100}}
 NOT_ENDPOINTS = ("/schema", "/console")  # tests/api/test_browser_sessions.py
 
@@ -106,6 +106,11 @@ class Things:
         id: str = self.api.call("POST", "/builds", json=body).json()["id"]
         return id
 
+    def registry(self) -> str:
+        body = {"runtime": "python", "url": "https://packages.example/simple", "packages": f"p{secrets.token_hex(8)}"}
+        id: str = self.api.call("PUT", "/registries", json=body).json()["id"]
+        return id
+
     def key(self) -> str:
         return self._made("/keys", name="a key")
 
@@ -179,6 +184,7 @@ THINGS: dict[str, Callable[[Things], str]] = {
     "/members/{id}": Things.member,
     "/projects/{id}": Things.project,
     "/builds/{id}": Things.build,
+    "/registries/{id}": Things.registry,
 }
 BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "POST /auth/switch": lambda things: {"project": str(things.api.project.id)},
@@ -193,6 +199,7 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     },
     "PUT /functions/{id}/aliases/{alias}": lambda _: ALIAS,
     "PUT /functions/{id}/secrets/{name}": lambda _: {"value": "sesame"},
+    "PUT /registries": lambda _: {"runtime": "node", "url": "https://npm.example/", "packages": "@acme"},
     "PUT /secrets/{name}": lambda _: {"value": "sesame"},
     "POST /invocations/retry": lambda _: {"status": "error"},
     "POST /schedules": lambda things: {"function_id": things.function(), "cron": "@daily"},

@@ -1,21 +1,26 @@
-"""A registry of Python packages that a test makes, and holds up where it wants to."""
+"""A registry of Python and npm packages that a test makes, and holds up where it wants to."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import io
+import json
+import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote
 
 
 def wheel(name: str, files: Mapping[str, bytes], version: str = "1.0") -> tuple[str, bytes]:
     """File name and content of a wheel with these files."""
-    info = f"{name}-{version}.dist-info"
+    stem = f"{name.replace('-', '_')}-{version}"
+    info = f"{stem}.dist-info"
     texts = {
         **files,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
@@ -30,14 +35,28 @@ def wheel(name: str, files: Mapping[str, bytes], version: str = "1.0") -> tuple[
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in texts.items():
             archive.writestr(path, content)
-    return f"{name}-{version}-py3-none-any.whl", buffer.getvalue()
+    return f"{stem}-py3-none-any.whl", buffer.getvalue()
+
+
+def tarball(package: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
+    """A package of npm."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for path, content in {"package.json": json.dumps(package).encode(), **files}.items():
+            member = tarfile.TarInfo(f"package/{path}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 @dataclass
 class Registry:
-    """What it serves, and what it was asked; requests wait until `open` is set."""
+    """What it serves, and what it was asked; requests wait until `open` is set. With an `authorization`, it refuses
+    requests without that header."""
 
     port: int
+    authorization: str | None = None
+    tarballs: dict[str, tuple[dict[str, Any], bytes]] = field(default_factory=dict)
     wheels: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     credentials: set[str | None] = field(default_factory=set)
@@ -45,6 +64,36 @@ class Registry:
 
     def add(self, name: str, files: Mapping[str, bytes], version: str = "1.0") -> None:
         self.wheels[name] = wheel(name, files, version)
+
+    def add_npm(self, name: str, files: Mapping[str, bytes], version: str = "1.0.0", **more: Any) -> None:
+        package = {"name": name, "version": version, **more}
+        content = tarball(package, files)
+        integrity = "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode()
+        address = f"http://127.0.0.1:{self.port}/{name}/-/{version}.tgz"
+        package |= {"dist": {"tarball": address, "integrity": integrity}}
+        if "install" in more.get("scripts", {}):
+            package["hasInstallScript"] = True
+        self.tarballs[name] = (package, content)
+
+    def npm_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def answer(self, path: str) -> tuple[str, bytes] | None:
+        """Type and content of a page, wheel, document or tarball; None where there is none."""
+        path = unquote(path)
+        if not path.startswith("/simple/"):
+            package, content = self.tarballs.get(path[1:].partition("/-/")[0], ({}, b""))
+            if path.endswith(".tgz"):
+                return "application/octet-stream", content
+            version = package.get("version", "")
+            document = {"name": path[1:], "dist-tags": {"latest": version}, "versions": {version: package}}
+            return ("application/json", json.dumps(document).encode()) if package else None
+        name = path.strip("/").split("/")[1]
+        if name not in self.wheels:
+            return None
+        filename, content = self.wheels[name]
+        page = f'<a href="/simple/{name}/{filename}#sha256={hashlib.sha256(content).hexdigest()}">{filename}</a>'
+        return ("application/octet-stream", content) if path.endswith(".whl") else ("text/html", page.encode())
 
     def url(self, credentials: str = "") -> str:
         return f"http://{credentials}127.0.0.1:{self.port}/simple"
@@ -59,16 +108,18 @@ def serving() -> Iterator[Registry]:
             registry.asked.append(self.path)
             registry.credentials.add(self.headers["Authorization"])
             registry.open.wait(60)
-            name = self.path.strip("/").split("/")[1]
-            if name not in registry.wheels:
+            if registry.authorization not in (None, self.headers["Authorization"]):
+                self.send_error(401)
+                return
+            found = registry.answer(self.path)
+            if found is None:
                 self.send_error(404)
                 return
-            filename, content = registry.wheels[name]
-            page = f'<a href="/simple/{name}/{filename}#sha256={hashlib.sha256(content).hexdigest()}">{filename}</a>'
-            is_page = not self.path.endswith(".whl")
-            body = page.encode() if is_page else content
+            self._send(*found)
+
+        def _send(self, kind: str, body: bytes) -> None:
             self.send_response(200)
-            self.send_header("Content-Type", "text/html" if is_page else "application/octet-stream")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

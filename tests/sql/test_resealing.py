@@ -6,6 +6,7 @@ import psycopg
 
 from sql import accounts, secrets
 from sql.accounts import password_purpose
+from sql.registries import token_purpose
 from sql.resealing import PLACES, reseal
 from sql.webhooks import secret_purpose
 from support.sealing import Sealer
@@ -40,9 +41,12 @@ def test_rotating_the_key_seals_everything_anew_and_loses_nothing(database: Data
     for place in (None, function):
         sealed = sealer.seal("value", secrets.purpose(project.id, place, "TOKEN"))
         database.rows("select zmesh.set_secret(%s, %s, 'TOKEN', %s)", project.id, place, sealed)
+    url = "https://packages.example/simple"
+    token = sealer.seal("token", token_purpose(project.id, "python", "", url))
+    database.rows("select zmesh.set_registry(%s, 'python', '', %s, %s)", project.id, url, token)
     both = Sealer(f"{new},{old}")
     with psycopg.connect(database.admin_url, autocommit=True) as connection:
-        assert reseal(connection, both) == 5
+        assert reseal(connection, both) == 6
         assert reseal(connection, both) == 0
         found = accounts.find_project(connection, "shop")
         assert found is not None
@@ -54,6 +58,8 @@ def test_rotating_the_key_seals_everything_anew_and_loses_nothing(database: Data
     for row in database.rows("select * from zmesh.secrets"):
         purpose = secrets.purpose(row["project_id"], row["function_id"], row["name"])
         assert after.open(row["sealed"], purpose) == "value"
+    row = database.row("select * from zmesh.registries")
+    assert after.open(row["sealed_token"], token_purpose(project.id, "python", "", url)) == "token"
     row = database.row("select d.sealed_password, p.role_name from zmesh.project_databases d, zmesh.projects p")
     assert after.open(row["sealed_password"], password_purpose(row["role_name"])) in project.url
 

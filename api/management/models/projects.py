@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.auth.models import Email
-from api.http.models import UNSET, Change, FunctionReference, Model, Text
+from api.http.models import UNSET, Change, FunctionReference, Model, Text, matching
 
 Role = Literal["owner", "developer", "viewer"]
 ProjectName = Annotated[
@@ -29,6 +29,15 @@ def _time(value: object) -> object:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
+AllowedScripts = Annotated[
+    list[Annotated[Text, matching(r"^(@[a-z0-9_.~-]+/)?[A-Za-z0-9_~-][A-Za-z0-9_.~-]*$", max_length=214)]],
+    Field(
+        max_length=100,
+        description="npm packages whose install scripts run, in the sandbox of the build, when they are built.",
+    ),
+]
+
+
 class ProjectToCreate(Model):
     """A new project."""
 
@@ -42,6 +51,7 @@ class ProjectChange(Change):
 
     name: ProjectName = UNSET
     network: ProjectNetwork = UNSET
+    allow_scripts: AllowedScripts = UNSET
 
 
 class ProjectDetails(BaseModel):
@@ -56,6 +66,7 @@ class ProjectDetails(BaseModel):
     schema_name: str = Field(description="Schema of its tables.")
     role_name: str = Field(description="Database role of its functions.")
     network: ProjectNetwork
+    allow_scripts: list[str]
     created_at: datetime
 
 

@@ -17,7 +17,7 @@ from api.http.json_bodies import MIB
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import invalid, not_found
 from api.management.models.builds import BuildDetails, BuildLogLine, BuildToRequest
-from api.management.packages import find_manifest
+from api.management.packages import find_manifest, key_of
 from sql import builds
 from sql.builds import Build
 
@@ -54,7 +54,7 @@ async def request_build(
             connection,
             request.user.project_id,
             manifest.runtime,
-            manifest.hash,
+            await key_of(connection, request.user.project_id, manifest),
             manifest.files,
             fresh=data.fresh,
         )

@@ -17,7 +17,7 @@ from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import not_found
 from api.management.models.projects import ProjectChange, ProjectDatabaseDetails, ProjectDetails, ProjectToCreate
 from api.management.project_roles import ProjectRoles
-from sql import projects
+from sql import projects, registries
 from sql.accounts import NewProject
 from sql.projects import Project
 from support.sealing import Sealer
@@ -92,14 +92,14 @@ async def get_project_database(
 @patch(
     "/projects/{id:uuid}",
     operation_id="updateProject",
-    summary="Rename a project, or change its network access",
+    summary="Rename a project, or change what its runs and builds may do",
     responses=problems(403, 404, 422),
 )
 async def update_project(
     request: CallerRequest, database: NamedDependency[Database], id: Id, data: JSONBody[ProjectChange]
 ) -> ProjectDetails:
-    """The slug stays. A change of `network` applies to attempts that start from now on. Only for owners of this
-    project."""
+    """The slug stays. A change of `network` applies to attempts that start from now on, of `allow_scripts` to builds.
+    Only for owners of this project."""
     await _project(database, request, id, "owner")
     changes = data.changes()
     async with database.connection() as connection:
@@ -107,6 +107,8 @@ async def update_project(
             await projects.rename_project(connection, id, data.name)
         if "network" in changes:
             await projects.set_network(connection, id, data.network)
+        if "allow_scripts" in changes:
+            await registries.allow_scripts(connection, id, data.allow_scripts)
     return ProjectDetails.model_validate(await _project(database, request, id, "owner"))
 
 

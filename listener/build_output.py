@@ -1,0 +1,146 @@
+"""What a build sends: written to a file while it runs, and read as what hostile code may have sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from listener.archives import LARGEST_LAYER, ArchiveError, Contents
+from listener.layers import EXECUTOR, MIB, unpack_file
+from listener.postgres import storable
+from sandbox import RunOutcome
+
+LARGEST_RESULT = 4 * 1024 * 1024  # the line that says what was installed
+MOST_BUFFERED = 8 * 1024 * 1024
+
+
+class Failed(Exception):
+    """A build cannot succeed: `type` is for programs, `message` for people."""
+
+    def __init__(self, type: str, message: str) -> None:
+        super().__init__(message)
+        self.type = type
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What a build says that it installed."""
+
+    lock: str
+    packages: list[dict[str, str]]
+    platform: str
+    scripts: list[str]  # packages whose install scripts are allowed, and have still to run
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The archive in a file, after so many bytes of it, and the folder into which it was unpacked."""
+
+    sent: Path
+    skipped: int
+    folder: Path
+    contents: Contents
+
+
+class FileSink:
+    """Writes what a build sends into a file, by threads; while much is unwritten, nothing more is read of the build."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._pieces: list[bytes] = []
+        self._buffered = 0
+        self._bytes = 0
+        self._more = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self.error: OSError | None = None
+        self._writing = asyncio.create_task(self._write())
+
+    def start(self, head: Mapping[str, Any]) -> None:
+        """The status and headers of the response say nothing here."""
+
+    def write(self, data: bytes) -> None:
+        self._bytes += len(data)
+        if self.too_large:
+            return
+        self._pieces.append(data)
+        self._buffered += len(data)
+        self._more.set()
+        if self.full:
+            self._room.clear()
+
+    @property
+    def full(self) -> bool:
+        return self._buffered > MOST_BUFFERED
+
+    @property
+    def too_large(self) -> bool:
+        return self._bytes > LARGEST_LAYER + LARGEST_RESULT
+
+    async def room(self) -> None:
+        await self._room.wait()
+
+    async def written(self) -> None:
+        """Return when all of it is in the file."""
+        while self._buffered and self.error is None:
+            self._room.clear()
+            self._more.set()
+            await self._room.wait()
+
+    def close(self) -> None:
+        self._writing.cancel()
+
+    async def _write(self) -> None:
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            pieces, self._pieces = self._pieces, []
+            try:
+                await EXECUTOR.run(self._file.writelines, pieces)
+            except OSError as error:
+                self.error = error
+            self._buffered -= sum(map(len, pieces))
+            self._room.set()
+
+
+def check_outcome(outcome: RunOutcome, sink: FileSink, minutes: int) -> None:
+    """Raises Failed, OSError."""
+    if outcome.status == "cancelled":
+        raise Failed("cancelled", "cancelled on request")
+    if outcome.status == "timeout":
+        raise Failed("timeout", f"Installing the packages took longer than {minutes} minutes.")
+    if outcome.error is not None:
+        type = "packages_not_installed" if outcome.error.type == "BuildFailed" else outcome.error.type
+        raise Failed(type, outcome.error.message)
+    if sink.error is not None:
+        raise sink.error
+    if sink.too_large:
+        raise Failed("layer_too_large", f"The packages are larger than {LARGEST_LAYER // MIB} MiB.")
+
+
+def read_sent(staging: Path, runtime: str) -> tuple[Installed, Archive]:
+    """What a build sent into this folder, unpacked beside it. Raises Failed."""
+    sent, folder = staging / "sent", staging / "layer"
+    try:
+        installed, skipped = _read_result(sent)
+        return installed, Archive(sent, skipped, folder, unpack_file(sent, folder, runtime, skipped))
+    except ArchiveError as error:
+        raise Failed("invalid_layer", f"{error}.") from error
+
+
+def _read_result(place: Path) -> tuple[Installed, int]:
+    """The first line of what was sent, and its length. Raises ArchiveError."""
+    with open(place, "rb") as file:
+        line = file.readline(LARGEST_RESULT)
+    try:
+        said = json.loads(line)
+        packages = [{key: storable(one[key]) for key in ("name", "version", "hash")} for one in said["packages"]]
+        scripts = [storable(name) for name in said.get("scripts", [])]
+        return Installed(storable(said["lock"]), packages, storable(said["platform"]), scripts), len(line)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ArchiveError("the build did not say what it installed") from error
