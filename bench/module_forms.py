@@ -19,6 +19,8 @@ from sandbox import RunRequest, Sandbox
 
 BLOCKS = 4  # the forms take turns, so that a slow moment of the machine hits all of them
 HELPER = "export const double = (n) => 2 * n;"
+DECORATOR = "const same = (method: any, context: any) => method;\n"
+JSX = "/** @jsxRuntime classic @jsx h */ const h = (...all: any[]) => all;\n"
 ENUM = "enum Factor { Two = 2 }\n"
 
 
@@ -56,6 +58,15 @@ FORMS = {
         "index.ts",
         f"{ENUM}import {{ f }} from './a'; export const handler = () => f",
         a_ts=f"{ENUM}export const f = 1",
+    ),
+    "TypeScript, one file, decorators": of_file(
+        "typescript", f"{DECORATOR}class A {{ @same f() {{ return 1; }} }}\nexports.handler = () => new A().f()"
+    ),
+    "TypeScript, folder, JSX": of_folder(
+        "typescript",
+        "index.tsx",
+        f"{JSX}import {{ b }} from './a'; export const handler = () => <a>{{b}}</a>",
+        a_tsx=f"{JSX}export const b = <b>1</b>",
     ),
     "Python, one file": of_file("python", "def handler(payload, zmesh):\n    return 1"),
     "Python, folder": of_folder(

@@ -22,6 +22,8 @@ LANGUAGES = {
     ".ts": "typescript",
     ".mts": "typescript",
     ".cts": "typescript",
+    ".tsx": "typescript",
+    ".jsx": "typescript",
 }
 ENTRY_FILES = [*(f"index{suffix}" for suffix in LANGUAGES), "main.py"]
 MANIFESTS = ("package.json", "requirements.txt", "pyproject.toml")

@@ -76,7 +76,8 @@ class RunRequest:
 
     With an `entry_file`, the run is of a folder: `code` is the text of that file, and `files` are the others as one
     JSON object in UTF-8, path → text or {"base64": …}. The run writes them into its working directory before it loads
-    the code. The `style` says how the handler is called where its form does not tell.
+    the code. The `style` says how the handler is called where its form does not tell. The sandbox sets `compiled`: the
+    JavaScript of files in TypeScript, as JSON.
 
     What it prints is added to `printed` at once, line by line. `attach` is called when the SDK asks for an attachment:
     once, or a few times where the `network` is none, since what comes that way is all that such a run can connect to.
@@ -99,6 +100,7 @@ class RunRequest:
     style: Style | None = None
     image: Image | None = None
     network: Network = "open"
+    compiled: bytes | None = None
 
     @property
     def runtime(self) -> Runtime:

@@ -145,6 +145,7 @@ class Child:
             "network": request.network,
             "image": image,
             "learn": learn,
+            "compiled": None if request.compiled is None else msgspec.Raw(request.compiled),
         }
         message = frames.encode(frames.JOB, _json(header))
         large = max(len(request.payload_json), len(request.files or b"")) > SLICE

@@ -18,6 +18,7 @@ from sandbox.confinement import packages, root, workspaces
 from sandbox.confinement.limits import MIB, Limits, StandingLimits, heap_class, standing_of_node, standing_of_python
 from sandbox.confinement.uids import RANGE, UidRange
 from sandbox.host.child import Child
+from sandbox.host.compiling import Compiler
 from sandbox.host.gaps import closed_to_runs, gaps_of, limits_not_exact
 from sandbox.host.image_templates import ImageTemplate, ImageTemplates, TemplateKey
 from sandbox.host.node_command import NodeCommand
@@ -109,6 +110,7 @@ class Sandbox:
             on_image_refused,
         )
         self._preloads = Preloads()
+        self._compiler = Compiler(self._sdk, self._compile)
         self._users_of_images: dict[TemplateProcess, int] = {}
         self._free = asyncio.Semaphore(slots)
         self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
@@ -240,16 +242,25 @@ class Sandbox:
     ) -> RunOutcome:
         """Run one request; never raises for anything the code does. A response made piece by piece goes to `sink`."""
         async with self._free:
+            cancel = cancel or asyncio.Event()
             try:
+                request = replace(request, compiled=await self._compiler.compiled(request, cancel))
                 if request.image is not None:
-                    return await self._run_with(request.image, request, cancel or asyncio.Event(), sink)
+                    return await self._run_with(request.image, request, cancel, sink)
                 child = await self._take(request)
             except SandboxError as error:
                 return _failed(str(error))
-            try:
-                return await child.run(request, cancel or asyncio.Event(), sink)
-            finally:
-                self._let_go(child)
+            return await self._run_in(child, request, cancel, sink)
+
+    async def _compile(self, request: RunRequest, cancel: asyncio.Event) -> RunOutcome:
+        """A run of our own within one that has its turn."""
+        return await self._run_in(await self._make(_kind_of(request), request.limits), request, cancel, None)
+
+    async def _run_in(self, child: Child, request: RunRequest, cancel: asyncio.Event, sink: Sink | None) -> RunOutcome:
+        try:
+            return await child.run(request, cancel, sink)
+        finally:
+            self._let_go(child)
 
     def _let_go(self, child: Child) -> None:
         template = self._template_of.get(child.number)

@@ -7,9 +7,10 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const vm = require('node:vm');
+const { compileAll } = require('./lib/compiling.js');
 const { compiled } = require('./lib/loading.js');
 const { Failure } = require('./lib/failures.js');
-const { isTypeScript, placeIn } = require('./lib/sources.js');
+const { isTypeScript, placeIn, provideCompiled } = require('./lib/sources.js');
 const { describeSyntaxError, placed } = require('./lib/syntax_errors.js');
 
 const LARGEST_TEXT = 8 * 1024; // of a message, which has the line of the code in it
@@ -20,13 +21,14 @@ const DYNAMIC = /\b(?:this|arguments|eval|Function)\b|\\u/;
 const REGISTERS = /\bDeno\b|\baddEventListener\b/;
 const HANDLERS = ['default', 'fetch', 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 const IMPORTS = /(?:\bfrom|\bimport|\brequire)\s*(?:\(\s*)?(['"])(\.{1,2}\/[^'"\n]*)\1/g;
-const ENDINGS = ['', '.js', '.ts', '.mjs', '.cjs', '.mts', '.cts', '/index.js', '/index.ts'];
-const IS_CODE = /\.[mc]?[jt]s$/;
+const ENDINGS = ['', '.js', '.ts', '.tsx', '.jsx', '.mjs', '.cjs', '.mts', '.cts', '/index.js', '/index.ts', '/index.tsx', '/index.jsx'];
+const IS_CODE = /\.(?:[mc]?[jt]s|[jt]sx)$/;
 const EXPORTS = /\b(?:module\s*\.\s*)?exports\s*\.\s*([A-Za-z_$][\w$]*)/g;
 
-function faultOf(job) {
+async function faultOf(job) {
   let isModule;
   try {
+    provideCompiled(await compileAll(job));
     isModule = parse(job);
     parseImported(job);
   } catch (error) {
@@ -96,4 +98,10 @@ function knownExports(code) {
   return /\b(?:exports|module)\b/.test(rest) ? null : [...names];
 }
 
-process.stdout.write(JSON.stringify(JSON.parse(fs.readFileSync(0, 'utf8')).map(faultOf)));
+async function main() {
+  const faults = [];
+  for (const job of JSON.parse(fs.readFileSync(0, 'utf8'))) faults.push(await faultOf(job));
+  process.stdout.write(JSON.stringify(faults));
+}
+
+main();

@@ -17,8 +17,10 @@ const { RawResponse, isStream, isWebResponse } = require('./lib/http.js');
 const { Output } = require('./lib/output.js');
 const packages = require('./lib/packages.js');
 const { registerHooks, withPlace } = require('./lib/resolving.js');
+const { provideCompiled } = require('./lib/sources.js');
 const { NotJson, toJson } = require('./lib/results.js');
 const { fromWebResponse, sendStream } = require('./lib/streaming.js');
+const { showWithin } = require('./lib/stacks.js');
 const { limitWorkers } = require('./lib/threads.js');
 const { watchProcess } = require('./lib/unhandled.js');
 const { Rehearsal, rehearseDatabase, rehearseModules, warm } = require('./lib/warming.js');
@@ -81,6 +83,7 @@ function serveOn(channel, exit, unread) {
   if (!header) process.reallyExit(0);
   Object.assign(job, JSON.parse(header.body.toString('utf8')));
   job.folder = process.cwd();
+  showWithin(job.folder);
   const files = job.has_files ? channel.receive() : null;
   const payload = channel.receive();
   if (!payload) process.reallyExit(0);
@@ -116,12 +119,13 @@ async function prepare() {
   warm();
   await rehearseDatabase();
   await rehearseModules();
-  const { stackTraceLimit } = Error;
+  const { prepareStackTrace, stackTraceLimit } = Error;
   for (const rehearsal of Rehearsal.all()) {
     await new Promise((resolve) => serveOn(rehearsal, resolve));
   }
   watchProcess(null);
   Error.stackTraceLimit = stackTraceLimit;
+  Error.prepareStackTrace = prepareStackTrace;
 }
 
 async function answer(job, files, payloadText, channel) {
@@ -130,6 +134,7 @@ async function answer(job, files, payloadText, channel) {
   Object.assign(process.env, zmesh.env);
   const registered = new Registered();
   registered.defineGlobals(zmesh, job.code, job.entry_file ? writeFiles(job, files) : {});
+  provideCompiled(job.compiled, job.folder);
   const { exported } = await load(job);
   job.isLoaded = true;
   const handler = handlerOf(exported, job, registered);

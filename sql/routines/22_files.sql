@@ -14,8 +14,14 @@ begin
                            '. and .. segments, backslashes and control characters.',
                            'functions_paths_are_relative', 'files');
     end if;
+    if p_path in ('tmp', '.shm') or p_path like '.shm/%' then
+        perform zmesh.fail('ZM422', format('path "%s" is taken: the working directory of a run has a folder "%s"',
+                                           p_path, split_part(p_path, '/', 1)),
+                           'Rename it, or move it into a folder of the function.', 'functions_paths_are_free', 'files');
+    end if;
 end $$;
-comment on function zmesh.check_file_path(text) is 'Rejects a path that is not normalized, relative and at most 255 bytes long.';
+comment on function zmesh.check_file_path(text) is
+    'Rejects a path that is not normalized, relative and at most 255 bytes long, or that every run has already.';
 
 create or replace function zmesh.folded_path(p_path text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp as $$

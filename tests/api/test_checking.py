@@ -31,7 +31,12 @@ def fault(language: str, code: str, entry_point: str = "handler") -> tuple[str, 
         ("python", "def handler(p, z):\n    yield 1\nreturn 2\n", "'return' outside function"),
         ("javascript", "exports.handler = () => {\n  const a = ;\n};", "send-mail.js:2\n  const a = ;\n            ^"),
         ("javascript", "export const handler = () =>\n  (1;", "send-mail.js:2\n  (1;\n    ^"),
-        ("typescript", "enum A { B }\n@job class C {}\nexports.handler = 1;", "send-mail.ts:2\n@job"),
+        ("typescript", "enum A { B }\n@job class C { @x y: = 1 }\nexports.handler = 1;", "send-mail.ts:2\n@job"),
+        (
+            "typescript",
+            "\nexport const handler = () => <b>x</i>;",
+            "send-mail.ts:2\nexport const handler = () => <b>x</i>;",
+        ),
         ("typescript", "exports.handler = (p: {a: string) => 1;", "send-mail.ts"),
     ],
 )
@@ -94,6 +99,8 @@ def test_an_entry_point_that_is_certainly_missing_is_named(language: str, code: 
         ("javascript", "module.exports.handler = async () => await import('pg');"),
         ("javascript", "exports.handler = () => " + "(" * 20000 + "1" + ")" * 20000 + ";"),
         ("typescript", "interface A { b: string }\nexports.handler = (a: A): string => a.b;"),
+        ("typescript", "@sealed\nclass A { @once x = 1 }\nexport const handler = () => new A();"),
+        ("typescript", "export const handler = (p: { a: string }) => <b>{p.a}</b>;"),
     ],
 )
 def test_code_that_may_work_is_never_refused(language: str, code: str) -> None:

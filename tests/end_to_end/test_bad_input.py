@@ -70,17 +70,6 @@ def test_code_that_throws_shows_its_own_lines(running_platform: Platform) -> Non
     assert "mistake.js:2" in error["stack"]
 
 
-def test_typescript_that_needs_a_compiler_is_a_clear_error(running_platform: Platform) -> None:
-    code = "function seal(x: unknown) {}\n@seal\nclass Colour {}\nexports.handler = () => new Colour();\n"
-    answer = running_platform.request(
-        "POST", "/functions", json={"name": "decorated", "language": "typescript", "code": code}
-    )
-    if answer.status_code == 201:
-        answer = running_platform.invoke("decorated")
-    assert answer.status_code in (400, 422, 500)
-    assert "decorators are not supported" in answer.text
-
-
 def test_a_payload_of_10_mb_is_refused(running_platform: Platform) -> None:
     running_platform.deploy("echo", PLAIN)
     refused(running_platform.invoke("echo", {"text": "x" * 10 * MIB}), 413)

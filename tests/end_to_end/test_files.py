@@ -142,3 +142,64 @@ def test_a_folder_costs_one_statement_more_at_its_first_call_only(database: Data
     calls = {row["statement"]: row["calls"] for row in database.rows(COUNTED)}
     assert [count for statement, count in calls.items() if "files_of" in statement] == [1]
     assert len([statement for statement, count in calls.items() if count >= 10]) == 3, calls
+
+
+TYPESCRIPT = {
+    "index.tsx": """
+import { page } from "./lib/page";
+enum Kind { Small = 1 }
+const logged = (method: any, { name }: ClassMethodDecoratorContext) => function (this: any, ...values: any[]) {
+  return [name, method.apply(this, values)];
+};
+class Shop {
+  constructor(private readonly start: number) {}
+  @logged
+  total(n: number) { return this.start + n + Kind.Small; }
+}
+export const handler = ({ n = 1 }: { n?: number }) => [new Shop(1).total(n), page(n)];
+""",
+    "lib/page.jsx": """
+export function page(n) {
+  if (n > 5) throw new RangeError("too many");
+  if (n > 3) return new Error("read").stack.split("\\n")[1].trim();
+  return <b title="x">{n}</b>;
+}
+""",
+    "jsx-runtime.js": "exports.jsx = (tag, { children, ...others }) => ({ tag, ...others, children });",
+    "tsconfig.json": '{ "compilerOptions": { "jsx": "react-jsx", "jsxImportSource": "#own", }, } // as tsc has it',
+    "package.json": '{"imports": {"#own/jsx-runtime": "./jsx-runtime.js"}}',
+}
+
+
+def test_typescript_with_decorators_and_jsx_runs_and_its_stacks_name_the_authors_lines(platform: Platform) -> None:
+    deploy(platform, "jsx", "typescript", TYPESCRIPT, "index.tsx")
+    assert platform.result("jsx") == [["total", 3], {"tag": "b", "title": "x", "children": 1}]
+    assert platform.result("jsx", {"n": 4})[1] == "at page (lib/page.jsx:4:21)"
+    stack = platform.invoke("jsx", {"n": 6}).json()["error"]["stack"]
+    assert "at page (lib/page.jsx:3:20)\n    at Module.handler (index.tsx:12:" in stack
+
+
+TRACEBACKS = {
+    "main.py": """
+import traceback
+from lib.deep import divide
+
+def handler(payload, zmesh):
+    try:
+        divide(0)
+    except ZeroDivisionError:
+        shown = traceback.format_exc()
+    return divide(0) if payload.get("raise") else shown
+""",
+    "lib/deep.py": "def divide(n):\n    return 1 / n\n",
+}
+
+
+def test_tracebacks_that_python_code_reads_name_files_by_their_paths_in_the_folder(platform: Platform) -> None:
+    deploy(platform, "tracebacks", "python", TRACEBACKS, "main.py")
+    lines = [
+        '  File "main.py", line 7, in handler\n    divide(0)\n',
+        '  File "lib/deep.py", line 2, in divide\n    return 1 / n\n',
+    ]
+    assert [line in platform.result("tracebacks") for line in lines] == [True, True]
+    assert lines[1] in platform.invoke("tracebacks", {"raise": True}).json()["error"]["stack"]

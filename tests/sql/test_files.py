@@ -25,6 +25,8 @@ REFUSED: tuple[tuple[Any, str], ...] = (
     ({"a\\b": ""}, "not a normalized"),
     ({"a\nb": ""}, "not a normalized"),
     ({"a\x7f": ""}, "not a normalized"),
+    ({"tmp": ""}, 'path "tmp" is taken: the working directory of a run has a folder "tmp"'),
+    ({".shm/a": ""}, 'path ".shm/a" is taken'),
     ({"é" * 128: ""}, "longer than 255 bytes"),
     ({"main.py": ""}, '"main.py" is the entry file'),
     ({"Main.py": ""}, '"Main.py" and "main.py" differ only in case'),

@@ -5,6 +5,7 @@ const util = require('node:util');
 const path = require('node:path');
 const network = require('./network.js');
 const { asEditorsCount, withinFolder } = require('./places.js');
+const { fullStackOf } = require('./stacks.js');
 const { describeSyntaxError, excerpt } = require('./syntax_errors.js');
 
 const RUNTIME = `${path.dirname(__dirname)}/`;
@@ -80,7 +81,7 @@ function framesOf(error, isOwn) {
 }
 
 function ownFrames(error, isOwn) {
-  const stack = String(quietly(() => error.stack) ?? '');
+  const stack = String(quietly(() => fullStackOf(error)) ?? '');
   return stack.split('\n').filter((line) => /^\s+at /.test(line) && isOwn(line));
 }
 

@@ -13,9 +13,9 @@ const { excerpt, placed } = require('./syntax_errors.js');
 const { readFileSync, statSync } = fs; // user code may replace the properties of fs
 const NOT_FOUND = new Set(['MODULE_NOT_FOUND', 'ERR_MODULE_NOT_FOUND', 'ERR_UNSUPPORTED_DIR_IMPORT']);
 const FORMATS = { '.mjs': 'module', '.mts': 'module', '.cjs': 'commonjs', '.cts': 'commonjs' };
-const TYPESCRIPT_ENDINGS = ['.ts', '.mts', '.cts', '/index.ts', '/index.mts', '/index.cts'];
-const ENDINGS = [...TYPESCRIPT_ENDINGS, '.js', '.mjs', '.cjs', '.json', '/index.js', '/index.mjs', '/index.cjs'];
-const COMPILED_ENDING = /\.([mc]?)js$/; // by which TypeScript may import what becomes such a file
+const TYPESCRIPT_ENDINGS = ['.ts', '.tsx', '.mts', '.cts', '/index.ts', '/index.tsx', '/index.mts', '/index.cts'];
+const ENDINGS = [...TYPESCRIPT_ENDINGS, '.js', '.jsx', '.mjs', '.cjs', '.json', '/index.js', '/index.jsx', '/index.mjs', '/index.cjs'];
+const COMPILED_ENDING = /\.([mc]?)jsx?$/; // by which TypeScript may import what becomes such a file
 const NPM = /^npm:\/?((?:@[^/@]+\/)?[^/@]+)(?:@[^/]*)?(\/.*)?$/;
 const OWN_URL = pathToFileURL(__filename).href;
 const provided = new Map(); // URL → code that is in no file
@@ -83,7 +83,7 @@ function ofTypeScript(name, parent, context, endings) {
   if (isPath && isFile(files[0])) return null;
   for (const file of files) {
     const candidates = [...(isPath ? [] : [file]), ...endings.map((ending) => file + ending)];
-    if (COMPILED_ENDING.test(file)) candidates.push(file.replace(COMPILED_ENDING, '.$1ts'));
+    if (COMPILED_ENDING.test(file)) candidates.push(file.replace(COMPILED_ENDING, '.$1ts'), file.replace(COMPILED_ENDING, '.tsx'));
     const found = candidates.find(isFile);
     if (found) return found;
   }

@@ -5,23 +5,33 @@
 const { SourceMap, stripTypeScriptTypes } = require('node:module');
 const path = require('node:path');
 const vm = require('node:vm');
-const { excerpt, placed } = require('./syntax_errors.js');
+const { compilersError, excerpt, placed } = require('./syntax_errors.js');
 
 const PARAMETERS = ['exports', 'module', 'require', 'console', '__filename', '__dirname'];
-const TYPESCRIPT = new Set(['.ts', '.mts', '.cts']);
+const TYPESCRIPT = new Set(['.ts', '.mts', '.cts', '.tsx', '.jsx']); // JSX is what its compiler compiles, too
 const STATEMENT_OF_MODULE = /import statement outside a module|Unexpected token 'export'|import\.meta' outside a module/;
 // What a module may do and a script may not: these errors may come before the first import or export.
 const ONLY_IN_MODULES = /top level bodies of modules|^Unexpected reserved word|^Identifier '(?:exports|module|require|__filename|__dirname)' has/;
 const AWAIT_HINT = 'export the handler with "export", as an ES module does, to use await outside of functions';
 const SOURCE_MAP = /\n\/\/# sourceMappingURL=data:application\/json;base64,(\S+)$/; // as Node.js ends what it transforms
+const compiled = new Map(); // file → its JavaScript, or the place and message of a syntax error
 const WRAPPER = "(async () => { 'use strict';\n";
 
 function isTypeScript(filename) {
   return TYPESCRIPT.has(path.extname(filename));
 }
 
+/** Has these files be what was compiled before: path in the folder → code, or {message, line, column, text}. */
+function provideCompiled(files, folder = '') {
+  compiled.clear();
+  for (const [file, code] of Object.entries(files ?? {})) compiled.set(path.join(folder, file), code);
+}
+
 /** JavaScript of the same meaning, and whether lines have moved. Throws a SyntaxError that begins with the place. */
 function javaScriptOf(text, filename, hasTypes = isTypeScript(filename)) {
+  const known = compiled.get(filename);
+  if (typeof known === 'string') return { code: known, isTransformed: SOURCE_MAP.test(known) };
+  if (known) throw placed(compilersError(known.message), `${filename}:${known.line}\n${known.text}\n${' '.repeat(known.column)}^`);
   const code = text.replace(/^\uFEFF/, ''); // a byte order mark, as some editors write it
   return hasTypes ? withoutTypes(code, filename) : { code, isTransformed: false };
 }
@@ -97,8 +107,8 @@ function withoutStatementsOfModule(code) {
     .replace(/^[ \t]*import\s*(?:[\w$*{][^;'"()]*?from\s*)?(['"])[^'"\n]*\1(?:\s*with\s*\{[^}]*\})?/gm, blank)
     .replace(/^[ \t]*export\s*(?:\*[^;'"]*?|\{[^}]*\}\s*)from\s*(['"])[^'"\n]*\1/gm, blank)
     .replace(/^[ \t]*export\s*\{[^}]*\}/gm, blank)
-    .replace(/^([ \t]*)export(\s+)default\b/gm, (_, indent, space) => `${indent}void  ${space}       `)
+    .replace(/^([ \t]*)export(\s+)default\b/gm, (_, indent, space) => `${indent}_ =   ${space}       `)
     .replace(/^([ \t]*)export\b/gm, '$1      ');
 }
 
-module.exports = { compileScript, isTypeScript, javaScriptOf, placeIn };
+module.exports = { compileScript, isTypeScript, javaScriptOf, placeIn, provideCompiled };

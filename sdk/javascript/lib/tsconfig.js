@@ -59,4 +59,4 @@ function lengthBeforeStar(pattern) {
   return pattern.includes('*') ? pattern.indexOf('*') : Infinity;
 }
 
-module.exports = { mappedBy };
+module.exports = { mappedBy, parsed };

@@ -8,7 +8,7 @@ import traceback
 from types import TracebackType
 from typing import NamedTuple
 
-from zmesh_runtime import network
+from zmesh_runtime import network, own_modules
 
 MAX_MESSAGE = 16 * 1024
 MAX_STACK = 64 * 1024
@@ -50,7 +50,9 @@ class Code(NamedTuple):
 
     def owns(self, filename: str) -> bool:
         """Whether a file is of the user's."""
-        return filename == self.filename or (self.folder is not None and filename.startswith(f"{self.folder}/"))
+        if filename == self.filename or own_modules.has_compiled(filename):
+            return True
+        return self.folder is not None and filename.startswith(f"{self.folder}/")
 
     def shown(self, text: str) -> str:
         """The text with each file named by its path in the folder."""

@@ -12,7 +12,7 @@ import types
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
-from zmesh_runtime import packages
+from zmesh_runtime import own_modules, packages
 from zmesh_runtime.failures import syntax_failure
 
 MODULE_NAME = "zmesh_function"
@@ -34,7 +34,7 @@ def load_from_folder(code: str, filename: str, others: Iterable[str]) -> types.M
     global _module_name
     root, file, files = os.getcwd(), os.path.abspath(filename), {filename, *others}
     sys.dont_write_bytecode = True  # nobody would read it, and listings show the function's own files
-    sys.path_importer_cache.pop(root, None)  # an earlier look into it may have been a moment ago
+    own_modules.install(root)
     folder = os.path.dirname(file)
     if folder != root:
         sys.path.insert(0, folder)  # where a program finds its own modules
