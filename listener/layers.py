@@ -12,8 +12,9 @@ import stat
 import tempfile
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
@@ -23,6 +24,8 @@ from psycopg_pool import AsyncConnectionPool
 from listener import archives
 from listener.archives import ArchiveError
 from listener.platforms import platform_of
+from listener.postgres import DATABASE_ERRORS
+from sandbox import Image, Sandbox, SandboxError
 from sql import builds
 from sql.builds import Layer
 from support.executors import Executor
@@ -30,6 +33,7 @@ from support.executors import Executor
 MIB = 1024 * 1024
 CHUNK = MIB  # before compression
 MOST_REMEMBERED = 10_000
+MOST_LOADED = 8  # of the templates that a listener begins with
 STAGING = "staging-"
 MOST_LISTENERS = 100  # that share a folder
 EXECUTOR = Executor("layers", 4)
@@ -80,13 +84,40 @@ class Layers:
                 f"The packages were built for {layer.platform}, and this listener runs {here}. Run listeners of one "
                 "platform only, or deploy again with fresh packages: zmesh functions deploy --fresh-packages."
             )
+        async with self.held(project_id, layer):
+            yield layer
+
+    @asynccontextmanager
+    async def held(self, project_id: UUID, layer: Layer) -> AsyncIterator[None]:
+        """Keep a layer on disk during the block. Raises LayerError, psycopg.Error."""
         self._users[layer.hash] += 1
         try:
             await self._present(project_id, layer)
-            yield layer
+            yield
         finally:
             self._users[layer.hash] -= 1
             await self._make_room()
+
+    def image_of(self, project_id: UUID, layer: Layer) -> Image:
+        """A layer that is held, as runs use it."""
+        return Image(layer.hash, self.path_of(layer), tuple(layer.imported or ()), str(project_id))
+
+    async def learn(self, project_id: UUID, build: UUID, layer: Layer, imported: Sequence[str]) -> None:
+        """Store what the first run has imported, for other listeners and later starts. Raises psycopg.Error."""
+        self._of_builds[build] = replace(layer, imported=list(imported))
+        async with self._pool.connection() as connection:
+            await builds.learn_imports(connection, project_id, layer.hash, imported)
+
+    async def load_packages(self, sandbox: Sandbox) -> None:
+        """After a start: have what functions import of the layers on disk loaded, before they are called."""
+        with suppress(*DATABASE_ERRORS, LayerError, SandboxError, OSError):
+            async with self._pool.connection() as connection:
+                found = await builds.layers_to_load(connection, list(self._sizes), MOST_LOADED)
+            for layer in found:
+                if layer.platform == platform_of(layer.runtime):
+                    async with self.held(layer.project_id, layer):
+                        image = self.image_of(layer.project_id, layer)
+                        sandbox.load_packages(image, layer.runtime, layer.memory_mb, layer.network)
 
     def path_of(self, layer: Layer) -> Path:
         """Where a layer is while it is in use."""

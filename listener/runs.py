@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
@@ -28,7 +29,8 @@ from listener.wakeups import Wakeups
 from observing.events import AttemptNotStarted, AttemptStarted, InternalError, OutcomeLate
 from observing.logs import invocation_id
 from observing.stream import emit
-from sandbox import Image, RunRequest, Sandbox
+from sandbox import RunOutcome, RunRequest, Sandbox
+from sql.builds import Layer
 from sql.listeners import AttemptOutcome, ClaimedInvocation
 from sql.secrets import Sealed
 from support.sealing import Sealer, SealingError
@@ -115,11 +117,17 @@ class Runs:
         request = run_request(invocation, environment, files, url, self._sessions.take)
         async with self._layers.of_build(invocation.project_id, invocation.build_id, request.runtime) as layer:
             if layer is not None:
-                path, project = self._layers.path_of(layer), str(invocation.project_id)
-                request = replace(request, image=Image(layer.hash, path, project=project))
+                request = replace(request, image=self._layers.image_of(invocation.project_id, layer))
             if not self._lease.holds(lease):
                 return None
-            return await self._run_in_sandbox(lease, invocation, environment, request, cancel)
+            outcome, written = await self._run_in_sandbox(lease, invocation, environment, request, cancel)
+            await self._learn(invocation, layer, outcome)
+        return await outcome_of(invocation, environment, outcome, written)
+
+    async def _learn(self, invocation: ClaimedInvocation, layer: Layer | None, outcome: RunOutcome) -> None:
+        if layer is not None and layer.imported is None and outcome.imported and invocation.build_id is not None:
+            with suppress(*DATABASE_ERRORS):  # the next run says it again
+                await self._layers.learn(invocation.project_id, invocation.build_id, layer, outcome.imported)
 
     async def _run_in_sandbox(
         self,
@@ -128,14 +136,15 @@ class Runs:
         environment: Environment,
         request: RunRequest,
         cancel: asyncio.Event,
-    ) -> AttemptOutcome:
+    ) -> tuple[RunOutcome, int]:
+        """How it ended, and how many lines of its log were written meanwhile."""
         with (
             self.live_logs.of(invocation, environment, lease, request.printed) as log_of_run,
             self.streams.opened(invocation.id, lease) as stream,
         ):
             outcome = await self._sandbox.run(request, cancel, stream)
             await stream.written(cancel)
-        return await outcome_of(invocation, environment, outcome, log_of_run.written)
+        return outcome, log_of_run.written
 
     def _on_written(self, outcome: AttemptOutcome, accepted: bool) -> None:
         if not accepted:

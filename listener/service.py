@@ -43,6 +43,7 @@ class Listener:
         self.slots = Slots(settings.slots, self._wakeups.queue)
         self.lease = Lease(settings, pool, self.slots, self._wakeups)
         self._layers = Layers(pool, settings.layers_dir, settings.layers_mb * MIB)
+        self._sandbox = sandbox
         self._builds = Builds(settings, pool, sandbox, self.lease, self._layers, self._wakeups)
         self._runs = Runs(settings, pool, sandbox, self.lease, self.slots, self._layers, self._wakeups)
         self._claims = Claims(settings, self.lease, self.slots, self._runs, self._wakeups)
@@ -57,6 +58,7 @@ class Listener:
         await self._layers.open()
         duties = [asyncio.create_task(duty, name=name) for name, duty in self._duties().items()]
         stopped = asyncio.create_task(stop.wait())
+        loading = asyncio.create_task(self._layers.load_packages(self._sandbox))
         self.loop_watch.start()
         try:
             done, _ = await asyncio.wait([stopped, *duties], return_when=asyncio.FIRST_COMPLETED)
@@ -65,7 +67,7 @@ class Listener:
             await self._drain()
         finally:
             self.loop_watch.stop()
-            await end({stopped, *duties})
+            await end({stopped, loading, *duties})
             await self._runs.close()
             self._layers.close()
 

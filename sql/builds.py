@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -69,11 +69,23 @@ class ClaimedBuild:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What a listener needs to know about a layer before fetching it; `bytes` before compression."""
+    """What a listener needs to know about a layer before fetching it; `bytes` before compression. `imported` are the
+    packages that its first run imported; None where that is not known."""
 
     hash: str
     platform: str
     bytes: int
+    imported: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInUse(Layer):
+    """With how a function of this project uses it."""
+
+    project_id: UUID = field(kw_only=True)
+    runtime: Literal["python", "node"] = field(kw_only=True)
+    memory_mb: int = field(kw_only=True)
+    network: Literal["open", "none"] = field(kw_only=True)
 
 
 # What the API asks
@@ -197,8 +209,20 @@ async def finish(
 
 async def layer_of(connection: AsyncConnection, project_id: UUID, build: UUID) -> Layer | None:
     """The layer that a build has made; None where it needed no packages."""
-    query = "select hash, platform, bytes from zmesh.layer_of(%s, %s)"
+    query = "select hash, platform, bytes, imported from zmesh.layer_of(%s, %s)"
     return await fetch_one(connection, Layer, query, (project_id, build))
+
+
+async def learn_imports(connection: AsyncConnection, project_id: UUID, hash: str, imported: Sequence[str]) -> None:
+    """Store what a run has imported of a layer, unless that is known."""
+    await connection.execute("select zmesh.learn_imports(%s, %s, %s)", (project_id, hash, Jsonb(list(imported))))
+
+
+async def layers_to_load(connection: AsyncConnection, hashes: Sequence[str], most: int) -> list[LayerInUse]:
+    """Those of these layers that functions use now, and of which it is known what they import."""
+    query = """select project_id, runtime, memory_mb, network, hash, platform, bytes, imported
+                 from zmesh.layers_to_load(%s, %s)"""
+    return await fetch_all(connection, LayerInUse, query, (list(hashes), most))
 
 
 async def chunk(connection: AsyncConnection, project_id: UUID, hash: str, number: int) -> bytes | None:

@@ -274,7 +274,7 @@ class Sandbox:
         self, image: Image, request: RunRequest, cancel: asyncio.Event, sink: Sink | None
     ) -> RunOutcome:
         place = self._place_of(image)
-        key = self._key_of(image, place, request)
+        key = _key_of(image, place, request.runtime, request.limits.memory_mb, request.network)
         preload = self._preloads.of(key, image.preload, image.path)
         nearer = _has_nearer_packages(request)
         child = None if nearer else await self._take_forked(request, key)
@@ -294,12 +294,10 @@ class Sandbox:
             self._image_templates.wanted(key, preload or imported)
         return replace(outcome, packages="forked" if forked else "imported", why_imported=why, imported=imported)
 
-    @staticmethod
-    def _key_of(image: Image, place: str, request: RunRequest) -> TemplateKey:
-        heap = 0 if request.runtime == "python" else heap_class(request.limits.memory_mb)
-        folder = os.stat(image.path)
-        made = folder.st_ino, folder.st_mtime_ns
-        return TemplateKey(image.project, place, request.runtime, heap, request.network, made)
+    def load_packages(self, image: Image, runtime: Runtime, memory_mb: int, network: Network) -> None:
+        """Have a process import what the image declares, for runs to come. Raises SandboxError, OSError."""
+        key = _key_of(image, self._place_of(image), runtime, memory_mb, network)
+        self._image_templates.wanted(key, self._preloads.of(key, image.preload, image.path))
 
     async def _take_forked(self, request: RunRequest, key: TemplateKey) -> Child | None:
         """A process with the packages loaded; None where there is none to fork from."""
@@ -582,6 +580,12 @@ class Sandbox:
         assert self._run_dir is not None
         for left in self._run_dir.glob("run-*"):
             workspaces.remove(str(left))
+
+
+def _key_of(image: Image, place: str, runtime: Runtime, memory_mb: int, network: Network) -> TemplateKey:
+    heap = 0 if runtime == "python" else heap_class(memory_mb)
+    folder = os.stat(image.path)
+    return TemplateKey(image.project, place, runtime, heap, network, (folder.st_ino, folder.st_mtime_ns))
 
 
 def _kind_of(request: RunRequest, template: TemplateKey | None = None) -> Kind:

@@ -11,6 +11,7 @@ create table zmesh.layers (
     bytes      bigint      not null,
     files      integer     not null,
     created_at timestamptz not null,
+    imported   jsonb,
     primary key (project_id, hash),
     constraint layers_hash_is_sha256     check (hash ~ '^[0-9a-f]{64}$'),
     constraint layers_bytes_is_positive  check (bytes > 0),
@@ -20,6 +21,8 @@ comment on table zmesh.layers is
     'Installed packages, by the SHA-256 of their archive. Projects do not share rows: packages may be private.';
 comment on column zmesh.layers.platform is 'Runtime, its version and the machine that the packages were installed for.';
 comment on column zmesh.layers.bytes is 'Size of the archive before compression.';
+comment on column zmesh.layers.imported is
+    'Packages that the first run imported, by its own account: listeners load them beforehand. Null: not known yet.';
 
 create table zmesh.layer_chunks (
     project_id uuid    not null,

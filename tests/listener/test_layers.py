@@ -19,6 +19,7 @@ from listener import archives
 from listener.layers import LayerError, Layers
 from listener.main import connection_pool
 from listener.platforms import platform_of
+from sandbox import Image
 from tests.databases import Database, TestProject
 
 MIB = 1024 * 1024
@@ -179,3 +180,34 @@ async def test_a_folder_of_somebody_else_is_not_used(shelf: Shelf, tmp_path: Pat
     with pytest.raises(LayerError, match="not a folder of the listener's own"):
         async with shelf.layers():
             pass
+
+
+class Loading:
+    """Stands for the sandbox: what it is asked to load."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+
+    def load_packages(self, image: Image, runtime: str, memory_mb: int, network: str) -> None:
+        assert (image.path / "python" / "a.py").exists()
+        self.asked.append((image.project, image.id, image.preload, runtime, memory_mb, network))
+
+
+async def test_what_a_first_run_imports_is_loaded_by_every_listener_that_starts(shelf: Shelf) -> None:
+    build = shelf.build(archive_of("a.py", b"x = 1"))
+    project = shelf.project
+    shelf.database.function(project, code="x", language="python", build_id=build, memory_mb=128, network="none")
+    loading = Loading()
+    async with shelf.layers() as layers:
+        await layers.load_packages(loading)  # type: ignore[arg-type]
+        async with layers.of_build(project.id, build, "python") as layer:
+            assert layer is not None
+            await layers.learn(project.id, build, layer, ["a"])
+            await layers.learn(project.id, build, layer, ["b"])  # of a run that began before it was known
+    assert loading.asked == []
+    async with shelf.layers() as layers:
+        await layers.load_packages(loading)  # type: ignore[arg-type]
+        async with layers.of_build(project.id, build, "python") as layer:
+            assert layer is not None
+            assert layers.image_of(project.id, layer).preload == ("a",)
+    assert loading.asked == [(str(project.id), layer.hash, ("a",), "python", 128, "none")]
