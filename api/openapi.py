@@ -27,7 +27,9 @@ from api.auth.models import (
     Session,
     SignInLink,
 )
+from api.http.json_bodies import UPLOADS
 from api.http.middleware import SESSION_COOKIE
+from api.http.multipart import JSON_PART
 from api.http.paging import Page
 from api.http.problem_models import ProblemDetails
 from api.invoking.models import (
@@ -78,6 +80,11 @@ from api.management.models.versions import (
 from api.pages.reference import ReferencePage
 from api.webhooks.models import Accepted, NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
 
+# In words: of a body with a second media type, openapi-python-client makes a module that cannot be imported.
+UPLOAD = (
+    f"JSON, or multipart/form-data: a part `{JSON_PART}` with the same JSON object without `files`, and a part for "
+    "each file, whose name is the path of the file."
+)
 REQUEST_MODELS: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
     *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
@@ -125,7 +132,20 @@ def _document(app: Litestar) -> bytes:
     document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
     components = document["components"]
     schemas = {**components["schemas"], **_schemas()}
+    for body in _bodies_of_uploads(app, document):
+        body["description"] = UPLOAD
     return encode_json({**document, "components": {**components, "schemas": schemas}})
+
+
+def _bodies_of_uploads(app: Litestar, document: dict[str, Any]) -> list[dict[str, Any]]:
+    uploads = {
+        handler.operation_id
+        for route in app.routes
+        for handler in getattr(route, "route_handlers", [])
+        if UPLOADS in handler.opt
+    }
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    return [one["requestBody"] for one in operations if isinstance(one, dict) and one.get("operationId") in uploads]
 
 
 class _Renderer(JsonRenderPlugin):

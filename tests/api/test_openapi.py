@@ -112,3 +112,12 @@ def test_schemas_carry_the_rules_and_examples_of_the_models(document: dict[str, 
 def test_examples_are_valid(model: Any) -> None:
     for example in model.model_json_schema().get("examples", []):
         model.model_validate_json(json.dumps(example))
+
+
+def test_uploads_of_functions_with_files_are_described_beside_json(document: dict[str, Any]) -> None:
+    described = {
+        (method, path)
+        for path, method, operation in operations(document)
+        if "multipart/form-data: a part `function`" in operation.get("requestBody", {}).get("description", "")
+    }
+    assert described == {("post", "/functions"), ("patch", "/functions/{id}")}
