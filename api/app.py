@@ -49,6 +49,7 @@ from api.management.routes import (
     registries,
     schedules,
     secrets,
+    statistics,
     versions,
 )
 from api.openapi import openapi_config
@@ -71,6 +72,7 @@ ROUTERS = [
     builds.router,
     invoke.router,
     invocations.router,
+    statistics.router,
     schedules.router,
     changes.router,
     webhooks.router,

@@ -69,6 +69,7 @@ from api.management.models.schedules import (
     ScheduleToCreate,
 )
 from api.management.models.secrets import SecretDetails, SecretToSet
+from api.management.models.statistics import ErrorKinds, FunctionStatistics, FunctionSummary, ProjectStatistics
 from api.management.models.versions import (
     AliasDetails,
     AliasToSet,
@@ -116,6 +117,7 @@ RESPONSE_MODELS: list[type[BaseModel]] = [
     *(BuildDetails, Page[BuildDetails], BuildLogLine),
     *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
     *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
+    *(FunctionStatistics, ProjectStatistics, Page[FunctionSummary], ErrorKinds),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
 ]
 

@@ -1,4 +1,4 @@
-"""Maintains the database, on whichever listener comes first: expired, lost and deleted rows, partitions, vacuum."""
+"""Maintains the database, on whichever listener comes first: expired, lost and deleted rows, statistics, partitions."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class Upkeep:
             cancelled = await listeners.cancel_orphans(connection)
             for hindrance in await listeners.free_autovacuum(connection, ANALYZE_SECONDS):
                 emit(AutovacuumHindered(hindrance))
+            await listeners.fold_statistics(connection)
             maintained = await listeners.maintain(connection)
             neglected = await listeners.tables_behind_on_vacuum(connection) if maintained else []
             await self._report_loop_held(connection)

@@ -30,6 +30,7 @@ class Filter:
     created_after: datetime | None = None
     created_before: datetime | None = None
     error: str | None = None
+    fingerprint: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ _CONDITIONS = {
     "created_after": "id >= zmesh.id_at(%(created_after)s)",
     "created_before": "id < zmesh.id_at(%(created_before)s)",
     "error": "strpos(lower(concat_ws(' ', error ->> 'type', error ->> 'message')), lower(%(error)s)) > 0",
+    "fingerprint": "zmesh.error_fingerprint(coalesce(error ->> 'type', status), coalesce(error ->> 'message', ''))"
+    " = %(fingerprint)s",
 }
 
 
@@ -117,7 +120,8 @@ def _selection(wanted: Filter, columns: str, *, newest_first: bool) -> str:
     beyond, order = ("id < %(beyond)s", "id desc") if newest_first else ("id > %(beyond)s", "id")
     given = [text for name, text in _CONDITIONS.items() if getattr(wanted, name) is not None]
     where = " and ".join([owner, beyond, *given])
-    statuses = wanted.statuses or (UNSUCCESSFUL if wanted.error is not None else (None,))
+    failed = wanted.error is not None or wanted.fingerprint is not None
+    statuses = wanted.statuses or (UNSUCCESSFUL if failed else (None,))
     branches = [
         f"(select {columns} from zmesh.invocations where {where}{_of_status(status)} order by {order} limit %(limit)s)"
         for status in statuses

@@ -202,6 +202,11 @@ async def maintain(connection: AsyncConnection) -> bool:
     return done
 
 
+async def fold_statistics(connection: AsyncConnection) -> int:
+    """Add invocations that have ended to the statistics, unless another listener is at it; returns how many."""
+    return int((await _one(connection, "select zmesh.fold_statistics()"))[0])
+
+
 async def end_harmful_sessions(connection: AsyncConnection) -> list[str]:
     """End the database sessions of projects that hold up others; returns who did what."""
     ended = []

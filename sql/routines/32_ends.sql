@@ -79,7 +79,13 @@ begin
             on conflict do nothing   -- an id that ended before keeps its first end
         returning id, status, version, duration_ms, zmesh.queue_ms(created_at, run_at, started_at) as queue_ms,
                   zmesh.start_ms(started_at, finished_at, duration_ms) as start_ms, result, error, response, project_id,
-                  callback_url
+                  callback_url, function_id, cpu_ms, peak_memory_mb
+    ), counted as (
+        insert into zmesh.endings (invocation_id, project_id, function_id, ended_at, version, duration_ms, cpu_ms,
+                                   peak_memory_mb, queue_ms, start_ms, status, error_type, error_message)
+        select k.id, k.project_id, k.function_id, p_now, k.version, k.duration_ms, k.cpu_ms, k.peak_memory_mb, k.queue_ms,
+               k.start_ms, k.status, left(k.error ->> 'type', 100), left(k.error ->> 'message', 500)
+          from kept k
     ), sent as (
         insert into zmesh.callbacks as c (invocation_id, project_id, message_id, created_at, next_attempt_at, url)
         select k.id, k.project_id, zmesh.new_id(), p_now, p_now, k.callback_url from kept k
@@ -103,7 +109,8 @@ begin
     end if;
 end $$;
 comment on function zmesh.end_for_good(zmesh.outcome[], timestamptz) is
-    'Moves invocations to history, queues their callbacks, and notifies only the callers that wait.';
+    'Moves invocations to history, writes their figures to zmesh.endings, queues their callbacks, and notifies only the '
+    'callers that wait.';
 
 create or replace function zmesh.ended_attempt(
     p_attempt smallint, p_status text, p_error jsonb, p_version integer, p_started_at timestamptz,

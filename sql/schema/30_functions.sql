@@ -71,6 +71,7 @@ create table zmesh.functions (
         check (key_options <@ '{callback_url,concurrency_key,delay,expires_at,idempotency_key,max_attempts,priority,version}'
                and array_position(key_options, null) is null)
 );
+create index functions_by_update on zmesh.functions (project_id, updated_at);
 comment on table zmesh.functions is 'Functions with their current code. Earlier code is in function_versions.';
 comment on column zmesh.functions.code is 'Source text; of a folder, that of its entry file.';
 comment on column zmesh.functions.style is

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Annotated, Any
 from uuid import UUID
@@ -24,6 +22,7 @@ from api.http.json_bodies import NUL_MESSAGE
 from api.http.operations import ListLogs
 from api.http.paging import Cursor, Limit, Page, make_cursor, read_cursor
 from api.http.problems import Problem, invalid, not_found
+from api.http.times import DATE_TIME, time_of
 from api.invoking.limits import Limits
 from api.invoking.models import (
     InvocationDetails,
@@ -66,8 +65,6 @@ SourceFilter = Annotated[Source | None, QueryParameter(description="Only those s
 VersionFilter = Annotated[
     int | None, QueryParameter(ge=1, le=2**31 - 1, description="Only those of this version of the code.")
 ]
-TIME = re.compile(r"\d{4}-\d\d-\d\d[T ].+")
-DATE_TIME = {"format": "date-time"}
 After = Annotated[
     str | None, QueryParameter(description="Only those created at this time or later.", schema_extra=DATE_TIME)
 ]
@@ -79,6 +76,9 @@ ErrorFilter = Annotated[
     QueryParameter(
         min_length=1, max_length=200, description="Only those with this text in the type or message of the error."
     ),
+]
+FingerprintFilter = Annotated[
+    UUID | None, QueryParameter(description="Only those with errors of this kind; see GET /functions/{id}/errors.")
 ]
 WithLogs = Annotated[bool, QueryParameter(description="false: omit the logs; the list is empty.")]
 
@@ -101,6 +101,7 @@ async def list_invocations(
     created_after: After = None,
     created_before: Before = None,
     error: ErrorFilter = None,
+    fingerprint: FingerprintFilter = None,
     logs: WithLogs = True,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -113,9 +114,10 @@ async def list_invocations(
         statuses=None if status is None else [status],
         source=source,
         version=version,
-        created_after=_time("created_after", created_after),
-        created_before=_time("created_before", created_before),
+        created_after=time_of("created_after", created_after),
+        created_before=time_of("created_before", created_before),
         error=_searchable(error),
+        fingerprint=fingerprint,
     )
     return await _page(database, criteria, cursor, limit, logs=logs)
 
@@ -138,6 +140,7 @@ async def list_project_invocations(
     created_after: After = None,
     created_before: Before = None,
     error: ErrorFilter = None,
+    fingerprint: FingerprintFilter = None,
     logs: WithLogs = True,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -149,22 +152,12 @@ async def list_project_invocations(
         statuses=None if status is None else [status],
         source=source,
         version=version,
-        created_after=_time("created_after", created_after),
-        created_before=_time("created_before", created_before),
+        created_after=time_of("created_after", created_after),
+        created_before=time_of("created_before", created_before),
         error=_searchable(error),
+        fingerprint=fingerprint,
     )
     return await _page(database, criteria, cursor, limit, logs=logs)
-
-
-def _time(name: str, text: str | None) -> datetime | None:
-    """A time without a zone is one in UTC. Raises Problem 422."""
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text if TIME.fullmatch(text) else "")
-    except ValueError:
-        raise invalid(name, "must be a time such as 2026-05-01T09:30:00Z") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 def _searchable(text: str | None) -> str | None:
