@@ -34,7 +34,9 @@ from api.invoking.waiting import Replies
 from api.management.checking import Checker
 from api.management.comparing import Comparisons
 from api.management.following import Followers
+from api.management.live import LiveFeeds
 from api.management.project_roles import ProjectRoles
+from api.management.queue import QueueFigures
 from api.management.routes import (
     builds,
     callbacks,
@@ -44,6 +46,7 @@ from api.management.routes import (
     health,
     invocations,
     keys,
+    live,
     members,
     projects,
     registries,
@@ -73,6 +76,7 @@ ROUTERS = [
     invoke.router,
     invocations.router,
     statistics.router,
+    live.router,
     schedules.router,
     changes.router,
     webhooks.router,
@@ -105,6 +109,8 @@ class Parts:
     project_roles: ProjectRoles
     sealer: Sealer
     followers: Followers
+    queue: QueueFigures
+    feeds: LiveFeeds
     comparisons: Comparisons
     loop_watch: LoopWatch
     project_hosts: Hosts
@@ -118,6 +124,7 @@ class Parts:
         streams = Streams(database)
         replies = Replies(settings.database_url, database, streams.notified)
         limits = Limits(database)
+        queue = QueueFigures(database)
         invoker = Invoker(database, replies, streams, limits)
         tokens = Tokens(settings.jwt_secret_key)
         logins = Logins(database)
@@ -134,6 +141,8 @@ class Parts:
             project_roles=ProjectRoles(database, sealer, settings.database_url, settings.database_address),
             sealer=sealer,
             followers=Followers(database, replies),
+            queue=queue,
+            feeds=LiveFeeds(database, replies, queue),
             comparisons=Comparisons(),
             loop_watch=LoopWatch(lambda ms, stacks: emit(EventLoopBlocked(ms, stacks))),
             project_hosts=settings.project_hosts,
@@ -179,6 +188,8 @@ def create_app(parts: Parts) -> Litestar:
                 "project_roles",
                 "sealer",
                 "followers",
+                "queue",
+                "feeds",
                 "comparisons",
                 "loop_watch",
                 "checker",

@@ -45,6 +45,7 @@ from api.management.models.callbacks import NewSigningSecret, SigningRotation, S
 from api.management.models.changes import ChangeDetails, ChangeToPassOn
 from api.management.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from api.management.models.health import Health
+from api.management.models.live import QueueDetails
 from api.management.models.projects import (
     InvitationDetails,
     InvitationToCreate,
@@ -117,7 +118,7 @@ RESPONSE_MODELS: list[type[BaseModel]] = [
     *(BuildDetails, Page[BuildDetails], BuildLogLine),
     *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
     *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
-    *(FunctionStatistics, ProjectStatistics, Page[FunctionSummary], ErrorKinds),
+    *(FunctionStatistics, ProjectStatistics, Page[FunctionSummary], ErrorKinds, QueueDetails),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
 ]
 

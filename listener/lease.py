@@ -20,6 +20,7 @@ from listener.wakeups import Wakeups
 from observing.events import DatabaseFailed, InvocationsRequeued, ListenerRegistered
 from observing.events import LeaseLost as LeaseLostEvent
 from observing.stream import emit
+from sandbox.model import Report
 from sql import listeners
 from sql.errors import LeaseLost
 
@@ -38,8 +39,11 @@ def lease_clock() -> float:
 class Lease:
     """This listener's right to what it claims; `id` is None while it has none."""
 
-    def __init__(self, settings: Settings, pool: AsyncConnectionPool, slots: Slots, wakeups: Wakeups) -> None:
+    def __init__(
+        self, settings: Settings, sandbox: Report, pool: AsyncConnectionPool, slots: Slots, wakeups: Wakeups
+    ) -> None:
         self._settings = settings
+        self._sandbox = sandbox
         self._pool = pool
         self._slots = slots
         self._wakeups = wakeups
@@ -105,6 +109,7 @@ class Lease:
             self.id = await listeners.register_listener(
                 connection, settings.name, settings.slots, settings.lease_seconds
             )
+            await listeners.report_sandbox(connection, self.id, self._sandbox.level, self._sandbox.gaps)
         self._expires = asked + settings.lease_seconds
         emit(ListenerRegistered(self.id, settings.slots))
         self._wakeups.queue.set()

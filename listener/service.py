@@ -41,7 +41,7 @@ class Listener:
         self.clock = Clock(pool)
         self._wakeups = Wakeups(settings.database_url)
         self.slots = Slots(settings.slots, self._wakeups.queue)
-        self.lease = Lease(settings, pool, self.slots, self._wakeups)
+        self.lease = Lease(settings, sandbox.report(), pool, self.slots, self._wakeups)
         self._layers = Layers(pool, settings.layers_dir, settings.layers_mb * MIB)
         self._sandbox = sandbox
         self._builds = Builds(settings, pool, sandbox, self.lease, self._layers, self._wakeups)

@@ -121,6 +121,11 @@ async def register_listener(connection: AsyncConnection, name: str, slots: int, 
     return UUID(str(row[0]))
 
 
+async def report_sandbox(connection: AsyncConnection, listener: UUID, level: str, gaps: Sequence[str]) -> None:
+    """Record how well this listener isolates runs."""
+    await connection.execute("select zmesh.report_sandbox(%s, %s, %s)", (listener, level, list(gaps)))
+
+
 async def renew_lease(connection: AsyncConnection, listener: UUID, lease_seconds: float) -> list[UUID]:
     """Prolong the lease; returns the invocations to cancel. Raises LeaseLost."""
     with translated():

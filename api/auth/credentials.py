@@ -251,6 +251,11 @@ async def _person(connection: Connection) -> Caller:
     return await access_of(connection).person(token)
 
 
+async def check_again(connection: Connection) -> None:
+    """For responses that last: raises Problem where the user of the request is no longer a member, or signed out."""
+    await _person(connection)
+
+
 async def person_or_key(connection: Connection, _: BaseRouteHandler) -> None:
     """A guard for what both a user and an API key may read."""
     key = api_key(connection)

@@ -35,6 +35,16 @@ class ListLogs(Operation):
 
 
 @dataclass
+class EventStream(Operation):
+    """An endless response of server-sent events."""
+
+    def __post_init__(self) -> None:
+        response = (self.responses or {}).get("200")
+        if isinstance(response, OpenAPIResponse):
+            response.content = {"text/event-stream": OpenAPIMediaType(schema=TEXT)}
+
+
+@dataclass
 class ConditionalChange(Operation):
     """A change that If-Match guards."""
 

@@ -21,6 +21,13 @@ end $$;
 comment on function zmesh.renew_lease(uuid, interval) is
     'Extends the lease of a listener; returns those of its invocations that are to be cancelled.';
 
+create or replace function zmesh.report_sandbox(p_listener uuid, p_isolation text, p_gaps text[]) returns void
+language sql security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    update zmesh.listeners set isolation = p_isolation, gaps = p_gaps where id = p_listener;
+end;
+comment on function zmesh.report_sandbox(uuid, text, text[]) is 'Records how well a listener isolates runs.';
+
 create or replace function zmesh.report_blocked_loop(p_listener uuid, p_ms integer) returns void
 language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
@@ -101,4 +108,5 @@ comment on function zmesh.end_lease(uuid) is
     'Ends the lease of a listener that stops in an orderly way; what it still runs counts as lost.';
 
 grant execute on function zmesh.register_listener(text, integer, interval), zmesh.renew_lease(uuid, interval),
+      zmesh.report_sandbox(uuid, text, text[]),
       zmesh.report_blocked_loop(uuid, integer), zmesh.give_back(uuid, uuid[]), zmesh.reap(), zmesh.end_lease(uuid) to zmesh_listener;

@@ -8,8 +8,11 @@ create table zmesh.listeners (
     slots            integer     not null,
     waiting          boolean     not null    default true,
     loop_held_ms     integer     not null    default 0,
+    isolation        text,
+    gaps             text[]      not null    default '{}',
     constraint listeners_slots_is_positive           check (slots > 0),
-    constraint listeners_loop_held_ms_is_a_duration  check (loop_held_ms >= 0)
+    constraint listeners_loop_held_ms_is_a_duration  check (loop_held_ms >= 0),
+    constraint listeners_isolation_is_known          check (isolation in ('full', 'reduced'))
 );
 comment on table zmesh.listeners is
     'Live listeners. Each renews one lease for all of its runs; when the lease expires, others take over its invocations.';
@@ -17,6 +20,9 @@ comment on column zmesh.listeners.waiting is
     'Whether the listener has free slots and found nothing to claim, so that an insert must notify it.';
 comment on column zmesh.listeners.loop_held_ms is
     'Longest time within the last minute for which the listener''s event loop was blocked; 0 if 50 ms or less.';
+
+comment on column zmesh.listeners.isolation is 'How well its runs are isolated; null: it has not said.';
+comment on column zmesh.listeners.gaps is 'What isolation lacks there, in sentences.';
 
 -- While another session holds an old snapshot, dead rows cannot be removed: claims skip rows that ended meanwhile.
 create table zmesh.horizon (
