@@ -58,9 +58,11 @@ from api.management.routes import (
 from api.openapi import openapi_config
 from api.pages.console import console
 from api.settings import Settings
+from api.webhooks import delivery_routes
 from api.webhooks import management as webhooks
 from api.webhooks import routes as hooks
 from api.webhooks.deliveries import WebhookMessages
+from api.webhooks.recording import RequestLog
 from observing.events import EventLoopBlocked
 from observing.stream import emit
 from support.loop_watch import LoopWatch
@@ -80,6 +82,7 @@ ROUTERS = [
     schedules.router,
     changes.router,
     webhooks.router,
+    delivery_routes.router,
     hooks.router,
     callbacks.router,
     projects.router,
@@ -104,6 +107,7 @@ class Parts:
     access: Access
     invoker: Invoker
     hooks: WebhookMessages
+    log: RequestLog
     sessions: Sessions
     browsers: BrowserSessions
     project_roles: ProjectRoles
@@ -136,6 +140,7 @@ class Parts:
             access=Access(database, tokens),
             invoker=invoker,
             hooks=WebhookMessages(database, invoker, sealer),
+            log=RequestLog(database),
             sessions=Sessions(database, logins, tokens),
             browsers=BrowserSessions(database, logins),
             project_roles=ProjectRoles(database, sealer, settings.database_url, settings.database_address),
@@ -165,6 +170,7 @@ def create_app(parts: Parts) -> Litestar:
             parts.loop_watch.stop()
             await end([polling])
             await parts.replies.close()
+            await parts.log.close()
             await parts.database.close()
 
     def provider(part: Any) -> Provide:
@@ -183,6 +189,7 @@ def create_app(parts: Parts) -> Litestar:
                 "limits",
                 "access",
                 "hooks",
+                "log",
                 "sessions",
                 "browsers",
                 "project_roles",

@@ -80,7 +80,17 @@ from api.management.models.versions import (
     VersionDiff,
 )
 from api.pages.reference import ReferencePage
-from api.webhooks.models import Accepted, NewWebhookDetails, Rotation, WebhookChange, WebhookDetails, WebhookToCreate
+from api.webhooks.models import (
+    Accepted,
+    DeliveryDetails,
+    DeliverySummary,
+    NewWebhookDetails,
+    Rotation,
+    TestMessage,
+    WebhookChange,
+    WebhookDetails,
+    WebhookToCreate,
+)
 
 # In words: of a body with a second media type, openapi-python-client makes a module that cannot be imported.
 UPLOAD = (
@@ -91,6 +101,7 @@ REQUEST_MODELS: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
     *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
     *(SecretToSet, RegistryToSet, BrowserCredentials, LinkToUse),
+    TestMessage,
     BuildToRequest,
     *(
         Refresh,
@@ -119,6 +130,7 @@ RESPONSE_MODELS: list[type[BaseModel]] = [
     *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
     *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
     *(FunctionStatistics, ProjectStatistics, Page[FunctionSummary], ErrorKinds, QueueDetails),
+    *(DeliverySummary, DeliveryDetails, Page[DeliverySummary]),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
 ]
 

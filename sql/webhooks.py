@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -159,3 +160,90 @@ async def by_token(connection: AsyncConnection, tokens: Sequence[str]) -> list[W
         """,
         (list(tokens),),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """A request to a webhook, to record. `request` is the JSON text of a refused one."""
+
+    id: UUID
+    webhook_id: UUID
+    invocation_id: UUID | None
+    body_size: int
+    status_code: int
+    verdict: str
+    client: str
+    code: str | None = None
+    detail: str | None = None
+    message_id: str | None = None
+    request: str | None = None
+    test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRequest:
+    """A request that a webhook received. `headers`, and `request` with the body, are JSON texts."""
+
+    id: UUID
+    webhook_id: UUID
+    invocation_id: UUID | None
+    invocation_status: str | None
+    received_at: datetime
+    body_size: int
+    status_code: int
+    verdict: str
+    test: bool
+    client: str
+    code: str | None
+    detail: str | None
+    message_id: str | None
+    headers: str | None
+    request: str | None
+
+
+_RECEIVED = """
+    select r.id, r.webhook_id, r.invocation_id, i.status as invocation_status, r.received_at, r.body_size,
+           r.status_code, r.verdict, r.test, r.client, r.code, r.detail, r.message_id,
+           (coalesce(r.request, i.request) -> 'headers')::text as headers, {request} as request
+      from zmesh.webhook_requests r left join zmesh.invocations i on i.id = r.invocation_id
+"""
+
+
+async def record_requests(connection: AsyncConnection, requests: Sequence[NewRequest]) -> None:
+    """Record requests in one statement; those of deleted webhooks are left out."""
+    rows = [{**asdict(one), "request": one.request and json.loads(one.request)} for one in requests]
+    values = [{name: str(v) if isinstance(v, UUID) else v for name, v in row.items()} for row in rows]
+    await connection.execute("select zmesh.record_webhook_requests(%s)", (Jsonb(values),))
+
+
+async def list_requests(
+    connection: AsyncConnection, webhook_id: UUID, verdict: str | None, before: UUID, limit: int
+) -> list[ReceivedRequest]:
+    """The requests of a webhook before this id, latest first, without their bodies."""
+    return await fetch_all(
+        connection,
+        ReceivedRequest,
+        f"""
+        {_RECEIVED.format(request="null::text")}
+         where r.webhook_id = %s and r.id < %s and r.verdict = coalesce(%s, r.verdict) order by r.id desc limit %s
+        """,
+        (webhook_id, before, verdict, limit),
+    )
+
+
+async def find_request(connection: AsyncConnection, webhook_id: UUID, id: UUID) -> ReceivedRequest | None:
+    """One request of a webhook, with its body if that was kept."""
+    query = f"{_RECEIVED.format(request='coalesce(r.request, i.request)::text')} where r.webhook_id = %s and r.id = %s"
+    return await fetch_one(connection, ReceivedRequest, query, (webhook_id, id))
+
+
+async def target_of(connection: AsyncConnection, webhook_id: UUID) -> WebhookTarget | None:
+    """What the webhook's token stands for, by the webhook's id."""
+    token = await fetch_all(connection, _Token, "select token from zmesh.webhooks where id = %s", (webhook_id,))
+    found = await by_token(connection, [one.token for one in token])
+    return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    token: str

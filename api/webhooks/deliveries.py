@@ -7,11 +7,12 @@ from uuid import UUID
 
 from api.batching import Batcher
 from api.database import Database
+from api.http.encodings import decompressed
 from api.http.json_bodies import PARSING, SMALL
-from api.http.problems import not_found
+from api.http.problems import Problem, not_found
 from api.invoking.calls import CallResult, new_id
 from api.invoking.invoker import Invoker
-from api.invoking.payloads import Headers
+from api.invoking.payloads import NULL, Headers, payload_of, unparsed_reason
 from api.webhooks.signatures import Rules, verified_message_id
 from sql import webhooks
 from sql.invocations import Delivery, NewInvocation
@@ -28,6 +29,16 @@ class Message:
     payload: str
     request: str
     traceparent: str | None
+
+
+async def read_message(headers: Headers, body: bytes) -> tuple[str, str | None]:
+    """The payload, and why it is null: a sender does not repeat its message because we cannot read it."""
+    content_type = headers.get("content-type", "")
+    try:
+        payload = await payload_of(await decompressed(body, headers.get("content-encoding", "")), content_type)
+    except Problem as problem:
+        return NULL, problem.detail
+    return payload, unparsed_reason(payload, body, content_type)
 
 
 class WebhookMessages:
@@ -53,6 +64,10 @@ class WebhookMessages:
         if len(body) <= SMALL:
             return verified_message_id(rules, headers, body)
         return await PARSING.run(verified_message_id, rules, headers, body)
+
+    def secret_of(self, webhook: WebhookTarget) -> str:
+        """The secret of a webhook; empty where its preset has none."""
+        return "".join(self._sealer.open(sealed, secret_purpose(webhook.id)) for sealed in webhook.sealed_secrets[:1])
 
     async def accept(self, message: Message) -> tuple[UUID, bool]:
         """The invocation of a message, and whether it is new."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http.models import UNSET, Change, FunctionReference, Model, Name, Text
-from sql.webhooks import Webhook
+from api.http.models import UNSET, Change, FunctionReference, JsonValue, Model, Name, Text
+from api.invoking.models import Status
+from api.webhooks.recording import LARGEST_BODY_KEPT
+from sql.webhooks import ReceivedRequest, Webhook
 
 Preset = Annotated[
     Literal["none", "hmac", "shared_secret", "github", "shopify", "stripe", "slack", "standard"],
@@ -112,3 +116,66 @@ class Accepted(BaseModel):
 
     invocation_id: UUID
     duplicate: bool = Field(description="Whether this message was accepted before, as this invocation.")
+
+
+Verdict = Literal["accepted", "duplicate", "refused"]
+
+
+class TestMessage(Model):
+    """A message to try a webhook with."""
+
+    __test__ = False  # no class of tests
+
+    payload: JsonValue = Field(default_factory=dict, description="Body of the message, as JSON.")
+
+
+class DeliverySummary(BaseModel):
+    """A request to a webhook."""
+
+    id: UUID
+    received_at: datetime
+    verdict: Verdict = Field(description="duplicate: its message id was accepted before, as invocation_id.")
+    test: bool = Field(description="Whether a member of the project sent it, as a test or once more.")
+    status_code: int = Field(description="HTTP status of the response.")
+    code: str | None = Field(description="Why it was refused: the code of the problem.")
+    detail: str | None
+    message_id: str | None = Field(description="The sender's own id of the message, where the preset has one.")
+    invocation_id: UUID | None
+    invocation_status: Status | None
+    client: str = Field(description="Address of the sender.")
+    body_size: int
+    headers: dict[str, str] | None = Field(
+        description="By lower-case name, without a secret; null where they are older than their retention."
+    )
+
+    @classmethod
+    def of(cls, received: ReceivedRequest) -> DeliverySummary:
+        return cls(**_summary_of(received))
+
+
+class DeliveryDetails(DeliverySummary):
+    """A request to a webhook with its body."""
+
+    body: str | None = Field(description="Null if it is larger than 64 KiB or was not kept; see also body_base64.")
+    body_base64: str | None = Field(description="In place of body, where that is not UTF-8.")
+
+    @classmethod
+    def of(cls, received: ReceivedRequest) -> DeliveryDetails:
+        text, encoded = _body_of(received)
+        return cls(**_summary_of(received), body=text, body_base64=encoded)
+
+
+def _summary_of(received: ReceivedRequest) -> dict[str, Any]:
+    names = DeliverySummary.model_fields.keys() - {"headers"}
+    headers = None if received.headers is None else msgspec.json.decode(received.headers)
+    return {**{name: getattr(received, name) for name in names}, "headers": headers}
+
+
+def _body_of(received: ReceivedRequest) -> tuple[str | None, str | None]:
+    if received.request is None or received.body_size > LARGEST_BODY_KEPT:
+        return None, None
+    encoded: str = msgspec.json.decode(received.request)["body_base64"]
+    try:
+        return base64.b64decode(encoded).decode(), None
+    except UnicodeDecodeError:
+        return None, encoded

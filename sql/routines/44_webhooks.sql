@@ -60,3 +60,27 @@ grant execute on function
       zmesh.create_webhook(uuid, uuid, uuid, text, text, text, bytea, integer, text, text),
       zmesh.change_webhook(uuid, jsonb), zmesh.rotate_webhook_secret(uuid, bytea, interval),
       zmesh.delete_webhook(uuid, uuid) to zmesh_api;
+
+create or replace function zmesh.record_webhook_requests(p_requests jsonb) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    c_kept constant integer := 500;   -- of each webhook: whoever knows its URL can send any number
+begin
+    insert into zmesh.webhook_requests (id, webhook_id, invocation_id, received_at, body_size, status_code, test, verdict,
+                                        client, code, detail, message_id, request)
+    select r.id, r.webhook_id, r.invocation_id, zmesh.now(), r.body_size, r.status_code, r.test, r.verdict, r.client, r.code,
+           r.detail, r.message_id, r.request
+      from jsonb_to_recordset(p_requests) as r (
+               id uuid, webhook_id uuid, invocation_id uuid, body_size integer, status_code smallint, test boolean,
+               verdict text, client text, code text, detail text, message_id text, request json)
+      join zmesh.webhooks w on w.id = r.webhook_id;
+    delete from zmesh.webhook_requests q
+     using (select distinct (r ->> 'webhook_id')::uuid as id from jsonb_array_elements(p_requests) r) w
+     where q.webhook_id = w.id
+       and q.id <= (select k.id from zmesh.webhook_requests k
+                     where k.webhook_id = w.id order by k.id desc offset c_kept limit 1);
+end $$;
+comment on function zmesh.record_webhook_requests(jsonb) is
+    'Records requests to webhooks, given as an array of rows, and deletes all but the latest 500 of each webhook.';
+
+grant execute on function zmesh.record_webhook_requests(jsonb) to zmesh_api;

@@ -95,6 +95,13 @@ class Things:
     def webhook(self) -> str:
         return self._made("/webhooks", function_id=self.function())
 
+    def delivery(self) -> str:
+        """A webhook and what it received, as in a path."""
+        webhook = self.webhook()
+        answer = self.api.call("POST", f"/webhooks/{webhook}/test", json={})
+        assert answer.is_success, answer.text
+        return f"{webhook}/deliveries/{answer.json()['id']}"
+
     def signed_webhook(self) -> str:
         return self._made("/webhooks", function_id=self.function(), preset="github")
 
@@ -178,6 +185,7 @@ THINGS: dict[str, Callable[[Things], str]] = {
     "/invocations/{id}": Things.invocation,
     "/schedules/{id}": Things.schedule,
     "/webhooks/{id}/rotate": Things.signed_webhook,
+    "/webhooks/{id}/deliveries/{delivery_id}": Things.delivery,
     "/webhooks/{id}": Things.webhook,
     "/hooks/{token}": Things.hook,
     "/keys/{id}": Things.key,
@@ -208,6 +216,7 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "POST /changes": lambda things: {"table": things.table(), "function_id": things.function()},
     "POST /webhooks": lambda things: {"function_id": things.function()},
     "PATCH /webhooks/{id}": lambda _: {"enabled": False},
+    "POST /webhooks/{id}/test": lambda _: {"payload": {}},
     "POST /callbacks/secret/rotate": lambda _: {"grace_seconds": 0},
     "POST /webhooks/{id}/rotate": lambda _: {"grace_seconds": 0},
     "POST /keys": lambda _: {"name": "another key"},
@@ -249,6 +258,7 @@ def others(backend: Backend) -> Things:
 def filled(path: str, things: Things) -> str:
     make = next((make for start, make in THINGS.items() if path.startswith(start)), None)
     assert make is not None or "{" not in path, f"THINGS lacks {path}"
+    path = path.replace("{id}/deliveries/{delivery_id}", "{delivery}")
     path = path.replace("{version}", "1").replace("{alias}", "live")
     if path.startswith("/functions/"):
         path = path.replace("{name}", "PASSWORD")
