@@ -43,7 +43,7 @@ from api.invoking.models import (
 from api.management.models.builds import BuildDetails, BuildLogLine, BuildToRequest
 from api.management.models.callbacks import NewSigningSecret, SigningRotation, SigningSecretDetails
 from api.management.models.changes import ChangeDetails, ChangeToPassOn
-from api.management.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
+from api.management.models.functions import DraftToTest, FunctionChange, FunctionDetails, FunctionToCreate
 from api.management.models.health import Health
 from api.management.models.live import QueueDetails
 from api.management.models.projects import (
@@ -102,6 +102,7 @@ REQUEST_MODELS: list[type[BaseModel]] = [
     *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
     *(SecretToSet, RegistryToSet, BrowserCredentials, LinkToUse),
     TestMessage,
+    DraftToTest,
     BuildToRequest,
     *(
         Refresh,

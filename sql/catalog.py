@@ -211,3 +211,11 @@ async def delete_function(connection: AsyncConnection, id: UUID, revisions: Sequ
     """Delete a function, if it has one of the given revisions; its invocations are cancelled. Whether it did."""
     given = None if revisions is None else list(revisions)
     return bool(await fetch_value(connection, "select zmesh.delete_function(%s, %s::integer[])", (id, given)))
+
+
+async def save_draft(connection: AsyncConnection, function_id: UUID, code: Mapping[str, Any]) -> int:
+    """Store code of a function to be tried; returns its number, below zero."""
+    values = {**code, "build_id": None if code["build_id"] is None else str(code["build_id"])}
+    text = msgspec.json.encode(values).decode()
+    number: int = await fetch_value(connection, "select zmesh.save_draft(%s, %s::jsonb)", (function_id, text))
+    return number

@@ -135,7 +135,7 @@ async def deployments(connection: AsyncConnection, function_id: UUID, range: Ran
         """
         select version, at
           from (select v.version + 1 as version, v.created_at as at from zmesh.function_versions v
-                 where v.function_id = %(id)s
+                 where v.function_id = %(id)s and v.version > 0
                 union all
                 select 1, f.created_at from zmesh.functions f where f.id = %(id)s) d
          where at >= %(since)s and at < %(until)s

@@ -51,7 +51,7 @@ _VERSIONS = """
     with every as (
         select version, false as current, language, entry_point, code, entry_file, style, file_sizes, build_id,
                created_at as ended_at, retired_at
-          from zmesh.function_versions where function_id = %(id)s
+          from zmesh.function_versions where function_id = %(id)s and version > 0
         union all
         select version, true, language, entry_point, code, entry_file, style, file_sizes, build_id, null, null
           from zmesh.functions where id = %(id)s

@@ -34,6 +34,14 @@ def _parameter(option: InvocationOption) -> Parameter:
 
 
 @dataclass
+class InvokeDraft(Operation):
+    """POST /functions/{id}/test."""
+
+    def __post_init__(self) -> None:
+        _add_headers(self)
+
+
+@dataclass
 class Invoke(Operation):
     """POST /functions/{id}/invoke."""
 

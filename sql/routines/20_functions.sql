@@ -173,9 +173,11 @@ create or replace function zmesh.is_retired(p_function_id uuid, p_version intege
 language plpgsql stable as $$
 begin
     return exists (select from zmesh.function_versions v
-                    where v.function_id = p_function_id and v.version = p_version and v.retired_at is not null);
+                    where v.function_id = p_function_id and v.version = p_version and v.retired_at is not null)
+        or p_version < 0 and not exists (select from zmesh.function_versions v
+                                          where v.function_id = p_function_id and v.version = p_version);
 end $$;
-comment on function zmesh.is_retired(uuid, integer) is 'Whether this version is retired and must not run.';
+comment on function zmesh.is_retired(uuid, integer) is 'Whether this version is retired, or a draft that was deleted, and must not run.';
 
 create or replace function zmesh.fail_retired(p_function text, p_version integer) returns void
 language plpgsql as $$
@@ -201,7 +203,7 @@ begin
     if v_function.revision <> all (p_revisions) then
         perform zmesh.fail('ZM412', format('the function is at revision %s', v_function.revision));
     end if;
-    select * into v_saved from zmesh.function_versions where function_id = p_function_id and version = p_version;
+    select * into v_saved from zmesh.function_versions where function_id = p_function_id and version = p_version and version > 0;
     if not found then
         if p_version = v_function.version then
             perform zmesh.fail('ZM409', format('version %s is the current version', p_version),

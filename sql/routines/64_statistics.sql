@@ -156,7 +156,7 @@ begin
                     order by ended_at limit 20000))
         returning e.*
     )
-    select array_agg(row(g.*)::zmesh.endings) into v_ended from gone g;
+    select array_agg(row(g.*)::zmesh.endings) into v_ended from gone g where g.version is null or g.version > 0;   -- no drafts
     if v_ended is not null then
         perform zmesh.add_statistics(v_ended, 'minute'), zmesh.add_statistics(v_ended, 'hour'), zmesh.add_errors(v_ended);
     end if;

@@ -121,8 +121,9 @@ create table zmesh.function_versions (
     file_sizes  jsonb       not null default '{}',
     primary key (function_id, version)
 );
+create index function_versions_drafts on zmesh.function_versions (created_at) where version < 0;
 comment on table zmesh.function_versions is
-    'Every version of a function before its current one, written by a database trigger only.';
+    'Every version of a function before its current one, written by a database trigger only. Numbers below zero are drafts: code that is tried, not deployed, and deleted after an hour.';
 comment on column zmesh.function_versions.retired_at is
     'When the version was retired: no attempt runs it since. null: it may run.';
 

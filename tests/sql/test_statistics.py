@@ -138,3 +138,15 @@ def test_one_listener_at_a_time_folds_and_nothing_waits(database: Database, proj
         assert fold(database, "2030-01-01 12:00:20Z") == 0
         run(database, project, ("success", 1, None))  # no end waits for it
     assert fold(database, "2030-01-01 12:00:40Z") == 2
+
+
+def test_drafts_are_not_counted(database: Database, project: TestProject) -> None:
+    id = database.function(project)
+    code = '{"language": "python", "entry_point": "handler", "code": "", "files": {}}'
+    version = database.value("select zmesh.save_draft(%s, %s)", id, code)
+    database.enqueue(project, version=version)
+    listener = database.listener(100, "1 day")
+    [job] = database.claim(listener, 100)
+    database.finish(listener, job)
+    assert (job["version"], fold(database, "2030-01-01 12:00:20Z")) == (-1, 0)
+    assert database.value("select count(*) from zmesh.endings") == 0

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
-from api.http.models import UNSET, Change, Model, Name, Text, matching
+from api.http.models import UNSET, Change, JsonValue, Model, Name, Text, matching
 from api.management.models.files import EntryFile, FileSizes, FilesToStore, StoredFiles
 
 LARGEST_CODE = 1024 * 1024
@@ -177,6 +177,18 @@ class FunctionChange(Change):
     retry_max_ms: RetryMax = UNSET
     max_concurrency: Concurrency = UNSET
     max_concurrency_per_key: ConcurrencyPerKey = UNSET
+
+
+class DraftToTest(Change):
+    """Code to try in place of the function's own; what is left out is the function's."""
+
+    payload: JsonValue = Field(default_factory=dict, description="Any JSON value.")
+    language: Language = UNSET
+    code: Code = UNSET
+    entry_file: EntryFile = UNSET
+    files: FilesToStore = UNSET
+    entry_point: EntryPoint = UNSET
+    style: Style = UNSET
 
 
 class FunctionDetails(BaseModel):

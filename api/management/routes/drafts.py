@@ -1,0 +1,99 @@
+"""Running code of a function before it is deployed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from litestar import Response, Router, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
+
+from api.auth.callers import Credential
+from api.auth.credentials import CallerRequest, function_disabled, role
+from api.auth.functions import function_of
+from api.database import Database
+from api.http.endpoints import BEARER, FunctionId, problems
+from api.http.json_bodies import MIB
+from api.invoking.calls import Call
+from api.invoking.invoker import Invoker
+from api.invoking.models import Envelope
+from api.invoking.operations import InvokeDraft
+from api.invoking.request_headers import options_of, preference_of, traceparent_of
+from api.invoking.responses import envelope_response, respond
+from api.invoking.routes import FUNCTION_RESPONSES
+from api.management import files
+from api.management.models.functions import DraftToTest
+from api.management.packages import build_of
+from sql import catalog, versions
+from sql.catalog import Function
+
+LARGEST_DRAFT = 32 * MIB
+LATEST_START = timedelta(minutes=10)  # drafts are deleted after an hour
+CODE = ("language", "code", "entry_file", "entry_point", "style")
+
+
+@post(
+    "/functions/{id:str}/test",
+    operation_id="testFunction",
+    operation_class=InvokeDraft,
+    summary="Run code without deploying it",
+    guards=[role("developer")],
+    status_code=200,
+    responses={
+        200: ResponseSpec(Envelope, description="The result.", generate_examples=False),
+        **problems(403, 404, 409, 413, 422, 429),
+        **FUNCTION_RESPONSES,
+    },
+    security=BEARER,
+)
+async def test_function(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    invoker: NamedDependency[Invoker],
+    id: FunctionId,
+    data: JSONBody[DraftToTest],
+) -> Response[Any]:
+    """Runs the code in the sandbox as the function would run, with its settings and secrets, one attempt. Answers as
+    `/invoke` does. Its version is below zero: no list of versions and no statistics include it."""
+    function = await function_of(database, request, id)
+    if not function.enabled:
+        raise function_disabled(function.slug)
+    code = await _code(database, function, data.changes())
+    async with database.connection() as connection:
+        code["build_id"] = await build_of(connection, function.project_id, code)
+        number = await catalog.save_draft(connection, function.id, code)
+    preference = preference_of(request)
+    options = replace(options_of(request), version=number, alias=None, max_attempts=1, expires_at=_latest_start())
+    call = Call(
+        project_id=function.project_id,
+        function=function.slug,
+        timeout_ms=function.timeout_ms,
+        payload=msgspec.json.encode(data.payload).decode(),
+        idempotency_scope=Credential("member", request.user.person).scope,
+        traceparent=traceparent_of(request),
+        preference=preference,
+        options=options,
+    )
+    return await respond(envelope_response, await invoker.invoke(call), preference)
+
+
+def _latest_start() -> datetime:
+    return datetime.now(UTC) + LATEST_START
+
+
+async def _code(database: Database, function: Function, changes: dict[str, Any]) -> dict[str, Any]:
+    """What a version consists of: the function's, with what is to be tried in its place. Raises Problem 422."""
+    changes.pop("payload", None)
+    stored = await files.stored(changes, function.entry_file)
+    code = {**{name: getattr(function, name) for name in CODE}, "files": files.NO_FILES, **stored}
+    if "files" not in stored and code["entry_file"] is not None:
+        content = await database.read(lambda c: versions.files_of(c, function.id, function.version))
+        code["files"] = msgspec.Raw(content.encode())
+    return code
+
+
+router = Router("/", route_handlers=[test_function], tags=["functions"], request_max_body_size=LARGEST_DRAFT)

@@ -1,0 +1,91 @@
+"""Code that is run before it is deployed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from tests.api.client import Api, eventually, refused, standing_in
+from tests.databases import Row
+
+DRAFT = "def handler(payload, zmesh):\n    return 2\n"
+
+
+def try_out(api: Api, **body: Any) -> httpx.Response:
+    return api.call("POST", "/functions/greet/test", json=body)
+
+
+def test_a_draft_runs_in_place_of_the_functions_code_and_is_not_deployed(api: Api) -> None:
+    before = api.deploy()
+    with standing_in(api) as jobs:
+        answer = try_out(api, payload={"n": 1}, code=DRAFT)
+        assert answer.status_code == 200, answer.text
+        assert (answer.json()["status"], answer.json()["version"]) == ("success", -1)
+        assert try_out(api, code=DRAFT, entry_point="other").json()["version"] == -2
+        assert api.invoke(json={}).json()["version"] == 1
+        assert try_out(api).json()["version"] == -3
+    ran = [(job["code"] == DRAFT, job["entry_point"], job["version"]) for job in jobs]
+    assert ran == [(True, "handler", -1), (True, "other", -2), (False, "handler", 1), (False, "handler", -3)]
+    assert jobs[0]["payload"] == '{"n": 1}'
+    assert jobs[0]["max_attempts"] == 1
+    assert api.call("GET", "/functions/greet").json() == before
+    assert [one["version"] for one in api.call("GET", "/functions/greet/versions").json()["items"]] == [1]
+    refused(api.call("GET", "/functions/greet/versions/-1"), 404, "version_not_found")
+    refused(api.call("POST", "/functions/greet/versions/-1/rollback"), 404, "version_not_found")
+    answer = api.call("POST", "/functions/greet/invoke", json={}, headers={"x-zmesh-version": "-1"})
+    refused(answer, 400, "invalid_header")
+
+
+def test_a_draft_may_have_files_and_one_without_runs_beside_those_of_the_function(api: Api) -> None:
+    files = {"main.py": "from a import handler\n", "a.py": DRAFT}
+    api.call(
+        "POST",
+        "/functions",
+        json={"name": "greet", "language": "python", "entry_file": "main.py", "files": files},
+    )
+    with standing_in(api):
+        version = try_out(api, code="import a\nhandler = a.handler\n").json()["version"]
+        stored = "select code, files from zmesh.function_versions where function_id = %s and version = %s"
+        id = api.call("GET", "/functions/greet").json()["id"]
+        row = api.database.row(stored, id, version)
+        assert (row["code"], row["files"]) == ("import a\nhandler = a.handler\n", {"a.py": DRAFT})
+        version = try_out(api, entry_file="x.py", files={"x.py": DRAFT, "y.txt": "1"}).json()["version"]
+        assert api.database.row(stored, id, version)["files"] == {"y.txt": "1"}
+        refused(try_out(api, entry_file="x.py", files={"x.py": DRAFT, "../y": "1"}), 422, "invalid_input", "files")
+
+
+def test_a_draft_needs_its_packages_built_and_its_function_enabled(api: Api) -> None:
+    api.deploy()
+    needs = '# /// script\n# dependencies = ["six"]\n# ///\n' + DRAFT
+    refused(try_out(api, code=needs), 409, "packages_not_built")
+    refused(try_out(api, kode="x"), 422, "invalid_input", "kode")
+    api.call("PATCH", "/functions/greet", json={"enabled": False})
+    refused(try_out(api, code=DRAFT), 409, "function_disabled")
+
+
+def test_a_draft_that_was_deleted_never_runs_as_something_else(api: Api) -> None:
+    api.deploy()
+    answer = api.call("POST", "/functions/greet/test", json={"code": DRAFT}, headers={"prefer": "respond-async"})
+    assert answer.status_code == 202
+    api.database.rows("delete from zmesh.function_versions where version < 0")
+
+    def ended() -> Row | None:
+        row = api.database.invocation(answer.json()["invocation_id"])
+        return row if row["status"] == "cancelled" else None
+
+    with standing_in(api) as jobs:
+        row = eventually(ended, "the end of the invocation")
+    assert row["error"]["type"] == "version_retired"
+    assert jobs == []
+    refused(api.call("POST", f"/invocations/{row['id']}/retry"), 409, "not_retryable")
+
+
+def test_only_the_latest_drafts_of_a_function_are_kept(api: Api) -> None:
+    id = api.deploy()["id"]
+    code = """select zmesh.save_draft(%s, jsonb_build_object('language', 'python', 'entry_point', 'handler', 'code', '',
+                                                            'files', '{}'::jsonb)) from generate_series(1, 25)"""
+    numbers = [row["save_draft"] for row in api.database.rows(code, id)]
+    assert numbers == list(range(-1, -26, -1))
+    kept = api.database.rows("select version from zmesh.function_versions where function_id = %s", id)
+    assert sorted(row["version"] for row in kept) == list(range(-25, -5))
