@@ -13,6 +13,7 @@ from listener.service import Listener
 from listener.settings import Settings
 from sandbox import RunOutcome, RunRequest
 from sandbox.host.streams import Sink
+from sandbox.model import Report
 from tests.databases import Database
 
 
@@ -26,6 +27,9 @@ class ScriptedSandbox:
         self.cancelled = 0
         self.most_at_once = 0
         self._now = 0
+
+    def report(self) -> Report:
+        return Report("reduced", "scripted", ["nothing runs"], "started")
 
     async def run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink) -> RunOutcome:
         self.runs.append(request)
