@@ -70,7 +70,7 @@ from api.management.models.schedules import (
     ScheduleToCreate,
 )
 from api.management.models.secrets import SecretDetails, SecretToSet
-from api.management.models.statistics import ErrorKinds, FunctionStatistics, FunctionSummary, ProjectStatistics
+from api.management.models.statistics import ErrorKinds, FunctionStatistics, FunctionSummary, ProjectStatistics, Usage
 from api.management.models.versions import (
     AliasDetails,
     AliasToSet,
@@ -130,7 +130,7 @@ RESPONSE_MODELS: list[type[BaseModel]] = [
     *(BuildDetails, Page[BuildDetails], BuildLogLine),
     *(ProjectDetails, MemberDetails, InvitationDetails, NewInvitationDetails, KeyDetails, NewKeyDetails),
     *(Page[ProjectDetails], Page[MemberDetails], Page[InvitationDetails], Page[KeyDetails]),
-    *(FunctionStatistics, ProjectStatistics, Page[FunctionSummary], ErrorKinds, QueueDetails),
+    *(FunctionStatistics, ProjectStatistics, Page[FunctionSummary], ErrorKinds, QueueDetails, Usage),
     *(DeliverySummary, DeliveryDetails, Page[DeliverySummary]),
     *(SchedulePreview, ScheduleStarted, ScheduleRunDetails, Page[ScheduleRunDetails]),
 ]

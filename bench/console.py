@@ -163,6 +163,7 @@ def queries(filled: Filled) -> dict[str, Query]:
         "queue by function": lambda c: live.queue_by_function(c, project, 200),
         "running": lambda c: live.running(c, project, 500),
         "listeners": live.listeners,
+        "limits": lambda c: live.limits(c, project),
         "load": lambda c: live.load(c, project),
         "changes": lambda c: live.changes(c, [project], 3, 500),
         "fresh log lines": lambda c: live.fresh_lines(c, [project], 3, 500),

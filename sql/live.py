@@ -111,6 +111,43 @@ class FreshLine:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class ProjectLimits:
+    """What a project may have, and how much of it there is. None: no limit."""
+
+    max_running: int
+    max_queued: int
+    requests_per_second: int | None
+    max_schedules: int
+    retention_days: int
+    functions: int
+    schedules: int
+    webhooks: int
+    keys: int
+    members: int
+
+
+async def limits(connection: AsyncConnection, project_id: UUID) -> ProjectLimits:
+    """The limits of a project."""
+    found = await fetch_one(
+        connection,
+        ProjectLimits,
+        """
+        select p.max_running, p.max_queued, p.requests_per_second, s.max_schedules, s.retention_days,
+               (select count(*)::integer from zmesh.functions f where f.project_id = p.id) as functions,
+               (select count(*)::integer from zmesh.schedules c where c.project_id = p.id) as schedules,
+               (select count(*)::integer from zmesh.webhooks w where w.project_id = p.id) as webhooks,
+               (select count(*)::integer from zmesh.api_keys k
+                 where k.project_id = p.id and k.revoked_at is null) as keys,
+               (select count(*)::integer from zmesh.memberships m where m.project_id = p.id) as members
+          from zmesh.projects p, zmesh.settings s where p.id = %s
+        """,
+        (project_id,),
+    )
+    assert found is not None
+    return found
+
+
 async def queue_by_function(connection: AsyncConnection, project_id: UUID, limit: int) -> list[QueuedFunction]:
     """The functions of a project that have something in the queue, those with the most first."""
     query = "select * from zmesh.queue_by_function(%s) order by queued + running desc, function limit %s"

@@ -134,6 +134,15 @@ def test_kinds_of_errors_are_listed_and_their_invocations_found(api: Api) -> Non
         assert found["error"]["message"] == "no order 17"
 
 
+def test_usage_is_what_calls_took_with_the_limits_of_the_project(api: Api) -> None:
+    api.deploy()
+    record(api, str(api.project.id), minute(3), success=2, error=1, run_ms=500, cpu_ms=100)
+    found = api.call("GET", "/usage").json()
+    [point] = found["points"]
+    assert (point["calls"], point["run_ms"], point["cpu_ms"]) == (3, 500, 100)
+    assert (found["limits"]["functions"], found["limits"]["keys"], found["limits"]["max_running"]) == (1, 1, 64)
+
+
 def test_a_percentile_lies_in_its_bucket() -> None:
     assert percentile({1: 10}, 0.99) == 1
     assert percentile({4: 1}, 0.5) == 1.78  # between 1.59 and 2

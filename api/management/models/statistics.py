@@ -110,3 +110,37 @@ class ErrorKinds(BaseModel):
 
     items: list[ErrorKindDetails]
     next_cursor: None = None
+
+
+class UsagePoint(BaseModel):
+    """What the calls that ended in a step took together."""
+
+    at: datetime
+    calls: int
+    run_ms: int = Field(description="Sum of the durations of runs.")
+    cpu_ms: int
+
+
+class ProjectLimitsDetails(BaseModel):
+    """What the project may have, and how much of it there is."""
+
+    max_running: int
+    max_queued: int
+    requests_per_second: int | None = Field(description="Of each API process; null: no limit.")
+    max_schedules: int
+    retention_days: int
+    functions: int
+    schedules: int
+    webhooks: int
+    keys: int = Field(description="API keys that are not revoked.")
+    members: int
+
+
+class Usage(BaseModel):
+    """What a project uses."""
+
+    since: datetime
+    until: datetime
+    step: int = Field(description="Seconds.")
+    points: list[UsagePoint] = Field(description="Steps with calls, oldest first.")
+    limits: ProjectLimitsDetails

@@ -30,11 +30,14 @@ from api.management.models.statistics import (
     LastHour,
     Percentiles,
     Point,
+    ProjectLimitsDetails,
     ProjectStatistics,
+    Usage,
+    UsagePoint,
     VersionFigures,
 )
 from api.management.percentiles import FRACTIONS, merged, percentile
-from sql import statistics
+from sql import live, statistics
 from sql.statistics import METRICS, SORTS, Counts, FunctionsWanted, Histogram, ListedFunction, Minute, Range
 
 HOUR = 3600
@@ -263,9 +266,30 @@ async def list_errors(
     return ErrorKinds(items=kinds)
 
 
+@get("/usage", operation_id="getUsage", summary="What the project uses", responses=problems(422))
+async def usage(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    since: Since = None,
+    until: Until = None,
+    step: Step = None,
+) -> Usage:
+    """Calls, durations and CPU time of all functions in steps, and the limits, with how much of each there is."""
+    range, project_id = _range(since, until, step), request.user.project_id
+    spent = await database.read(lambda c: statistics.spent(c, project_id, range))
+    found = await database.read(lambda c: live.limits(c, project_id))
+    return Usage(
+        since=range.since,
+        until=range.until,
+        step=range.step,
+        points=[UsagePoint(**{name: getattr(one, name) for name in UsagePoint.model_fields}) for one in spent],
+        limits=ProjectLimitsDetails(**{name: getattr(found, name) for name in ProjectLimitsDetails.model_fields}),
+    )
+
+
 router = Router(
     "/",
-    route_handlers=[function_statistics, project_statistics, list_summaries, list_errors],
+    route_handlers=[function_statistics, project_statistics, list_summaries, list_errors, usage],
     guards=[role("viewer")],
     security=BEARER,
     tags=["statistics"],
