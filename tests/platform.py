@@ -23,8 +23,8 @@ from psycopg.rows import dict_row
 from cli.bootstrap import bootstrap
 from support.api_keys import new_api_key
 from support.sealing import Sealer
-from tests.commands import Commands
 from tests.databases import Database
+from tests.forks import Forked, Forks
 
 REPOSITORY = Path(__file__).parent.parent
 ZMESH = [sys.executable, "-c", "from cli.main import main; raise SystemExit(main())"]
@@ -50,7 +50,8 @@ def clean_environment() -> dict[str, str]:
     return {**environment, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1"}
 
 
-COMMANDS = Commands(clean_environment())
+COMMANDS = Forks(clean_environment(), "cli.main", "rich.console", "rich.syntax", "rich.table")
+SERVICES = Forks(clean_environment(), "cli.main", "api.main", "listener.main")
 
 
 class Process:
@@ -64,17 +65,21 @@ class Process:
         cwd: Path,
         prefix: Sequence[str] = (),
         program: Sequence[str] = ZMESH,
+        forks: Forks | None = None,
     ) -> None:
-        """`zmesh` with these arguments; `prefix` is a command that starts it in another way, such as setpriv."""
+        """`zmesh` with these arguments; `prefix` is a command that starts it in another way, such as setpriv.
+
+        With `forks`, it is one of them.
+        """
         self.log = log
-        with log.open("ab") as output:
-            self._popen = subprocess.Popen(
-                [*prefix, *program, *arguments],
-                stdout=output,
-                stderr=output,
-                env={**clean_environment(), **environment},
-                cwd=cwd,
-            )
+        variables = {**clean_environment(), **environment}
+        self._popen: subprocess.Popen[bytes] | Forked
+        with log.open("ab") as output, open(os.devnull, "rb") as nothing:
+            if forks is None:
+                command = [*prefix, *program, *arguments]
+                self._popen = subprocess.Popen(command, stdout=output, stderr=output, env=variables, cwd=cwd)
+            else:
+                self._popen = forks.start(arguments, cwd=cwd, env=variables, streams=(nothing, output, output))
         self.pid = self._popen.pid
 
     def output(self) -> str:
@@ -223,8 +228,10 @@ def zmesh_dev(folder: Path, *options: str) -> Iterator[Platform]:
 class Parts:
     """One API and any number of listeners as separate processes over one database."""
 
-    def __init__(self, database: Database, folder: Path, **api_settings: str) -> None:
+    def __init__(self, database: Database, folder: Path, *, forks: Forks | None = None, **api_settings: str) -> None:
+        """With `forks`, all processes are some of them, except those of other commands."""
         self.database = database
+        self._forks = forks
         self.folder = folder
         self.jwt_key = secrets.token_urlsafe(32)
         self._environment = {"ZMESH_SECRET_KEY": database.secret_key, "JWT_SECRET_KEY": self.jwt_key}
@@ -265,7 +272,9 @@ class Parts:
         """`zmesh <part>`, or another command in its place, with the environment that all parts share."""
         log = self.folder / f"{part}-{len(self.processes)}.log"
         program, arguments = (ZMESH, [part]) if command is None else (command, [])
-        process = Process(arguments, log, {**self._environment, **environment}, self.folder, program=program)
+        forks = self._forks if command is None else None
+        variables = {**self._environment, **environment}
+        process = Process(arguments, log, variables, self.folder, program=program, forks=forks)
         self.processes.append(process)
         return process
 

@@ -24,6 +24,8 @@ import psycopg
 from sql import accounts
 from support.api_keys import key_hash, listed_prefix, new_api_key
 from tests.databases import Database, Row, TestProject
+from tests.forks import Forked
+from tests.platform import SERVICES, clean_environment
 
 REPOSITORY = Path(__file__).parent.parent.parent
 JWT_KEY = "a key for tests that is long enough for every algorithm of the HMAC family there is"
@@ -46,15 +48,14 @@ class ApiProcess:
             "ZMESH_SECRET_KEY": database.secret_key,
             "ZMESH_PORT": "0",
         }
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("ZMESH_")}
-        with log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "api.main"],
-                stdout=output,
-                stderr=output,
-                cwd=REPOSITORY,
-                env={**clean, **ours, **environment},
-            )
+        variables = {**clean_environment(), **ours, **environment}
+        self.popen: subprocess.Popen[bytes] | Forked
+        with log.open("ab") as output, open(os.devnull, "rb") as nothing:
+            if prefix:
+                command = [*prefix, sys.executable, "-m", "api.main"]
+                self.popen = subprocess.Popen(command, stdout=output, stderr=output, cwd=REPOSITORY, env=variables)
+            else:
+                self.popen = SERVICES.start(["api"], cwd=REPOSITORY, env=variables, streams=(nothing, output, output))
         self.url = self._address()
 
     def _address(self) -> str:

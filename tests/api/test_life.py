@@ -6,8 +6,6 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ import pytest
 
 from tests.api.client import REPOSITORY, Api, ApiProcess, eventually, refused, standing_in
 from tests.databases import Database
+from tests.platform import SERVICES
 
 
 class Relay:
@@ -259,9 +258,7 @@ def test_an_idle_process_stops_at_once_although_clients_stay_connected(own: Api,
 def test_a_wrong_setting_is_named(database: Database, variable: str, value: str, words: str) -> None:
     good = {"DATABASE_URL": database.api_url, "JWT_SECRET_KEY": "x" * 32, "ZMESH_SECRET_KEY": database.secret_key}
     environment = {**os.environ, **good, variable: value}
-    done = subprocess.run(
-        [sys.executable, "-m", "api.main"], cwd=REPOSITORY, env=environment, capture_output=True, text=True
-    )
+    done = SERVICES.run(["api"], cwd=REPOSITORY, env=environment)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -271,9 +268,7 @@ def test_a_port_in_use_is_a_clear_error(database: Database, process: ApiProcess)
     port = process.url.rsplit(":", 1)[1]
     good = {"DATABASE_URL": database.api_url, "JWT_SECRET_KEY": "x" * 32, "ZMESH_SECRET_KEY": database.secret_key}
     environment = {**os.environ, **good, "ZMESH_PORT": port}
-    done = subprocess.run(
-        [sys.executable, "-m", "api.main"], cwd=REPOSITORY, env=environment, capture_output=True, text=True
-    )
+    done = SERVICES.run(["api"], cwd=REPOSITORY, env=environment)
     assert done.returncode == 1
     assert port in done.stderr
     assert "Traceback" not in done.stderr

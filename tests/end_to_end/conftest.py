@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database
-from tests.platform import Parts
+from tests.platform import SERVICES, Parts
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def shared_parts(server: str, migrated: str, tmp_path_factory: pytest.TempPathFa
     """One API for all tests that leave it and its database alone."""
     with (
         Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD, template=migrated) as database,
-        Parts(database, tmp_path_factory.mktemp("parts")) as parts,
+        Parts(database, tmp_path_factory.mktemp("parts"), forks=SERVICES) as parts,
     ):
         yield parts
 
@@ -32,5 +32,5 @@ def parts(shared_parts: Parts, tmp_path: Path) -> Iterator[Parts]:
 @pytest.fixture
 def own_parts(database: Database, tmp_path: Path) -> Iterator[Parts]:
     """An API with a database that nobody else uses."""
-    with Parts(database, tmp_path) as parts:
+    with Parts(database, tmp_path, forks=SERVICES) as parts:
         yield parts

@@ -127,9 +127,8 @@ def test_a_callback_outlives_the_listener_that_sends_it(parts: Parts, receiver: 
     listener.kill()
     assert callback(platform, id)["status"] == "pending"
     receiver.status = 200
-    parts.database.rows(
-        "update zmesh.callbacks set next_attempt_at = now() where status = 'pending'"
-    )  # instead of waiting for its minute
+    # Instead of waiting for its minute.
+    parts.database.rows("update zmesh.callbacks set next_attempt_at = now() where status = 'pending'")
     parts.start_listener(20, ZMESH_CALLBACK_NETWORKS=LOOPBACK)
     assert stands(platform, id, "delivered")["attempts"] == 2
     assert receiver.last(secret)["data"]["invocation_id"] == id

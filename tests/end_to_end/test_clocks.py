@@ -17,7 +17,7 @@ import pytest
 from cli.postgres import EmbeddedPostgres
 from tests.databases import Database, Row
 from tests.own_server import own_server
-from tests.platform import Parts, eventually
+from tests.platform import SERVICES, Parts, eventually
 
 SECOND = timedelta(seconds=1)
 
@@ -70,7 +70,7 @@ def assert_each_due_time_is_there_once(database: Database, name: str) -> None:
 @pytest.mark.timeout(240)
 def test_each_due_time_fires_once_whatever_happens_to_the_clocks(tmp_path: Path) -> None:
     with own_server(tmp_path) as (postgres, database):
-        with Parts(database, tmp_path) as parts:
+        with Parts(database, tmp_path, forks=SERVICES) as parts:
             break_the_clocks(postgres, parts)
         for name in ("all", "once", "skip"):
             assert_each_due_time_is_there_once(database, name)

@@ -16,7 +16,7 @@ import pytest
 
 from cli.postgres import EmbeddedPostgres
 from tests.own_server import own_server
-from tests.platform import Parts, eventually
+from tests.platform import SERVICES, Parts, eventually
 
 # Leaves a row when it starts; the first attempt then never ends by itself.
 PATIENT = """
@@ -135,7 +135,7 @@ def test_two_listeners_share_the_work_and_run_each_job_once(parts: Parts) -> Non
 def own_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedPostgres, Parts]]:
     """A PostgreSQL that these tests may stop, with an API and a listener over it."""
     folder = tmp_path_factory.mktemp("own")
-    with own_server(folder) as (postgres, database), Parts(database, folder) as parts:
+    with own_server(folder) as (postgres, database), Parts(database, folder, forks=SERVICES) as parts:
         parts.start_listener(lease_seconds=30)
         yield postgres, parts
 

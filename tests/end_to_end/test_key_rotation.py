@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.sealing import Sealer
 from tests.databases import Database
-from tests.platform import ZMESH, Parts, clean_environment
+from tests.platform import SERVICES, ZMESH, Parts, clean_environment
 
 CODE = """
 def handler(payload, zmesh):
@@ -18,7 +18,7 @@ def handler(payload, zmesh):
 def test_every_call_finds_its_secrets_at_each_step(database: Database, tmp_path: Path) -> None:
     old, new = database.secret_key, Sealer.new_key()
     database.secret_key = f"{old},{new}"
-    with Parts(database, tmp_path) as parts:
+    with Parts(database, tmp_path, forks=SERVICES) as parts:
         platform = parts.platform
         first = parts.start_listener()
         platform.deploy("pay", CODE)

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database
-from tests.platform import Parts, Process, eventually
+from tests.platform import SERVICES, Parts, Process, eventually
 
 TOKEN = secrets.token_urlsafe(24)
 ADMIN = {"ZMESH_ADMIN_PORT": "0", "ZMESH_METRICS_TOKEN": TOKEN}
@@ -80,7 +80,7 @@ class Watched:
 def watched(server: str, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with (
         Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD, template=migrated) as database,
-        Parts(database, tmp_path_factory.mktemp("watched"), **ADMIN, **FOR_PROGRAMS) as parts,
+        Parts(database, tmp_path_factory.mktemp("watched"), forks=SERVICES, **ADMIN, **FOR_PROGRAMS) as parts,
     ):
         listener = parts.start_listener(lease_seconds=20, **ADMIN, **FOR_PROGRAMS)
         yield Watched(parts, AdminPort.of(parts.api), AdminPort.of(listener))
@@ -266,5 +266,5 @@ def test_a_database_of_an_older_version_is_named(database: Database, parts_with_
 
 @pytest.fixture
 def parts_with_admin_port(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    with Parts(database, tmp_path_factory.mktemp("parts"), **ADMIN) as parts:
+    with Parts(database, tmp_path_factory.mktemp("parts"), forks=SERVICES, **ADMIN) as parts:
         yield parts

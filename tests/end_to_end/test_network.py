@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database
-from tests.platform import Parts, Platform
+from tests.platform import SERVICES, Parts, Platform
 
 RULE = "network access is off for this function (network: none)"
 WORKS = {
@@ -75,7 +75,7 @@ def platform(server: str, migrated: str, tmp_path_factory: pytest.TempPathFactor
     """All parts, for the tests of this module together."""
     with (
         Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD, template=migrated) as database,
-        Parts(database, tmp_path_factory.mktemp("network")) as parts,
+        Parts(database, tmp_path_factory.mktemp("network"), forks=SERVICES) as parts,
     ):
         parts.start_listener()
         parts.platform.deploy("double", "def handler(payload, zmesh):\n    return 2 * payload\n")

@@ -10,7 +10,7 @@ import pytest
 from listener import sessions
 from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database
-from tests.platform import Parts, Platform, eventually
+from tests.platform import SERVICES, Parts, Platform, eventually
 
 ASK = {
     "python": "def handler(payload, zmesh):\n    return [zmesh.db.query_one(sql) for sql in payload]\n",
@@ -60,7 +60,7 @@ def platform(server: str, migrated: str, tmp_path_factory: pytest.TempPathFactor
     """All parts, for the tests of this module together."""
     with (
         Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD, template=migrated) as database,
-        Parts(database, tmp_path_factory.mktemp("sessions")) as parts,
+        Parts(database, tmp_path_factory.mktemp("sessions"), forks=SERVICES) as parts,
     ):
         parts.start_listener()
         yield parts.platform
