@@ -39,6 +39,7 @@ up: $(VENV)/.runtime $(CONSOLE)
 
 # The lint runs while the tests' engine is prepared, which mostly waits. So do many tests: a worker more than on two cores.
 test: dev system-packages
+	@$(BIN)/python -m compileall -q sdk/python  # the processes that import it cannot write there
 	@$(MAKE) lint & lint=$$!; status=0; \
 	tests/deploy/engine/run_with.sh $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore=tests/sandbox/test_attacks.py --ignore=tests/attacks/test_heavy.py --ignore=tests/attacks/test_loops.py $(ARGS) || status=$$?; \
 	wait $$lint || status=1; exit $$status
