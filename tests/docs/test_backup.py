@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sql.accounts import role_url
 from tests.databases import Database
 from tests.docs.guides import Guide
-from tests.platform import Parts, Platform, eventually, zmesh_dev
+from tests.platform import SERVICES, Parts, Platform, eventually, zmesh_dev
 from tests.postgres_with_cron import BINARIES, EXTENSION, from_packages
 
 needs_server = pytest.mark.skipif(
@@ -80,7 +80,7 @@ def fill(platform: Platform) -> tuple[str, str, str]:
 def test_a_restored_platform_has_its_data_and_secrets_and_goes_on(servers: Servers, tmp_path: Path) -> None:
     old = Database.create(servers.old_url, "zmesh", "api-password", "listener-password")
     programs = {"PATH": f"{tmp_path / 'bin'}:{BINARIES}:{os.environ['PATH']}"}
-    with Parts(old, tmp_path) as parts:
+    with Parts(old, tmp_path, forks=SERVICES) as parts:
         listener = parts.start_listener()
         ended, runs, later = fill(parts.platform)
         GUIDE.run("dump", tmp_path, {**programs, "DATABASE_URL": servers.old_url})

@@ -19,7 +19,7 @@ import pytest
 
 from tests.databases import Database
 from tests.docs.guides import Guide
-from tests.platform import Parts, Platform, eventually
+from tests.platform import SERVICES, Parts, Platform, eventually
 from tests.postgres_with_cron import free_port
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -102,7 +102,7 @@ def proxied(server: str, migrated: str, tmp_path_factory: pytest.TempPathFactory
     with (
         tempfile.TemporaryDirectory(prefix="zmesh-nginx-") as name,
         Database.fresh(server, API_PASSWORD, LISTENER_PASSWORD, template=migrated) as database,
-        Parts(database, tmp_path_factory.mktemp("parts")) as parts,
+        Parts(database, tmp_path_factory.mktemp("parts"), forks=SERVICES) as parts,
     ):
         folder = Path(name)
         folder.chmod(0o711)  # as root, nginx reads bodies and keeps them as another user
