@@ -17,6 +17,7 @@ import httpx
 import psycopg
 import pytest
 
+from api.main import GRACE_SECONDS
 from tests.api.client import REPOSITORY, Api, ApiProcess, eventually, refused, standing_in
 from tests.databases import Database
 from tests.platform import SERVICES
@@ -243,7 +244,7 @@ def test_an_idle_process_stops_at_once_although_clients_stay_connected(own: Api,
     started = time.monotonic()
     process.stop()
     assert process.popen.returncode == 0
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < GRACE_SECONDS, "it waited for them"
 
 
 @pytest.mark.parametrize(
