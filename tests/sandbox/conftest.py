@@ -151,9 +151,9 @@ def _hosts() -> dict[str, Host]:
 
 
 @pytest.fixture
-def host(kind: str, make_host: MakeHost, _hosts: dict[str, Host]) -> Iterator[Host]:
+def host(kind: str, make_host: MakeHost, hidden_folder: Path, _hosts: dict[str, Host]) -> Iterator[Host]:
     """The session's sandbox of this kind; whatever the test did, it must be clean afterwards."""
     if kind not in _hosts:
-        _hosts[kind] = make_host(kind, image_limits=MANY)
+        _hosts[kind] = make_host(kind, hidden=[hidden_folder], image_limits=MANY)
     yield _hosts[kind]
     _hosts[kind].assert_clean()

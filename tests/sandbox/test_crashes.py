@@ -30,13 +30,21 @@ time.sleep(50)
 """
 
 
+@pytest.fixture(scope="module")
+def hosts_of_module() -> Iterator[dict[str, Host]]:
+    hosts: dict[str, Host] = {}
+    yield hosts
+    for host in hosts.values():
+        if host.process.poll() is None:
+            host.close()
+
+
 @pytest.fixture
-def own_host(kind: str, make_host: Callable[[str], Host]) -> Iterator[Host]:
-    """A sandbox for one test, which may break it."""
-    host = make_host(kind)
-    yield host
-    if host.process.poll() is None:
-        host.close()
+def own_host(kind: str, make_host: Callable[[str], Host], hosts_of_module: dict[str, Host]) -> Host:
+    """A sandbox of these tests, which may break and end it: the next one has another then."""
+    if kind not in hosts_of_module or hosts_of_module[kind].process.poll() is not None:
+        hosts_of_module[kind] = make_host(kind)
+    return hosts_of_module[kind]
 
 
 def _busy(host: Host, count: int) -> bool:
@@ -123,6 +131,7 @@ def test_runs_wait_for_a_template_that_starts_again(own_host: Host) -> None:
     runs = [own_host.begin("python", "return 1") for _ in range(8)]
 
     assert [run.result(20).result_json for run in runs] == ["1"] * 8
+    own_host.assert_clean()
 
 
 def test_killing_the_program_that_makes_supervisors_fails_no_later_run(own_host: Host) -> None:
@@ -161,6 +170,12 @@ def test_killing_a_supervisor_ends_its_run_alone(own_host: Host) -> None:
 
 def _is_supervisor_of(pid: int, pids: set[int]) -> bool:
     return any(child in pids for child in children_of(pid)) or bool(children_of(pid))
+
+
+def test_a_terminals_interrupt_does_not_reach_the_runs(own_host: Host) -> None:
+    """Ctrl-C goes to the whole foreground group; the platform decides what becomes of its runs."""
+    for pid in descendants(own_host.process.pid):
+        assert os.getpgid(pid) != os.getpgid(own_host.process.pid)
 
 
 def test_closing_ends_what_runs(own_host: Host) -> None:
@@ -203,12 +218,6 @@ def test_two_sandboxes_do_not_share_a_folder(installation_of: Callable[[str], In
     with pytest.raises(CannotTest, match="another sandbox"):
         Host(kind, installation_of(kind), tmp_path)
     first.close()
-
-
-def test_a_terminals_interrupt_does_not_reach_the_runs(own_host: Host) -> None:
-    """Ctrl-C goes to the whole foreground group; the platform decides what becomes of its runs."""
-    for pid in descendants(own_host.process.pid):
-        assert os.getpgid(pid) != os.getpgid(own_host.process.pid)
 
 
 def test_nothing_leaks_over_many_runs(host: Host) -> None:

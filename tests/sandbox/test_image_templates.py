@@ -58,6 +58,8 @@ def forked(host: Host, language: str, body: str, image: Image, **options: Any) -
 
     def is_forked() -> bool:
         outcomes.append(host.run(language, body, image=image, **options))
+        if outcomes[-1].packages != "forked":
+            wait_until(lambda: host.state()["making"] == 0, 60)  # more runs meanwhile would only hold it up
         return outcomes[-1].packages == "forked"
 
     wait_until(is_forked, 60, lambda: (outcomes[-1], host.said()[-2000:]))

@@ -146,16 +146,16 @@ def test_runs_without_native_code_draw_different_values_too(kind: str, make_host
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "process_of_user"])
-def test_each_template_has_a_hash_seed_of_its_own(kind: str, make_host: Callable[..., Host]) -> None:
+def test_each_template_has_a_hash_seed_of_its_own(kind: str, host: Host, make_host: Callable[..., Host]) -> None:
     """Whatever the listener's is: keys that were made beforehand to collide do not."""
-    hosts = [make_host(kind), make_host(kind)]
+    another = make_host(kind)
+    hosts = [host, another]
 
     seen = [host.value("python", "import sys\nreturn [hash('key'), sys.flags.hash_randomization]") for host in hosts]
 
     assert len({hash_of_key for hash_of_key, _ in seen}) == len(hosts)
     assert [randomized for _, randomized in seen] == [1, 1]
-    for host in hosts:
-        host.close()
+    another.close()
 
 
 def test_no_run_has_the_process_number_of_its_template(host: Host, language: str) -> None:

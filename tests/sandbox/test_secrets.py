@@ -249,10 +249,8 @@ return answers;
     assert set(answers.values()) <= {"EACCES", "ENOENT", "EPERM", "EIO", "ENXIO"}, answers
 
 
-def test_a_hidden_folder_cannot_be_read(kind: str, installation_of: Any, hidden_folder: Path, make_host: Any) -> None:
+def test_a_hidden_folder_cannot_be_read(host: Host, hidden_folder: Path) -> None:
     """Though it is inside one that functions need."""
-    host = make_host(kind, hidden=[hidden_folder])
-
     answers = host.value(
         "python",
         """
@@ -272,7 +270,6 @@ def test_a_hidden_folder_cannot_be_read(kind: str, installation_of: Any, hidden_
     assert answers[0] in ("FileNotFoundError", "PermissionError")
     assert answers[1] in ([], "FileNotFoundError", "PermissionError")
     assert answers[2] == "psycopg"
-    host.close()
 
 
 def test_files_of_another_run_and_of_an_earlier_one_are_not_there(host: Host) -> None:
