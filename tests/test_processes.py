@@ -43,11 +43,12 @@ def pytest_of(folder: Path, text: str, *options: str) -> str:
     """What pytest prints for such tests if its parent ignores SIGINT."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_it.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *options]
+    plugins = ("-p", "no:cacheprovider", "-p", "pytest_timeout")  # others take seconds to import
+    command = [sys.executable, "-m", "pytest", "-q", *plugins, "--rootdir", str(folder), *options]
     done = subprocess.run(
         [*command, str(folder)],
         cwd=folder,
-        env=clean_environment() | {"PYTHONPATH": str(REPOSITORY)},
+        env=clean_environment() | {"PYTHONPATH": str(REPOSITORY), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
         capture_output=True,
         text=True,

@@ -36,19 +36,22 @@ def complaints(folder: Path, *files: Path, options: tuple[str, ...] = ()) -> str
     return done.stdout
 
 
+MISTAKES = HERE / "mistakes.ts"
+
+
 @pytest.fixture(scope="module")
-def complaints_about_examples(tmp_path_factory: pytest.TempPathFactory) -> str:
+def complaints_about_files(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Of all at once, since the compiler takes seconds to start."""
     found = ""
     for suffix, options in ((".ts", ()), (".js", CHECK_JAVASCRIPT)):
-        files = [path for path in EXAMPLES if path.suffix == suffix]
+        files = [path for path in (*EXAMPLES, MISTAKES) if path.suffix == suffix]
         found += complaints(tmp_path_factory.mktemp("examples"), *files, options=options)
     return found
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_each_example_compiles(complaints_about_examples: str, example: Path) -> None:
-    lines = complaints_about_examples.splitlines()
+def test_each_example_compiles(complaints_about_files: str, example: Path) -> None:
+    lines = complaints_about_files.splitlines()
     assert [line for line in lines if line.startswith((example.name, " "))] == []
 
 
@@ -57,8 +60,8 @@ def test_what_the_zmesh_object_can_do_compiles(tmp_path: Path) -> None:
     assert complaints(tmp_path, HERE / "helpers.ts", HERE / "modules.ts", options=modules) == ""
 
 
-def test_mistakes_do_not_compile(tmp_path: Path) -> None:
-    assert complaints(tmp_path, HERE / "mistakes.ts") == ""
+def test_mistakes_do_not_compile(complaints_about_files: str) -> None:
+    assert [line for line in complaints_about_files.splitlines() if line.startswith((MISTAKES.name, " "))] == []
 
 
 def test_the_snippet_of_the_guide_compiles_strictly(tmp_path: Path) -> None:
