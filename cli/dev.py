@@ -118,7 +118,9 @@ class Dev:
             self._deploy_examples(client)
         click.echo(f"ready {client.connection.url}")
         if is_built():
-            click.echo(f"console {sign_in_link(client)}")
+            with suppress(CliError):  # `zmesh console` tells why
+                # By the token: the password of secrets.json may have been changed since.
+                click.echo(f"console {sign_in_link(Client(Connection(self._facts['url'], self._facts['token'])))}")
         self._print_next_steps()
 
     def _step(self, text: str) -> None:
