@@ -21,6 +21,7 @@ _SET_MODE_FILTER = 1
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _SHARED_ANONYMOUS = 0x21  # MAP_SHARED (as in MAP_SHARED_VALIDATE) and MAP_ANONYMOUS
 _UNIX, _IPV4, _IPV6, _NETLINK = 1, 2, 10, 16
+_LEVEL_IP, _LOCAL_PORT_RANGE = 0, 51
 _INTERNET_PROTOCOLS = (0, 1, 6, 17, 58)  # the family's own, ICMP, TCP, UDP, ICMPv6
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -81,6 +82,7 @@ _FCNTL = {"x86_64": 72, "aarch64": 25}
 _OFD_LOCKS = (36, 37, 38)
 _SOCKET = {"x86_64": 41, "aarch64": 198}
 _SOCKETPAIR = {"x86_64": 53, "aarch64": 199}
+_SETSOCKOPT = {"x86_64": 54, "aarch64": 208}
 _CONNECT = {"x86_64": 42, "aarch64": 203}
 _NAMING = {"x86_64": {"bind": 49, "listen": 50}, "aarch64": {"bind": 200, "listen": 201}}
 # Calls that send, and where their flags are: sendto, sendmmsg, sendmsg.
@@ -231,6 +233,15 @@ def _deny_list(machine: str, forbidden: Mapping[str, int], more: bytes) -> bytes
             load_number,
             # what else reaches a process of the same user: 0 is the caller itself
             *(_only_zero(number, argument) for number, argument in _ONLY_OF_ITSELF[machine]),
+            # setsockopt(2) that narrows the range from which the kernel chooses a port: to a single one, for instance
+            _of(
+                _SETSOCKOPT[machine],
+                _step(_LOAD, 0, 0, _ARGUMENT_1_AT),
+                _step(_JUMP_EQUAL, 0, 3, _LEVEL_IP),
+                _step(_LOAD, 0, 0, _ARGUMENT_2_AT),
+                _step(_JUMP_EQUAL, 0, 1, _LOCAL_PORT_RANGE),
+                _step(_RETURN, 0, 0, _ERRNO | errno.ENOPROTOOPT),
+            ),
             # socketpair(2) of families whose module the kernel would load first
             _of(_SOCKETPAIR[machine], _only((_UNIX,), _ARGUMENT_0_AT, errno.EAFNOSUPPORT)),
             _sockets(_SOCKET[machine]),

@@ -222,7 +222,7 @@ def test_protocols_that_functions_do_not_need_are_not_there(host: Host) -> None:
 
 
 PORTS = """
-import socket
+import socket, struct
 V4, V6 = ("127.0.0.1", "0.0.0.0"), ("::1", "::", "::ffff:127.0.0.1")
 
 def listening(host, port, *, reuse=False):
@@ -234,11 +234,18 @@ def listening(host, port, *, reuse=False):
             server.listen()
     return error_of(attempt)
 
+def narrowed(family, port):
+    def attempt():
+        with socket.socket(family) as server:
+            server.setsockopt(socket.IPPROTO_IP, 51, struct.pack("=I", port << 16 | port))  # IP_LOCAL_PORT_RANGE
+    return error_of(attempt)
+
 taken = [listening(host, port, reuse=reuse) for host in V4 + V6 for port in payload for reuse in (False, True)]
 return {
     "taken": sorted({answer for answer in taken if answer not in ("EADDRNOTAVAIL", "EAFNOSUPPORT")}),
     "of the kernel's choice": listening("127.0.0.1", 0),
     "without bind": error_of(lambda: socket.socket().listen()),
+    "of a range of one": [narrowed(family, payload[-1]) for family in (socket.AF_INET, socket.AF_INET6)],
 }
 """
 
@@ -250,7 +257,12 @@ def test_a_run_cannot_listen_on_the_port_of_a_server_that_is_down(host: Host) ->
 
     answers = attack(host, PORTS, f"[5432, 8700, 1024, 65535, {low}, {high}]")
 
-    assert answers == {"taken": ["EACCES"], "of the kernel's choice": "done", "without bind": "done"}
+    assert answers == {
+        "taken": ["EACCES"],
+        "of the kernel's choice": "done",
+        "without bind": "done",
+        "of a range of one": ["ENOPROTOOPT", "ENOPROTOOPT"],
+    }
 
 
 def test_a_server_in_javascript_gets_a_port_of_the_kernels_choice_only(host: Host) -> None:
