@@ -25,7 +25,7 @@ from cli.errors import CliError
 from cli.home import Home, Secrets
 from cli.output import progress, style
 from cli.postgres import EmbeddedPostgres, PostgresError
-from cli.processes import dying_with_parent
+from cli.processes import NoFreePort, dying_with_parent, free_port
 from cli.services import Service
 from examples import load, setup
 
@@ -127,8 +127,9 @@ class Dev:
         progress(f"{style('•', fg='green')} {text} ...")
 
     def _claim_port(self) -> None:
-        """Fail early, before anything is started for nothing; the API takes a free one by itself."""
+        """Fail early, before anything is started for nothing."""
         if self._port == 0:
+            self._port = _free_port()
             return
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -165,7 +166,6 @@ class Dev:
     def _start_services(self, secrets: Secrets) -> None:
         shared = {
             "ZMESH_SECRET_KEY": secrets.secret_key,
-            "ZMESH_ADMIN_PORT": "0",
             "ZMESH_METRICS_TOKEN": self._metrics_token,
             **_inherited(SERVICE_VARIABLES),
         }
@@ -185,6 +185,7 @@ class Dev:
             **_inherited(LISTENER_VARIABLES),
         }
         for name, environment in (("api", api), ("listener", listener)):
+            environment["ZMESH_ADMIN_PORT"] = str(_free_port())
             service = Service(name, environment, self._home.logs / f"{name}.log", verbose=self._verbose)
             self._services.append(service)
             service.start()
@@ -199,9 +200,6 @@ class Dev:
                     raise _did_not_start(service)
             if api.announcement and all(service.admin_url for service in self._services):
                 url = api.announcement.removeprefix("listening ")
-                api.environment["ZMESH_PORT"] = url.rpartition(":")[2]  # the same ports after a restart
-                for service in self._services:
-                    service.environment["ZMESH_ADMIN_PORT"] = service.admin_url.rpartition(":")[2]
                 credentials = {"email": secrets.admin_email, "password": secrets.admin_password}
                 client = Client(Connection(url, credentials=credentials))
                 with suppress(CliError):
@@ -292,6 +290,13 @@ class Dev:
             service.stop(deadline - time.monotonic())
         if self._postgres is not None:
             self._postgres.stop()
+
+
+def _free_port() -> int:
+    try:
+        return free_port()
+    except NoFreePort as error:
+        raise CliError(str(error), code="port_in_use", hint="Stop some of the programs that listen there.") from error
 
 
 def _inherited(names: Sequence[str]) -> dict[str, str]:

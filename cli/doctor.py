@@ -175,6 +175,18 @@ def _server_port() -> Finding:
 
 
 def _port() -> Finding:
+    from cli.processes import ephemeral_ports
+
+    low, high = ephemeral_ports()
+    for variable in ("ZMESH_PORT", "ZMESH_ADMIN_PORT"):
+        value = os.environ.get(variable, "")
+        if value.isdigit() and low <= int(value) <= high:
+            return Finding(
+                "Port",
+                "warning",
+                f"{variable} {value} is among the ports that functions may listen on ({low} to {high})",
+                "Choose another port, or narrow net.ipv4.ip_local_port_range.",
+            )
     port = int(DEFAULT_URL.rpartition(":")[2])
     try:
         with socket.socket() as probe:

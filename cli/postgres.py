@@ -11,18 +11,16 @@ import errno
 import importlib.util
 import os
 import pwd
-import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-from cli.processes import dying_with_parent, ephemeral_ports, is_alive, wait_until
+from cli.processes import NoFreePort, dying_with_parent, free_port, is_alive, wait_until
 
 SERVER_UID = 60718  # no account has it, so only this server owns its files
 SHARED_INSTALL = Path("/var/cache/zmesh")
@@ -30,7 +28,6 @@ HERE = "/proc/self/cwd"
 START_SECONDS = 60
 STOP_SECONDS = 15
 PORT_TRIES = 5
-FIRST_PORT = 10_000
 LOG_BYTES_KEPT = 10_000_000
 
 SETTINGS = {
@@ -163,7 +160,10 @@ class EmbeddedPostgres:
         last = port_file.read_text().strip() if port_file.exists() else ""
         ports = [int(last)] if last.isdigit() else []
         for port in [*ports, *(0 for _ in range(PORT_TRIES))]:
-            self._port = port or _free_port()
+            try:
+                self._port = port or free_port()
+            except NoFreePort as error:
+                raise PostgresError(str(error)) from error
             started_at = self._launch(install)
             if self._answers():
                 port_file.write_text(f"{self._port}\n")
@@ -311,19 +311,6 @@ def _give(folder: Path, uid: int) -> None:
     for parent, folders, files in os.walk(folder):
         for name in folders + files:
             os.lchown(os.path.join(parent, name), uid, uid)
-
-
-def _free_port() -> int:
-    """One that no function gets while the server restarts: runs may listen on ports of the kernel's choice only."""
-    low, high = ephemeral_ports()
-    ports = [port for port in range(FIRST_PORT, 1 << 16) if not low <= port <= high]
-    for port in random.sample(ports, len(ports)) or [0]:
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            chosen: int = probe.getsockname()[1]
-            return chosen
-    raise PostgresError("No TCP port is free on 127.0.0.1.")
 
 
 def _text_from(path: Path, offset: int) -> str:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
+import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
@@ -23,6 +27,7 @@ from observing.metrics import Metrics
 from observing.stream import emit
 
 MOST_CONNECTIONS = 32
+MOST_WAITING = 1024  # that the kernel has accepted, and we have not yet
 CONNECTION_SECONDS = 5.0
 LARGEST_HEAD = 8192
 FRESH_SECONDS = 1.0
@@ -115,7 +120,7 @@ class AdminServer:
         self._readiness = readiness
         self._before_scrape = before_scrape
         self._server: asyncio.Server | None = None
-        self._open: dict[asyncio.Task[None], None] = {}  # oldest first
+        self._open: dict[asyncio.Task[None], str] = {}  # with where each comes from, oldest first
 
     async def start(self) -> None:
         """Listen, if a port is set. Raises AdminPortError if that fails."""
@@ -126,6 +131,10 @@ class AdminServer:
             self._server = await asyncio.start_server(
                 self._serve, host, port, limit=LARGEST_HEAD, backlog=MOST_CONNECTIONS
             )
+            for listening in self._server.sockets:
+                # asyncio accepts `backlog` at a time. In a longer queue, a flood makes the kernel drop no probe.
+                with socket.socket(fileno=os.dup(listening.fileno())) as own:
+                    own.listen(MOST_WAITING)
         except OSError as error:
             raise AdminPortError(
                 f"Cannot listen on ZMESH_ADMIN_HOST {host}, ZMESH_ADMIN_PORT {port}: {error.strerror or error}. "
@@ -145,8 +154,8 @@ class AdminServer:
         task = asyncio.current_task()
         assert task is not None
         if len(self._open) >= MOST_CONNECTIONS:
-            next(iter(self._open)).cancel()  # a genuine client has its answer long before
-        self._open[task] = None
+            self._oldest_of_most().cancel()  # a genuine client has its answer long before
+        self._open[task] = _origin(writer)
         try:
             async with asyncio.timeout(CONNECTION_SECONDS):
                 await self._exchange(reader, writer)
@@ -157,6 +166,11 @@ class AdminServer:
         finally:
             self._open.pop(task, None)
             writer.close()
+
+    def _oldest_of_most(self) -> asyncio.Task[None]:
+        """The connection that gives way: runs come from this host, and cannot displace probes from elsewhere."""
+        [(most, _)] = Counter(self._open.values()).most_common(1)
+        return next(task for task, origin in self._open.items() if origin == most)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
@@ -204,6 +218,14 @@ class AdminServer:
         except (TypeError, ValueError):  # a version that is none
             encode, content_type = choose_encoder("")
         return Answer(200, encode(self._metrics.registry), content_type)
+
+
+def _origin(writer: asyncio.StreamWriter) -> str:
+    """The address of a client; all addresses of this host that a run could connect from count as one."""
+    client, own = (writer.get_extra_info(name) for name in ("peername", "sockname"))
+    if not client or client[0] == own[0] or ip_address(client[0].partition("%")[0]).is_loopback:
+        return "this host"
+    return str(client[0])
 
 
 def _token(headers: dict[bytes, str], query: str) -> str:

@@ -19,6 +19,7 @@ import pytest
 
 from cli.dev import in_subprocess
 from cli.postgres import EmbeddedPostgres
+from cli.processes import ephemeral_ports
 from tests.platform import REPOSITORY, ZMESH, Platform, Process, clean_environment, eventually, zmesh_dev
 
 NO_OP = "def handler(payload, zmesh):\n    return payload\n"
@@ -78,6 +79,14 @@ def test_its_secrets_are_for_its_owner_only(running_platform: Platform) -> None:
         *("admin_email", "admin_password", "database_url"),
         *("api_metrics_url", "listener_metrics_url"),
     }
+
+
+def test_its_ports_are_outside_the_range_that_functions_may_listen_on(running_platform: Platform) -> None:
+    """Else one could take the place of the API while that restarts."""
+    facts = json.loads((running_platform.folder / ".zmesh" / "dev.json").read_text())
+    low, high = ephemeral_ports()
+    for name in ("url", "api_metrics_url", "listener_metrics_url"):
+        assert not low <= (httpx.URL(facts[name]).port or 0) <= high
 
 
 @pytest.mark.parametrize("part", ["api", "listener"])

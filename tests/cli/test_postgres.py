@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from cli.doctor import _server_port
+from cli.doctor import _port, _server_port
 from cli.postgres import EmbeddedPostgres, PostgresError
 from cli.processes import ephemeral_ports, is_alive
 from tests.platform import REPOSITORY, eventually
@@ -129,6 +129,18 @@ def test_doctor_warns_of_a_port_that_a_function_may_listen_on(
     monkeypatch.setenv("DATABASE_URL", url.format(low=low, high=high))
 
     assert _server_port().state == state
+
+
+@pytest.mark.parametrize("variable", ["ZMESH_PORT", "ZMESH_ADMIN_PORT"])
+def test_doctor_warns_of_a_port_of_ours_that_a_function_may_listen_on(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low, _ = ephemeral_ports()
+    monkeypatch.setenv(variable, str(low))
+
+    found = _port()
+
+    assert (found.state, f"{variable} {low} is among" in found.detail) == ("warning", True)
 
 
 def test_a_second_start_finds_the_data_at_the_same_address(folder: Path) -> None:

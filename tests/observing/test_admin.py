@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
-from observing.admin import LARGEST_HEAD, MOST_CONNECTIONS, AdminPortError, AdminServer, Readiness
+from observing.admin import LARGEST_HEAD, MOST_CONNECTIONS, AdminPortError, AdminServer, Readiness, _origin
 from observing.events import CheckFailed, Event
 from observing.metrics import Metrics
 from observing.stream import subscribed
@@ -152,6 +153,44 @@ async def test_connections_that_are_held_open_keep_nobody_out_and_are_not_logged
     for _, writer in held:
         writer.close()
     assert logged == []
+
+
+async def test_a_flood_from_this_host_displaces_no_probe_from_another(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = "127.0.0.2"  # stands for another host
+    monkeypatch.setattr(
+        "observing.admin._origin",
+        lambda writer: elsewhere if writer.get_extra_info("peername")[0] == elsewhere else _origin(writer),
+    )
+    probe, asking = await asyncio.open_connection("127.0.0.1", port.number, local_addr=(elsewhere, 0))
+    flood = [await asyncio.open_connection("127.0.0.1", port.number) for _ in range(3 * MOST_CONNECTIONS)]
+    assert (await port.get("/health"))[0] == 200  # all of them were accepted
+
+    asking.write(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+
+    assert (await asyncio.wait_for(probe.read(), 10)).startswith(b"HTTP/1.1 200")
+    for writer in (asking, *(writer for _, writer in flood)):
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("client", "own", "origin"),
+    [
+        ("127.0.0.1", "127.0.0.1", "this host"),
+        ("127.0.5.9", "127.0.0.1", "this host"),
+        ("::1", "::1", "this host"),
+        ("172.18.0.4", "172.18.0.4", "this host"),
+        ("172.18.0.1", "172.18.0.4", "172.18.0.1"),
+        ("fe80::1%eth0", "fe80::2%eth0", "fe80::1%eth0"),
+    ],
+)
+def test_all_addresses_that_a_run_can_connect_from_count_as_one(client: str, own: str, origin: str) -> None:
+    class Writer:
+        def get_extra_info(self, name: str) -> tuple[str, int]:
+            return (client if name == "peername" else own, 1)
+
+    assert _origin(cast(asyncio.StreamWriter, Writer())) == origin
 
 
 async def test_a_port_that_is_taken_is_named(port: Port) -> None:
