@@ -28,6 +28,10 @@ RENEW = "zmesh functions deploy --fresh-packages --write-lock"
 
 _MADE_FOR = "# requirements: sha256:"
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*==\s*([^\s;]+)")
+NPM_NAME = re.compile(r"(?:@[a-z0-9_.~-]+/)?[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
+NPM_RANGE = re.compile(r"[\w.^~<>=|*+ -]{0,200}")
+NO_ADDRESSES = "addresses, paths and Git repositories are not supported"
+_NPM_PLACE = re.compile(rf"node_modules/{NPM_NAME.pattern}(?:/node_modules/{NPM_NAME.pattern})*")
 _NPM_LOCKED = (
     *("name", "version", "integrity", "dependencies", "optionalDependencies", "peerDependencies"),
     *("peerDependenciesMeta", "optional", "devOptional", "peer", "engines", "os", "cpu", "libc", "inBundle"),
@@ -220,6 +224,7 @@ def npm_lock(text: str, package: Mapping[str, Any]) -> Lock:
             continue
         if not isinstance(locked, dict) or not place.startswith("node_modules/") or locked.get("link"):
             raise ManifestError(f"{NPM_LOCK}: {place[:100]} is a workspace or a link, which are not supported")
+        _check_locked(place, locked)
         if not locked.get("integrity") and not locked.get("inBundle"):
             raise ManifestError(f"{NPM_LOCK}: {place[:100]} has no hash, so it is not from a registry")
         if host := other_host(f"{NPM_LOCK}: {place[:100]}", str(locked.get("resolved") or "")):
@@ -227,6 +232,22 @@ def npm_lock(text: str, package: Mapping[str, Any]) -> Lock:
         kept[place] = {name: locked[name] for name in _NPM_LOCKED if name in locked}
     plain = {"name": "function", "lockfileVersion": 3, "requires": True, "packages": kept}
     return Lock(json.dumps(plain, sort_keys=True), frozenset(registries))
+
+
+def _check_locked(place: str, locked: Mapping[str, Any]) -> None:
+    """npm installs from an address wherever it finds one: as a version, as a name, or as what a package depends on."""
+    name, version = locked.get("name", ""), locked.get("version", "")
+    if not _NPM_PLACE.fullmatch(place) or not isinstance(name, str) or not isinstance(version, str):
+        raise ManifestError(f"{NPM_LOCK}: {place[:100]} is not a package: make the lock anew with npm")
+    if (name and not NPM_NAME.fullmatch(name)) or not NPM_RANGE.fullmatch(version):
+        raise ManifestError(f"{NPM_LOCK}: {place[:100]} is not a version in a registry: {NO_ADDRESSES}")
+    for section in ("dependencies", "optionalDependencies", "peerDependencies"):
+        wanted = locked.get(section, {})
+        if not isinstance(wanted, dict) or not all(isinstance(spec, str) for spec in wanted.values()):
+            raise ManifestError(f"{NPM_LOCK}: {section} of {place[:100]} are not versions by name")
+        for spec in wanted.values():
+            if not spec.startswith("npm:") and (":" in spec or "/" in spec):
+                raise ManifestError(f'{NPM_LOCK}: {place[:100]} depends on "{spec[:100]}": {NO_ADDRESSES}')
 
 
 def _check_fits_package(root: Any, package: Mapping[str, Any]) -> None:

@@ -16,7 +16,10 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from support.locks import (
+    NO_ADDRESSES,
     NPM_LOCK,
+    NPM_NAME,
+    NPM_RANGE,
     REQUIREMENTS_LOCK,
     UV_LOCK,
     ManifestError,
@@ -35,8 +38,6 @@ _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*[ \t]*(?:\[[^\]]*\][ \t]*)
 _HASH = re.compile(r"--hash[= ]sha(?:256|384|512):[0-9a-f]+")
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _SCRIPT_START, _SCRIPT_END = "# /// script", "# ///"
-_NPM_NAME = re.compile(r"(?:@[a-z0-9_.~-]+/)?[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
-_NPM_RANGE = re.compile(r"[\w.^~<>=|*+ -]{0,200}")
 _NPM_SPECIFIER = re.compile(
     r"""\b(?:from|import|require)\s{0,20}\(?\s{0,20}["']npm:/?((?:@[\w.~-]{1,214}/)?[\w.~-]{1,214})(?:@([^"'/\s]{1,200}))?["'/]"""
 )
@@ -102,6 +103,8 @@ def _locked_python(source: str, requirements: list[str], files: Mapping[str, Any
     texts, lock = {"requirements.txt": "\n".join(requirements) + "\n"}, None
     if uv is not None:
         lock, locked = UV_LOCK, uv_lock(uv, requirements)
+        for line in locked.text.splitlines():  # its names, versions and markers can hold anything
+            _check_requirement(UV_LOCK, line)
         texts = {"requirements.txt": locked.text, **_registries(locked.registries)}
     elif own is not None:
         lock, pins = REQUIREMENTS_LOCK, _requirements(own)
@@ -150,7 +153,7 @@ def _check_requirement(source: str, line: str) -> None:
     if line.startswith("-"):
         hint = "list the packages themselves; registries are settings of the listener"
         raise ManifestError(f'{source}: the option "{line.split()[0][:100]}" is not supported: {hint}')
-    if not _REQUIREMENT.match(line) or "@" in wanted.partition(";")[0] or "--" in wanted:
+    if not _REQUIREMENT.match(line) or "@" in wanted.partition(";")[0] or "--" in wanted or "${" in wanted:
         hint = 'give name and version, such as "requests>=2.31"; addresses, paths and options are not supported'
         raise ManifestError(f'{source}: "{line[:100]}" is not a requirement of a package in a registry: {hint}')
 
@@ -239,13 +242,12 @@ def _npm_imports(code: str, files: Mapping[str, Any]) -> Iterator[tuple[str, str
 
 
 def _check_npm(source: str, name: str, version: str) -> None:
-    if not _NPM_NAME.fullmatch(name) or len(name) > 214:
+    if not NPM_NAME.fullmatch(name) or len(name) > 214:
         raise ManifestError(f'{source}: "{name[:100]}" is not a name of a package')
     wanted = version
     if version.startswith("npm:"):  # an alias
         other, _, wanted = version[4:].rpartition("@")
-        if not _NPM_NAME.fullmatch(other):
+        if not NPM_NAME.fullmatch(other):
             raise ManifestError(f'{source}: "{version[:100]}" is not an alias of a package')
-    if not _NPM_RANGE.fullmatch(wanted):
-        hint = "addresses, paths and Git repositories are not supported"
-        raise ManifestError(f'{source}: {name}: "{version[:100]}" is not a version in a registry: {hint}')
+    if not NPM_RANGE.fullmatch(wanted):
+        raise ManifestError(f'{source}: {name}: "{version[:100]}" is not a version in a registry: {NO_ADDRESSES}')

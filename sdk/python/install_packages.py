@@ -27,6 +27,19 @@ HERE = Path.cwd()
 ADDRESS = re.compile(r"[a-z+]+://\S+")
 PIECE = 256 * 1024
 MOST_ERROR_LINES = 20
+# pip builds a source archive that a package names by its address, even with --only-binary. A build is code of the
+# package, and would be a subprocess.
+PIP = """
+import runpy, sys
+def refuse(event, _):
+    if event in ("subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"):
+        raise OSError("only wheels are installed: packages that must be built from source are not")
+sys.addaudithook(refuse)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+# What a package may ask for by an address comes from elsewhere, and of a Git repository, npm runs scripts. Variables
+# reach each npm that npm starts.
+NPM = {f"npm_config_allow_{kind}": "none" for kind in ("git", "remote", "file", "directory")}
 LARGEST_PAGE = 4 * 1024 * 1024
 CREDENTIALS = "set its token again, with zmesh registries set or in the settings of the installation"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -87,12 +100,14 @@ def install_python(payload: dict[str, Any]) -> dict[str, Any]:
     ]
     indexes = [(one["packages"], index_url(one)) for one in payload["registries"]]
     print(f"Resolving and installing for Python {sys.version_info.major}.{sys.version_info.minor}")
-    command = [sys.executable, "-m", "pip_indexes" if len(indexes) > 1 else "pip", "install", *arguments]
+    command = [sys.executable, "-P", "-c", PIP, "pip_indexes" if len(indexes) > 1 else "pip", "install", *arguments]
     run(command, pip_environment(indexes), lambda lines: explain_pip(lines, indexes))
     report = json.loads((HERE / "report.json").read_text())
     packages, lock = [], []
     for one in report["install"]:
         name, version = one["metadata"]["name"], one["metadata"]["version"]
+        if one["is_direct"]:
+            raise BuildFailed(f"a package asks for {name} by an address: only packages of a registry are installed")
         hash = f"sha256:{one['download_info']['archive_info']['hashes']['sha256']}"
         packages.append({"name": name, "version": version, "hash": hash})
         lock.append(f"{name}=={version} --hash={hash}")
@@ -262,7 +277,7 @@ def npm_command(payload: dict[str, Any], command: str) -> list[str]:
 
 
 def npm_environment(node: str = "") -> dict[str, str]:
-    environment = {**os.environ, "SSL_CERT_FILE": CERTIFICATES}
+    environment = {**os.environ, **NPM, "SSL_CERT_FILE": CERTIFICATES}
     if node:  # for scripts
         environment["PATH"] = f"{Path(node).parent}:{environment.get('PATH', os.defpath)}"
     if os.path.exists(CERTIFICATES):
@@ -307,6 +322,8 @@ def explain_npm(lines: list[str]) -> str:
         r"code (ECONNREFUSED|ENOTFOUND|ETIMEDOUT|ECONNRESET|EAI_AGAIN|ERR_SOCKET_TIMEOUT|E5\d\d)", text
     ):
         return f"the registry{_asked_for(text)} cannot be reached ({found[1]}): deploy again later, or use --bundle"
+    if "EALLOW" in text:
+        return "a package asks for another by an address: only packages of a registry are installed"
     if "EINTEGRITY" in text:
         return f"{_of_hash(text)} does not have the hash that package-lock.json gives: renew the lock, if you trust it"
     if "can only install packages when your package.json and package-lock.json" in text:

@@ -17,13 +17,16 @@ from typing import Any
 from urllib.parse import unquote
 
 
-def wheel(name: str, files: Mapping[str, bytes], version: str = "1.0") -> tuple[str, bytes]:
+def wheel(
+    name: str, files: Mapping[str, bytes], version: str = "1.0", requires: str | None = None
+) -> tuple[str, bytes]:
     """File name and content of a wheel with these files."""
     stem = f"{name.replace('-', '_')}-{version}"
     info = f"{stem}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     texts = {
         **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
+        f"{info}/METADATA": (metadata + (f"Requires-Dist: {requires}\n" if requires else "")).encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     lines = []
@@ -49,6 +52,19 @@ def tarball(package: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def source(name: str, backend: str) -> tuple[str, bytes]:
+    """File name and content of a source archive that is built by this code of its own."""
+    project = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for path, text in {"pyproject.toml": project, "backend.py": backend, "PKG-INFO": about}.items():
+            member = tarfile.TarInfo(f"{name}-1.0/{path}")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return f"{name}-1.0.tar.gz", buffer.getvalue()
+
+
 @dataclass
 class Registry:
     """What it serves, and what it was asked; requests wait until `open` is set. With an `authorization`, it refuses
@@ -62,8 +78,12 @@ class Registry:
     credentials: set[str | None] = field(default_factory=set)
     open: threading.Event = field(default_factory=threading.Event)
 
-    def add(self, name: str, files: Mapping[str, bytes], version: str = "1.0") -> None:
-        self.wheels[name] = wheel(name, files, version)
+    def add(self, name: str, files: Mapping[str, bytes], version: str = "1.0", requires: str | None = None) -> None:
+        self.wheels[name] = wheel(name, files, version, requires)
+
+    def address(self, name: str) -> str:
+        """Where the file of a package is."""
+        return f"{self.url()}/{name}/{self.wheels[name][0]}"
 
     def add_npm(self, name: str, files: Mapping[str, bytes], version: str = "1.0.0", **more: Any) -> None:
         package = {"name": name, "version": version, **more}
@@ -93,7 +113,7 @@ class Registry:
             return None
         filename, content = self.wheels[name]
         page = f'<a href="/simple/{name}/{filename}#sha256={hashlib.sha256(content).hexdigest()}">{filename}</a>'
-        return ("application/octet-stream", content) if path.endswith(".whl") else ("text/html", page.encode())
+        return ("application/octet-stream", content) if path.endswith(filename) else ("text/html", page.encode())
 
     def url(self, credentials: str = "") -> str:
         return f"http://{credentials}127.0.0.1:{self.port}/simple"

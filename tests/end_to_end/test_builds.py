@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.registry import Registry, serving
+from tests.end_to_end.registry import Registry, serving, source
 from tests.platform import Parts, Platform, Process, eventually
 
 TOKEN = "tk-5d1e0f7a9c"
@@ -112,12 +112,23 @@ def test_hostile_wheels_are_refused_and_nothing_tells_of_the_registry(parts: Par
     registry.add("good", {"good/__init__.py": b"x = 1\n"})
     registry.add("shadow", {"shadow.py": b"", "zmesh_runtime/__init__.py": b"raise SystemExit\n"})
     registry.add("climber", {"climber.py": b"", "../../../../../../../tmp/climbed.py": b""})
+    backend = f"import urllib.request; urllib.request.urlopen({registry.url()!r} + '/built/')"
+    registry.wheels["sly"] = source("sly", backend)
+    registry.add("builder", {"builder.py": b""}, requires=f"sly @ {registry.address('sly')}")
+    registry.add("pointer", {"pointer.py": b""}, requires=f"good @ {registry.address('good')}")
     start_listener(parts, registry)
-    reasons = {"shadow": "zmesh_runtime", "climber": "outside", "missing": "missing"}
+    reasons = {
+        "shadow": "zmesh_runtime",
+        "climber": "outside",
+        "missing": "missing",
+        "builder": "only wheels are installed",
+        "pointer": "good by an address",
+    }
     for name, reason in reasons.items():
         build = ended(parts.platform, request(parts.platform, name))
         assert build["status"] == "failed"
         assert reason in build["error"]["message"], build["error"]
+    assert "/simple/built/" not in registry.asked  # code of a package would have asked for it
     build = ended(parts.platform, request(parts.platform, "good"))
     assert [(package["name"], package["version"]) for package in build["packages"]] == [("good", "1.0")]
 

@@ -134,6 +134,26 @@ def test_a_uv_lock_that_cannot_be_honoured_is_refused(change: tuple[str, str], r
         locked(UV_LOCK.replace(*change))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "h2 @ https://evil.example/h2.tar.gz"),
+        ("version", "4.3.0\\n--index-url https://evil.example"),
+        ("version", "4.3.0\\n-r /etc/passwd"),
+        ("version", "${PIP_INDEX_URL}"),
+        ("hash", "sha256:b2 --index-url https://evil.example"),
+        ("hash", "sha256:b2\\nh3 @ https://evil.example/h3.tar.gz"),
+    ],
+)
+def test_no_part_of_a_uv_lock_can_be_an_option_or_an_address(field: str, value: str) -> None:
+    lock = UV_LOCK.replace('{ name = "h2" }', f'{{ name = "{value if field == "name" else "h2"}" }}')
+    old = {"name": 'name = "h2"\nversion', "version": 'version = "4.3.0"', "hash": 'hash = "sha256:b2"'}[field]
+    new = f'name = "{value}"\nversion' if field == "name" else f'{field} = "{value}"'
+
+    with pytest.raises(ManifestError, match=r"^uv\.lock: "):
+        manifest_of("python", "", {"pyproject.toml": PROJECT, "uv.lock": lock.replace(old, new)})
+
+
 def test_the_registries_that_a_uv_lock_names_are_kept_without_credentials() -> None:
     other = UV_LOCK.replace("https://pypi.org/simple", "https://ada:pw@Packages.Example/simple", 1)
     assert locked(other).files["registries"] == "packages.example"

@@ -144,6 +144,28 @@ def test_a_package_lock_that_does_not_fit_its_manifest_is_refused_by_package() -
         npm_locked({}, zod="4")
 
 
+@pytest.mark.parametrize(
+    ("place", "more"),
+    [
+        ("node_modules/x", {"version": "https://evil.example/x.tgz"}),
+        ("node_modules/x", {"name": "https://evil.example/x.tgz"}),
+        ("node_modules/x", {"dependencies": {"y": "https://evil.example/y.tgz"}}),
+        ("node_modules/x", {"optionalDependencies": {"y": "git+ssh://evil.example/y"}}),
+        ("node_modules/x", {"peerDependencies": {"y": "someone/y"}}),
+        ("node_modules/x", {"dependencies": ["y"]}),
+        ("node_modules/x", {"dependencies": {"y": 1}}),
+        ("node_modules/x", {"version": 1}),
+        ("node_modules/../../x", {}),
+        ("node_modules/x/../y", {}),
+    ],
+)
+def test_no_part_of_a_lock_can_be_an_address_or_a_path(place: str, more: dict[str, object]) -> None:
+    lock = {"packages": {place: {"version": "1.0.0", "integrity": "sha512-x", **more}}}
+    files = {"package.json": '{"dependencies": {"x": "1"}}', "package-lock.json": json.dumps(lock)}
+    with pytest.raises(ManifestError, match=r"^package-lock\.json: "):
+        manifest_of("javascript", "", files)
+
+
 @pytest.mark.parametrize("locked", [{"link": True, "integrity": "x"}, {"version": "1.0.0"}, "no object"])
 def test_a_lock_with_links_or_without_hashes_is_refused(locked: object) -> None:
     lock = {"packages": {"node_modules/x": locked}}
