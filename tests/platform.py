@@ -133,17 +133,27 @@ class Platform:
     token: str
     database_url: str
     folder: Path  # where `zmesh` commands run
+    refresh_token: str = ""
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=90))
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """An HTTP request as a dashboard user."""
-        headers = {"authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        """An HTTP request as a dashboard user, whose token is renewed where tests last longer than it."""
+        given = options.pop("headers", {})
+        answer = self._send(method, path, given, options)
+        if self.refresh_token and answer.status_code == 401 and answer.json()["code"] == "token_expired":
+            session = self.client.post(f"{self.url}/auth/refresh", json={"refresh_token": self.refresh_token}).json()
+            self.token, self.refresh_token = session["token"], session["refresh_token"]
+            answer = self._send(method, path, given, options)
+        return answer
+
+    def _send(self, method: str, path: str, given: Mapping[str, str], options: Mapping[str, Any]) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.token}", **given}
         return self.client.request(method, self.url + path, headers=headers, **options)
 
     def in_project(self, slug: str) -> Platform:
         """The same person in another project of theirs, with a key of that project."""
         project = next(item for item in self.request("GET", "/projects").json()["items"] if item["slug"] == slug)
-        there = replace(self, project_id=project["id"])
+        there = replace(self, project_id=project["id"], refresh_token="")
         there.token = self.request("POST", "/auth/switch", json={"project": project["id"]}).json()["token"]
         there.api_key = there.request("POST", "/keys", json={"name": "tests"}).json()["key"]
         there.database_url = there.request("GET", f"/projects/{project['id']}/database").json()["database_url"]
@@ -266,7 +276,16 @@ class Parts:
         url = self.api.line("listening http://").split()[1]
         login = httpx.post(f"{url}/auth/login", json={"email": email, "password": password})
         assert login.is_success, login.text
-        return Platform(url, str(ready.project.id), key, login.json()["token"], ready.database_url, self.folder)
+        session = login.json()
+        return Platform(
+            url,
+            str(ready.project.id),
+            key,
+            session["token"],
+            ready.database_url,
+            self.folder,
+            refresh_token=session["refresh_token"],
+        )
 
     def start(self, part: str, command: Sequence[str] | None = None, **environment: str) -> Process:
         """`zmesh <part>`, or another command in its place, with the environment that all parts share."""
