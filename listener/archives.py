@@ -18,6 +18,7 @@ from typing import BinaryIO
 MIB = 1024 * 1024
 LARGEST_LAYER = 512 * MIB  # the whole archive
 MOST_FILES = 100_000
+MOST_FOLDERS = 50_000  # each takes a block of the disk, and an archive of many has few bytes
 DEEPEST = 32  # folders
 LONGEST_PATH = 1024  # bytes
 PIECE = MIB
@@ -46,7 +47,7 @@ def unpack(archive: BinaryIO, folder: Path, runtime: str | None = None) -> Conte
     With a runtime, also check that the files are where those of a build belong.
     """
     digest = hashlib.sha256()
-    files, size, last = 0, 0, b""
+    files, folders, size, last = 0, 0, 0, b""
     while head := _exactly(archive, _HEAD, digest, at_end=True):
         name, executable, length = int.from_bytes(head[:2]), head[2], int.from_bytes(head[3:])
         path = _exactly(archive, name, digest)
@@ -60,7 +61,9 @@ def unpack(archive: BinaryIO, folder: Path, runtime: str | None = None) -> Conte
             raise ArchiveError(f"{_shown(path)} is out of order or there twice")
         last = path
         _check(path, executable, runtime)
-        _write(archive, folder, path, executable, length, digest)
+        folders += _write(archive, folder, path, executable, length, digest)
+        if folders > MOST_FOLDERS:
+            raise ArchiveError(f"the packages have more than {MOST_FOLDERS} folders")
     return Contents(digest.hexdigest(), files, size)
 
 
@@ -123,10 +126,11 @@ def _check(path: bytes, executable: int, runtime: str | None) -> None:
         raise ArchiveError(f"the package {_shown(parts[1])} has the name of a part of the platform")
 
 
-def _write(archive: BinaryIO, folder: Path, path: bytes, executable: int, length: int, digest: hashlib._Hash) -> None:
+def _write(archive: BinaryIO, folder: Path, path: bytes, executable: int, length: int, digest: hashlib._Hash) -> int:
+    """Returns how many folders it made for the file."""
     place = os.fsencode(folder) + b"/" + path
     try:
-        _make_folders(os.path.dirname(place))
+        made = _make_folders(os.path.dirname(place))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(place, flags, 0o600), "wb") as file:
             os.fchmod(file.fileno(), 0o555 if executable else 0o444)
@@ -137,16 +141,19 @@ def _write(archive: BinaryIO, folder: Path, path: bytes, executable: int, length
                 digest.update(piece)
                 file.write(piece)
                 length -= len(piece)
+        return made
     except (FileExistsError, NotADirectoryError) as error:
         raise ArchiveError(f"{_shown(path)} is a file and a folder") from error
 
 
-def _make_folders(place: bytes) -> None:
-    """Whatever our umask is, the users of runs read what is in there."""
-    if not os.path.isdir(place):
-        _make_folders(os.path.dirname(place))
-        os.mkdir(place)
-        os.chmod(place, 0o755)
+def _make_folders(place: bytes) -> int:
+    """Whatever our umask is, the users of runs read what is in there. Returns how many it made."""
+    if os.path.isdir(place):
+        return 0
+    made = _make_folders(os.path.dirname(place))
+    os.mkdir(place)
+    os.chmod(place, 0o755)
+    return made + 1
 
 
 def _shown(path: bytes) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
+
+import msgspec
 
 from listener.archives import LARGEST_LAYER, ArchiveError, Contents
 from listener.layers import EXECUTOR, MIB, unpack_file
@@ -15,6 +16,7 @@ from listener.postgres import storable
 from sandbox import RunOutcome
 
 LARGEST_RESULT = 4 * 1024 * 1024  # the line that says what was installed
+MOST_PACKAGES = 10_000
 MOST_BUFFERED = 8 * 1024 * 1024
 
 
@@ -25,6 +27,21 @@ class Failed(Exception):
         super().__init__(message)
         self.type = type
         self.message = message
+
+
+class _Package(msgspec.Struct):
+    name: str
+    version: str
+    hash: str
+
+
+class _Said(msgspec.Struct):
+    """The first line of what a build sends."""
+
+    lock: str
+    platform: str
+    packages: Annotated[list[_Package], msgspec.Meta(max_length=MOST_PACKAGES)]
+    scripts: Annotated[list[str], msgspec.Meta(max_length=MOST_PACKAGES)] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +155,9 @@ def _read_result(place: Path) -> tuple[Installed, int]:
     with open(place, "rb") as file:
         line = file.readline(LARGEST_RESULT)
     try:
-        said = json.loads(line)
-        packages = [{key: storable(one[key]) for key in ("name", "version", "hash")} for one in said["packages"]]
-        scripts = [storable(name) for name in said.get("scripts", [])]
-        return Installed(storable(said["lock"]), packages, storable(said["platform"]), scripts), len(line)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        said = msgspec.json.decode(line, type=_Said)  # makes no other values: those of 4 MiB would hold the listener
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ArchiveError("the build did not say what it installed") from error
+    packages = [{key: storable(getattr(one, key)) for key in ("name", "version", "hash")} for one in said.packages]
+    scripts = [storable(name) for name in said.scripts]
+    return Installed(storable(said.lock), packages, storable(said.platform), scripts), len(line)

@@ -201,8 +201,9 @@ class Layers:
             await EXECUTOR.run(file.close)
 
     async def _move_in(self, unpacked: Path, layer: Layer) -> None:
+        size = await EXECUTOR.run(_size_on_disk, unpacked)
         await EXECUTOR.run(_rename, unpacked, self.folder / layer.hash)  # over what was not intact
-        self._sizes[layer.hash] = layer.bytes
+        self._sizes[layer.hash] = size
         self._verified.add(layer.hash)
 
     async def _make_room(self) -> None:
@@ -276,9 +277,13 @@ def _found_in(folder: Path) -> OrderedDict[str, int]:
         if place.name.startswith(STAGING):
             _remove(place)
         elif place.is_dir() and not place.is_symlink():
-            size = sum(file.lstat().st_size for file in place.rglob("*") if not file.is_dir())
-            layers.append((place.stat().st_mtime, place.name, size))
+            layers.append((place.stat().st_mtime, place.name, _size_on_disk(place)))
     return OrderedDict((name, size) for _, name, size in sorted(layers))
+
+
+def _size_on_disk(folder: Path) -> int:
+    """What the files and folders in it take: much more than their bytes where many are small."""
+    return sum(place.lstat().st_blocks * 512 for place in folder.rglob("*"))
 
 
 def _hash_or_none(folder: Path) -> str | None:

@@ -90,6 +90,13 @@ def test_a_layer_with_too_many_files_is_refused(tmp_path: Path, monkeypatch: pyt
         unpacked(tmp_path, *(entry(b"python/%d" % number) for number in range(4)))
 
 
+def test_a_layer_with_too_many_folders_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a block of the disk, though hardly a byte of the archive."""
+    monkeypatch.setattr(archives, "MOST_FOLDERS", 3)
+    with pytest.raises(ArchiveError, match="more than 3 folders"):
+        unpacked(tmp_path, entry(b"python/a/a"), entry(b"python/b/c/d"))
+
+
 def test_an_archive_that_is_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
     whole = entry(b"python/a", b"content")
     for length in range(1, len(whole)):

@@ -1,0 +1,43 @@
+"""What a build says that it installed, which its install scripts may have written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from listener.build_output import MOST_PACKAGES, Failed, read_sent
+
+PACKAGE = {"name": "a", "version": "1", "hash": ""}
+SAID = {"lock": "a==1\n", "platform": "cpython-311", "packages": [PACKAGE]}
+
+
+def read(folder: Path, line: bytes) -> Any:
+    (folder / "sent").write_bytes(line + b"\n")
+    return read_sent(folder, "python")
+
+
+def test_what_was_installed_is_read_without_what_nobody_asked_for(tmp_path: Path) -> None:
+    installed, archive = read(tmp_path, json.dumps({**SAID, "more": [[{}]], "lock": "a==1\0\n"}).encode())
+    assert (installed.packages, installed.scripts, "\0" in installed.lock) == ([PACKAGE], [], False)
+    assert archive.contents.files == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"[" * 100_000,
+        b"\xff",
+        json.dumps({**SAID, "packages": [PACKAGE] * (MOST_PACKAGES + 1)}).encode(),
+        json.dumps({**SAID, "packages": [{**PACKAGE, "name": None}]}).encode(),
+        json.dumps({**SAID, "scripts": [1]}).encode(),
+        json.dumps({"packages": []}).encode(),
+    ],
+    ids=["nothing", "nested", "no text", "too many packages", "no name", "no names of scripts", "no lock"],
+)
+def test_anything_else_is_refused(tmp_path: Path, line: bytes) -> None:
+    with pytest.raises(Failed, match="did not say what it installed"):
+        read(tmp_path, line)
