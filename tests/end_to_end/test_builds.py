@@ -115,14 +115,12 @@ def test_hostile_wheels_are_refused_and_nothing_tells_of_the_registry(parts: Par
     backend = f"import urllib.request; urllib.request.urlopen({registry.url()!r} + '/built/')"
     registry.wheels["sly"] = source("sly", backend)
     registry.add("builder", {"builder.py": b""}, requires=f"sly @ {registry.address('sly')}")
-    registry.add("pointer", {"pointer.py": b""}, requires=f"good @ {registry.address('good')}")
     start_listener(parts, registry)
     reasons = {
         "shadow": "zmesh_runtime",
         "climber": "outside",
         "missing": "missing",
         "builder": "only wheels are installed",
-        "pointer": "good by an address",
     }
     for name, reason in reasons.items():
         build = ended(parts.platform, request(parts.platform, name))
