@@ -16,6 +16,8 @@ from sql.errors import DomainError, Unavailable
 Item = TypeVar("Item")
 TROUBLE = (DomainError, psycopg.Error)
 LARGEST_INSERT = 100
+LARGE_BYTES = 256 * 1024  # beyond, an item keeps the server busy for longer than a small one should wait
+LARGE_BYTES = 256 * 1024  # beyond, an item keeps the server busy for longer than a small one should wait
 
 
 class _Refused(Exception):
@@ -37,6 +39,7 @@ class Inserts(Generic[Item]):
         self._project_of = project_of
         self._size_of = size_of
         self._together: Batcher[Item, bool] = Batcher(self._insert_together, LARGEST_INSERT, size_of)
+        self._large: Batcher[Item, bool] = Batcher(self._insert_together, LARGEST_INSERT, size_of)
         # A project's is there while somebody asks it.
         self._apart: WeakValueDictionary[UUID, Batcher[Item, bool]] = WeakValueDictionary()
 
@@ -44,12 +47,15 @@ class Inserts(Generic[Item]):
         """`apart`: only with its own project's, from the beginning: it may wait for a transaction of theirs."""
         if not apart:
             try:
-                return await self._together.ask(item)
+                return await (self._large if self._is_large(item) else self._together).ask(item)
             except _Refused:
                 pass
         project = self._project_of(item)
         batcher: Batcher[Item, bool] = Batcher(self._insert_apart, LARGEST_INSERT, self._size_of)
         return await self._apart.setdefault(project, batcher).ask(item)
+
+    def _is_large(self, item: Item) -> bool:
+        return self._size_of is not None and self._size_of(item) > LARGE_BYTES
 
     async def _insert_together(self, batch: list[Item]) -> Sequence[bool | BaseException]:
         if (answers := await self._in_one_statement(batch)) is not None:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.invoking.inserting import Inserts
+from api.invoking.inserting import LARGE_BYTES, Inserts
 from sql.errors import Invalid, Unavailable
 
 Row = tuple[UUID, int]
@@ -54,6 +54,28 @@ async def test_rows_of_all_projects_share_a_statement(table: Table, inserts: Ins
     rows = [(ONE, 1), (TWO, 2), (ONE, 3)]
     assert await answers(inserts, *rows) == [True] * 3
     assert table.statements == [rows]
+
+
+async def test_a_small_row_does_not_wait_for_large_ones() -> None:
+    release = asyncio.Event()
+    done: list[int] = []
+
+    async def insert(rows: Sequence[Row]) -> list[bool]:
+        if any(number > LARGE_BYTES for _, number in rows):
+            await release.wait()
+        done.extend(number for _, number in rows)
+        return [True] * len(rows)
+
+    inserts = Inserts[Row](insert, lambda row: row[0], lambda row: row[1])
+    large = [asyncio.create_task(inserts.ask((ONE, LARGE_BYTES + n))) for n in (1, 2)]
+    await asyncio.sleep(0)
+
+    assert await asyncio.wait_for(inserts.ask((TWO, 1)), 10)
+
+    assert done == [1]
+    release.set()
+    await asyncio.gather(*large)
+    assert done == [1, LARGE_BYTES + 1, LARGE_BYTES + 2]
 
 
 async def test_a_refused_row_costs_other_projects_one_statement_more(table: Table, inserts: Inserts[Row]) -> None:
