@@ -40,7 +40,7 @@ from api.invoking.models import (
     Retried,
     RetryRequest,
 )
-from api.management.models.builds import BuildDetails, BuildLogLine, BuildToRequest
+from api.management.models.builds import BuildDetails, BuildLogLine, BuildToRequest, BundleChunk
 from api.management.models.callbacks import NewSigningSecret, SigningRotation, SigningSecretDetails
 from api.management.models.changes import ChangeDetails, ChangeToPassOn
 from api.management.models.functions import DraftToTest, FunctionChange, FunctionDetails, FunctionToCreate
@@ -101,9 +101,7 @@ REQUEST_MODELS: list[type[BaseModel]] = [
     *(FunctionToCreate, FunctionChange, ScheduleToCreate, ScheduleChange, WebhookToCreate, WebhookChange),
     *(SigningRotation, Rotation, RetryRequest, Credentials, AliasToSet, Deployment, ChangeToPassOn),
     *(SecretToSet, RegistryToSet, BrowserCredentials, LinkToUse),
-    TestMessage,
-    DraftToTest,
-    BuildToRequest,
+    *(TestMessage, DraftToTest, BuildToRequest, BundleChunk),
     *(
         Refresh,
         ProjectSwitch,

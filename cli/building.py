@@ -51,9 +51,17 @@ def files_in_own_folder(function: Mapping[str, Any]) -> Build:
 
 def built(client: Client, function: Mapping[str, Any], manifest: Manifest, *, fresh: bool) -> Build:
     """The build of this manifest, once it has succeeded. Raises CliError."""
-    texts = {path: text for path, text in files_in_own_folder(function).items() if isinstance(text, str)}
-    body = {"language": function["language"], "code": function["code"], "files": texts, "fresh": fresh}
-    build: Build = client.call("POST", "/builds", body).body
+    body = {"language": function["language"], "code": function["code"], "files": texts_of(function), "fresh": fresh}
+    return finished(client, function, manifest, client.call("POST", "/builds", body).body)
+
+
+def texts_of(function: Mapping[str, Any]) -> dict[str, str]:
+    """The files in which manifests are looked for."""
+    return {path: text for path, text in files_in_own_folder(function).items() if isinstance(text, str)}
+
+
+def finished(client: Client, function: Mapping[str, Any], manifest: Manifest, build: Build) -> Build:
+    """A build once it has succeeded; its log is printed meanwhile. Raises CliError."""
     if build["status"] in UNFINISHED:
         progress(f"{style('•', fg='green')} Installing the packages of {function['name']} ({manifest.source}) ...")
         try:

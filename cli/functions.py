@@ -9,7 +9,9 @@ from typing import Any
 
 import rich_click as click
 
+from cli.auditing import audit
 from cli.building import build_packages, megabytes, packages_of, show_packages
+from cli.bundling import bundle_packages
 from cli.client import Client
 from cli.connecting import connected, find_function
 from cli.deploying import Deployment, change, deploy_functions, read_functions, sources_of
@@ -45,7 +47,7 @@ def functions() -> None:
 
 functions.add_command(invoke)
 functions.add_command(logs)
-for command in (versions, diff, rollback, retire, unretire, alias):
+for command in (audit, versions, diff, rollback, retire, unretire, alias):
     functions.add_command(command)
 
 
@@ -54,6 +56,7 @@ for command in (versions, diff, rollback, retire, unretire, alias):
 @click.option("--name", help="Name of the function. Default: the file's name without its extension, or the folder's.")
 @click.option("--force", is_flag=True, help="Deploy even code that cannot load.")
 @click.option("--fresh-packages", is_flag=True, help="Resolve packages again, even if the manifest has not changed.")
+@click.option("--bundle", is_flag=True, help="Upload the packages that are installed beside the code.")
 @click.option("--write-lock", is_flag=True, help="Write the resolved packages into the folder, as a lock.")
 @settings_options
 @output_option
@@ -65,6 +68,7 @@ def deploy_files(
     force: bool,
     fresh_packages: bool,
     write_lock: bool,
+    bundle: bool,
     output: str,
     **options: Any,
 ) -> None:
@@ -79,9 +83,14 @@ def deploy_files(
         raise click.UsageError("--name can be used with one function only.")
     settings = settings_of(options)
     functions = read_functions(sources, name)
+    if bundle and (write_lock or fresh_packages):
+        raise click.UsageError("--bundle deploys what is installed; it cannot be combined with options that resolve.")
     if write_lock:
         functions = write_locks(client, functions, fresh=fresh_packages)
-    built = build_packages(client, functions.values(), fresh=fresh_packages and not write_lock)
+    if bundle:
+        built = bundle_packages(client, functions)
+    else:
+        built = build_packages(client, functions.values(), fresh=fresh_packages and not write_lock)
     done = deploy_functions(client, functions, settings, built, force=force)
     if output == "json":
         print_json([_described(deployment, built.get(deployment.after["name"])) for deployment in done])

@@ -24,7 +24,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from listener import platforms
 from listener.build_output import Archive, Failed, FileSink, Installed, check_outcome, read_sent
-from listener.layers import CHUNK, EXECUTOR, Layers, compressed
+from listener.bundles import read_bundle
+from listener.layers import CHUNK, EXECUTOR, LayerError, Layers, append_chunk, compressed
 from listener.lease import Lease
 from listener.masking import Masker
 from listener.postgres import DATABASE_ERRORS, storable
@@ -121,6 +122,8 @@ class Builds:
             masker = Masker([*self._settings.registry_secrets(), *registries.secrets()])
             _check_registries(build, registries)
             async with self._layers.staging() as staging:
+                if build.bundle is not None:
+                    return await self._unbundle(lease, build, build.bundle, staging, masker)
                 return await self._install(lease, build, staging, masker, registries, allow_scripts)
         except Failed as failure:
             type, message = failure.type, failure.message
@@ -167,6 +170,35 @@ class Builds:
                 archive = await self._run_scripts(build, order, archive, printed, cancel, staging / "built")
         return await self._store(lease, build, installed, archive)
 
+    async def _unbundle(self, lease: UUID, build: ClaimedBuild, hash: str, staging: Path, masker: Masker) -> str:
+        """Store packages that were uploaded; those of Python are compiled first, by a run."""
+        printed: list[LogLine] = []
+        async with self._told(lease, build.id, printed, masker) as cancel:
+            sent = await EXECUTOR.run(_create, staging / "sent")
+            try:
+                await self._download(lease, build, sent)
+            finally:
+                await EXECUTOR.run(sent.close)
+            installed, archive = await EXECUTOR.run(read_bundle, staging, build.runtime, build.manifest, hash)
+            if build.runtime == "python":
+                order = {**self._payload(build), "compile": True, "installed": asdict(installed)}
+                archive = await self._run_scripts(build, order, archive, printed, cancel, staging / "built")
+        return await self._store(lease, build, installed, archive)
+
+    async def _download(self, lease: UUID, build: ClaimedBuild, file: BinaryIO) -> None:
+        """The archive of a bundle. Raises Failed, OSError, psycopg.Error."""
+        number = 0
+        while True:
+            async with self._pool.connection() as connection:
+                data = await builds.bundle_chunk(connection, lease, build.id, number)
+            if data is None:
+                return
+            try:
+                await EXECUTOR.run(append_chunk, file, data)
+            except LayerError as error:
+                raise Failed("invalid_bundle", "The bundle is damaged: deploy it again.") from error
+            number += 1
+
     async def _run_scripts(
         self,
         build: ClaimedBuild,
@@ -176,7 +208,7 @@ class Builds:
         cancel: asyncio.Event,
         staging: Path,
     ) -> Archive:
-        """What install scripts make of a layer, in a run of their own: the one that installed it had the tokens."""
+        """What install scripts, or the compiler, make of a layer, in a run that knows no token."""
         layer = Layer(archive.contents.hash, order["installed"]["platform"], archive.contents.bytes)
         async with self._layers.kept(archive.folder, layer) as path:
             image = Image(layer.hash, path, project=str(build.project_id))

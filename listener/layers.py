@@ -195,7 +195,7 @@ class Layers:
                     data = await builds.chunk(connection, project_id, layer.hash, number)
                 if data is None:
                     raise LayerError("The packages are not in the database any more. Deploy again.")
-                await EXECUTOR.run(_append, file, data)
+                await EXECUTOR.run(append_chunk, file, data)
                 number += 1
         finally:
             await EXECUTOR.run(file.close)
@@ -237,7 +237,7 @@ def unpack_file(archive: Path, folder: Path, runtime: str | None = None, skipped
         return archives.unpack(file, folder, runtime)
 
 
-def _append(file: BinaryIO, chunk: bytes) -> None:
+def append_chunk(file: BinaryIO, chunk: bytes) -> None:
     """Write a chunk, decompressed. Raises LayerError."""
     inflate = zlib.decompressobj()
     try:

@@ -65,6 +65,7 @@ class ClaimedBuild:
     project_id: UUID
     runtime: str
     manifest: dict[str, str]
+    bundle: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,11 @@ async def request(
     manifest: Mapping[str, str],
     *,
     fresh: bool,
+    bundle: str | None = None,
 ) -> UUID:
-    """The build of this manifest: one that is unfinished, or the last that succeeded, or a new one."""
-    query = "select (zmesh.request_build(%s, %s, %s, %s, %s)).id"
-    values = (project_id, runtime, manifest_hash, Jsonb(dict(manifest)), fresh)
+    """The build of this manifest, and bundle: one that is unfinished, or the last that succeeded, or a new one."""
+    query = "select (zmesh.request_build(%s, %s, %s, %s, %s, %s)).id"
+    values = (project_id, runtime, manifest_hash, Jsonb(dict(manifest)), fresh, bundle)
     return UUID(str(await fetch_value(connection, query, values)))
 
 
@@ -149,6 +151,17 @@ async def packages_of(connection: AsyncConnection, project_id: UUID, id: UUID) -
     return packages
 
 
+async def add_bundle_chunk(connection: AsyncConnection, project_id: UUID, hash: str, number: int, data: bytes) -> None:
+    """Keep a chunk of a bundle for a build."""
+    await connection.execute("select zmesh.add_bundle_chunk(%s, %s, %s, %b)", (project_id, hash, number, data))
+
+
+async def bundle_chunks(connection: AsyncConnection, project_id: UUID, hash: str) -> int:
+    """How many chunks of a bundle there are, from the first on."""
+    query = "select count(*) from zmesh.bundle_chunks where project_id = %s and hash = %s"
+    return int(await fetch_value(connection, query, (project_id, hash)))
+
+
 async def cancel(connection: AsyncConnection, project_id: UUID, id: UUID) -> None:
     """Cancel a queued build, have a running one stopped."""
     await connection.execute("select zmesh.cancel_build(%s, %s)", (project_id, id))
@@ -159,7 +172,7 @@ async def cancel(connection: AsyncConnection, project_id: UUID, id: UUID) -> Non
 
 async def claim(connection: AsyncConnection, listener: UUID) -> ClaimedBuild | None:
     """Start a queued build, if there is one."""
-    query = "select id, project_id, runtime, manifest from zmesh.claim_build(%s)"
+    query = "select id, project_id, runtime, manifest, bundle from zmesh.claim_build(%s)"
     return await fetch_one(connection, ClaimedBuild, query, (listener,))
 
 
@@ -205,6 +218,15 @@ async def finish(
         None if error is None else Jsonb(dict(error)),
     )
     return bool(await fetch_value(connection, "select zmesh.finish_build(%s, %s, %s, %s, %s, %s, %s)", values))
+
+
+async def bundle_chunk(connection: AsyncConnection, listener: UUID, build: UUID, number: int) -> bytes | None:
+    """One chunk of the bundle of a build that this listener runs; None after the last."""
+    query = "select zmesh.bundle_chunk(%s, %s, %s)"
+    cursor = await connection.execute(query, (listener, build, number), binary=True)
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]  # type: ignore[no-any-return]
 
 
 async def layer_of(connection: AsyncConnection, project_id: UUID, build: UUID) -> Layer | None:

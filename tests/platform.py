@@ -211,10 +211,12 @@ class Platform:
             cursor = connection.execute(query.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 
-    def zmesh(self, *arguments: str, status: int = 0, stdin: str = "") -> str:
+    def zmesh(self, *arguments: str, status: int = 0, stdin: str = "", **environment: str) -> str:
         """A `zmesh` command that must end with this status; returns what it printed on stdout."""
         there = {"ZMESH_URL": self.url, "ZMESH_TOKEN": self.token, "ZMESH_API_KEY": self.api_key}
-        done = COMMANDS.run(arguments, cwd=self.folder, env={**clean_environment(), **there}, stdin=stdin)
+        done = COMMANDS.run(
+            arguments, cwd=self.folder, env={**clean_environment(), **there, **environment}, stdin=stdin
+        )
         assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout if status == 0 else done.stdout + done.stderr
 

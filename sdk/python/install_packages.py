@@ -50,7 +50,11 @@ class BuildFailed(Exception):
 
 
 def handler(payload: dict[str, Any], zmesh: Any) -> Any:
-    if payload.get("scripts"):
+    if payload.get("compile"):
+        shutil.copytree(image_of(payload) / "python", HERE / "layer" / "python", copy_function=shutil.copyfile)
+        compile_python(HERE / "layer" / "python")
+        installed = payload["installed"]
+    elif payload.get("scripts"):
         installed = run_scripts(payload)
     else:
         installed = install_python(payload) if payload["runtime"] == "python" else install_node(payload)
@@ -255,8 +259,7 @@ def install_node(payload: dict[str, Any]) -> dict[str, Any]:
 def run_scripts(payload: dict[str, Any]) -> dict[str, Any]:
     """Run the install scripts of some packages of a layer, in a run of its own that knows no token."""
     folder = HERE / "layer"
-    image = next(place for place in ("/image", payload["image"]) if (Path(place) / "node_modules").is_dir())
-    shutil.copytree(Path(image) / "node_modules", folder / "node_modules", copy_function=shutil.copyfile)
+    shutil.copytree(image_of(payload) / "node_modules", folder / "node_modules", copy_function=shutil.copyfile)
     (folder / "package.json").write_text(payload["manifest"]["package.json"])
     (HERE / "npmrc").write_text("")
     for name in payload["scripts"]:
@@ -265,6 +268,11 @@ def run_scripts(payload: dict[str, Any]) -> dict[str, Any]:
         run(command, npm_environment(payload["node"]), lambda lines, name=name: explain_script(name, lines))
     (folder / "package.json").unlink()
     return payload["installed"] | {"platform": node_platform(payload)}
+
+
+def image_of(payload: dict[str, Any]) -> Path:
+    """Where a run sees the packages that it was given."""
+    return Path("/image") if os.path.isdir("/image") and os.listdir("/image") else Path(payload["image"])
 
 
 def npm_command(payload: dict[str, Any], command: str) -> list[str]:

@@ -6,7 +6,7 @@ return 3::smallint;
 comment on function zmesh.most_build_attempts() is 'How often a build is started if its listener is lost each time.';
 
 create or replace function zmesh.request_build(
-    p_project_id uuid, p_runtime text, p_manifest_hash text, p_manifest jsonb, p_fresh boolean)
+    p_project_id uuid, p_runtime text, p_manifest_hash text, p_manifest jsonb, p_fresh boolean, p_bundle text default null)
 returns zmesh.builds
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -18,22 +18,54 @@ begin
      where b.project_id = p_project_id and b.manifest_hash = p_manifest_hash
        and (b.status in ('queued', 'running') or b.status = 'succeeded' and not p_fresh)
      order by b.status = 'succeeded', b.created_at desc limit 1;
-    if found then
+    if found and (p_bundle is null or p_bundle is not distinct from v_build.bundle) then
         return v_build;
+    end if;
+    if found and v_build.status <> 'succeeded' then
+        perform zmesh.fail('ZM409', 'the packages of this manifest are being built',
+            'Wait for that build, or cancel it: zmesh builds cancel ' || v_build.id);
     end if;
     if (select count(*) from zmesh.builds b
          where b.project_id = p_project_id and b.status in ('queued', 'running')) >= c_most_queued then
         perform zmesh.fail('ZM409', format('the project has %s unfinished builds', c_most_queued),
             'Wait until some have finished, or cancel them: zmesh builds cancel ID', 'builds_queued_are_at_most_100');
     end if;
-    insert into zmesh.builds (project_id, runtime, manifest_hash, manifest, created_at)
-    values (p_project_id, p_runtime, p_manifest_hash, p_manifest, zmesh.now())
+    insert into zmesh.builds (project_id, runtime, manifest_hash, manifest, bundle, created_at)
+    values (p_project_id, p_runtime, p_manifest_hash, p_manifest, p_bundle, zmesh.now())
     returning * into v_build;
     perform zmesh.notify_unless_congested('zmesh_builds');
     return v_build;
 end $$;
-comment on function zmesh.request_build(uuid, text, text, jsonb, boolean) is
-    'The unfinished or the last successful build of this manifest; a new one if there is none or a fresh one is requested.';
+comment on function zmesh.request_build(uuid, text, text, jsonb, boolean, text) is
+    'The unfinished or the last successful build of this manifest, and of this bundle if one is named; a new one if there is '
+    'none or a fresh one is requested.';
+
+create or replace function zmesh.add_bundle_chunk(p_project_id uuid, p_hash text, p_number integer, p_data bytea)
+returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    c_most_chunks constant integer := 1024;   -- of all bundles of a project
+begin
+    perform from zmesh.projects where id = p_project_id for no key update;   -- one change of a project at a time
+    if (select count(*) from zmesh.bundle_chunks where project_id = p_project_id) >= c_most_chunks then
+        delete from zmesh.bundle_chunks where project_id = p_project_id and hash <> p_hash;
+    end if;
+    insert into zmesh.bundle_chunks (project_id, created_at, number, hash, data)
+    values (p_project_id, zmesh.now(), p_number, p_hash, p_data)
+        on conflict do nothing;
+end $$;
+comment on function zmesh.add_bundle_chunk(uuid, text, integer, bytea) is
+    'Adds a chunk of a bundle. If a project has too many, those of its other bundles make room.';
+
+create or replace function zmesh.bundle_chunk(p_listener uuid, p_build uuid, p_number integer) returns bytea
+language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select c.data
+      from zmesh.builds b
+      join zmesh.bundle_chunks c on c.project_id = b.project_id and c.hash = b.bundle and c.number = p_number
+     where b.id = p_build and b.status = 'running' and b.listener_id = p_listener;
+end;
+comment on function zmesh.bundle_chunk(uuid, uuid, integer) is 'One chunk of the bundle of a build that this listener runs.';
 
 create or replace function zmesh.claim_build(p_listener uuid) returns setof zmesh.builds
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -212,6 +244,7 @@ begin
            and not exists (select from zmesh.functions f where f.build_id = b.id)
            and not exists (select from zmesh.function_versions v where v.build_id = b.id)
          limit 1000 for update skip locked));
+    delete from zmesh.bundle_chunks c where c.created_at < zmesh.now() - interval '1 day';
     delete from zmesh.layers l
      where l.created_at < zmesh.now() - interval '1 hour'
        and not exists (select from zmesh.builds b where b.project_id = l.project_id and b.layer_hash = l.hash);
@@ -236,9 +269,10 @@ comment on function zmesh.check_build_of_function() is 'Rejects a build of anoth
 create or replace trigger functions_check_build after insert or update of build_id on zmesh.functions
     for each row when (new.build_id is not null) execute function zmesh.check_build_of_function();
 
-grant execute on function zmesh.request_build(uuid, text, text, jsonb, boolean), zmesh.cancel_build(uuid, uuid) to zmesh_api;
+grant execute on function zmesh.request_build(uuid, text, text, jsonb, boolean, text), zmesh.cancel_build(uuid, uuid),
+      zmesh.add_bundle_chunk(uuid, text, integer, bytea) to zmesh_api;
 grant execute on function zmesh.claim_build(uuid), zmesh.tell_build(uuid, uuid, integer[], timestamptz[], text[]),
       zmesh.add_layer(uuid, uuid, text, text, bigint, integer), zmesh.add_layer_chunk(uuid, uuid, text, integer, bytea),
       zmesh.finish_build(uuid, uuid, text, text, jsonb, text, jsonb), zmesh.layer_of(uuid, uuid),
-      zmesh.layer_chunk(uuid, text, integer), zmesh.learn_imports(uuid, text, jsonb),
+      zmesh.layer_chunk(uuid, text, integer), zmesh.bundle_chunk(uuid, uuid, integer), zmesh.learn_imports(uuid, text, jsonb),
       zmesh.layers_to_load(text[], integer) to zmesh_listener;

@@ -54,6 +54,7 @@ create table zmesh.builds (
     packages         jsonb       not null default '[]',
     layer_hash       text,
     error            jsonb,
+    bundle           text,
     constraint builds_status_is_known          check (status in ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
     constraint builds_runtime_is_known         check (runtime in ('python', 'node')),
     constraint builds_manifest_hash_is_sha256  check (manifest_hash ~ '^[0-9a-f]{64}$'),
@@ -71,6 +72,8 @@ comment on column zmesh.builds.manifest_hash is 'SHA-256 of what matters in the 
 comment on column zmesh.builds.lock is 'Exact versions and hashes of all packages, in the format of the runtime''s installer.';
 comment on column zmesh.builds.packages is 'Name, version and hash of each installed package.';
 comment on column zmesh.builds.layer_hash is 'The installed packages; null where there are none.';
+comment on column zmesh.builds.bundle is
+    'SHA-256 of the uploaded archive that the packages come from; null: they come from registries.';
 create unique index builds_one_at_a_time_per_manifest
     on zmesh.builds (project_id, manifest_hash) where status in ('queued', 'running');
 create index builds_by_manifest on zmesh.builds (project_id, manifest_hash, created_at desc);
@@ -93,6 +96,23 @@ create index functions_by_build on zmesh.functions (build_id) where build_id is 
 alter table zmesh.function_versions add column build_id uuid references zmesh.builds;
 comment on column zmesh.function_versions.build_id is 'The build whose packages this version runs with.';
 create index function_versions_by_build on zmesh.function_versions (build_id) where build_id is not null;
+
+create table zmesh.bundle_chunks (
+    project_id uuid        not null references zmesh.projects on delete cascade,
+    created_at timestamptz not null,
+    number     integer     not null,
+    hash       text        not null,
+    data       bytea       not null,
+    primary key (project_id, hash, number),
+    constraint bundle_chunks_hash_is_sha256 check (hash ~ '^[0-9a-f]{64}$'),
+    constraint bundle_chunks_are_few        check (number between 0 and 511),
+    constraint bundle_chunks_are_small      check (octet_length(data) <= 1114112)
+);
+comment on table zmesh.bundle_chunks is
+    'Installed packages that were uploaded for a build, a MiB at a time, each compressed by zlib; kept for a day.';
+comment on column zmesh.bundle_chunks.hash is 'SHA-256 of the archive, as the uploader says; the build verifies it.';
+alter table zmesh.bundle_chunks alter column data set storage external;
+create index bundle_chunks_by_age on zmesh.bundle_chunks (created_at);
 
 create table zmesh.registries (
     id           uuid        primary key default gen_random_uuid(),
@@ -122,4 +142,5 @@ comment on column zmesh.registries.sealed_token is
 
 -- The API never reads a token; listeners get it through zmesh.registries_of_build().
 grant select (id, project_id, created_at, updated_at, runtime, packages, url, has_token) on zmesh.registries to zmesh_api;
+grant select (project_id, number, hash) on zmesh.bundle_chunks to zmesh_api;
 grant select on zmesh.builds, zmesh.build_logs, zmesh.layers to zmesh_api;

@@ -27,7 +27,12 @@ from tests.api.conftest import Backend
 TABLE = (Path(__file__).parents[2] / "docs" / "reference" / "permissions.md").read_text()
 COLUMNS = ("viewer", "developer", "owner", "key", "nobody")
 ROWS = re.findall(r"^\| ([A-Z]+) \| `(/[^`]*)` \| (.*) \|$", TABLE, re.MULTILINE)
-WITHOUT_A_PROJECT = {"/hooks/{token}", "PUT /secrets/{name}", "PUT /registries"}  # these name nothing of a project's
+WITHOUT_A_PROJECT = {
+    "/hooks/{token}",
+    "PUT /secrets/{name}",
+    "PUT /registries",
+    "PUT /bundles/{hash}/chunks/{number}",
+}  # these name nothing of a project's
 STREAMS = ("/live", "/logs", "/functions/{id}/logs")  # endless
 ALIAS = {"versions": {"1": 100}}
 NOT_ENDPOINTS = ("/schema", "/console")  # tests/api/test_browser_sessions.py
@@ -193,6 +198,7 @@ THINGS: dict[str, Callable[[Things], str]] = {
     "/members/{id}": Things.member,
     "/projects/{id}": Things.project,
     "/builds/{id}": Things.build,
+    "/bundles/{hash}": lambda _: "0" * 64,
     "/registries/{id}": Things.registry,
 }
 BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
@@ -208,6 +214,7 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     },
     "PUT /functions/{id}/aliases/{alias}": lambda _: ALIAS,
     "PUT /functions/{id}/secrets/{name}": lambda _: {"value": "sesame"},
+    "PUT /bundles/{hash}/chunks/{number}": lambda _: {"data": ""},
     "PUT /registries": lambda _: {"runtime": "node", "url": "https://npm.example/", "packages": "@acme"},
     "PUT /secrets/{name}": lambda _: {"value": "sesame"},
     "POST /invocations/retry": lambda _: {"status": "error"},
@@ -260,6 +267,7 @@ def filled(path: str, things: Things) -> str:
     assert make is not None or "{" not in path, f"THINGS lacks {path}"
     path = path.replace("{id}/deliveries/{delivery_id}", "{delivery}")
     path = path.replace("{version}", "1").replace("{alias}", "live")
+    path = path.replace("{number}", "0")
     if path.startswith("/functions/"):
         path = path.replace("{name}", "PASSWORD")
     return path if make is None else re.sub(r"\{\w+\}", make(things), path, count=1)

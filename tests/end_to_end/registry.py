@@ -72,6 +72,7 @@ class Registry:
 
     port: int
     authorization: str | None = None
+    answers: dict[str, Any] = field(default_factory=dict)  # JSON at other paths
     tarballs: dict[str, tuple[dict[str, Any], bytes]] = field(default_factory=dict)
     wheels: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -101,6 +102,8 @@ class Registry:
     def answer(self, path: str) -> tuple[str, bytes] | None:
         """Type and content of a page, wheel, document or tarball; None where there is none."""
         path = unquote(path)
+        if path in self.answers:
+            return "application/json", json.dumps(self.answers[path]).encode()
         if not path.startswith("/simple/"):
             package, content = self.tarballs.get(path[1:].partition("/-/")[0], ({}, b""))
             if path.endswith(".tgz"):
@@ -136,6 +139,10 @@ def serving() -> Iterator[Registry]:
                 self.send_error(404)
                 return
             self._send(*found)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
 
         def _send(self, kind: str, body: bytes) -> None:
             self.send_response(200)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.registry import Registry, serving, source
+from tests.end_to_end.registry import Registry, serving, source, wheel
 from tests.platform import Parts, Platform, Process, eventually
 
 TOKEN = "tk-5d1e0f7a9c"
@@ -139,3 +141,41 @@ def test_hostile_wheels_are_refused_and_nothing_tells_of_the_registry(parts: Par
         assert secret not in builds + "".join(logs)
         assert not any(secret.encode() in layer for layer in layers)
         assert secret not in parts.processes[-1].log.read_text()
+
+
+def test_what_is_installed_beside_the_code_is_deployed_without_a_registry(parts: Parts, registry: Registry) -> None:
+    parts.start_listener(
+        ZMESH_PYTHON_INDEX_URL="http://127.0.0.1:9/simple", ZMESH_LAYERS_DIR=str(parts.folder / "layers")
+    )
+    folder = parts.folder / "offline"
+    site = folder / ".venv" / "lib" / "python3.11" / "site-packages"
+    site.mkdir(parents=True)
+    (folder / "requirements.txt").write_text("good\n")
+    (folder / "main.py").write_text("import good\n\ndef handler(payload, zmesh):\n    return good.x\n")
+    said = parts.platform.zmesh("functions", "deploy", "offline", "--bundle", status=1)
+    assert "good, which the manifest needs, is not installed" in said
+    for name in ("good", "unneeded"):
+        _, content = wheel(name, {f"{name}.py": b"x = 7\n"})
+        zipfile.ZipFile(io.BytesIO(content)).extractall(site)
+    for action in ("created", "unchanged"):
+        [deployed] = json.loads(parts.platform.zmesh("functions", "deploy", "offline", "--bundle"))
+        assert (deployed["action"], [one["name"] for one in deployed["packages"]]) == (action, ["good"])
+    assert parts.platform.result("offline") == 7
+
+    # What is known of the packages; a registry that does not tell is not the same as nothing known.
+    place = {"ZMESH_PYTHON_INDEX_URL": registry.url()}
+    known = {"id": "PYSEC-1", "aliases": ["CVE-2026-1"], "summary": "It leaks.", "fixed_in": ["1.1"], "link": "x"}
+    registry.open.set()
+    said = parts.platform.zmesh("functions", "audit", "offline", "--output", "table", status=1, **place)
+    assert "not checked: good 1.0: 127.0.0.1 does not know it" in said
+    assert "0 known vulnerabilities in 0 of 1 packages" in said
+    registry.answers["/pypi/good/1.0/json"] = {"vulnerabilities": [known, {**known, "withdrawn": "2026-01-01"}]}
+    said = parts.platform.zmesh("functions", "audit", "offline", "--output", "json", status=1, **place)
+    [vulnerability] = json.loads(said.splitlines()[0])["vulnerabilities"]
+    assert (vulnerability["id"], vulnerability["fixed_in"]) == ("CVE-2026-1", "1.1")
+    registry.answers["/pypi/good/1.0/json"] = {"vulnerabilities": []}
+    assert json.loads(parts.platform.zmesh("functions", "audit", "offline", "--output", "json", **place)) == {
+        "checked": 1,
+        "vulnerabilities": [],
+        "not_checked": [],
+    }

@@ -8,8 +8,21 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http.models import Model, Text
+from api.http.models import Model, Text, matching
 from api.management.models.functions import Code, Language
+
+
+class Bundle(Model):
+    """Packages that were uploaded, in the form in which listeners store them."""
+
+    hash: Annotated[Text, matching(r"^[0-9a-f]{64}$", description="SHA-256 of the archive.")]
+    chunks: Annotated[int, Field(ge=1, le=512, description="How many chunks of 1 MiB it has.")]
+
+
+class BundleChunk(Model):
+    """A chunk of a bundle."""
+
+    data: Annotated[Text, Field(max_length=1_500_000, description="At most 1 MiB, compressed by zlib, in base64.")]
 
 
 class BuildToRequest(Model):
@@ -28,6 +41,9 @@ class BuildToRequest(Model):
             description="Texts by path: requirements.txt, pyproject.toml, package.json, package-lock.json, and code.",
         ),
     ] = Field(default_factory=dict)
+    bundle: Bundle | None = Field(
+        default=None, description="Use these packages, uploaded before by PUT /bundles, instead of registries."
+    )
     fresh: bool = Field(
         default=False, description="true: resolve the packages again, even if the same manifest was built before."
     )

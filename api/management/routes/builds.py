@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Response, Router, get, post
+from litestar import Response, Router, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
+from psycopg import AsyncConnection
 
 from api.auth.credentials import CallerRequest, role
 from api.database import Database
 from api.http.endpoints import BEARER, problems
 from api.http.json_bodies import MIB
 from api.http.paging import Cursor, Limit, Page, read_cursor
-from api.http.problems import invalid, not_found
-from api.management.models.builds import BuildDetails, BuildLogLine, BuildToRequest
+from api.http.problems import Problem, invalid, not_found
+from api.management.models.builds import BuildDetails, BuildLogLine, BuildToRequest, Bundle, BundleChunk
 from api.management.packages import find_manifest, key_of
 from sql import builds
 from sql.builds import Build
 
 Id = Annotated[UUID, PathParameter(description="Id of the build.")]
+MOST_CHUNKS = 512
+LARGEST_CHUNK = 1114112
 UNFINISHED = ("queued", "running")
 
 
@@ -50,6 +55,8 @@ async def request_build(
     if manifest is None:
         raise invalid("files", "asks for no packages")
     async with database.connection() as connection:
+        if data.bundle is not None:
+            await _check_uploaded(connection, request.user.project_id, data.bundle)
         id = await builds.request(
             connection,
             request.user.project_id,
@@ -57,9 +64,51 @@ async def request_build(
             await key_of(connection, request.user.project_id, manifest),
             manifest.files,
             fresh=data.fresh,
+            bundle=None if data.bundle is None else data.bundle.hash,
         )
     build = await _build(database, request, id)
     return Response(BuildDetails.model_validate(build), status_code=202 if build.status in UNFINISHED else 200)
+
+
+async def _check_uploaded(connection: AsyncConnection, project_id: UUID, bundle: Bundle) -> None:
+    uploaded = await builds.bundle_chunks(connection, project_id, bundle.hash)
+    if uploaded != bundle.chunks:
+        raise Problem(
+            409,
+            "bundle_incomplete",
+            f"{uploaded} of {bundle.chunks} chunks of the bundle are uploaded.",
+            "Upload all of them with PUT /bundles/{hash}/chunks/{number} first; they are kept for a day.",
+        )
+
+
+@put(
+    "/bundles/{hash:str}/chunks/{number:int}",
+    operation_id="uploadBundleChunk",
+    summary="Upload a chunk of installed packages",
+    guards=[role("developer")],
+    status_code=204,
+    responses=problems(403, 422),
+)
+async def upload_bundle_chunk(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    hash: Annotated[str, PathParameter(description="SHA-256 of the whole archive.")],
+    number: Annotated[int, PathParameter(description="Place of the chunk, from 0 on.")],
+    data: JSONBody[BundleChunk],
+) -> None:
+    """As `zmesh functions deploy --bundle` does. Chunks are kept for a day; POST /builds names the bundle."""
+    if not re.fullmatch(r"[0-9a-f]{64}", hash):
+        raise invalid("hash", "must be a SHA-256 in hexadecimal digits")
+    if not 0 <= number < MOST_CHUNKS:
+        raise invalid("number", f"must be between 0 and {MOST_CHUNKS - 1}")
+    try:
+        chunk = base64.b64decode(data.data, validate=True)
+    except ValueError as error:
+        raise invalid("data", "is not base64") from error
+    if len(chunk) > LARGEST_CHUNK:
+        raise invalid("data", "is larger than a chunk can be")
+    async with database.connection() as connection:
+        await builds.add_bundle_chunk(connection, request.user.project_id, hash, number, chunk)
 
 
 @get("/builds", operation_id="listBuilds", summary="List builds", responses=problems(422))
@@ -116,7 +165,7 @@ async def cancel_build(request: CallerRequest, database: NamedDependency[Databas
 
 router = Router(
     "/",
-    route_handlers=[request_build, list_builds, get_build, get_build_logs, cancel_build],
+    route_handlers=[request_build, upload_bundle_chunk, list_builds, get_build, get_build_logs, cancel_build],
     guards=[role("viewer")],
     security=BEARER,
     tags=["builds"],

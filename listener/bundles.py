@@ -1,0 +1,200 @@
+"""Bundles: packages that were installed elsewhere and uploaded. They are read as what hostile people may have sent."""
+
+from __future__ import annotations
+
+import json
+import platform
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.tags import Tag, parse_tag, sys_tags
+from packaging.utils import canonicalize_name
+
+from listener.archives import ArchiveError
+from listener.build_output import Archive, Failed, Installed
+from listener.layers import unpack_file
+from listener.platforms import platform_of
+from listener.postgres import storable
+
+LARGEST_METADATA = 1024 * 1024
+MOST_PACKAGES = 5000
+Package = dict[str, str]
+
+
+def read_bundle(staging: Path, runtime: str, manifest: Mapping[str, str], hash: str) -> tuple[Installed, Archive]:
+    """The packages of an uploaded archive, unpacked beside it. Raises Failed where they do not fit this host."""
+    sent, folder = staging / "sent", staging / "layer"
+    try:
+        contents = unpack_file(sent, folder, runtime)
+    except ArchiveError as error:
+        raise Failed("invalid_layer", f"{error}.") from error
+    if contents.hash != hash:
+        raise Failed("invalid_bundle", "The bundle is not what was uploaded: deploy it again.")
+    if runtime == "python":
+        packages = _python_packages(folder / "python")
+        _check_requirements(packages, manifest["requirements.txt"])
+        lock = "".join(f"{one['name']}=={one['version']}\n" for one in packages)
+    else:
+        packages = _node_packages(folder / "node_modules")
+        _check_dependencies(packages, json.loads(manifest["package.json"]))
+        lock = json.dumps({one["name"]: one["version"] for one in packages}, indent=2) + "\n"
+    return Installed(lock, packages, platform_of(runtime), []), Archive(sent, 0, folder, contents)
+
+
+def _bounded(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return opened.read(LARGEST_METADATA).decode("utf-8", "replace")
+
+
+def _package(name: object, version: object) -> Package:
+    return {"name": storable(str(name)[:214]), "version": storable(str(version)[:100]), "hash": ""}
+
+
+# Python
+
+
+def _python_packages(folder: Path) -> list[Package]:
+    here = list(sys_tags())
+    packages: list[Package] = []
+    for info in sorted(folder.glob("*.dist-info"))[:MOST_PACKAGES]:
+        metadata = _headers(_bounded(info / "METADATA")) if (info / "METADATA").is_file() else {}
+        name, version = metadata.get("name", [""])[0], metadata.get("version", [""])[0]
+        if not name or not version:
+            raise Failed("invalid_bundle", f"{info.name[:100]} does not say which package it is: install it again.")
+        if (info / "WHEEL").is_file():
+            _check_tags(f"{name} {version}", _headers(_bounded(info / "WHEEL")).get("tag", []), here)
+        packages.append(_package(name, version))
+    for library in folder.rglob("*.so"):
+        _check_machine(library, folder)
+    return packages
+
+
+def _headers(text: str) -> dict[str, list[str]]:
+    """Fields of a metadata file, by their names in lower case; its body is left out."""
+    found: dict[str, list[str]] = {}
+    for line in text.partition("\n\n")[0].splitlines():
+        name, colon, value = line.partition(":")
+        if colon and not line.startswith((" ", "\t")):
+            found.setdefault(name.lower(), []).append(value.strip())
+    return found
+
+
+def _check_tags(package: str, tags: list[str], here: list[Tag]) -> None:
+    made_for = {tag for text in tags for tag in parse_tag(text)}
+    if made_for and made_for.isdisjoint(here):
+        raise Failed(
+            "wrong_platform",
+            f"{package} was installed for {', '.join(sorted(map(str, made_for))[:3])}, and this installation runs "
+            f"{here[0]}: install it with Python {sys.version_info.major}.{sys.version_info.minor} on {sys.platform} "
+            f"{platform.machine()}, and deploy again.",
+        )
+
+
+def _check_requirements(packages: list[Package], text: str) -> None:
+    installed = {canonicalize_name(one["name"]): one["version"] for one in packages}
+    for line in text.splitlines():
+        try:
+            wanted = Requirement(line.partition(" --hash")[0])
+        except InvalidRequirement:
+            continue  # the manifest was checked when the build was requested
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue
+        version = installed.get(canonicalize_name(wanted.name))
+        if version is None or not wanted.specifier.contains(version, prereleases=True):
+            has = f"has {wanted.name} {version}" if version else f"has no {wanted.name}"
+            raise Failed(
+                "stale_bundle", f"The bundle {has}, and the manifest asks for {wanted}: install it and deploy again."
+            )
+
+
+# npm
+
+
+def _node_packages(folder: Path) -> list[Package]:
+    system, machine = platform_of("node").split("-")[1:]
+    packages: list[Package] = []
+    for manifest in _manifests(folder):
+        package = _json(manifest)
+        if not package.get("name") or not package.get("version"):
+            continue  # of a folder inside of a package
+        one = _package(package["name"], package["version"])
+        if not (_allows(package.get("os"), system) and _allows(package.get("cpu"), machine)):
+            made_for = f"{package.get('os') or 'any system'} {package.get('cpu') or 'any processor'}"
+            raise Failed(
+                "wrong_platform",
+                f"{one['name']} {one['version']} was installed for {storable(made_for)[:200]}, and this installation "
+                f"runs {system}-{machine}: run npm install --os={system} --cpu={machine}, and deploy again.",
+            )
+        packages.append(one)
+    for library in folder.rglob("build/Release/*.node"):
+        _check_machine(library, folder)
+    return packages
+
+
+def _manifests(folder: Path) -> Iterator[Path]:
+    for pattern in ("*/package.json", "@*/*/package.json"):
+        yield from sorted(folder.glob(pattern))
+        yield from sorted(folder.glob(f"**/node_modules/{pattern}"))
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_bounded(file))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _allows(listed: object, here: str) -> bool:
+    """As npm reads `os` and `cpu`: names, of which some may begin with an exclamation mark."""
+    names = [str(name) for name in listed] if isinstance(listed, list) else [listed] if isinstance(listed, str) else []
+    wanted = [name for name in names if not name.startswith("!")]
+    return f"!{here}" not in names and (not wanted or here in wanted or "any" in wanted)
+
+
+def _check_dependencies(packages: list[Package], manifest: dict[str, Any]) -> None:
+    installed = {one["name"] for one in packages}
+    if missing := sorted(set(manifest.get("dependencies", {})) - installed):
+        raise Failed("stale_bundle", f"The bundle has no {missing[0]}: run npm install and deploy again.")
+
+
+# Both
+
+
+def _check_machine(library: Path, folder: Path) -> None:
+    """Whether a compiled library is for the processor that runs this."""
+    made_for, here = _machine(library), _machine(Path(sys.executable))
+    if made_for is not None and made_for != here:
+        raise Failed(
+            "wrong_platform",
+            f"{library.relative_to(folder)} is compiled for {made_for}, and this installation runs {here}: install the "
+            "packages there and deploy again.",
+        )
+
+
+def _machine(file: Path) -> str | None:
+    """System and processor that a file is compiled for; None where it is not compiled."""
+    with open(file, "rb") as opened:
+        head = opened.read(20)
+    if head[:4] == b"\x7fELF" and len(head) == 20:
+        order = "<" if head[5] == 1 else ">"
+        number = struct.unpack_from(f"{order}H", head, 18)[0]
+        return f"Linux {_PROCESSORS.get(number, f'processor {number}')}"
+    if head[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\xfe\xed\xfa\xcf"):
+        return "macOS"
+    return "Windows" if head[:2] == b"MZ" else None
+
+
+_PROCESSORS = {
+    0x3E: "x86_64",
+    0xB7: "aarch64",
+    0x03: "i386",
+    0x28: "arm",
+    0xF3: "riscv64",
+    0x15: "ppc64",
+    0x16: "s390x",
+}
