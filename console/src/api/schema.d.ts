@@ -520,6 +520,170 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/functions/{id}/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Calls, errors and times of a function
+         * @description Invocations by the time they ended, in steps, and by version. Figures lag by about five seconds.
+         */
+        get: operations["getFunctionStatistics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Calls, errors and times of the project
+         * @description The same for all functions together, those that were deleted included.
+         */
+        get: operations["getStatistics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/statistics/functions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List functions with their last hour
+         * @description Without their code. Calls and errors are those of the last 60 minutes, in all and by minute.
+         */
+        get: operations["listFunctionSummaries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/functions/{id}/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Kinds of errors of a function
+         * @description The 50 most frequent ones since the full hour of `since`. `GET /invocations?fingerprint=` lists their
+         *     invocations.
+         */
+        get: operations["listErrors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/queue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The queue, runs and listeners
+         * @description What waits by function, what runs now, and the listeners with their slots.
+         */
+        get: operations["getQueue"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow the project's changes
+         * @description Server-sent events: `invocations` with those that were inserted, were started or ended, `functions` with the ids
+         *     of those that changed, `queue` as `GET /queue` without runs, every two seconds. Nothing is repeated after a lost
+         *     connection: read the lists again.
+         */
+        get: operations["followProject"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow the logs of all functions
+         * @description Server-sent events `log`, a line each, as lines are printed. Of an invocation that prints more than a hundred
+         *     lines in half a second, some are left out; its own log has them all.
+         */
+        get: operations["followLogs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/functions/{id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow the logs of a function
+         * @description The same for one function.
+         */
+        get: operations["followFunctionLogs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/schedules": {
         parameters: {
             query?: never;
@@ -728,6 +892,88 @@ export interface paths {
          *     new one is entered at the sender.
          */
         post: operations["rotateWebhookSecret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List a webhook's deliveries
+         * @description The latest requests to it, accepted and refused ones, latest first: 500 at most, for a week. Of very many in a
+         *     second, some are left out.
+         */
+        get: operations["listDeliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/deliveries/{delivery_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a delivery
+         * @description With its body, if that is 64 KiB or less.
+         */
+        get: operations["getDelivery"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/deliveries/{delivery_id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Deliver a message again
+         * @description Invokes the function with the same message once more. One that was refused is verified with the present secret,
+         *     whatever its age, and is refused again if it does not fit.
+         */
+        post: operations["redeliver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a webhook a signed test message
+         * @description Signs the payload as the sender of the webhook's preset would, verifies that, and invokes the function.
+         */
+        post: operations["testWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1213,6 +1459,75 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/console/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who is signed in
+         * @description The person of the session cookie, and their projects with their roles.
+         */
+        get: operations["getSession"];
+        put?: never;
+        /**
+         * Sign a browser in
+         * @description Sets the session cookie: HttpOnly, SameSite=Strict, for a week. It counts below `/console/api`, where this API
+         *     answers as well. Requests with it need the header `x-zmesh-console` and name the project by `x-zmesh-project`.
+         */
+        post: operations["signIn"];
+        /**
+         * Sign a browser out
+         * @description Ends the session of the cookie and removes it. Without a cookie, nothing happens.
+         */
+        delete: operations["signOut"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/console/session/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign a browser in by a link
+         * @description The same, with the token of a sign-in link. A link works once.
+         */
+        post: operations["signInByLink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create a sign-in link to the console
+         * @description For yourself. It works once, within fifteen minutes; the browser then shares the session of the token.
+         */
+        post: operations["createSignInLink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health": {
         parameters: {
             query?: never;
@@ -1291,6 +1606,37 @@ export interface components {
             versions: {
                 [key: string]: number;
             };
+        };
+        /**
+         * BrowserCredentials
+         * @description Credentials of a browser's sign-in.
+         * @example {
+         *       "email": "ada@example.org",
+         *       "password": "correct horse battery staple"
+         *     }
+         */
+        BrowserCredentials: {
+            /** Email */
+            email: string;
+            /** Password */
+            password: string;
+        };
+        /**
+         * BrowserSession
+         * @description Who is signed in, until when, and what they may open.
+         */
+        BrowserSession: {
+            user: components["schemas"]["PersonDetails"];
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * Projects
+             * @description Oldest first.
+             */
+            projects: components["schemas"]["ProjectOfPerson"][];
         };
         /**
          * BuildDetails
@@ -1537,6 +1883,140 @@ export interface components {
             project: string | null;
         };
         /**
+         * DeliveryDetails
+         * @description A request to a webhook with its body.
+         */
+        DeliveryDetails: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Received At
+             * Format: date-time
+             */
+            received_at: string;
+            /**
+             * Verdict
+             * @description duplicate: its message id was accepted before, as invocation_id.
+             * @enum {string}
+             */
+            verdict: "accepted" | "duplicate" | "refused";
+            /**
+             * Test
+             * @description Whether a member of the project sent it, as a test or once more.
+             */
+            test: boolean;
+            /**
+             * Status Code
+             * @description HTTP status of the response.
+             */
+            status_code: number;
+            /**
+             * Code
+             * @description Why it was refused: the code of the problem.
+             */
+            code: string | null;
+            /** Detail */
+            detail: string | null;
+            /**
+             * Message Id
+             * @description The sender's own id of the message, where the preset has one.
+             */
+            message_id: string | null;
+            /** Invocation Id */
+            invocation_id: string | null;
+            /** Invocation Status */
+            invocation_status: ("queued" | "running" | "success" | "error" | "timeout" | "cancelled") | null;
+            /**
+             * Client
+             * @description Address of the sender.
+             */
+            client: string;
+            /** Body Size */
+            body_size: number;
+            /**
+             * Headers
+             * @description By lower-case name, without a secret; null where they are older than their retention.
+             */
+            headers: {
+                [key: string]: string;
+            } | null;
+            /**
+             * Body
+             * @description Null if it is larger than 64 KiB or was not kept; see also body_base64.
+             */
+            body: string | null;
+            /**
+             * Body Base64
+             * @description In place of body, where that is not UTF-8.
+             */
+            body_base64: string | null;
+        };
+        /**
+         * DeliverySummary
+         * @description A request to a webhook.
+         */
+        DeliverySummary: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Received At
+             * Format: date-time
+             */
+            received_at: string;
+            /**
+             * Verdict
+             * @description duplicate: its message id was accepted before, as invocation_id.
+             * @enum {string}
+             */
+            verdict: "accepted" | "duplicate" | "refused";
+            /**
+             * Test
+             * @description Whether a member of the project sent it, as a test or once more.
+             */
+            test: boolean;
+            /**
+             * Status Code
+             * @description HTTP status of the response.
+             */
+            status_code: number;
+            /**
+             * Code
+             * @description Why it was refused: the code of the problem.
+             */
+            code: string | null;
+            /** Detail */
+            detail: string | null;
+            /**
+             * Message Id
+             * @description The sender's own id of the message, where the preset has one.
+             */
+            message_id: string | null;
+            /** Invocation Id */
+            invocation_id: string | null;
+            /** Invocation Status */
+            invocation_status: ("queued" | "running" | "success" | "error" | "timeout" | "cancelled") | null;
+            /**
+             * Client
+             * @description Address of the sender.
+             */
+            client: string;
+            /** Body Size */
+            body_size: number;
+            /**
+             * Headers
+             * @description By lower-case name, without a secret; null where they are older than their retention.
+             */
+            headers: {
+                [key: string]: string;
+            } | null;
+        };
+        /**
          * Deployed
          * @description Outcome of the deployment of a function.
          */
@@ -1572,6 +2052,19 @@ export interface components {
         DeploymentDetails: {
             /** Items */
             items: components["schemas"]["Deployed"][];
+        };
+        /**
+         * DeploymentTime
+         * @description When a version went live.
+         */
+        DeploymentTime: {
+            /** Version */
+            version: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
         };
         /**
          * EarlierAttempt
@@ -1636,6 +2129,57 @@ export interface components {
             version: number | null;
         };
         /**
+         * ErrorKindDetails
+         * @description Errors whose types are equal and whose messages differ in numbers, ids and quoted parts only.
+         */
+        ErrorKindDetails: {
+            /**
+             * Fingerprint
+             * Format: uuid
+             * @description Zero: errors of further kinds, beyond 100 in an hour.
+             */
+            fingerprint: string;
+            /** Type */
+            type: string;
+            /**
+             * Message
+             * @description Message of the last one.
+             */
+            message: string;
+            /** Calls */
+            calls: number;
+            /**
+             * First At
+             * Format: date-time
+             */
+            first_at: string;
+            /**
+             * Last At
+             * Format: date-time
+             */
+            last_at: string;
+            /** Versions */
+            versions: number[];
+            /**
+             * Last Invocation Id
+             * Format: uuid
+             */
+            last_invocation_id: string;
+        };
+        /**
+         * ErrorKinds
+         * @description The most frequent kinds of errors.
+         */
+        ErrorKinds: {
+            /** Items */
+            items: components["schemas"]["ErrorKindDetails"][];
+            /**
+             * Next Cursor
+             * @default null
+             */
+            next_cursor: null;
+        };
+        /**
          * FieldError
          * @description What is wrong with one field.
          */
@@ -1644,6 +2188,27 @@ export interface components {
             field: string;
             /** Message */
             message: string;
+        };
+        /**
+         * Figures
+         * @description Calls by outcome, and how long they took; percentiles are null where nothing ran.
+         */
+        Figures: {
+            /** Success */
+            success: number;
+            /** Error */
+            error: number;
+            /** Timeout */
+            timeout: number;
+            /** Cancelled */
+            cancelled: number;
+            /** @description Duration of runs. */
+            duration_ms: components["schemas"]["Percentiles"] | null;
+            /** @description Time from when an invocation was ready until it was claimed. */
+            queue_ms: components["schemas"]["Percentiles"] | null;
+            /** @description Time of the platform beside the run itself. */
+            start_ms: components["schemas"]["Percentiles"] | null;
+            peak_memory_mb: components["schemas"]["Percentiles"] | null;
         };
         /**
          * FileChange
@@ -1942,6 +2507,83 @@ export interface components {
             message: string;
             /** Stack */
             stack: string | null;
+        };
+        /**
+         * FunctionStatistics
+         * @description Figures of a function.
+         */
+        FunctionStatistics: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /**
+             * Step
+             * @description Seconds.
+             */
+            step: number;
+            /**
+             * Points
+             * @description Every step, oldest first.
+             */
+            points: components["schemas"]["Point"][];
+            total: components["schemas"]["Figures"];
+            /**
+             * Versions
+             * @description Newest first.
+             */
+            versions: components["schemas"]["VersionFigures"][];
+            /**
+             * Deployments
+             * @description Versions that went live in this time, latest first.
+             */
+            deployments: components["schemas"]["DeploymentTime"][];
+        };
+        /**
+         * FunctionSummary
+         * @description A function with the figures of its last hour.
+         */
+        FunctionSummary: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Slug */
+            slug: string;
+            /** Name */
+            name: string;
+            /**
+             * Language
+             * @enum {string}
+             */
+            language: "javascript" | "python" | "typescript";
+            /** Enabled */
+            enabled: boolean;
+            /** Version */
+            version: number;
+            /** Description */
+            description: string;
+            /** Tags */
+            tags: string[];
+            /**
+             * Deployed At
+             * Format: date-time
+             * @description When its current version went live.
+             */
+            deployed_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            last_hour: components["schemas"]["LastHour"];
         };
         /**
          * FunctionToCreate
@@ -2683,6 +3325,75 @@ export interface components {
             expires_at: string | null;
         };
         /**
+         * LastHour
+         * @description Calls of the last 60 minutes.
+         */
+        LastHour: {
+            /** Calls */
+            calls: number;
+            /**
+             * Errors
+             * @description Errors and timeouts.
+             */
+            errors: number;
+            /**
+             * Series
+             * @description Calls by minute, oldest first.
+             */
+            series: number[];
+            /**
+             * Error Series
+             * @description Errors and timeouts by minute, oldest first.
+             */
+            error_series: number[];
+        };
+        /**
+         * LinkToUse
+         * @description A sign-in link to use.
+         */
+        LinkToUse: {
+            /**
+             * Token
+             * @description What follows # in the link: it begins with zl_.
+             */
+            token: string;
+        };
+        /**
+         * ListenerDetails
+         * @description A listener that is alive.
+         */
+        ListenerDetails: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** Slots */
+            slots: number;
+            /**
+             * Running
+             * @description Runs, of whatever project.
+             */
+            running: number;
+            /**
+             * Isolation
+             * @description How well runs are isolated; null: unknown.
+             */
+            isolation: ("full" | "reduced") | null;
+            /**
+             * Gaps
+             * @description What isolation lacks on its machine.
+             */
+            gaps: string[];
+        };
+        /**
          * LogLine
          * @description A line that a run printed.
          */
@@ -2958,10 +3669,24 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
+        /** Page[DeliverySummary] */
+        Page_DeliverySummary_: {
+            /** Items */
+            items: components["schemas"]["DeliverySummary"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
         /** Page[FunctionDetails] */
         Page_FunctionDetails_: {
             /** Items */
             items: components["schemas"]["FunctionDetails"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[FunctionSummary] */
+        Page_FunctionSummary_: {
+            /** Items */
+            items: components["schemas"]["FunctionSummary"][];
             /** Next Cursor */
             next_cursor: string | null;
         };
@@ -3050,6 +3775,58 @@ export interface components {
             project?: string | null;
             /** @description At least 12 characters. */
             new_password: string;
+        };
+        /**
+         * Percentiles
+         * @description Percentiles, to within 26 percent of the exact value.
+         */
+        Percentiles: {
+            /** P50 */
+            p50: number;
+            /** P95 */
+            p95: number;
+            /** P99 */
+            p99: number;
+        };
+        /**
+         * PersonDetails
+         * @description A person.
+         */
+        PersonDetails: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Email */
+            email: string;
+        };
+        /**
+         * Point
+         * @description Figures of the calls that ended in a step.
+         */
+        Point: {
+            /** Success */
+            success: number;
+            /** Error */
+            error: number;
+            /** Timeout */
+            timeout: number;
+            /** Cancelled */
+            cancelled: number;
+            /** @description Duration of runs. */
+            duration_ms: components["schemas"]["Percentiles"] | null;
+            /** @description Time from when an invocation was ready until it was claimed. */
+            queue_ms: components["schemas"]["Percentiles"] | null;
+            /** @description Time of the platform beside the run itself. */
+            start_ms: components["schemas"]["Percentiles"] | null;
+            peak_memory_mb: components["schemas"]["Percentiles"] | null;
+            /**
+             * At
+             * Format: date-time
+             * @description Where the step begins.
+             */
+            at: string;
         };
         /**
          * ProblemDetails
@@ -3165,6 +3942,50 @@ export interface components {
             created_at: string;
         };
         /**
+         * ProjectOfPerson
+         * @description A project of a person.
+         */
+        ProjectOfPerson: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Slug */
+            slug: string;
+            /** Name */
+            name: string;
+            /** Role */
+            role: string;
+        };
+        /**
+         * ProjectStatistics
+         * @description Figures of a project.
+         */
+        ProjectStatistics: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /**
+             * Step
+             * @description Seconds.
+             */
+            step: number;
+            /**
+             * Points
+             * @description Every step, oldest first.
+             */
+            points: components["schemas"]["Point"][];
+            total: components["schemas"]["Figures"];
+        };
+        /**
          * ProjectSwitch
          * @description The project to get a token for.
          */
@@ -3206,6 +4027,80 @@ export interface components {
              * Format: uuid
              */
             project_id: string;
+        };
+        /**
+         * QueueDetails
+         * @description The queue of a project, its runs, and the listeners of the platform.
+         */
+        QueueDetails: {
+            /**
+             * Queued
+             * @description Invocations that are ready to start, counted up to max_queued.
+             */
+            queued: number;
+            /** Delayed */
+            delayed: number;
+            /** Running */
+            running: number;
+            /** Max Running */
+            max_running: number;
+            /** Max Queued */
+            max_queued: number;
+            /** Oldest At */
+            oldest_at: string | null;
+            slots: components["schemas"]["Slots"];
+            /**
+             * Functions
+             * @description Up to 200 functions, those with the most first.
+             */
+            functions: components["schemas"]["QueueOfFunction"][];
+            /**
+             * Running Now
+             * @description Up to 500 invocations, oldest first.
+             */
+            running_now: components["schemas"]["RunningDetails"][];
+            /** Listeners */
+            listeners: components["schemas"]["ListenerDetails"][];
+        };
+        /**
+         * QueueOfFunction
+         * @description What a function has in the queue.
+         */
+        QueueOfFunction: {
+            /**
+             * Function Id
+             * Format: uuid
+             */
+            function_id: string;
+            /**
+             * Function
+             * @description Slug of the function.
+             */
+            function: string;
+            /** Max Concurrency */
+            max_concurrency: number | null;
+            /**
+             * Queued
+             * @description Invocations that are ready to start.
+             */
+            queued: number;
+            /**
+             * Delayed
+             * @description Invocations that start later: delayed ones, and retries.
+             */
+            delayed: number;
+            /** Running */
+            running: number;
+            /**
+             * More
+             * @description Whether there are more than were counted: 10,000, or fewer where many functions wait.
+             */
+            more: boolean;
+            /**
+             * Oldest At
+             * @description Since when the one that is ready for the longest time is ready.
+             */
+            oldest_at: string | null;
         };
         /**
          * Refresh
@@ -3314,6 +4209,42 @@ export interface components {
              * @default 86400
              */
             grace_seconds: number;
+        };
+        /**
+         * RunningDetails
+         * @description An invocation that runs now.
+         */
+        RunningDetails: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Function Id
+             * Format: uuid
+             */
+            function_id: string;
+            /** Function */
+            function: string;
+            /** Version */
+            version: number | null;
+            /** Attempt */
+            attempt: number;
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "api" | "sql" | "schedule" | "webhook" | "function";
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** Timeout Ms */
+            timeout_ms: number | null;
+            /** Listener */
+            listener: string | null;
         };
         /**
          * ScheduleChange
@@ -3603,6 +4534,22 @@ export interface components {
             project_id: string;
         };
         /**
+         * SignInLink
+         * @description A link that signs a browser in to the console once.
+         */
+        SignInLink: {
+            /**
+             * Path
+             * @description Path of the link, with its token after the #, where servers do not log it.
+             */
+            path: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+        };
+        /**
          * SigningRotation
          * @description A new secret in place of the current one.
          */
@@ -3629,6 +4576,30 @@ export interface components {
              * @description Until when the previous secret also signs.
              */
             previous_secret_valid_until: string | null;
+        };
+        /**
+         * Slots
+         * @description Slots of all listeners.
+         */
+        Slots: {
+            /** Total */
+            total: number;
+            /**
+             * Busy
+             * @description Those with a run, of whatever project.
+             */
+            busy: number;
+        };
+        /**
+         * TestMessage
+         * @description A message to try a webhook with.
+         */
+        TestMessage: {
+            /**
+             * Payload
+             * @description Body of the message, as JSON.
+             */
+            payload?: unknown;
         };
         /**
          * VersionDiff
@@ -3668,6 +4639,32 @@ export interface components {
             packages: {
                 [key: string]: components["schemas"]["Changed"];
             };
+        };
+        /**
+         * VersionFigures
+         * @description Figures of the calls of a version.
+         */
+        VersionFigures: {
+            /** Success */
+            success: number;
+            /** Error */
+            error: number;
+            /** Timeout */
+            timeout: number;
+            /** Cancelled */
+            cancelled: number;
+            /** @description Duration of runs. */
+            duration_ms: components["schemas"]["Percentiles"] | null;
+            /** @description Time from when an invocation was ready until it was claimed. */
+            queue_ms: components["schemas"]["Percentiles"] | null;
+            /** @description Time of the platform beside the run itself. */
+            start_ms: components["schemas"]["Percentiles"] | null;
+            peak_memory_mb: components["schemas"]["Percentiles"] | null;
+            /**
+             * Version
+             * @description 0: calls that ended before a version was chosen.
+             */
+            version: number;
         };
         /**
          * WebhookChange
@@ -5802,6 +6799,8 @@ export interface operations {
                 created_before?: string | null;
                 /** @description Only those with this text in the type or message of the error. */
                 error?: string | null;
+                /** @description Only those with errors of this kind; see GET /functions/{id}/errors. */
+                fingerprint?: string | null;
                 /** @description false: omit the logs; the list is empty. */
                 logs?: boolean;
                 /** @description Largest number of items in the page. */
@@ -5900,6 +6899,8 @@ export interface operations {
                 created_before?: string | null;
                 /** @description Only those with this text in the type or message of the error. */
                 error?: string | null;
+                /** @description Only those with errors of this kind; see GET /functions/{id}/errors. */
+                fingerprint?: string | null;
                 /** @description false: omit the logs; the list is empty. */
                 logs?: boolean;
                 /** @description Largest number of items in the page. */
@@ -6446,6 +7447,566 @@ export interface operations {
             };
             /** @description Too many requests; Retry-After says when to try again. */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getFunctionStatistics: {
+        parameters: {
+            query?: {
+                /** @description Default: an hour ago; 31 days at most. */
+                since?: string | null;
+                /** @description Default: now. */
+                until?: string | null;
+                /** @description Seconds: 60, 300, 900, 3600, 21600 or 86400; below 3600 for the last 24 hours only. Default: the smallest that gives no more than 120 points. */
+                step?: number | null;
+            };
+            header?: never;
+            path: {
+                /** @description Id or slug of the function. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FunctionStatistics"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getStatistics: {
+        parameters: {
+            query?: {
+                /** @description Default: an hour ago; 31 days at most. */
+                since?: string | null;
+                /** @description Default: now. */
+                until?: string | null;
+                /** @description Seconds: 60, 300, 900, 3600, 21600 or 86400; below 3600 for the last 24 hours only. Default: the smallest that gives no more than 120 points. */
+                step?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectStatistics"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listFunctionSummaries: {
+        parameters: {
+            query?: {
+                /** @description A part of name, slug or a tag. */
+                search?: string | null;
+                /** @description failing: with errors in the last hour. */
+                show?: "all" | "failing" | "disabled";
+                /** @description name: by slug; the others begin with the largest or latest. */
+                sort?: "name" | "calls" | "errors" | "deployed";
+                /** @description Largest number of items in the page. */
+                limit?: number;
+                /** @description next_cursor of the previous page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_FunctionSummary_"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listErrors: {
+        parameters: {
+            query?: {
+                /** @description Default: an hour ago; 31 days at most. */
+                since?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Id or slug of the function. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorKinds"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueueDetails"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    followProject: {
+        parameters: {
+            query?: {
+                /** @description Some of invocations, functions and queue, by commas. */
+                topics?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    followLogs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    followFunctionLogs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or slug of the function. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7753,6 +9314,347 @@ export interface operations {
             };
             /** @description A value is invalid; `errors` says which. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listDeliveries: {
+        parameters: {
+            query?: {
+                /** @description Only those with this verdict. */
+                verdict?: "accepted" | "duplicate" | "refused" | null;
+                /** @description Largest number of items in the page. */
+                limit?: number;
+                /** @description next_cursor of the previous page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DeliverySummary_"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getDelivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook. */
+                id: string;
+                /** @description Id of the delivery. */
+                delivery_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryDetails"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    redeliver: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook. */
+                id: string;
+                /** @description Id of the delivery. */
+                delivery_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request accepted, processing continues off-line */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryDetails"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Conflict with the current state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many requests; Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    testWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TestMessage"];
+            };
+        };
+        responses: {
+            /** @description Request accepted, processing continues off-line */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryDetails"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Conflict with the current state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many requests; Retry-After says when to try again. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10057,6 +11959,330 @@ export interface operations {
             };
             /** @description Too many requests; Retry-After says when to try again. */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserSession"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    signIn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BrowserCredentials"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserSession"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many requests; Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    signOut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    signInByLink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkToUse"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserSession"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many requests; Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    createSignInLink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Document created, URL follows */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInLink"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -24,57 +24,17 @@ export type Status = "queued" | "running" | "waiting" | "success" | "error" | "t
 export type Page<T> = { items: T[]; next_cursor: string | null };
 export type Role = "owner" | "developer" | "viewer";
 
-// What the statistics, queue and delivery endpoints answer.
-export type Percentiles = { p50: number; p95: number; p99: number };
-export type Outcomes = { success: number; error: number; timeout: number; cancelled: number };
-export type Figures = Outcomes & { duration_ms: Percentiles | null; queue_ms: Percentiles | null; start_ms: Percentiles | null; memory_mb: Percentiles | null };
-export type Statistics = {
-  since: string;
-  until: string;
-  step: number;
-  points: (Figures & { at: string })[];
-  versions: (Figures & { version: number })[];
-  total: Figures;
-  deployments: { version: number; at: string }[];
-};
-export type FunctionSummary = {
-  id: string;
-  slug: string;
-  name: string;
-  language: Language;
-  enabled: boolean;
-  version: number;
-  tags: string[];
-  description: string;
-  deployed_at: string;
-  updated_at: string;
-  last_hour: { calls: number; errors: number; series: number[]; error_series: number[] };
-};
-export type SameError = { fingerprint: string; type: string; message: string; calls: number; first_at: string; last_at: string; versions: number[]; last_invocation_id: string };
-export type Queue = {
-  queued: number;
-  delayed: number;
-  oldest_at: string | null;
-  running: number;
-  max_running: number | null;
-  slots: { total: number; busy: number };
-  functions: { function_id: string; function: string; queued: number; more?: boolean; oldest_at: string | null; running: number; max_concurrency: number | null }[];
-};
-export type Running = { id: string; function: string; version: number | null; attempt: number; started_at: string; timeout_ms: number; listener: string | null };
-export type Listener = { name: string; started_at: string; slots: number; running: number; isolation: "full" | "reduced" | null; gaps: { layer: string; reason: string }[]; alive: boolean };
-export type QueueDetails = Omit<Queue, "running"> & { running: Running[] | number; listeners: Listener[] };
-export type Delivery = {
-  id: string;
-  received_at: string;
-  verdict: "accepted" | "duplicate" | "refused" | "test";
-  status_code: number;
-  code: string | null;
-  detail: string | null;
-  message_id: string | null;
-  invocation_id: string | null;
-  body_size: number;
-  client: string | null;
-  headers: [string, string][];
-  body?: string | { base64: string } | null;
-};
+export type Percentiles = S["Percentiles"];
+export type Statistics = S["FunctionStatistics"];
+export type ProjectStatistics = S["ProjectStatistics"];
+export type Outcomes = Pick<S["Figures"], "success" | "error" | "timeout" | "cancelled">;
+export type FunctionSummary = S["FunctionSummary"];
+export type QueueDetails = S["QueueDetails"];
+export type Queue = Omit<QueueDetails, "running_now">;
+export type Running = S["RunningDetails"];
+export type Listener = S["ListenerDetails"];
+export type Delivery = S["DeliveryDetails"];
+export type DeliverySummary = S["DeliverySummary"];
+
+export type SameError = S["ErrorKinds"]["items"][number];
 export type Session = { user: { id: string; email: string }; expires_at: string; projects: { id: string; slug: string; name: string; role: Role }[] };

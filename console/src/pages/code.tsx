@@ -399,8 +399,10 @@ function Deploy({ fn, draft, onClose, onProblems, onOutrun, done }: DeployProps)
   );
 }
 
-type Run = { envelope: Envelope; at: number; draft: boolean };
+type Run = { envelope: Envelope; at: number };
 const HISTORY = 12;
+/** What is in the editor; it is what is deployed while nothing is changed. */
+const DRAFT = 0;
 const historyOf = (slug: string): string[] => {
   try {
     return JSON.parse(localStorage.getItem(`zmesh.payloads.${slug}`) ?? "[]") as string[];
@@ -413,11 +415,12 @@ function TestPane({ fn, draft, runner, onLine }: { fn: FunctionDetails; draft: D
   const given = sessionStorage.getItem(`zmesh.payload.${fn.slug}`);
   const [payload, setPayload] = useState(given ?? historyOf(fn.slug)[0] ?? "{}");
   const [wrong, setWrong] = useState<string>();
-  const [what, setWhat] = useState<"draft" | "live">("draft");
+  const [version, setVersion] = useState(DRAFT);
   const [busy, setBusy] = useState(false);
   const [run, setRun] = useState<Run | null>(null);
   const [log, setLog] = useState<LogLine[]>([]);
   const [history, setHistory] = useState(() => historyOf(fn.slug));
+  useEffect(() => setVersion(DRAFT), [fn.version]);
   useEffect(() => sessionStorage.removeItem(`zmesh.payload.${fn.slug}`), []);
 
   const go = async (): Promise<void> => {
@@ -437,16 +440,16 @@ function TestPane({ fn, draft, runner, onLine }: { fn: FunctionDetails; draft: D
     setHistory(kept);
     localStorage.setItem(`zmesh.payloads.${fn.slug}`, JSON.stringify(kept));
     try {
-      const useDraftCode = what === "draft" && draft.changed;
-      const path = useDraftCode ? `/functions/${fn.id}/test` : `/functions/${fn.id}/invoke`;
-      const body = useDraftCode ? { payload: value, language: fn.language, entry_point: fn.entry_point, ...contentOf(fn, draft) } : { payload: value };
       // A failed run answers 500 or 504 with its envelope: that is a result, not a refusal.
+      const drafted = draft.changed && version === DRAFT;
+      const path = drafted ? `/functions/${fn.id}/test` : `/functions/${fn.id}/invoke${version === DRAFT || version === fn.version ? "" : `?version=${version}`}`;
+      const body = drafted ? { payload: value, ...contentOf(fn, draft) } : { payload: value };
       const response = await raw(path, { method: "POST", headers: { "content-type": "application/json", prefer: "respond-async" }, body: JSON.stringify(body) });
       if (![200, 202, 500, 504].includes(response.status) || !/^application\/json/.test(response.headers.get("content-type") ?? "")) throw new ApiError(response.status, await problemOf(response));
       const started = (await response.json()) as Envelope;
       await follow(started.invocation_id, (line) => setLog((l) => [...l, line]));
       const ended = await settle(started.invocation_id);
-      setRun({ envelope: ended, at: Date.now(), draft: useDraftCode });
+      setRun({ envelope: ended, at: Date.now() });
       setBusy(false);
     } catch (error) {
       setWrong(sayError(error));
@@ -469,14 +472,11 @@ function TestPane({ fn, draft, runner, onLine }: { fn: FunctionDetails; draft: D
       <div class="runbar">
         <Select
           aria-label="What runs"
-          value={what}
-          options={[
-            ["draft", draft.changed ? "Draft" : `v${fn.version}`],
-            ...(draft.changed ? ([["live", `v${fn.version}`]] as [string, string][]) : []),
-          ]}
-          onChange={(v) => setWhat(v as "draft" | "live")}
+          value={String(version === DRAFT && !draft.changed ? fn.version : version)}
+          options={[...(draft.changed ? [[String(DRAFT), "Draft"] as [string, string]] : []), ...Array.from({ length: Math.min(20, fn.version) }, (_, k): [string, string] => [String(fn.version - k), `v${fn.version - k}`])]}
+          onChange={(v) => setVersion(Number(v))}
         />
-        <span class="meta grow cut">{draft.changed && what === "draft" ? `Runs here only. v${fn.version} stays live.` : "Runs what is deployed."}</span>
+        <span class="meta grow cut">{draft.changed && version === DRAFT ? `Runs here only. v${fn.version} stays live.` : "A real invocation."}</span>
         <Button kind="primary" icon="play" keys={keyName("↵")} busy={busy} onClick={() => void go()}>
           Run
         </Button>
@@ -518,7 +518,6 @@ function Result({ run, fn, draft, onLine }: { run: Run; fn: FunctionDetails; dra
           <b class="m num">{formatDuration(e.duration_ms)}</b>
           <span class="meta">
             <Ago at={new Date(run.at).toISOString()} />
-            {run.draft ? ", draft" : ""}
           </span>
         </span>
         <Link class="link meta" href={invocationAt(e.invocation_id)}>

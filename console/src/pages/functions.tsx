@@ -29,7 +29,7 @@ export function Functions() {
   const sort = query.sort ?? "errors";
   const [more, setMore] = useState<FunctionSummary[]>([]);
   const [cursor, setCursor] = useState<string | null>(null);
-  const path = withQuery("/functions/summary", { show, sort, search: query.search, limit: 100 });
+  const path = withQuery("/statistics/functions", { show, sort, search: query.search, limit: 100 });
   const key = `functions ${path}`;
   const list = useData(key, () => call<Page<FunctionSummary>>("GET", path));
   useEffect(() => {
@@ -180,7 +180,7 @@ function Row({ f }: { f: FunctionSummary }) {
         {errors > 0 && <span class={alarming ? "err m" : "soft"}>{failed} % failed</span>}
       </td>
       <td class="c-dep quiet">
-        <Ago at={f.deployed_at ?? f.updated_at} />
+        <Ago at={f.deployed_at} />
       </td>
     </tr>
   );

@@ -8,7 +8,7 @@ import { useData } from "../state/data.ts";
 import { useHere } from "../state/session.ts";
 import { toast } from "../state/toast.ts";
 import { at, fnAt, invocationAt, withQuery } from "../support/routes.ts";
-import { clockMs, clock, exact, formatBytes, formatDuration, plural, shortId } from "../support/format.ts";
+import { versionName, clockMs, clock, exact, formatBytes, formatDuration, plural, shortId } from "../support/format.ts";
 import { entryFile, filesOf, textOf } from "../support/files.ts";
 import { errorOf } from "../support/outcome.ts";
 import { frames, placeOf } from "../support/stack.ts";
@@ -106,7 +106,7 @@ export default function InvocationPage({ id }: { id: string }) {
               <Link class="link" href={fnAt(i.function)}>
                 {i.function}
               </Link>{" "}
-              {i.version !== null && `v${i.version}`}, started by {sourceName(i.source)} at <span class="num">{clock(i.created_at)}</span>, <Ago at={i.created_at} />. Attempt {i.attempt} of {i.max_attempts}
+              {i.version !== null && versionName(i.version)}, started by {sourceName(i.source)} at <span class="num">{clock(i.created_at)}</span>, <Ago at={i.created_at} />. Attempt {i.attempt} of {i.max_attempts}
               {total !== null && (
                 <>
                   , <span class="num">{formatDuration(total)}</span> in all
@@ -122,7 +122,7 @@ export default function InvocationPage({ id }: { id: string }) {
                 <Link class="link" href={fnAt(i.function)}>
                   {i.function}
                 </Link>{" "}
-                {i.version !== null && <span class="tag">v{i.version}</span>}
+                {i.version !== null && <span class="tag">{versionName(i.version)}</span>}
               </dd>
             </div>
             <div>
@@ -211,7 +211,7 @@ export default function InvocationPage({ id }: { id: string }) {
 /** The error with its line comes before all that describes the run. */
 function ErrorBox({ i, fn }: { i: Invocation; fn: FunctionDetails | undefined }) {
   const error = errorOf(i.error)!;
-  const version = useData(fn && i.version !== null && i.version !== fn.version ? `version ${i.function_id} ${i.version}` : null, () => must(api.GET("/functions/{id}/versions/{version}", { params: { path: { id: i.function_id, version: i.version! } } })));
+  const version = useData(fn && i.version !== null && i.version > 0 && i.version !== fn.version ? `version ${i.function_id} ${i.version}` : null, () => must(api.GET("/functions/{id}/versions/{version}", { params: { path: { id: i.function_id, version: i.version! } } })));
   const source: FunctionDetails | FunctionVersion | undefined = i.version === null || i.version === fn?.version ? fn : version.data;
   const files = source && fn ? filesOf(source, fn.slug) : null;
   const place = files && fn ? placeOf(error.stack, [...Object.keys(files), entryFile(source!, fn.slug)]) : null;
@@ -233,7 +233,7 @@ function ErrorBox({ i, fn }: { i: Invocation; fn: FunctionDetails | undefined })
             </span>
             <span class="meta wide">
               {place.where ? `in ${place.where.replace(/^(exports|Module|Object)\./, "")}` : ""}
-              {i.version !== null && `${place.where ? ", " : ""}v${i.version}`}
+              {i.version !== null && `${place.where ? ", " : ""}${versionName(i.version)}`}
             </span>
             <Link class="link meta end" href={withQuery(fnAt(i.function, "code"), { file: place.file, line: place.line })}>
               Open in editor

@@ -2,14 +2,14 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Link } from "wouter-preact";
 import { api, call, must } from "../api/client.ts";
 import { sayError } from "../api/errors.ts";
-import type { InvocationSummary, Page, Statistics } from "../api/types.ts";
+import type { InvocationSummary, Page, ProjectStatistics } from "../api/types.ts";
 import { listen, onReopened } from "../live/stream.ts";
 import { setData, useData } from "../state/data.ts";
 import { useHere } from "../state/session.ts";
 import { toast } from "../state/toast.ts";
 import { invocationAt, withQuery } from "../support/routes.ts";
 import { useQuery } from "../support/query.ts";
-import { formatDuration, oneLine, plural, shortClock } from "../support/format.ts";
+import { versionName, formatDuration, oneLine, plural, shortClock } from "../support/format.ts";
 import { errorOf } from "../support/outcome.ts";
 import { Ago, Bones, Button, Check, Empty, Failed, FilterField, Icon, Segmented, StatusMark, Switch } from "../parts/basic.tsx";
 import { TimingBar } from "../parts/data.tsx";
@@ -275,7 +275,7 @@ function Row({ i, scale, fresh, chosen, choose }: { i: InvocationSummary; scale:
         <Link class="m go" href={invocationAt(i.id)}>
           {i.function}
         </Link>{" "}
-        {i.version !== null && <span class="quiet">v{i.version}</span>}
+        {i.version !== null && <span class="quiet">{versionName(i.version)}</span>}
       </td>
       <td class="wide soft">
         <span class="row">
@@ -380,7 +380,7 @@ function Bulk({ chosen, items, clear }: { chosen: string[]; items: InvocationSum
 }
 
 function Histogram({ onPick }: { onPick: (from: string, until: string) => void }) {
-  const stats = useData("statistics project 1h", () => call<Statistics>("GET", withQuery("/statistics", { since: new Date(Date.now() - 3_600_000).toISOString(), step: 60 })));
+  const stats = useData("statistics project 1h", () => call<ProjectStatistics>("GET", withQuery("/statistics", { since: new Date(Date.now() - 3_600_000).toISOString(), step: 60 })));
   useEffect(() => {
     const timer = setInterval(() => !document.hidden && void stats.reload(), 15_000);
     return () => clearInterval(timer);

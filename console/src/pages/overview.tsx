@@ -58,7 +58,7 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
   const worse = worseVersion(s.versions.map((v) => ({ version: v.version, calls: v.success + v.error + v.timeout + v.cancelled, failed: v.error + v.timeout })));
   const times = s.points.map((p) => Date.parse(p.at) / 1000);
   const flags = s.deployments.map((d) => Date.parse(d.at) / 1000);
-  const of = (key: "duration_ms" | "queue_ms" | "start_ms" | "memory_mb", p: keyof Percentiles) => s.points.map((x) => x[key]?.[p] ?? null);
+  const of = (key: "duration_ms" | "queue_ms" | "start_ms" | "peak_memory_mb", p: keyof Percentiles) => s.points.map((x) => x[key]?.[p] ?? null);
   return (
     <div class="scroll">
       <div class="page stack">
@@ -125,8 +125,8 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
           <div>
             <dt>Memory p95</dt>
             <dd class="v">
-              {t.memory_mb ? Math.round(t.memory_mb.p95) : "–"}
-              {t.memory_mb && <small>MB</small>}
+              {t.peak_memory_mb ? Math.round(t.peak_memory_mb.p95) : "–"}
+              {t.peak_memory_mb && <small>MB</small>}
             </dd>
             <dd class="d">of {fn.memory_mb} MB</dd>
           </div>
@@ -199,14 +199,14 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
                 [
                   ["Queue wait", "queue_ms", "ms"],
                   ["Start", "start_ms", "ms"],
-                  ["Memory", "memory_mb", "MB"],
+                  ["Memory", "peak_memory_mb", "MB"],
                 ] as const
               ).map(([title, key, unit]) => (
                 <div class="mini-chart" key={key}>
                   <div class="row between">
                     <h2>{title}</h2>
                     <span class="m num">
-                      {t[key] ? `${key === "memory_mb" ? Math.round(t[key].p95) : formatDuration(t[key].p95).split(" ")[0]} ${key === "memory_mb" ? "MB" : formatDuration(t[key].p95).split(" ").slice(1).join(" ")}` : "–"} <span class="quiet">p95</span>
+                      {t[key] ? `${key === "peak_memory_mb" ? Math.round(t[key].p95) : formatDuration(t[key].p95).split(" ")[0]} ${key === "peak_memory_mb" ? "MB" : formatDuration(t[key].p95).split(" ").slice(1).join(" ")}` : "–"} <span class="quiet">p95</span>
                     </span>
                   </div>
                   <Lines at={times} height={90} unit={unit} group={fn.id} flags={flags} label={`${title} p95`} series={[{ label: "p95", values: of(key, "p95"), look: "area" }]} />

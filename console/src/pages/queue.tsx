@@ -47,8 +47,6 @@ export default function QueuePage() {
         )}
       </>
     );
-  const running = Array.isArray(q.running) ? q.running : [];
-  const runningCount = Array.isArray(q.running) ? q.functions.reduce((n, f) => n + f.running, 0) || running.length : q.running;
   const oldest = q.oldest_at ? Math.max(0, now - Date.parse(q.oldest_at)) : null;
   const full = q.functions.filter((f) => f.max_concurrency);
   return (
@@ -88,7 +86,7 @@ export default function QueuePage() {
             <div>
               <dt>Running</dt>
               <dd class="v">
-                {formatCount(runningCount)}
+                {formatCount(q.running)}
                 {q.max_running ? <small>of {q.max_running}</small> : null}
               </dd>
               <dd class="d">in this project</dd>
@@ -147,7 +145,7 @@ export default function QueuePage() {
                 </div>
               )}
             </Box>
-            <RunningNow running={running} now={now} reload={found.reload} />
+            <RunningNow running={q.running_now} now={now} reload={found.reload} />
           </div>
           {full.length > 0 && (
             <Box title="Runs at once" aside="limits of functions">
@@ -180,7 +178,7 @@ function Listeners({ listeners }: { listeners: Listener[] }) {
       {listeners.length ? (
         <ul class="listeners">
           {listeners.map((l) => (
-            <li key={l.name + l.started_at}>
+            <li key={l.id}>
               <div class="row between">
                 <b class="m cut">{l.name}</b>
                 <span class="num">
@@ -195,11 +193,9 @@ function Listeners({ listeners }: { listeners: Listener[] }) {
               <div class="row">
                 {l.isolation && <span class={`tag ${l.isolation === "full" ? "ok" : "amber"}`}>sandbox {l.isolation}</span>}
                 <span class="meta">
-                  {l.alive ? `up ${span(Math.max(0, Math.round((now - Date.parse(l.started_at)) / 1000)))}` : "not heard of; its runs are taken over"}
-                  {l.gaps.map((g) => (
-                    <div key={g.layer}>
-                      {g.layer}: {g.reason}
-                    </div>
+                  up {span(Math.max(0, Math.round((now - Date.parse(l.started_at)) / 1000)))}
+                  {l.gaps.map((gap) => (
+                    <div key={gap}>{gap}</div>
                   ))}
                 </span>
               </div>
@@ -259,9 +255,9 @@ function RunningNow({ running, now, reload }: { running: Running[]; now: number;
                       </Link>
                     </td>
                     <td class="c-m wide">
-                      <Meter used={used} of={r.timeout_ms} />
+                      <Meter used={used} of={r.timeout_ms ?? 0} />
                     </td>
-                    <td class={`r ${used / r.timeout_ms > 0.8 ? "amber" : ""}`}>
+                    <td class={`r ${r.timeout_ms && used / r.timeout_ms > 0.8 ? "amber" : ""}`}>
                       {formatDuration(used)} <span class="quiet">of {formatDuration(r.timeout_ms)}</span>
                     </td>
                     <td class="c-x">{may("developer") && <Button small kind="bare" icon="stop" class="over" busy={stopping === r.id} label={`Cancel the invocation of ${r.function}`} onClick={() => void stop(r.id)} />}</td>

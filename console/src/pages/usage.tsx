@@ -1,95 +1,101 @@
-import { call } from "../api/client.ts";
+import { api, must } from "../api/client.ts";
 import { useData } from "../state/data.ts";
-import { formatCount, formatDuration } from "../support/format.ts";
-import { Bones, Failed, Meter, Segmented } from "../parts/basic.tsx";
-import { Box } from "../parts/data.tsx";
-import { Bar } from "../parts/shell.tsx";
 import { useQuery } from "../support/query.ts";
-import { lazily } from "../parts/lazy.tsx";
-
-const Lines = lazily(() => import("../parts/lines.tsx"));
-type Answer = { points: { at: string; calls: number; run_ms: number; cpu_ms: number }[]; limits: Record<string, number | null> };
-
-const PAIRS: [string, string, string][] = [
-  ["Running at once", "running", "max_running"],
-  ["Waiting", "queued", "max_queued"],
-  ["Functions", "functions", "max_functions"],
-  ["Schedules", "schedules", "max_schedules"],
-];
+import { formatCount, formatDuration, share } from "../support/format.ts";
+import { Bones, Failed, Meter, Segmented } from "../parts/basic.tsx";
+import { Box, Figure } from "../parts/data.tsx";
+import { OutcomeBars } from "../parts/bars.tsx";
+import { Bar } from "../parts/shell.tsx";
 
 export default function Usage() {
   const [query, setQuery] = useQuery();
   const days = query.range === "7" ? 7 : 30;
-  const found = useData(`usage ${days}`, () => call<Answer>("GET", `/usage?since=${encodeURIComponent(new Date(Date.now() - days * 86_400_000).toISOString())}&step=86400`));
-  const u = found.data;
-  const sum = (key: "calls" | "run_ms" | "cpu_ms"): number => (u?.points ?? []).reduce((n, p) => n + p[key], 0);
+  const stats = useData(`usage ${days}`, () => must(api.GET("/statistics", { params: { query: { since: new Date(Date.now() - days * 86_400_000).toISOString(), step: 86_400 } } as never })));
+  const queue = useData("queue", () => must(api.GET("/queue")));
+  const s = stats.data;
+  const t = s?.total;
+  const calls = t ? t.success + t.error + t.timeout + t.cancelled : 0;
   return (
     <>
       <Bar title="Limits and usage" line />
       <div class="scroll">
-        {!u &&
-          (found.error ? (
-            <div class="page">
-              <Failed error={found.error} what="The usage did not load." retry={() => void found.reload()} />
-            </div>
-          ) : (
-            <Bones />
-          ))}
-        {u && (
-          <div class="page stack">
-            <Segmented
-              label="Time range"
-              value={String(days)}
-              options={[
-                ["7", "7 d"],
-                ["30", "30 d"],
-              ]}
-              onChange={(v) => setQuery({ range: v === "30" ? null : v })}
-            />
-            <dl class="strip">
+        <div class="page stack">
+          {!!stats.error && <Failed error={stats.error} what="The usage did not load." retry={() => void stats.reload()} />}
+          {!s && !stats.error && <Bones />}
+          {s && t && (
+            <>
               <div>
-                <dt>Calls</dt>
-                <dd class="v">{formatCount(sum("calls"))}</dd>
-                <dd class="d">in {days} days</dd>
+                <Segmented
+                  label="Time range"
+                  value={String(days)}
+                  options={[
+                    ["7", "7 d"],
+                    ["30", "30 d"],
+                  ]}
+                  onChange={(v) => setQuery({ range: v === "30" ? null : v })}
+                />
               </div>
-              <div>
-                <dt>Time run</dt>
-                <dd class="v">{formatDuration(sum("run_ms"))}</dd>
-                <dd class="d">of all slots</dd>
-              </div>
-              <div>
-                <dt>CPU</dt>
-                <dd class="v">{formatDuration(sum("cpu_ms"))}</dd>
-                <dd class="d">used by functions</dd>
-              </div>
-            </dl>
-            <Box title="Calls a day">
-              <div class="body">
-                <Lines at={u.points.map((p) => Date.parse(p.at) / 1000)} height={160} unit="calls" label={`${formatCount(sum("calls"))} calls in ${days} days`} series={[{ label: "calls", values: u.points.map((p) => p.calls), look: "area" }]} />
-              </div>
-            </Box>
-            <Box title="Limits" aside="of this project">
+              <dl class="strip">
+                <div>
+                  <dt>Calls</dt>
+                  <dd class="v">{formatCount(calls)}</dd>
+                  <dd class="d">in {days} days</dd>
+                </div>
+                <div>
+                  <dt>Failed</dt>
+                  <dd class={`v ${t.error + t.timeout ? "err" : ""}`}>
+                    {share(t.error + t.timeout, calls)}
+                    <small>%</small>
+                  </dd>
+                  <dd class="d">
+                    {formatCount(t.error)} errors, {formatCount(t.timeout)} timeouts
+                  </dd>
+                </div>
+                <div>
+                  <dt>Duration p95</dt>
+                  <dd class="v">
+                    <Figure ms={t.duration_ms?.p95} />
+                  </dd>
+                  <dd class="d">p50 {formatDuration(t.duration_ms?.p50)}</dd>
+                </div>
+                <div>
+                  <dt>Queue p95</dt>
+                  <dd class="v">
+                    <Figure ms={t.queue_ms?.p95} />
+                  </dd>
+                  <dd class="d">start {formatDuration(t.start_ms?.p95)}</dd>
+                </div>
+              </dl>
+              <Box title="Calls a day" class="chartbox">
+                <div class="body">
+                  <OutcomeBars points={s.points} step={s.step} height={150} />
+                </div>
+              </Box>
+            </>
+          )}
+          {queue.data && (
+            <Box title="Limits" aside="of this project, now">
               <div class="body stack uses">
-                {PAIRS.map(([name, used, limit]) => {
-                  const n = u.limits[used];
-                  const of = u.limits[limit];
-                  if (n === undefined || n === null) return null;
-                  return (
-                    <div class="use" key={name}>
-                      <div class="row between">
-                        <span class="quiet">{name}</span>
-                        <span class="num">
-                          {formatCount(n)} <span class="quiet">{of ? `of ${formatCount(of)}` : "no limit"}</span>
-                        </span>
-                      </div>
-                      {!!of && <Meter used={n} of={of} />}
+                {(
+                  [
+                    ["Running at once", queue.data.running, queue.data.max_running],
+                    ["Waiting", queue.data.queued + queue.data.delayed, queue.data.max_queued],
+                  ] as const
+                ).map(([name, used, of]) => (
+                  <div class="use" key={name}>
+                    <div class="row between">
+                      <span class="quiet">{name}</span>
+                      <span class="num">
+                        {formatCount(used)} <span class="quiet">of {formatCount(of)}</span>
+                      </span>
                     </div>
-                  );
-                })}
+                    <Meter used={used} of={of} />
+                  </div>
+                ))}
               </div>
             </Box>
-          </div>
-        )}
+          )}
+        </div>
       </div>
     </>
   );

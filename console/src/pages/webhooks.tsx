@@ -2,7 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { api, call, must } from "../api/client.ts";
 import { fieldErrors, sayError } from "../api/errors.ts";
-import type { Delivery, Page, Webhook } from "../api/types.ts";
+import type { Delivery, DeliverySummary, Page, Webhook } from "../api/types.ts";
 import { listen } from "../live/stream.ts";
 import { invalidate, setData, useData } from "../state/data.ts";
 import { useHere } from "../state/session.ts";
@@ -124,7 +124,7 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
   const [deleting, setDeleting] = useState(false);
   const verdict = query.verdict ?? "";
   const path = withQuery(`/webhooks/${w.id}/deliveries`, { verdict, limit: 50 });
-  const list = useData(`deliveries ${path}`, () => call<Page<Delivery>>("GET", path));
+  const list = useData(`deliveries ${path}`, () => call<Page<DeliverySummary>>("GET", path));
   useEffect(() => listen("invocations", (e) => e.items.some((i) => i.source === "webhook" && i.function_id === w.function_id) && void list.reload()), [w.id, verdict]);
   const items = list.data?.items ?? [];
   const chosen = items.find((d) => d.id === query.delivery) ?? null;
@@ -226,7 +226,7 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
                       {clock(d.received_at)}
                     </td>
                     <td class="c-v">
-                      <StatusMark status={{ accepted: "success", test: "success", duplicate: "cancelled", refused: "error" }[d.verdict]} word={d.verdict} />
+                      <StatusMark status={{ accepted: "success", duplicate: "cancelled", refused: "error" }[d.verdict as string] ?? "queued"} word={d.test ? `${d.verdict}, test` : d.verdict} />
                     </td>
                     <td class="c-ev">
                       <Link class="go cut block" href={withQuery(at("webhooks", w.id), { ...query, delivery: d.id })}>
@@ -286,13 +286,16 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
   );
 }
 
+const kept = (d: Delivery): boolean => d.body !== null || d.body_base64 !== null;
+const headersOf = (d: Delivery): [string, string][] => Object.entries((d.headers ?? {}) as Record<string, string | string[]>).flatMap(([name, value]) => [value].flat().map((v): [string, string] => [name, v]));
+
 function DeliveryBox({ w, id, done }: { w: Webhook; id: string; done: () => Promise<void> }) {
   const { may } = useHere();
   const found = useData(`delivery ${id}`, () => call<Delivery>("GET", `/webhooks/${w.id}/deliveries/${id}`));
   const [busy, setBusy] = useState(false);
   const d = found.data;
   if (!d) return found.error ? <Failed error={found.error} what="The delivery did not load." /> : <Bones rows={3} />;
-  const body = typeof d.body === "string" ? d.body : null;
+  const body = d.body;
   let parsed: unknown = body;
   try {
     if (body) parsed = JSON.parse(body) as unknown;
@@ -317,7 +320,7 @@ function DeliveryBox({ w, id, done }: { w: Webhook; id: string; done: () => Prom
       aside={`${clock(d.received_at)}, ${formatBytes(d.body_size)}`}
       actions={
         may("developer") &&
-        d.body !== null && (
+        kept(d) && (
           <Button small icon="retry" busy={busy} onClick={() => void again()}>
             Redeliver
           </Button>
@@ -338,12 +341,12 @@ function DeliveryBox({ w, id, done }: { w: Webhook; id: string; done: () => Prom
           <div>
             <h3>Headers</h3>
             <div class="hdrs mono">
-              {d.headers.map(([name, value], k) => [<span key={`${k}n`}>{name}</span>, <span key={`${k}v`}>{value}</span>])}
+              {headersOf(d).map(([name, value], k) => [<span key={`${k}n`}>{name}</span>, <span key={`${k}v`}>{value}</span>])}
             </div>
           </div>
           <div>
             <h3>Body</h3>
-            {d.body === null || d.body === undefined ? <p class="soft">Not kept: larger than 64 KB.</p> : body === null ? <p class="soft">Bytes, no text.</p> : <Json value={parsed} label="Body" />}
+            {!kept(d) ? <p class="soft">Not kept: larger than 64 KB.</p> : body === null ? <p class="soft">Bytes, no text.</p> : <Json value={parsed} label="Body" />}
           </div>
         </div>
       </div>

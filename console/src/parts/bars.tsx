@@ -49,10 +49,10 @@ export function OutcomeBars({ points = [], step, height, bare, flags = [], onPic
             return [bar("o", p.success), bar("t", p.timeout), bar("e", p.error), bar("c", p.cancelled)];
           })}
         </svg>
-        {flags.map((f) => {
+        {flags.map((f, n) => {
           const share = (Date.parse(f.at) - first) / length;
           return share >= 0 && share < 1 ? (
-            <div class="flag" key={f.version} style={{ left: `${share * 100}%` }}>
+            <div class={`flag ${n < flags.length - 1 ? "thin" : ""}`} key={f.version} style={{ left: `${share * 100}%` }}>
               <b>v{f.version} live</b>
             </div>
           ) : null;

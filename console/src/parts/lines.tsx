@@ -17,6 +17,8 @@ function colour(name: string): string {
 const LOOKS = { p50: ["ok-fill", 1.5, undefined], p95: ["ink-2", 1.5, undefined], p99: ["ink-3", 1.25, [3, 3]], rest: ["rest-fill", 1.5, undefined], area: ["ok-fill", 1.5, undefined] } as const;
 
 function options(p: Props, width: number): uPlot.Options {
+  const long = p.at.length > 1 && p.at.at(-1)! - p.at[0]! > 2 * 86_400;
+  const label = (at: number): string => new Intl.DateTimeFormat("en-GB", long ? { day: "numeric", month: "short" } : { timeStyle: "short" }).format(at);
   const ink = colour("ink-3");
   const line = colour("line");
   const font = '11px -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif';
@@ -28,14 +30,14 @@ function options(p: Props, width: number): uPlot.Options {
     cursor: { sync: p.group ? { key: p.group } : undefined, y: false, points: { size: 6 }, drag: { x: false, y: false } },
     scales: { y: { range: (_u, _min, max) => [0, Math.max(max * 1.1, 1)] } },
     axes: [
-      { stroke: ink, font, grid: { show: false }, ticks: { show: false }, size: 24, space: 80 },
+      { stroke: ink, font, grid: { show: false }, ticks: { show: false }, size: 24, space: 80, values: (_u, splits) => splits.map((v) => label(v * 1000)) },
       { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false }, size: 40, space: 32, values: (_u, splits) => splits.map((v) => String(v)) },
     ],
     series: [
       {},
       ...p.series.map((s) => {
         const [name, w, dash] = LOOKS[s.look];
-        return { label: s.label, stroke: colour(name), width: w, dash: dash ? [...dash] : undefined, fill: s.look === "area" ? colour("ok-tint") : s.look === "rest" ? colour("selected") : undefined, points: { show: false }, spanGaps: false } as uPlot.Series;
+        return { label: s.label, stroke: colour(name), width: w, dash: dash ? [...dash] : undefined, fill: s.look === "area" ? colour("ok-tint") : s.look === "rest" ? colour("selected") : undefined, points: { show: s.values.filter((v) => v !== null).length <= 30, size: 5, fill: colour(name), width: 0 }, spanGaps: false } as uPlot.Series;
       }),
     ],
     hooks: {
@@ -44,6 +46,8 @@ function options(p: Props, width: number): uPlot.Options {
           u.ctx.save();
           u.ctx.strokeStyle = colour("ink");
           u.ctx.globalAlpha = 0.35;
+          u.ctx.setLineDash([]);
+          u.ctx.lineWidth = devicePixelRatio;
           for (const at of p.flags ?? []) {
             const x = Math.round(u.valToPos(at, "x", true));
             if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;

@@ -68,6 +68,9 @@ export function exact(at: string | number): string {
   return `${new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "long" }).format(date)}, ${date.toISOString().slice(11, 19)} UTC`;
 }
 
+/** A draft that was tried has a version below zero. */
+export const versionName = (version: number): string => (version < 0 ? "draft" : `v${version}`);
+
 /** UUIDs of one minute begin alike: the end tells them apart. */
 export const shortId = (id: string): string => `…${id.slice(-8)}`;
 export const plural = (n: number, one: string, many = `${one}s`): string => `${formatCount(n)} ${n === 1 ? one : many}`;
