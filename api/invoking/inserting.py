@@ -17,7 +17,6 @@ Item = TypeVar("Item")
 TROUBLE = (DomainError, psycopg.Error)
 LARGEST_INSERT = 100
 LARGE_BYTES = 256 * 1024  # beyond, an item keeps the server busy for longer than a small one should wait
-LARGE_BYTES = 256 * 1024  # beyond, an item keeps the server busy for longer than a small one should wait
 
 
 class _Refused(Exception):

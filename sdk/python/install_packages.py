@@ -163,6 +163,8 @@ def compile_python(target: Path) -> None:
 def explain_pip(lines: list[str], indexes: list[tuple[str, str]]) -> str:
     """What went wrong, in a sentence that names the package."""
     text = "\n".join(lines)
+    if "only wheels are installed" in text:  # see PIP
+        return "a package asks for a source archive by its address: only wheels are installed"
     if found := re.search(r"No matching distribution found for (.+)", text):
         return explain_missing(found[1].strip(), text, indexes)
     if found := re.search(r"THESE PACKAGES DO NOT MATCH THE HASHES.*?\n\s*(\S+?)(?: from .*)?:?\n", text, re.DOTALL):
