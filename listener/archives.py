@@ -1,9 +1,9 @@
-"""The archive of a layer: read as what a hostile build may have sent, written from a folder in the same form.
+"""The archive format of a layer. Archives from builds are untrusted; archives written here have the same form.
 
-One file after the other, in the order of their paths as bytes:
+One file after another, ordered by path as bytes:
     length of the path (2 bytes), executable (1 byte: 0 or 1), length of the content (8 bytes), path, content
-Numbers are big-endian. There is nothing but regular files: no links, devices, owners, times or further modes. So one
-set of files has one archive, and its SHA-256 is the hash of the layer, in the database and on disk.
+Numbers are big-endian. There are only regular files: no links, devices, owners, times or other modes. A set of files
+therefore has exactly one archive, whose SHA-256 is the hash of the layer, in the database and on disk.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ DEEPEST = 32  # folders
 LONGEST_PATH = 1024  # bytes
 PIECE = MIB
 TOPS = {"python": b"python", "node": b"node_modules"}  # the folder that everything is in, by runtime
-# What the runtime of a run imports before the code: a package of that name would stand in for it.
+# The runtime imports these before the code; a package of the same name would replace them.
 RESERVED = {"python": (b"zmesh_runtime",), "node": ()}
 _HEAD = 11
 
 
 class ArchiveError(Exception):
-    """An archive is not what it should be; the message says why."""
+    """The archive is malformed; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an archive held: its SHA-256, the number of files, and its size in bytes."""
+    """SHA-256 of an archive, number of files, and size in bytes."""
 
     hash: str
     files: int
@@ -42,9 +42,9 @@ class Contents:
 
 
 def unpack(archive: BinaryIO, folder: Path, runtime: str | None = None) -> Contents:
-    """Write the files of an archive into an empty folder. Raises ArchiveError; the folder is to be removed then.
+    """Write the files of an archive into an empty folder. Raises ArchiveError; the caller then removes the folder.
 
-    With a runtime, also check that the files are where those of a build belong.
+    With a runtime, also check that the files are inside the folder that its packages belong in.
     """
     digest = hashlib.sha256()
     files, folders, size, last = 0, 0, 0, b""
@@ -68,7 +68,7 @@ def unpack(archive: BinaryIO, folder: Path, runtime: str | None = None) -> Conte
 
 
 def pack(folder: Path) -> Iterator[bytes]:
-    """The archive of a folder, in pieces. Raises ArchiveError where it holds anything but files and folders."""
+    """The archive of a folder, in pieces. Raises ArchiveError if it contains anything but files and folders."""
     for path, place in _files_below(os.fsencode(folder)):
         with open(os.open(place, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
             found = os.fstat(file.fileno())
@@ -78,7 +78,7 @@ def pack(folder: Path) -> Iterator[bytes]:
 
 
 def hash_of(folder: Path) -> str:
-    """The hash of the layer that a folder holds now. Raises ArchiveError, OSError."""
+    """The hash of the layer in a folder. Raises ArchiveError, OSError."""
     digest = hashlib.sha256()
     for piece in pack(folder):
         digest.update(piece)
@@ -102,7 +102,7 @@ def _files_below(folder: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _exactly(archive: BinaryIO, length: int, digest: hashlib._Hash, *, at_end: bool = False) -> bytes:
-    """So many bytes; none where the archive may end and does."""
+    """Read exactly this many bytes; none if the archive may end here and does."""
     data = archive.read(length)
     if len(data) != length and not (at_end and not data):
         raise ArchiveError("the archive is cut off")

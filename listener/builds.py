@@ -1,7 +1,7 @@
 """Builds of packages: claimed one at a time, run in the sandbox as hostile code, checked, and stored as layers.
 
-A build takes none of the slots of invocations. Its process is confined as that of a run, with more time, memory and
-room; it gets the registries' addresses and tokens, and no secret of a project or of the platform.
+A build occupies no slot. Its process is confined like a run, with more time, memory and disk space; it gets the
+registries' URLs and tokens, but no secret of a project or the platform.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ PROGRAM = Path(__file__).resolve().parent.parent / "sdk" / "python" / "install_p
 
 
 class Builds:
-    """Claims builds and carries them out, as many at once as the settings allow."""
+    """Claims builds and runs them, as many at once as the settings allow."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Builds:
         self._sealer = Sealer(settings.secret_key)
 
     async def run(self) -> None:
-        """Build what is queued, for ever."""
+        """Run queued builds until cancelled."""
         async with asyncio.TaskGroup() as workers:
             workers.create_task(asyncio.Event().wait())  # a duty never returns, even where nothing is built
             for _ in range(self._settings.builds):
@@ -115,7 +115,7 @@ class Builds:
         emit(BuildEnded(build.id, build.runtime, status, time.monotonic() - began))
 
     async def _carry_out(self, lease: UUID, build: ClaimedBuild) -> str:
-        """Run a build to its end, and write that; returns how it ended."""
+        """Run a build and write its outcome; returns its final status."""
         masker = self._masker
         try:
             registries, allow_scripts = await self._settings_of_project(lease, build)
@@ -133,7 +133,7 @@ class Builds:
             type, message = "platform_error", f"The listener cannot store packages: {error.strerror}."
         except (LeaseLost, *DATABASE_ERRORS):
             raise
-        except Exception as error:  # a fault of ours must not leave the build running for ever
+        except Exception as error:  # a bug of the listener must not leave the build in status running
             emit(InternalError("a build", error))
             type, message = "platform_error", f"The platform failed to build this: {error!r}"
         status = "cancelled" if type == "cancelled" else "failed"
@@ -286,7 +286,7 @@ class Builds:
     async def _tell(
         self, lease: UUID, build: UUID, printed: list[LogLine], masker: Masker, cancel: asyncio.Event
     ) -> None:
-        """Write what the build prints while it runs, and stop it when it was cancelled or belongs to another."""
+        """Write the build's output while it runs. Stop it once it is cancelled or another listener owns it."""
         written = 0
         while True:
             await asyncio.sleep(TELL_SECONDS)
@@ -301,7 +301,7 @@ class Builds:
     async def _tell_from(
         self, lease: UUID, build: UUID, printed: list[LogLine], masker: Masker, start: int
     ) -> tuple[int, bool]:
-        """How many lines are written now, and whether the build should go on."""
+        """The number of lines written so far, and whether the build should continue."""
         lines = [
             (number, line.at, storable(masker.masked(line.message)))
             for number, line in enumerate(printed[start:], start + 1)

@@ -40,7 +40,7 @@ EXECUTOR = Executor("layers", 4)
 
 
 class LayerError(Exception):
-    """The packages of a function cannot be had; the message says why and what to do."""
+    """The packages of a function are unavailable; the message says why and what to do."""
 
 
 class Layers:
@@ -58,13 +58,13 @@ class Layers:
         self._of_builds: dict[UUID, Layer | None] = {}
 
     async def open(self) -> None:
-        """Take a folder for this process, with what an earlier one left there. Raises LayerError, OSError."""
+        """Claim a folder, and keep the layers that an earlier process left there. Raises LayerError, OSError."""
         self.folder, self._lock = await EXECUTOR.run(_claim, self._parent)
         self._sizes = await EXECUTOR.run(_found_in, self.folder)
         await EXECUTOR.run(platform_of, "node")
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Release the folder to other processes."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -120,12 +120,12 @@ class Layers:
                         sandbox.load_packages(image, layer.runtime, layer.memory_mb, layer.network)
 
     def path_of(self, layer: Layer) -> Path:
-        """Where a layer is while it is in use."""
+        """The folder of a layer that is in use."""
         return self.folder / layer.hash
 
     @asynccontextmanager
     async def staging(self) -> AsyncIterator[Path]:
-        """A new folder beside the layers, removed at the end of the block."""
+        """A new folder beside the layers, removed when the block ends."""
         place = self.folder / f"{STAGING}{secrets.token_hex(8)}"
         await EXECUTOR.run(place.mkdir, 0o700)
         try:
@@ -134,7 +134,7 @@ class Layers:
             await EXECUTOR.run(_remove, place)
 
     async def add(self, unpacked: Path, layer: Layer) -> None:
-        """Keep a layer that was just made here, so that it need not be fetched."""
+        """Store a layer that was built here, so that it need not be fetched."""
         if layer.hash not in self._sizes:
             await self._move_in(unpacked, layer)
             await self._make_room()
@@ -160,7 +160,7 @@ class Layers:
         return self._of_builds[build]
 
     async def _present(self, project_id: UUID, layer: Layer) -> None:
-        """Have it on disk, as it was built."""
+        """Ensure that it is on disk, as it was built."""
         async with self._fetching.setdefault(layer.hash, asyncio.Lock()):
             if layer.hash in self._sizes and not await self._is_intact(layer.hash):
                 del self._sizes[layer.hash]
@@ -170,7 +170,7 @@ class Layers:
             self._sizes.move_to_end(layer.hash)
 
     async def _is_intact(self, hash: str) -> bool:
-        """Whether what an earlier process left is still what it wrote."""
+        """Whether a layer left by an earlier process is intact."""
         if hash not in self._verified and await EXECUTOR.run(_hash_or_none, self.folder / hash) == hash:
             self._verified.add(hash)
         return hash in self._verified
@@ -202,12 +202,12 @@ class Layers:
 
     async def _move_in(self, unpacked: Path, layer: Layer) -> None:
         size = await EXECUTOR.run(_size_on_disk, unpacked)
-        await EXECUTOR.run(_rename, unpacked, self.folder / layer.hash)  # over what was not intact
+        await EXECUTOR.run(_rename, unpacked, self.folder / layer.hash)  # replaces a damaged one
         self._sizes[layer.hash] = size
         self._verified.add(layer.hash)
 
     async def _make_room(self) -> None:
-        """Remove the least recently used while they are too large together. What is in use stays."""
+        """Evict the least recently used layers until the rest fit. Layers in use stay."""
         for hash in [hash for hash in self._sizes if not self._users[hash]]:
             if sum(self._sizes.values()) <= self._most_bytes:
                 break
@@ -250,7 +250,7 @@ def append_chunk(file: BinaryIO, chunk: bytes) -> None:
 
 
 def _claim(parent: Path) -> tuple[Path, int]:
-    """A folder that no other listener uses, and the lock on it. Raises LayerError."""
+    """A folder not used by another listener, and its lock. Raises LayerError."""
     parent.mkdir(0o711, parents=True, exist_ok=True)
     found = parent.lstat()
     if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
@@ -271,7 +271,7 @@ def _claim(parent: Path) -> tuple[Path, int]:
 
 
 def _found_in(folder: Path) -> OrderedDict[str, int]:
-    """The layers in a folder with their sizes, the least recently used first; what is unfinished is removed."""
+    """The layers in a folder with their sizes, least recently used first. Removes unfinished ones."""
     layers: list[tuple[float, str, int]] = []
     for place in folder.iterdir():
         if place.name.startswith(STAGING):
@@ -294,7 +294,7 @@ def _hash_or_none(folder: Path) -> str | None:
 
 
 def _rename(unpacked: Path, place: Path) -> None:
-    _remove(place)  # what was not intact
+    _remove(place)  # a damaged one
     os.rename(unpacked, place)
 
 
@@ -303,5 +303,5 @@ def _remove(folder: Path) -> None:
 
 
 def default_folder() -> Path:
-    """Where layers are unless a setting says so: it survives the process, though not always the machine."""
+    """The default folder for layers: it outlives the process, but perhaps not a reboot."""
     return Path(tempfile.gettempdir()) / f"zmesh-layers-{os.geteuid()}"

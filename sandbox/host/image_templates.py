@@ -1,7 +1,7 @@
-"""Which images have a template: a process that has imported their packages and that runs are forked from.
+"""Which images have a template: a process that has imported their packages, from which runs are forked.
 
-Made in the background, never while a run waits for it; of bounded number and memory; ended when nobody used it for a
-while, when others need its place, or when it dies. A template holds the code of one project.
+Templates are made in the background, so no run waits for one. Their number and memory are bounded: a template ends when
+it has been idle for a while or another one needs its place. It contains code of one project only.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sandbox.host.template_process import TemplateProcess
 from sandbox.model import ImageTemplateLimits, ImageTemplateState, Network, Runtime, SandboxError
 
 MIB = 1024 * 1024
-KEPT_SECONDS = 60.0  # a template that was used within them makes no room: with more images than fit, none would stay
+KEPT_SECONDS = 60.0  # a template used within this time is not replaced: with too many images, none would last
 SWEEP_SECONDS = 5.0
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 30.0, 3600.0
-REMEMBERED = 1000  # images of which it is known why they have no template
+REMEMBERED = 1000  # images for which the reason is kept why they have no template
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class TemplateKey:
 
 @dataclass(slots=True)
 class ImageTemplate:
-    """One that is ready."""
+    """A template that is ready."""
 
     process: TemplateProcess
     memory_bytes: int
@@ -56,7 +56,7 @@ Start = Callable[[TemplateKey, Sequence[str]], Awaitable[TemplateProcess]]
 
 
 class ImageTemplates:
-    """The host's view of them, while they are `on`."""
+    """The templates of this host, while they are `on`."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class ImageTemplates:
         self.off: str | None = None  # why there are none at all
 
     def use(self, key: TemplateKey) -> ImageTemplate | None:
-        """The one to fork a run from; None where none is ready."""
+        """The template to fork a run from; None if none is ready."""
         template = self._ready.get(key)
         if template is None:
             return None
@@ -95,7 +95,7 @@ class ImageTemplates:
         return template
 
     def why_not(self, key: TemplateKey) -> str:
-        """Why a run imports by itself."""
+        """Why a run has to import its packages itself."""
         if self.off is not None:
             return self.off
         if key in self._refusals:
@@ -103,13 +103,13 @@ class ImageTemplates:
         return "its packages are being imported" if key in self._making else "its packages were not imported yet"
 
     def states(self) -> list[ImageTemplateState]:
-        """Each that is ready, and each image that cannot have one."""
+        """The templates that are ready, and the images that cannot have one."""
         ready = [_state(key, template.memory_bytes, None) for key, template in self._ready.items()]
         refused = [_state(key, 0, refusal.why) for key, refusal in self._refusals.items()]
         return ready + refused
 
     def wanted(self, key: TemplateKey, preload: Sequence[str]) -> None:
-        """A run that imported by itself is over: have a template made for the next ones, if there is room."""
+        """After a run that imported its packages itself: start a template for the next ones, if there is room."""
         if self.off is not None or not preload or key in self._ready or key in self._making:
             return
         refusal = self._refusals.get(key)
@@ -121,7 +121,7 @@ class ImageTemplates:
         self._making[key] = asyncio.get_running_loop().create_task(self._make(key, preload))
 
     def _has_room(self) -> bool:
-        """Whether one more may be made: none is in its place that was used lately."""
+        """Whether there is room for one more, if need be in place of one that has been idle."""
         wait = len(self._ready) + len(self._making)
         if wait < self._limits.count and self._memory() < self._limits.memory_mb * MIB:
             return True
@@ -168,7 +168,7 @@ class ImageTemplates:
             self._refusals.popitem(last=False)
 
     def failed(self, key: TemplateKey, why: str) -> None:
-        """One that was ready is of no use any more."""
+        """Drop a template that is no longer usable."""
         if key in self._ready:
             why = self._ready[key].process.last_words or why
             self._refuse(key, why, self._failures(key) + 1)
@@ -182,7 +182,7 @@ class ImageTemplates:
         task.add_done_callback(self._closing.discard)
 
     async def _close(self, process: TemplateProcess) -> None:
-        """The runs that were forked from it end with it, so they may finish first."""
+        """Its runs end with it, so let them finish first."""
         if process.ready and process.runs:
             ends = [asyncio.ensure_future(event.wait()) for event in (process.emptied, self._closed)]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -191,14 +191,14 @@ class ImageTemplates:
         await process.close()
         self._ended(process)
 
-    # What time brings
+    # Periodic work
 
     def _sweep_later(self) -> None:
         if self._sweeping is None and self._ready:
             self._sweeping = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
-        """End those that nobody has used for a while, and notice those that have ended."""
+        """End idle templates, and drop those that have ended by themselves."""
         self._sweeping = None
         for key, template in list(self._ready.items()):
             if template.process.gone.is_set():
@@ -208,7 +208,7 @@ class ImageTemplates:
         self._sweep_later()
 
     async def close(self) -> None:
-        """End all, at once."""
+        """End all of them immediately."""
         self._closed.set()
         if self._sweeping is not None:
             self._sweeping.cancel()

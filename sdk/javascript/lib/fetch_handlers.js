@@ -1,6 +1,6 @@
 'use strict';
-// Fetch handlers: code written for Cloudflare Workers, Deno, Supabase, Vercel and Next.js, which takes the web's Request
-// and returns its Response. docs/decisions/0055-foreign-handlers.md says how one is told from a handler of our own.
+// Fetch handlers: code written for Cloudflare Workers, Deno, Supabase, Vercel and Next.js, which takes a Request
+// and returns a Response. docs/decisions/0055-foreign-handlers.md says how they are told apart from handlers (payload, zmesh).
 
 const { waitUntil } = require('./background.js');
 const { Failure } = require('./failures.js');
@@ -37,7 +37,7 @@ function methodHandler(exported) {
   return fetchHandler(call, { methodOfJobs: methods.includes('POST') ? 'POST' : 'GET' });
 }
 
-/** What Workers call ctx, and Next.js the context. */
+/** `ctx` of Workers, `context` of Next.js. */
 function contextOf(zmesh) {
   return { zmesh, props: {}, waitUntil, passThroughOnException() {} };
 }
@@ -56,7 +56,7 @@ function urlOf({ headers, scheme }, target) {
   return URL.canParse(url) ? url : NO_ORIGIN + target;
 }
 
-/** An invocation that is no HTTP request, as one: its payload is the JSON body. */
+/** A request for an invocation that is not an HTTP request: the payload is its JSON body. */
 function requestOfJob(payload, { invocation }, base, method) {
   const headers = { 'content-type': 'application/json', 'x-zmesh-source': invocation.source ?? 'api' };
   if (invocation.id) headers['x-zmesh-invocation-id'] = invocation.id;
@@ -83,7 +83,7 @@ function withoutBody(response) {
   return new Response(null, { status, headers });
 }
 
-/** The result of an invocation that is no HTTP request. A status from 400 on is its failure, so that it is tried again. */
+/** The result of an invocation that is not an HTTP request. A status of 400 or higher fails it, so it is retried. */
 async function resultOf(request, response) {
   if (response.status >= 400) throw await statusFailure(request, response);
   const type = mediaType(response);

@@ -22,7 +22,7 @@ function writeFiles(job, others) {
   return files;
 }
 
-/** The first folder of the entry file, if shared ones stand beside it: those whose names begin with _. Else the top. */
+/** The top folder of the entry file if there are shared folders (named _…) beside it, otherwise the root. */
 function ownFolder(entryFile, files) {
   const [first, ...rest] = entryFile.split('/');
   return rest.length && !first.startsWith('_') && files.some((file) => /^_.*\//.test(file)) ? first : '.';
@@ -66,7 +66,7 @@ function bytesOf(file, content) {
   throw new Failure('invalid_files', `the content of the file ${shown(file)} is neither text nor {"base64": …}`);
 }
 
-/** Buffer.from() leaves out what is not base64, so that less comes of it. */
+/** Buffer.from() skips characters that are not base64, so the length shows whether the text was valid. */
 function decoded(file, lines) {
   const text = lines.includes('\n') ? lines.replace(/\s+/g, '') : lines; // as PostgreSQL writes it
   const data = Buffer.from(text, 'base64');

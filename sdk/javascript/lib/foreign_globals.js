@@ -1,6 +1,6 @@
 'use strict';
-// Globals of other platforms: Deno, EdgeRuntime and addEventListener('fetch'). They exist where the function's own code
-// names them, and nowhere else: libraries take a runtime that has them for Deno or an edge runtime, which this is not.
+// Globals of other platforms: Deno, EdgeRuntime and addEventListener('fetch'). They are defined only if the
+// function's own code names them: libraries would otherwise mistake this runtime for Deno or an edge runtime.
 
 const { waitUntil } = require('./background.js');
 
@@ -10,7 +10,7 @@ const SERVE_OPTIONS = 'Deno.serve(handler), Deno.serve(options, handler) or Deno
 const OF_THE_MESSAGE = 'zMesh functions run on Node.js; of Deno there are Deno.serve, Deno.args, Deno.env.get, Deno.env.has, Deno.env.set, Deno.env.delete and Deno.env.toObject';
 const ASKED_BY_LIBRARIES = new Set(['build', 'version', 'then', 'toJSON']); // undefined: they see Node.js then
 
-/** Handlers that the code registers while it loads, instead of exporting them. */
+/** Handlers that the code registers while loading, instead of exporting them. */
 class Registered {
   deno = null; // { handler, onError }
   listener = null;
@@ -82,13 +82,13 @@ class Registered {
   }
 }
 
-/** The code among the files of a folder, without that of packages. */
+/** The code files of a folder, without those of packages. */
 function ownTexts(files) {
   const own = Object.entries(files).filter(([file, text]) => IS_CODE.test(file) && typeof text === 'string');
   return own.filter(([file]) => !/(^|\/)node_modules\//.test(file)).map(([, text]) => text);
 }
 
-/** An object that explains what it does not have. */
+/** An object that throws an explanation for members it does not have. */
 function members(path, known) {
   return new Proxy(Object.freeze(known), {
     get(target, name) {

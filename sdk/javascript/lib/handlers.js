@@ -1,5 +1,5 @@
 'use strict';
-// Which of its exports is called for an invocation, and how: as callable(payload, zmesh).
+// Chooses the export that is called for an invocation, and turns it into callable(payload, zmesh).
 // docs/decisions/0055-foreign-handlers.md has the rules.
 
 const { isModuleNamespaceObject } = require('node:util').types;
@@ -10,7 +10,7 @@ const { has, methodOf } = require('./members.js');
 
 const OURS = /\b(?:payload|zmesh)\b/;
 
-/** The handler that the entry point of a job names among what its module exports, or else what its code has registered. */
+/** The handler: the export that the job's entry point names, otherwise what the code has registered. */
 function handlerOf(exported, { entry_point: name, style, limits }, registered = null) {
   const isOurs = isModuleNamespaceObject(exported) ? takesPayload : (one) => !methodOf(one, 'fetch');
   if (style === 'lambda') return lambdaHandler(plainHandler(exported, name, () => true) ?? missing(exported, name), limits);
@@ -40,7 +40,7 @@ function fetchFunction(exported) {
   return isModuleNamespaceObject(exported) && isFunction(exported.default) ? fetchHandler(exported.default) : null;
 }
 
-/** What may have the function as its member: the exports and the default export, an instance where that is a class. */
+/** Objects that may have the function as a member: the exports and the default export; of a class, an instance. */
 function ownersOf(exported, name) {
   const all = [exported, has(exported, 'default') ? exported.default : undefined];
   return all.map((owner) => (isClassWith(owner, name) ? new owner() : owner));
@@ -58,13 +58,13 @@ function registeredHandler(registered) {
   return (payload, zmesh) => fetchHandler(registered.call, { base: registered.baseFor(zmesh) })(payload, zmesh);
 }
 
-/** Whether a default export is a handler of ours rather than a fetch handler: its parameters say so, or it has none. */
+/** Whether a default export is a handler (payload, zmesh) rather than a fetch handler, judging by its parameters. */
 function takesPayload(handler) {
   const parameters = parametersOf(handler);
   return parameters !== null && (OURS.test(parameters) || parameters.trim() === '');
 }
 
-/** The text of a function's parameters; null where it has none to show, as bound functions. */
+/** The text of a function's parameters; null if it is not available, as for bound functions. */
 function parametersOf(handler) {
   const source = Function.prototype.toString.call(handler);
   if (source.endsWith('{ [native code] }')) return null;

@@ -1,5 +1,5 @@
 'use strict';
-// The packages of a function: what npm has installed into a read-only folder, its image.
+// The packages of a function: its image, a read-only folder into which npm installed them.
 
 const nodeCrypto = require('node:crypto');
 const nodeModule = require('node:module');
@@ -16,7 +16,7 @@ const MOST_NAMES = 64;
 const SETTLE_MS = 20;
 const imported = new Set();
 
-/** Remembers which packages of this image the function's own files ask for, and how. */
+/** Records which packages of this image the function's own files import, and how. */
 function learn(image) {
   const folder = pathToFileURL(`${image}/node_modules/`).href;
   nodeModule.registerHooks({
@@ -29,12 +29,12 @@ function learn(image) {
   });
 }
 
-/** What was remembered. */
+/** The recorded imports, as JSON. */
 function learned() {
   return JSON.stringify([...imported].slice(0, MOST_NAMES));
 }
 
-/** Has packages that are not nearer to a file be found in this image. */
+/** Makes packages that Node.js does not find by itself resolve to this image. */
 function use(image) {
   if (image == null || image === IMAGE) return;
   const parentURL = pathToFileURL(path.join(image, 'package')).href;
@@ -50,7 +50,7 @@ function use(image) {
   });
 }
 
-/** What a file of this URL would get by this name, in a resolve hook: for require(), those after it take no other parent. */
+/** Resolves a name as a file of this URL would, in a resolve hook. For require(), the next hooks ignore another parent. */
 function resolveFrom(parentURL, name, context, next) {
   if (context.conditions?.includes('import')) return next(name, { ...context, parentURL });
   const filename = nodeModule.createRequire(parentURL).resolve(name);
@@ -66,7 +66,7 @@ async function preload(names, folder) {
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
   const restore = withoutCachedRandomness();
-  v8.setFlagsFromString('--no-lazy'); // compile what is loaded, so that no run has to
+  v8.setFlagsFromString('--no-lazy'); // compile now, so that no run has to
   for (const entry of names) {
     const [, way, name] = /^(?:(require|import):)?(.*)$/.exec(entry);
     const ways = { require, import: load };
@@ -74,13 +74,13 @@ async function preload(names, folder) {
     const failed = results.every(({ status }) => status === 'rejected') && results[0].reason;
     if (failed) throw new Error(`importing ${name} threw ${failed?.name ?? typeof failed}: ${failed?.message ?? failed}`);
   }
-  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS)); // what they began, such as to listen, shows by then
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS)); // lets work that they started, such as listening, show
   v8.setFlagsFromString('--lazy');
   restore();
 }
 
-/** Node.js and V8 draw more random numbers than they are asked for, and keep them: all runs would get the same ones. What
- * packages call meanwhile, and may hold on to, keeps none. */
+/** Node.js and V8 draw random numbers in advance and cache them, so all runs would get the same ones. While packages load,
+ * which may keep references, these functions are replaced by ones that cache nothing. */
 function withoutCachedRandomness() {
   const { randomBytes, randomUUID } = nodeCrypto;
   const uuid = (options) => randomUUID({ ...options, disableEntropyCache: true });
@@ -101,7 +101,7 @@ function withoutCachedRandomness() {
   };
 }
 
-/** As crypto.randomInt([min, ]max[, callback]). */
+/** Like crypto.randomInt([min, ]max[, callback]). */
 function uncachedInt(...values) {
   const callback = typeof values.at(-1) === 'function' ? values.pop() : null;
   const [min, max] = values.length > 1 ? values : [0, values[0]];

@@ -1,5 +1,5 @@
 'use strict';
-// Lines as editors count them. For V8 U+2028 and U+2029 end a line as well, for editors, git and everybody else they do not.
+// Lines as editors count them. V8 also ends lines at U+2028 and U+2029; editors and git do not.
 
 const { pathToFileURL } = require('node:url');
 
@@ -7,7 +7,7 @@ const ENDS_FOR_V8 = /\r\n|[\n\r\u2028\u2029]/g;
 const ENDS = /\r\n|[\n\r]/;
 const sources = new Map(); // of files whose lines V8 counts otherwise
 
-/** Has places in this file be told as its author sees them. */
+/** Remembers the text of a file, so that places in it can be given as its author sees them. */
 function rememberSource(filename, source) {
   if (/[\u2028\u2029]/.test(source)) sources.set(filename, source);
 }
@@ -24,7 +24,7 @@ function asEditorsCount(text) {
   return text;
 }
 
-/** The text with each place in this folder as its path in it. */
+/** The text with paths relative to this folder. */
 function withinFolder(text, folder) {
   return text.replaceAll(urlsIn(folder), decoded).replaceAll(`${folder}/`, '');
 }

@@ -1,5 +1,5 @@
 'use strict';
-// Where modules are and what they are, beyond what Node.js knows: code that is in no file, the bundled pg, and TypeScript.
+// Module resolution beyond that of Node.js: code that is in no file, the bundled pg, and TypeScript.
 
 const fs = require('node:fs');
 const nodeModule = require('node:module');
@@ -15,14 +15,14 @@ const NOT_FOUND = new Set(['MODULE_NOT_FOUND', 'ERR_MODULE_NOT_FOUND', 'ERR_UNSU
 const FORMATS = { '.mjs': 'module', '.mts': 'module', '.cjs': 'commonjs', '.cts': 'commonjs' };
 const TYPESCRIPT_ENDINGS = ['.ts', '.tsx', '.mts', '.cts', '/index.ts', '/index.tsx', '/index.mts', '/index.cts'];
 const ENDINGS = [...TYPESCRIPT_ENDINGS, '.js', '.jsx', '.mjs', '.cjs', '.json', '/index.js', '/index.jsx', '/index.mjs', '/index.cjs'];
-const COMPILED_ENDING = /\.([mc]?)jsx?$/; // by which TypeScript may import what becomes such a file
+const COMPILED_ENDING = /\.([mc]?)jsx?$/; // TypeScript may import a file by the name of its compiled form
 const NPM = /^npm:\/?((?:@[^/@]+\/)?[^/@]+)(?:@[^/]*)?(\/.*)?$/;
 const OWN_URL = pathToFileURL(__filename).href;
 const provided = new Map(); // URL → code that is in no file
 const texts = new Map(); // file → its JavaScript
 const modules = new Map(); // URL → the text of an ES module, for the places of syntax errors
 
-/** Has this URL imported as an ES module with this code. */
+/** Provides the code of the ES module with this URL. */
 function provide(url, code) {
   provided.set(url, code);
 }
@@ -75,7 +75,7 @@ function isImport({ conditions }) {
   return conditions.includes('import');
 }
 
-/** The file that TypeScript means by this name, if Node.js would not find it. */
+/** The file that a name in TypeScript refers to, if Node.js does not find it. */
 function ofTypeScript(name, parent, context, endings) {
   const isPath = /^(?:\.{0,2}\/|\.{1,2}$|file:)/.test(name);
   if (!isPath && nodeModule.isBuiltin(name)) return null;
@@ -115,14 +115,14 @@ function loaded(url, format, source) {
   return { format, source, shortCircuit: true };
 }
 
-/** 'module' or 'commonjs': by its ending, by the package.json above it, or by its text. */
+/** 'module' or 'commonjs', according to its extension, the nearest package.json, or its text. */
 function formatOf(filename) {
   const known = FORMATS[path.extname(filename)] ?? typeOfPackage(path.dirname(filename));
   if (known) return known;
   try {
     return compileScript(textOf(filename), filename) === null ? 'module' : 'commonjs';
   } catch {
-    return 'commonjs'; // loading it will say what is wrong
+    return 'commonjs'; // loading it reports the error
   }
 }
 
@@ -142,7 +142,7 @@ function typeOfPackage(folder) {
   }
 }
 
-/** The error; one of an ES module's syntax with its place, which V8 does not tell. */
+/** The error; a syntax error of an ES module gets its place, which V8 does not report. */
 function withPlace(error) {
   if (!isNativeError(error) || !(error instanceof SyntaxError) || excerpt(error)) return error;
   for (const [url, source] of modules) {

@@ -10,7 +10,7 @@ const { compilersError, excerpt, placed } = require('./syntax_errors.js');
 const PARAMETERS = ['exports', 'module', 'require', 'console', '__filename', '__dirname'];
 const TYPESCRIPT = new Set(['.ts', '.mts', '.cts', '.tsx', '.jsx']); // JSX is what its compiler compiles, too
 const STATEMENT_OF_MODULE = /import statement outside a module|Unexpected token 'export'|import\.meta' outside a module/;
-// What a module may do and a script may not: these errors may come before the first import or export.
+// Errors for syntax that only modules allow; they may come before the first import or export.
 const ONLY_IN_MODULES = /top level bodies of modules|^Unexpected reserved word|^Identifier '(?:exports|module|require|__filename|__dirname)' has/;
 const AWAIT_HINT = 'export the handler with "export", as an ES module does, to use await outside of functions';
 const SOURCE_MAP = /\n\/\/# sourceMappingURL=data:application\/json;base64,(\S+)$/; // as Node.js ends what it transforms
@@ -27,7 +27,7 @@ function provideCompiled(files, folder = '') {
   for (const [file, code] of Object.entries(files ?? {})) compiled.set(path.join(folder, file), code);
 }
 
-/** JavaScript of the same meaning, and whether lines have moved. Throws a SyntaxError that begins with the place. */
+/** The code as JavaScript, and whether lines have moved. Throws a SyntaxError that begins with the place. */
 function javaScriptOf(text, filename, hasTypes = isTypeScript(filename)) {
   const known = compiled.get(filename);
   if (typeof known === 'string') return { code: known, isTransformed: SOURCE_MAP.test(known) };
@@ -49,7 +49,7 @@ function withoutTypes(code, filename) {
   }
 }
 
-/** A CommonJS module as a function; null where the text is an ES module. Throws a SyntaxError. */
+/** A CommonJS module as a function; null if the text is an ES module. Throws a SyntaxError. */
 function compileScript(code, filename) {
   try {
     return vm.compileFunction(code, PARAMETERS, {
@@ -67,13 +67,13 @@ function compileScript(code, filename) {
   }
 }
 
-/** What the compiler of TypeScript says, with the file in its place. */
+/** The message of the TypeScript compiler, with the name of the file. */
 function syntaxErrorAt(filename, error) {
   const place = excerpt(error);
   return placed(new SyntaxError(error.message), place.startsWith(':') ? filename + place : place);
 }
 
-/** Where the text of an ES module has this syntax error; '' where that is not it, or cannot be found. */
+/** The place of this syntax error in the text of an ES module; '' if it cannot be found. */
 function placeIn(code, filename, message) {
   try {
     new vm.Script(`${WRAPPER}${withoutStatementsOfModule(code)}\n})`, { filename, lineOffset: -1 });
@@ -100,7 +100,7 @@ function inOriginal(place, code) {
   });
 }
 
-/** The same lines and columns, with nothing that only modules may have. */
+/** The text with everything that only modules allow blanked out; lines and columns stay. */
 function withoutStatementsOfModule(code) {
   const blank = (text) => text.replace(/[^\n\r]/g, ' ');
   return code

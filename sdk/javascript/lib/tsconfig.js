@@ -1,15 +1,15 @@
 'use strict';
-// What tsconfig.json says of where modules are: baseUrl and paths. Everything else in it is for the compiler.
+// Reads baseUrl and paths of tsconfig.json, which say where modules are. The rest is for the compiler.
 
 const fs = require('node:fs');
 const path = require('node:path');
 
 const { readFileSync } = fs; // user code may replace the properties of fs
-// Comments, and commas before an end, which JSON does not have; text stays as it is.
+// Matches comments and trailing commas, which JSON does not allow; strings are left alone.
 const BEYOND_JSON = /("(?:\\.|[^"\\])*")|\/\/[^\n]*|\/\*[\s\S]*?\*\/|,(?=(?:\s|\/\/[^\n]*|\/\*[\s\S]*?\*\/)*[}\]])/g;
 const configs = new Map(); // folder → { base, paths }
 
-/** The files, without their endings, that the name of a module may stand for, by the tsconfig.json in this folder. */
+/** The files, without extension, to which the tsconfig.json in this folder maps a module name. */
 function mappedBy(folder, name) {
   const { base, paths } = configIn(folder);
   const mapped = paths.flatMap(([pattern, targets]) => {
@@ -46,7 +46,7 @@ function parsed(text, file) {
   }
 }
 
-/** What the star of a pattern stands for in this name; null where they do not match. */
+/** The part of the name that the star of a pattern matches; null if they do not match. */
 function starIn(pattern, name) {
   const star = pattern.indexOf('*');
   if (star < 0) return pattern === name ? '' : null;

@@ -19,8 +19,8 @@ Message = dict[str, Any]
 Application = Callable[[dict[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
 PIECE_BYTES = 64 * 1024
 LARGEST_READY = 1024 * 1024
-SOON_SECONDS = 0.01  # a response that is complete, and whose work is done, so soon after its first piece goes out whole
-STARTUP_SECONDS = 1.0  # then the log says what is being waited for, until the function's time is up
+SOON_SECONDS = 0.01  # a response that is complete, with all work done, this soon after its first piece is sent whole
+STARTUP_SECONDS = 1.0  # after this, the log says what the run is waiting for
 SHUTDOWN_SECONDS = 5.0
 VERSIONS = {"version": "3.0", "spec_version": "2.3"}
 
@@ -40,7 +40,7 @@ class AsgiHandler:
 
 
 class Exchange:
-    """One request to the application, and what it answers."""
+    """One request to the application, and its response."""
 
     def __init__(self, application: Application, request: web.WebRequest, zmesh: Zmesh) -> None:
         self._application = application
@@ -59,20 +59,20 @@ class Exchange:
         self._task.add_done_callback(_retrieve)
 
     async def response(self) -> Response:
-        """Whole if it is there soon, else as a stream."""
+        """The whole response if it is complete soon, otherwise a stream."""
         if await self._is_done_soon():
             return self._whole()
         self._most_ready = 0
         return self._made(self._stream())
 
     async def whole_response(self) -> Response:
-        """The response when all work is done."""
+        """The response, once all work is done."""
         self._most_ready = float("inf")
         await asyncio.wait([self._task])
         self._task.result()
         return self._whole()
 
-    # What the application calls
+    # Called by the application
 
     async def _receive(self) -> Message:
         if not self._request_read:
@@ -114,7 +114,7 @@ class Exchange:
             case other:
                 raise _protocol_failure(f"sent {other!r}, which answers no HTTP request")
 
-    # What happens meanwhile
+    # In the background
 
     async def _run(self) -> None:
         async with _lifespan(self._application, self._state):
@@ -183,7 +183,7 @@ class Exchange:
         self._raise_failure()
 
     def _raise_failure(self) -> None:
-        """Of the application; once its response is complete, a failure of what goes on afterwards is only logged."""
+        """Handle an error of the application. After a complete response, it is only logged."""
         if self._invalid is not None:
             raise self._invalid
         error = self._task.exception()
@@ -217,7 +217,7 @@ def _scope_of(request: web.WebRequest, zmesh: Zmesh, state: dict[str, Any]) -> d
 
 @contextlib.asynccontextmanager
 async def _lifespan(application: Application, state: dict[str, Any]) -> AsyncIterator[None]:
-    """Startup and shutdown of an application that has them."""
+    """Startup and shutdown of an application that supports the lifespan protocol."""
     lifespan = _Lifespan(application, state)
     await lifespan.start()
     try:
@@ -244,7 +244,7 @@ class _Lifespan:
             self._started.set()
 
     async def start(self) -> None:
-        """Raises what the startup raised; an application without a lifespan raises something else, which is ignored."""
+        """Re-raise an error of the startup. Errors of applications without a lifespan are ignored."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._started.wait(), STARTUP_SECONDS)
         if not self._started.is_set():
@@ -283,7 +283,7 @@ class _Lifespan:
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """An exception that nobody looks at would be logged as never retrieved."""
+    """Retrieve the exception: asyncio would log it as never retrieved."""
     if not task.cancelled():
         task.exception()
 

@@ -15,7 +15,7 @@ INVALID_PARTS = ("", ".", "..")
 
 
 def parsed(files: bytes) -> dict[str, Any]:
-    """The files as they came. Raises Failure."""
+    """Parse the files of a job. Raises Failure."""
     try:
         found = json.loads(files)
     except (ValueError, RecursionError) as error:
@@ -53,7 +53,7 @@ def _bytes_of(path: str, content: Any) -> bytes:
         if isinstance(content, str):
             return content.encode()
         if isinstance(content, dict) and isinstance(content.get("base64"), str):
-            return base64.b64decode("".join(content["base64"].split()), validate=True)  # PostgreSQL writes it in lines
+            return base64.b64decode("".join(content["base64"].split()), validate=True)  # PostgreSQL wraps base64
     except (UnicodeEncodeError, binascii.Error) as error:
         raise Failure("invalid_files", f"the content of the file {_shown(path)} cannot be decoded: {error}") from None
     raise Failure("invalid_files", f'the content of the file {_shown(path)} is neither text nor {{"base64": …}}')

@@ -35,7 +35,7 @@ class LambdaHandler:
 
 
 class LambdaContext:
-    """What Lambda calls context; `zmesh` is the zmesh object."""
+    """Lambda's context object; `zmesh` is the zmesh object."""
 
     def __init__(self, zmesh: Zmesh, limits: Mapping[str, int]) -> None:
         name, id = zmesh.invocation.function, zmesh.invocation.id or ""
@@ -52,7 +52,7 @@ class LambdaContext:
         self._end = time.monotonic() + limits["timeout_ms"] / 1000
 
     def get_remaining_time_in_millis(self) -> int:
-        """How long this run may still take."""
+        """The time that this run has left."""
         return max(0, round((self._end - time.monotonic()) * 1000))
 
 
@@ -91,7 +91,7 @@ def _request_context_of(request: Request, invocation: Invocation) -> dict[str, A
             "method": request.method,
             "path": request.raw_path or "/",
             "protocol": "HTTP/1.1",
-            # what the nearest proxy added
+            # the address added by the nearest proxy
             "sourceIp": request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip(),
             "userAgent": request.headers.get("user-agent", ""),
         },
@@ -104,7 +104,7 @@ def _request_context_of(request: Request, invocation: Invocation) -> dict[str, A
 
 
 def _common_log_time(now: float) -> str:
-    """As in "12/Mar/2020:19:03:58 +0000", whatever the locale."""
+    """Such as "12/Mar/2020:19:03:58 +0000", in any locale."""
     utc = time.gmtime(now)
     return f"{utc.tm_mday:02}/{_MONTHS[utc.tm_mon - 1]}/{time.strftime('%Y:%H:%M:%S', utc)} +0000"
 
@@ -122,7 +122,7 @@ def _body_of(request: Request) -> dict[str, Any]:
 
 
 def _response_of(result: Any) -> Response:
-    """What API Gateway makes of a result: a response where it has a statusCode, else JSON with status 200."""
+    """The response that API Gateway makes of a result: JSON with status 200 unless it has a statusCode."""
     if isinstance(result, Response):
         return result
     if isinstance(result, Mapping) and "statusCode" in result:

@@ -1,4 +1,4 @@
-"""The packages of a function: what pip has installed into a read-only folder, its image."""
+"""The packages of a function: its image, a read-only folder into which pip installed them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Collection
 
-_FALLBACKS = "/.fallbacks"  # a folder of the platform that any package comes before
+_FALLBACKS = "/.fallbacks"  # a folder of the platform that comes after all packages
 MOST_NAMES = 64
-# A thread for each processor of the host would take the memory of a run, and no run has more than a few processors.
+# One thread per processor of the host would exhaust a run's memory, and a run has only a few processors.
 _ONE_THREAD = """
     BLIS_NUM_THREADS GOTO_NUM_THREADS MKL_NUM_THREADS NUMEXPR_NUM_THREADS OMP_NUM_THREADS OPENBLAS_NUM_THREADS
     POLARS_MAX_THREADS RAYON_NUM_THREADS VECLIB_MAXIMUM_THREADS
@@ -17,7 +17,7 @@ _folder = ""  # of the image, with a slash
 
 
 def use(image: str | None) -> None:
-    """Import from this image too, behind the standard library and the platform's own packages."""
+    """Add this image to the import path, after the standard library and the platform's packages."""
     if image is None:
         return
     for name in _ONE_THREAD.split():
@@ -39,7 +39,7 @@ def has_imported(name: str) -> bool:
 
 
 def imported(image: str) -> list[str]:
-    """The modules of the image that were imported: of each package the topmost that has code."""
+    """The imported modules of the image: for each package, the topmost one that has code."""
     folder = f"{image}/python/"
     found: dict[str, None] = {}
     for name, module in list(sys.modules.items()):

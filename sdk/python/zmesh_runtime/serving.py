@@ -41,17 +41,17 @@ _REHEARSED: Job = {
         "request": None,
     },
 }
-RESERVE_BYTES = 512 * 1024  # given back when memory runs out, so that the end can be reported
+RESERVE_BYTES = 512 * 1024  # freed when memory runs out, so that the failure can be reported
 
 
 def serve(channel_fd: int, make_limiter: MakeLimiter = lambda: lambda limits: None) -> NoReturn:
-    """Get ready, wait for a run on the channel, limit this process as that says, execute it, and end this process."""
+    """Prepare, wait for a job on the channel, apply its limits to this process, execute it, and exit."""
     channel = Channel(channel_fd)
     pid = os.getpid()
     reserve = mmap.mmap(
         -1, RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     )  # address space only: untouched pages cost nothing
-    sys.path.insert(0, os.getcwd())  # where a program finds its own modules
+    sys.path.insert(0, os.getcwd())  # so that a program finds its own modules
     randomness.renew()
     tempfile.tempdir = None
     _output.capture(channel)
@@ -67,12 +67,12 @@ def serve(channel_fd: int, make_limiter: MakeLimiter = lambda: lambda limits: No
         _, payload = channel.receive()
     except Closed:
         os._exit(0)
-    os.nice(job["limits"].get("nice", 0))  # before any code of the user's, whose threads and children inherit it
+    os.nice(job["limits"].get("nice", 0))  # before any user code, so that its threads and children inherit it
     if job.get("network") == "none":
         network.turn_off()
     kind, body = _final_frame(job, others, payload, reserve, channel)
     if os.getpid() != pid:
-        os._exit(0 if kind != ERROR else 1)  # a child that user code forked came all the way back
+        os._exit(0 if kind != ERROR else 1)  # a child forked by user code returned to this point
     _output.flush()
     if job.get("learn"):
         channel.send(IMPORTED, json.dumps(packages.imported(job["image"])).encode())
@@ -82,8 +82,8 @@ def serve(channel_fd: int, make_limiter: MakeLimiter = lambda: lambda limits: No
 
 
 def _rehearse() -> None:
-    """Go through a run that nobody asked for: the memory that runs write to is then shared with the template no longer
-    when the job comes. Leaves nothing that a function could see."""
+    """Execute a rehearsal, so that the memory that runs write to is no longer shared with the template when the job
+    arrives. Leaves nothing behind that a function could see."""
     job = json.loads(json.dumps(_REHEARSED))
     _frame_of(_run(job, b"{}", b'{"warm":[1,2.5,"\xc3\xa4",null]}'), None)
     loading.forget(job["filename"])

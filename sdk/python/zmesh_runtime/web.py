@@ -1,4 +1,4 @@
-"""HTTP as applications of web frameworks see it: the request of an invocation, and its result where there is none."""
+"""Requests and responses for applications of web frameworks, including invocations that are not HTTP requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class WebRequest:
-    """A request whose path begins with `root_path`, below which the application is."""
+    """A request; the application is mounted at `root_path`."""
 
     method: str
     scheme: str
@@ -35,14 +35,14 @@ class WebRequest:
 
     @property
     def server(self) -> tuple[str, int]:
-        """Host and port that the client asked for."""
+        """Host and port that the client addressed."""
         host = dict(self.headers).get("host") or "localhost"
         name, _, port = host.rpartition(":")
         return (name, int(port)) if name and port.isdecimal() else (host, _PORTS.get(self.scheme, 80))
 
 
 def request_of(payload: Any, zmesh: Zmesh) -> WebRequest:
-    """The HTTP request of this invocation; of one that is none, a POST whose JSON body is the payload."""
+    """The HTTP request of this invocation; without one, a POST whose JSON body is the payload."""
     request = zmesh.request
     if request is None:
         headers = [("content-type", "application/json"), ("x-zmesh-source", zmesh.invocation.source or "api")]
@@ -50,7 +50,7 @@ def request_of(payload: Any, zmesh: Zmesh) -> WebRequest:
             headers.append(("x-zmesh-invocation-id", zmesh.invocation.id))
         body = to_json_bytes(payload)
         return WebRequest("POST", "http", "", "/", "", [*headers, ("content-length", str(len(body)))], body)
-    # No client can pass as the platform: WSGI makes one name of x-zmesh-source and x_zmesh_source.
+    # No client may impersonate the platform: WSGI maps x-zmesh-source and x_zmesh_source to the same name.
     headers = [
         (name, value)
         for name, value in request.headers.items()
@@ -70,7 +70,7 @@ def request_of(payload: Any, zmesh: Zmesh) -> WebRequest:
 
 
 def made_response(body: Any, status: Any, headers: list[tuple[str, str]]) -> Response:
-    """Raises Failure for a status or a header that HTTP does not have."""
+    """Raises Failure for an invalid status or header."""
     try:
         return Response(body, status, headers)
     except (TypeError, ValueError) as error:
@@ -78,7 +78,7 @@ def made_response(body: Any, status: Any, headers: list[tuple[str, str]]) -> Res
 
 
 def result_of(request: WebRequest, response: Response) -> Any:
-    """The result of an invocation that is no HTTP request. A status from 400 on fails it, so that it is tried again."""
+    """The result of an invocation that is not an HTTP request. A status of 400 or higher fails it, so it is retried."""
     if response.status >= 400:
         text = response.text()
         excerpt = text[:LONGEST_EXCERPT] + ("…" if len(text) > LONGEST_EXCERPT else "")

@@ -33,7 +33,7 @@ class WsgiHandler:
 
 
 class _Exchange:
-    """One request to the application, and what it answers."""
+    """One request to the application, and its response."""
 
     def __init__(self, application: Application, environ: dict[str, Any]) -> None:
         self._head: tuple[int, list[tuple[str, str]]] | None = None
@@ -41,10 +41,10 @@ class _Exchange:
         self._written: list[bytes] = []
         self._body = application(environ, self._start_response)
         self._pieces = self._pieces_of(self._body)
-        self._first = next(self._pieces, None)  # the head may be made only now
+        self._first = next(self._pieces, None)  # may be what calls start_response
 
     def response(self) -> Response:
-        """Whole where its length is known and not large, else as a stream."""
+        """The whole response if its length is known and small, otherwise a stream."""
         status, headers = self._made_head()
         if self._is_short(headers):
             return self.whole_response()
