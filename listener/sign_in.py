@@ -17,7 +17,7 @@ from psycopg.pq import abc as pq
 
 from sql.connecting import with_required_auth
 
-GIVEN = {"application_name": "zmesh for the next run", "client_encoding": "UTF8", "gssencmode": "disable"}
+CONNECTION_OPTIONS = {"application_name": "zmesh for the next run", "client_encoding": "UTF8", "gssencmode": "disable"}
 # What a server reports at the start of a session, and drivers rely on (GUC_REPORT in PostgreSQL 18).
 REPORTED = (
     b"application_name",
@@ -99,7 +99,7 @@ async def sign_in(url: str) -> SignedIn:
 
 async def _conninfo(url: str) -> bytes:
     """With the address resolved, since libpq would block the event loop while resolving it. Raises OSError."""
-    parts = conninfo_to_dict(with_required_auth(url), **GIVEN)
+    parts = conninfo_to_dict(with_required_auth(url), **CONNECTION_OPTIONS)
     host = str(parts.get("host") or "/")
     if "hostaddr" not in parts and not host.startswith(("/", "@")):
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
