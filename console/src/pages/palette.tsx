@@ -17,7 +17,7 @@ export default function Palette({ close, openHelp }: { close: () => void; openHe
   const [text, setText] = useState("");
   const [chosen, setChosen] = useState(0);
   const ref = useRef<HTMLDialogElement>(null);
-  const functions = useData("function names", () => must(api.GET("/functions", { params: { query: { limit: 200 } as never } })));
+  const functions = useData("function names", () => must(api.GET("/functions", { params: { query: { limit: 100 } as never } })));
   useEffect(() => {
     const before = document.activeElement as HTMLElement | null;
     ref.current?.showModal();

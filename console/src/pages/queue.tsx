@@ -81,7 +81,7 @@ export default function QueuePage() {
                   </>
                 )}
               </dd>
-              <dd class="d">{q.functions.find((f) => f.oldest_at === q.oldest_at)?.function ?? ""}</dd>
+              <dd class="d">{q.oldest_at ? q.functions.find((f) => f.oldest_at === q.oldest_at)?.function : "nothing waits"}</dd>
             </div>
             <div>
               <dt>Running</dt>

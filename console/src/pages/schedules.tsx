@@ -17,7 +17,7 @@ import { Bar } from "../parts/shell.tsx";
 import { usePageKeys } from "../parts/keys.tsx";
 
 export const functionOptions = (): { options: [string, string][]; ready: boolean } => {
-  const list = useData("function names", () => must(api.GET("/functions", { params: { query: { limit: 200 } as never } })));
+  const list = useData("function names", () => must(api.GET("/functions", { params: { query: { limit: 100 } as never } })));
   return { options: (list.data?.items ?? []).map((f): [string, string] => [f.id, f.slug]), ready: !!list.data };
 };
 

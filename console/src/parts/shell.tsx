@@ -35,10 +35,10 @@ export function Shell({ openPalette, children }: { openPalette: () => void; chil
       </a>
       <aside class="side">
         <ProjectMenu />
-        <button type="button" class="find" onClick={openPalette} aria-label="Search or go to">
+        <button type="button" class="find" onClick={openPalette}>
           <Icon name="search" small />
           <span class="grow">Search or go to</span>
-          <kbd>{keyName("K")}</kbd>
+          <kbd aria-hidden="true">{keyName("K")}</kbd>
         </button>
         {ownPages(may).map((group) => (
           <nav class="nav" aria-label={group.label} key={group.label}>
@@ -125,7 +125,7 @@ function Pulse({ queue }: { queue: Queue }) {
   const { total, busy } = queue.slots;
   const ticks = Math.min(total, 48);
   return (
-    <Link class="pulse" href={at("queue")} aria-label={`Running: ${busy} of ${total} slots in use`}>
+    <Link class="pulse" href={at("queue")}>
       <span class="row between meta">
         <span>Running</span>
         <span class="num">

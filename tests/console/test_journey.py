@@ -1,0 +1,219 @@
+"""A person's way through the console, in Chromium, by what a person sees: names of buttons, fields and headings."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
+
+from tests.console.browser import CHROMIUM
+from tests.platform import Platform
+
+AXE = Path(__file__).parents[2] / "console" / "node_modules" / "axe-core" / "axe.min.js"
+SERIOUS = """async () => (await axe.run()).violations.filter(v => ['serious', 'critical'].includes(v.impact))
+    .map(v => `${v.id}: ${v.nodes.map(n => n.target.join(' ')).join(', ')}`)"""
+BROKEN = """exports.handler = async (payload) => {
+  console.log("hello from the draft");
+  const order = {};
+  return order.shipping.address;
+};
+"""
+NO_JAVASCRIPT = "exports.handler = () => {\n  let x = ;\n};\n"
+FIXED = "exports.handler = async (payload) => {\n  return { fixed: payload.name ?? 'nobody' };\n};\n"
+PAGES = (
+    "functions",
+    "functions/greeter",
+    "functions/greeter/code",
+    "functions/greeter/versions",
+    "functions/greeter/settings",
+    "invocations",
+    "schedules",
+    "webhooks",
+    "queue",
+    "usage",
+    "secrets",
+    "keys",
+    "members",
+    "logs",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Project:
+    platform: Platform
+    url: str
+    password: str
+
+
+@pytest.fixture(scope="module")
+def project(running_platform: Platform) -> Iterator[Project]:
+    """A project of these tests, and the password of its owner."""
+    created = running_platform.request("POST", "/projects", json={"name": f"console-{secrets.token_hex(4)}"}).json()
+    facts = json.loads((running_platform.folder / ".zmesh" / "dev.json").read_text())
+    there = running_platform.in_project(created["slug"])
+    yield Project(there, f"{running_platform.url}/p/{created['slug']}/", facts["admin_password"])
+    running_platform.request("DELETE", f"/projects/{created['id']}")
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, project: Project) -> Iterator[Page]:
+    """Signed in by a one-time link."""
+    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    page.set_default_timeout(20_000)
+    link = project.platform.request("POST", "/auth/links").json()["path"]
+    page.goto(project.platform.url + link)
+    expect(page.get_by_role("heading", name="Functions")).to_be_visible()
+    yield page
+    page.context.close()
+
+
+def write(page: Page, text: str) -> None:
+    page.get_by_role("textbox", name="Code of greeter.js").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(text)
+
+
+def deploy(page: Page) -> None:
+    page.get_by_role("button", name="Review and deploy").click()
+    page.get_by_role("dialog").get_by_role("button", name="Deploy").click()
+
+
+def test_one_writes_breaks_and_fixes_a_function(page: Page, project: Project) -> None:
+    page.goto(project.url + "functions/new")
+    page.get_by_label("Name").fill("greeter")
+    page.get_by_role("button", name="Create function").click()
+    write(page, BROKEN)
+    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Go to greeter.js:4").click()
+    expect(page.get_by_text("hello from the draft").last).to_be_visible()
+    deploy(page)
+    expect(page.get_by_text("greeter v2 is deployed")).to_be_visible()
+    write(page, NO_JAVASCRIPT)
+    deploy(page)
+    page.get_by_role("button", name="Go to line").click()
+    expect(page.get_by_text("greeter.js:2").first).to_be_visible()
+    page.reload()  # what was typed is kept in the browser
+    expect(page.get_by_text("let x = ;")).to_be_visible()
+    write(page, FIXED)
+    deploy(page)
+    expect(page.get_by_text("greeter v3 is deployed")).to_be_visible()
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_label("Result").get_by_text("nobody")).to_be_visible()
+
+
+def test_one_rolls_out_a_tenth_and_rolls_back(page: Page, project: Project) -> None:
+    page.goto(project.url + "functions/greeter/versions")
+    expect(page.get_by_role("region", name="v2 and v3").get_by_text("order.shipping.address")).to_be_visible()
+    page.get_by_role("button", name="10", exact=True).click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("v3 takes 10 % of the calls")).to_be_visible()
+    page.get_by_role("button", name="Roll back to v2").click()
+    page.get_by_role("dialog").get_by_role("button", name="Roll back to v2").click()
+    expect(page.get_by_text("greeter is at v4, with the code of v2")).to_be_visible()
+
+
+def test_one_finds_a_failed_invocation_at_its_line_and_retries_it(page: Page, project: Project) -> None:
+    answer = project.platform.request(
+        "POST", "/functions/greeter/invoke", params={"version": 2}, json={"payload": {"name": "<b>Ada</b>"}}
+    )
+    assert answer.json()["status"] == "error"
+    page.goto(project.url + f"invocations/{answer.json()['invocation_id']}")
+    expect(page.get_by_text("greeter.js:4")).to_be_visible()
+    expect(page.get_by_label("Payload").get_by_text('"<b>Ada</b>"')).to_be_visible()  # text, never HTML
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("The invocation is queued again")).to_be_visible()
+
+
+def test_one_adds_a_schedule_and_a_webhook_and_sends_it_a_test(page: Page, project: Project) -> None:
+    page.goto(project.url + "schedules?new=")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("nightly")
+    dialog.get_by_label("Function").select_option(label="greeter")
+    dialog.get_by_role("button", name="Create schedule").click()
+    expect(page.get_by_role("link", name="nightly")).to_be_visible()
+    page.goto(project.url + "webhooks?new=")
+    dialog.get_by_label("Name").fill("shop")
+    dialog.get_by_label("Function").select_option(label="greeter")
+    dialog.get_by_role("button", name="Create webhook").click()
+    page.get_by_role("button", name="I have copied it").click()
+    page.get_by_role("button", name="Send a test").click()
+    dialog.get_by_role("button", name="Send the test").click()
+    expect(page.get_by_text("accepted, test")).to_be_visible()
+
+
+def test_the_palette_reaches_a_function_by_keyboard(page: Page, project: Project) -> None:
+    page.goto(project.url + "members")
+    expect(page.get_by_role("heading", name="Members").first).to_be_visible()
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox", name="Search or go to").fill("greet")
+    expect(page.get_by_role("option", name="greeter")).to_be_visible()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/functions/greeter")
+
+
+def test_a_lost_session_asks_for_the_password_and_goes_on(page: Page, project: Project) -> None:
+    page.goto(project.url + "schedules")
+    expect(page.get_by_role("link", name="nightly")).to_be_visible()
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Run now").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Password").fill(project.password)
+    dialog.get_by_role("button", name="Sign in again").click()
+    expect(page.get_by_text("greeter was invoked")).to_be_visible()
+
+
+def test_axe_finds_nothing_serious_on_any_page(page: Page, project: Project) -> None:
+    found = []
+    for path in PAGES:
+        page.goto(project.url + path)
+        expect(page.get_by_role("heading", level=1).first).to_be_visible()
+        expect(page.get_by_label("Loading")).to_have_count(0)
+        page.evaluate(AXE.read_text())
+        found += [f"{path}: {violation}" for violation in page.evaluate(SERIOUS)]
+    assert found == []
+
+
+def test_a_viewer_is_refused_nothing_that_can_be_seen(browser: Browser, project: Project) -> None:
+    email, password = f"viewer-{secrets.token_hex(4)}@example.com", secrets.token_urlsafe(16)
+    invitation = project.platform.request("POST", "/invitations", json={"email": email, "role": "viewer"}).json()
+    project.platform.client.post(
+        f"{project.platform.url}/auth/accept", json={"token": invitation["token"], "password": password}
+    ).raise_for_status()
+    context = browser.new_context()
+    page = context.new_page()
+    refused: list[str] = []
+
+    def note(response: Response) -> None:
+        if response.status == 403:
+            refused.append(response.url)
+
+    page.goto(project.platform.url + "/signin")
+    page.get_by_label("Email address").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("link", name="greeter")).to_be_visible()
+    page.on("response", note)
+    for path in (path for path in PAGES if path != "keys"):
+        page.goto(project.url + path)
+        expect(page.get_by_role("heading", level=1).first).to_be_visible()
+        expect(page.get_by_label("Loading")).to_have_count(0)
+        acting = page.get_by_role("main").get_by_role("button", name="New")
+        expect(
+            acting.or_(page.get_by_role("button", name="Delete")).or_(page.get_by_role("button", name="Retry"))
+        ).to_have_count(0)
+    expect(page.get_by_role("link", name="API keys")).to_have_count(0)
+    assert refused == []
+    context.close()
