@@ -214,7 +214,8 @@ begin
             if v_due <= v_morrow then
                 return v_due;
             end if;
-            v_from := v_due - interval '24 hours';
+            -- Offsets differ by up to 26 hours, so the clock may show the time that much earlier than v_due.
+            v_from := greatest(v_morrow, v_due - interval '27 hours');
         else
             v_change := zmesh.offset_change(p_timezone, v_from, v_morrow);
             if v_due < v_change then

@@ -25,7 +25,7 @@ ZONES = [
     *("Antarctica/Casey", "America/Sao_Paulo", "Africa/Cairo", "Asia/Beirut", "Africa/Casablanca", "Pacific/Apia"),
     *("America/Havana", "America/St_Johns", "Asia/Kathmandu", "Asia/Tehran", "Pacific/Chatham"),
 ]
-UNEVEN = ("Australia/Lord_Howe", "America/St_Johns", "Pacific/Chatham")
+UNEVEN = ("Australia/Lord_Howe", "America/St_Johns", "Antarctica/Casey", "Pacific/Chatham")
 Next = Callable[[str, str, datetime], datetime]
 
 
@@ -133,6 +133,7 @@ CHANGES = st.deferred(lambda: st.sampled_from(changes()))
     seconds=st.integers(-5 * 3600, 5 * 3600),
 )
 @example(cron="* 3 * * *", change=("Pacific/Chatham", datetime(2000, 9, 30, 13, tzinfo=UTC)), seconds=0)
+@example(cron="* * * 1 *", change=("Pacific/Apia", datetime(2011, 4, 2, 13, tzinfo=UTC)), seconds=0)
 def test_due_times_around_clock_changes_match_the_reference_library(
     cron_next: Next, cron: str, change: tuple[str, datetime], seconds: int
 ) -> None:
