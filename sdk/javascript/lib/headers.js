@@ -13,7 +13,7 @@ const BEYOND_THE_FUNCTION = new Set([
   ...['strict-transport-security', 'use-as-dictionary'],
   ...['x-accel-limit-rate', 'x-accel-redirect', 'x-lighttpd-send-file', 'x-lighttpd-send-tempfile'],
   ...['x-envoy-degraded', 'x-envoy-immediate-health-check-fail', 'x-envoy-overloaded'],
-  ...['x-litespeed-location', 'x-reproxy-url', 'x-sendfile', 'x-sendfile-temporary', 'x-sendfile2'],
+  ...['x-litespeed-location', 'x-reproxy-file', 'x-reproxy-url', 'x-sendfile', 'x-sendfile-temporary', 'x-sendfile2'],
 ]);
 
 /** Each header under its name as first written: the value, or a list. Takes objects, pairs, Headers and Maps. */
