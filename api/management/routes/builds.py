@@ -87,7 +87,7 @@ async def _check_uploaded(connection: AsyncConnection, project_id: UUID, bundle:
     summary="Upload a chunk of installed packages",
     guards=[role("developer")],
     status_code=204,
-    responses=problems(403, 422),
+    responses=problems(403, 404, 422),
 )
 async def upload_bundle_chunk(
     request: CallerRequest,
