@@ -11,7 +11,6 @@ import rich_click as click
 
 from cli.auditing import audit
 from cli.building import build_packages, megabytes, packages_of, show_packages
-from cli.bundling import bundle_packages
 from cli.client import Client
 from cli.connecting import connected, find_function
 from cli.deploying import Deployment, change, deploy_functions, read_functions, sources_of
@@ -88,6 +87,8 @@ def deploy_files(
     if write_lock:
         functions = write_locks(client, functions, fresh=fresh_packages)
     if bundle:
+        from cli.bundling import bundle_packages
+
         built = bundle_packages(client, functions)
     else:
         built = build_packages(client, functions.values(), fresh=fresh_packages and not write_lock)
