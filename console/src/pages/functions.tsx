@@ -1,7 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
-import { api, call, must } from "../api/client.ts";
-import { ApiError } from "../api/errors.ts";
+import { call } from "../api/client.ts";
 import type { FunctionSummary, Page } from "../api/types.ts";
 import { listen, onReopened } from "../live/stream.ts";
 import { invalidate, useData } from "../state/data.ts";
@@ -32,7 +31,7 @@ export function Functions() {
   const [cursor, setCursor] = useState<string | null>(null);
   const path = withQuery("/statistics/functions", { show, sort, search: query.search, limit: 100 });
   const key = `functions ${path}`;
-  const list = useData(key, () => call<Page<FunctionSummary>>("GET", path).catch((error: unknown) => (error instanceof ApiError && error.status === 404 ? withoutFigures() : Promise.reject(error))));
+  const list = useData(key, () => call<Page<FunctionSummary>>("GET", path));
   useEffect(() => {
     setMore([]);
     setCursor(list.data?.next_cursor ?? null);
@@ -103,13 +102,6 @@ export function Functions() {
       )}
     </>
   );
-}
-
-/** A server that is older than this page keeps no statistics: its functions are listed without figures. */
-async function withoutFigures(): Promise<Page<FunctionSummary>> {
-  const { items } = await must(api.GET("/functions", { params: { query: { limit: 100 } as never } }));
-  const none = { calls: 0, errors: 0, series: [], error_series: [] };
-  return { items: items.map((f) => ({ ...f, deployed_at: f.updated_at, last_hour: none })) as FunctionSummary[], next_cursor: null };
 }
 
 /** Ended calls change the figures; the list loads again at most every five seconds, as often as the figures move. */

@@ -52,7 +52,7 @@ export function OutcomeBars({ points = [], step, height, bare, flags = [], onPic
         {flags.map((f, n) => {
           const share = (Date.parse(f.at) - first) / length;
           return share >= 0 && share < 1 ? (
-            <div class={`flag ${n < flags.length - 1 ? "thin" : ""}`} key={f.version} style={{ left: `${share * 100}%` }}>
+            <div class={`flag ${n < flags.length - 1 ? "thin" : ""} ${share > 0.9 ? "at-end" : ""}`} key={f.version} style={{ left: `${share * 100}%` }}>
               <b>v{f.version} live</b>
             </div>
           ) : null;
