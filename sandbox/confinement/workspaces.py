@@ -87,7 +87,8 @@ def _empty(top: int, folder: int) -> None:
             if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 os.unlink(name, dir_fd=folder)
                 continue
-            os.chmod(name, 0o700, dir_fd=folder)
+            with contextlib.suppress(PermissionError):  # still ours, if making the workspace was interrupted
+                os.chmod(name, 0o700, dir_fd=folder)
             if folder == top:
                 _remove_folder(top, name)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -40,6 +41,27 @@ def test_root_in_a_container_removes_what_a_runs_user_has_made(folder: Path) -> 
          str(Path(workspaces.__file__).parents[2]), str(folder)],
         check=True,
     )  # fmt: skip
+
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders to others")
+@pytest.mark.parametrize("given", range(4))
+def test_a_workspace_whose_making_was_interrupted_is_removed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, given: int
+) -> None:
+    chown, left = os.chown, iter(range(given))
+
+    def interrupted(path: str, uid: int, gid: int) -> None:
+        if next(left, None) is None:
+            raise InterruptedError
+        chown(path, uid, gid)
+
+    monkeypatch.setattr(os, "chown", interrupted)
+    with contextlib.suppress(InterruptedError):
+        workspaces.make(str(folder), UID)
+
+    workspaces.remove(str(folder))
 
     assert not folder.exists()
 
