@@ -25,6 +25,9 @@ from sandbox.protocol.orders import CONCLUDE, END, encode_watch
 from sandbox.protocol.table import MOST_ATTACHMENTS
 
 READ_BYTES = 256 * 1024
+# Pieces of the channel have 4 to 256 KiB: larger ones while they cost little, smaller ones if full of tiny frames.
+SMALLEST_PIECE, FIRST_PIECE = 4 * 1024, 16 * 1024
+COSTLY_SECONDS = 0.005
 READS_AFTER_END = 64
 # A run that floods its outputs waits this much longer than reading it took, so it cannot take the listener's time.
 PATIENCE = 20
@@ -49,6 +52,7 @@ class Child:
         self._wake = asyncio.Event()  # then, or when the run was cancelled
         self.booted = asyncio.Event()
         self._parser = FrameParser(0)
+        self._piece = FIRST_PIECE  # bytes of the channel to read at once
         self.imported = b"[]"  # what the run says it has imported
         self._seen: Observed | None = None
         self._attach: Callable[[], Awaitable[Attachment | None]] | None = None
@@ -275,7 +279,7 @@ class Child:
             return False
         started = time.thread_time()
         try:
-            data = self._channel.recv(READ_BYTES)
+            data = self._channel.recv(self._piece)
         except BlockingIOError:
             return False
         except OSError:
@@ -283,10 +287,12 @@ class Child:
         if not data or self._take_frames(data):
             self._stop_reading(self._channel)
             return False
+        took = time.thread_time() - started
+        self._piece = next_piece(self._piece, len(data), took)
         if self._seen is not None and self._seen.streamed.full:
             self._wait_for_room(self._seen.streamed)
         else:
-            self._pause(self._channel, self._read_channel, time.thread_time() - started)
+            self._pause(self._channel, self._read_channel, took)
         return True
 
     def _wait_for_room(self, streamed: Streamed) -> None:
@@ -402,6 +408,15 @@ class Child:
                 attachment.descriptor.shutdown(socket.SHUT_RDWR)
             attachment.descriptor.close()
         self._attachments.clear()
+
+
+def next_piece(piece: int, came: int, seconds: float) -> int:
+    """How many bytes to read next, after a piece of which so many came and took so long."""
+    if seconds > COSTLY_SECONDS:
+        return max(piece // 2, SMALLEST_PIECE)
+    if came == piece and seconds < COSTLY_SECONDS / 2:
+        return min(piece * 2, READ_BYTES)
+    return piece
 
 
 def _json(header: dict[str, Any]) -> bytes:

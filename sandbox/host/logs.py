@@ -10,6 +10,7 @@ from sandbox.protocol.table import LONGEST_LINE
 
 LEVELS = ("debug", "info", "warning", "error")
 TAIL_BYTES = 16 * 1024
+MOST_MALFORMED = 100  # frames kept as text; to find out that one is malformed costs the most
 
 
 class LogKeeper:
@@ -20,12 +21,13 @@ class LogKeeper:
         self.lines: list[LogLine] = [] if lines is None else lines
         self._bytes_left = max_bytes
         self._lines_left = max_lines
+        self._malformed_left = MOST_MALFORMED
         self.full = False
         self._partial = {"info": b"", "error": b""}
         self.error_tail = b""
 
     def add_frame(self, body: bytes) -> None:
-        """A line that the runtime sent with level and time; a malformed one is kept as text."""
+        """A line that the runtime sent with level and time; of malformed ones, the first are kept as text."""
         if self.full:
             return
         try:
@@ -33,6 +35,10 @@ class LogKeeper:
             level = line["level"] if line["level"] in LEVELS else "info"
             self._keep(self._time(line["at"]), level, str(line["message"]))
         except (ValueError, TypeError, KeyError, RecursionError):
+            if self._malformed_left == 0:
+                self._drop_the_rest()
+                return
+            self._malformed_left -= 1
             self._keep(_now(), "info", body.decode("utf-8", "replace"))
 
     def add_bytes(self, level: str, data: bytes) -> None:
@@ -64,12 +70,15 @@ class LogKeeper:
         message = message[:LONGEST_LINE]
         size = len(message.encode("utf-8", "replace")) + 16
         if self._lines_left < 1 or size > self._bytes_left:
-            self.full = True
-            self.lines.append(LogLine(_now(), "warning", "[zmesh] output beyond the limit was dropped from here on"))
+            self._drop_the_rest()
             return
         self._lines_left -= 1
         self._bytes_left -= size
         self.lines.append(LogLine(at, level, message))
+
+    def _drop_the_rest(self) -> None:
+        self.full = True
+        self.lines.append(LogLine(_now(), "warning", "[zmesh] output beyond the limit was dropped from here on"))
 
     @staticmethod
     def _time(milliseconds: object) -> datetime:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from listener.attempts import outcome_of
 from listener.environments import Environment
 from sandbox import Limits, RunOutcome, RunRequest
-from sandbox.host.child import Child
+from sandbox.host.child import Child, next_piece
 from sandbox.protocol import frames
 from sandbox.protocol.frames import FrameError, FrameParser
 
@@ -262,3 +262,12 @@ async def test_how_a_run_ended_is_known_though_it_ended_before_its_supervisor_re
     error = (await outcome).error
     assert error is not None
     assert error.type == "exited"
+
+
+def test_costly_pieces_of_the_channel_get_smaller_and_cheap_ones_larger() -> None:
+    assert next_piece(16_384, 16_384, seconds=0.001) == 32_768
+    assert next_piece(16_384, 100, seconds=0.001) == 16_384
+    assert next_piece(16_384, 16_384, seconds=0.004) == 16_384
+    assert next_piece(16_384, 16_384, seconds=0.1) == 8_192
+    assert next_piece(4_096, 4_096, seconds=0.1) == 4_096
+    assert next_piece(262_144, 262_144, seconds=0.0) == 262_144

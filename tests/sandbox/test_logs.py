@@ -70,3 +70,13 @@ def test_a_line_without_end_is_cut() -> None:
     assert max(len(line.message) for line in keeper.lines) <= LONGEST_LINE
     assert sum(len(line.message) for line in keeper.lines) == 5 * LONGEST_LINE
     assert len(keeper.error_tail) <= 16 * 1024
+
+
+def test_after_a_hundred_malformed_lines_the_rest_is_dropped_with_a_notice() -> None:
+    keeper = LogKeeper(1 << 20, 10_000)
+    for _ in range(5_000):
+        keeper.add_frame(b"")
+    keeper.add_frame(b'{"at": 0, "level": "info", "message": "too late"}')
+
+    assert [line.message for line in keeper.lines[:-1]] == [""] * 100
+    assert keeper.lines[-1].message == "[zmesh] output beyond the limit was dropped from here on"
