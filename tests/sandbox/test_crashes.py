@@ -174,7 +174,11 @@ def _is_supervisor_of(pid: int, pids: set[int]) -> bool:
 
 def test_a_terminals_interrupt_does_not_reach_the_runs(own_host: Host) -> None:
     """Ctrl-C goes to the whole foreground group; the platform decides what becomes of its runs."""
-    for pid in descendants(own_host.process.pid):
+    own_host.assert_clean()
+    pids = descendants(own_host.process.pid)
+
+    assert pids
+    for pid in pids:
         assert os.getpgid(pid) != os.getpgid(own_host.process.pid)
 
 
