@@ -305,26 +305,43 @@ def test_a_template_of_javascript_is_not_used_either(host: Host, what: str, make
     assert why in refused(host, image)
 
 
+SMALL = ImageTemplateLimits(count=2, each_mb=128, memory_mb=256)
+
+
 @pytest.fixture
 def small_host(kind: str, make_host: MakeHost) -> Iterator[Host]:
     """A sandbox with room for two templates of images."""
-    host = make_host(kind, image_limits=ImageTemplateLimits(count=2, each_mb=128, memory_mb=256, import_seconds=1.0))
+    host = make_host(kind, image_limits=SMALL)
     yield host
     host.close()
 
 
-@somewhere
-def test_an_import_that_hangs_or_takes_all_memory_is_ended(small_host: Host, tmp_path: Path) -> None:
-    harmful = {"hangs": "while True: pass\n", "takes": "taken = []\nwhile True: taken.append(bytearray(1 << 20))\n"}
-    reasons = {}
-    for name, code in harmful.items():
-        image = images.place(small_host, images.write(tmp_path / name, {f"python/{name}.py": code}), (name,))
-        assert small_host.run("python", "return 1", image=image).result_json == "1"
-        reasons[name] = refused(small_host, image)
+@pytest.fixture
+def hasty_host(kind: str, make_host: MakeHost) -> Iterator[Host]:
+    """A sandbox that gives imports one second."""
+    host = make_host(kind, image_limits=replace(SMALL, import_seconds=1.0))
+    yield host
+    host.close()
 
-    assert reasons["hangs"] == "they took too long"
-    assert "at most 128 are allowed" in reasons["takes"]
-    small_host.assert_clean()
+
+def why_harmful(host: Host, folder: Path, code: str) -> str:
+    """Why a package of this code gets no template, while runs that use it go on."""
+    image = images.place(host, images.write(folder / "harmful", {"python/harmful.py": code}), ("harmful",))
+    assert host.run("python", "return 1", image=image).result_json == "1"
+    reason = refused(host, image)
+    host.assert_clean()
+    return reason
+
+
+@somewhere
+def test_an_import_that_hangs_is_ended(hasty_host: Host, tmp_path: Path) -> None:
+    assert why_harmful(hasty_host, tmp_path, "while True: pass\n") == "they took too long"
+
+
+@somewhere
+def test_an_import_that_takes_all_memory_is_ended(small_host: Host, tmp_path: Path) -> None:
+    code = "taken = []\nwhile True: taken.append(bytearray(1 << 20))\n"
+    assert "at most 128 are allowed" in why_harmful(small_host, tmp_path, code)
 
 
 @somewhere

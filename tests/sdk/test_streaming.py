@@ -14,7 +14,7 @@ exports.handler = () => new Response(new ReadableStream({
   async start(controller) {
     for (const text of ['a', 'b']) {
       controller.enqueue(new TextEncoder().encode(text));
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate); // or it would be sent whole
     }
     controller.close();
   },
