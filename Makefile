@@ -41,7 +41,7 @@ up: $(VENV)/.runtime $(CONSOLE)
 test: dev system-packages
 	@$(BIN)/python -m compileall -q sdk/python  # the processes that import it cannot write there
 	@$(MAKE) lint & lint=$$!; status=0; \
-	tests/deploy/engine/run_with.sh $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore=tests/sandbox/test_attacks.py --ignore=tests/attacks/test_heavy.py --ignore=tests/attacks/test_loops.py --ignore=tests/examples/test_sales_report.py $(ARGS) || status=$$?; \
+	tests/deploy/engine/run_with.sh $(BIN)/python -m tests.run --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore=tests/sandbox/test_attacks.py --ignore=tests/attacks/test_heavy.py --ignore=tests/attacks/test_loops.py --ignore=tests/examples/test_sales_report.py $(ARGS) || status=$$?; \
 	wait $$lint || status=1; exit $$status
 
 examples: dev
