@@ -12,6 +12,8 @@ class CardDeclined(Exception):
 
 
 def handler(payload, zmesh):
+    if missing := {"card", "amount_cents"} - payload.keys():
+        return zmesh.response({"error": f"missing in the payload: {', '.join(sorted(missing))}"}, status=422)
     card, amount = payload["card"], payload["amount_cents"]
     logging.info("charging %s cents to a card that ends in %s", amount, card[-4:])
     authorise(card)

@@ -8,6 +8,8 @@ import io
 
 
 def handler(payload, zmesh):
+    if "table" not in payload:
+        return zmesh.response({"error": "missing in the payload: table"}, status=422)
     table, limit = payload["table"], min(int(payload.get("limit", 1000)), 100_000)
     known = zmesh.db.query_one("select 1 from pg_tables where schemaname = current_schema and tablename = %s", [table])
     if known is None:

@@ -19,6 +19,8 @@ TYPE_NAME = re.compile(r"[a-z][a-z0-9 ]*(\(\d+(,\d+)?\))?")
 
 
 def handler(payload, zmesh):
+    if "table" not in payload:
+        return zmesh.response({"error": "missing in the payload: table"}, status=422)
     table = column_name(payload["table"])
     rows = [{column_name(key): value for key, value in row.items()} for row in read_rows(payload)]
     if not rows:

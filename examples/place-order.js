@@ -8,6 +8,8 @@ class OutOfStock extends Error {
 }
 
 exports.handler = async (payload, zmesh) => {
+  const missing = ["customer", "items"].filter((key) => !(key in payload));
+  if (missing.length) return zmesh.response({ error: `missing in the payload: ${missing.join(", ")}` }, { status: 422 });
   await zmesh.db.query(`
     select pg_advisory_xact_lock(hashtext('orders'));  -- "if not exists" alone can fail for two runs at once
     create table if not exists orders (

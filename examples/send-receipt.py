@@ -7,6 +7,8 @@ LINE = "{quantity:>4} x {name:<24}{amount:>10.2f}"
 
 
 def handler(payload, zmesh):
+    if "order_id" not in payload:
+        return zmesh.response({"error": "missing in the payload: order_id"}, status=422)
     order = zmesh.db.query_one("select * from orders where id = %s", [payload["order_id"]])
     if order is None:
         raise LookupError(f"order {payload['order_id']} does not exist")

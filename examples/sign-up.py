@@ -5,6 +5,8 @@ Payload: {"user_id": "abc123", "name": "Rahul", "email": "rahul@example.com"}
 
 
 def handler(payload, zmesh):
+    if missing := {"user_id", "name", "email"} - payload.keys():
+        return zmesh.response({"error": f"missing in the payload: {', '.join(sorted(missing))}"}, status=422)
     zmesh.db.query("""
         select pg_advisory_xact_lock(hashtext('users'));  -- "if not exists" alone can fail for two runs at once
         create table if not exists users (

@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 
 
 def handler(payload, zmesh):
+    if "path" not in payload:
+        return zmesh.response({"error": "missing in the payload: path"}, status=422)
     path = payload["path"]
     if not path.startswith("/"):
         raise ValueError("path must start with /")

@@ -14,7 +14,8 @@ FAILED = 1  # pytest's exit status when tests failed, and nothing worse happened
 
 def main(arguments: list[str]) -> int:
     """pytest's exit status. 0 where the tests that failed beside the others passed alone."""
-    status = pytest("--cache-clear", *arguments)
+    LAST_FAILED.unlink(missing_ok=True)
+    status = pytest(*arguments)
     if status != FAILED:
         return status
     failed = list(json.loads(LAST_FAILED.read_text()))

@@ -14,6 +14,8 @@ LINE = Template((HERE / "templates" / "line.html").read_text())
 
 
 def handler(payload, zmesh):
+    if missing := {"customer", "country", "items"} - payload.keys():
+        return zmesh.response({"error": f"missing in the payload: {', '.join(sorted(missing))}"}, status=422)
     country = payload["country"]
     if country not in RATES:
         return zmesh.response({"error": f"no tax rate for {country}"}, status=422)

@@ -8,6 +8,9 @@ type Zones = Record<string, { countries: string[]; offers: Offer[] }>;
 const zones: Zones = JSON.parse(readFileSync(new URL("./data/zones.json", import.meta.url), "utf8"));
 
 export function handler(payload: Parcel & { country: string }, zmesh: { response: Function }) {
+  if (!payload.country || !payload.grams) {
+    return zmesh.response({ error: "country and grams are needed in the payload" }, { status: 422 });
+  }
   const found = Object.entries(zones).find(([, zone]) => zone.countries.includes(payload.country));
   if (!found) return zmesh.response({ error: `we do not ship to ${payload.country}` }, { status: 422 });
   const [name, zone] = found;

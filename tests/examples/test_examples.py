@@ -81,6 +81,19 @@ def test_the_sample_payload_runs_on_what_zmesh_dev_prepared(platform: Platform, 
         assert NOT_EMPTY[example.name](answer), answer.text
 
 
+@pytest.mark.parametrize("example", examples.load(), ids=lambda example: example.name)
+def test_an_empty_payload_is_enough_or_answered_with_what_is_missing(
+    platform: Platform, example: examples.Example
+) -> None:
+    answer = platform.invoke(example.name, {})
+    if answer.status_code == 422:
+        assert "in the payload" in answer.json()["error"]
+    elif example.name in ("send-welcome", "github-webhook"):
+        assert (answer.status_code, "is missing" in answer.json()["error"]["message"]) == (500, True)
+    else:
+        assert answer.status_code == 200, answer.text
+
+
 def test_the_person_s_own_project_has_no_examples(running_platform: Platform) -> None:
     names = {function["name"] for function in running_platform.request("GET", "/functions").json()["items"]}
     assert not names & {example.name for example in examples.load()}
