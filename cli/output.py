@@ -81,17 +81,32 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], nothing:
     from rich.text import Text
 
     console = _console()
-    widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
+    cells = list(zip(headings, *rows, strict=True))
+    widths = [max(map(cell_len, column)) for column in cells]
+    words = [max(map(cell_len, " ".join(column).split()), default=0) for column in cells]
     # What must not wrap is cut where it does not fit, so everything may wrap in a table that is too wide.
     fits = sum(min(width, UNBROKEN) + GAP for width in widths) - GAP <= console.width
+    whole = [None] * len(cells) if fits else _widths_of_whole_words(widths, words, console.width)
     columns = [
-        Column(heading, no_wrap=fits and width <= UNBROKEN, overflow="fold")
-        for heading, width in zip(headings, widths, strict=True)
+        Column(heading, no_wrap=fits and width <= UNBROKEN, width=wanted, overflow="fold")
+        for heading, width, wanted in zip(headings, widths, whole, strict=True)
     ]
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
+
+
+def _widths_of_whole_words(widths: list[int], words: list[int], room: int) -> Sequence[int | None]:
+    """Widths of columns that break lines between words only; None for each where the longest words do not fit."""
+    spare = room - sum(words) - GAP * (len(words) - 1)
+    if spare < 0:
+        return [None] * len(words)
+    found = list(words)
+    for column in sorted(range(len(words)), key=lambda column: widths[column] - words[column]):
+        found[column] += min(spare, widths[column] - words[column])
+        spare -= found[column] - words[column]
+    return found
 
 
 def print_code(code: str, language: str) -> None:

@@ -20,6 +20,7 @@ from cli.prompts import confirm
 Command = TypeVar("Command", bound=Callable[..., Any])
 Schedule = dict[str, Any]
 
+USUAL_POLICIES = {"overlap": "skip", "missed": "once"}  # `list` has a column where a schedule's is another
 REASONS = {
     "fired": "fired",
     "run_now": "run on request",
@@ -66,6 +67,7 @@ def list_schedules(client: Client, output: str) -> None:
     if output == "json":
         print_json(found)
         return
+    policies = [policy for policy, usual in USUAL_POLICIES.items() if any(one[policy] != usual for one in found)]
     rows = [
         [
             schedule["name"],
@@ -73,13 +75,15 @@ def list_schedules(client: Client, output: str) -> None:
             schedule["cron"],
             schedule["timezone"],
             local_time(schedule["next_due_at"]) if schedule["enabled"] else "paused",
-            schedule["overlap"],
-            schedule["missed"],
+            *(schedule[policy] for policy in policies),
         ]
         for schedule in found
     ]
-    headings = ("schedule", "function", "cron", "time zone", "next", "overlap", "missed")
-    print_table(headings, rows, 'No schedules yet. Create one: zmesh schedules create my-function "0 3 * * *"')
+    print_table(
+        ("schedule", "function", "cron", "time zone", "next", *policies),
+        rows,
+        'No schedules yet. Create one: zmesh schedules create my-function "0 3 * * *"',
+    )
 
 
 @schedules.command("create")

@@ -72,7 +72,10 @@ def _http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         return _response(too_large("body", request.route_handler.resolve_request_max_body_size()))
     code, detail = {
         400: ("bad_request", error.detail),
-        404: ("not_found", "There is no such endpoint."),
+        404: (
+            "not_found",
+            "There is no such endpoint. GET /schema lists them; where an id is a UUID, no name will do.",
+        ),
         405: ("method_not_allowed", "This endpoint does not support this method."),
     }.get(status, (status.phrase.lower().replace(" ", "_"), error.detail))
     return _response(Problem(status, code, detail, headers=error.headers))
