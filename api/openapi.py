@@ -14,6 +14,7 @@ from litestar.serialization import encode_json
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from api.auth.credentials import DEPLOY_KEYS
 from api.auth.models import (
     Acceptance,
     BrowserCredentials,
@@ -27,6 +28,7 @@ from api.auth.models import (
     Session,
     SignInLink,
 )
+from api.http.endpoints import API_KEY
 from api.http.json_bodies import UPLOADS
 from api.http.middleware import SESSION_COOKIE
 from api.http.multipart import JSON_PART
@@ -146,20 +148,23 @@ def _document(app: Litestar) -> bytes:
     document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
     components = document["components"]
     schemas = {**components["schemas"], **_schemas()}
-    for body in _bodies_of_uploads(app, document):
-        body["description"] = UPLOAD
+    for operation in _operations(app, document, UPLOADS):
+        operation["requestBody"]["description"] = UPLOAD
+    for operation in _operations(app, document, DEPLOY_KEYS):
+        operation["security"] = [*operation["security"], *API_KEY]
     return encode_json({**document, "components": {**components, "schemas": schemas}})
 
 
-def _bodies_of_uploads(app: Litestar, document: dict[str, Any]) -> list[dict[str, Any]]:
-    uploads = {
+def _operations(app: Litestar, document: dict[str, Any], option: str) -> list[dict[str, Any]]:
+    """The operations of the document whose handlers have an option."""
+    ids = {
         handler.operation_id
         for route in app.routes
         for handler in getattr(route, "route_handlers", [])
-        if UPLOADS in handler.opt
+        if option in handler.opt
     }
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    return [one["requestBody"] for one in operations if isinstance(one, dict) and one.get("operationId") in uploads]
+    return [one for one in operations if isinstance(one, dict) and one.get("operationId") in ids]
 
 
 class _Renderer(JsonRenderPlugin):

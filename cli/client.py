@@ -63,14 +63,11 @@ class Client:
         headers: dict[str, str] | None = None,
         seconds: float = REQUEST_SECONDS,
     ) -> Response:
-        """Send as the logged-in user; a body of bytes is sent unchanged. Raises CliError."""
+        """Send as the logged-in user, or with the API key where there is no user; a body of bytes is sent unchanged.
+        Raises CliError."""
         can_renew = self._can_renew()
         if not self.connection.token and not can_renew and self.connection.api_key:
-            raise CliError(
-                "An API key can only invoke functions; this command requires the token of a user.",
-                code="not_logged_in",
-                hint="Run `zmesh login` and leave the API key out, or set ZMESH_TOKEN.",
-            )
+            return self._call_with_key_only(method, path, body, headers, seconds)
         if not self.connection.token and not can_renew:
             raise CliError(
                 f"No token for {self.connection.url}.",
@@ -95,6 +92,22 @@ class Client:
 
     def _can_renew(self) -> bool:
         return bool(self.connection.credentials or self.connection.refresh_token)
+
+    def _call_with_key_only(
+        self, method: str, path: str, body: Json, headers: dict[str, str] | None, seconds: float
+    ) -> Response:
+        try:
+            return self.call_with_key(method, path, body, headers=headers, seconds=seconds)
+        except ApiError as error:
+            if error.code not in ("missing_credentials", "wrong_key_scope"):
+                raise
+            can = "only invoke functions" if error.code == "wrong_key_scope" else "not do this"
+            raise CliError(
+                f"An API key can {can}; this command requires the token of a user.",
+                code="not_logged_in",
+                hint="Run `zmesh login` and leave the API key out, or set ZMESH_TOKEN."
+                + (" To deploy from CI, use a key of the scope deploy." if error.code == "wrong_key_scope" else ""),
+            ) from error
 
     def call_with_key(
         self, method: str, path: str, body: Json = None, *, headers: dict[str, str] | None = None, seconds: float

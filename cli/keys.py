@@ -31,13 +31,16 @@ def list_keys(client: Client, output: str) -> None:
         [
             key["prefix"] + "…",
             key["name"],
+            key["scope"],
             "all" if key["functions"] is None else ", ".join(key["functions"]) or "none (deleted)",
             ago(key["last_used_at"]) if key["last_used_at"] else "never",
             _state(key),
         ]
         for key in found
     ]
-    print_table(("key", "name", "functions", "last used", ""), rows, "No keys yet. Create one: zmesh keys create NAME")
+    print_table(
+        ("key", "name", "scope", "functions", "last used", ""), rows, "No keys yet. Create one: zmesh keys create NAME"
+    )
 
 
 def _state(key: dict[str, Any]) -> str:
@@ -51,13 +54,20 @@ def _state(key: dict[str, Any]) -> str:
 
 @keys.command("create")
 @click.argument("name")
-@click.option("--function", "functions", multiple=True, help="Function it may invoke; repeatable. Default: all.")
+@click.option("--function", "functions", multiple=True, help="Function it is for; repeatable. Default: all.")
+@click.option(
+    "--scope",
+    type=click.Choice(["invoke", "deploy"]),
+    default="invoke",
+    show_default=True,
+    help="What it may do: invoke functions, or deploy them, such as from CI.",
+)
 @click.option("--days", type=click.IntRange(1), help="Days until it expires. Default: never.")
 @output_option
 @connected
-def create(client: Client, name: str, functions: tuple[str, ...], days: int | None, output: str) -> None:
+def create(client: Client, name: str, functions: tuple[str, ...], scope: str, days: int | None, output: str) -> None:
     """Create a key and print it. It is not shown again."""
-    body: dict[str, Any] = {"name": name}
+    body: dict[str, Any] = {"name": name, "scope": scope}
     if functions:
         body["functions"] = list(functions)
     if days is not None:

@@ -70,6 +70,7 @@ class KeyedFunction:
     expired: bool | None
     functions: list[UUID] | None
     last_used_at: datetime | None
+    scope: str | None
     function: PublicFunction | None
 
 
@@ -107,7 +108,7 @@ async def memberships(
 def _keyed(wanted: str) -> str:
     return f"""
         select k.id as key_id, k.project_id, k.revoked_at is not null as revoked,
-               k.expires_at <= zmesh.now() as expired, s.functions, k.last_used_at, {_FUNCTION}
+               k.expires_at <= zmesh.now() as expired, s.functions, k.last_used_at, k.scope, {_FUNCTION}
           from {wanted} as w (hash, slug, n)
           left join zmesh.api_keys k on k.hash = w.hash
           left join lateral (select coalesce(array_agg(a.function_id), '{{}}') as functions
@@ -130,7 +131,7 @@ async def keyed_functions(connection: AsyncConnection, wanted: Sequence[tuple[by
     else:
         columns = [list(column) for column in zip(*wanted, strict=True)]
         rows = await fetch_dicts(connection, _KEYED_MANY, columns)
-    names = ("key_id", "project_id", "revoked", "expired", "functions", "last_used_at")
+    names = ("key_id", "project_id", "revoked", "expired", "functions", "last_used_at", "scope")
     return [KeyedFunction(**{name: row[name] for name in names}, function=_function_in(row)) for row in rows]
 
 

@@ -129,6 +129,14 @@ async def ids_of_slugs(connection: AsyncConnection, project_id: UUID, slugs: Seq
     return dict(await cursor.fetchall())
 
 
+async def ids_of_names(connection: AsyncConnection, project_id: UUID, names: Sequence[str]) -> list[UUID]:
+    """The ids of the functions that have exactly these names."""
+    cursor = await connection.execute(
+        "select id from zmesh.functions where project_id = %s and name = any (%s)", (project_id, list(names))
+    )
+    return [id for (id,) in await cursor.fetchall()]
+
+
 async def list_functions(
     connection: AsyncConnection,
     project_id: UUID,
@@ -137,8 +145,10 @@ async def list_functions(
     *,
     tag: str | None = None,
     with_code: bool,
+    only: list[UUID] | None = None,
 ) -> list[Function]:
-    """The functions after this slug, in the order of their slugs; only those with the tag, where one is given."""
+    """The functions after this slug, in the order of their slugs; only those with the tag, and only these
+    ids, where given."""
     columns = COLUMNS if with_code else COLUMNS.replace(" code,", " '' as code,")
     return await fetch_all(
         connection,
@@ -146,9 +156,10 @@ async def list_functions(
         f"""
         select {columns} from zmesh.functions
          where project_id = %(project_id)s and slug > %(after)s and (%(tag)s::text is null or %(tag)s = any (tags))
+           and (%(only)s::uuid[] is null or id = any (%(only)s::uuid[]))
          order by slug limit %(limit)s
         """,
-        {"project_id": project_id, "after": after_slug, "tag": tag, "limit": limit},
+        {"project_id": project_id, "after": after_slug, "tag": tag, "limit": limit, "only": only},
     )
 
 

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 from sql.rows import fetch_all, fetch_one
 
-COLUMNS = """k.id, k.name, k.prefix, k.created_at, k.last_used_at, k.expires_at, k.revoked_at,
+COLUMNS = """k.id, k.name, k.prefix, k.created_at, k.last_used_at, k.expires_at, k.revoked_at, k.scope,
              (select u.email from zmesh.users u where u.id = k.created_by) as created_by,
              case when not k.all_functions then
                  array(select f.slug from zmesh.api_key_functions s join zmesh.functions f on f.id = s.function_id
@@ -31,6 +31,7 @@ class Key:
     revoked_at: datetime | None
     created_by: str | None
     functions: list[str] | None
+    scope: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class NewKey:
     expires_at: datetime | None
     functions: Sequence[str] | None
     created_by: UUID
+    scope: str
 
 
 async def list_keys(connection: AsyncConnection, project_id: UUID, before: UUID | None, limit: int) -> list[Key]:
@@ -72,7 +74,7 @@ async def find_key(connection: AsyncConnection, project_id: UUID, id: UUID) -> K
 async def create_key(connection: AsyncConnection, new: NewKey) -> UUID:
     """Create a key; returns its id. Raises NotFound for a function that does not exist, Invalid for a past end."""
     cursor = await connection.execute(
-        "select zmesh.create_key(%s, %s, %s, %s, %s, %s::text[], %s)",
+        "select zmesh.create_key(%s, %s, %s, %s, %s, %s::text[], %s, %s)",
         (
             new.project_id,
             new.name,
@@ -81,6 +83,7 @@ async def create_key(connection: AsyncConnection, new: NewKey) -> UUID:
             new.expires_at,
             None if new.functions is None else list(new.functions),
             new.created_by,
+            new.scope,
         ),
     )
     row = await cursor.fetchone()

@@ -72,17 +72,25 @@ async def insert_schedule(connection: AsyncConnection, project_id: UUID, values:
 
 
 async def list_schedules(
-    connection: AsyncConnection, project_id: UUID, name: str | None, after_name: str, limit: int
+    connection: AsyncConnection,
+    project_id: UUID,
+    name: str | None,
+    after_name: str,
+    limit: int,
+    of_functions: list[UUID] | None = None,
 ) -> list[Schedule]:
-    """The schedules after this name, in the order of their names; with `name`, the one that is called so."""
+    """The schedules after this name, in the order of their names; with `name`, the one that is called so; only those of
+    some functions, where given."""
     return await fetch_all(
         connection,
         Schedule,
         f"""
         select {COLUMNS} from zmesh.schedules s join zmesh.functions f on f.id = s.function_id
-         where s.project_id = %s and s.name > %s and s.name = coalesce(%s, s.name) order by s.name limit %s
+         where s.project_id = %s and s.name > %s and s.name = coalesce(%s, s.name)
+           and (%s::uuid[] is null or s.function_id = any (%s::uuid[]))
+         order by s.name limit %s
         """,
-        (project_id, after_name, name, limit),
+        (project_id, after_name, name, of_functions, of_functions, limit),
     )
 
 

@@ -71,17 +71,25 @@ async def insert_webhook(connection: AsyncConnection, webhook: NewWebhook) -> No
 
 
 async def list_webhooks(
-    connection: AsyncConnection, project_id: UUID, name: str | None, after_name: str, limit: int
+    connection: AsyncConnection,
+    project_id: UUID,
+    name: str | None,
+    after_name: str,
+    limit: int,
+    of_functions: list[UUID] | None = None,
 ) -> list[Webhook]:
-    """The webhooks after this name, in the order of their names; with `name`, the one that is called so."""
+    """The webhooks after this name, in the order of their names; with `name`, the one that is called so; only those of
+    some functions, where given."""
     return await fetch_all(
         connection,
         Webhook,
         f"""
         select {COLUMNS} from zmesh.webhooks w join zmesh.functions f on f.id = w.function_id
-         where w.project_id = %s and w.name > %s and w.name = coalesce(%s, w.name) order by w.name limit %s
+         where w.project_id = %s and w.name > %s and w.name = coalesce(%s, w.name)
+           and (%s::uuid[] is null or w.function_id = any (%s::uuid[]))
+         order by w.name limit %s
         """,
-        (project_id, after_name, name, limit),
+        (project_id, after_name, name, of_functions, of_functions, limit),
     )
 
 

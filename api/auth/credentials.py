@@ -31,6 +31,7 @@ from sql.errors import DomainError
 from support.api_keys import is_api_key, key_hash
 
 SLUG = re.compile(r"[a-z0-9-]{1,100}")
+DEPLOY_KEYS = "deploy_keys"  # in the opt of handlers that a deploy key may call as a developer does
 RANKS = {"viewer": 1, "developer": 2, "owner": 3}
 GUESSES_ALLOWED = 60
 KEYS_REMEMBERED = 10_000
@@ -56,9 +57,24 @@ class Caller:
         assert self.user_id is not None
         return self.user_id
 
+    @property
+    def named_functions(self) -> list[UUID] | None:
+        """The functions that the caller's key is for, as queries take them; None for all."""
+        return None if self.functions is None else list(self.functions)
+
     def may_see(self, function_id: UUID) -> bool:
         """Whether the caller's key, if it is one, is for this function."""
         return self.functions is None or function_id in self.functions
+
+    def require_all_functions(self) -> None:
+        """Raises Problem 403 for a key that is limited to named functions."""
+        if self.functions is not None:
+            raise Problem(
+                403,
+                "key_limited",
+                "This API key is limited to the functions it names.",
+                "Use a key for all functions of the project: zmesh keys create NAME --scope deploy.",
+            )
 
 
 CallerRequest = Request[Caller, Any, State]
@@ -105,15 +121,16 @@ class Access:
         return Caller(found.project_id, found.role, found.user_id)
 
     async def program(self, key: str, client: str) -> Caller:
-        """The caller of an API key, with read access. Raises Problem 401."""
-        found = await self._keyed(key, "", client)
-        assert found.project_id is not None
-        functions = None if found.functions is None else frozenset(found.functions)
-        return Caller(found.project_id, "viewer", functions=functions)
+        """The caller of an API key that invokes, with read access. Raises Problem 401."""
+        return _program("viewer", await self._keyed(key, "", client, scope="invoke"))
+
+    async def deployer(self, key: str, client: str) -> Caller:
+        """The caller of a deploy key, with a developer's access to its functions. Raises Problem 401."""
+        return _program("developer", await self._keyed(key, "", client, scope="deploy"))
 
     async def function_by_key(self, key: str, slug: str, client: str) -> tuple[PublicFunction | None, UUID | None]:
         """The function with this slug in the project of an API key, and the key's id. Raises Problem 401."""
-        found = await self._keyed(key, slug, client)
+        found = await self._keyed(key, slug, client, scope="invoke")
         self._remember_function(key_hash(key), slug, found)
         return found.function, found.key_id
 
@@ -133,7 +150,7 @@ class Access:
         """The function of this id, in whatever project."""
         return await self._functions.ask((None, str(id)))
 
-    async def _keyed(self, key: str, slug: str, client: str) -> KeyedFunction:
+    async def _keyed(self, key: str, slug: str, client: str, *, scope: str) -> KeyedFunction:
         hash = key_hash(key)
         known = hash in self._good_keys  # these are looked up as well, but not kept out by others at their address
         if not known:
@@ -150,6 +167,8 @@ class Access:
             self._remember(hash)
         if _is_use_to_be_noted(found):
             self._note_use(found.key_id)
+        if found.scope != scope:
+            raise _wrong_scope(scope)
         return found
 
     def _remember_function(self, hash: bytes, slug: str, found: KeyedFunction) -> None:
@@ -194,6 +213,21 @@ class Access:
         return await self._database.read(lambda connection: access.public_functions(connection, wanted))
 
 
+def _program(role: str, found: KeyedFunction) -> Caller:
+    assert found.project_id is not None
+    functions = None if found.functions is None else frozenset(found.functions)
+    return Caller(found.project_id, role, functions=functions)
+
+
+def _wrong_scope(required: str) -> Problem:
+    if required == "invoke":
+        detail, hint = "Deploy keys do not invoke functions.", "Use a key with the scope invoke."
+    else:
+        detail = "This endpoint requires the token of a user, not an API key that only invokes."
+        hint = "Log in; or use a deploy key, which an owner creates: zmesh keys create NAME --scope deploy."
+    return unauthorized("wrong_key_scope", detail, hint, scheme="ApiKey")
+
+
 def _is_use_to_be_noted(found: KeyedFunction) -> bool:
     return found.last_used_at is None or datetime.now(UTC) - found.last_used_at > USE_IS_NOTED_EVERY
 
@@ -224,14 +258,26 @@ def api_key(connection: Connection) -> str | None:
 
 
 def role(least: str) -> Guard:
-    """A guard that requires a user with this role or a higher one."""
+    """A guard that requires a user with this role or a higher one; or a deploy key, where the handler says so."""
 
-    async def guard(connection: Connection, _: BaseRouteHandler) -> None:
-        caller = await _person(connection)
+    async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
+        key = _key_without_token(connection) if DEPLOY_KEYS in handler.opt else None
+        if key is None:
+            caller = await _person(connection)
+        else:
+            caller = await access_of(connection).deployer(key, client_of(connection))
         require_role(caller.role, least)
         connection.scope["user"] = caller
 
     return guard
+
+
+def _key_without_token(connection: Connection) -> str | None:
+    """The API key of a request that has neither a user's token nor, as one of the console, a session."""
+    token = bearer(connection)
+    if in_console(connection) or (token is not None and not is_api_key(token)):
+        return None
+    return api_key(connection)
 
 
 async def _person(connection: Connection) -> Caller:

@@ -1,4 +1,4 @@
-"""The function that a member of its project names."""
+"""The function that a member of its project, or a key, names."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sql.catalog import Function, FunctionName
 
 
 async def function_of(database: Database, request: CallerRequest, id: str) -> Function:
-    """The function with this id or slug, in the caller's project. Raises Problem 404."""
+    """The function with this id or slug, in the caller's project, if their key is for it. Raises Problem 404."""
     name = FunctionName(request.user.project_id, id)
     function = None if "\x00" in id else await database.read(lambda c: catalog.find_function(c, name))
-    if function is None:
+    if function is None or not request.user.may_see(function.id):
         raise not_found("function", id)
     return function

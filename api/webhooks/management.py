@@ -11,7 +11,7 @@ from litestar import Router, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
-from api.auth.credentials import CallerRequest, role
+from api.auth.credentials import DEPLOY_KEYS, CallerRequest, role
 from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, problems
@@ -29,7 +29,7 @@ Id = Annotated[UUID, PathParameter(description="Id of the webhook.")]
 async def _webhook(database: Database, request: CallerRequest, id: UUID) -> Webhook:
     project_id = request.user.project_id
     webhook = await database.read(lambda c: webhooks.find_webhook(c, project_id, id))
-    if webhook is None:
+    if webhook is None or not request.user.may_see(webhook.function_id):
         raise not_found("webhook", id)
     return webhook
 
@@ -45,7 +45,9 @@ def _header(preset: str, name: str | None) -> str | None:
     return None if name is None else name.lower()
 
 
-@get("/webhooks", operation_id="listWebhooks", summary="List webhooks", responses=problems(422))
+@get(
+    "/webhooks", operation_id="listWebhooks", opt={DEPLOY_KEYS: True}, summary="List webhooks", responses=problems(422)
+)
 async def list_webhooks(
     request: CallerRequest,
     database: NamedDependency[Database],
@@ -57,13 +59,16 @@ async def list_webhooks(
     after, project_id = read_cursor(cursor, str, ""), request.user.project_id
     if name is not None and "\x00" in name:
         return Page[WebhookDetails](items=[], next_cursor=None)
-    found = await database.read(lambda c: webhooks.list_webhooks(c, project_id, name, after, limit + 1))
+    found = await database.read(
+        lambda c: webhooks.list_webhooks(c, project_id, name, after, limit + 1, request.user.named_functions)
+    )
     return Page[WebhookDetails].of(found, limit, WebhookDetails.of, attrgetter("name"))
 
 
 @post(
     "/webhooks",
     operation_id="createWebhook",
+    opt={DEPLOY_KEYS: True},
     summary="Create a webhook",
     guards=[role("developer")],
     responses=problems(403, 404, 409, 422),
@@ -96,7 +101,13 @@ async def create_webhook(
     return NewWebhookDetails.with_secret(await _webhook(database, request, id), secret)
 
 
-@get("/webhooks/{id:uuid}", operation_id="getWebhook", summary="Read a webhook", responses=problems(404))
+@get(
+    "/webhooks/{id:uuid}",
+    operation_id="getWebhook",
+    opt={DEPLOY_KEYS: True},
+    summary="Read a webhook",
+    responses=problems(404),
+)
 async def get_webhook(request: CallerRequest, database: NamedDependency[Database], id: Id) -> WebhookDetails:
     """Without its secret."""
     return WebhookDetails.of(await _webhook(database, request, id))
@@ -105,6 +116,7 @@ async def get_webhook(request: CallerRequest, database: NamedDependency[Database
 @patch(
     "/webhooks/{id:uuid}",
     operation_id="updateWebhook",
+    opt={DEPLOY_KEYS: True},
     summary="Update a webhook",
     guards=[role("developer")],
     responses=problems(403, 404, 409, 422),
@@ -161,14 +173,16 @@ async def rotate_secret(
 @delete(
     "/webhooks/{id:uuid}",
     operation_id="deleteWebhook",
+    opt={DEPLOY_KEYS: True},
     summary="Delete a webhook",
     guards=[role("developer")],
     responses=problems(403, 404),
 )
 async def delete_webhook(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """Its URL stops working."""
+    webhook = await _webhook(database, request, id)
     async with database.connection() as connection:
-        if not await webhooks.delete_webhook(connection, request.user.project_id, id):
+        if not await webhooks.delete_webhook(connection, webhook.project_id, id):
             raise not_found("webhook", id)
 
 

@@ -1,5 +1,6 @@
 create or replace function zmesh.create_key(p_project_id uuid, p_name text, p_prefix text, p_hash bytea, p_expires_at timestamptz,
-                                            p_functions text[], p_by uuid) returns uuid
+                                            p_functions text[], p_by uuid, p_scope text default 'invoke')
+returns uuid
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_id   uuid;
@@ -9,8 +10,8 @@ begin
         perform zmesh.fail('ZM422', 'a key cannot expire in the past', null, 'api_keys_expire_in_the_future',
                            'expires_at');
     end if;
-    insert into zmesh.api_keys (project_id, name, prefix, hash, created_at, expires_at, all_functions, created_by)
-    values (p_project_id, p_name, p_prefix, p_hash, zmesh.now(), p_expires_at, p_functions is null, p_by)
+    insert into zmesh.api_keys (project_id, name, prefix, hash, created_at, expires_at, all_functions, created_by, scope)
+    values (p_project_id, p_name, p_prefix, p_hash, zmesh.now(), p_expires_at, p_functions is null, p_by, p_scope)
     returning id into v_id;
     foreach v_name in array coalesce(p_functions, '{}') loop
         insert into zmesh.api_key_functions (key_id, function_id)
@@ -25,9 +26,9 @@ begin
     end loop;
     return v_id;
 end $$;
-comment on function zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid) is
-    'Creates a key, given as its SHA-256, for the functions with these slugs or ids; null means all present and '
-    'future functions.';
+comment on function zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid, text) is
+    'Creates a key, given as its SHA-256, that invokes or deploys the functions with these slugs or ids; null means '
+    'all present and future functions.';
 
 create or replace function zmesh.revoke_key(p_project_id uuid, p_id uuid) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -66,5 +67,5 @@ comment on function zmesh.limit_key(text, integer) is
     'Changes the rate limit of the key with this prefix, 0 means none; returns whether the key exists. For '
     'administrators.';
 
-grant execute on function zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid), zmesh.revoke_key(uuid, uuid),
+grant execute on function zmesh.create_key(uuid, text, text, bytea, timestamptz, text[], uuid, text), zmesh.revoke_key(uuid, uuid),
       zmesh.use_key(uuid) to zmesh_api;

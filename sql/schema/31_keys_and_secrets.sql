@@ -13,16 +13,20 @@ create table zmesh.api_keys (
     hash                bytea       not null unique,
     all_functions       boolean     not null    default true,
     requests_per_second integer,
+    scope               text        not null    default 'invoke',
     constraint api_keys_hash_is_sha256                  check (octet_length(hash) = 32),
     constraint api_keys_name_is_short                   check (length(name) between 1 and 100),
-    constraint api_keys_requests_per_second_is_positive check (requests_per_second > 0)
+    constraint api_keys_requests_per_second_is_positive check (requests_per_second > 0),
+    constraint api_keys_scope_is_known                  check (scope in ('invoke', 'deploy'))
 );
 create index api_keys_by_project on zmesh.api_keys (project_id);
 create index api_keys_by_creator on zmesh.api_keys (created_by);
 comment on table zmesh.api_keys is
     'API keys, by SHA-256 and a visible prefix. The key itself is shown once and never stored.';
 comment on column zmesh.api_keys.all_functions is
-    'Whether the key may invoke every function of the project; otherwise those in api_key_functions, possibly none.';
+    'Whether the key is for every function of the project; otherwise those in api_key_functions, possibly none.';
+comment on column zmesh.api_keys.scope is
+    'What the key may do with its functions: invoke them, or deploy them. Never changed.';
 comment on column zmesh.api_keys.requests_per_second is
     'How many requests per second each API process accepts with this key; null: no limit.';
 
@@ -32,7 +36,7 @@ create table zmesh.api_key_functions (
     primary key (key_id, function_id)
 );
 create index api_key_functions_by_function on zmesh.api_key_functions (function_id);
-comment on table zmesh.api_key_functions is 'Functions that a key may invoke, for keys that may not invoke all.';
+comment on table zmesh.api_key_functions is 'Functions that a key is for, of keys that are not for all.';
 
 create table zmesh.secrets (
     id          uuid        primary key default gen_random_uuid(),

@@ -58,6 +58,16 @@ def test_operations_say_what_they_do_who_may_and_how_they_fail(document: dict[st
         assert all("application/problem+json" in failure["content"] for failure in failures), path
 
 
+def test_endpoints_that_take_a_deploy_key_say_so(document: dict[str, Any]) -> None:
+    takes_keys = {
+        operation["operationId"]
+        for _, _, operation in operations(document)
+        if {"apiKey": []} in operation.get("security", []) and {"bearer": []} in operation["security"]
+    }
+    assert {"deploy", "updateFunction", "createSchedule", "getBuildLogs"} < takes_keys
+    assert not takes_keys & {"deleteFunction", "createKey", "listMembers", "setSecret", "rotateWebhookSecret"}
+
+
 def test_the_document_is_made_once_when_it_is_asked_for_and_not_on_the_event_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -25,7 +25,8 @@ from tests.api.client import ECHO, PASSWORD, PASSWORD_HASH, Api, new_token
 from tests.api.conftest import Backend
 
 TABLE = (Path(__file__).parents[2] / "docs" / "reference" / "permissions.md").read_text()
-COLUMNS = ("viewer", "developer", "owner", "key", "nobody")
+COLUMNS = ("viewer", "developer", "owner", "key", "deploy key", "nobody")
+PROGRAMS = {"key": "invoke", "deploy key": "deploy"}  # and the scope of their keys
 ROWS = re.findall(r"^\| ([A-Z]+) \| `(/[^`]*)` \| (.*) \|$", TABLE, re.MULTILINE)
 WITHOUT_A_PROJECT = {
     "/hooks/{token}",
@@ -44,6 +45,12 @@ class Things:
 
     api: Api
     actor: UUID
+    keys: dict[str, str]
+
+    @classmethod
+    def of(cls, api: Api) -> Things:
+        made = api.call("POST", "/keys", json={"name": "CI", "scope": "deploy"}).json()
+        return cls(api, api.user_id, {"invoke": api.key, made["scope"]: made["key"]})
 
     def function(self) -> str:
         id: str = self.api.deploy(f"f{secrets.token_hex(4)}")["id"]
@@ -251,7 +258,7 @@ QUERIES: dict[str, Callable[[Things], str]] = {
 @pytest.fixture(scope="module")
 def things(backend: Backend) -> Things:
     api = Api.create(backend.database, backend.process.url, f"m{secrets.token_hex(4)}")
-    things = Things(api, api.user_id)
+    things = Things.of(api)
     things.actor = UUID(things.member())
     return things
 
@@ -260,7 +267,7 @@ def things(backend: Backend) -> Things:
 def others(backend: Backend) -> Things:
     """What is another project's; the actor's role there is none."""
     api = Api.create(backend.database, backend.process.url, f"o{secrets.token_hex(4)}")
-    return Things(api, api.user_id)
+    return Things.of(api)
 
 
 def filled(path: str, things: Things) -> str:
@@ -287,8 +294,8 @@ def query_of(method: str, path: str, things: Things) -> str:
 def credentials(things: Things, who: str) -> dict[str, str]:
     if who == "nobody":
         return {}
-    if who == "key":
-        return {"x-api-key": things.api.key}
+    if who in PROGRAMS:
+        return {"x-api-key": things.keys[PROGRAMS[who]]}
     query = "update zmesh.memberships set role = %s where user_id = %s and project_id = %s"
     things.api.database.rows(query, who, things.actor, things.api.project.id)
     return {"authorization": f"Bearer {new_token(things.actor, things.api.project.id)}"}
@@ -331,14 +338,14 @@ def test_every_cell_is_as_the_table_says(method: str, path: str, cells: str, thi
         if mark == "✓":
             assert answer.is_success, f"{who}: {answer.status_code} {answer.text}"
             continue
-        is_person = who not in ("key", "nobody") and not path.startswith("/api/")
+        is_person = who not in (*PROGRAMS, "nobody") and not path.startswith("/api/")
         assert (mark, answer.status_code) == ("–", 403 if is_person else 401), f"{who}: {answer.text}"
     if path.startswith(tuple(THINGS.keys() - WITHOUT_A_PROJECT)) and f"{method} {path}" not in WITHOUT_A_PROJECT:
         _does_not_exist_for_others(method, path, marks, things, others)
 
 
 def _does_not_exist_for_others(method: str, path: str, marks: dict[str, str], things: Things, others: Things) -> None:
-    for who in ("owner", "key"):
+    for who in ("owner", *PROGRAMS):
         if marks[who] == "✓":
             url = things.api.url + filled(path, others)
             options = {"headers": credentials(things, who), **body_of(method, path, things)}

@@ -186,6 +186,18 @@ def test_an_api_key_is_enough_to_invoke_and_too_little_to_list(tmp_path: Path, r
     assert "function_not_found" in missing.stderr
 
 
+def test_a_deploy_key_is_enough_to_deploy(tmp_path: Path, running_platform: Platform) -> None:
+    made = running_platform.zmesh("keys", "create", f"ci-{uuid4()}", "--scope", "deploy")
+    key = {"ZMESH_URL": running_platform.url, "ZMESH_API_KEY": json.loads(made)["key"]}
+    (tmp_path / "by-ci.py").write_text(ECHO)
+    assert json.loads(zmesh(tmp_path, "functions", "deploy", "by-ci.py", **key).stdout)[0]["action"] == "created"
+    assert "by-ci" in zmesh(tmp_path, "functions", "list", **key).stdout
+    (tmp_path / "by-ci.py").write_text(ECHO + "# changed\n")
+    assert json.loads(zmesh(tmp_path, "functions", "deploy", "by-ci.py", **key).stdout)[0]["action"] == "updated"
+    assert "[wrong_key_scope]" in zmesh(tmp_path, "functions", "invoke", "by-ci", **key).stderr
+    assert "[not_logged_in]" in zmesh(tmp_path, "members", "list", **key).stderr
+
+
 def test_a_functions_own_response_is_printed_as_it_is(tmp_path: Path, running_platform: Platform) -> None:
     code = "def handler(p, z): return z.response('teapot', status=p['status'], headers={'content-type': 'text/plain'})"
     running_platform.deploy("teapot", code)

@@ -29,6 +29,10 @@ def _time(value: object) -> object:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
+KeyScope = Annotated[
+    Literal["invoke", "deploy"],
+    Field(description="What the key may do: invoke functions, or deploy them (in CI). Neither includes the other."),
+]
 AllowedScripts = Annotated[
     list[Annotated[Text, matching(r"^(@[a-z0-9_.~-]+/)?[A-Za-z0-9_~-][A-Za-z0-9_.~-]*$", max_length=214)]],
     Field(
@@ -128,8 +132,9 @@ class KeyToCreate(Model):
 
     name: Annotated[Text, Field(min_length=1, max_length=100)]
     functions: Annotated[list[FunctionReference], Field(min_length=1, max_length=100)] | None = Field(
-        default=None, description="Ids or slugs of the functions it may invoke; null: all, including later ones."
+        default=None, description="Ids or slugs of the functions it is for; null: all, including later ones."
     )
+    scope: KeyScope = "invoke"
     expires_at: Annotated[AwareDatetime, BeforeValidator(_time)] | None = Field(
         default=None, description="null: never."
     )
@@ -143,7 +148,8 @@ class KeyDetails(BaseModel):
     id: UUID
     name: str
     prefix: str = Field(description="Prefix by which it is listed.")
-    functions: list[str] | None = Field(description="Slugs of the functions it may invoke; null: all.")
+    scope: KeyScope
+    functions: list[str] | None = Field(description="Slugs of the functions it is for; null: all.")
     created_at: datetime
     created_by: str | None = Field(description="E-mail address of its creator.")
     last_used_at: datetime | None = Field(description="To the minute.")

@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from psycopg import AsyncConnection
 
-from api.auth.credentials import CallerRequest, role
+from api.auth.credentials import DEPLOY_KEYS, CallerRequest, role
 from api.database import Database
 from api.http.endpoints import BEARER, problems
 from api.http.json_bodies import MIB
@@ -41,6 +41,7 @@ async def _build(database: Database, request: CallerRequest, id: UUID) -> Build:
 @post(
     "/builds",
     operation_id="requestBuild",
+    opt={DEPLOY_KEYS: True},
     summary="Install packages",
     guards=[role("developer")],
     status_code=202,
@@ -84,6 +85,7 @@ async def _check_uploaded(connection: AsyncConnection, project_id: UUID, bundle:
 @put(
     "/bundles/{hash:str}/chunks/{number:int}",
     operation_id="uploadBundleChunk",
+    opt={DEPLOY_KEYS: True},
     summary="Upload a chunk of installed packages",
     guards=[role("developer")],
     status_code=204,
@@ -111,18 +113,25 @@ async def upload_bundle_chunk(
         await builds.add_bundle_chunk(connection, request.user.project_id, hash, number, chunk)
 
 
-@get("/builds", operation_id="listBuilds", summary="List builds", responses=problems(422))
+@get("/builds", operation_id="listBuilds", opt={DEPLOY_KEYS: True}, summary="List builds", responses=problems(422))
 async def list_builds(
     request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[BuildDetails]:
     """Newest first. A build is kept while a function or version refers to it, and for a day in any case."""
+    request.user.require_all_functions()
     project_id = request.user.project_id
     before = None if cursor is None else read_cursor(cursor, tuple[datetime, UUID], (datetime.max, project_id))
     found = await database.read(lambda c: builds.list_builds(c, project_id, before, limit + 1))
     return Page[BuildDetails].of(found, limit, BuildDetails.model_validate, lambda build: (build.created_at, build.id))
 
 
-@get("/builds/{id:uuid}", operation_id="getBuild", summary="Read a build", responses=problems(404))
+@get(
+    "/builds/{id:uuid}",
+    operation_id="getBuild",
+    opt={DEPLOY_KEYS: True},
+    summary="Read a build",
+    responses=problems(404),
+)
 async def get_build(request: CallerRequest, database: NamedDependency[Database], id: Id) -> BuildDetails:
     """Its status, packages and lock."""
     return BuildDetails.model_validate(await _build(database, request, id))
@@ -131,6 +140,7 @@ async def get_build(request: CallerRequest, database: NamedDependency[Database],
 @get(
     "/builds/{id:uuid}/logs",
     operation_id="getBuildLogs",
+    opt={DEPLOY_KEYS: True},
     summary="Read the log of a build",
     responses=problems(404, 422),
 )
@@ -150,6 +160,7 @@ async def get_build_logs(
 @post(
     "/builds/{id:uuid}/cancel",
     operation_id="cancelBuild",
+    opt={DEPLOY_KEYS: True},
     summary="Cancel a build",
     guards=[role("developer")],
     status_code=200,

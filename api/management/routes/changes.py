@@ -8,7 +8,7 @@ from litestar import Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from api.auth.credentials import CallerRequest, role
+from api.auth.credentials import DEPLOY_KEYS, CallerRequest, role
 from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, problems
@@ -25,7 +25,9 @@ def _no_such_table(error: NotFound) -> Problem:
     return Problem(404, "table_not_found", f"{error.message}.", error.hint)
 
 
-@get("/changes", operation_id="listChanges", summary="List table changes", responses=problems())
+@get(
+    "/changes", operation_id="listChanges", opt={DEPLOY_KEYS: True}, summary="List table changes", responses=problems()
+)
 async def list_changes(
     request: CallerRequest, database: NamedDependency[Database], project_roles: NamedDependency[ProjectRoles]
 ) -> Page[ChangeDetails]:
@@ -35,13 +37,19 @@ async def list_changes(
         found = await changes.list_changes(connection)
     slugs = sorted({change.function for change in found})
     ids = await database.read(lambda c: catalog.ids_of_slugs(c, project_id, slugs))
-    items = [ChangeDetails.of(change, ids.get(change.function)) for change in found]
+    caller = request.user
+    items = [
+        ChangeDetails.of(change, id)
+        for change, id in ((change, ids.get(change.function)) for change in found)
+        if caller.functions is None or id in caller.functions
+    ]
     return Page[ChangeDetails].model_construct(items=items, next_cursor=None)
 
 
 @post(
     "/changes",
     operation_id="passOnChanges",
+    opt={DEPLOY_KEYS: True},
     summary="Invoke a function with each changed row",
     guards=[role("developer")],
     responses=problems(403, 404, 409, 422),
@@ -65,6 +73,7 @@ async def pass_on_changes(
 @delete(
     "/changes",
     operation_id="stopChanges",
+    opt={DEPLOY_KEYS: True},
     summary="Stop passing the changes of a table on",
     guards=[role("developer")],
     responses=problems(403, 404, 409, 422),
@@ -81,6 +90,8 @@ async def stop_changes(
         raise not_found("change")
     name = FunctionName(request.user.project_id, function_id)
     function = await database.read(lambda c: catalog.find_function(c, name))
+    if request.user.functions is not None and (function is None or not request.user.may_see(function.id)):
+        raise not_found("function", function_id)
     slug = function.slug if function else function_id
     try:
         async with project_roles.connection(request.user.project_id) as connection:

@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 from psycopg import AsyncConnection
 
-from api.auth.credentials import CallerRequest, role
+from api.auth.credentials import DEPLOY_KEYS, Caller, CallerRequest, role
 from api.database import Database
 from api.http.endpoints import BEARER, problems
 from api.http.etags import revision_conflict
@@ -38,6 +38,7 @@ NEW: Fields = {"entry_point": "handler", "entry_file": None, "files": files.NO_F
 @post(
     "/deployments",
     operation_id="deploy",
+    opt={DEPLOY_KEYS: True},
     summary="Deploy functions",
     guards=[role("developer")],
     status_code=200,
@@ -58,6 +59,7 @@ async def deploy(
     if twice := [name for index, name in enumerate(names) if name in names[:index]]:
         raise invalid("functions", f'contains the name "{twice[0]}" twice')
     project_id = request.user.project_id
+    await _require_named(database, request.user, names)
     changes = [await _changes(database, project_id, function, n) for n, function in enumerate(data.functions)]
     if not force:
         await _check(database, checker, project_id, changes)
@@ -70,7 +72,18 @@ async def deploy(
                 done[name] = await _deploy_one(connection, project_id, changes[index])
             except Problem as problem:
                 raise _with_function(problem, name, index) from problem
+            if not request.user.may_see(done[name].function.id):  # made anew since the look at the names
+                request.user.require_all_functions()
     return DeploymentDetails(items=[done[name] for name in names])
+
+
+async def _require_named(database: Database, caller: Caller, names: Sequence[str]) -> None:
+    """Raises Problem 403 for a key that is limited to other functions, before it learns anything about these."""
+    if caller.functions is None:
+        return
+    found = await database.read(lambda c: catalog.ids_of_names(c, caller.project_id, names))
+    if len(found) < len(names) or not all(map(caller.may_see, found)):
+        caller.require_all_functions()
 
 
 async def _changes(database: Database, project_id: UUID, desired: FunctionToDeploy, index: int) -> Fields:

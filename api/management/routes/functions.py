@@ -9,7 +9,7 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from api.auth.credentials import CallerRequest, role
+from api.auth.credentials import DEPLOY_KEYS, CallerRequest, role
 from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, FunctionId, problems
@@ -42,7 +42,13 @@ def shown(function: Function, status: int = 200) -> Response[FunctionDetails]:
     return Response(FunctionDetails.model_validate(function), status_code=status, headers=etag_of(function))
 
 
-@get("/functions", operation_id="listFunctions", summary="List functions", responses=problems(422))
+@get(
+    "/functions",
+    operation_id="listFunctions",
+    opt={DEPLOY_KEYS: True},
+    summary="List functions",
+    responses=problems(422),
+)
 async def list_functions(
     request: CallerRequest,
     database: NamedDependency[Database],
@@ -57,7 +63,9 @@ async def list_functions(
     if tag is not None and "\x00" in tag:
         raise invalid("tag", NUL_MESSAGE)
     found = await database.read(
-        lambda c: catalog.list_functions(c, project_id, after, limit + 1, tag=tag, with_code=code)
+        lambda c: catalog.list_functions(
+            c, project_id, after, limit + 1, tag=tag, with_code=code, only=request.user.named_functions
+        )
     )
     return Page[FunctionDetails].of(found, limit, FunctionDetails.model_validate, attrgetter("slug"))
 
@@ -65,7 +73,7 @@ async def list_functions(
 @post(
     "/functions",
     operation_id="createFunction",
-    opt={UPLOADS: True},
+    opt={UPLOADS: True, DEPLOY_KEYS: True},
     summary="Create a function",
     guards=[role("developer")],
     responses=problems(403, 409, 413, 422),
@@ -75,6 +83,7 @@ async def create_function(
 ) -> Response[FunctionDetails]:
     """The slug is derived from the name. The code is stored as it is, without being checked. A folder is sent as
     `files` with the `entry_file` that is loaded first, in JSON or as multipart/form-data."""
+    request.user.require_all_functions()
     fields = await files.stored(data.model_dump())
     if fields["code"] is None:
         raise missing_code(data.entry_file)
@@ -84,7 +93,13 @@ async def create_function(
     return shown(function, 201)
 
 
-@get("/functions/{id:str}", operation_id="getFunction", summary="Read a function", responses=problems(404))
+@get(
+    "/functions/{id:str}",
+    operation_id="getFunction",
+    opt={DEPLOY_KEYS: True},
+    summary="Read a function",
+    responses=problems(404),
+)
 async def get_function(
     request: CallerRequest, database: NamedDependency[Database], id: FunctionId
 ) -> Response[FunctionDetails]:
@@ -102,7 +117,7 @@ async def get_function(
     "/functions/{id:str}",
     operation_id="updateFunction",
     operation_class=ConditionalChange,
-    opt={UPLOADS: True},
+    opt={UPLOADS: True, DEPLOY_KEYS: True},
     summary="Update code, files or settings",
     guards=[role("developer")],
     responses=problems(403, 404, 409, 412, 413, 422),

@@ -61,6 +61,7 @@ async def create_key(
         expires_at=data.expires_at,
         functions=data.functions,
         created_by=caller.person,
+        scope=data.scope,
     )
     async with database.connection() as connection:
         id = await keys.create_key(connection, new)

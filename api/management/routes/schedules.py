@@ -13,7 +13,7 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
-from api.auth.credentials import CallerRequest, function_disabled, role
+from api.auth.credentials import DEPLOY_KEYS, CallerRequest, function_disabled, role
 from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, problems
@@ -39,12 +39,18 @@ Id = Annotated[UUID, PathParameter(description="Id of the schedule.")]
 async def _schedule(database: Database, request: CallerRequest, id: UUID) -> Schedule:
     project_id = request.user.project_id
     schedule = await database.read(lambda c: schedules.find_schedule(c, project_id, id))
-    if schedule is None:
+    if schedule is None or not request.user.may_see(schedule.function_id):
         raise not_found("schedule", id)
     return schedule
 
 
-@get("/schedules", operation_id="listSchedules", summary="List schedules", responses=problems(422))
+@get(
+    "/schedules",
+    operation_id="listSchedules",
+    opt={DEPLOY_KEYS: True},
+    summary="List schedules",
+    responses=problems(422),
+)
 async def list_schedules(
     request: CallerRequest,
     database: NamedDependency[Database],
@@ -56,13 +62,16 @@ async def list_schedules(
     after, project_id = read_cursor(cursor, str, ""), request.user.project_id
     if name is not None and "\x00" in name:
         return Page[ScheduleDetails].model_construct(items=[], next_cursor=None)
-    found = await database.read(lambda c: schedules.list_schedules(c, project_id, name, after, limit + 1))
+    found = await database.read(
+        lambda c: schedules.list_schedules(c, project_id, name, after, limit + 1, request.user.named_functions)
+    )
     return Page[ScheduleDetails].of(found, limit, ScheduleDetails.of, attrgetter("name"))
 
 
 @post(
     "/schedules",
     operation_id="createSchedule",
+    opt={DEPLOY_KEYS: True},
     summary="Create a schedule",
     guards=[role("developer")],
     responses=problems(403, 404, 409, 422),
@@ -85,6 +94,7 @@ async def create_schedule(
 @get(
     "/schedules/preview",
     operation_id="previewSchedule",
+    opt={DEPLOY_KEYS: True},
     summary="Preview the next due times of a cron expression",
     responses=problems(422),
 )
@@ -102,7 +112,13 @@ async def preview_schedule(
     return SchedulePreview(cron=cron, timezone=timezone, due_at=due_at)
 
 
-@get("/schedules/{id:uuid}", operation_id="getSchedule", summary="Read a schedule", responses=problems(404))
+@get(
+    "/schedules/{id:uuid}",
+    operation_id="getSchedule",
+    opt={DEPLOY_KEYS: True},
+    summary="Read a schedule",
+    responses=problems(404),
+)
 async def get_schedule(request: CallerRequest, database: NamedDependency[Database], id: Id) -> ScheduleDetails:
     """Includes the next due time."""
     return ScheduleDetails.of(await _schedule(database, request, id))
@@ -111,6 +127,7 @@ async def get_schedule(request: CallerRequest, database: NamedDependency[Databas
 @patch(
     "/schedules/{id:uuid}",
     operation_id="updateSchedule",
+    opt={DEPLOY_KEYS: True},
     summary="Update a schedule",
     guards=[role("developer")],
     responses=problems(403, 404, 409, 422),
@@ -134,14 +151,16 @@ async def update_schedule(
 @delete(
     "/schedules/{id:uuid}",
     operation_id="deleteSchedule",
+    opt={DEPLOY_KEYS: True},
     summary="Delete a schedule",
     guards=[role("developer")],
     responses=problems(403, 404),
 )
 async def delete_schedule(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """Its invocations stay in the history."""
+    schedule = await _schedule(database, request, id)
     async with database.connection() as connection:
-        if not await schedules.delete_schedule(connection, request.user.project_id, id):
+        if not await schedules.delete_schedule(connection, schedule.project_id, id):
             raise not_found("schedule", id)
 
 

@@ -11,7 +11,7 @@ from litestar import Router, delete, get, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter
 
-from api.auth.credentials import CallerRequest, role
+from api.auth.credentials import DEPLOY_KEYS, CallerRequest, role
 from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, FunctionId, problems
@@ -53,7 +53,13 @@ async def _delete(database: Database, project_id: UUID, function_id: UUID | None
         raise not_found("secret", name)
 
 
-@get("/secrets", operation_id="listSecrets", summary="List the project's secrets", responses=problems(422))
+@get(
+    "/secrets",
+    operation_id="listSecrets",
+    opt={DEPLOY_KEYS: True},
+    summary="List the project's secrets",
+    responses=problems(422),
+)
 async def list_secrets(
     request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[SecretDetails]:
@@ -94,6 +100,7 @@ async def delete_secret(request: CallerRequest, database: NamedDependency[Databa
 @get(
     "/functions/{id:str}/secrets",
     operation_id="listFunctionSecrets",
+    opt={DEPLOY_KEYS: True},
     summary="List a function's own secrets",
     responses=problems(404, 422),
 )

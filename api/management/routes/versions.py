@@ -10,7 +10,7 @@ from litestar import Response, Router, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
-from api.auth.credentials import CallerRequest, role
+from api.auth.credentials import DEPLOY_KEYS, CallerRequest, role
 from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, FunctionId, problems
@@ -50,6 +50,7 @@ async def version_of(database: Database, function: Function, number: int) -> Ver
 @get(
     "/functions/{id:str}/versions",
     operation_id="listVersions",
+    opt={DEPLOY_KEYS: True},
     summary="List versions",
     responses=problems(404, 422),
 )
@@ -70,6 +71,7 @@ async def list_versions(
 @post(
     "/functions/{id:str}/versions/{version:int}/rollback",
     operation_id="rollbackFunction",
+    opt={DEPLOY_KEYS: True},
     operation_class=ConditionalChange,
     summary="Roll back to a version",
     guards=[role("developer")],
@@ -138,6 +140,7 @@ async def unretire(
 @get(
     "/functions/{id:str}/versions/{version:int}",
     operation_id="getVersion",
+    opt={DEPLOY_KEYS: True},
     summary="Read a version",
     responses=problems(404),
 )
@@ -155,6 +158,7 @@ async def get_version(
 @get(
     "/functions/{id:str}/versions/{version:int}/diff",
     operation_id="compareVersions",
+    opt={DEPLOY_KEYS: True},
     summary="Compare two versions",
     responses=problems(404, 422, 429),
 )
@@ -234,7 +238,13 @@ async def _changed_files(
     return await comparisons.files(function.project_id, old, new)
 
 
-@get("/functions/{id:str}/aliases", operation_id="listAliases", summary="List aliases", responses=problems(404, 422))
+@get(
+    "/functions/{id:str}/aliases",
+    operation_id="listAliases",
+    opt={DEPLOY_KEYS: True},
+    summary="List aliases",
+    responses=problems(404, 422),
+)
 async def list_aliases(
     request: CallerRequest,
     database: NamedDependency[Database],
@@ -252,6 +262,7 @@ async def list_aliases(
 @put(
     "/functions/{id:str}/aliases/{alias:str}",
     operation_id="setAlias",
+    opt={DEPLOY_KEYS: True},
     summary="Set an alias",
     guards=[role("developer")],
     responses=problems(403, 404, 422),
@@ -280,6 +291,7 @@ async def set_alias(
 @delete(
     "/functions/{id:str}/aliases/{alias:str}",
     operation_id="deleteAlias",
+    opt={DEPLOY_KEYS: True},
     summary="Delete an alias",
     guards=[role("developer")],
     responses=problems(403, 404),

@@ -3274,8 +3274,14 @@ export interface components {
              */
             prefix: string;
             /**
+             * Scope
+             * @description What the key may do: invoke functions, or deploy them (in CI). Neither includes the other.
+             * @enum {string}
+             */
+            scope: "invoke" | "deploy";
+            /**
              * Functions
-             * @description Slugs of the functions it may invoke; null: all.
+             * @description Slugs of the functions it is for; null: all.
              */
             functions: string[] | null;
             /**
@@ -3313,10 +3319,17 @@ export interface components {
             name: string;
             /**
              * Functions
-             * @description Ids or slugs of the functions it may invoke; null: all, including later ones.
+             * @description Ids or slugs of the functions it is for; null: all, including later ones.
              * @default null
              */
             functions: string[] | null;
+            /**
+             * Scope
+             * @description What the key may do: invoke functions, or deploy them (in CI). Neither includes the other.
+             * @default invoke
+             * @enum {string}
+             */
+            scope: "invoke" | "deploy";
             /**
              * Expires At
              * @description null: never.
@@ -3502,8 +3515,14 @@ export interface components {
              */
             prefix: string;
             /**
+             * Scope
+             * @description What the key may do: invoke functions, or deploy them (in CI). Neither includes the other.
+             * @enum {string}
+             */
+            scope: "invoke" | "deploy";
+            /**
              * Functions
-             * @description Slugs of the functions it may invoke; null: all.
+             * @description Slugs of the functions it is for; null: all.
              */
             functions: string[] | null;
             /**

@@ -51,7 +51,7 @@ export default function Keys() {
               <tr>
                 <th>Name</th>
                 <th>Begins with</th>
-                <th>May call</th>
+                <th>For</th>
                 <th>Last used</th>
                 <th>Made</th>
                 <th />
@@ -61,7 +61,7 @@ export default function Keys() {
               {items.map((k) => (
                 <tr key={k.id} class={k.revoked_at ? "off" : ""}>
                   <td class="m">
-                    {k.name} {k.revoked_at && <span class="tag">revoked</span>}
+                    {k.name} {k.scope === "deploy" && <span class="tag">deploys</span>} {k.revoked_at && <span class="tag">revoked</span>}
                   </td>
                   <td class="mono soft">{k.prefix}…</td>
                   <td class="soft">{k.functions ? k.functions.join(", ") : "all functions"}</td>
