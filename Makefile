@@ -62,6 +62,7 @@ lint: dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m tests.dead_code
+	@$(BIN)/python -m tests.console.types
 
 chaos: dev
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(BIN)/pytest tests/chaos -rP $(ARGS)

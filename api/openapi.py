@@ -140,11 +140,12 @@ async def _make_document(request: Request[Any, Any, Any]) -> None:
     """Once, when it is first asked for: it takes too long for each start of a process, and for the event loop."""
     state = request.app.state
     if "openapi_document" not in state:
-        state.openapi_document = asyncio.create_task(asyncio.to_thread(_document, request.app))
+        state.openapi_document = asyncio.create_task(asyncio.to_thread(document_of, request.app))
     await asyncio.shield(state.openapi_document)  # whoever hangs up does not end it for the others
 
 
-def _document(app: Litestar) -> bytes:
+def document_of(app: Litestar) -> bytes:
+    """The document as it is sent."""
     document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
     components = document["components"]
     schemas = {**components["schemas"], **_schemas()}

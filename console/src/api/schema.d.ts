@@ -249,6 +249,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/functions/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run code without deploying it
+         * @description Runs the code in the sandbox as the function would run, with its settings and secrets, one attempt. Answers as
+         *     `/invoke` does. Its version is below zero: no list of versions and no statistics include it.
+         */
+        post: operations["testFunction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/builds": {
         parameters: {
             query?: never;
@@ -268,6 +289,26 @@ export interface paths {
          *     was built before. Once it has succeeded, functions with this manifest can be deployed.
          */
         post: operations["requestBuild"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/bundles/{hash}/chunks/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Upload a chunk of installed packages
+         * @description As `zmesh functions deploy --bundle` does. Chunks are kept for a day; POST /builds names the bundle.
+         */
+        put: operations["uploadBundleChunk"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -593,6 +634,26 @@ export interface paths {
          *     invocations.
          */
         get: operations["listErrors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the project uses
+         * @description Calls, durations and CPU time of all functions in steps, and the limits, with how much of each there is.
+         */
+        get: operations["getUsage"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1088,9 +1149,9 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Rename a project, or change its network access
-         * @description The slug stays. A change of `network` applies to attempts that start from now on. Only for owners of this
-         *     project.
+         * Rename a project, or change what its runs and builds may do
+         * @description The slug stays. A change of `network` applies to attempts that start from now on, of `allow_scripts` to builds.
+         *     Only for owners of this project.
          */
         patch: operations["updateProject"];
         trace?: never;
@@ -1246,6 +1307,51 @@ export interface paths {
          * @description From then on every replica refuses it. It stays in the list.
          */
         delete: operations["revokeKey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/registries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the project's registries
+         * @description Ordered by runtime and packages. Tokens are never returned.
+         */
+        get: operations["listRegistries"];
+        /**
+         * Set the registry of some packages
+         * @description Builds that start from now on ask it, and no other registry, for these packages; it replaces the one that was set
+         *     for the same packages. Functions keep the packages they have until they are built again.
+         */
+        put: operations["setRegistry"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/registries/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete a registry of the project
+         * @description Builds look its packages up in the project's other registry, or in that of the installation, from now on.
+         */
+        delete: operations["deleteRegistry"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1749,11 +1855,43 @@ export interface components {
                 [key: string]: unknown;
             };
             /**
+             * @description Use these packages, uploaded before by PUT /bundles, instead of registries.
+             * @default null
+             */
+            bundle: components["schemas"]["Bundle"] | null;
+            /**
              * Fresh
              * @description true: resolve the packages again, even if the same manifest was built before.
              * @default false
              */
             fresh: boolean;
+        };
+        /**
+         * Bundle
+         * @description Packages that were uploaded, in the form in which listeners store them.
+         */
+        Bundle: {
+            /**
+             * Hash
+             * @description SHA-256 of the archive.
+             */
+            hash: string;
+            /**
+             * Chunks
+             * @description How many chunks of 1 MiB it has.
+             */
+            chunks: number;
+        };
+        /**
+         * BundleChunk
+         * @description A chunk of a bundle.
+         */
+        BundleChunk: {
+            /**
+             * Data
+             * @description At most 1 MiB, compressed by zlib, in base64.
+             */
+            data: string;
         };
         /**
          * CallbackDetails
@@ -2065,6 +2203,51 @@ export interface components {
              * Format: date-time
              */
             at: string;
+        };
+        /**
+         * DraftToTest
+         * @description Code to try in place of the function's own; what is left out is the function's.
+         */
+        DraftToTest: {
+            /**
+             * Payload
+             * @description Any JSON value.
+             */
+            payload?: unknown;
+            /**
+             * Language
+             * @enum {string}
+             */
+            language?: "javascript" | "python" | "typescript";
+            /**
+             * Code
+             * @description Source text, at most 1 MiB; of a folder, that of its entry file.
+             */
+            code?: string;
+            /**
+             * Entry File
+             * @description Path of the file that is loaded first, such as src/index.ts; null: a single file without a path.
+             */
+            entry_file?: string | null;
+            /**
+             * Files
+             * @description Every file of a folder: relative paths with their content, text or base64; at most 8 MiB together. Replaces all files. The text of the entry file becomes `code`.
+             */
+            files?: {
+                [key: string]: string | {
+                    base64: string;
+                };
+            };
+            /**
+             * Entry Point
+             * @description Name of the function to call.
+             */
+            entry_point?: string;
+            /**
+             * Style
+             * @description How the handler is called: lambda, with event and context; null: as its form tells.
+             */
+            style?: "lambda" | null;
         };
         /**
          * EarlierAttempt
@@ -3666,6 +3849,12 @@ export interface components {
             name: string;
             /** Version */
             version: string;
+            /**
+             * Hash
+             * @description Hash of the archive that was installed, as the lock has it.
+             * @default null
+             */
+            hash: string | null;
         };
         /** Page[AliasDetails] */
         Page_AliasDetails_: {
@@ -3755,6 +3944,13 @@ export interface components {
         Page_ProjectDetails_: {
             /** Items */
             items: components["schemas"]["ProjectDetails"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** Page[RegistryDetails] */
+        Page_RegistryDetails_: {
+            /** Items */
+            items: components["schemas"]["RegistryDetails"][];
             /** Next Cursor */
             next_cursor: string | null;
         };
@@ -3899,6 +4095,11 @@ export interface components {
              * @enum {string}
              */
             network?: "open" | "none";
+            /**
+             * Allow Scripts
+             * @description npm packages whose install scripts run, in the sandbox of the build, when they are built.
+             */
+            allow_scripts?: string[];
         };
         /**
          * ProjectDatabaseDetails
@@ -3954,11 +4155,45 @@ export interface components {
              * @enum {string}
              */
             network: "open" | "none";
+            /** Allow Scripts */
+            allow_scripts: string[];
             /**
              * Created At
              * Format: date-time
              */
             created_at: string;
+        };
+        /**
+         * ProjectLimitsDetails
+         * @description What the project may have, and how much of it there is.
+         */
+        ProjectLimitsDetails: {
+            /** Max Running */
+            max_running: number;
+            /** Max Queued */
+            max_queued: number;
+            /**
+             * Requests Per Second
+             * @description Of each API process; null: no limit.
+             */
+            requests_per_second: number | null;
+            /** Max Schedules */
+            max_schedules: number;
+            /** Retention Days */
+            retention_days: number;
+            /** Functions */
+            functions: number;
+            /** Schedules */
+            schedules: number;
+            /** Webhooks */
+            webhooks: number;
+            /**
+             * Keys
+             * @description API keys that are not revoked.
+             */
+            keys: number;
+            /** Members */
+            members: number;
         };
         /**
          * ProjectOfPerson
@@ -4137,6 +4372,75 @@ export interface components {
              * @default null
              */
             project: string | null;
+        };
+        /**
+         * RegistryDetails
+         * @description A registry without its token.
+         */
+        RegistryDetails: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Runtime
+             * @enum {string}
+             */
+            runtime: "python" | "node";
+            /**
+             * Packages
+             * @description Packages that come from this registry only: a scope of npm (@acme), a name (acme-core) or prefix (acme-*) of Python packages. Empty: all that no other registry of the project has.
+             */
+            packages: string;
+            /** Url */
+            url: string;
+            /** Has Token */
+            has_token: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+        };
+        /**
+         * RegistryToSet
+         * @description A registry for some packages of a project, in place of the one before.
+         * @example {
+         *       "packages": "@acme",
+         *       "runtime": "node",
+         *       "token": "npm_abc123",
+         *       "url": "https://npm.acme.example/"
+         *     }
+         */
+        RegistryToSet: {
+            /**
+             * Runtime
+             * @enum {string}
+             */
+            runtime: "python" | "node";
+            /**
+             * Packages
+             * @description Packages that come from this registry only: a scope of npm (@acme), a name (acme-core) or prefix (acme-*) of Python packages. Empty: all that no other registry of the project has.
+             * @default
+             */
+            packages: string;
+            /**
+             * Url
+             * @description It may name a user.
+             */
+            url: string;
+            /**
+             * Token
+             * @description Token, or the password of the user in the URL. Never shown again.
+             * @default null
+             */
+            token: string | null;
         };
         /**
          * Retried
@@ -4621,6 +4925,53 @@ export interface components {
             payload?: unknown;
         };
         /**
+         * Usage
+         * @description What a project uses.
+         */
+        Usage: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /**
+             * Step
+             * @description Seconds.
+             */
+            step: number;
+            /**
+             * Points
+             * @description Steps with calls, oldest first.
+             */
+            points: components["schemas"]["UsagePoint"][];
+            limits: components["schemas"]["ProjectLimitsDetails"];
+        };
+        /**
+         * UsagePoint
+         * @description What the calls that ended in a step took together.
+         */
+        UsagePoint: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Calls */
+            calls: number;
+            /**
+             * Run Ms
+             * @description Sum of the durations of runs.
+             */
+            run_ms: number;
+            /** Cpu Ms */
+            cpu_ms: number;
+        };
+        /**
          * VersionDiff
          * @description What changed between two versions. Settings that are not part of a version are not included.
          */
@@ -4937,6 +5288,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
+        /** @description JSON, or multipart/form-data: a part `function` with the same JSON object without `files`, and a part for each file, whose name is the path of the file. */
         requestBody: {
             content: {
                 "application/json": components["schemas"]["FunctionToCreate"];
@@ -5176,6 +5528,7 @@ export interface operations {
             };
             cookie?: never;
         };
+        /** @description JSON, or multipart/form-data: a part `function` with the same JSON object without `files`, and a part for each file, whose name is the path of the file. */
         requestBody: {
             content: {
                 "application/json": components["schemas"]["FunctionChange"];
@@ -6098,6 +6451,162 @@ export interface operations {
             };
         };
     };
+    testFunction: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description respond-async: answer 202 at once. wait=n: answer 202 after n seconds at the latest. */
+                Prefer?: string;
+                /** @description Version to run, or alias that chooses one. Default: alias live if there is one, else the current version. */
+                "X-Zmesh-Version"?: string;
+                /** @description Start at this time at the earliest; does not wait for the result. */
+                "X-Zmesh-Run-At"?: string;
+                /** @description Start after this many seconds at the earliest; does not wait for the result. */
+                "X-Zmesh-Delay"?: number;
+                /** @description Latest time to start; afterwards it ends with an error of type expired. */
+                "X-Zmesh-Expires-At"?: string;
+                /** @description Position in the project's queue, from -100 to 100; higher goes first. Default: 0. */
+                "X-Zmesh-Priority"?: number;
+                /** @description Largest number of attempts. Default: 1 if the caller waits, else the function's max_attempts. */
+                "X-Zmesh-Max-Attempts"?: number;
+                /** @description Limits how many invocations with the same key run at once: the function's max_concurrency_per_key. */
+                "X-Zmesh-Concurrency-Key"?: string;
+                /** @description URL to which the outcome is sent, signed. */
+                "X-Zmesh-Callback-Url"?: string;
+                /** @description Makes a retry safe: a second request with the same key gets the response of the first. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Id or slug of the function. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DraftToTest"];
+            };
+        };
+        responses: {
+            /** @description The result. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope"];
+                };
+            };
+            /** @description Accepted, not ended yet: poll Location. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Conflict with the current state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many requests; Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The function failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The function timed out. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope"];
+                };
+            };
+        };
+    };
     listBuilds: {
         parameters: {
             query?: {
@@ -6228,6 +6737,87 @@ export interface operations {
             };
             /** @description The body is too large. */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    uploadBundleChunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description SHA-256 of the whole archive. */
+                hash: string;
+                /** @description Place of the chunk, from 0 on. */
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BundleChunk"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7769,6 +8359,78 @@ export interface operations {
             };
             /** @description Not found in this project. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getUsage: {
+        parameters: {
+            query?: {
+                /** @description Default: an hour ago; 31 days at most. */
+                since?: string | null;
+                /** @description Default: now. */
+                until?: string | null;
+                /** @description Seconds: 60, 300, 900, 3600, 21600 or 86400; below 3600 for the last 24 hours only. Default: the smallest that gives no more than 120 points. */
+                step?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11029,6 +11691,211 @@ export interface operations {
             header?: never;
             path: {
                 /** @description Id of the key. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, nothing follows */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listRegistries: {
+        parameters: {
+            query?: {
+                /** @description Largest number of items in the page. */
+                limit?: number;
+                /** @description next_cursor of the previous page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RegistryDetails_"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    setRegistry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RegistryToSet"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegistryDetails"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    deleteRegistry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the registry. */
                 id: string;
             };
             cookie?: never;
