@@ -136,7 +136,10 @@ def queries(filled: Filled) -> dict[str, Query]:
 
     async def last_hour(connection: AsyncConnection) -> None:
         functions = await statistics.list_functions(connection, FunctionsWanted(project, None, "all", "name"), None, 51)
-        await statistics.last_hour(connection, [one.id for one in functions])
+        ids = [one.id for one in functions]
+        await statistics.last_hour(connection, ids)
+        await statistics.last_hour_durations(connection, ids)
+        await statistics.callers(connection, ids, 10)
 
     kind = UUID(filled.database.value("select zmesh.error_fingerprint('Error', 'no 1')::text"))
     return {
@@ -146,7 +149,7 @@ def queries(filled: Filled) -> dict[str, Query]:
         "functions by deployment": listed("deployed"),
         "functions that fail": listed("name", show="failing"),
         "functions by a word": listed("name", search="n 99"),
-        "sparklines": last_hour,
+        "functions with their hour": last_hour,
         "function, an hour": lambda c: statistics.histograms(c, function, hour),
         "function, a day": lambda c: statistics.histograms(c, function, day),
         "function, a month": lambda c: statistics.histograms(c, function, month),

@@ -239,6 +239,23 @@ class Minute:
     errors: int
 
 
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """What starts a function, by the names of sources."""
+
+    function_id: UUID
+    sources: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How many runs of a function lasted as long as each bucket says."""
+
+    function_id: UUID
+    buckets: list[int]
+    counts: list[int]
+
+
 async def list_functions(
     connection: AsyncConnection, wanted: FunctionsWanted, after: tuple[str | float, UUID] | None, limit: int
 ) -> list[ListedFunction]:
@@ -288,6 +305,49 @@ async def last_hour(connection: AsyncConnection, function_ids: Sequence[UUID]) -
          group by 1, 2
         """,
         (list(function_ids),),
+    )
+
+
+async def last_hour_durations(connection: AsyncConnection, function_ids: Sequence[UUID]) -> list[Durations]:
+    """Of runs of these functions that ended within the hour."""
+    return await fetch_all(
+        connection,
+        Durations,
+        """
+        select function_id, array_agg(bucket order by bucket) as buckets, array_agg(n order by bucket) as counts
+          from (select s.function_id, b.bucket::integer as bucket, sum(b.n)::integer as n
+                  from zmesh.statistics_by_minute s
+                  cross join lateral unnest(s.duration_ms) with ordinality b (n, bucket)
+                 where s.function_id = any (%s) and s.starts_at > zmesh.now() - interval '1 hour' and b.n > 0
+                 group by 1, 2) cells
+         group by function_id
+        """,
+        (list(function_ids),),
+    )
+
+
+async def callers(connection: AsyncConnection, function_ids: Sequence[UUID], latest: int) -> list[Callers]:
+    """Schedules and webhooks that invoke these functions, and what started so many of the latest invocations that ended
+    within a day."""
+    return await fetch_all(
+        connection,
+        Callers,
+        """
+        select f.id as function_id, array(
+                   select 'schedule'
+                    where exists (select from zmesh.schedules s where s.function_id = f.id and s.enabled)
+                   union
+                   select 'webhook'
+                    where exists (select from zmesh.webhooks w where w.function_id = f.id and w.enabled)
+                   union
+                   select source from (select h.source from zmesh.history h
+                                        where h.function_id = f.id
+                                          and h.id >= zmesh.id_at(zmesh.now() - interval '1 day')
+                                        order by h.id desc limit %s) ended
+                   order by 1) as sources
+          from unnest(%s::uuid[]) f (id)
+        """,
+        (latest, list(function_ids)),
     )
 
 

@@ -70,7 +70,8 @@ def names(api: Api, **query: Any) -> list[str]:
 def test_functions_are_listed_with_their_last_hour_by_any_order(api: Api) -> None:
     a, b, _ = (api.deploy(name, tags=tags) for name, tags in (("a", []), ("b", ["Mail"]), ("c-mail", [])))
     record(api, a["id"], minute(5), success=5)
-    record(api, b["id"], minute(0), success=2, error=1, timeout=1)
+    record(api, b["id"], minute(0), success=2, error=1, timeout=1, duration_ms=[0, 2, 0, 0, 1])
+    record(api, b["id"], minute(0), version=2, success=0, duration_ms=[0, 0, 0, 1])
     record(api, b["id"], minute(61), error=50)
     record(api, str(api.project.id), minute(5), success=500, error=400)
     api.call("PATCH", "/functions/a", json={"code": "def handler(p, z): return 1"})
@@ -79,6 +80,7 @@ def test_functions_are_listed_with_their_last_hour_by_any_order(api: Api) -> Non
     assert (listed["last_hour"]["calls"], listed["last_hour"]["errors"]) == (4, 2)
     assert sum(listed["last_hour"]["series"]) == 4
     assert listed["last_hour"]["error_series"][-1] + listed["last_hour"]["error_series"][-2] == 2
+    assert listed["last_hour"]["duration_ms"] == {"p50": 1.26, "p95": 2.41, "p99": 2.5}
     assert "code" not in listed
     assert names(api) == ["a", "b", "c-mail"]
     assert names(api, sort="calls") == ["a", "b", "c-mail"]
@@ -88,6 +90,26 @@ def test_functions_are_listed_with_their_last_hour_by_any_order(api: Api) -> Non
     assert names(api, show="disabled") == ["c-mail"]
     assert names(api, search="MAIL") == ["b", "c-mail"]
     assert names(api, search="_") == []
+
+
+def test_a_listed_function_says_what_calls_it(api: Api) -> None:
+    for name in ("a", "b", "c"):
+        api.deploy(name)
+    paused = {"function_id": "b", "cron": "@daily", "enabled": False}
+    for schedule in ({"function_id": "a", "cron": "@daily"}, paused):
+        assert api.call("POST", "/schedules", json=schedule).status_code == 201
+    assert api.call("POST", "/webhooks", json={"function_id": "a"}).status_code == 201
+    for function, source, hours in (("b", "sql", 1), ("b", "api", 2), ("b", "function", 25)):
+        api.database.rows(
+            """insert into zmesh.history (id, project_id, function_id, lane, created_at, run_at, finished_at,
+                   max_attempts, due, status, source, function)
+               select zmesh.id_at(at), f.project_id, f.id, 0, at, at, at, 1, true, 'success', %s, f.slug
+                 from zmesh.functions f, (select now() - make_interval(hours => %s) as at) t
+                where f.slug = %s and f.project_id = %s""",
+            *(source, hours, function, api.project.id),
+        )
+    items = api.call("GET", "/statistics/functions").json()["items"]
+    assert [item["called_by"] for item in items] == [["schedule", "webhook"], ["api", "sql"], []]
 
 
 @pytest.mark.parametrize("sort", ["name", "calls", "errors", "deployed"])

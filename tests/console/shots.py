@@ -19,17 +19,18 @@ PROJECT = "examples"
 
 
 def pages(url: str, token: str) -> dict[str, str]:
-    """The address of each page; of those that show one thing, of the newest such thing."""
-    failed = _newest_id(url, token, "/invocations?status=error&limit=1")
+    """The address of each page; of those that show one thing, of the latest, and of the function called most."""
+    failed = _first(url, token, "/invocations?status=error&limit=1", "id")
+    function = "functions/" + _first(url, token, "/statistics/functions?sort=calls&limit=1", "slug")
     return {
         "functions": "functions",
         "new-function": "functions/new",
-        "overview": "functions/order-receipt",
-        "code": "functions/order-receipt/code",
-        "function-invocations": "functions/order-receipt/invocations",
-        "versions": "functions/order-receipt/versions",
-        "triggers": "functions/order-receipt/triggers",
-        "settings": "functions/order-receipt/settings",
+        "overview": function,
+        "code": f"{function}/code",
+        "function-invocations": f"{function}/invocations",
+        "versions": f"{function}/versions",
+        "triggers": f"{function}/triggers",
+        "settings": f"{function}/settings",
         "invocations": "invocations",
         "invocation": f"invocations/{failed}",
         "logs": "logs",
@@ -44,11 +45,11 @@ def pages(url: str, token: str) -> dict[str, str]:
     }
 
 
-def _newest_id(url: str, token: str, path: str) -> str:
+def _first(url: str, token: str, path: str, field: str) -> str:
     request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {token}"})
     with urllib.request.urlopen(request) as response:
         items = json.load(response)["items"]
-    return items[0]["id"] if items else "none"
+    return items[0][field] if items else "none"
 
 
 def _token(known: dict[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -135,6 +136,10 @@ def test_one_finds_a_failed_invocation_at_its_line_and_retries_it(page: Page, pr
     expect(page.get_by_label("Payload").get_by_text('"<b>Ada</b>"')).to_be_visible()  # text, never HTML
     page.get_by_role("button", name="Retry").click()
     expect(page.get_by_text("The invocation is queued again")).to_be_visible()
+    page.goto(project.url + "functions")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="greeter"))
+    expect(row.get_by_role("cell").nth(1)).to_have_text("HTTP")  # called by
+    expect(row.get_by_role("cell").nth(5)).to_have_text(re.compile(r"\d m?s$"), timeout=20_000)  # p95
 
 
 def test_one_adds_a_schedule_and_a_webhook_and_sends_it_a_test(page: Page, project: Project) -> None:

@@ -1,4 +1,4 @@
-"""Whether the console's code fits the API: its types are those of our OpenAPI document, and TypeScript accepts its use of them.
+"""Whether the console fits the API: its types are those of our OpenAPI document, and its code uses them right.
 
 python -m tests.console.types           checks both; a part of `make lint`
 python -m tests.console.types --write   writes the types (console: `npm run types`)

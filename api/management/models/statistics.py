@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -67,6 +68,9 @@ class FunctionStatistics(ProjectStatistics):
     deployments: list[DeploymentTime] = Field(description="Versions that went live in this time, latest first.")
 
 
+Source = Literal["api", "function", "schedule", "sql", "webhook"]
+
+
 class LastHour(BaseModel):
     """Calls of the last 60 minutes."""
 
@@ -74,6 +78,7 @@ class LastHour(BaseModel):
     errors: int = Field(description="Errors and timeouts.")
     series: list[int] = Field(description="Calls by minute, oldest first.")
     error_series: list[int] = Field(description="Errors and timeouts by minute, oldest first.")
+    duration_ms: Percentiles | None = Field(description="Duration of runs; null where nothing ran.")
 
 
 class FunctionSummary(BaseModel):
@@ -89,6 +94,10 @@ class FunctionSummary(BaseModel):
     tags: list[str]
     deployed_at: datetime = Field(description="When its current version went live.")
     updated_at: datetime
+    called_by: list[Source] = Field(
+        description="Its schedules and webhooks, where it has any that are enabled, and what started the latest of its "
+        "invocations that ended within a day."
+    )
     last_hour: LastHour
 
 

@@ -38,7 +38,18 @@ from api.management.models.statistics import (
 )
 from api.management.percentiles import FRACTIONS, merged, percentile
 from sql import live, statistics
-from sql.statistics import METRICS, SORTS, Counts, FunctionsWanted, Histogram, ListedFunction, Minute, Range
+from sql.statistics import (
+    METRICS,
+    SORTS,
+    Callers,
+    Counts,
+    Durations,
+    FunctionsWanted,
+    Histogram,
+    ListedFunction,
+    Minute,
+    Range,
+)
 
 HOUR = 3600
 STEPS = (60, 300, 900, HOUR, 6 * HOUR, 24 * HOUR)
@@ -48,6 +59,7 @@ MINUTES_KEPT = timedelta(hours=24)
 HOURS_KEPT = timedelta(days=31)
 DEPLOYMENTS_SHOWN = 100
 KINDS_SHOWN = 50
+CALLS_LOOKED_AT = 10  # for what starts a function
 OUTCOMES = ("success", "error", "timeout", "cancelled")
 
 Since = Annotated[
@@ -220,13 +232,8 @@ async def list_summaries(
     wanted = FunctionsWanted(request.user.project_id, search, show, sort)
     after = _place(cursor, sort)
     found = await database.read(lambda c: statistics.list_functions(c, wanted, after, limit + 1))
-    minutes = await database.read(lambda c: statistics.last_hour(c, [one.id for one in found[:limit]]))
-    by_function: dict[UUID, list[Minute]] = defaultdict(list)
-    for minute in minutes:
-        by_function[minute.function_id].append(minute)
-    return Page[FunctionSummary].of(
-        found, limit, lambda one: _summary(one, by_function[one.id]), lambda one: (one.key, one.id)
-    )
+    activity = await _Activity.of(database, [one.id for one in found[:limit]])
+    return Page[FunctionSummary].of(found, limit, activity.summary, lambda one: (one.key, one.id))
 
 
 def _place(cursor: str | None, sort: str) -> tuple[str | float, UUID] | None:
@@ -237,14 +244,37 @@ def _place(cursor: str | None, sort: str) -> tuple[str | float, UUID] | None:
     return read_cursor(cursor, tuple[str, UUID], ("", UUID(int=0)))
 
 
-def _summary(one: ListedFunction, minutes: Sequence[Minute]) -> FunctionSummary:
-    series, errors = [0] * 60, [0] * 60
-    for minute in minutes:
-        if 0 <= minute.ago < 60:
-            series[59 - minute.ago], errors[59 - minute.ago] = minute.calls, minute.errors
-    hour = LastHour.model_construct(calls=sum(series), errors=sum(errors), series=series, error_series=errors)
-    names = FunctionSummary.model_fields.keys() - {"last_hour"}
-    return FunctionSummary.model_construct(**{name: getattr(one, name) for name in names}, last_hour=hour)
+class _Activity:
+    """What some functions did within the last hour, and what starts them."""
+
+    def __init__(self, minutes: Iterable[Minute], durations: Iterable[Durations], callers: Iterable[Callers]) -> None:
+        self._minutes: dict[UUID, list[Minute]] = defaultdict(list)
+        for minute in minutes:
+            self._minutes[minute.function_id].append(minute)
+        self._durations = {one.function_id: dict(zip(one.buckets, one.counts, strict=True)) for one in durations}
+        self._callers = {one.function_id: one.sources for one in callers}
+
+    @classmethod
+    async def of(cls, database: Database, ids: Sequence[UUID]) -> _Activity:
+        minutes = await database.read(lambda c: statistics.last_hour(c, ids))
+        durations = await database.read(lambda c: statistics.last_hour_durations(c, ids))
+        return cls(minutes, durations, await database.read(lambda c: statistics.callers(c, ids, CALLS_LOOKED_AT)))
+
+    def summary(self, one: ListedFunction) -> FunctionSummary:
+        series, errors = [0] * 60, [0] * 60
+        for minute in self._minutes[one.id]:
+            if 0 <= minute.ago < 60:
+                series[59 - minute.ago], errors[59 - minute.ago] = minute.calls, minute.errors
+        hour = LastHour.model_construct(
+            calls=sum(series),
+            errors=sum(errors),
+            series=series,
+            error_series=errors,
+            duration_ms=_percentiles(self._durations.get(one.id)),
+        )
+        known = {name: getattr(one, name) for name in FunctionSummary.model_fields.keys() - {"called_by", "last_hour"}}
+        known["called_by"] = self._callers.get(one.id, [])
+        return FunctionSummary.model_construct(**known, last_hour=hour)
 
 
 @get(

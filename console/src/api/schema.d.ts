@@ -2766,6 +2766,11 @@ export interface components {
              * Format: date-time
              */
             updated_at: string;
+            /**
+             * Called By
+             * @description Its schedules and webhooks, where it has any that are enabled, and what started the latest of its invocations that ended within a day.
+             */
+            called_by: ("api" | "function" | "schedule" | "sql" | "webhook")[];
             last_hour: components["schemas"]["LastHour"];
         };
         /**
@@ -3542,6 +3547,8 @@ export interface components {
              * @description Errors and timeouts by minute, oldest first.
              */
             error_series: number[];
+            /** @description Duration of runs; null where nothing ran. */
+            duration_ms: components["schemas"]["Percentiles"] | null;
         };
         /**
          * LinkToUse

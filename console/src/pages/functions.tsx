@@ -7,8 +7,9 @@ import { invalidate, useData } from "../state/data.ts";
 import { useHere } from "../state/session.ts";
 import { at, fnAt, withQuery } from "../support/routes.ts";
 import { useQuery } from "../support/query.ts";
-import { formatCount, share } from "../support/format.ts";
-import { Ago, Bones, Button, Empty, Failed, FilterField, Lang, Segmented, Select } from "../parts/basic.tsx";
+import { formatCount, formatDuration, share } from "../support/format.ts";
+import { sourceIcon, sourceName } from "../support/sources.ts";
+import { Ago, Bones, Button, Empty, Failed, FilterField, Icon, Lang, Segmented, Select } from "../parts/basic.tsx";
 import { Spark } from "../parts/data.tsx";
 import { Bar } from "../parts/shell.tsx";
 import { usePageKeys } from "../parts/keys.tsx";
@@ -125,9 +126,13 @@ function Table({ items }: { items: FunctionSummary[] }) {
       <thead class="stick">
         <tr>
           <th>Function</th>
+          <th class="wide">Called by</th>
           <th>Last hour</th>
           <th class="r">Calls</th>
           <th class="r">Failed</th>
+          <th class="r" title="95 of 100 runs of this hour were faster">
+            p95
+          </th>
           <th class="wide">Version</th>
           <th>Deployed</th>
         </tr>
@@ -142,7 +147,7 @@ function Table({ items }: { items: FunctionSummary[] }) {
 }
 
 function Row({ f }: { f: FunctionSummary }) {
-  const { calls, errors, series, error_series } = f.last_hour;
+  const { calls, errors, series, error_series, duration_ms } = f.last_hour;
   const failed = share(errors, calls);
   const alarming = calls > 0 && errors / calls >= 0.01 && errors > 0;
   const failedText = calls ? (failed === "0" ? "0" : `${failed} %`) : "–";
@@ -167,11 +172,22 @@ function Row({ f }: { f: FunctionSummary }) {
           </div>
         </div>
       </td>
+      <td class="c-trig wide">
+        <span class="trig">
+          {f.called_by.map((source) => (
+            <span key={source} title={sourceName(source)}>
+              <Icon name={sourceIcon(source)} small />
+              <span class="sr">{sourceName(source)}</span>
+            </span>
+          ))}
+        </span>
+      </td>
       <td class="c-spark">
         <Spark calls={series} errors={error_series} />
       </td>
       <td class="r c-calls">{formatCount(calls)}</td>
       <td class={`r c-err ${alarming ? "err m" : "soft"}`}>{failedText}</td>
+      <td class="r c-p95 soft">{formatDuration(duration_ms?.p95)}</td>
       <td class="c-ver wide">
         <span class="num soft">v{f.version}</span>
       </td>

@@ -18,7 +18,7 @@ import { Box, Code, Json, LogLines, TimingBar, TimingKey } from "../parts/data.t
 import { CopyAs, SnippetTabs } from "../parts/overlays.tsx";
 import { Bar } from "../parts/shell.tsx";
 import { usePageKeys } from "../parts/keys.tsx";
-import { sourceIcon, sourceName } from "./invocations.tsx";
+import { sourceIcon, sourceName } from "../support/sources.ts";
 
 const ENDED = new Set(["success", "error", "timeout", "cancelled"]);
 

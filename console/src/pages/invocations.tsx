@@ -11,6 +11,7 @@ import { invocationAt, withQuery } from "../support/routes.ts";
 import { useQuery } from "../support/query.ts";
 import { versionName, formatDuration, oneLine, plural, shortClock } from "../support/format.ts";
 import { errorOf } from "../support/outcome.ts";
+import { sourceIcon, sourceName } from "../support/sources.ts";
 import { Ago, Bones, Button, Check, Empty, Failed, FilterField, Icon, Segmented, StatusMark, Switch } from "../parts/basic.tsx";
 import { TimingBar } from "../parts/data.tsx";
 import { Menu } from "../parts/overlays.tsx";
@@ -254,10 +255,6 @@ export function InvocationList({ of }: { of?: string }) {
     </>
   );
 }
-
-const BY: Record<string, [string, string]> = { api: ["globe", "HTTP"], sql: ["sql", "SQL"], schedule: ["clock", "schedule"], webhook: ["hook", "webhook"], function: ["fn", "function"] };
-export const sourceIcon = (source: string): string => BY[source]?.[0] ?? "play";
-export const sourceName = (source: string): string => BY[source]?.[1] ?? source;
 
 function Row({ i, scale, fresh, chosen, choose }: { i: InvocationSummary; scale: number; fresh: boolean; chosen: boolean; choose: ((on: boolean) => void) | null }) {
   const error = errorOf(i.error);

@@ -7,7 +7,8 @@ import { useData } from "../state/data.ts";
 import { useHere } from "../state/session.ts";
 import { at, fnAt, withQuery } from "../support/routes.ts";
 import { useQuery } from "../support/query.ts";
-import { formatCount, formatDuration, share } from "../support/format.ts";
+import { callsOf, earlier, sayDuration, sayFailed } from "../support/compare.ts";
+import { formatCount, formatDuration, plural, share } from "../support/format.ts";
 import { worseVersion } from "../support/outcome.ts";
 import { Ago, Button, Facts, Failed, Notice, Segmented, Bones } from "../parts/basic.tsx";
 import { Box, Figure } from "../parts/data.tsx";
@@ -34,6 +35,8 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
   const name = query.range && RANGES[query.range] ? query.range : "1h";
   const range = RANGES[name]!;
   const stats = useData(`statistics ${fn.id} ${name}`, () => call<Statistics>("GET", withQuery(`/functions/${fn.id}/statistics`, { since: new Date(Date.now() - range.ms).toISOString(), step: range.step })));
+  const before = earlier(range.ms, Date.now());
+  const compared = useData(before && `statistics ${fn.id} before ${before.since} ${before.until}`, () => call<Statistics>("GET", withQuery(`/functions/${fn.id}/statistics`, { since: before!.since, until: before!.until, step: 3600 })));
   const errors = useData(`errors ${fn.id} ${name}`, () => call<Page<SameError>>("GET", withQuery(`/functions/${fn.id}/errors`, { since: new Date(Date.now() - range.ms).toISOString() })));
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -53,7 +56,8 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
   const s = stats.data;
   if (!s) return stats.error ? <div class="page"><Failed error={stats.error} what="The figures did not load." retry={() => void stats.reload()} /></div> : <Bones rows={8} />;
   const t = s.total;
-  const calls = t.success + t.error + t.timeout + t.cancelled;
+  const calls = callsOf(t);
+  const past = before && compared.data ? { total: compared.data.total, name: before.name, perMinute: perMinute(callsOf(compared.data.total), Date.parse(before.until) - Date.parse(before.since)) } : null;
   const failed = t.error + t.timeout;
   const worse = worseVersion(s.versions.map((v) => ({ version: v.version, calls: v.success + v.error + v.timeout + v.cancelled, failed: v.error + v.timeout })));
   const times = s.points.map((p) => Date.parse(p.at) / 1000);
@@ -91,7 +95,10 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
           <div>
             <dt>Calls</dt>
             <dd class="v">{formatCount(calls)}</dd>
-            <dd class="d">{calls ? `${perMinute(calls, range.ms)} a minute` : "none yet"}</dd>
+            <dd class="d">
+              {calls ? `${perMinute(calls, range.ms)} a minute` : "none yet"}
+              {past && callsOf(past.total) > 0 && `, ${past.perMinute} ${past.name}`}
+            </dd>
           </div>
           <div>
             <dt>Failed</dt>
@@ -99,21 +106,21 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
               {share(failed, calls)}
               <small>%</small>
             </dd>
-            <dd class="d">{failed ? `${formatCount(t.error)} errors, ${formatCount(t.timeout)} timeouts` : "no errors, no timeouts"}</dd>
+            <dd class="d">{(past && sayFailed(t, past.total, past.name)) ?? (failed ? `${plural(t.error, "error")}, ${plural(t.timeout, "timeout")}` : "no errors, no timeouts")}</dd>
           </div>
           <div>
             <dt>Duration p50</dt>
             <dd class="v">
               <Figure ms={t.duration_ms?.p50} />
             </dd>
-            <dd class="d">half were faster</dd>
+            <dd class="d">{(past && sayDuration(t, past.total, past.name, "p50")) ?? "half were faster"}</dd>
           </div>
           <div>
             <dt>Duration p95</dt>
             <dd class="v">
               <Figure ms={t.duration_ms?.p95} />
             </dd>
-            <dd class="d">p99 {formatDuration(t.duration_ms?.p99)}</dd>
+            <dd class="d">{(past && sayDuration(t, past.total, past.name, "p95")) ?? `p99 ${formatDuration(t.duration_ms?.p99)}`}</dd>
           </div>
           <div>
             <dt>Queue p95</dt>

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { earlier, sayDuration, sayFailed, type Compared } from "./compare.ts";
 import { clockChange, cronWords } from "./cron.ts";
 import { diffFiles, diffLines, fold } from "./diff.ts";
 import { ago, duration, share, spanExact } from "./format.ts";
@@ -94,4 +95,29 @@ test("text forms quote what a payload may contain", () => {
 test("completion knows the members of the type declarations", () => {
   const found = membersOf("export interface Zmesh {\n  /** The database. */\n  readonly db: Database;\n  enqueue(slug: string): Promise<string>;\n}\n");
   assert.deepEqual(found.get("Zmesh"), [{ name: "db", detail: "db: Database", info: "The database." }, { name: "enqueue", detail: "enqueue(slug: string): Promise<string>", info: "" }]);
+});
+
+const figures = (success: number, error: number, p95: number | null): Compared => ({ success, error, timeout: 0, cancelled: 0, duration_ms: p95 === null ? null : { p50: p95 / 2, p95, p99: p95 } });
+
+test("figures are compared with the same time a day or a week before, in whole hours", () => {
+  const now = Date.parse("2026-11-29T10:20:00Z");
+  assert.deepEqual(earlier(900_000, now), { since: "2026-11-28T10:00:00.000Z", until: "2026-11-28T11:00:00.000Z", name: "yesterday" });
+  assert.deepEqual(earlier(7 * 86_400_000, now), { since: "2026-11-15T10:00:00.000Z", until: "2026-11-22T11:00:00.000Z", name: "the week before" });
+  assert.equal(earlier(30 * 86_400_000, now), null);
+});
+
+test("a comparison says a change that is larger than what percentiles tell apart, of enough calls", () => {
+  const said = (now: Compared, before: Compared): string | null => sayDuration(now, before, "yesterday", "p95");
+  assert.equal(said(figures(40, 0, 212), figures(40, 0, 203)), "as yesterday");
+  assert.equal(said(figures(40, 0, 412), figures(40, 0, 203)), "up from 203 ms yesterday");
+  assert.equal(said(figures(40, 0, 100), figures(40, 0, 203)), "down from 203 ms yesterday");
+  assert.equal(said(figures(29, 0, 412), figures(40, 0, 203)), null);
+  assert.equal(said(figures(40, 0, null), figures(40, 0, 203)), null);
+});
+
+test("so does one of what failed, of enough failures", () => {
+  assert.equal(sayFailed(figures(90, 10, 1), figures(99, 1, 1), "yesterday"), "up from 1 % yesterday");
+  assert.equal(sayFailed(figures(98, 2, 1), figures(100, 0, 1), "yesterday"), null);
+  assert.equal(sayFailed(figures(100, 0, 1), figures(90, 10, 1), "yesterday"), "down from 10 % yesterday");
+  assert.equal(sayFailed(figures(90, 10, 1), figures(91, 9, 1), "yesterday"), null);
 });
