@@ -37,7 +37,7 @@ class Monitoring:
         subscribe(self._metrics.observe)
 
     async def start(self) -> None:
-        """Listen, if a port is set. Raises AdminPortError where it cannot be had."""
+        """Listen, if a port is set. Raises AdminPortError where the port is taken or refused."""
         await self._server.start()
 
     def stop_being_ready(self) -> None:

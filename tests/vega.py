@@ -29,7 +29,7 @@ def npm_rows(name: str, cache: Path) -> list[dict[str, Any]]:
             [node / "bin" / "node", npm, "pack", PACKAGE, "--silent"], cwd=cache, capture_output=True
         )
         if packed.returncode != 0:
-            pytest.skip(f"{PACKAGE} cannot be had from npm's registry, so {name} was not tested")
+            pytest.skip(f"{PACKAGE} is not available from the registry of npm, so {name} was not tested")
         [archive] = cache.glob("*.tgz")
         with tarfile.open(archive) as tar:
             for wanted in ("movies.json", "flights-2k.json"):

@@ -27,7 +27,7 @@ const NO_PACKAGE = 'packages are named in package.json, or imported as npm:NAME'
 const MISSING_PACKAGE = /^Cannot find (?:module|package) '(?![./#])[^']+'[^\n]*/;
 const { stringify } = JSON;
 
-/** An end of a run that is no result and has a type of the runtime's own. */
+/** A failure with an error type of the platform, such as invalid_result. */
 class Failure extends Error {
   constructor(type, message, stack = null) {
     super(message);
