@@ -70,14 +70,28 @@ def upload(url: str, source: str, function: str, size: int) -> socket.socket:
     return connection
 
 
+def received_upload(url: str, source: str, function: str, size: int) -> socket.socket:
+    """An upload of which the API has read all that was sent: none is left in the kernel's buffers."""
+    connection = upload(url, source, function, size)
+    ends = {f":{connection.getpeername()[1]:04X}", f":{connection.getsockname()[1]:04X}"}
+
+    def is_read() -> bool:
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        queues = [fields[4] for fields in sockets if {fields[1][8:], fields[2][8:]} == ends]
+        return queues == ["00000000:00000000"] * 2
+
+    eventually(is_read, "the upload to be read")
+    return connection
+
+
 def test_unfinished_uploads_of_one_address_take_no_more_memory_than_its_share(api: Api, tmp_path: Path) -> None:
     function = str(api.deploy(auth="none")["id"])
     bounds = {"ZMESH_MAX_UPLOAD_MB": "16", "ZMESH_MAX_UPLOAD_MB_PER_ADDRESS": "8"}
     with started(api, tmp_path, **bounds) as url, ExitStack() as open:
-        first = open.enter_context(upload(url, "127.0.0.1", function, 7 * MIB))
+        first = open.enter_context(received_upload(url, "127.0.0.1", function, 7 * MIB))
         with upload(url, "127.0.0.1", function, 2 * MIB) as second:
             assert answer_on(second)[:2][1]["code"] == "too_many_uploads"
-        open.enter_context(upload(url, "127.0.0.2", function, 7 * MIB))
+        open.enter_context(received_upload(url, "127.0.0.2", function, 7 * MIB))
         with upload(url, "127.0.0.3", function, 3 * MIB) as third:
             status, problem, head = answer_on(third)
         assert (status, problem["code"]) == (503, "busy")
