@@ -7,6 +7,7 @@
 # make bench   a no-op over HTTP beside the bare round trip to PostgreSQL
 # make bench-queue  our queue and those of others, side by side
 # make lock    resolve the Python dependencies anew
+# make docs    build the documentation as a site, build/docs/
 # make wheel   build dist/*.whl
 # make clean   remove what the commands above made, data of `zmesh dev` excepted
 
@@ -32,7 +33,7 @@ LOCKED := $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 
 export PYTHONDONTWRITEBYTECODE :=  # processes start several hundred times here: each would compile our code anew
 
-.PHONY: up test examples attack fuzz-api fuzz-orders chaos lint bench bench-queue lock wheel clean dev system-packages
+.PHONY: up test examples attack fuzz-api fuzz-orders chaos lint bench bench-queue docs lock wheel clean dev system-packages
 
 up: $(VENV)/.runtime $(CONSOLE)
 	@exec $(BIN)/zmesh dev $(ARGS)
@@ -72,6 +73,9 @@ bench: dev
 
 bench-queue: dev
 	@$(BIN)/python -m bench.queue_side_by_side $(ARGS)
+
+docs: dev
+	@$(BIN)/mkdocs build --strict --quiet && echo "build/docs/index.html"
 
 wheel: dev
 	@$(BIN)/python -m build --wheel --no-isolation
