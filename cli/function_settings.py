@@ -23,7 +23,7 @@ def _number(flag: str, highest: int, help: str, lowest: int = 1) -> Callable[[Co
     return click.option(flag, type=click.IntRange(lowest, highest), help=f"{help} At most {highest}.")
 
 
-_OPTIONS = (
+_OF_RUNS = (
     click.option(
         "--entry-point", help="Name of the function to call in the code. Default for a new function: handler."
     ),
@@ -41,6 +41,9 @@ _OPTIONS = (
         type=click.Choice(["open", NONE]),
         help="What runs may connect to: anything, or only the project's database.",
     ),
+)
+_OPTIONS = (
+    *_OF_RUNS,
     _number("--max-attempts", 100, "Attempts of an invocation that no caller waits for."),
     _number("--retry-base-ms", 86_400_000, "Wait after the first failed attempt; doubles with each one."),
     _number("--retry-max-ms", 604_800_000, "The longest wait between two attempts."),
@@ -95,6 +98,13 @@ _OPTIONS = (
 def settings_options(command: Command) -> Command:
     """Adds the options; `settings_of` makes a function's fields of them."""
     for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def run_options(command: Command) -> Command:
+    """Adds only what decides how a run goes."""
+    for option in reversed(_OF_RUNS):
         command = option(command)
     return command
 

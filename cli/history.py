@@ -192,8 +192,8 @@ def heading(invocation: Invocation) -> str:
     return "  ".join(fact for fact in facts if fact)
 
 
-def print_line(line: dict[str, Any], id: str = "") -> None:
+def print_line(line: dict[str, Any], id: str = "", *, err: bool = False) -> None:
     """A log line, with the end of the invocation's id if several are mixed."""
     at = datetime.fromisoformat(line["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
     level = style(f"{line['level']:<7}", fg=LEVEL_COLOURS.get(line["level"]))
-    click.echo(f"    {style(f'{at} {id[-6:]}'.rstrip(), dim=True)} {level} {line['message']}")
+    click.echo(f"    {style(f'{at} {id[-6:]}'.rstrip(), dim=True)} {level} {line['message']}", err=err)

@@ -74,7 +74,7 @@ def invoke(
     logs = command_for(client, "functions", "logs", name)
     answer = response.body
     if not isinstance(answer, dict) or answer.get("invocation_id") != response.invocation_id:
-        _print_raw(response)
+        print_raw(response)
         return
     if not detached and answer["status"] in RUNNING:
         answer = _wait_for_end(client, answer)
@@ -208,7 +208,7 @@ def _wait_for_end(client: Client, answer: dict[str, Any]) -> dict[str, Any]:
         time.sleep(POLL_SECONDS)
 
 
-def _print_raw(response: Response) -> None:
+def print_raw(response: Response) -> None:
     """Print a zmesh.response() unchanged."""
     if isinstance(response.body, bytes) and sys.stdout.isatty():
         click.echo(response.body.decode("utf-8", "backslashreplace"), nl=False)

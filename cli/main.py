@@ -22,6 +22,7 @@ from cli.members import members
 from cli.output import output_option, show_only_text
 from cli.projects import projects
 from cli.registries import registries
+from cli.running import run
 from cli.schedules import schedules
 from cli.secrets import secrets
 from cli.webhooks import webhooks
@@ -32,6 +33,7 @@ click.rich_click.COMMAND_GROUPS = {
         {
             "name": "Work with functions",
             "commands": [
+                "run",
                 "deploy",
                 "invoke",
                 "logs",
@@ -67,6 +69,7 @@ def zmesh() -> None:
 zmesh.add_command(functions)
 for short in ("deploy", "invoke", "logs"):  # the ones typed most often
     zmesh.add_command(functions.commands[short])
+zmesh.add_command(run)
 zmesh.add_command(invocations)
 zmesh.add_command(schedules)
 zmesh.add_command(webhooks)

@@ -155,7 +155,8 @@ async def list_functions(
         Function,
         f"""
         select {columns} from zmesh.functions
-         where project_id = %(project_id)s and slug > %(after)s and (%(tag)s::text is null or %(tag)s = any (tags))
+         where project_id = %(project_id)s and draft_of is null and slug > %(after)s
+           and (%(tag)s::text is null or %(tag)s = any (tags))
            and (%(only)s::uuid[] is null or id = any (%(only)s::uuid[]))
          order by slug limit %(limit)s
         """,
@@ -222,6 +223,14 @@ async def delete_function(connection: AsyncConnection, id: UUID, revisions: Sequ
     """Delete a function, if it has one of the given revisions; its invocations are cancelled. Whether it did."""
     given = None if revisions is None else list(revisions)
     return bool(await fetch_value(connection, "select zmesh.delete_function(%s, %s::integer[])", (id, given)))
+
+
+async def function_for_drafts(connection: AsyncConnection, project_id: UUID, name: str, language: str) -> Function:
+    """What holds the drafts of a function of this name, which is not deployed."""
+    query = f"select {COLUMNS} from zmesh.function_for_drafts(%s, %s, %s)"
+    function = await fetch_one(connection, Function, query, (project_id, name, language))
+    assert function is not None
+    return function
 
 
 async def save_draft(connection: AsyncConnection, function_id: UUID, code: Mapping[str, Any]) -> int:

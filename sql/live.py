@@ -134,7 +134,8 @@ async def limits(connection: AsyncConnection, project_id: UUID) -> ProjectLimits
         ProjectLimits,
         """
         select p.max_running, p.max_queued, p.requests_per_second, s.max_schedules, s.retention_days,
-               (select count(*)::integer from zmesh.functions f where f.project_id = p.id) as functions,
+               (select count(*)::integer from zmesh.functions f
+                 where f.project_id = p.id and f.draft_of is null) as functions,
                (select count(*)::integer from zmesh.schedules c where c.project_id = p.id) as schedules,
                (select count(*)::integer from zmesh.webhooks w where w.project_id = p.id) as webhooks,
                (select count(*)::integer from zmesh.api_keys k
@@ -205,13 +206,15 @@ async def function_changes(
         FunctionChanges,
         """
         select p.id as project_id,
-               (select count(*)::integer from zmesh.functions f where f.project_id = p.id) as count,
+               (select count(*)::integer from zmesh.functions f
+                 where f.project_id = p.id and f.draft_of is null) as count,
                coalesce(c.changed, '{}') as changed, coalesce(c.revisions, '{}') as revisions
           from unnest(%s::uuid[]) p (id)
           cross join lateral (
               select array_agg(f.id) as changed, array_agg(f.revision) as revisions
                 from (select f.id, f.revision from zmesh.functions f
-                       where f.project_id = p.id and f.updated_at > zmesh.now() - make_interval(secs => %s)
+                       where f.project_id = p.id and f.draft_of is null
+                         and f.updated_at > zmesh.now() - make_interval(secs => %s)
                        order by f.updated_at desc limit %s) f) c
         """,
         (list(project_ids), seconds, limit),

@@ -277,7 +277,8 @@ async def list_functions(
                   select coalesce((select v.created_at from zmesh.function_versions v
                                     where v.function_id = f.id and v.version = f.version - 1), f.created_at)
                   as deployed_at) d
-             where f.project_id = %(project_id)s {_SHOWN[wanted.show]} {"" if wanted.search is None else search}
+             where f.project_id = %(project_id)s and f.draft_of is null
+                   {_SHOWN[wanted.show]} {"" if wanted.search is None else search}
         ) listed {beyond} order by key {direction}, id {direction} limit %(limit)s
     """
     values = {

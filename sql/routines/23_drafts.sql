@@ -18,16 +18,49 @@ begin
                           where d.function_id = p_function_id and d.version < 0
                           order by d.version offset c_kept - 1 limit 1);
     insert into zmesh.function_versions (function_id, version, language, entry_point, style, code, build_id, entry_file,
-                                         files, file_sizes, created_at)
+                                         files, file_sizes, settings, created_at)
     values (p_function_id,
             coalesce((select min(v.version) from zmesh.function_versions v
                        where v.function_id = p_function_id and v.version < 0), 0) - 1,
             v_draft.language, v_draft.entry_point, v_draft.style, v_draft.code, v_draft.build_id, v_draft.entry_file,
-            v_draft.files, zmesh.checked_files(v_draft.entry_file, v_draft.code, v_draft.files), zmesh.now())
+            v_draft.files, zmesh.checked_files(v_draft.entry_file, v_draft.code, v_draft.files), v_draft.settings,
+            zmesh.now())
     returning * into v_draft;
     return v_draft.version;
 end $$;
 comment on function zmesh.save_draft(uuid, jsonb) is
     'Stores code of a function to be tried, and returns its number, below zero. The oldest of more than 20 are deleted.';
 
-grant execute on function zmesh.save_draft(uuid, jsonb) to zmesh_api;
+create or replace function zmesh.function_for_drafts(p_project_id uuid, p_name text, p_language text)
+returns setof zmesh.functions
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_slug text := left(coalesce(nullif(zmesh.slug_of(p_name), ''), 'function'), 80) || '-draft-'
+                   || left(md5(gen_random_uuid()::text), 8);
+begin
+    if not exists (select from zmesh.functions f where f.project_id = p_project_id and f.draft_of = p_name) then
+        insert into zmesh.functions (project_id, name, language, code, auth, draft_of)
+        values (p_project_id, v_slug, p_language, '', 'jwt', p_name)
+            on conflict (project_id, draft_of) where draft_of is not null do nothing;
+    end if;
+    return query select f.* from zmesh.functions f where f.project_id = p_project_id and f.draft_of = p_name;
+end $$;
+comment on function zmesh.function_for_drafts(uuid, text, text) is
+    'The row that holds the drafts of a function that is not deployed, made where there is none.';
+
+create or replace function zmesh.delete_old_drafts() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_old timestamptz := zmesh.now() - interval '1 hour';
+begin
+    delete from zmesh.function_versions where ctid = any (array(
+        select ctid from zmesh.function_versions where version < 0 and created_at < v_old limit 1000));
+    delete from zmesh.functions where id = any (array(
+        select f.id from zmesh.functions f
+         where f.draft_of is not null and f.created_at < v_old
+           and not exists (select from zmesh.function_versions v where v.function_id = f.id)
+         limit 100 for update skip locked));
+end $$;
+comment on function zmesh.delete_old_drafts() is 'Deletes drafts after an hour, in batches, and the rows that only held drafts.';
+
+grant execute on function zmesh.save_draft(uuid, jsonb), zmesh.function_for_drafts(uuid, text, text) to zmesh_api;

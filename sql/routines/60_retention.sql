@@ -86,9 +86,7 @@ begin
         select ctid from zmesh.webhook_deliveries where received_at < v_kept_since limit 10000));
     delete from zmesh.webhook_requests where ctid = any (array(
         select ctid from zmesh.webhook_requests where received_at < zmesh.now() - interval '7 days' limit 10000));
-    delete from zmesh.function_versions where ctid = any (array(
-        select ctid from zmesh.function_versions
-         where version < 0 and created_at < zmesh.now() - interval '1 hour' limit 1000));
+    perform zmesh.delete_old_drafts();
     delete from zmesh.callbacks where ctid = any (array(
         select ctid from zmesh.callbacks where created_at < v_kept_since limit 10000));
     update zmesh.webhooks set sealed_previous_secret = null, previous_secret_valid_until = null

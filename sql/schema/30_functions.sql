@@ -37,6 +37,8 @@ create table zmesh.functions (
     anonymous_options       text[]      not null    default '{}',
     key_options             text[]      not null    default '{concurrency_key,delay,expires_at,idempotency_key}',
     public_errors           boolean     not null    default false,
+    -- code that is not deployed
+    draft_of                text,
     constraint functions_name_is_unique                    unique (project_id, name),
     constraint functions_slug_is_unique                    unique (project_id, slug),
     constraint functions_name_is_short                     check (length(name) between 1 and 100),
@@ -72,6 +74,7 @@ create table zmesh.functions (
                and array_position(key_options, null) is null)
 );
 create index functions_by_update on zmesh.functions (project_id, updated_at);
+create unique index functions_of_drafts on zmesh.functions (project_id, draft_of) where draft_of is not null;
 comment on table zmesh.functions is 'Functions with their current code. Earlier code is in function_versions.';
 comment on column zmesh.functions.code is 'Source text; of a folder, that of its entry file.';
 comment on column zmesh.functions.style is
@@ -106,6 +109,9 @@ comment on column zmesh.functions.key_options is
     'Invocation options that an API key, or the token of a viewer, may set on the public route. Developers and owners may set all.';
 comment on column zmesh.functions.public_errors is
     'Whether callers without credentials see the type, message and stack of an error.';
+comment on column zmesh.functions.draft_of is
+    'Set where nothing is deployed: the row only holds the drafts of a function that does not exist yet, by its name. No list has it, and '
+    'it is deleted with the last of them.';
 
 create table zmesh.function_versions (
     function_id uuid        not null references zmesh.functions on delete cascade,
@@ -119,6 +125,7 @@ create table zmesh.function_versions (
     entry_file  text,
     files       jsonb       not null default '{}',
     file_sizes  jsonb       not null default '{}',
+    settings    jsonb,
     primary key (function_id, version)
 );
 create index function_versions_drafts on zmesh.function_versions (created_at) where version < 0;
@@ -126,6 +133,8 @@ comment on table zmesh.function_versions is
     'Every version of a function before its current one, written by a database trigger only. Numbers below zero are drafts: code that is tried, not deployed, and deleted after an hour.';
 comment on column zmesh.function_versions.retired_at is
     'When the version was retired: no attempt runs it since. null: it may run.';
+comment on column zmesh.function_versions.settings is
+    'Of drafts: timeout_ms, memory_mb, env_vars and network in place of the function''s, and whether it is a dry_run.';
 
 create table zmesh.function_aliases (
     function_id uuid        not null references zmesh.functions on delete cascade,

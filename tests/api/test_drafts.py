@@ -64,6 +64,52 @@ def test_a_draft_needs_its_packages_built_and_its_function_enabled(api: Api) -> 
     refused(try_out(api, code=DRAFT), 409, "function_disabled")
 
 
+def test_a_draft_may_have_settings_of_its_own(api: Api) -> None:
+    before = api.deploy(timeout_ms=5000, memory_mb=128, env_vars={"A": "1"})
+    own = {"timeout_ms": 1234, "memory_mb": 99, "env_vars": {"B": "2"}, "network": "none"}
+    names = ("timeout_ms", "memory_mb", "env_vars", "network")
+    with standing_in(api) as jobs:
+        assert try_out(api, code=DRAFT, **own).status_code == 200
+        assert try_out(api, code=DRAFT, network="none").status_code == 200
+        assert api.invoke(json={}).status_code == 200
+    ran = [tuple(job[name] for name in names) for job in jobs]
+    assert ran == [(1234, 99, {"B": "2"}, "none"), (5000, 128, {"A": "1"}, "none"), (5000, 128, {"A": "1"}, "open")]
+    assert api.call("GET", "/functions/greet").json() == before
+    refused(try_out(api, memory_mb=1), 422, "invalid_input", "memory_mb")
+
+
+def test_a_function_that_does_not_exist_yet_runs_and_is_nowhere_to_be_seen(api: Api) -> None:
+    new = {"name": "Not yet", "language": "python", "code": DRAFT}
+    with standing_in(api) as jobs:
+        first, second = [api.call("POST", "/drafts", json={**new, "payload": {"n": n}}) for n in (1, 2)]
+        assert (first.status_code, first.json()["version"], second.json()["version"]) == (200, -1, -2), first.text
+        api.deploy()
+        assert api.call("POST", "/drafts", json={"name": "greet", "code": DRAFT}).json()["version"] == -1
+    assert [(job["code"], job["timeout_ms"], job["network"]) for job in jobs] == [(DRAFT, 10000, "open")] * 3
+    assert jobs[0]["function_id"] == jobs[1]["function_id"] != jobs[2]["function_id"]
+    shown = [one["slug"] for one in api.call("GET", "/functions").json()["items"]]
+    figures = [one["slug"] for one in api.call("GET", "/statistics/functions").json()["items"]]
+    assert (shown, figures, api.call("GET", "/usage").json()["limits"]["functions"]) == (["greet"], ["greet"], 1)
+    refused(api.call("POST", "/drafts", json={"name": "x", "code": DRAFT}), 422, "invalid_input", "language")
+    refused(api.call("POST", "/drafts", json={"name": "x", "language": "python"}), 422, "invalid_input", "code")
+
+
+def test_what_only_held_drafts_is_deleted_with_them(api: Api) -> None:
+    names = ("old", "recent")
+    with standing_in(api):
+        for name in names:
+            api.call("POST", "/drafts", json={"name": name, "language": "python", "code": DRAFT})
+    kept = "select draft_of from zmesh.functions where project_id = %s"
+    assert {row["draft_of"] for row in api.database.rows(kept, api.project.id)} == set(names)
+    for table in ("functions", "function_versions"):
+        of_old = "(select id from zmesh.functions where draft_of = 'old' and project_id = %s)"
+        column = "id" if table == "functions" else "function_id"
+        change = f"update zmesh.{table} set created_at = created_at - interval '2 hours' where {column} = {of_old}"
+        api.database.rows("set session_replication_role = replica; " + change.replace("%s", f"'{api.project.id}'"))
+    api.database.rows("select zmesh.delete_old_drafts()")
+    assert [row["draft_of"] for row in api.database.rows(kept, api.project.id)] == ["recent"]
+
+
 def test_a_draft_that_was_deleted_never_runs_as_something_else(api: Api) -> None:
     api.deploy()
     answer = api.call("POST", "/functions/greet/test", json={"code": DRAFT}, headers={"prefer": "respond-async"})

@@ -231,6 +231,7 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "POST /webhooks": lambda things: {"function_id": things.function()},
     "PATCH /webhooks/{id}": lambda _: {"enabled": False},
     "POST /functions/{id}/test": lambda _: {"payload": {}},
+    "POST /drafts": lambda _: {"name": "new", "language": "python", "code": ""},
     "POST /webhooks/{id}/test": lambda _: {"payload": {}},
     "POST /callbacks/secret/rotate": lambda _: {"grace_seconds": 0},
     "POST /webhooks/{id}/rotate": lambda _: {"grace_seconds": 0},

@@ -180,7 +180,7 @@ class FunctionChange(Change):
 
 
 class DraftToTest(Change):
-    """Code to try in place of the function's own; what is left out is the function's."""
+    """Code and settings to try in place of the function's own; what is left out is the function's."""
 
     payload: JsonValue = Field(default_factory=dict, description="Any JSON value.")
     language: Language = UNSET
@@ -189,6 +189,20 @@ class DraftToTest(Change):
     files: FilesToStore = UNSET
     entry_point: EntryPoint = UNSET
     style: Style = UNSET
+    timeout_ms: Timeout = UNSET
+    memory_mb: Memory = UNSET
+    env_vars: Environment = UNSET
+    network: Network = UNSET
+
+
+class DraftToRun(DraftToTest):
+    """Code to run as the function of this name; where there is none, as a new one with default settings."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "send-welcome", "language": "python", "code": EXAMPLE_CODE}]}
+    )
+
+    name: Name
 
 
 class FunctionDetails(BaseModel):

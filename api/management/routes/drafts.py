@@ -18,6 +18,7 @@ from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, FunctionId, problems
 from api.http.json_bodies import MIB
+from api.http.problems import invalid
 from api.invoking.calls import Call
 from api.invoking.invoker import Invoker
 from api.invoking.models import Envelope
@@ -26,13 +27,15 @@ from api.invoking.request_headers import options_of, preference_of, traceparent_
 from api.invoking.responses import envelope_response, respond
 from api.invoking.routes import FUNCTION_RESPONSES
 from api.management import files
-from api.management.models.functions import DraftToTest
+from api.management.models.functions import DraftToRun, DraftToTest
 from api.management.packages import build_of
+from api.management.routes.functions import missing_code
 from sql import catalog, versions
 from sql.catalog import Function
 
 LARGEST_DRAFT = 32 * MIB
 LATEST_START = timedelta(minutes=10)  # drafts are deleted after an hour
+SETTINGS = ("timeout_ms", "memory_mb", "env_vars", "network")
 CODE = ("language", "code", "entry_file", "entry_point", "style")
 
 
@@ -60,19 +63,63 @@ async def test_function(
     """Runs the code in the sandbox as the function would run, with its settings and secrets, one attempt. Answers as
     `/invoke` does. Its version is below zero: no list of versions and no statistics include it."""
     function = await function_of(database, request, id)
+    return await _run(request, database, invoker, function, data.changes())
+
+
+@post(
+    "/drafts",
+    operation_id="runDraft",
+    operation_class=InvokeDraft,
+    summary="Run code of a function that may not exist yet",
+    guards=[role("developer")],
+    status_code=200,
+    responses={
+        200: ResponseSpec(Envelope, description="The result.", generate_examples=False),
+        **problems(403, 409, 413, 422, 429),
+        **FUNCTION_RESPONSES,
+    },
+    security=BEARER,
+)
+async def run_draft(
+    request: CallerRequest,
+    database: NamedDependency[Database],
+    invoker: NamedDependency[Invoker],
+    data: JSONBody[DraftToRun],
+) -> Response[Any]:
+    """Runs the code as `/functions/{id}/test` does. Where no function has the name, it runs with default settings, and
+    nothing is deployed: no list, alias or trigger includes it."""
+    changes = data.changes()
+    name = changes.pop("name")
+    project_id = request.user.project_id
+    function = await database.read(lambda c: catalog.find_by_name(c, project_id, name))
+    if function is None:
+        if "language" not in changes:
+            raise invalid("language", "is required for a new function")
+        if "code" not in changes and changes.get("entry_file") not in changes.get("files", {}):
+            raise missing_code(changes.get("entry_file"))
+        async with database.connection() as connection:
+            function = await catalog.function_for_drafts(connection, project_id, name, changes["language"])
+    return await _run(request, database, invoker, function, changes)
+
+
+async def _run(
+    request: CallerRequest, database: Database, invoker: Invoker, function: Function, changes: dict[str, Any]
+) -> Response[Any]:
     if not function.enabled:
         raise function_disabled(function.slug)
-    code = await _code(database, function, data.changes())
+    payload = changes.pop("payload", {})
+    settings = {name: changes.pop(name) for name in SETTINGS if name in changes}
+    code = await _code(database, function, changes)
     async with database.connection() as connection:
         code["build_id"] = await build_of(connection, function.project_id, code)
-        number = await catalog.save_draft(connection, function.id, code)
+        number = await catalog.save_draft(connection, function.id, {**code, "settings": settings})
     preference = preference_of(request)
     options = replace(options_of(request), version=number, alias=None, max_attempts=1, expires_at=_latest_start())
     call = Call(
         project_id=function.project_id,
         function=function.slug,
-        timeout_ms=function.timeout_ms,
-        payload=msgspec.json.encode(data.payload).decode(),
+        timeout_ms=settings.get("timeout_ms", function.timeout_ms),
+        payload=msgspec.json.encode(payload).decode(),
         idempotency_scope=Credential("member", request.user.person).scope,
         traceparent=traceparent_of(request),
         preference=preference,
@@ -87,7 +134,6 @@ def _latest_start() -> datetime:
 
 async def _code(database: Database, function: Function, changes: dict[str, Any]) -> dict[str, Any]:
     """What a version consists of: the function's, with what is to be tried in its place. Raises Problem 422."""
-    changes.pop("payload", None)
     stored = await files.stored(changes, function.entry_file)
     code = {**{name: getattr(function, name) for name in CODE}, "files": files.NO_FILES, **stored}
     if "files" not in stored and code["entry_file"] is not None:
@@ -96,4 +142,4 @@ async def _code(database: Database, function: Function, changes: dict[str, Any])
     return code
 
 
-router = Router("/", route_handlers=[test_function], tags=["functions"], request_max_body_size=LARGEST_DRAFT)
+router = Router("/", route_handlers=[test_function, run_draft], tags=["functions"], request_max_body_size=LARGEST_DRAFT)

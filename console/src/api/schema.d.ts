@@ -270,6 +270,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/drafts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run code of a function that may not exist yet
+         * @description Runs the code as `/functions/{id}/test` does. Where no function has the name, it runs with default settings, and
+         *     nothing is deployed: no list, alias or trigger includes it.
+         */
+        post: operations["runDraft"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/builds": {
         parameters: {
             query?: never;
@@ -2204,9 +2225,43 @@ export interface components {
              */
             at: string;
         };
+        /** DraftToRun */
+        DraftToRun: {
+            /** @description Any JSON value. */
+            payload?: unknown;
+            /** @enum {string} */
+            language?: "javascript" | "python" | "typescript";
+            /** @description Source text, at most 1 MiB; of a folder, that of its entry file. */
+            code?: string;
+            /** @description Path of the file that is loaded first, such as src/index.ts; null: a single file without a path. */
+            entry_file?: string | null;
+            files?: unknown;
+            /** @description Name of the function to call. */
+            entry_point?: string;
+            /**
+             * @description How the handler is called: lambda, with event and context; null: as its form tells.
+             * @enum {null|string}
+             */
+            style?: "lambda" | null;
+            /** @description Wall-clock limit; at most 15 minutes. */
+            timeout_ms?: number;
+            /** @description Memory limit in MiB. */
+            memory_mb?: number;
+            /** @description Variables that the code gets in zmesh.env. */
+            env_vars?: {
+                [key: string]: string;
+            };
+            /**
+             * @description What runs may connect to: open, anything; none, only the project's database by zmesh.db. Where the project has none, all its functions have none.
+             * @enum {string}
+             */
+            network?: "open" | "none";
+            /** @description Unique in the project. */
+            name: string;
+        };
         /**
          * DraftToTest
-         * @description Code to try in place of the function's own; what is left out is the function's.
+         * @description Code and settings to try in place of the function's own; what is left out is the function's.
          */
         DraftToTest: {
             /**
@@ -2248,6 +2303,29 @@ export interface components {
              * @description How the handler is called: lambda, with event and context; null: as its form tells.
              */
             style?: "lambda" | null;
+            /**
+             * Timeout Ms
+             * @description Wall-clock limit; at most 15 minutes.
+             */
+            timeout_ms?: number;
+            /**
+             * Memory Mb
+             * @description Memory limit in MiB.
+             */
+            memory_mb?: number;
+            /**
+             * Env Vars
+             * @description Variables that the code gets in zmesh.env.
+             */
+            env_vars?: {
+                [key: string]: string;
+            };
+            /**
+             * Network
+             * @description What runs may connect to: open, anything; none, only the project's database by zmesh.db. Where the project has none, all its functions have none.
+             * @enum {string}
+             */
+            network?: "open" | "none";
         };
         /**
          * EarlierAttempt
@@ -6542,6 +6620,150 @@ export interface operations {
             };
             /** @description Not found in this project. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Conflict with the current state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many requests; Retry-After says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The function failed. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The function timed out. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope"];
+                };
+            };
+        };
+    };
+    runDraft: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description respond-async: answer 202 at once. wait=n: answer 202 after n seconds at the latest. */
+                Prefer?: string;
+                /** @description Version to run, or alias that chooses one. Default: alias live if there is one, else the current version. */
+                "X-Zmesh-Version"?: string;
+                /** @description Start at this time at the earliest; does not wait for the result. */
+                "X-Zmesh-Run-At"?: string;
+                /** @description Start after this many seconds at the earliest; does not wait for the result. */
+                "X-Zmesh-Delay"?: number;
+                /** @description Latest time to start; afterwards it ends with an error of type expired. */
+                "X-Zmesh-Expires-At"?: string;
+                /** @description Position in the project's queue, from -100 to 100; higher goes first. Default: 0. */
+                "X-Zmesh-Priority"?: number;
+                /** @description Largest number of attempts. Default: 1 if the caller waits, else the function's max_attempts. */
+                "X-Zmesh-Max-Attempts"?: number;
+                /** @description Limits how many invocations with the same key run at once: the function's max_concurrency_per_key. */
+                "X-Zmesh-Concurrency-Key"?: string;
+                /** @description URL to which the outcome is sent, signed. */
+                "X-Zmesh-Callback-Url"?: string;
+                /** @description Makes a retry safe: a second request with the same key gets the response of the first. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DraftToRun"];
+            };
+        };
+        responses: {
+            /** @description The result. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope"];
+                };
+            };
+            /** @description Accepted, not ended yet: poll Location. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
