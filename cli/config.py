@@ -119,6 +119,14 @@ def write_private_json(path: Path, data: dict[str, Any]) -> None:
     os.replace(name, path)
 
 
+def private_file(name: str) -> Path:
+    """A file of ours beside the logins, readable by its owner only; it exists afterwards. Raises OSError."""
+    path = _config_folder() / name
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    return path
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a file, or None if the file does not exist. Raises CliError if it cannot be read."""
     try:

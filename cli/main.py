@@ -25,6 +25,7 @@ from cli.registries import registries
 from cli.running import run
 from cli.schedules import schedules
 from cli.secrets import secrets
+from cli.sql import sql
 from cli.webhooks import webhooks
 
 click.rich_click.TEXT_MARKUP = "rich"
@@ -48,6 +49,7 @@ click.rich_click.COMMAND_GROUPS = {
                 "secrets",
             ],
         },
+        {"name": "Work with the project's database", "commands": ["sql"]},
         {
             "name": "Work with others",
             "commands": ["login", "logout", "password", "console", "env", "projects", "members", "keys"],
@@ -78,6 +80,7 @@ zmesh.add_command(builds)
 zmesh.add_command(changes)
 zmesh.add_command(registries)
 zmesh.add_command(secrets)
+zmesh.add_command(sql)
 zmesh.add_command(projects)
 zmesh.add_command(members)
 zmesh.add_command(keys)

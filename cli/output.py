@@ -80,7 +80,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], nothing:
     from rich.table import Column, Table
     from rich.text import Text
 
-    console = _console()
+    console = open_console()
     cells = list(zip(headings, *rows, strict=True))
     widths = [max(map(cell_len, column)) for column in cells]
     words = [max(map(cell_len, " ".join(column).split()), default=0) for column in cells]
@@ -111,7 +111,7 @@ def _widths_of_whole_words(widths: list[int], words: list[int], room: int) -> Se
 
 def print_code(code: str, language: str) -> None:
     """Source text with its syntax highlighted where there are colours."""
-    console = _console()
+    console = open_console()
     if not console.is_terminal or console.no_color:
         click.echo(code)
         return
@@ -152,7 +152,8 @@ def age(text: str) -> str:
     return f"{int(seconds)} s"
 
 
-def _console() -> Console:
+def open_console() -> Console:
+    """Where tables are printed: standard output."""
     from rich.console import Console
 
     return Console(highlight=False)
