@@ -9,7 +9,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from sql.errors import Conflict, NotFound
-from sql.rows import fetch_all
+from sql.rows import fetch_all, fetch_value
 
 # Making a trigger waits for every transaction that has written to the table.
 LOCK_TIMEOUT = "5s"
@@ -63,6 +63,32 @@ async def on_change(
             (oid, function),
         )
     return made
+
+
+async def set_change(
+    connection: AsyncConnection,
+    table: str,
+    function: str,
+    events: Sequence[str],
+    when: str | None,
+    columns: Sequence[str] | None,
+) -> None:
+    """The same for a function that may not exist yet, in the transaction of the connection."""
+    oid = await _table(connection, table)
+    await _limit_the_wait(connection)
+    try:
+        await connection.execute(
+            "select zmesh.set_change(%s::oid::regclass, %s, %s, %s, %s)",
+            (oid, function, list(events), when, list(columns) if columns else None),
+        )
+    except psycopg.errors.LockNotAvailable as error:
+        raise _busy(table) from error
+
+
+async def table_name(connection: AsyncConnection, table: str) -> str:
+    """The name of a table as list_changes() writes it. Raises NotFound."""
+    oid = await _table(connection, table)
+    return str(await fetch_value(connection, "select %s::oid::regclass::text", (oid,)))
 
 
 async def off_change(connection: AsyncConnection, table: str, function: str) -> bool:

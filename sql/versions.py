@@ -31,6 +31,7 @@ class Version:
     file_sizes: dict[str, int]
     created_at: datetime
     retired_at: datetime | None
+    message: str
 
     @property
     def files(self) -> dict[str, str] | None:
@@ -58,6 +59,8 @@ _VERSIONS = """
     )
     select v.version, v.current, v.language, v.entry_point, v.code, v.entry_file, v.style, v.file_sizes, v.build_id,
            v.retired_at,
+           coalesce((select m.message from zmesh.version_messages m
+                      where m.function_id = %(id)s and m.version = v.version), '') as message,
            -- A version is deployed at the moment the one before it is saved.
            coalesce((select b.created_at from zmesh.function_versions b
                       where b.function_id = %(id)s and b.version = v.version - 1),

@@ -106,7 +106,10 @@ async def find_webhook(connection: AsyncConnection, project_id: UUID, id: UUID) 
     )
 
 
-CHANGEABLE = ("name", "enabled", "sealed_secret", "replay_window_seconds", "signature_header", "answer")
+CHANGEABLE = (
+    *("name", "function_id", "preset", "enabled", "sealed_secret"),
+    *("replay_window_seconds", "signature_header", "answer"),
+)
 
 
 async def update_webhook(connection: AsyncConnection, id: UUID, changes: Mapping[str, Any]) -> None:
@@ -114,6 +117,8 @@ async def update_webhook(connection: AsyncConnection, id: UUID, changes: Mapping
     values = {name: changes[name] for name in CHANGEABLE if name in changes}
     if values.get("sealed_secret") is not None:
         values["sealed_secret"] = f"\\x{values['sealed_secret'].hex()}"  # as PostgreSQL writes bytea
+    if "function_id" in values:
+        values["function_id"] = str(values["function_id"])
     await connection.execute("select zmesh.change_webhook(%s, %s)", (id, Jsonb(values)))
 
 

@@ -380,9 +380,8 @@ end $$;
 comment on function zmesh.check_condition(regclass, text, text[]) is
     'Rejects a condition or a column that does not fit the table.';
 
-create or replace function zmesh.on_change(
-    p_table regclass, p_function text, p_events text[] default '{INSERT,UPDATE,DELETE}',
-    p_when text default null, p_columns text[] default null)
+create or replace function zmesh.set_change(
+    p_table regclass, p_function text, p_events text[], p_when text, p_columns text[])
 returns void
 language plpgsql as $$
 begin
@@ -392,14 +391,26 @@ begin
                            'Give one or more of INSERT, UPDATE and DELETE, such as ''{INSERT,UPDATE}''.',
                            p_column => 'events');
     end if;
-    if not zmesh.is_own_function(p_function) then
-        perform zmesh.fail('ZM404', format('function "%s" does not exist in this project', p_function),
-                           'Deploy it first, or look up its slug: zmesh functions list', p_column => 'function');
-    end if;
     perform zmesh.check_condition(p_table, p_when, p_columns);
     perform zmesh.off_change(p_table, p_function);
     perform zmesh.watch_table(p_table, p_function, array(select distinct upper(e) from unnest(p_events) e), p_when,
                               p_columns, zmesh.path_of_caller());
+end $$;
+comment on function zmesh.set_change(regclass, text, text[], text, text[]) is
+    'As zmesh.on_change(), also for a function that does not exist yet: a deployment may be about to create it.';
+
+create or replace function zmesh.on_change(
+    p_table regclass, p_function text, p_events text[] default '{INSERT,UPDATE,DELETE}',
+    p_when text default null, p_columns text[] default null)
+returns void
+language plpgsql as $$
+begin
+    perform zmesh.owned_table(p_table);
+    if not zmesh.is_own_function(p_function) then
+        perform zmesh.fail('ZM404', format('function "%s" does not exist in this project', p_function),
+                           'Deploy it first, or look up its slug: zmesh functions list', p_column => 'function');
+    end if;
+    perform zmesh.set_change(p_table, p_function, p_events, p_when, p_columns);
 end $$;
 comment on function zmesh.on_change(regclass, text, text[], text, text[]) is
     'Invokes a function with each row that changes in a table: one statement for all rows, in the same transaction.';
@@ -543,5 +554,6 @@ grant execute on function zmesh.path_of_caller(), zmesh.is_own_function(text), z
       zmesh.change_of_row(text, text, text, boolean, text), zmesh.change_body(text, text[], text, boolean, text),
       zmesh.create_change_triggers(regclass, text[], jsonb, text),
       zmesh.watch_table(regclass, text, text[], text, text[], text), zmesh.check_condition(regclass, text, text[]),
-      zmesh.on_change(regclass, text, text[], text, text[]), zmesh.off_change(regclass, text),
+      zmesh.on_change(regclass, text, text[], text, text[]), zmesh.set_change(regclass, text, text[], text, text[]),
+      zmesh.off_change(regclass, text),
       zmesh.plain_path(text), zmesh.renew_change(regclass, jsonb) to zmesh_project;

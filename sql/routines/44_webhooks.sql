@@ -26,15 +26,16 @@ begin
         v_new.previous_secret_valid_until := null;
     end if;
     update zmesh.webhooks
-       set name = v_new.name, enabled = v_new.enabled, answer = v_new.answer,
+       set name = v_new.name, function_id = v_new.function_id, preset = v_new.preset, enabled = v_new.enabled,
+           answer = v_new.answer,
            replay_window_seconds = v_new.replay_window_seconds, signature_header = v_new.signature_header,
            sealed_secret = v_new.sealed_secret, sealed_previous_secret = v_new.sealed_previous_secret,
            previous_secret_valid_until = v_new.previous_secret_valid_until
      where id = p_id;
 end $$;
 comment on function zmesh.change_webhook(uuid, jsonb) is
-    'Changes columns of a webhook to the values with their names: name, enabled, answer, replay_window_seconds, '
-    'signature_header, sealed_secret.';
+    'Changes columns of a webhook to the values with their names: name, function_id, preset, enabled, answer, '
+    'replay_window_seconds, signature_header, sealed_secret.';
 
 create or replace function zmesh.rotate_webhook_secret(p_id uuid, p_sealed_secret bytea, p_grace interval) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -215,6 +215,10 @@ BODIES: dict[str, Callable[[Things], dict[str, Any]]] = {
     "POST /deployments": lambda _: {
         "functions": [{"name": f"f {secrets.token_hex(4)}", "language": "python", "code": ECHO}]
     },
+    "POST /deployments/project": lambda things: {
+        "functions": [{"name": f"f {secrets.token_hex(4)}", "language": "python", "code": ECHO}],
+        "schedules": [{"name": secrets.token_hex(4), "function": things.slug(), "cron": "@daily"}],
+    },
     "POST /builds": lambda _: {
         "language": "python",
         "files": {"requirements.txt": f"six{secrets.token_hex(8)}"},

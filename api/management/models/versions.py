@@ -31,6 +31,7 @@ class FunctionVersion(BaseModel):
     created_at: datetime = Field(description="When this state was deployed.")
     build_id: UUID | None = Field(description="The build whose packages it runs with; null: it needs none.")
     retired_at: datetime | None = Field(description="When the version was retired; null if it is not.")
+    message: str = Field(description="What was said about it when it was deployed; empty if nothing.")
 
 
 class Changed(BaseModel):

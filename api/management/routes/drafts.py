@@ -27,9 +27,9 @@ from api.invoking.request_headers import options_of, preference_of, traceparent_
 from api.invoking.responses import envelope_response, respond
 from api.invoking.routes import FUNCTION_RESPONSES
 from api.management import files
+from api.management.deploying.functions import missing_code
 from api.management.models.functions import DraftToRun, DraftToTest
 from api.management.packages import build_of
-from api.management.routes.functions import missing_code
 from sql import catalog, versions
 from sql.catalog import Function
 

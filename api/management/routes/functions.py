@@ -18,23 +18,15 @@ from api.http.json_bodies import MIB, NUL_MESSAGE, UPLOADS
 from api.http.models import raw
 from api.http.operations import ConditionalChange
 from api.http.paging import Cursor, Limit, Page, read_cursor
-from api.http.problems import Problem, invalid
+from api.http.problems import invalid
 from api.management import files
+from api.management.deploying.functions import missing_code
 from api.management.models.functions import FunctionChange, FunctionDetails, FunctionToCreate
 from api.management.packages import CODE_FIELDS, build_of, build_of_changed
 from sql import catalog
 from sql.catalog import Function
 
 LARGEST_FUNCTION = 16 * MIB  # 8 MiB of files, in base64
-
-
-def missing_code(entry_file: str | None) -> Problem:
-    """422 for a new function without code."""
-    if entry_file is None:
-        return invalid(
-            "code", "Field required", "Send code; or files, and by entry_file which of them is loaded first."
-        )
-    return invalid("files", f'there is no "{entry_file}" among them, the entry file')
 
 
 def shown(function: Function, status: int = 200) -> Response[FunctionDetails]:

@@ -249,6 +249,31 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/deployments/project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Deploy a whole project, or plan that
+         * @description Brings functions, schedules, webhooks, table changes and aliases to the declared state: all of it, or nothing.
+         *
+         *     What is left out of a declared thing gets its default. Things that are not declared are left alone and listed,
+         *     unless `prune` deletes them; functions only for members. A thing that something else has changed since the last
+         *     deployment is not overwritten: 409, `changed_elsewhere`, unless `overwrite` is true or `based_on` has its present
+         *     hash.
+         */
+        post: operations["deployProject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/functions/{id}/test": {
         parameters: {
             query?: never;
@@ -1715,6 +1740,14 @@ export interface components {
              */
             updated_at: string;
         };
+        /** AliasToDeclare */
+        AliasToDeclare: {
+            /** @description Name or slug of the function. */
+            function: string;
+            name: string;
+            /** @description Percent of the invocations by version; 100 together. */
+            versions: (string | number)[];
+        };
         /**
          * AliasToSet
          * @description Versions of an alias and their shares.
@@ -1961,6 +1994,23 @@ export interface components {
             when: string | null;
             /** Columns */
             columns: string[] | null;
+        };
+        /** ChangeToDeclare */
+        ChangeToDeclare: {
+            /** @description As SQL writes it: orders, or shop.orders. */
+            table: string;
+            /** @description Name or slug of the function. */
+            function: string;
+            /**
+             * @default [
+             *       "INSERT",
+             *       "UPDATE",
+             *       "DELETE"
+             *     ]
+             */
+            events: ("INSERT" | "UPDATE" | "DELETE")[];
+            when?: string | null;
+            columns?: string[] | null;
         };
         /**
          * ChangeToPassOn
@@ -2224,6 +2274,11 @@ export interface components {
              * Format: date-time
              */
             at: string;
+        };
+        /** Difference */
+        Difference: {
+            before: unknown;
+            after: unknown;
         };
         /** DraftToRun */
         DraftToRun: {
@@ -3010,6 +3065,99 @@ export interface components {
              */
             max_concurrency_per_key: number;
         };
+        /** FunctionToDeclare */
+        FunctionToDeclare: {
+            /** @description Unique in the project. */
+            name: string;
+            /** @enum {string} */
+            language: "javascript" | "python" | "typescript";
+            /** @description Path of the file that is loaded first, such as src/index.ts; null: a single file without a path. */
+            entry_file?: string | null;
+            files?: unknown;
+            code?: string | null;
+            /**
+             * @description Name of the function to call.
+             * @default handler
+             */
+            entry_point: string;
+            /**
+             * @description How the handler is called: lambda, with event and context; null: as its form tells.
+             * @enum {null|string}
+             */
+            style?: "lambda" | null;
+            /**
+             * @description Wall-clock limit; at most 15 minutes.
+             * @default 10000
+             */
+            timeout_ms: number;
+            /**
+             * @description Memory limit in MiB.
+             * @default 256
+             */
+            memory_mb: number;
+            /** @description Variables that the code gets in zmesh.env. */
+            env_vars?: {
+                [key: string]: string;
+            };
+            /**
+             * @description What runs may connect to: open, anything; none, only the project's database by zmesh.db. Where the project has none, all its functions have none.
+             * @default open
+             * @enum {string}
+             */
+            network: "open" | "none";
+            /** @default true */
+            enabled: boolean;
+            /**
+             * @description What the function is for.
+             * @default
+             */
+            description: string;
+            /** @description Labels to find it by. */
+            tags?: string[];
+            /**
+             * @description Who may call the public route: holders of an API key, members with a token, or anyone.
+             * @default api_key
+             * @enum {string}
+             */
+            auth: "api_key" | "jwt" | "none";
+            /** @description HTTP methods that the public route accepts. */
+            methods?: ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS")[];
+            /** @description Origins of web pages that may call the public route; * is any. */
+            cors_origins?: string[];
+            /** @description Invocation options that callers without credentials may set. */
+            anonymous_options?: ("callback_url" | "concurrency_key" | "delay" | "expires_at" | "idempotency_key" | "max_attempts" | "priority" | "version")[];
+            /** @description Invocation options that API keys, and the tokens of viewers, may set. */
+            key_options?: ("callback_url" | "concurrency_key" | "delay" | "expires_at" | "idempotency_key" | "max_attempts" | "priority" | "version")[];
+            /**
+             * @description Whether callers without credentials get the type, message and stack of an error.
+             * @default false
+             */
+            public_errors: boolean;
+            /**
+             * @description Largest number of attempts of an invocation that no caller waits for.
+             * @default 3
+             */
+            max_attempts: number;
+            /**
+             * @description Wait after the first failed attempt; doubles with each one.
+             * @default 1000
+             */
+            retry_base_ms: number;
+            /**
+             * @description The longest wait between two attempts.
+             * @default 300000
+             */
+            retry_max_ms: number;
+            /** @description Largest number of concurrent runs; null: the project's limit. */
+            max_concurrency?: number | null;
+            /**
+             * @description Largest number of concurrent runs with the same concurrency key.
+             * @default 1
+             */
+            max_concurrency_per_key: number;
+            /** @description Secrets that have to be set, here or for the project. */
+            secrets?: string[];
+        };
         /**
          * FunctionToDeploy
          * @description Desired state of a function. A new one requires language, and code or files; other fields keep their values if
@@ -3215,6 +3363,11 @@ export interface components {
              * @description When the version was retired; null if it is not.
              */
             retired_at: string | null;
+            /**
+             * Message
+             * @description What was said about it when it was deployed; empty if nothing.
+             */
+            message: string;
         };
         /**
          * Health
@@ -3732,6 +3885,12 @@ export interface components {
              */
             role: "owner" | "developer" | "viewer";
         };
+        /** MissingSecret */
+        MissingSecret: {
+            name: string;
+            /** @description Names of the functions that need it; empty: the project does. */
+            functions: string[];
+        };
         /**
          * NewInvitationDetails
          * @description An invitation at its creation.
@@ -4101,6 +4260,29 @@ export interface components {
             /** Email */
             email: string;
         };
+        /** PlannedItem */
+        PlannedItem: {
+            /** @enum {string} */
+            kind: "function" | "schedule" | "webhook" | "change" | "alias";
+            name: string;
+            /**
+             * @description undeclared: it is there, and is left alone.
+             * @enum {string}
+             */
+            action: "created" | "updated" | "unchanged" | "deleted" | "undeclared";
+            /** @description The settings of an updated thing that differ. */
+            changed: {
+                [key: string]: components["schemas"]["Difference"];
+            };
+            /** @description Whether this would overwrite what something else has done since the last deployment. */
+            changed_elsewhere: boolean;
+            /** @description A function's version afterwards. */
+            version: number | null;
+            /** @description A new webhook's path. */
+            path: string | null;
+            /** @description A webhook's new secret, which is not shown again; null in a plan. */
+            secret: string | null;
+        };
         /**
          * Point
          * @description Figures of the calls that ended in a step.
@@ -4297,6 +4479,16 @@ export interface components {
             /** Role */
             role: string;
         };
+        /** ProjectPlan */
+        ProjectPlan: {
+            items: components["schemas"]["PlannedItem"][];
+            /** @description Without them nothing is deployed. */
+            missing_secrets: components["schemas"]["MissingSecret"][];
+            /** @description Hashes of all that there is now, by kind and name. */
+            state: {
+                [key: string]: string;
+            };
+        };
         /**
          * ProjectStatistics
          * @description Figures of a project.
@@ -4348,6 +4540,35 @@ export interface components {
              * @description The slug is derived from it, and stays when it changes.
              */
             name: string;
+        };
+        /** ProjectToDeploy */
+        ProjectToDeploy: {
+            functions?: components["schemas"]["FunctionToDeclare"][];
+            schedules?: components["schemas"]["ScheduleToDeclare"][];
+            webhooks?: components["schemas"]["WebhookToDeclare"][];
+            changes?: components["schemas"]["ChangeToDeclare"][];
+            aliases?: components["schemas"]["AliasToDeclare"][];
+            /** @description Secrets that have to be set, here or for the project. */
+            secrets?: string[];
+            /**
+             * @description Kept with every version that this makes.
+             * @default
+             */
+            message: string;
+            /**
+             * @description Delete what is not declared.
+             * @default false
+             */
+            prune: boolean;
+            /**
+             * @description Also over what something else has changed.
+             * @default false
+             */
+            overwrite: boolean;
+            /** @description `state` of an earlier response: what has these hashes may be overwritten. */
+            based_on?: {
+                [key: string]: string;
+            } | null;
         };
         /**
          * ProjectToken
@@ -4882,6 +5103,36 @@ export interface components {
              */
             enabled: boolean;
         };
+        /** ScheduleToDeclare */
+        ScheduleToDeclare: {
+            /** @description Unique in the project. */
+            name: string;
+            /** @description Name or slug of the function. */
+            function: string;
+            /** @description Minute, hour, day of month, month, day of week; a macro such as @daily; or 30 seconds. */
+            cron: string;
+            /**
+             * @description IANA name, such as Europe/Berlin.
+             * @default UTC
+             */
+            timezone: string;
+            /** @description Payload of its invocations. */
+            payload?: unknown;
+            /**
+             * @description What to do if the previous invocation has not ended.
+             * @default skip
+             * @enum {string}
+             */
+            overlap: "skip" | "queue";
+            /**
+             * @description What to do about missed due times.
+             * @default once
+             * @enum {string}
+             */
+            missed: "skip" | "once" | "all";
+            /** @default true */
+            enabled: boolean;
+        };
         /**
          * SecretDetails
          * @description A secret without its value.
@@ -5262,6 +5513,33 @@ export interface components {
              * @enum {string}
              */
             answer: "accepted" | "result";
+        };
+        /** WebhookToDeclare */
+        WebhookToDeclare: {
+            /** @description Unique in the project. */
+            name: string;
+            /** @description Name or slug of the function. */
+            function: string;
+            /**
+             * @description Signature scheme of the sender.
+             * @default none
+             * @enum {string}
+             */
+            preset: "none" | "hmac" | "shared_secret" | "github" | "shopify" | "stripe" | "slack" | "standard";
+            /**
+             * @description Largest difference between a signed timestamp and the server's clock.
+             * @default 300
+             */
+            replay_window_seconds: number;
+            signature_header?: string | null;
+            /**
+             * @description Response to the sender: accepted (202) at once, or the result once the function has ended.
+             * @default accepted
+             * @enum {string}
+             */
+            answer: "accepted" | "result";
+            /** @default true */
+            enabled: boolean;
         };
         /**
          * Accepted
@@ -6500,6 +6778,107 @@ export interface operations {
             };
             /** @description Changed since it was read: it has none of the ETags in If-Match. */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A value is invalid; `errors` says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    deployProject: {
+        parameters: {
+            query?: {
+                /** @description true: undo everything and answer what would change. */
+                plan?: boolean;
+                /** @description true: deploy even code that cannot load. */
+                force?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProjectToDeploy"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectPlan"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Conflict with the current state. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

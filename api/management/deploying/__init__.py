@@ -1,0 +1,1 @@
+"""Deployments: functions by themselves, or a whole project with its triggers, in one transaction."""
