@@ -75,7 +75,7 @@ bench-queue: dev
 	@$(BIN)/python -m bench.queue_side_by_side $(ARGS)
 
 docs: dev
-	@$(BIN)/mkdocs build --strict --quiet && echo "build/docs/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "build/docs/index.html"
 
 wheel: dev
 	@$(BIN)/python -m build --wheel --no-isolation
