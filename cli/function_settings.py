@@ -32,6 +32,11 @@ _OF_RUNS = (
         type=click.Choice(["lambda", NONE]),
         help="lambda: the handler takes (event, context), as on AWS Lambda. Default for a new function: none.",
     ),
+    click.option(
+        "--init",
+        type=click.Choice(["once", NONE]),
+        help="once: top-level code runs once, and runs are forked from that process. Default for a new function: none.",
+    ),
     _number("--timeout-ms", 900_000, "Wall-clock limit of a run. Default for a new function: 10000."),
     _number("--memory-mb", 8192, "Memory limit of a run, from 64 on. Default for a new function: 256.", lowest=64),
     click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="Set a variable; repeatable."),
@@ -120,7 +125,7 @@ def settings_of(options: dict[str, Any]) -> dict[str, Any]:
             fields[name] = [] if fields[name] == (NONE,) else list(fields[name])
     if "methods" in fields:
         fields["methods"] = [method.upper() for method in fields["methods"]]
-    for name in ("max_concurrency", "style"):
+    for name in ("max_concurrency", "style", "init"):
         if fields.get(name) == NONE:
             fields[name] = None
     return fields

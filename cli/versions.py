@@ -39,7 +39,8 @@ def version_of(client: Client, function: dict[str, Any], version: int) -> dict[s
     return {
         key: found[key]
         for key in (
-            *("version", "language", "entry_point", "style", "code", "entry_file", "files", "file_sizes", "build_id"),
+            *("version", "language", "entry_point", "style", "init", "code", "entry_file", "files", "file_sizes"),
+            "build_id",
         )
     }
 

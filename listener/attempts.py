@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
@@ -11,7 +13,7 @@ from listener.environments import Environment, off_the_loop
 from listener.logs import numbered
 from listener.postgres import storable
 from observing.events import AttemptEnded
-from sandbox import Attachment, Language, Limits, Network, RunOutcome, RunRequest, Style
+from sandbox import Attachment, InitOnce, Language, Limits, LogLine, Network, RunOutcome, RunRequest, Style
 from sql.listeners import AttemptOutcome, ClaimedInvocation
 
 SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
@@ -39,6 +41,7 @@ def run_request(
         files=files,
         entry_file=invocation.entry_file,
         style=cast(Style | None, invocation.style),
+        init_once=_init_once(invocation),
         payload_json=invocation.payload,
         env=environment.variables,
         context={
@@ -57,6 +60,20 @@ def run_request(
         network=cast(Network, invocation.network),
         attach=lambda: take_session(database_url, settings),
     )
+
+
+def _init_once(invocation: ClaimedInvocation) -> InitOnce | None:
+    if invocation.init != "once":
+        return None
+    return InitOnce(str(invocation.project_id), str(invocation.function_id), invocation.version)
+
+
+def with_notice(invocation: ClaimedInvocation, outcome: RunOutcome) -> RunOutcome:
+    """The outcome; where its function is to be initialized once and cannot be, its log says why."""
+    if invocation.init != "once" or not outcome.refused:
+        return outcome
+    text = f"init = once has no effect on this run: {outcome.why_imported}"
+    return replace(outcome, logs=[*outcome.logs, LogLine(datetime.now(UTC), "warning", text)])
 
 
 async def outcome_of(

@@ -98,7 +98,8 @@ def connection_pool(database_url: str) -> AsyncConnectionPool:
 
 def _tell_of_refusal(state: ImageTemplateState) -> None:
     language: Literal["javascript", "python"] = "javascript" if state.runtime == "node" else "python"
-    emit(ImageTemplateRefused(state.image, language, state.why_not or ""))
+    function = None if state.init_once is None else state.init_once.function
+    emit(ImageTemplateRefused(state.image, language, state.why_not or "", function))
 
 
 def _require(level: str | None, sandbox: Sandbox) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 
-from listener.attempts import ended, failed_outcome, outcome_of, run_request
+from listener.attempts import ended, failed_outcome, outcome_of, run_request, with_notice
 from listener.databases import ProjectDatabases
 from listener.environments import Environment, environment_of
 from listener.files import Files
@@ -122,7 +122,7 @@ class Runs:
                 return None
             outcome, written = await self._run_in_sandbox(lease, invocation, environment, request, cancel)
             await self._learn(invocation, layer, outcome)
-        return await outcome_of(invocation, environment, outcome, written)
+        return await outcome_of(invocation, environment, with_notice(invocation, outcome), written)
 
     async def _learn(self, invocation: ClaimedInvocation, layer: Layer | None, outcome: RunOutcome) -> None:
         if layer is not None and layer.imported is None and outcome.imported and invocation.build_id is not None:

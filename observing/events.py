@@ -227,14 +227,18 @@ class SandboxStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ImageTemplateRefused(Event):
-    """Runs import an image's packages by themselves: they cannot be forked from a process that has done so."""
+    """Runs import an image's packages by themselves: they cannot be forked from a process that has done so. With a
+    `function`, that process would have loaded its code as well."""
 
     image: str
     language: Literal["javascript", "python"]
     reason: str
+    function: str | None = None
 
     @property
     def text(self) -> str:
+        if self.function is not None:
+            return f"runs of function {self.function} load their code by themselves: {self.reason}"
         return f"runs import the packages of image {self.image} ({self.language}) by themselves: {self.reason}"
 
 

@@ -48,6 +48,16 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class InitOnce:
+    """A version of a function whose top-level code is executed once, before runs are forked. The number identifies
+    code and files: a higher one takes the place of a lower."""
+
+    project: str
+    function: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class ImageTemplateLimits:
     """How many processes there may be that have imported packages for runs to be forked from, with how much memory in
     all and each, how long they stay when nobody uses them, and how long their imports may take."""
@@ -61,13 +71,15 @@ class ImageTemplateLimits:
 
 @dataclass(frozen=True, slots=True)
 class ImageTemplateState:
-    """A process that has imported the packages of an image, or, with `why_not`, why there is none."""
+    """A process that has imported the packages of an image, or, with `why_not`, why there is none. With `init_once`, it
+    has executed that code as well, and `image` is empty where it needs no packages."""
 
     project: str
     image: str
     runtime: Runtime
     memory_bytes: int
     why_not: str | None
+    init_once: InitOnce | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,8 @@ class RunRequest:
     With an `entry_file`, the run is of a folder: `code` is the text of that file, and `files` are the others as one
     JSON object in UTF-8, path → text or {"base64": …}. The run writes them into its working directory before it loads
     the code. The `style` says how the handler is called where its form does not tell. The sandbox sets `compiled`: the
-    JavaScript of files in TypeScript, as JSON.
+    JavaScript of files in TypeScript, as JSON. With `init_once`, the run may be forked from a process that has executed
+    the code's top level, without the payload, `env` and `context`, and without a session.
 
     What it prints is added to `printed` at once, line by line. `attach` is called when the SDK asks for an attachment:
     once, or a few times where the `network` is none, since what comes that way is all that such a run can connect to.
@@ -101,6 +114,7 @@ class RunRequest:
     image: Image | None = None
     network: Network = "open"
     compiled: bytes | None = None
+    init_once: InitOnce | None = None
 
     @property
     def runtime(self) -> Runtime:
@@ -123,8 +137,9 @@ class RunOutcome:
 
     `result_json` is set on success without a response; `response` is what zmesh.response(…) made.
 
-    Of a run with an image: whether it was forked from a process that had imported its packages or `imported` them by
-    itself, `why_imported`, and what of them it says it has imported, as far as that was asked for.
+    Of a run with an image or `init_once`: whether it was forked from a process that had imported its packages, and
+    executed its code, or `imported` them by itself, `why_imported`, whether that is because forking is `refused`, and
+    which packages it says it has imported, as far as that was asked for.
     """
 
     status: Literal["success", "error", "timeout", "cancelled"]
@@ -137,6 +152,7 @@ class RunOutcome:
     peak_memory_bytes: int
     packages: Literal["none", "forked", "imported"] = "none"
     why_imported: str | None = None
+    refused: bool = False
     imported: Sequence[str] = ()
 
 

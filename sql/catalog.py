@@ -23,6 +23,7 @@ SETTINGS = (
         "code",
         "entry_file",
         "style",
+        "init",
         "files",
         "timeout_ms",
         "memory_mb",
@@ -56,6 +57,7 @@ class Function:
     code: str
     entry_file: str | None
     style: str | None
+    init: str | None
     file_sizes: dict[str, int]
     timeout_ms: int
     memory_mb: int

@@ -25,8 +25,9 @@ class ClaimedInvocation:
     `network`: "none" where the function or its project has none. `lent`: the run that called it, on the same listener,
     waits and lends it its slot. `waited`: somebody waits for its end, a caller over HTTP or a run. `queue_ms`: how long
     it was ready before it was claimed. `build_id`: the build whose packages it needs. With an `entry_file`, the
-    version has files, which files_of() reads. `style`: how the handler is called where its form does not tell.
-    `dry_run`: nothing that it does may have an effect.
+    version has files, which files_of() reads. `style`: how the handler is called where its form does not tell. `init`:
+    "once" where runs may be forked from a process that has executed the top-level code. `dry_run`: nothing that it does
+    may have an effect.
     """
 
     id: UUID
@@ -51,6 +52,7 @@ class ClaimedInvocation:
     build_id: UUID | None
     entry_file: str | None
     style: str | None
+    init: str | None
     source: str
     dry_run: bool
     waited: bool

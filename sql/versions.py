@@ -28,6 +28,7 @@ class Version:
     build_id: UUID | None
     entry_file: str | None
     style: str | None
+    init: str | None
     file_sizes: dict[str, int]
     created_at: datetime
     retired_at: datetime | None
@@ -50,14 +51,15 @@ class Alias:
 
 _VERSIONS = """
     with every as (
-        select version, false as current, language, entry_point, code, entry_file, style, file_sizes, build_id,
+        select version, false as current, language, entry_point, code, entry_file, style, init, file_sizes, build_id,
                created_at as ended_at, retired_at
           from zmesh.function_versions where function_id = %(id)s and version > 0
         union all
-        select version, true, language, entry_point, code, entry_file, style, file_sizes, build_id, null, null
+        select version, true, language, entry_point, code, entry_file, style, init, file_sizes, build_id, null, null
           from zmesh.functions where id = %(id)s
     )
-    select v.version, v.current, v.language, v.entry_point, v.code, v.entry_file, v.style, v.file_sizes, v.build_id,
+    select v.version, v.current, v.language, v.entry_point, v.code, v.entry_file, v.style, v.init, v.file_sizes,
+           v.build_id,
            v.retired_at,
            coalesce((select m.message from zmesh.version_messages m
                       where m.function_id = %(id)s and m.version = v.version), '') as message,

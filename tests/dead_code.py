@@ -26,7 +26,16 @@ USED_BY_OTHERS = {
     },
     "a setting of a library": {"TEXT_MARKUP", "COMMAND_GROUPS", "tempdir", "_name_sequence", "authkey"},
     "Python itself reads it": {
-        *("__package__", "__stdout__", "__stderr__", "dont_write_bytecode", "exec_prefix", "lastResort", "showwarning"),
+        *(
+            "__class__",
+            "__package__",
+            "__stdout__",
+            "__stderr__",
+            "dont_write_bytecode",
+            "exec_prefix",
+            "lastResort",
+            "showwarning",
+        ),
     },
     "functions of users use it": {
         *("projectId", "queryAll", "queryOne", "rawPath", "rawQuery", "rootPath", "unparsedReason"),

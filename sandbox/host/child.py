@@ -10,10 +10,8 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
-import msgspec
-
+from sandbox.host.jobs import job_of
 from sandbox.host.logs import LogKeeper
 from sandbox.host.oom import OomKills
 from sandbox.host.streams import Sink, Streamed
@@ -103,9 +101,9 @@ class Child:
         image: str | None = None,
         *,
         learn: bool = False,
+        is_loaded: bool = False,
     ) -> RunOutcome:
-        """Run one request to its end; it finds its packages at `image`, and with `learn` says which it imports. This
-        child cannot be used again."""
+        """Run one request to its end: see job_of(). This child cannot be used again."""
         limits = request.limits
         logs = LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
         self._seen = seen = Observed(limits, request.runtime, logs, Streamed(limits.result_bytes, sink))
@@ -118,7 +116,7 @@ class Child:
         self._listen(self._errors, self._read_pipe, self._errors, "error")
         oom_kills = _oom_kills.count()
         started = time.monotonic()
-        sending = self._send(request, image, learn)
+        sending = self._send(request, job_of(request, image, learn=learn, is_loaded=is_loaded))
         try:
             seen.stopped = await self._wait_until_settled(limits.timeout_ms / 1000, cancel)
             seen.duration_ms = round((time.monotonic() - started) * 1000)
@@ -133,25 +131,8 @@ class Child:
         seen.oom_killed = ended_by_somebody_else(seen) and _oom_kills.any_since(oom_kills)
         return await verdict_off_the_loop(seen)
 
-    def _send(self, request: RunRequest, image: str | None, learn: bool) -> asyncio.Task[None] | None:
-        """Send the job; what does not fit into the socket at once is sent by the task."""
-        header = {
-            "code": request.code,
-            "entry_point": request.entry_point,
-            "style": request.style,
-            "filename": request.entry_file or request.filename,
-            "entry_file": request.entry_file,
-            "has_files": request.files is not None,
-            "language": request.language,
-            "env": dict(request.env),
-            "context": dict(request.context),
-            "limits": request.limits.for_job(background=request.background),
-            "network": request.network,
-            "image": image,
-            "learn": learn,
-            "compiled": None if request.compiled is None else msgspec.Raw(request.compiled),
-        }
-        message = frames.encode(frames.JOB, _json(header))
+    def _send(self, request: RunRequest, message: bytes) -> asyncio.Task[None] | None:
+        """Send the job, and what comes with it; what does not fit into the socket at once is sent by the task."""
         large = max(len(request.payload_json), len(request.files or b"")) > SLICE
         if not large:
             if request.files is not None:
@@ -417,10 +398,3 @@ def next_piece(piece: int, came: int, seconds: float) -> int:
     if came == piece and seconds < COSTLY_SECONDS / 2:
         return min(piece * 2, READ_BYTES)
     return piece
-
-
-def _json(header: dict[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(header)
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return json.dumps(header, default=lambda raw: json.loads(bytes(raw))).encode()

@@ -12,27 +12,15 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from sandbox.host.template_keys import TemplateKey
 from sandbox.host.template_process import TemplateProcess
-from sandbox.model import ImageTemplateLimits, ImageTemplateState, Network, Runtime, SandboxError
+from sandbox.model import ImageTemplateLimits, ImageTemplateState, RunRequest, SandboxError
 
 MIB = 1024 * 1024
 KEPT_SECONDS = 60.0  # a template used within this time is not replaced: with too many images, none would last
 SWEEP_SECONDS = 5.0
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 30.0, 3600.0
 REMEMBERED = 1000  # images for which the reason is kept why they have no template
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateKey:
-    """What runs have in common that are forked from one template. `heap` is the size of Node.js's, else 0; `made` tells
-    the folder of the image from one that was at its place before."""
-
-    project: str
-    image: str
-    runtime: Runtime
-    heap: int
-    network: Network
-    made: tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -52,7 +40,7 @@ class _Refusal:
     until: float
 
 
-Start = Callable[[TemplateKey, Sequence[str]], Awaitable[TemplateProcess]]
+Start = Callable[[TemplateKey, Sequence[str], RunRequest | None], Awaitable[TemplateProcess]]
 
 
 class ImageTemplates:
@@ -95,12 +83,18 @@ class ImageTemplates:
         return template
 
     def why_not(self, key: TemplateKey) -> str:
-        """Why a run has to import its packages itself."""
+        """Why a run has to import its packages, and to load its code, by itself."""
+        if (refusal := self.refusal_of(key)) is not None:
+            return refusal
+        if key.init_once is not None:
+            return "its code is being loaded" if key in self._making else "its code was not loaded yet"
+        return "its packages are being imported" if key in self._making else "its packages were not imported yet"
+
+    def refusal_of(self, key: TemplateKey) -> str | None:
+        """Why there is no template, and none is being made; None where one is to come."""
         if self.off is not None:
             return self.off
-        if key in self._refusals:
-            return self._refusals[key].why
-        return "its packages are being imported" if key in self._making else "its packages were not imported yet"
+        return self._refusals[key].why if key in self._refusals else None
 
     def states(self) -> list[ImageTemplateState]:
         """The templates that are ready, and the images that cannot have one."""
@@ -108,9 +102,12 @@ class ImageTemplates:
         refused = [_state(key, 0, refusal.why) for key, refusal in self._refusals.items()]
         return ready + refused
 
-    def wanted(self, key: TemplateKey, preload: Sequence[str]) -> None:
-        """After a run that imported its packages itself: start a template for the next ones, if there is room."""
-        if self.off is not None or not preload or key in self._ready or key in self._making:
+    def wanted(self, key: TemplateKey, preload: Sequence[str], request: RunRequest | None = None) -> None:
+        """After a run that imported its packages itself: start a template for the next ones, if there is room. The
+        request has the code to execute, where that is wanted."""
+        if self.off is not None or key in self._ready or key in self._making:
+            return
+        if not preload and key.init_once is None:
             return
         refusal = self._refusals.get(key)
         if refusal is not None and time.monotonic() < refusal.until:
@@ -118,7 +115,7 @@ class ImageTemplates:
         if not self._has_room():
             self._refuse(key, "as many templates of images are in use as are allowed", 0)
             return
-        self._making[key] = asyncio.get_running_loop().create_task(self._make(key, preload))
+        self._making[key] = asyncio.get_running_loop().create_task(self._make(key, preload, request))
 
     def _has_room(self) -> bool:
         """Whether there is room for one more, if need be in place of one that has been idle."""
@@ -133,10 +130,10 @@ class ImageTemplates:
     def _memory(self) -> int:
         return sum(template.memory_bytes for template in self._ready.values())
 
-    async def _make(self, key: TemplateKey, preload: Sequence[str]) -> None:
+    async def _make(self, key: TemplateKey, preload: Sequence[str], request: RunRequest | None) -> None:
         try:
             async with self._one_at_a_time:
-                process = await self._start(key, preload)
+                process = await self._start(key, preload, request)
             memory, data = map(int, process.facts.split())
             self._ready[key] = ImageTemplate(process, memory, data, time.monotonic())
             self._refusals.pop(key, None)
@@ -203,9 +200,19 @@ class ImageTemplates:
         for key, template in list(self._ready.items()):
             if template.process.gone.is_set():
                 self.failed(key, "the process ended")
-            elif time.monotonic() - template.used > self._limits.idle_seconds:
+            elif time.monotonic() - template.used > self._idle_seconds(key):
                 self._end(key)
         self._sweep_later()
+
+    def _idle_seconds(self, key: TemplateKey) -> float:
+        """How long it stays unused: not long once there is one of a later version."""
+        once = key.init_once
+        others = [other.init_once for other in self._ready if other.init_once is not None]
+        is_replaced = once is not None and any(
+            (other.project, other.function) == (once.project, once.function) and other.version > once.version
+            for other in others
+        )
+        return min(KEPT_SECONDS, self._limits.idle_seconds) if is_replaced else self._limits.idle_seconds
 
     async def close(self) -> None:
         """End all of them immediately."""
@@ -224,4 +231,4 @@ class ImageTemplates:
 
 
 def _state(key: TemplateKey, memory_bytes: int, why_not: str | None) -> ImageTemplateState:
-    return ImageTemplateState(key.project, key.image, key.runtime, memory_bytes, why_not)
+    return ImageTemplateState(key.project, key.image, key.runtime, memory_bytes, why_not, key.init_once)

@@ -29,9 +29,10 @@ class NodeCommand:
         """The program and its arguments for one run."""
         return [str(self._node), *_flags(memory_mb), str(self._runtime)]
 
-    def template_command(self, heap_class: int, packages: Sequence[str] = ()) -> list[str]:
-        """The same for a process that runs are forked from: no thread of V8's may hold what a fork would miss."""
-        more = [json.dumps(packages)] if packages else []
+    def template_command(self, heap_class: int, packages: Sequence[str] = (), *, loads: bool = False) -> list[str]:
+        """The same for a process that runs are forked from: no thread of V8's may hold what a fork would miss. It
+        imports these packages, and `loads` the code of a function."""
+        more = [json.dumps(packages), *(["loads"] if loads else [])] if packages or loads else []
         alone = ["--single-threaded", "--v8-pool-size=0"]
         return [str(self._node), *alone, *_flags(heap_class), native.NODE_TEMPLATE, str(self._runtime), *more]
 

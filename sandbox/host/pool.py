@@ -15,16 +15,18 @@ from typing import Any, Literal, NamedTuple
 
 from sandbox import native
 from sandbox.confinement import packages, root, workspaces
-from sandbox.confinement.limits import MIB, Limits, StandingLimits, heap_class, standing_of_node, standing_of_python
+from sandbox.confinement.limits import MIB, Limits, StandingLimits, standing_of_node, standing_of_python
 from sandbox.confinement.uids import RANGE, UidRange
 from sandbox.host.child import Child
 from sandbox.host.compiling import Compiler
 from sandbox.host.gaps import closed_to_runs, gaps_of, limits_not_exact
-from sandbox.host.image_templates import ImageTemplate, ImageTemplates, TemplateKey
+from sandbox.host.image_templates import ImageTemplate, ImageTemplates
+from sandbox.host.jobs import code_for_template
 from sandbox.host.node_command import NodeCommand
 from sandbox.host.node_template_pool import NodeTemplatePool
 from sandbox.host.preloads import Preloads, imported_by
 from sandbox.host.streams import Sink
+from sandbox.host.template_keys import TemplateKey, has_nearer_packages, key_of_image, key_of_run
 from sandbox.host.template_process import TemplateProcess
 from sandbox.model import (
     Image,
@@ -245,8 +247,8 @@ class Sandbox:
             cancel = cancel or asyncio.Event()
             try:
                 request = replace(request, compiled=await self._compiler.compiled(request, cancel))
-                if request.image is not None:
-                    return await self._run_with(request.image, request, cancel, sink)
+                if request.image is not None or request.init_once is not None:
+                    return await self._run_with_template(request, cancel, sink)
                 child = await self._take(request)
             except SandboxError as error:
                 return _failed(str(error))
@@ -270,33 +272,57 @@ class Sandbox:
 
     # Images
 
-    async def _run_with(
-        self, image: Image, request: RunRequest, cancel: asyncio.Event, sink: Sink | None
-    ) -> RunOutcome:
+    async def _run_with_template(self, request: RunRequest, cancel: asyncio.Event, sink: Sink | None) -> RunOutcome:
+        """Run it as a fork of a process that has imported its packages, and loaded its code, if there is one."""
+        image, is_loaded = request.image, request.init_once is not None
         place = self._place_of(image)
-        key = _key_of(image, place, request.runtime, request.limits.memory_mb, request.network)
-        preload = self._preloads.of(key, image.preload, image.path)
-        nearer = _has_nearer_packages(request)
-        child = None if nearer else await self._take_forked(request, key)
-        forked = child is not None
-        why = None if forked else NEARER_PACKAGES if nearer else self._image_templates.why_not(key)
-        child = child or await self._make(_kind_of(request), request.limits, place)
+        key = key_of_run(request, place)
+        preload = () if image is None else self._preloads.of(key, image.preload, image.path)
+        if has_nearer_packages(request):
+            preload = ()
+            if not is_loaded:
+                return await self._run_alone(request, cancel, sink, place, NEARER_PACKAGES)
+        child = await self._take_forked(request, key)
+        if child is None:
+            learn = image is not None and not preload
+            why, refused = self._image_templates.why_not(key), self._image_templates.refusal_of(key) is not None
+            outcome = await self._run_alone(request, cancel, sink, place, why, learn=learn)
+            self._preloads.learn(key, outcome.imported)
+            self._image_templates.wanted(key, preload or outcome.imported, request if is_loaded else None)
+            return replace(outcome, refused=refused)
         try:
-            seen_as = root.image_of(place, self._settings)
-            outcome = await child.run(request, cancel, sink, seen_as, learn=not preload)
+            outcome = await child.run(request, cancel, sink, self._seen_as(place), is_loaded=is_loaded)
         finally:
             self._let_go(child)
-        if forked and outcome.error is not None and outcome.error.type == "sandbox_failed":
+        if outcome.error is not None and outcome.error.type == "sandbox_failed":
             self._image_templates.failed(key, outcome.error.message)
-        imported = imported_by(child.imported, request.runtime, image.path)
-        self._preloads.learn(key, imported)
-        if not forked and not nearer:
-            self._image_templates.wanted(key, preload or imported)
-        return replace(outcome, packages="forked" if forked else "imported", why_imported=why, imported=imported)
+        return replace(outcome, packages="forked")
+
+    async def _run_alone(
+        self,
+        request: RunRequest,
+        cancel: asyncio.Event,
+        sink: Sink | None,
+        place: str,
+        why: str,
+        *,
+        learn: bool = False,
+    ) -> RunOutcome:
+        """A run that imports its packages itself."""
+        child = await self._make(_kind_of(request), request.limits, place)
+        try:
+            outcome = await child.run(request, cancel, sink, self._seen_as(place), learn=learn)
+        finally:
+            self._let_go(child)
+        imported = imported_by(child.imported, request.runtime, request.image.path) if request.image else ()
+        return replace(outcome, packages="imported", why_imported=why, imported=imported)
+
+    def _seen_as(self, place: str) -> str | None:
+        return root.image_of(place, self._settings) if place else None
 
     def load_packages(self, image: Image, runtime: Runtime, memory_mb: int, network: Network) -> None:
         """Have a process import what the image declares, for runs to come. Raises SandboxError, OSError."""
-        key = _key_of(image, self._place_of(image), runtime, memory_mb, network)
+        key = key_of_image(image, self._place_of(image), runtime, memory_mb, network)
         self._image_templates.wanted(key, self._preloads.of(key, image.preload, image.path))
 
     async def _take_forked(self, request: RunRequest, key: TemplateKey) -> Child | None:
@@ -309,20 +335,24 @@ class Sandbox:
             self._image_templates.failed(key, str(error))
             return None
 
-    async def _start_image_template(self, key: TemplateKey, preload: Sequence[str]) -> TemplateProcess:
-        limits = self._image_limits
-        node = self._node.template_command(key.heap, preload) if key.runtime == "node" else []
+    async def _start_image_template(
+        self, key: TemplateKey, preload: Sequence[str], request: RunRequest | None
+    ) -> TemplateProcess:
+        limits, loads = self._image_limits, request is not None
+        node = self._node.template_command(key.heap, preload, loads=loads) if key.runtime == "node" else []
         taken = self._users_of_images.values()
         number = next(n for n in range(USERS_OF_IMAGES, RANGE - 1) if n not in taken)
         uid = None if self._uids is None else self._uids.base + number
         image = ImageSettings(
-            key.image, list(preload), node, key.network == "open", uid, limits.each_mb * MIB, limits.import_seconds
+            *(key.image, list(preload), node, loads, key.network == "open"),
+            *(uid, limits.each_mb * MIB, limits.import_seconds),
         )
         settings = replace(self._settings, mode="user_namespace", base_uid=None, image=image)
         process = TemplateProcess(settings, self._reaped, lambda number, size: None, lambda number, why: None)
         self._users_of_images[process] = number
+        code = None if request is None else code_for_template(request)
         try:
-            await process.start(limits.import_seconds + PATIENCE_OF_IMAGES)
+            await process.start(limits.import_seconds + PATIENCE_OF_IMAGES, code)
         except BaseException:
             self._image_template_ended(process)
             raise
@@ -582,20 +612,9 @@ class Sandbox:
             workspaces.remove(str(left))
 
 
-def _key_of(image: Image, place: str, runtime: Runtime, memory_mb: int, network: Network) -> TemplateKey:
-    heap = 0 if runtime == "python" else heap_class(memory_mb)
-    folder = os.stat(image.path)
-    return TemplateKey(image.project, place, runtime, heap, network, (folder.st_ino, folder.st_mtime_ns))
-
-
 def _kind_of(request: RunRequest, template: TemplateKey | None = None) -> Kind:
     memory_mb = 0 if request.runtime == "python" else request.limits.memory_mb
     return Kind(request.runtime, memory_mb, request.network, template)
-
-
-def _has_nearer_packages(request: RunRequest) -> bool:
-    """Whether files of the function come before those of its image: a template has looked for none."""
-    return request.runtime == "node" and request.files is not None and b"node_modules/" in request.files
 
 
 def _standing_with(template: ImageTemplate, kind: Kind, limits: Limits) -> StandingLimits:

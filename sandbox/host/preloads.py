@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from sandbox.host.image_templates import TemplateKey
+from sandbox.host.template_keys import TemplateKey
 
 MOST_NAMES = 64
 REMEMBERED = 1000

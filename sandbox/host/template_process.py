@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -47,8 +48,8 @@ class TemplateProcess:
         self.runs: set[int] = set()  # that were ordered and of which something may be left
         self.emptied = asyncio.Event()  # when nothing is left of any
 
-    async def start(self, seconds: float = START_SECONDS) -> None:
-        """Start it and wait until it is ready. Raises SandboxError."""
+    async def start(self, seconds: float = START_SECONDS, code: bytes | None = None) -> None:
+        """Start it, pass on what it is to execute, and wait until it is ready. Raises SandboxError."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - a moment, once
@@ -61,7 +62,7 @@ class TemplateProcess:
             )
         self._control.setblocking(False)
         self._loop.add_reader(self._control, self._read)
-        self._control.send(self._settings.encode())
+        self._send_settings(code)
         self._answer = self._loop.create_future()
         try:
             async with asyncio.timeout(seconds):
@@ -78,6 +79,17 @@ class TemplateProcess:
                 raise SandboxError(self.facts)
             raise SandboxError(f"The sandbox's template cannot start in mode {self._settings.mode}: {answer}")
         self._started = True
+
+    def _send_settings(self, code: bytes | None) -> None:
+        """Code may be larger than a message, so it comes in a file."""
+        if code is None:
+            self._control.send(self._settings.encode())
+            return
+        file = os.memfd_create("code")
+        with os.fdopen(file, "wb") as memory:
+            memory.write(code)
+            memory.seek(0)
+            socket.send_fds(self._control, [self._settings.encode()], [file])
 
     @property
     def ready(self) -> bool:

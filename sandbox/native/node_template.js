@@ -1,15 +1,16 @@
 'use strict';
-// node node_template.js RUNTIME [PACKAGES]: boots once, then becomes each run of JavaScript by a fork. Descriptor 3 is where
-// orders come from; in a run it is the run's channel. With a JSON list of packages it says "loaded", imports these and says
-// "imported"; it needs an answer to each to go on.
+// node node_template.js RUNTIME [PACKAGES [loads]]: boots once, then becomes each run of JavaScript by a fork. Descriptor 3 is
+// where orders come from; in a run it is the run's channel. With a JSON list of packages it says "loaded", imports these and
+// says "imported"; it needs an answer to each to go on. If it `loads`, it also executes the code in descriptor 4.
 
 const fs = require('node:fs');
 const v8 = require('node:v8');
 const vm = require('node:vm');
 const ORDERS = 3;
+const CODE = 4;
 
-const [, , runtimeFile, packages] = process.argv;
-const { preload, prepare, serve } = require(runtimeFile);
+const [, , runtimeFile, packages, loads] = process.argv;
+const { loadOnce, preload, prepare, serve } = require(runtimeFile);
 
 /** Returns in each run, with what is different there. */
 function fork() {
@@ -47,12 +48,26 @@ function emptyNewSpace() {
 async function importPackages() {
   sayAndWait('loaded');
   try {
-    await preload(JSON.parse(packages), process.env.HOME);
+    if (loads) process.chdir(process.env.HOME);
+    await preload(JSON.parse(packages), process.env.HOME, loads && (() => loadOnce(CODE, fail)));
   } catch (error) {
-    fs.writeSync(ORDERS, `failed: ${error.message}`.slice(0, 1000));
-    process.reallyExit(0);
+    fail(error);
   }
   sayAndWait('imported');
+}
+
+function fail(error) {
+  fs.writeSync(ORDERS, `failed: ${described(error)}`.slice(0, 1000));
+  process.reallyExit(0);
+}
+
+/** Packages and functions throw what they like. */
+function described(error) {
+  try {
+    return loads && error instanceof Error ? `${error.name}: ${error.message}` : String(error?.message ?? error);
+  } catch {
+    return 'a value that could not be shown';
+  }
 }
 
 function sayAndWait(word) {

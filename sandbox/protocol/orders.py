@@ -16,15 +16,17 @@ Mode = Literal["root", "user_namespace", "process"]
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """What a template of one image has to do, before it is ready: import `preload`, within these limits.
+    """What a template of one image has to do, before it is ready: import `preload`, within these limits. If it `loads`
+    code, that comes along in a file.
 
-    `path` is below the folder of images. `node` is the command of Node.js, without it the runtime is Python. Where the
-    host is root, `uid` is the user of all processes.
+    `path` is below the folder of images, empty for code without packages. `node` is the command of Node.js, without it
+    the runtime is Python. Where the host is root, `uid` is the user of all processes.
     """
 
     path: str
     preload: list[str]
     node: list[str]
+    loads: bool
     network: bool
     uid: int | None
     memory_bytes: int

@@ -21,6 +21,7 @@ from typing import Literal
 
 CHANNEL = 3  # the descriptor of a run that leads to the host
 ORDERS = 3  # the descriptor on which a template, or the program that makes supervisors, takes orders
+CODE = 4  # the descriptor of the file with the code that a template loads
 FRAME_HEAD = "!cI"
 KIB = 1024
 MOST_ATTACHMENTS = 16  # of a run without network
@@ -58,8 +59,8 @@ FROM_RUN: Mapping[str, Frame] = {
     "ERROR": Frame(b"E", "json", 1024 * KIB, final=True),  # {type, message, stack}
 }
 TO_RUN: Mapping[str, Frame] = {
-    # {code, entry_point, filename, entry_file, has_files, language, env, context, limits,
-    # network, image, learn}
+    # {code, entry_point, filename, entry_file, has_files, language, compiled, style, env, context, limits,
+    # network, image, learn, is_loaded}; a template that loads the code gets the first seven and {variables}
     "JOB": Frame(b"J", "json"),
     "FILES": Frame(b"F", "json"),  # after a job that has files: {path: text or {base64}}
     "PAYLOAD": Frame(b"P", "json"),
@@ -84,7 +85,8 @@ class Message:
 OF_RUN = ("channel", "output", "errors", "supervision")
 MESSAGES: Mapping[str, Message] = {
     # Between the host and the template: orders are JSON, answers a word and its arguments.
-    "SETTINGS": Message("host", "template", "JSON: TemplateSettings"),
+    # The descriptor is of a file with the frames JOB and FILES, only for a template that loads code.
+    "SETTINGS": Message("host", "template", "JSON: TemplateSettings", descriptors=("code",)),
     "SPAWN": Message("host", "template", "JSON: SpawnOrder", descriptors=OF_RUN),
     "KILL": Message("host", "template", "JSON: KillOrder"),
     "NODE_TEMPLATE": Message("host", "template", "JSON: NodeTemplateOrder"),

@@ -1,4 +1,5 @@
-"""The template of one image: runs are forked from a runtime that has imported its packages, which are hostile code.
+"""The template of one image: runs are forked from a runtime that has imported its packages, which are hostile code, and
+perhaps executed that of one version of a function.
 
 So it has a user namespace of its own, in which the process that imports is confined as a run is; what makes and watches
 runs there is the same as elsewhere, and is not forked from that process.
@@ -17,12 +18,13 @@ from pathlib import Path
 
 from sandbox.confinement import kernel, root
 from sandbox.confinement.plan import Plan
-from sandbox.confinement.root import WORKSPACE
+from sandbox.confinement.root import IMAGE, WORKSPACE
 from sandbox.protocol.orders import ImageSettings, SpawnOrder
 from sandbox.supervisor.usage import children_of, measure
 from sandbox.template import python_template
 from sandbox.template.main import Template
 from sandbox.template.programs import Supervisors, start_program
+from sandbox.template.python_template import Preload
 from sandbox.template.run_process import environment
 from sandbox.template.state import State, data_bytes, fault_of_import, memory_of, own_memory, processes
 
@@ -67,7 +69,8 @@ class ImageTemplate(Template):
         try:
             super().serve()
         except Refused as refused:
-            self._tell(f"refused: {refused}")
+            whose = "packages or top-level code: " if self._image.loads else ""
+            self._tell(f"refused: {whose}{refused}")
         os._exit(0)  # process 1: the kernel ends the others
 
     # Namespaces
@@ -80,7 +83,7 @@ class ImageTemplate(Template):
             self._enter_root({1000: "function"})
             self._become_user_of_namespace(self._image.uid)
         plan = Plan()
-        root.add_own(plan, WORKSPACE_MB, WORKSPACE_FILES, self._image.path)
+        root.add_own(plan, WORKSPACE_MB, WORKSPACE_FILES, self._image.path if self._settings.images else None)
         plan.carry_out()
 
     def _become_user_of_namespace(self, uid: int) -> None:
@@ -118,9 +121,10 @@ class ImageTemplate(Template):
         self._native = Supervisors()
         confinement = self._plans.plan_of_template(network=self._image.network)
         if self._image.node:
-            pid, orders = start_program(self._image.node, environment(WORKSPACE), confinement)
+            pid, orders = start_program(self._image.node, environment(WORKSPACE), confinement, self._code)
         else:
-            pid, orders = python_template.fork(confinement, self._image.preload)
+            preload = Preload(IMAGE if self._image.path else None, self._image.preload, self._code)
+            pid, orders = python_template.fork(confinement, preload)
         self._importer = _Runtime(pid, orders)
         try:
             return self._import()
@@ -133,7 +137,7 @@ class ImageTemplate(Template):
         before = State.of(runtime.pid)
         runtime.orders.send(b"go")
         self._await("imported", time.monotonic() + self._image.seconds, self._image.memory_bytes)
-        fault = fault_of_import(before, State.of(runtime.pid), WORKSPACE)
+        fault = fault_of_import(before, State.of(runtime.pid), WORKSPACE, may_keep_files=not self._image.loads)
         others = processes() - {1, runtime.pid, self._native.pid if self._native else 0}
         if others:
             fault = "they started processes"

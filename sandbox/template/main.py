@@ -25,9 +25,11 @@ from sandbox.template.run_process import RunFds, become_run
 class Template:
     """The template process: obeys spawn orders one at a time, tells of supervisors that ended."""
 
-    def __init__(self, control: socket.socket, settings: TemplateSettings) -> None:
+    def __init__(self, control: socket.socket, settings: TemplateSettings, code: int | None = None) -> None:
+        """`code` is the descriptor of what a template of an image loads."""
         self._control = control
         self._settings = settings
+        self._code = code
         self._supervisors: dict[int, int] = {}  # pid → run
         self._native: Supervisors | None = None
         self._nodes = NodeTemplates()
@@ -248,9 +250,10 @@ class Template:
 def main() -> None:
     """Run until the sandbox closes the control socket."""
     control = socket.socket(fileno=ORDERS)
-    settings = TemplateSettings.decode(control.recv(65536))
+    message, descriptors, _, _ = socket.recv_fds(control, 65536, 1)
+    settings = TemplateSettings.decode(message)
     try:
-        _kind_of(settings)(control, settings).serve()
+        _kind_of(settings)(control, settings, *descriptors).serve()
     except OSError as error:  # what this machine does not allow
         _tell_of_end(control, kernel.explain(error))
         raise SystemExit(1) from None

@@ -11,29 +11,35 @@ from sandbox import native
 from sandbox.confinement import kernel
 from sandbox.confinement.plan import Plan
 from sandbox.protocol.orders import decode_made
-from sandbox.protocol.table import ORDERS
+from sandbox.protocol.table import CODE, ORDERS
 from sandbox.template.run_process import RunFds
 
 KILL = 9
 
 
-def start_program(argv: list[str], environment: Mapping[str, str], plan: Plan) -> tuple[int, socket.socket]:
-    """The program's process number, and the other end of its descriptor 3. It first carries out `plan`."""
+def start_program(
+    argv: list[str], environment: Mapping[str, str], plan: Plan, code: int | None = None
+) -> tuple[int, socket.socket]:
+    """The program's process number, and the other end of its descriptor 3. It first carries out `plan`; a file with
+    code is its descriptor 4."""
     orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
-        _become_program(argv, environment, plan, theirs.fileno())
+        _become_program(argv, environment, plan, theirs.fileno(), code)
     theirs.close()
     return pid, orders
 
 
-def _become_program(argv: list[str], environment: Mapping[str, str], plan: Plan, orders: int) -> None:
+def _become_program(argv: list[str], environment: Mapping[str, str], plan: Plan, orders: int, code: int | None) -> None:
     try:
         os.setsid()
         kernel.die_with_parent(KILL)
         os.dup2(os.dup(orders), ORDERS, inheritable=True)
         os.dup2(0, 1, inheritable=True)
-        os.closerange(ORDERS + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        if code is not None:
+            os.dup2(code, CODE)
+            os.set_inheritable(CODE, True)
+        os.closerange(ORDERS + 1 if code is None else CODE + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         plan.carry_out()
         os.execve(argv[0], argv, environment)
     except BaseException as error:

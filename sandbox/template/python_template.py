@@ -16,15 +16,23 @@ import socket
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from sandbox.confinement import kernel
 from sandbox.confinement.limits import limiter_of_this_process
 from sandbox.confinement.plan import Plan
-from sandbox.confinement.root import FALLBACKS, IMAGE, PACKAGES, WORKSPACE
+from sandbox.confinement.root import FALLBACKS, PACKAGES, WORKSPACE
 from sandbox.native import PYTHON_LIBRARY
-from sandbox.protocol.table import CHANNEL, ORDERS
+from sandbox.protocol.table import CHANNEL, CODE, ORDERS
 from sandbox.template.run_process import environment
+
+
+class Preload(NamedTuple):
+    """What a template of an image imports: modules of the image, and then the code in a file."""
+
+    image: str | None
+    names: Sequence[str]
+    code: int | None
 
 
 def load_runtime(packages: str) -> Any:
@@ -53,7 +61,7 @@ def start() -> tuple[int, socket.socket]:
     return pid, orders
 
 
-def fork(confinement: Plan | None = None, preload: Sequence[str] = ()) -> tuple[int, socket.socket]:
+def fork(confinement: Plan | None = None, preload: Preload | None = None) -> tuple[int, socket.socket]:
     """Fork the process, which says that it is ready on the socket that takes its orders. With a `confinement`, it
     carries that out, says "loaded", imports packages and says "imported"; it needs an answer to each to go on."""
     orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -64,18 +72,22 @@ def fork(confinement: Plan | None = None, preload: Sequence[str] = ()) -> tuple[
     return pid, orders
 
 
-def _become_template(orders: socket.socket, confinement: Plan | None, preload: Sequence[str]) -> NoReturn:
+def _become_template(orders: socket.socket, confinement: Plan | None, preload: Preload | None) -> NoReturn:
     """Serve orders; what comes after is a run."""
     try:
         kernel.die_with_parent(signal.SIGKILL)
         kernel.set_name("python")
         os.dup2(os.dup(orders.detach()), ORDERS)
-        os.closerange(ORDERS + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        if preload is not None and preload.code is not None:
+            os.dup2(preload.code, CODE)
+            os.closerange(CODE + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        else:
+            os.closerange(ORDERS + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails with EFBIG instead
         os.environ.clear()
         os.environ.update(environment(WORKSPACE))
         runtime = load_runtime(PACKAGES)
-        if confinement is not None:
+        if confinement is not None and preload is not None:
             _import_packages(runtime, confinement, preload)
         python = ctypes.pythonapi
         serve_forks = ctypes.PyDLL(PYTHON_LIBRARY).serve_forks
@@ -95,12 +107,16 @@ def _become_template(orders: socket.socket, confinement: Plan | None, preload: S
         os._exit(99)
 
 
-def _import_packages(runtime: Any, confinement: Plan, preload: Sequence[str]) -> None:
+def _import_packages(runtime: Any, confinement: Plan, preload: Preload) -> None:
     for stream in (1, 2):
         os.dup2(0, stream)  # nobody reads what packages print
     confinement.carry_out()
     _say_and_wait(b"loaded")
-    if (why := runtime.preload(IMAGE, preload)) is not None:
+    why = runtime.preload(preload.image, preload.names)
+    if why is None and preload.code is not None:
+        os.chdir(WORKSPACE)
+        why = runtime.load_once(CODE)
+    if why is not None:
         os.write(ORDERS, f"failed: {why}".encode()[:4000])
         os._exit(0)
     _say_and_wait(b"imported")

@@ -20,14 +20,16 @@ class State:
     threads: int
     signals: tuple[str, str]
     descriptors: frozenset[str]
+    shared_memory: frozenset[str]  # that forks could write to
 
     @classmethod
     def of(cls, pid: int) -> State:
         status = _status(pid)
-        return cls(int(status["Threads"]), (status["SigIgn"], status["SigCgt"]), frozenset(_descriptors(pid)))
+        signals = status["SigIgn"], status["SigCgt"]
+        return cls(int(status["Threads"]), signals, frozenset(_descriptors(pid)), frozenset(_shared_memory(pid)))
 
 
-def fault_of_import(before: State, after: State, workspace: str) -> str | None:
+def fault_of_import(before: State, after: State, workspace: str, *, may_keep_files: bool = True) -> str | None:
     """Why forks of a process that has imported packages would not be as if they had imported them; None where they
     are."""
     new = sorted(after.descriptors - before.descriptors)
@@ -39,6 +41,11 @@ def fault_of_import(before: State, after: State, workspace: str) -> str | None:
         return "they opened sockets"
     if any(not target.startswith(("/", *RENEWED)) for target in new):
         return f"they opened {new[0]}"
+    files = [target for target in new if target.startswith("/") and not target.startswith("/dev/")]
+    if files and not may_keep_files:  # how far one run has read would be seen by all others
+        return f"they left {files[0]} open"
+    if after.shared_memory - before.shared_memory:
+        return "they created memory that all runs would share"
     if set(os.listdir(workspace)) - set(workspaces.FOLDERS):
         return "they wrote files into the working folder"
     if any(os.listdir(f"{workspace}/{name}") for name in workspaces.FOLDERS):
@@ -70,6 +77,13 @@ def data_bytes(pid: int) -> int:
 def _status(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _shared_memory(pid: int) -> list[str]:
+    """Mappings; only of a process that we may look into."""
+    with contextlib.suppress(PermissionError), open(f"/proc/{pid}/maps") as file:
+        return [line.split()[0] for line in file if line.split()[1].startswith("rw-s")]
+    return []
 
 
 def _descriptors(pid: int) -> list[str]:

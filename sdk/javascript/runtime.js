@@ -7,17 +7,15 @@ const path = require('node:path');
 const background = require('./lib/background.js');
 const { Channel } = require('./lib/channel.js');
 const { Failure, failureFrame } = require('./lib/failures.js');
-const { writeFiles } = require('./lib/files.js');
 const frames = require('./lib/frames.js');
-const { Registered } = require('./lib/foreign_globals.js');
 const { handlerOf } = require('./lib/handlers.js');
 const { load } = require('./lib/loading.js');
+const { loadFunction, loadOnce } = require('./lib/loading_once.js');
 const network = require('./lib/network.js');
 const { RawResponse, isStream, isWebResponse } = require('./lib/http.js');
 const { Output } = require('./lib/output.js');
 const packages = require('./lib/packages.js');
 const { registerHooks, withPlace } = require('./lib/resolving.js');
-const { provideCompiled } = require('./lib/sources.js');
 const { NotJson, toJson } = require('./lib/results.js');
 const { fromWebResponse, sendStream } = require('./lib/streaming.js');
 const { showWithin } = require('./lib/stacks.js');
@@ -132,10 +130,7 @@ async function answer(job, files, payloadText, channel) {
   const payload = JSON.parse(payloadText.toString('utf8'));
   const zmesh = new Zmesh(job.context, job.env, () => channel.takeSession());
   Object.assign(process.env, zmesh.env);
-  const registered = new Registered();
-  registered.defineGlobals(zmesh, job.code, job.entry_file ? writeFiles(job, files) : {});
-  provideCompiled(job.compiled, job.folder);
-  const { exported } = await load(job);
+  const { exported, registered } = await loadFunction(job, files, zmesh);
   job.isLoaded = true;
   const handler = handlerOf(exported, job, registered);
   const result = await responseOf(await handler(payload, zmesh));
@@ -192,6 +187,6 @@ function checkSize(bytes, limit) {
   }
 }
 
-module.exports = { preload: packages.preload, prepare, serve };
+module.exports = { loadOnce, preload: packages.preload, prepare, serve };
 
 if (require.main === module) serve(Number(process.argv[2] ?? 3));

@@ -42,13 +42,14 @@ begin
     if new is not distinct from old then
         return new;
     end if;
-    if (new.code, new.entry_point, new.style, new.language, new.build_id, new.entry_file, new.files)
-       is distinct from (old.code, old.entry_point, old.style, old.language, old.build_id, old.entry_file, old.files) then
+    if (new.code, new.entry_point, new.style, new.init, new.language, new.build_id, new.entry_file, new.files)
+       is distinct from
+       (old.code, old.entry_point, old.style, old.init, old.language, old.build_id, old.entry_file, old.files) then
         new.file_sizes := zmesh.checked_files(new.entry_file, new.code, new.files);
         insert into zmesh.function_versions (function_id, version, language, entry_point, code, build_id, entry_file, files,
-                                             file_sizes, style, created_at)
+                                             file_sizes, style, init, created_at)
         values (old.id, old.version, old.language, old.entry_point, old.code, old.build_id, old.entry_file, old.files,
-                old.file_sizes, old.style, zmesh.now());
+                old.file_sizes, old.style, old.init, zmesh.now());
         new.version := old.version + 1;
     end if;
     new.revision := old.revision + 1;
@@ -90,7 +91,7 @@ language sql immutable parallel safe
 return array['name', 'description', 'tags', 'language', 'entry_point', 'code', 'entry_file', 'files', 'enabled',
              'timeout_ms', 'memory_mb', 'env_vars', 'network', 'max_attempts', 'retry_base_ms', 'retry_max_ms',
              'max_concurrency', 'max_concurrency_per_key', 'auth', 'methods', 'cors_origins', 'anonymous_options',
-             'key_options', 'public_errors', 'build_id', 'style'];
+             'key_options', 'public_errors', 'build_id', 'style', 'init'];
 comment on function zmesh.function_settings() is 'The columns of zmesh.functions that users may set.';
 
 create or replace function zmesh.check_function_settings(p_settings jsonb) returns void
@@ -153,7 +154,7 @@ begin
                max_concurrency_per_key = v_new.max_concurrency_per_key, auth = v_new.auth, methods = v_new.methods,
                cors_origins = v_new.cors_origins, anonymous_options = v_new.anonymous_options,
                key_options = v_new.key_options, public_errors = v_new.public_errors, build_id = v_new.build_id,
-               style = v_new.style
+               style = v_new.style, init = v_new.init
          where f.id = p_id
         returning f.*;
 end $$;
@@ -218,7 +219,7 @@ begin
     update zmesh.functions
        set language = v_saved.language, entry_point = v_saved.entry_point, code = v_saved.code,
            build_id = v_saved.build_id, entry_file = v_saved.entry_file, files = v_saved.files,
-           style = v_saved.style
+           style = v_saved.style, init = v_saved.init
      where id = p_function_id
     returning * into v_function;
     return v_function;

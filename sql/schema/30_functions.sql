@@ -13,6 +13,7 @@ create table zmesh.functions (
     language                text        not null,
     entry_point             text        not null    default 'handler',
     style                   text,
+    init                    text,
     code                    text        not null,
     entry_file              text,
     files                   jsonb       not null    default '{}',
@@ -49,6 +50,7 @@ create table zmesh.functions (
     constraint functions_language_is_known                 check (language in ('javascript', 'python', 'typescript')),
     constraint functions_entry_point_is_an_identifier      check (entry_point ~ '^[A-Za-z_$][A-Za-z0-9_$]{0,99}$'),
     constraint functions_style_is_known                    check (style = 'lambda'),
+    constraint functions_init_is_known                     check (init = 'once'),
     constraint functions_code_is_at_most_1_mib             check (octet_length(code) <= 1048576),
     constraint functions_entry_file_is_sized               check ((file_sizes = '{}') = (entry_file is null)),
     constraint functions_version_is_positive               check (version > 0),
@@ -79,6 +81,8 @@ comment on table zmesh.functions is 'Functions with their current code. Earlier 
 comment on column zmesh.functions.code is 'Source text; of a folder, that of its entry file.';
 comment on column zmesh.functions.style is
     'How the handler is called: lambda, as AWS Lambda does, with event and context; null: as its form tells.';
+comment on column zmesh.functions.init is
+    'When top-level code is executed: once, in a process from which runs are then forked; null: in each run.';
 comment on column zmesh.functions.entry_file is
     'Path of the file that is loaded first; null: the function is a single file without a path.';
 comment on column zmesh.functions.files is
@@ -87,7 +91,7 @@ comment on column zmesh.functions.files is
 comment on column zmesh.functions.file_sizes is
     'Set by a database trigger: the size in bytes of every file, the entry file included; empty without an entry file.';
 comment on column zmesh.functions.version is
-    'Incremented by a database trigger with every change of code, files, entry file, entry point, style or language, including a rollback.';
+    'Incremented by a database trigger with every change of code, files, entry file, entry point, style, init or language, including a rollback.';
 comment on column zmesh.functions.revision is
     'Incremented by a database trigger with every change. A client that sends it back cannot overwrite somebody else''s change.';
 comment on column zmesh.functions.network is
@@ -121,6 +125,7 @@ create table zmesh.function_versions (
     language    text        not null,
     entry_point text        not null,
     style       text,
+    init        text,
     code        text        not null,
     entry_file  text,
     files       jsonb       not null default '{}',

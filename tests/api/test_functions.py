@@ -13,6 +13,7 @@ KEYS = {
     *("id", "project_id", "name", "slug", "language", "entry_point", "code", "timeout_ms", "memory_mb", "env_vars"),
     *("version", "revision", "enabled", "created_at", "updated_at", "description", "tags", "auth", "methods"),
     *("anonymous_options", "key_options", "public_errors", "network", "entry_file", "files", "file_sizes", "style"),
+    "init",
     *("cors_origins", "max_attempts", "retry_base_ms", "retry_max_ms", "max_concurrency", "max_concurrency_per_key"),
     "build_id",
 }

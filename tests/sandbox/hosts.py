@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sandbox import Attachment, Image, ImageTemplateLimits, Limits, Network, Report, RunOutcome, RunRequest
+from sandbox import Attachment, Image, ImageTemplateLimits, InitOnce, Limits, Network, Report, RunOutcome, RunRequest
 from sandbox.confinement import kernel, seccomp
 from sandbox.confinement.plan import Plan
 from tests.processes import ancestors, descendants, user_of
@@ -125,6 +125,7 @@ class Host:
         network: Network = "open",
         attach: Callable[[], Awaitable[Attachment]] | None = None,
         image: Image | None = None,
+        init_once: InitOnce | None = None,
     ) -> Future[RunOutcome]:
         """Start a run of a handler with this body, or of this whole module, with these files beside it."""
         code = textwrap.dedent(body).strip("\n")
@@ -144,6 +145,7 @@ class Host:
             network=network,
             attach=attach,
             image=image,
+            init_once=init_once,
         )
         return self._command("run", request)[1]
 

@@ -142,13 +142,14 @@ def test_one_session_inserts_with_and_without_a_version_by_turns(database: Datab
     assert database.value("select count(*) from zmesh.queue where pinned") == 6
 
 
-def test_the_style_of_a_handler_belongs_to_its_version(database: Database) -> None:
-    function = database.function(database.project(), code="one", style="lambda")
-    database.rows("update zmesh.functions set style = null where id = %s", function)
-    saved = database.row("select version, style from zmesh.function_versions where function_id = %s", function)
-    assert saved == {"version": 1, "style": "lambda"}
+@pytest.mark.parametrize(("setting", "value"), [("style", "lambda"), ("init", "once")])
+def test_how_code_is_loaded_and_called_belongs_to_its_version(database: Database, setting: str, value: str) -> None:
+    function = database.function(database.project(), code="one", **{setting: value})
+    database.rows(f"update zmesh.functions set {setting} = null where id = %s", function)
+    saved = database.row(f"select version, {setting} from zmesh.function_versions where function_id = %s", function)
+    assert saved == {"version": 1, setting: value}
     database.rows("select zmesh.rollback(%s, 1)", function)
-    assert database.row("select version, style from zmesh.functions where id = %s", function) == {
+    assert database.row(f"select version, {setting} from zmesh.functions where id = %s", function) == {
         "version": 3,
-        "style": "lambda",
+        setting: value,
     }

@@ -47,6 +47,12 @@ Style = Annotated[
     Literal["lambda"] | None,
     Field(description="How the handler is called: lambda, with event and context; null: as its form tells."),
 ]
+Init = Annotated[
+    Literal["once"] | None,
+    Field(
+        description="When top-level code is executed: once, in a process from which runs are forked; null: in each run."
+    ),
+]
 Code = Annotated[Text, AfterValidator(_fits), Field(description=_CODE)]
 NewCode = Annotated[Code | None, BeforeValidator(_is_given), WithJsonSchema({"type": "string", "description": _CODE})]
 Timeout = Annotated[int, Field(ge=1, le=900_000, description="Wall-clock limit; at most 15 minutes.")]
@@ -129,6 +135,7 @@ class FunctionToCreate(Model):
     code: NewCode = Field(default=None, validate_default=True)
     entry_point: EntryPoint = "handler"
     style: Style = None
+    init: Init = None
     timeout_ms: Timeout = 10_000
     memory_mb: Memory = 256
     env_vars: Environment = Field(default_factory=dict)
@@ -159,6 +166,7 @@ class FunctionChange(Change):
     files: FilesToStore = UNSET
     entry_point: EntryPoint = UNSET
     style: Style = UNSET
+    init: Init = UNSET
     timeout_ms: Timeout = UNSET
     memory_mb: Memory = UNSET
     env_vars: Environment = UNSET
@@ -217,6 +225,7 @@ class FunctionDetails(BaseModel):
     language: Language
     entry_point: str
     style: Style
+    init: Init
     code: str
     entry_file: EntryFile
     files: StoredFiles

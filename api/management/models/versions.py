@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.http.models import Model, Name
 from api.management.models.files import EntryFile, FileChange, FileSizes, StoredFiles
-from api.management.models.functions import EXAMPLE_CODE, FunctionChange, FunctionDetails, Language, Style
+from api.management.models.functions import EXAMPLE_CODE, FunctionChange, FunctionDetails, Init, Language, Style
 from sql.versions import Alias
 
 
@@ -24,6 +24,7 @@ class FunctionVersion(BaseModel):
     language: Language
     entry_point: str
     style: Style
+    init: Init
     code: str
     entry_file: EntryFile
     files: StoredFiles

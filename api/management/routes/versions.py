@@ -182,7 +182,7 @@ async def compare_versions(
     names = ("nothing" if compared is None else f"version {compared.version}", f"version {after.version}")
     settings = {
         key: Changed(before=getattr(compared, key, None), after=getattr(after, key))
-        for key in ("language", "entry_point", "style", "entry_file")
+        for key in ("language", "entry_point", "style", "init", "entry_file")
         if getattr(compared, key, None) != getattr(after, key)
     }
     return VersionDiff(

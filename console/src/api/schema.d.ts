@@ -2597,6 +2597,11 @@ export interface components {
              */
             style?: "lambda" | null;
             /**
+             * Init
+             * @description When top-level code is executed: once, in a process from which runs are forked; null: in each run.
+             */
+            init?: "once" | null;
+            /**
              * Timeout Ms
              * @description Wall-clock limit; at most 15 minutes.
              */
@@ -2719,6 +2724,11 @@ export interface components {
              * @description How the handler is called: lambda, with event and context; null: as its form tells.
              */
             style: "lambda" | null;
+            /**
+             * Init
+             * @description When top-level code is executed: once, in a process from which runs are forked; null: in each run.
+             */
+            init: "once" | null;
             /** Code */
             code: string;
             /**
@@ -2960,6 +2970,12 @@ export interface components {
              */
             style: "lambda" | null;
             /**
+             * Init
+             * @description When top-level code is executed: once, in a process from which runs are forked; null: in each run.
+             * @default null
+             */
+            init: "once" | null;
+            /**
              * Timeout Ms
              * @description Wall-clock limit; at most 15 minutes.
              * @default 10000
@@ -3086,6 +3102,11 @@ export interface components {
              */
             style?: "lambda" | null;
             /**
+             * @description When top-level code is executed: once, in a process from which runs are forked; null: in each run.
+             * @enum {null|string}
+             */
+            init?: "once" | null;
+            /**
              * @description Wall-clock limit; at most 15 minutes.
              * @default 10000
              */
@@ -3203,6 +3224,11 @@ export interface components {
              * @description How the handler is called: lambda, with event and context; null: as its form tells.
              */
             style?: "lambda" | null;
+            /**
+             * Init
+             * @description When top-level code is executed: once, in a process from which runs are forked; null: in each run.
+             */
+            init?: "once" | null;
             /**
              * Timeout Ms
              * @description Wall-clock limit; at most 15 minutes.
@@ -3324,6 +3350,11 @@ export interface components {
              * @description How the handler is called: lambda, with event and context; null: as its form tells.
              */
             style: "lambda" | null;
+            /**
+             * Init
+             * @description When top-level code is executed: once, in a process from which runs are forked; null: in each run.
+             */
+            init: "once" | null;
             /** Code */
             code: string;
             /**

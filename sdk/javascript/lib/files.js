@@ -5,6 +5,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { Failure, limitHit } = require('./failures.js');
 
+const { rmdirSync, unlinkSync } = fs; // user code may replace the properties of fs
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants;
 const INVALID_PARTS = new Set(['', '.', '..']);
 const LONGEST_SHOWN = 200;
@@ -55,6 +56,18 @@ function writeFile(file, content, folders) {
   }
 }
 
+/** Removes files that were written, and folders that are empty then. */
+function removeFiles(files) {
+  for (const file of files) {
+    try {
+      unlinkSync(file);
+      for (let folder = path.dirname(file); folder !== '.'; folder = path.dirname(folder)) rmdirSync(folder);
+    } catch {
+      // user code has removed it, or has put something beside it
+    }
+  }
+}
+
 function check(file) {
   if (!file.includes('\0') && !file.split('/').some((part) => INVALID_PARTS.has(part))) return;
   throw new Failure('invalid_files', `${shown(file)} is not the path of a file inside the function's folder`);
@@ -80,4 +93,4 @@ function shown(file) {
   return file.length > LONGEST_SHOWN ? `${text}…` : text;
 }
 
-module.exports = { writeFiles };
+module.exports = { removeFiles, writeFiles };

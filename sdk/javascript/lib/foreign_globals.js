@@ -16,10 +16,9 @@ class Registered {
   listener = null;
 
   /** Defines what the function's own code names: that of its file, and of the files beside it. */
-  defineGlobals(zmesh, code, files) {
+  defineGlobals(code, files) {
     const texts = [code, ...ownTexts(files)];
     const names = (pattern) => texts.some((text) => pattern.test(text));
-    define('zmesh', zmesh);
     if (names(/\bDeno\b/)) define('Deno', this.#deno());
     if (names(/\bEdgeRuntime\b/)) define('EdgeRuntime', Object.freeze({ waitUntil }));
     if (names(LISTENS)) define('addEventListener', (...values) => this.#addListener(...values));

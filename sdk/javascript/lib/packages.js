@@ -57,8 +57,9 @@ function resolveFrom(parentURL, name, context, next) {
   return { url: pathToFileURL(filename).href, format: undefined, shortCircuit: true };
 }
 
-/** In a template: loads packages as a function in this folder would, `require:NAME`, `import:NAME`, or NAME for both. */
-async function preload(names, folder) {
+/** In a template: loads packages as a function in this folder would, `require:NAME`, `import:NAME`, or NAME for both, and then
+ * what `loadCode` loads. */
+async function preload(names, folder, loadCode = async () => {}) {
   const filename = path.join(folder, 'function.js');
   const require = nodeModule.createRequire(filename);
   const load = vm.compileFunction('return import(name)', ['name'], {
@@ -74,6 +75,7 @@ async function preload(names, folder) {
     const failed = results.every(({ status }) => status === 'rejected') && results[0].reason;
     if (failed) throw new Error(`importing ${name} threw ${failed?.name ?? typeof failed}: ${failed?.message ?? failed}`);
   }
+  await loadCode();
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS)); // lets work that they started, such as listening, show
   v8.setFlagsFromString('--lazy');
   restore();

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zmesh_runtime.failures import Failure, limit_hit
@@ -41,6 +42,14 @@ def write(files: Mapping[str, Any]) -> None:
             why = error.strerror if isinstance(error, OSError) else str(error)
             kind = (isinstance(error, OSError) and limit_hit(error)) or "invalid_files"
             raise Failure(kind, f"the function's file {_shown(path)} cannot be written: {why}") from None
+
+
+def remove(paths: Iterable[str]) -> None:
+    """Remove files that were written, and folders that are empty then."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+            os.removedirs(os.path.dirname(path) or ".")
 
 
 def _check(path: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import importlib
 import io
 import linecache
 import os
 import sys
 import types
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 
 from zmesh_runtime import own_modules, packages
@@ -39,7 +40,7 @@ def load_from_folder(code: str, filename: str, others: Iterable[str]) -> types.M
     if folder != root:
         sys.path.insert(0, folder)  # where a program finds its own modules
     _unload_shadowed(files)
-    os.chdir(_own_folder(filename, files))
+    enter_folder(filename, files)
     package = _package_of(filename, files)
     name = _name_of(filename, package)
     if _is_regular(package, files):
@@ -59,6 +60,11 @@ def load_from_folder(code: str, filename: str, others: Iterable[str]) -> types.M
     if _is_regular(package, files):
         setattr(sys.modules[package], name.rpartition(".")[2], module)  # as if it had been imported
     return module
+
+
+def enter_folder(filename: str, files: Iterable[str]) -> None:
+    """Work in the function's own folder, from that of all its files."""
+    os.chdir(_own_folder(filename, files))
 
 
 def _own_folder(entry_file: str, files: Iterable[str]) -> str:
@@ -127,7 +133,19 @@ def module_name() -> str:
     return _module_name
 
 
-def forget(filename: str) -> None:
-    """Undo what load() left in the interpreter."""
-    linecache.cache.pop(filename, None)
-    sys.modules.pop(MODULE_NAME, None)
+@contextlib.contextmanager
+def undone(filename: str) -> Iterator[None]:
+    """Undo what load() leaves in the interpreter, where a module of the function's may be loaded already."""
+    global _source, _module_name
+    source, name = _source, _module_name
+    modules = {one: sys.modules.get(one) for one in (MODULE_NAME, "__main__")}
+    try:
+        yield
+    finally:
+        _source, _module_name = source, name
+        linecache.cache.pop(filename, None)
+        for one, module in modules.items():
+            if module is None:
+                sys.modules.pop(one, None)
+            else:
+                sys.modules[one] = module

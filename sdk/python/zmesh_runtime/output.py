@@ -44,6 +44,7 @@ class Output:
 
     def __init__(self) -> None:
         self._channel: Channel | None = None
+        self._is_taken_over = False
         self._streams = [_LineStream(self, "info", 1), _LineStream(self, "error", 2)]
         self._texts = [
             io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", write_through=True)
@@ -57,9 +58,18 @@ class Output:
         self._configure = logging.basicConfig
         self._emit = logging.StreamHandler.emit
 
+    def discard(self) -> None:
+        """In a template that executes user code: what that prints goes nowhere, and what it sets up stays as it is."""
+        self._take_over()
+        self._is_taken_over = True
+
     def capture(self, channel: Channel) -> None:
         """From now on everything that this process prints goes to the channel."""
         self._channel = channel
+        if not self._is_taken_over:
+            self._take_over()
+
+    def _take_over(self) -> None:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = self._texts  # type: ignore[misc]
         output = self
 

@@ -8,11 +8,10 @@ import os
 import sys
 import tempfile
 import time
-import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from zmesh_runtime import files, handlers, loading, network, packages, randomness, streaming
+from zmesh_runtime import files, handlers, loading, loading_once, network, packages, randomness, streaming
 from zmesh_runtime.channel import Channel, Closed
 from zmesh_runtime.failures import Code, Failure, failure_of, out_of_memory
 from zmesh_runtime.frames import ERROR, IMPORTED, RESPONSE, RESULT, STREAMED
@@ -51,7 +50,8 @@ def serve(channel_fd: int, make_limiter: MakeLimiter = lambda: lambda limits: No
     reserve = mmap.mmap(
         -1, RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     )  # address space only: untouched pages cost nothing
-    sys.path.insert(0, os.getcwd())  # so that a program finds its own modules
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # so that a program finds its own modules
     randomness.renew()
     tempfile.tempdir = None
     _output.capture(channel)
@@ -85,8 +85,13 @@ def _rehearse() -> None:
     """Execute a rehearsal, so that the memory that runs write to is no longer shared with the template when the job
     arrives. Leaves nothing behind that a function could see."""
     job = json.loads(json.dumps(_REHEARSED))
-    _frame_of(_run(job, b"{}", b'{"warm":[1,2.5,"\xc3\xa4",null]}'), None)
-    loading.forget(job["filename"])
+    with loading.undone(job["filename"]):
+        _frame_of(_run(job, b"{}", b'{"warm":[1,2.5,"\xc3\xa4",null]}'), None)
+
+
+def load_once(code: int) -> str | None:
+    """In a template of a function with init = once."""
+    return loading_once.load_once(code, _output)
 
 
 def _leave_to_parent(channel: Channel) -> None:
@@ -111,22 +116,10 @@ def _run(job: Job, others: bytes, payload_text: bytes, take_session: Callable[[]
         payload = json.loads(payload_text.decode())
     except (ValueError, RecursionError) as error:
         raise Failure("invalid_payload", f"the payload cannot be read: {error}") from None
-    sys.argv[:] = [job["filename"]]
-    sys.orig_argv[:] = [sys.executable, job["filename"]]
     zmesh = Zmesh(job["context"], job["env"], take_session)
     _set_environment(zmesh)
-    handler = handlers.handler_of(_load(job, others), job)
-    return handlers.call(handler, payload, zmesh)
-
-
-def _load(job: Job, others: bytes) -> types.ModuleType:
-    """The module of a single file, or of the entry file of a folder, which is written out first."""
-    if not job.get("entry_file"):
-        return loading.load(job["code"], job["filename"])
-    folder = files.parsed(others)
-    files.write({job["entry_file"]: job["code"]})
-    files.write(folder)
-    return loading.load_from_folder(job["code"], job["filename"], folder)
+    module = loading_once.load(job, files.parsed(others) if job.get("entry_file") else {})
+    return handlers.call(handlers.handler_of(module, job), payload, zmesh)
 
 
 def _set_environment(zmesh: Zmesh) -> None:

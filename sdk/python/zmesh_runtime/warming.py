@@ -42,7 +42,7 @@ def prepare() -> None:
     gc.freeze()  # what is loaded here is never collected, so children do not copy its pages
 
 
-def preload(image: str, names: Sequence[str]) -> str | None:
+def preload(image: str | None, names: Sequence[str]) -> str | None:
     """Import modules of an image, so that no run forked from this process has to; why that failed, if it did."""
     packages.use(image)
     with randomness.noting_generators():
