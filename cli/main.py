@@ -26,6 +26,7 @@ from cli.running import run
 from cli.schedules import schedules
 from cli.secrets import secrets
 from cli.sql import sql
+from cli.types import types
 from cli.webhooks import webhooks
 
 click.rich_click.TEXT_MARKUP = "rich"
@@ -49,7 +50,7 @@ click.rich_click.COMMAND_GROUPS = {
                 "secrets",
             ],
         },
-        {"name": "Work with the project's database", "commands": ["sql"]},
+        {"name": "Work with the project's database", "commands": ["sql", "types"]},
         {
             "name": "Work with others",
             "commands": ["login", "logout", "password", "console", "env", "projects", "members", "keys"],
@@ -81,6 +82,7 @@ zmesh.add_command(changes)
 zmesh.add_command(registries)
 zmesh.add_command(secrets)
 zmesh.add_command(sql)
+zmesh.add_command(types)
 zmesh.add_command(projects)
 zmesh.add_command(members)
 zmesh.add_command(keys)

