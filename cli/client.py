@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
@@ -145,24 +145,39 @@ class Client:
         self.call("GET", path)  # says what is wrong, and renews the token
         last, failures = "", 0
         while True:
-            headers = {"Authorization": f"Bearer {self.token()}", "Accept": "text/event-stream"}
-            request = urllib.request.Request(self.connection.url + path, headers={**headers, "Last-Event-ID": last})
             try:
-                with _opener(request.host).open(request, timeout=REQUEST_SECONDS) as answer:
-                    for event in _events(answer):
-                        name, last, data = event
-                        failures = 0
-                        yield name, data
-                        if name == "end":
-                            return
-            except urllib.error.HTTPError as answer:
-                with answer:
-                    _response(answer.code, answer.headers, answer.read())
+                for name, id, data in self._stream(path, last):
+                    last, failures = id, 0
+                    yield name, data
+                    if name == "end":
+                        return
             except (OSError, http.client.HTTPException) as error:
                 if failures >= RECONNECTIONS:
                     raise self._unreachable(error) from error
             failures += 1
             time.sleep(RECONNECT_SECONDS)
+
+    def live(self, path: str, on_open: Callable[[], None]) -> Iterator[tuple[str, Json]]:
+        """Server-sent events that have no end, until the connection is lost. Raises CliError."""
+        self.call("GET", "/projects?limit=1")  # renews the token
+        try:
+            for name, _, data in self._stream(path, "", on_open):
+                yield name, data
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+
+    def _stream(
+        self, path: str, last: str, on_open: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[str, str, Json]]:
+        headers = {"Authorization": f"Bearer {self.token()}", "Accept": "text/event-stream", "Last-Event-ID": last}
+        request = urllib.request.Request(self.connection.url + path, headers=headers)
+        try:
+            with _opener(request.host).open(request, timeout=REQUEST_SECONDS) as answer:
+                on_open()
+                yield from _events(answer)
+        except urllib.error.HTTPError as answer:
+            with answer:
+                _response(answer.code, answer.headers, answer.read())
 
     def log_in(self, credentials: dict[str, str]) -> Json:
         """Token, time of expiry and project for an address and password."""

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_urlsafe
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
@@ -28,6 +29,9 @@ from cli.postgres import EmbeddedPostgres, PostgresError
 from cli.processes import NoFreePort, dying_with_parent, free_port
 from cli.services import Service
 from examples import load, setup
+
+if TYPE_CHECKING:
+    from cli.dev_session import DevSession
 
 HOST = "127.0.0.1"
 EXAMPLES = "examples"  # slug and name of the project that they live in
@@ -51,7 +55,19 @@ class Stopped(BaseException):
 class Dev:
     """One run of `zmesh dev`."""
 
-    def __init__(self, home: Path, port: int, *, examples: bool, database_url: str | None, verbose: bool) -> None:
+    def __init__(
+        self,
+        home: Path,
+        port: int,
+        *,
+        examples: bool,
+        database_url: str | None,
+        verbose: bool,
+        watched: Path | None = None,
+    ) -> None:
+        """`watched`: a folder whose functions are deployed on every save."""
+        self._watched = watched
+        self._session: DevSession | None = None
         self._home = Home(home)
         self._port = port
         self._with_examples = examples
@@ -72,6 +88,8 @@ class Dev:
             signal.signal(number, self._on_signal)
         try:
             self._start()
+            if self._watched is not None:
+                self._start_session(self._watched)
             while not self._stopping:
                 self._watch()
                 time.sleep(WATCH_SECONDS)
@@ -259,8 +277,19 @@ class Dev:
                 f'  zmesh functions invoke send-welcome --data \'{{"user_id": "abc123"}}\' --project {EXAMPLES}\n'
                 f"  zmesh functions logs send-welcome --project {EXAMPLES}"
             )
-        progress("  zmesh functions deploy ./my-function.py\n")
+        if self._watched is None:
+            progress("  zmesh functions deploy ./my-function.py\n")
         progress(style(f"Logs are in {self._home.logs}. Ctrl+C stops everything.", dim=True))
+
+    def _start_session(self, folder: Path) -> None:
+        from cli.dev_session import DevSession
+
+        secrets = self._home.secrets()
+        credentials = {"email": secrets.admin_email, "password": secrets.admin_password}
+        self._session = DevSession(
+            lambda: Connection(self._facts["url"], self._facts["token"], credentials=credentials), folder
+        )
+        self._session.start()
 
     # While it runs, and the end
 
@@ -281,6 +310,8 @@ class Dev:
 
     def _stop(self) -> None:
         self._stopping = True
+        if self._session is not None:
+            self._session.stop()
         if self._services or self._postgres:
             progress("Stopping ...")
         for service in self._services:

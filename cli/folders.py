@@ -58,7 +58,7 @@ def read_folder(folder: Path, name: str | None = None) -> dict[str, Any]:
 
 def read_beside_shared(file: Path, code: str) -> dict[str, Any] | None:
     """A function of one file that imports shared folders beside it; None if it imports none. Raises CliError."""
-    if not _shared_folders(file.parent):
+    if not shared_folders(file.parent):
         return None
     function = _function(file.parent.resolve(), "", file.name, {file.name: code})
     return function if len(function["files"]) > 1 else None
@@ -178,13 +178,14 @@ def _with_language(entry: str, said_by: Path) -> str:
 # Shared folders
 
 
-def _shared_folders(parent: Path) -> list[Path]:
+def shared_folders(parent: Path) -> list[Path]:
+    """The folders beside functions that these may import."""
     return [p for p in sorted(parent.iterdir()) if p.name.startswith("_") and p.name not in NEVER_FILES and p.is_dir()]
 
 
 def _imported(parent: Path, files: dict[str, Content], place: str) -> dict[str, Content]:
     """The files of shared folders that these import, and of those that the shared ones import."""
-    left = _shared_folders(parent)
+    left = shared_folders(parent)
     found: dict[str, Content] = {}
     new = files
     while new:

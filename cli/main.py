@@ -113,7 +113,14 @@ zmesh.add_command(admin)
 )
 @click.option("--no-examples", is_flag=True, help="Do not deploy the examples.")
 @click.option("--verbose", is_flag=True, help="Print the logs of API and listener here too.")
-def dev(home: Path, port: int, no_examples: bool, verbose: bool) -> None:
+@click.option(
+    "--watch",
+    "watched",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Deploy the functions of this folder on every save, and show what they print.",
+)
+def dev(home: Path, port: int, no_examples: bool, verbose: bool, watched: Path | None) -> None:
     """Run the whole platform on this machine: PostgreSQL, an API and a listener.
 
     With DATABASE_URL set, that PostgreSQL is used instead of a private one.
@@ -121,7 +128,7 @@ def dev(home: Path, port: int, no_examples: bool, verbose: bool) -> None:
     from cli.dev import Dev
 
     database_url = os.environ.get("DATABASE_URL") or None
-    Dev(home, port, examples=not no_examples, database_url=database_url, verbose=verbose).run()
+    Dev(home, port, examples=not no_examples, database_url=database_url, verbose=verbose, watched=watched).run()
 
 
 @zmesh.command()

@@ -1,0 +1,226 @@
+"""`zmesh dev --watch`: what is saved is deployed, what runs is shown, and nothing ends it but its user."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import hotkeys
+from cli.client import Client
+from cli.config import Connection
+from cli.dev_session import DevSession
+from cli.errors import CliError
+from cli.watching import Watcher
+from tests.platform import ZMESH, Platform, clean_environment, eventually
+
+HANDLER = "def handler(payload, zmesh):\n    return {}\n"
+
+
+class Screen:
+    """What has been printed since it was last cleared."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._text = ""
+
+    def clear(self) -> None:
+        self.text()
+        self._text = ""
+
+    def text(self) -> str:
+        self._text += self._capsys.readouterr().err
+        return self._text
+
+    def wait_for(self, text: str) -> str:
+        return eventually(lambda: self.text() if text in self.text() else None, f"{text!r} on the screen")
+
+
+@pytest.fixture
+def screen(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Screen:
+    monkeypatch.setenv("NO_COLOR", "1")
+    return Screen(capsys)
+
+
+@contextmanager
+def session(platform: Platform, folder: Path) -> Iterator[DevSession]:
+    running = DevSession(lambda: Connection(platform.url, platform.token), folder)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def test_saves_are_deployed_and_errors_show_their_lines(
+    running_platform: Platform, tmp_path: Path, screen: Screen
+) -> None:
+    watched = tmp_path / "watched.py"
+    watched.write_text(HANDLER.format("'one'"))
+    with session(running_platform, tmp_path) as running:
+        screen.wait_for("watched version 1 created in")
+        running.feed.connected.wait(60)
+        screen.clear()
+        watched.write_text("def handler(payload, zmesh):\n    return (\n")
+        assert f"  {watched}:2:12\n    1 │ def handler" in screen.wait_for("│            ^")
+        assert running_platform.result("watched") == "one"
+        assert "watched success" in screen.wait_for("by api")
+        screen.clear()
+        (tmp_path / "another.py").write_text(HANDLER.format("'another'"))
+        screen.wait_for("another version 1 created in")
+        watched.write_text(HANDLER.format("payload['no']"))
+        screen.wait_for("watched version 2 updated in")
+        screen.clear()
+        running.invoke_again()
+        shown = screen.wait_for("~~~~~~~^^^^^^")
+        assert "zmesh invoke watched --data '{}'" in shown
+        assert f"KeyError: 'no'\n  {watched}:2:12\n" in shown
+        assert "watched error" in shown
+
+
+class Deployed:
+    """A watcher over a folder that deploys nothing, but says what it would."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[list[str]] = []
+        self.fails: Callable[[dict[Path, Any]], CliError | None] = lambda _: None
+        self.watcher = Watcher(Client(Connection("http://127.0.0.1:1")), folder, threading.RLock())
+        monkeypatch.setattr("cli.watching.deploy_functions", self._deploy)
+
+    def _deploy(self, _client: Client, functions: dict[Path, Any], *_: Any, **__: Any) -> list[Any]:
+        self.sent.append([source.name for source in functions])
+        if error := self.fails(functions):
+            raise error
+        return [
+            type("Done", (), {"action": "created", "after": {"slug": function["name"], "version": 1}})()
+            for function in functions.values()
+        ]
+
+    def after_save(self) -> list[list[str]]:
+        self.sent = []
+        self.watcher.deploy_changed()
+        return self.sent
+
+
+def test_one_broken_function_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: Screen
+) -> None:
+    for name in ("a.py", "b.py", "c.py"):
+        (tmp_path / name).write_text(HANDLER)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "zmesh.toml").write_text("entry = 7")
+    (tmp_path / "broken" / "main.py").write_text("")
+    deployed = Deployed(tmp_path, monkeypatch)
+    bad = CliError("cannot be loaded.", code="syntax_error")
+    deployed.fails = lambda functions: bad if tmp_path / "b.py" in functions else None
+    assert deployed.after_save() == [["a.py", "b.py", "c.py"], ["a.py"], ["b.py"], ["c.py"]]
+    said = screen.text()
+    assert said.count("cannot be loaded") == said.count("entry is not a file of this folder") == 1
+    assert deployed.after_save() == []  # and nothing is said twice
+    assert screen.text() == said
+    (tmp_path / "b.py").write_text(HANDLER + "\n")
+    assert deployed.after_save() == [["b.py"]]
+    (tmp_path / "a.py").unlink()
+    assert deployed.after_save() == []
+    assert "a.py is gone" in screen.text()
+
+
+def test_what_could_not_be_sent_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: Screen) -> None:
+    (tmp_path / "a.py").write_text(HANDLER)
+    deployed = Deployed(tmp_path, monkeypatch)
+    deployed.fails = lambda _: CliError("Cannot reach zMesh.", code="unreachable")
+    assert deployed.after_save() == [["a.py"]]
+    deployed.fails = lambda _: None
+    assert deployed.after_save() == [["a.py"]]
+    assert deployed.after_save() == []
+    assert "a version 1 created" in screen.text()
+
+
+def test_of_two_sources_with_one_name_the_second_stays_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: Screen
+) -> None:
+    (tmp_path / "a.py").write_text(HANDLER)
+    deployed = Deployed(tmp_path, monkeypatch)
+    assert deployed.after_save() == [["a.py"]]
+    (tmp_path / "a.js").write_text("exports.handler = () => 1;")
+    assert deployed.after_save() == []
+    assert 'another file or folder is named "a" as well' in screen.text()
+
+
+@pytest.mark.parametrize(
+    ("path", "matters"),
+    [("a.py", True), ("f/lib/x.txt", True), (".zmesh/run/1/x.py", False), ("f/node_modules/x/y.js", False)],
+)
+def test_what_is_no_source_wakes_nobody(tmp_path: Path, path: str, matters: bool) -> None:
+    folder = tmp_path / ".hidden" / "app"  # what lies above the folder does not count
+    watcher = Watcher(Client(Connection("http://127.0.0.1:1")), folder, threading.RLock())
+    assert watcher._matters(folder / path) is matters
+
+
+def test_single_keys_are_obeyed_and_the_terminal_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    pressed: list[str] = []
+    stop = threading.Event()
+
+    def fail() -> None:
+        pressed.append("failed")
+        raise CliError("no", code="no")
+
+    with os.fdopen(theirs, "rb", buffering=0) as stdin, os.fdopen(ours, "wb", buffering=0) as keyboard:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        actions = {"a": lambda: pressed.append("a"), "f": fail, "q": stop.set}
+        with hotkeys.single_keys():
+            thread = threading.Thread(target=hotkeys.obey, args=(actions, stop))
+            thread.start()
+            keyboard.write(b"f")
+            eventually(lambda: pressed == ["failed"], "the action of a key")
+            keyboard.write(b"xa")
+            eventually(lambda: "a" in pressed, "an action after one that failed")
+            keyboard.write(b"q")
+            thread.join(60)
+        assert termios.tcgetattr(theirs) == before
+    assert pressed == ["failed", "a"]
+
+
+@pytest.mark.parametrize(("read", "keys"), [("i", "i"), ("?o", "?o"), ("\x1b[A", ""), ("pasted text", "")])
+def test_a_paste_or_an_arrow_is_no_command(read: str, keys: str) -> None:
+    assert hotkeys.meant(read) == keys
+
+
+@pytest.mark.timeout(300)
+def test_q_ends_everything_and_restores_the_terminal(tmp_path: Path) -> None:
+    source = tmp_path / "app"
+    source.mkdir()
+    (source / "hello.py").write_text(HANDLER.format(1))
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    options = ["--home", str(tmp_path / ".zmesh"), "--port", "0", "--no-examples", "--watch", str(source)]
+    dev = subprocess.Popen(
+        [*ZMESH, "dev", *options], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=clean_environment()
+    )
+    said = b""
+    try:
+        while b"hello version 1" not in said:
+            said += os.read(ours, 65536)
+        assert re.search(rb"i invoke again  o open the console", said)
+        os.write(ours, b"q")
+        assert dev.wait(60) == 0
+        assert termios.tcgetattr(theirs) == before
+    finally:
+        if dev.poll() is None:
+            dev.send_signal(signal.SIGTERM)
+            dev.wait(60)
+        os.close(ours)
+        os.close(theirs)
