@@ -19,6 +19,7 @@ from cli.invocations import invocations
 from cli.keys import keys
 from cli.login import login, logout, password
 from cli.members import members
+from cli.migrations import migrations
 from cli.output import output_option, show_only_text
 from cli.projects import projects
 from cli.registries import registries
@@ -50,7 +51,7 @@ click.rich_click.COMMAND_GROUPS = {
                 "secrets",
             ],
         },
-        {"name": "Work with the project's database", "commands": ["sql", "types"]},
+        {"name": "Work with the project's database", "commands": ["sql", "types", "migrations"]},
         {
             "name": "Work with others",
             "commands": ["login", "logout", "password", "console", "env", "projects", "members", "keys"],
@@ -83,6 +84,7 @@ zmesh.add_command(registries)
 zmesh.add_command(secrets)
 zmesh.add_command(sql)
 zmesh.add_command(types)
+zmesh.add_command(migrations)
 zmesh.add_command(projects)
 zmesh.add_command(members)
 zmesh.add_command(keys)

@@ -44,6 +44,7 @@ def project_database(
     """A connection on which each statement commits by itself. Raises CliError."""
     import psycopg
 
+    from cli.sql_errors import sql_error
     from sql.connecting import with_required_auth
 
     try:
@@ -58,9 +59,12 @@ def project_database(
             hint="If the server has another address from here, set ZMESH_DATABASE_URL.",
         ) from error
     with connection:
-        if read_only:
-            connection.execute("set session characteristics as transaction read only")
-        yield connection
+        try:
+            if read_only:
+                connection.execute("set session characteristics as transaction read only")
+            yield connection
+        except psycopg.Error as error:
+            raise sql_error(error, "") from error
 
 
 def _url(client: Client) -> str:

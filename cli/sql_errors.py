@@ -23,7 +23,8 @@ def sql_error(error: psycopg.Error, text: str, file: str = "") -> CliError:
     if diagnosis.statement_position:
         lines = _place(text, int(diagnosis.statement_position), file)
     elif diagnosis.internal_position and diagnosis.internal_query:
-        lines = _place(diagnosis.internal_query, int(diagnosis.internal_position), "")
+        is_ours = diagnosis.internal_query == text  # and not what a routine runs
+        lines = _place(diagnosis.internal_query, int(diagnosis.internal_position), file if is_ours else "")
     lines += [f"  {line}" for line in (diagnosis.message_detail or "").splitlines()]
     code = error.sqlstate or "database_error"
     return CliError(

@@ -38,6 +38,7 @@ select n.nspname as schema, c.relname as "table", n.nspname = current_schema() a
  where c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
    and n.nspname not in ('information_schema', 'zmesh', 'zmesh_roles') and n.nspname !~ '^pg_'
    and has_schema_privilege(n.oid, 'usage') and has_any_column_privilege(c.oid, 'select, insert, update')
+   and not (n.nspname = current_schema() and c.relname = 'zmesh_migrations')
  order by n.nspname <> current_schema(), n.nspname, c.relname, a.attnum
 """
 
