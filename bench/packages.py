@@ -118,7 +118,7 @@ async def measure(sandbox: Sandbox, language: Language, image: Image, runs: int)
         took, cpu = bare_import(language, image.path)
         found.bare.append(took)
         found.bare_cpu.append(cpu)
-        fresh = Image(image.id, image.path, (), f"project {number}")
+        fresh = Image(image.id, image.path, project=f"project {number}")
         took, outcome = await run(sandbox, language, CODE[language], fresh)
         if outcome.packages != "imported":
             raise SystemExit(f"a first call was {outcome.packages}")
@@ -143,7 +143,7 @@ async def rotate(folder: Path, source: Path) -> tuple[int, int, int, int]:
     for number in range(IMAGES):
         path = folder / f"image-{number}"
         shutil.copytree(source / "node_modules" / "zod", path / "node_modules" / "zod")
-        images.append(Image(path.name, path, (), f"project {number}"))
+        images.append(Image(path.name, path, project=f"project {number}"))
     sandbox = Sandbox(slots=4, images=folder)
     await sandbox.start()
     forked = most = megabytes = 0

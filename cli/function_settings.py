@@ -37,6 +37,12 @@ _OF_RUNS = (
         type=click.Choice(["once", NONE]),
         help="once: top-level code runs once, and runs are forked from that process. Default for a new function: none.",
     ),
+    click.option(
+        "--preload",
+        multiple=True,
+        metavar="PACKAGE",
+        help="Package that is imported before runs are forked, or none: those that runs import; repeatable.",
+    ),
     _number("--timeout-ms", 900_000, "Wall-clock limit of a run. Default for a new function: 10000."),
     _number("--memory-mb", 8192, "Memory limit of a run, from 64 on. Default for a new function: 256.", lowest=64),
     click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="Set a variable; repeatable."),
@@ -120,7 +126,7 @@ def settings_of(options: dict[str, Any]) -> dict[str, Any]:
     if "variables" in fields or "unset" in fields:
         variables: dict[str, str | None] = dict(_variable(text) for text in fields.pop("variables", ()))
         fields["env_vars"] = {**variables, **dict.fromkeys(fields.pop("unset", ()))}
-    for name in ("tags", "cors_origins", "anonymous_options", "key_options"):
+    for name in ("tags", "cors_origins", "anonymous_options", "key_options", "preload"):
         if name in fields:
             fields[name] = [] if fields[name] == (NONE,) else list(fields[name])
     if "methods" in fields:

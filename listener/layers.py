@@ -12,9 +12,8 @@ import stat
 import tempfile
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
@@ -25,7 +24,7 @@ from listener import archives
 from listener.archives import ArchiveError
 from listener.platforms import platform_of
 from listener.postgres import DATABASE_ERRORS
-from sandbox import Image, Sandbox, SandboxError
+from sandbox import Image, Preload, Sandbox, SandboxError
 from sql import builds
 from sql.builds import Layer
 from support.executors import Executor
@@ -98,15 +97,9 @@ class Layers:
             self._users[layer.hash] -= 1
             await self._make_room()
 
-    def image_of(self, project_id: UUID, layer: Layer) -> Image:
+    def image_of(self, project_id: UUID, layer: Layer, preload: Preload) -> Image:
         """A layer that is held, as runs use it."""
-        return Image(layer.hash, self.path_of(layer), tuple(layer.imported or ()), str(project_id))
-
-    async def learn(self, project_id: UUID, build: UUID, layer: Layer, imported: Sequence[str]) -> None:
-        """Store what the first run has imported, for other listeners and later starts. Raises psycopg.Error."""
-        self._of_builds[build] = replace(layer, imported=list(imported))
-        async with self._pool.connection() as connection:
-            await builds.learn_imports(connection, project_id, layer.hash, imported)
+        return Image(layer.hash, self.path_of(layer), preload, str(project_id))
 
     async def load_packages(self, sandbox: Sandbox) -> None:
         """After a start: have what functions import of the layers on disk loaded, before they are called."""
@@ -116,7 +109,7 @@ class Layers:
             for layer in found:
                 if layer.platform == platform_of(layer.runtime):
                     async with self.held(layer.project_id, layer):
-                        image = self.image_of(layer.project_id, layer)
+                        image = self.image_of(layer.project_id, layer, Preload(tuple(layer.names)))
                         sandbox.load_packages(image, layer.runtime, layer.memory_mb, layer.network)
 
     def path_of(self, layer: Layer) -> Path:

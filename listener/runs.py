@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
@@ -16,6 +15,7 @@ from listener.attempts import ended, failed_outcome, outcome_of, run_request, wi
 from listener.databases import ProjectDatabases
 from listener.environments import Environment, environment_of
 from listener.files import Files
+from listener.imports import Imports
 from listener.layers import LayerError, Layers
 from listener.lease import Lease
 from listener.logs import LiveLogs
@@ -30,7 +30,6 @@ from observing.events import AttemptNotStarted, AttemptStarted, InternalError, O
 from observing.logs import invocation_id
 from observing.stream import emit
 from sandbox import RunOutcome, RunRequest, Sandbox
-from sql.builds import Layer
 from sql.listeners import AttemptOutcome, ClaimedInvocation
 from sql.secrets import Sealed
 from support.sealing import Sealer, SealingError
@@ -58,6 +57,7 @@ class Runs:
         self._sealer = Sealer(settings.secret_key)
         self._databases = ProjectDatabases(pool, self._sealer, settings.database_url)
         self._files = Files(pool)
+        self._imports = Imports(pool)
         self._sessions = Sessions()
         self.streams = Streams(pool, wakeups.streams)
         self.live_logs = LiveLogs(pool)
@@ -117,17 +117,14 @@ class Runs:
         request = run_request(invocation, environment, files, url, self._sessions.take)
         async with self._layers.of_build(invocation.project_id, invocation.build_id, request.runtime) as layer:
             if layer is not None:
-                request = replace(request, image=self._layers.image_of(invocation.project_id, layer))
+                preload = await self._imports.of(invocation, layer)
+                request = replace(request, image=self._layers.image_of(invocation.project_id, layer, preload))
             if not self._lease.holds(lease):
                 return None
             outcome, written = await self._run_in_sandbox(lease, invocation, environment, request, cancel)
-            await self._learn(invocation, layer, outcome)
+            if layer is not None:
+                await self._imports.learn(invocation, layer, outcome.imported)
         return await outcome_of(invocation, environment, with_notice(invocation, outcome), written)
-
-    async def _learn(self, invocation: ClaimedInvocation, layer: Layer | None, outcome: RunOutcome) -> None:
-        if layer is not None and layer.imported is None and outcome.imported and invocation.build_id is not None:
-            with suppress(*DATABASE_ERRORS):  # the next run says it again
-                await self._layers.learn(invocation.project_id, invocation.build_id, layer, outcome.imported)
 
     async def _run_in_sandbox(
         self,

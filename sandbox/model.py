@@ -35,15 +35,25 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Preload:
+    """Packages that are imported before runs are forked. Without `names`, what a run of the same `learned_by` was seen
+    to import on this host. With `learn`, runs say what they import although that is known."""
+
+    names: tuple[str, ...] = ()
+    learned_by: str = ""
+    learn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """Installed packages for runs, in a folder of this host that nobody changes: `python/` holds what pip installs,
-    `node_modules/` what npm does. `id` names the content. `preload` are modules that most runs import; without any,
-    what the first run imports. Only runs of one `project` are forked from the same process that has imported them.
+    `node_modules/` what npm does. `id` names the content. Only runs of one `project` with the same `preload` are forked
+    from the same process.
     """
 
     id: str
     path: Path
-    preload: tuple[str, ...] = ()
+    preload: Preload = Preload()
     project: str = ""
 
 

@@ -70,23 +70,30 @@ class ClaimedBuild:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What a listener needs to know about a layer before fetching it; `bytes` before compression. `imported` are the
-    packages that its first run imported; None where that is not known."""
+    """What a listener needs to know about a layer before fetching it; `bytes` before compression."""
 
     hash: str
     platform: str
     bytes: int
-    imported: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LayerInUse(Layer):
-    """With how a function of this project uses it."""
+    """With how a function of this project uses it, and which `names` of it are imported beforehand."""
 
     project_id: UUID = field(kw_only=True)
     runtime: Literal["python", "node"] = field(kw_only=True)
     memory_mb: int = field(kw_only=True)
     network: Literal["open", "none"] = field(kw_only=True)
+    names: list[str] = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionImports:
+    """Which packages of a layer a version of a function was seen to import."""
+
+    version: int
+    names: list[str]
 
 
 # What the API asks
@@ -231,18 +238,25 @@ async def bundle_chunk(connection: AsyncConnection, listener: UUID, build: UUID,
 
 async def layer_of(connection: AsyncConnection, project_id: UUID, build: UUID) -> Layer | None:
     """The layer that a build has made; None where it needed no packages."""
-    query = "select hash, platform, bytes, imported from zmesh.layer_of(%s, %s)"
+    query = "select hash, platform, bytes from zmesh.layer_of(%s, %s)"
     return await fetch_one(connection, Layer, query, (project_id, build))
 
 
-async def learn_imports(connection: AsyncConnection, project_id: UUID, hash: str, imported: Sequence[str]) -> None:
-    """Store what a run has imported of a layer, unless that is known."""
-    await connection.execute("select zmesh.learn_imports(%s, %s, %s)", (project_id, hash, Jsonb(list(imported))))
+async def imports_of(connection: AsyncConnection, function_id: UUID, hash: str) -> FunctionImports | None:
+    """Which packages of a layer a function imports, if that is known."""
+    query = "select version, names from zmesh.imports_of(%s, %s)"
+    return await fetch_one(connection, FunctionImports, query, (function_id, hash))
+
+
+async def learn_imports(connection: AsyncConnection, function_id: UUID, hash: str, seen: FunctionImports) -> None:
+    """Store what a run has imported of a layer, unless that is known of its version or a later one."""
+    values = (function_id, hash, seen.version, seen.names)
+    await connection.execute("select zmesh.learn_imports(%s, %s, %s, %s)", values)
 
 
 async def layers_to_load(connection: AsyncConnection, hashes: Sequence[str], most: int) -> list[LayerInUse]:
-    """Those of these layers that functions use now, and of which it is known what they import."""
-    query = """select project_id, runtime, memory_mb, network, hash, platform, bytes, imported
+    """Those of these layers that functions use now, and of which it is known what to import."""
+    query = """select project_id, runtime, memory_mb, network, hash, platform, bytes, names
                  from zmesh.layers_to_load(%s, %s)"""
     return await fetch_all(connection, LayerInUse, query, (list(hashes), most))
 

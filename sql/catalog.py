@@ -24,6 +24,7 @@ SETTINGS = (
         "entry_file",
         "style",
         "init",
+        "preload",
         "files",
         "timeout_ms",
         "memory_mb",
@@ -58,6 +59,7 @@ class Function:
     entry_file: str | None
     style: str | None
     init: str | None
+    preload: list[str]
     file_sizes: dict[str, int]
     timeout_ms: int
     memory_mb: int

@@ -26,7 +26,8 @@ class ClaimedInvocation:
     waits and lends it its slot. `waited`: somebody waits for its end, a caller over HTTP or a run. `queue_ms`: how long
     it was ready before it was claimed. `build_id`: the build whose packages it needs. With an `entry_file`, the
     version has files, which files_of() reads. `style`: how the handler is called where its form does not tell. `init`:
-    "once" where runs may be forked from a process that has executed the top-level code. `dry_run`: nothing that it does
+    "once" where runs may be forked from a process that has executed the top-level code. `preload`:
+    packages that are imported beforehand, where not those that were learned. `dry_run`: nothing that it does
     may have an effect.
     """
 
@@ -53,6 +54,7 @@ class ClaimedInvocation:
     entry_file: str | None
     style: str | None
     init: str | None
+    preload: list[str]
     source: str
     dry_run: bool
     waited: bool

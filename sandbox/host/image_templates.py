@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sandbox.host.template_keys import TemplateKey
@@ -40,7 +40,7 @@ class _Refusal:
     until: float
 
 
-Start = Callable[[TemplateKey, Sequence[str], RunRequest | None], Awaitable[TemplateProcess]]
+Start = Callable[[TemplateKey, RunRequest | None], Awaitable[TemplateProcess]]
 
 
 class ImageTemplates:
@@ -102,12 +102,12 @@ class ImageTemplates:
         refused = [_state(key, 0, refusal.why) for key, refusal in self._refusals.items()]
         return ready + refused
 
-    def wanted(self, key: TemplateKey, preload: Sequence[str], request: RunRequest | None = None) -> None:
+    def wanted(self, key: TemplateKey, request: RunRequest | None = None) -> None:
         """After a run that imported its packages itself: start a template for the next ones, if there is room. The
         request has the code to execute, where that is wanted."""
         if self.off is not None or key in self._ready or key in self._making:
             return
-        if not preload and key.init_once is None:
+        if not key.preload and key.init_once is None:
             return
         refusal = self._refusals.get(key)
         if refusal is not None and time.monotonic() < refusal.until:
@@ -115,7 +115,7 @@ class ImageTemplates:
         if not self._has_room():
             self._refuse(key, "as many templates of images are in use as are allowed", 0)
             return
-        self._making[key] = asyncio.get_running_loop().create_task(self._make(key, preload, request))
+        self._making[key] = asyncio.get_running_loop().create_task(self._make(key, request))
 
     def _has_room(self) -> bool:
         """Whether there is room for one more, if need be in place of one that has been idle."""
@@ -130,10 +130,10 @@ class ImageTemplates:
     def _memory(self) -> int:
         return sum(template.memory_bytes for template in self._ready.values())
 
-    async def _make(self, key: TemplateKey, preload: Sequence[str], request: RunRequest | None) -> None:
+    async def _make(self, key: TemplateKey, request: RunRequest | None) -> None:
         try:
             async with self._one_at_a_time:
-                process = await self._start(key, preload, request)
+                process = await self._start(key, request)
             memory, data = map(int, process.facts.split())
             self._ready[key] = ImageTemplate(process, memory, data, time.monotonic())
             self._refusals.pop(key, None)

@@ -24,7 +24,7 @@ from sandbox.host.image_templates import ImageTemplate, ImageTemplates
 from sandbox.host.jobs import code_for_template
 from sandbox.host.node_command import NodeCommand
 from sandbox.host.node_template_pool import NodeTemplatePool
-from sandbox.host.preloads import Preloads, imported_by
+from sandbox.host.preloads import MOST_NAMES, Preloads, imported_by
 from sandbox.host.streams import Sink
 from sandbox.host.template_keys import TemplateKey, has_nearer_packages, key_of_image, key_of_run
 from sandbox.host.template_process import TemplateProcess
@@ -276,27 +276,46 @@ class Sandbox:
         """Run it as a fork of a process that has imported its packages, and loaded its code, if there is one."""
         image, is_loaded = request.image, request.init_once is not None
         place = self._place_of(image)
-        key = key_of_run(request, place)
-        preload = () if image is None else self._preloads.of(key, image.preload, image.path)
+        base = key_of_run(request, place)
+        preload = () if image is None else self._preloads.of(base, image)
         if has_nearer_packages(request):
             preload = ()
             if not is_loaded:
                 return await self._run_alone(request, cancel, sink, place, NEARER_PACKAGES)
+        key = replace(base, preload=preload)
+        learn = image is not None and (image.preload.learn or not preload)
         child = await self._take_forked(request, key)
         if child is None:
-            learn = image is not None and not preload
             why, refused = self._image_templates.why_not(key), self._image_templates.refusal_of(key) is not None
             outcome = await self._run_alone(request, cancel, sink, place, why, learn=learn)
-            self._preloads.learn(key, outcome.imported)
-            self._image_templates.wanted(key, preload or outcome.imported, request if is_loaded else None)
-            return replace(outcome, refused=refused)
+            key = replace(key, preload=preload or tuple(outcome.imported))
+            self._image_templates.wanted(key, request if is_loaded else None)
+        else:
+            refused, outcome = False, await self._run_forked(child, request, cancel, sink, key, learn=learn)
+            if outcome.error is not None and outcome.error.type == "sandbox_failed":
+                self._image_templates.failed(key, outcome.error.message)
+        if image is not None:
+            self._preloads.learn(base, image, outcome.imported)
+        return replace(outcome, refused=refused)
+
+    async def _run_forked(
+        self,
+        child: Child,
+        request: RunRequest,
+        cancel: asyncio.Event,
+        sink: Sink | None,
+        key: TemplateKey,
+        *,
+        learn: bool,
+    ) -> RunOutcome:
+        """A run whose process has what the key says; what has been imported there, it does not import again."""
+        image, is_loaded = self._seen_as(key.image), request.init_once is not None
         try:
-            outcome = await child.run(request, cancel, sink, self._seen_as(place), is_loaded=is_loaded)
+            outcome = await child.run(request, cancel, sink, image, learn=learn, is_loaded=is_loaded)
         finally:
             self._let_go(child)
-        if outcome.error is not None and outcome.error.type == "sandbox_failed":
-            self._image_templates.failed(key, outcome.error.message)
-        return replace(outcome, packages="forked")
+        imported = sorted({*key.preload, *_imported(child, request)})[:MOST_NAMES] if learn else ()
+        return replace(outcome, packages="forked", imported=tuple(imported))
 
     async def _run_alone(
         self,
@@ -314,8 +333,7 @@ class Sandbox:
             outcome = await child.run(request, cancel, sink, self._seen_as(place), learn=learn)
         finally:
             self._let_go(child)
-        imported = imported_by(child.imported, request.runtime, request.image.path) if request.image else ()
-        return replace(outcome, packages="imported", why_imported=why, imported=imported)
+        return replace(outcome, packages="imported", why_imported=why, imported=_imported(child, request))
 
     def _seen_as(self, place: str) -> str | None:
         return root.image_of(place, self._settings) if place else None
@@ -323,7 +341,7 @@ class Sandbox:
     def load_packages(self, image: Image, runtime: Runtime, memory_mb: int, network: Network) -> None:
         """Have a process import what the image declares, for runs to come. Raises SandboxError, OSError."""
         key = key_of_image(image, self._place_of(image), runtime, memory_mb, network)
-        self._image_templates.wanted(key, self._preloads.of(key, image.preload, image.path))
+        self._image_templates.wanted(replace(key, preload=self._preloads.of(key, image)))
 
     async def _take_forked(self, request: RunRequest, key: TemplateKey) -> Child | None:
         """A process with the packages loaded; None where there is none to fork from."""
@@ -335,16 +353,14 @@ class Sandbox:
             self._image_templates.failed(key, str(error))
             return None
 
-    async def _start_image_template(
-        self, key: TemplateKey, preload: Sequence[str], request: RunRequest | None
-    ) -> TemplateProcess:
+    async def _start_image_template(self, key: TemplateKey, request: RunRequest | None) -> TemplateProcess:
         limits, loads = self._image_limits, request is not None
-        node = self._node.template_command(key.heap, preload, loads=loads) if key.runtime == "node" else []
+        node = self._node.template_command(key.heap, key.preload, loads=loads) if key.runtime == "node" else []
         taken = self._users_of_images.values()
         number = next(n for n in range(USERS_OF_IMAGES, RANGE - 1) if n not in taken)
         uid = None if self._uids is None else self._uids.base + number
         image = ImageSettings(
-            *(key.image, list(preload), node, loads, key.network == "open"),
+            *(key.image, list(key.preload), node, loads, key.network == "open"),
             *(uid, limits.each_mb * MIB, limits.import_seconds),
         )
         settings = replace(self._settings, mode="user_namespace", base_uid=None, image=image)
@@ -615,6 +631,10 @@ class Sandbox:
 def _kind_of(request: RunRequest, template: TemplateKey | None = None) -> Kind:
     memory_mb = 0 if request.runtime == "python" else request.limits.memory_mb
     return Kind(request.runtime, memory_mb, request.network, template)
+
+
+def _imported(child: Child, request: RunRequest) -> tuple[str, ...]:
+    return imported_by(child.imported, request.runtime, request.image.path) if request.image else ()
 
 
 def _standing_with(template: ImageTemplate, kind: Kind, limits: Limits) -> StandingLimits:

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from sandbox.host.template_keys import TemplateKey
+from sandbox.model import Image
 
 MOST_NAMES = 64
 REMEMBERED = 1000
@@ -22,33 +23,35 @@ _NODE = re.compile(r"(?:(?:require|import):)?((?:@[\w.~-]{1,100}/)?[\w~-][\w.~-]
 
 
 class Preloads:
-    """What was learned, for the images used last."""
+    """What was learned, for the functions and images used last."""
 
     def __init__(self) -> None:
-        self._learned: OrderedDict[TemplateKey, tuple[str, ...]] = OrderedDict()
+        self._learned: OrderedDict[tuple[TemplateKey, str], tuple[str, ...]] = OrderedDict()
 
-    def of(self, key: TemplateKey, declared: Sequence[str], image: Path) -> tuple[str, ...]:
-        """What to import; nothing where that is not known yet."""
-        if declared and key not in self._learned:
-            self.learn(key, names_in_image(declared, key.runtime, image))
-        return self._learned.get(key, ())
+    def of(self, key: TemplateKey, image: Image) -> tuple[str, ...]:
+        """What to import; nothing where that is not known yet. The key has no preload yet."""
+        if image.preload.names:
+            return names_in_image(image.preload.names, key.runtime, image.path)
+        return self._learned.get((key, image.preload.learned_by), ())
 
-    def learn(self, key: TemplateKey, imported: Sequence[str]) -> None:
+    def learn(self, key: TemplateKey, image: Image, imported: Sequence[str]) -> None:
         """Remember what a run has imported, as `imported_by` has it."""
         if imported:
-            self._learned[key] = tuple(imported)
-            self._learned.move_to_end(key)
+            one = key, image.preload.learned_by
+            self._learned[one] = tuple(imported)
+            self._learned.move_to_end(one)
         while len(self._learned) > REMEMBERED:
             self._learned.popitem(last=False)
 
 
 def imported_by(frame: bytes, runtime: str, image: Path) -> tuple[str, ...]:
-    """The packages of the image that a run says it has imported."""
+    """The packages of the image that a run says it has imported, in the order of their names: those of functions that
+    import the same are the same."""
     try:
         names = msgspec.json.decode(frame, type=list[str])
     except (msgspec.DecodeError, UnicodeError):
         return ()
-    return names_in_image(names, runtime, image)
+    return tuple(sorted(names_in_image(names, runtime, image)))
 
 
 def names_in_image(names: Sequence[str], runtime: str, image: Path) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from sandbox.model import Image, InitOnce, Network, RunRequest, Runtime
 class TemplateKey:
     """What runs have in common that are forked from one template. `heap` is the size of Node.js's, else 0; `made` tells
     the folder of the image from one that was at its place before. With `init_once`, `variables` are the names of the
-    function's environment variables, which its code cannot read yet."""
+    function's environment variables, which its code cannot read yet. `preload` is what has been imported."""
 
     project: str
     image: str
@@ -23,6 +23,7 @@ class TemplateKey:
     made: tuple[int, int] = (0, 0)
     init_once: InitOnce | None = None
     variables: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
 
 
 def key_of_image(image: Image, place: str, runtime: Runtime, memory_mb: int, network: Network) -> TemplateKey:

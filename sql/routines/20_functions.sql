@@ -91,7 +91,7 @@ language sql immutable parallel safe
 return array['name', 'description', 'tags', 'language', 'entry_point', 'code', 'entry_file', 'files', 'enabled',
              'timeout_ms', 'memory_mb', 'env_vars', 'network', 'max_attempts', 'retry_base_ms', 'retry_max_ms',
              'max_concurrency', 'max_concurrency_per_key', 'auth', 'methods', 'cors_origins', 'anonymous_options',
-             'key_options', 'public_errors', 'build_id', 'style', 'init'];
+             'key_options', 'public_errors', 'build_id', 'style', 'init', 'preload'];
 comment on function zmesh.function_settings() is 'The columns of zmesh.functions that users may set.';
 
 create or replace function zmesh.check_function_settings(p_settings jsonb) returns void
@@ -154,7 +154,7 @@ begin
                max_concurrency_per_key = v_new.max_concurrency_per_key, auth = v_new.auth, methods = v_new.methods,
                cors_origins = v_new.cors_origins, anonymous_options = v_new.anonymous_options,
                key_options = v_new.key_options, public_errors = v_new.public_errors, build_id = v_new.build_id,
-               style = v_new.style, init = v_new.init
+               style = v_new.style, init = v_new.init, preload = v_new.preload
          where f.id = p_id
         returning f.*;
 end $$;

@@ -275,7 +275,7 @@ create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb, network text,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
-               has_secrets boolean, build_id uuid, entry_file text, style text, init text, source text, dry_run boolean)
+               has_secrets boolean, build_id uuid, entry_file text, style text, init text, preload text[], source text, dry_run boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- The queue's size changes faster than its statistics: fix the plans that are right at any size. Before version 18
 -- what is switched off counts as so dear that every claim would be compiled, which takes longer than the claim.
@@ -336,7 +336,7 @@ begin
                case when v.version is null then f.build_id else v.build_id end,
                case when v.version is null then f.entry_file else v.entry_file end,
                case when v.version is null then f.style else v.style end,
-               case when v.version is null then f.init else v.init end, q.source,
+               case when v.version is null then f.init else v.init end, f.preload, q.source,
                coalesce((v.settings ->> 'dry_run')::boolean, false)
           from unnest(v_started) started
           join zmesh.queue q on q.id = started
@@ -372,7 +372,7 @@ create or replace function zmesh.claim_round(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb, network text,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
-               has_secrets boolean, build_id uuid, entry_file text, style text, init text, source text, dry_run boolean, waited boolean,
+               has_secrets boolean, build_id uuid, entry_file text, style text, init text, preload text[], source text, dry_run boolean, waited boolean,
                queue_ms double precision,
                waiting boolean, more boolean,
                seconds_to_next double precision)

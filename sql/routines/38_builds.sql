@@ -190,10 +190,10 @@ comment on function zmesh.cancel_build(uuid, uuid) is
     'Cancels a queued build, and asks the listener of a running one to stop it; a finished one does not change.';
 
 create or replace function zmesh.layer_of(p_project_id uuid, p_build uuid)
-returns table (hash text, platform text, bytes bigint, imported jsonb)
+returns table (hash text, platform text, bytes bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
-    select l.hash, l.platform, l.bytes, l.imported
+    select l.hash, l.platform, l.bytes
       from zmesh.builds b
       join zmesh.layers l on l.project_id = b.project_id and l.hash = b.layer_hash
      where b.id = p_build and b.project_id = p_project_id;
@@ -201,31 +201,43 @@ end;
 comment on function zmesh.layer_of(uuid, uuid) is
     'The layer that a build of this project created; no row if it needed no packages.';
 
-create or replace function zmesh.learn_imports(p_project_id uuid, p_hash text, p_imported jsonb) returns void
+create or replace function zmesh.imports_of(p_function_id uuid, p_hash text)
+returns table (version integer, names text[])
+language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select i.version, i.names from zmesh.function_imports i where i.function_id = p_function_id and i.hash = p_hash;
+end;
+comment on function zmesh.imports_of(uuid, text) is
+    'Which packages of a layer a function imports, and the version that was seen to; no row if that is not known.';
+
+create or replace function zmesh.learn_imports(p_function_id uuid, p_hash text, p_version integer, p_names text[])
+returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    update zmesh.layers
-       set imported = p_imported
-     where project_id = p_project_id and hash = p_hash and imported is null;
+    insert into zmesh.function_imports as i (function_id, hash, version, names)
+    select f.id, p_hash, p_version, p_names from zmesh.functions f where f.id = p_function_id
+        on conflict (function_id, hash) do update
+       set version = excluded.version, names = excluded.names where i.version < excluded.version;
 end $$;
-comment on function zmesh.learn_imports(uuid, text, jsonb) is
-    'Stores which packages of a layer a run has imported, unless that is known.';
+comment on function zmesh.learn_imports(uuid, text, integer, text[]) is
+    'Stores which packages of a layer a run of this version imported, unless it is known of the version or a later one.';
 
 create or replace function zmesh.layers_to_load(p_hashes text[], p_most integer)
-returns table (project_id uuid, runtime text, memory_mb integer, network text, hash text, platform text, bytes bigint, imported jsonb)
+returns table (project_id uuid, runtime text, memory_mb integer, network text, hash text, platform text, bytes bigint, names text[])
 language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
     select distinct f.project_id, b.runtime, f.memory_mb, case when 'none' in (p.network, f.network) then 'none' else 'open' end,
-           l.hash, l.platform, l.bytes, l.imported
+           l.hash, l.platform, l.bytes, coalesce(nullif(f.preload, '{}'), i.names)
       from zmesh.layers l
       join zmesh.builds b on b.project_id = l.project_id and b.layer_hash = l.hash
       join zmesh.functions f on f.build_id = b.id
       join zmesh.projects p on p.id = f.project_id
-     where l.hash = any(p_hashes) and l.imported is not null
+      left join zmesh.function_imports i on i.function_id = f.id and i.hash = l.hash
+     where l.hash = any(p_hashes) and f.init is null and (f.preload <> '{}' or i.names is not null)
      limit p_most;
 end;
 comment on function zmesh.layers_to_load(text[], integer) is
-    'Which of these layers current functions use, how, and what they import: for a listener that has just started.';
+    'Which of these layers current functions use, how, and what is imported beforehand: for a listener that has just started.';
 
 create or replace function zmesh.layer_chunk(p_project_id uuid, p_hash text, p_number integer) returns bytea
 language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -274,5 +286,6 @@ grant execute on function zmesh.request_build(uuid, text, text, jsonb, boolean, 
 grant execute on function zmesh.claim_build(uuid), zmesh.tell_build(uuid, uuid, integer[], timestamptz[], text[]),
       zmesh.add_layer(uuid, uuid, text, text, bigint, integer), zmesh.add_layer_chunk(uuid, uuid, text, integer, bytea),
       zmesh.finish_build(uuid, uuid, text, text, jsonb, text, jsonb), zmesh.layer_of(uuid, uuid),
-      zmesh.layer_chunk(uuid, text, integer), zmesh.bundle_chunk(uuid, uuid, integer), zmesh.learn_imports(uuid, text, jsonb),
+      zmesh.layer_chunk(uuid, text, integer), zmesh.bundle_chunk(uuid, uuid, integer), zmesh.imports_of(uuid, text),
+      zmesh.learn_imports(uuid, text, integer, text[]),
       zmesh.layers_to_load(text[], integer) to zmesh_listener;

@@ -26,6 +26,7 @@ create table zmesh.functions (
     memory_mb               integer     not null    default 256,
     env_vars                jsonb       not null    default '{}',
     network                 text        not null    default 'open',
+    preload                 text[]      not null    default '{}',
     max_attempts            smallint    not null    default 3,
     retry_base_ms           integer     not null    default 1000,
     retry_max_ms            integer     not null    default 300000,
@@ -58,6 +59,8 @@ create table zmesh.functions (
     constraint functions_memory_is_64_mb_to_8_gb           check (memory_mb between 64 and 8192),
     constraint functions_env_vars_is_an_object             check (jsonb_typeof(env_vars) = 'object'),
     constraint functions_network_is_known                  check (network in ('open', 'none')),
+    constraint functions_preload_has_at_most_64_names
+        check (cardinality(preload) <= 64 and array_position(preload, null) is null),
     constraint functions_max_attempts_is_1_to_100          check (max_attempts between 1 and 100),
     constraint functions_retry_base_is_1_ms_to_1_day       check (retry_base_ms between 1 and 86400000),
     constraint functions_retry_max_is_1_ms_to_7_days       check (retry_max_ms between 1 and 604800000),
@@ -96,6 +99,8 @@ comment on column zmesh.functions.revision is
     'Incremented by a database trigger with every change. A client that sends it back cannot overwrite somebody else''s change.';
 comment on column zmesh.functions.network is
     'What runs may connect to beside the project''s database: open, anything; none, nothing. The project''s none applies to all.';
+comment on column zmesh.functions.preload is
+    'Packages that are imported before runs are forked; empty: those that runs of the function were seen to import.';
 comment on column zmesh.functions.max_attempts is
     'Attempts of an invocation that nobody waits for, unless the invocation sets its own number.';
 comment on column zmesh.functions.retry_base_ms is

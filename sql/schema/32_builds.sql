@@ -11,7 +11,6 @@ create table zmesh.layers (
     bytes      bigint      not null,
     files      integer     not null,
     created_at timestamptz not null,
-    imported   jsonb,
     primary key (project_id, hash),
     constraint layers_hash_is_sha256     check (hash ~ '^[0-9a-f]{64}$'),
     constraint layers_bytes_is_positive  check (bytes > 0),
@@ -21,8 +20,6 @@ comment on table zmesh.layers is
     'Installed packages, by the SHA-256 of their archive. Projects do not share rows: packages may be private.';
 comment on column zmesh.layers.platform is 'Runtime, its version and the machine that the packages were installed for.';
 comment on column zmesh.layers.bytes is 'Size of the archive before compression.';
-comment on column zmesh.layers.imported is
-    'Packages that the first run imported, by its own account: listeners load them beforehand. Null: not known yet.';
 
 create table zmesh.layer_chunks (
     project_id uuid    not null,
@@ -36,6 +33,18 @@ create table zmesh.layer_chunks (
 );
 comment on table zmesh.layer_chunks is 'The archives of layers, a MiB at a time, each compressed by zlib.';
 alter table zmesh.layer_chunks alter column data set storage external;
+
+create table zmesh.function_imports (
+    function_id uuid    not null references zmesh.functions on delete cascade,
+    hash        text    not null,
+    version     integer not null,
+    names       text[]  not null,
+    primary key (function_id, hash),
+    constraint function_imports_has_at_most_64_names check (cardinality(names) between 1 and 64)
+);
+comment on table zmesh.function_imports is
+    'Which packages of a layer runs of a function import, by their own account: listeners load them beforehand.';
+comment on column zmesh.function_imports.version is 'The version whose first run said so; that of a later one replaces it.';
 
 create table zmesh.builds (
     id               uuid        primary key default gen_random_uuid(),

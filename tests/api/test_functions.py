@@ -13,7 +13,7 @@ KEYS = {
     *("id", "project_id", "name", "slug", "language", "entry_point", "code", "timeout_ms", "memory_mb", "env_vars"),
     *("version", "revision", "enabled", "created_at", "updated_at", "description", "tags", "auth", "methods"),
     *("anonymous_options", "key_options", "public_errors", "network", "entry_file", "files", "file_sizes", "style"),
-    "init",
+    *("init", "preload"),
     *("cors_origins", "max_attempts", "retry_base_ms", "retry_max_ms", "max_concurrency", "max_concurrency_per_key"),
     "build_id",
 }
@@ -119,6 +119,8 @@ def test_a_name_or_slug_that_is_taken_is_409(api: Api) -> None:
         *[("enabled", value) for value in ("yes", 1)],
         *[("env_vars.A", {"A": value}) for value in (1, None, {}, "a\x00b")],
         *[(f"env_vars.{name}", {name: "x"}) for name in ("", "1A", "A-B", "A B")],
+        *[("preload", value) for value in ("pandas", None, ["x"] * 65)],
+        ("init", "always"),
         ("colour", "green"),
     ],
 )

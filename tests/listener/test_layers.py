@@ -11,15 +11,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
 from listener import archives
+from listener.imports import Imports
 from listener.layers import LayerError, Layers
 from listener.main import connection_pool
 from listener.platforms import platform_of
-from sandbox import Image
+from sandbox import Image, Preload
+from sql.listeners import ClaimedInvocation
 from tests.databases import Database, TestProject
 
 MIB = 1024 * 1024
@@ -193,21 +197,40 @@ class Loading:
         self.asked.append((image.project, image.id, image.preload, runtime, memory_mb, network))
 
 
-async def test_what_a_first_run_imports_is_loaded_by_every_listener_that_starts(shelf: Shelf) -> None:
+def invocation_of(function: UUID, version: int, *preload: str) -> ClaimedInvocation:
+    """As far as it matters to what is imported."""
+    found = SimpleNamespace(function_id=function, version=version, preload=list(preload))
+    return cast(ClaimedInvocation, found)
+
+
+async def test_what_the_runs_of_a_function_import_is_loaded_by_every_listener_that_starts(shelf: Shelf) -> None:
     build = shelf.build(archive_of("a.py", b"x = 1"))
-    project = shelf.project
-    shelf.database.function(project, code="x", language="python", build_id=build, memory_mb=128, network="none")
+    project, settings = (
+        shelf.project,
+        cast(Any, {"language": "python", "build_id": build, "memory_mb": 128, "network": "none"}),
+    )
+    one = shelf.database.function(project, "one", code="x", **settings)
+    shelf.database.function(project, "two", code="x", **settings, preload=["b"])
+    three = shelf.database.function(project, "three", code="x", **settings)
     loading = Loading()
+    async with shelf.layers() as layers, layers.of_build(project.id, build, "python") as layer:
+        assert layer is not None
+        imports = Imports(layers._pool)
+        assert await imports.of(invocation_of(one, 1), layer) == Preload((), str(one))
+        await imports.learn(invocation_of(one, 1), layer, ["a"])
+        await imports.learn(invocation_of(one, 1), layer, ["b"])  # of a run that began before it was known
+        await imports.learn(invocation_of(one, -1), layer, ["c"])  # of a draft
+        await Imports(layers._pool).learn(invocation_of(one, 1), layer, ["d"])  # of a listener that did not know
     async with shelf.layers() as layers:
         await layers.load_packages(loading)  # type: ignore[arg-type]
         async with layers.of_build(project.id, build, "python") as layer:
             assert layer is not None
-            await layers.learn(project.id, build, layer, ["a"])
-            await layers.learn(project.id, build, layer, ["b"])  # of a run that began before it was known
-    assert loading.asked == []
-    async with shelf.layers() as layers:
-        await layers.load_packages(loading)  # type: ignore[arg-type]
-        async with layers.of_build(project.id, build, "python") as layer:
-            assert layer is not None
-            assert layers.image_of(project.id, layer).preload == ("a",)
-    assert loading.asked == [(str(project.id), layer.hash, ("a",), "python", 128, "none")]
+            imports = Imports(layers._pool)
+            assert await imports.of(invocation_of(one, 1), layer) == Preload(("a",), str(one))
+            assert await imports.of(invocation_of(one, 1, "c"), layer) == Preload(("c",))
+            assert await imports.of(invocation_of(three, 1), layer) == Preload((), str(three))
+            assert await imports.of(invocation_of(one, 2), layer) == Preload(("a",), str(one), learn=True)
+            await imports.learn(invocation_of(one, 2), layer, ["a", "b"])
+            assert await Imports(layers._pool).of(invocation_of(one, 2), layer) == Preload(("a", "b"), str(one))
+    expected = [(str(project.id), layer.hash, Preload((name,)), "python", 128, "none") for name in ("a", "b")]
+    assert sorted(loading.asked, key=str) == expected

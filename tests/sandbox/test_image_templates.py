@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import Image, ImageTemplateLimits, ImageTemplateState, RunOutcome
+from sandbox import Image, ImageTemplateLimits, ImageTemplateState, Preload, RunOutcome
 from tests.sandbox import images
 from tests.sandbox.conftest import KINDS, MakeHost
 from tests.sandbox.hosts import Host, wait_until
@@ -103,6 +103,23 @@ def test_what_is_declared_is_loaded_and_names_that_are_not_in_the_image_are_not(
     outcome = forked(host, language, USE[language], image)
 
     assert json.loads(outcome.result_json or "")[0] is False
+
+
+@somewhere
+def test_functions_that_share_an_image_each_have_what_they_import_loaded(host: Host, make_image: Any) -> None:
+    module = "import os\npid = os.getpid()\n"
+    image = make_image({f"python/{name}.py": module for name in ("one", "two", "three")})
+    body = "import os, {} as a, {} as b; return [a.pid == os.getpid(), b.pid == os.getpid()]"
+    first, second = (replace(image, preload=Preload(learned_by=name)) for name in ("first", "second"))
+
+    mine = forked(host, "python", body.format("one", "two"), first)
+    theirs = forked(host, "python", body.format("three", "two"), second)
+
+    assert mine.result_json == theirs.result_json == "[false,false]"
+    again = forked(host, "python", body.format("one", "two"), first)
+    assert (again.result_json, again.imported) == ("[false,false]", ())
+    known = replace(image, preload=Preload(("one",), "first", learn=True))
+    assert forked(host, "python", body.format("one", "three"), known).imported == ("one", "three")
 
 
 @somewhere

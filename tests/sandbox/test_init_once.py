@@ -276,7 +276,7 @@ def test_what_a_later_version_has_replaced_ends_a_minute_after_its_last_use() ->
         request = RunRequest("python", "", "handler", "f", "{}")
         for version in (1, 2, 3):
             key = TemplateKey("p", "", "python", 0, "open", init_once=InitOnce("p", "f", version))
-            templates.wanted(key, (), request)
+            templates.wanted(key, request)
             while templates.use(key) is None:
                 await asyncio.sleep(0)
         for age, template in zip((61, 59, 61), templates._ready.values(), strict=True):

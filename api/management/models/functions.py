@@ -53,6 +53,14 @@ Init = Annotated[
         description="When top-level code is executed: once, in a process from which runs are forked; null: in each run."
     ),
 ]
+PreloadName = Annotated[Text, matching(r"^[A-Za-z0-9_@./~:-]{1,214}$")]
+Preload = Annotated[
+    list[PreloadName],
+    Field(
+        max_length=64,
+        description="Packages that are imported before runs are forked; empty: those that runs were seen to import.",
+    ),
+]
 Code = Annotated[Text, AfterValidator(_fits), Field(description=_CODE)]
 NewCode = Annotated[Code | None, BeforeValidator(_is_given), WithJsonSchema({"type": "string", "description": _CODE})]
 Timeout = Annotated[int, Field(ge=1, le=900_000, description="Wall-clock limit; at most 15 minutes.")]
@@ -140,6 +148,7 @@ class FunctionToCreate(Model):
     memory_mb: Memory = 256
     env_vars: Environment = Field(default_factory=dict)
     network: Network = "open"
+    preload: Preload = Field(default_factory=list)
     enabled: bool = True
     description: Description = ""
     tags: Tags = Field(default_factory=list)
@@ -171,6 +180,7 @@ class FunctionChange(Change):
     memory_mb: Memory = UNSET
     env_vars: Environment = UNSET
     network: Network = UNSET
+    preload: Preload = UNSET
     enabled: bool = UNSET
     description: Description = UNSET
     tags: Tags = UNSET
@@ -226,6 +236,7 @@ class FunctionDetails(BaseModel):
     entry_point: str
     style: Style
     init: Init
+    preload: list[str]
     code: str
     entry_file: EntryFile
     files: StoredFiles

@@ -2624,6 +2624,11 @@ export interface components {
              * @enum {string}
              */
             network?: "open" | "none";
+            /**
+             * Preload
+             * @description Packages that are imported before runs are forked; empty: those that runs were seen to import.
+             */
+            preload?: string[];
             /** Enabled */
             enabled?: boolean;
             /**
@@ -2729,6 +2734,8 @@ export interface components {
              * @description When top-level code is executed: once, in a process from which runs are forked; null: in each run.
              */
             init: "once" | null;
+            /** Preload */
+            preload: string[];
             /** Code */
             code: string;
             /**
@@ -3002,6 +3009,11 @@ export interface components {
              */
             network: "open" | "none";
             /**
+             * Preload
+             * @description Packages that are imported before runs are forked; empty: those that runs were seen to import.
+             */
+            preload?: string[];
+            /**
              * Enabled
              * @default true
              */
@@ -3126,6 +3138,8 @@ export interface components {
              * @enum {string}
              */
             network: "open" | "none";
+            /** @description Packages that are imported before runs are forked; empty: those that runs were seen to import. */
+            preload?: string[];
             /** @default true */
             enabled: boolean;
             /**
@@ -3252,6 +3266,11 @@ export interface components {
              * @enum {string}
              */
             network?: "open" | "none";
+            /**
+             * Preload
+             * @description Packages that are imported before runs are forked; empty: those that runs were seen to import.
+             */
+            preload?: string[];
             /** Enabled */
             enabled?: boolean;
             /**
