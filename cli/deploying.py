@@ -152,12 +152,14 @@ def deploy_functions(
     settings: Mapping[str, Any],
     built: Mapping[str, Mapping[str, Any]],
     *,
+    release: Mapping[str, Any] | None = None,
     force: bool,
 ) -> list[Deployment]:
     """Deploy files and folders with these settings, and with the packages that were built for them, by their names.
-    Raises CliError that names files and options."""
+    `release` is the message and the first share of the new versions. Raises CliError that names files and options."""
+    desired = [{**function, **settings} for function in functions.values()]
     try:
-        return deploy(client, [{**function, **settings} for function in functions.values()], built, force=force)
+        return deploy(client, desired, built, release=release, force=force)
     except ApiError as error:
         hint = error.hint
         if error.code == "name_taken":
@@ -181,6 +183,7 @@ def deploy(
     desired: Sequence[Mapping[str, Any]],
     built: Mapping[str, Mapping[str, Any]],
     *,
+    release: Mapping[str, Any] | None = None,
     force: bool,
 ) -> list[Deployment]:
     """Create or update the functions named in `desired`, all of them or none; variables are added to those set.
@@ -194,7 +197,7 @@ def deploy(
         if old and old["name"] in built and built[old["name"]]["id"] != old["build_id"]:
             change["build_id"] = built[old["name"]]["id"]
     sent = [
-        _sent(old, change, one) if old else change
+        {**(_sent(old, change, one) if old else change), **(release or {})}
         for old, change, one in zip(before, changes, desired, strict=True)
         if change
     ]

@@ -55,6 +55,13 @@ for command in (audit, versions, diff, rollback, retire, unretire, alias):
 @click.option("--name", help="Name of the function. Default: the file's name without its extension, or the folder's.")
 @click.option("--force", is_flag=True, help="Deploy even code that cannot load.")
 @click.option("--fresh-packages", is_flag=True, help="Resolve packages again, even if the manifest has not changed.")
+@click.option("--message", metavar="TEXT", help="What the new version changes; shown in the list of versions.")
+@click.option(
+    "--share",
+    type=click.IntRange(0, 100),
+    metavar="PERCENT",
+    help="Share of the calls that the new version gets at first. The rest stays with the version that runs now.",
+)
 @click.option("--bundle", is_flag=True, help="Upload the packages that are installed beside the code.")
 @click.option("--write-lock", is_flag=True, help="Write the resolved packages into the folder, as a lock.")
 @settings_options
@@ -68,6 +75,8 @@ def deploy_files(
     fresh_packages: bool,
     write_lock: bool,
     bundle: bool,
+    message: str | None,
+    share: int | None,
     output: str,
     **options: Any,
 ) -> None:
@@ -92,7 +101,8 @@ def deploy_files(
         built = bundle_packages(client, functions)
     else:
         built = build_packages(client, functions.values(), fresh=fresh_packages and not write_lock)
-    done = deploy_functions(client, functions, settings, built, force=force)
+    release = {key: value for key, value in (("message", message), ("share", share)) if value is not None}
+    done = deploy_functions(client, functions, settings, built, release=release, force=force)
     if output == "json":
         print_json([_described(deployment, built.get(deployment.after["name"])) for deployment in done])
         return

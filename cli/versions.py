@@ -63,10 +63,11 @@ def versions(client: Client, name: str, output: str) -> None:
             version["language"],
             version["entry_point"],
             _extent(version),
+            version["message"],
         ]
         for version in found
     ]
-    print_table(("version", "", "deployed", "language", "entry point", "code"), rows, "No versions.")
+    print_table(("version", "", "deployed", "language", "entry point", "code", "message"), rows, "No versions.")
 
 
 def _extent(version: Mapping[str, Any]) -> str:

@@ -142,6 +142,48 @@ def test_a_name_is_deployed_once_at_a_time(api: Api) -> None:
     refused(deploy(api, function, function), 422, "invalid_input", "functions")
 
 
+def messages(api: Api) -> list[str]:
+    return [version["message"] for version in api.call("GET", "/functions/greet/versions").json()["items"]]
+
+
+def test_a_message_belongs_to_the_version_that_was_deployed_with_it(api: Api) -> None:
+    first = {"name": "greet", "language": "python", "code": ECHO, "message": "Says hello"}
+    assert deploy(api, first).json()["items"][0]["action"] == "created"
+    assert deploy(api, {**first, "message": "Nothing new"}).json()["items"][0]["action"] == "unchanged"
+    settings = {"name": "greet", "timeout_ms": 600, "message": "No new version"}
+    assert deploy(api, settings).json()["items"][0]["action"] == "updated"
+    deploy(api, {"name": "greet", "code": CHANGED, "message": "Says something else"})
+    deploy(api, {"name": "greet", "code": ECHO})
+    assert messages(api) == ["", "Says something else", "Says hello"]
+    for message in ("x" * 1001, "\0"):
+        changed = {"name": "greet", "code": CHANGED, "message": message}
+        refused(deploy(api, changed), 422, "invalid_input", "functions.0.message")
+
+
+def shares(api: Api) -> dict[str, int] | None:
+    aliases = api.call("GET", "/functions/greet/aliases").json()["items"]
+    return aliases[0]["versions"] if aliases else None
+
+
+def test_a_deployment_gives_its_version_a_first_share_of_the_calls(api: Api) -> None:
+    for code, share, expected in (
+        ("1", 10, None),  # the first version gets all
+        ("2", 100, None),
+        ("2", 10, None),  # unchanged: there is no new version
+        ("3", 0, {"2": 100}),
+        ("4", 25, {"2": 75, "4": 25}),
+        ("5", 10, {"2": 90, "5": 10}),  # of two versions, that with most of the calls keeps the rest
+        ("6", 0, {"2": 90, "5": 10}),
+        ("7", None, {"2": 90, "5": 10}),
+        ("8", 100, {"8": 100}),
+    ):
+        function = {"name": "greet", "language": "python", "code": code, "share": share}
+        answer = api.call("POST", "/deployments?force=true", json={"functions": [function]})
+        assert answer.status_code == 200, answer.text
+        assert shares(api) == expected, code
+    refused(deploy(api, {"name": "greet", "code": "9", "share": 101}), 422, "invalid_input", "functions.0.share")
+
+
 def row(api: Api, answer: Any) -> dict[str, Any]:
     assert answer.status_code == 202, answer.text
     return api.database.row("select * from zmesh.invocations where id = %s", answer.json()["invocation_id"])

@@ -219,6 +219,10 @@ def test_versions_are_compared_pinned_and_rolled_out_by_an_alias(platform: Platf
     assert alias["versions"] == {"1": 1, "2": 99}
     platform.zmesh("functions", "alias", "delete", "rolled", "live")
     assert result() == 2
+    path.write_text("def handler(payload, zmesh):\n    return 3\n")
+    platform.zmesh("functions", "deploy", str(path), "--message", "Returns three", "--share", "0")
+    assert result() == 2
+    assert "Returns three" in platform.zmesh("functions", "versions", "rolled", "--output", "table")
 
 
 def test_an_invocation_can_be_asked_for_later(platform: Platform) -> None:

@@ -87,8 +87,9 @@ def write(page: Page, text: str) -> None:
     page.keyboard.insert_text(text)
 
 
-def deploy(page: Page) -> None:
+def deploy(page: Page, note: str = "") -> None:
     page.get_by_role("button", name="Review and deploy").click()
+    page.get_by_label("What changes").fill(note)
     page.get_by_role("dialog").get_by_role("button", name="Deploy").click()
 
 
@@ -109,7 +110,7 @@ def test_one_writes_breaks_and_fixes_a_function(page: Page, project: Project) ->
     page.reload()  # what was typed is kept in the browser
     expect(page.get_by_text("let x = ;")).to_be_visible()
     write(page, FIXED)
-    deploy(page)
+    deploy(page, "Greets nobody, too")
     expect(page.get_by_text("greeter v3 is deployed")).to_be_visible()
     page.get_by_role("button", name="Run").click()
     expect(page.get_by_label("Result").get_by_text("nobody")).to_be_visible()
@@ -124,6 +125,28 @@ def test_one_rolls_out_a_tenth_and_rolls_back(page: Page, project: Project) -> N
     page.get_by_role("button", name="Roll back to v2").click()
     page.get_by_role("dialog").get_by_role("button", name="Roll back to v2").click()
     expect(page.get_by_text("greeter is at v4, with the code of v2")).to_be_visible()
+    expect(page.get_by_role("link", name="Greets nobody, too")).to_be_visible()
+
+
+def test_one_adds_a_file_and_deploys_it_for_a_quarter_of_the_calls(page: Page, project: Project) -> None:
+    page.goto(project.url + "functions/greeter/code")
+    page.get_by_role("button", name="Add file").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("lib/vat.js")
+    dialog.get_by_role("button", name="Add file").click()
+    page.get_by_role("button", name="Actions for lib/vat.js").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    dialog.get_by_label("Name").fill("lib/tax.js")
+    dialog.get_by_role("button", name="Rename").click()
+    page.get_by_role("button", name="Review and deploy").click()
+    expect(dialog.get_by_text("v2 keeps 90 %, v3 keeps 10 %.")).to_be_visible()
+    dialog.get_by_role("button", name="25", exact=True).click()
+    expect(dialog.get_by_text("v2 keeps 75 %. v3 gets no more calls.")).to_be_visible()
+    dialog.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_text("greeter v5 is deployed")).to_be_visible()
+    page.goto(project.url + "functions/greeter/versions")
+    expect(page.get_by_label("Shares of live").get_by_text("25 %")).to_be_visible()
+    expect(page.get_by_role("region", name="v4 and v5").get_by_text("lib/tax.js")).to_be_visible()
 
 
 def test_one_finds_a_failed_invocation_at_its_line_and_retries_it(page: Page, project: Project) -> None:

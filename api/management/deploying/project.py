@@ -23,6 +23,7 @@ from api.management.deploying.functions import (
     stored_fields,
 )
 from api.management.deploying.reconciling import Outcome, Settings, hash_of, reconcile
+from api.management.deploying.releasing import release
 from api.management.deploying.tables import ProjectSession, bounded, project_session
 from api.management.deploying.triggers import ALL, Aliases, FunctionsByName, Schedules, Webhooks
 from api.management.models.deployments import MissingSecret, ProjectPlan, ProjectToDeploy
@@ -141,7 +142,8 @@ class ProjectDeployment:
             outcomes.append(
                 Outcome("function", other.name, _settings(other), None, self._wanted.prune, version=other.version)
             )
-        await self._keep_message(connection, deployed)
+        for one in deployed:
+            await release(connection, one, self._wanted.message)
         missing = await self._missing_secrets(connection, deployed)
         changed_code = frozenset(
             n for n, one in enumerate(deployed) if one.before is None or not LOADED_FIELDS.isdisjoint(one.changed)
@@ -193,11 +195,6 @@ class ProjectDeployment:
             }
             for one in self._wanted.changes
         }
-
-    async def _keep_message(self, connection: AsyncConnection, deployed: Sequence[DeployedFunction]) -> None:
-        for one in deployed:
-            if self._wanted.message and (one.before is None or one.before.version != one.after.version):
-                await deployments.set_message(connection, one.after.id, one.after.version, self._wanted.message)
 
     async def _missing_secrets(
         self, connection: AsyncConnection, deployed: Sequence[DeployedFunction]

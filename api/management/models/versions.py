@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.http.models import Model, Name
+from api.http.models import Model, Name, Text
 from api.management.models.files import EntryFile, FileChange, FileSizes, StoredFiles
 from api.management.models.functions import EXAMPLE_CODE, FunctionChange, FunctionDetails, Init, Language, Style
 from sql.versions import Alias
@@ -97,6 +97,19 @@ class FunctionToDeploy(FunctionChange):
     revision: int | None = Field(
         default=None, ge=1, description="Deploy only if the function is at this revision, as with If-Match."
     )
+    message: Text = Field(default="", max_length=1000, description="What the version that this makes changes.")
+    share: int | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="Percent of the invocations that the new version gets at first, by the alias live; the rest stays "
+        "with the version that gets most of them now. Default: the alias is left as it is, and without one the new "
+        "version gets all. A function's first version gets all.",
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """The fields that were sent and are the function's; the others are the deployment's."""
+        return {name: value for name, value in self.changes().items() if name not in ("message", "share")}
 
 
 class Deployment(Model):

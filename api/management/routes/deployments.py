@@ -16,6 +16,7 @@ from api.http.json_bodies import MIB
 from api.management.checking import Checker
 from api.management.deploying.functions import check_code, deploy_functions, refuse_twice, stored_fields
 from api.management.deploying.project import ProjectDeployment
+from api.management.deploying.releasing import release
 from api.management.models.deployments import ProjectPlan, ProjectToDeploy
 from api.management.models.functions import FunctionDetails
 from api.management.models.versions import Deployed, Deployment, DeploymentDetails
@@ -51,13 +52,15 @@ async def deploy(
     refuse_twice(names)
     project_id = request.user.project_id
     await _require_named(database, request.user, names)
-    desired = [await stored_fields(database, project_id, one.changes(), n) for n, one in enumerate(data.functions)]
+    desired = [await stored_fields(database, project_id, one.settings(), n) for n, one in enumerate(data.functions)]
     if not force:
         await check_code(database, checker, project_id, list(enumerate(desired)))
     async with database.connection() as connection, connection.transaction():
         done = await deploy_functions(connection, project_id, desired)
         if not all(request.user.may_see(one.after.id) for one in done):  # made anew since the look at the names
             request.user.require_all_functions()
+        for one, wanted in zip(done, data.functions, strict=True):
+            await release(connection, one, wanted.message, wanted.share)
     return DeploymentDetails(
         items=[Deployed(action=one.action, function=FunctionDetails.model_validate(one.after)) for one in done]
     )

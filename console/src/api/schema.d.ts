@@ -3344,6 +3344,16 @@ export interface components {
              * @description Deploy only if the function is at this revision, as with If-Match.
              */
             revision?: number | null;
+            /**
+             * Message
+             * @description What the version that this makes changes.
+             */
+            message?: string;
+            /**
+             * Share
+             * @description Percent of the invocations that the new version gets at first, by the alias live; the rest stays with the version that gets most of them now. Default: the alias is left as it is, and without one the new version gets all. A function's first version gets all.
+             */
+            share?: number | null;
         };
         /**
          * FunctionVersion

@@ -75,13 +75,13 @@ export default function Versions(props: FunctionProps) {
                         <span class="vn num">v{v.version}</span>
                         <span class="grow">
                           <span class="row between">
-                            <b class="m cut">
-                              <Ago at={v.created_at} />
+                            <b class="m cut" title={v.message || undefined}>
+                              {v.message || <Ago at={v.created_at} />}
                             </b>
                             {part !== undefined ? <span class="tag">{part} %</span> : v.current ? <span class="tag">current</span> : v.retired_at ? <span class="tag amber">retired</span> : null}
                           </span>
                           <span class="row between meta">
-                            <span class="cut">{plural(Object.keys(v.file_sizes).length + 1, "file")}</span>
+                            <span class="cut">{v.message ? <Ago at={v.created_at} /> : plural(Math.max(1, Object.keys(v.file_sizes).length), "file")}</span>
                             {f && f.calls > 0 ? <span class={`num ${f.failed / f.calls > 0.05 ? "err" : ""}`}>{f.failed ? `${formatCount(f.failed)} of ${formatCount(f.calls)} failed` : plural(f.calls, "call")}</span> : null}
                           </span>
                         </span>

@@ -15,3 +15,11 @@ export const textOf = (file: string | { base64: string } | undefined): string | 
 
 /** Package manifests are written by hand, locks by the platform. */
 export const isLock = (file: string): boolean => /(^|\/)(package-lock\.json|uv\.lock|requirements\.lock)$/.test(file);
+
+/** What is sent: the text of one file, or all of them. */
+export function contentOf(fn: FunctionDetails, files: Files): { code: string } | { files: Files; entry_file: string } {
+  const entry = entryFile(fn, fn.slug);
+  const others = Object.keys(files).filter((f) => f !== entry);
+  if (!others.length && !fn.entry_file) return { code: textOf(files[entry]) ?? "" };
+  return { files, entry_file: entry };
+}

@@ -16,6 +16,10 @@ export function invokeSnippets(origin: string, slug: string, payload: unknown): 
 const manage = (origin: string, method: string, path: string, body?: unknown): string =>
   `curl -X ${method} ${origin}${path} -H "Authorization: Bearer $ZMESH_TOKEN"${body === undefined ? "" : ` -H "Content-Type: application/json" -d ${shell(JSON.stringify(body))}`}`;
 
+export const deploySnippets = (file: string, message: string, share: number): Snippets => ({
+  CLI: `zmesh functions deploy ${file}${message ? ` --message ${shell(message)}` : ""} --share ${share}`,
+});
+
 export const retrySnippets = (origin: string, id: string): Snippets => ({
   curl: manage(origin, "POST", `/invocations/${id}/retry`),
   CLI: `zmesh invocations retry ${id}`,

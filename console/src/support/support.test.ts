@@ -6,8 +6,9 @@ import { diffFiles, diffLines, fold } from "./diff.ts";
 import { ago, duration, share, spanExact } from "./format.ts";
 import { worseVersion } from "./outcome.ts";
 import { problemPlace } from "./problems.ts";
+import { firstShare, sayFirstShare } from "./shares.ts";
 import { fit } from "./search.ts";
-import { invokeSnippets } from "./snippets.ts";
+import { deploySnippets, invokeSnippets } from "./snippets.ts";
 import { placeOf } from "./stack.ts";
 import { membersOf } from "../editor/declarations.ts";
 
@@ -120,4 +121,15 @@ test("so does one of what failed, of enough failures", () => {
   assert.equal(sayFailed(figures(98, 2, 1), figures(100, 0, 1), "yesterday"), null);
   assert.equal(sayFailed(figures(100, 0, 1), figures(90, 10, 1), "yesterday"), "down from 10 % yesterday");
   assert.equal(sayFailed(figures(90, 10, 1), figures(91, 9, 1), "yesterday"), null);
+});
+
+test("a deployment says what becomes of the calls", () => {
+  const split = { 17: 75, 18: 25 };
+  assert.deepEqual([firstShare(undefined, 18), firstShare({ 18: 100 }, 18), firstShare({ 17: 100 }, 18), firstShare(split, 18)], [100, 100, 0, 0]);
+  assert.equal(sayFirstShare(100, split, 18), "It takes all calls at once.");
+  assert.equal(sayFirstShare(25, split, 18), "v17 keeps 75 %. v18 gets no more calls.");
+  assert.equal(sayFirstShare(10, undefined, 18), "v18 keeps 90 %.");
+  assert.equal(sayFirstShare(0, undefined, 18), "v18 keeps all calls.");
+  assert.equal(sayFirstShare(0, split, 18), "v17 keeps 75 %, v18 keeps 25 %.");
+  assert.equal(deploySnippets("a.ts", "it's new", 10).CLI, "zmesh functions deploy a.ts --message 'it'\\''s new' --share 10");
 });
