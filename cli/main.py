@@ -9,6 +9,7 @@ from pathlib import Path
 import rich_click as click
 
 from cli.admin import admin
+from cli.agents.command import mcp
 from cli.builds import builds
 from cli.callbacks import callbacks
 from cli.changes import changes
@@ -54,7 +55,7 @@ click.rich_click.COMMAND_GROUPS = {
         {"name": "Work with the project's database", "commands": ["sql", "types", "migrations"]},
         {
             "name": "Work with others",
-            "commands": ["login", "logout", "password", "console", "env", "projects", "members", "keys"],
+            "commands": ["login", "logout", "password", "console", "env", "mcp", "projects", "members", "keys"],
         },
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate", "admin"]},
     ]
@@ -93,6 +94,7 @@ zmesh.add_command(logout)
 zmesh.add_command(password)
 zmesh.add_command(console)
 zmesh.add_command(env)
+zmesh.add_command(mcp)
 zmesh.add_command(admin)
 
 

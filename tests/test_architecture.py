@@ -61,7 +61,7 @@ def test_the_contracts_are_kept() -> None:
 
 def test_the_command_line_loads_its_heavy_parts_only_when_they_run() -> None:
     program = "import cli.main, sys; print(*(m for m in sys.argv[1:] if m in sys.modules))"
-    heavy = ["api", "listener", "sandbox", "litestar", "psycopg", "pydantic", "httpx", "rich.table"]
+    heavy = ["api", "listener", "sandbox", "litestar", "psycopg", "pydantic", "httpx", "mcp", "rich.table"]
     done = subprocess.run(
         [sys.executable, "-c", program, *heavy], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )

@@ -12,7 +12,7 @@ from cli.main import zmesh
 from tests.platform import REPOSITORY
 
 TEXT = (REPOSITORY / "docs" / "reference" / "cli.md").read_text()
-SOURCES = [path.read_text() for path in (REPOSITORY / "cli").glob("*.py")]
+SOURCES = [path.read_text() for path in (REPOSITORY / "cli").rglob("*.py")]
 
 
 def commands(command: click.Command = zmesh, name: str = "zmesh") -> Iterator[tuple[str, click.Command]]:

@@ -1,0 +1,26 @@
+"""The command. What speaks the protocol takes seconds to load, so it is loaded when the command runs."""
+
+from __future__ import annotations
+
+import sys
+
+import rich_click as click
+
+from cli.client import Client
+from cli.connecting import connected
+from cli.output import progress
+
+
+@click.command()
+@connected
+def mcp(client: Client) -> None:
+    """Serve the Model Context Protocol on stdin and stdout, for editors and agents.
+
+    Its tools read, test, deploy and roll back functions, with the permissions of your credentials. What changes
+    something answers with a plan first.
+    """
+    from cli.agents.server import server
+
+    if sys.stdin.isatty():
+        progress("Waiting for an MCP client on standard input; Ctrl+D ends. Editors and agents start this command.")
+    server(client).run()

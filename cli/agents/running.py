@@ -1,0 +1,106 @@
+"""Tools that run code: a function as it is deployed, or code that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from cli.agents.plans import Plans
+from cli.agents.reading import FunctionName, invocation
+from cli.agents.sources import Code, EntryFile, EntryPoint, Files, Language, difference, wanted
+from cli.building import build_packages
+from cli.client import REQUEST_SECONDS, Client, Response, quoted
+from cli.connecting import find_function, look_up_function
+
+Data = Mapping[str, Any]
+WAIT = {"Prefer": "wait=45"}  # clients of this protocol give up on a call after a minute
+UNFINISHED = ("queued", "running")
+LATER = "It has not ended yet. Call read_invocation with its id for the outcome."
+
+Payload = Annotated[Any, Field(description="Payload: any JSON value.")]
+Confirm = Annotated[
+    str, Field(max_length=100, description="Empty: answer with a plan. Else the value that the plan gave out.")
+]
+
+
+class Runner:
+    """What an agent may run."""
+
+    def __init__(self, client: Client, plans: Plans) -> None:
+        self._client = client
+        self._plans = plans
+
+    def invoke_function(self, name: FunctionName, payload: Payload = None, confirm: Confirm = "") -> Data:
+        """Invoke a deployed function, and wait up to 45 seconds for its outcome and log. What it does is done for real.
+
+        The first call answers with a plan; the second one, with confirm, runs the function.
+        """
+        payload = {} if payload is None else payload
+        if not self._client.is_logged_in:  # an API key may invoke functions, and not look at them
+            return self._plans.settle(
+                "invoke",
+                {"function": name, "payload": payload},
+                {"function": name, "payload": payload},
+                confirm,
+                lambda: self._outcome(self._invoke_with_key(name, payload)),
+            )
+        function = find_function(self._client, name)
+        path = f"/functions/{function['id']}/invoke"
+        return self._plans.settle(
+            "invoke",
+            {"id": function["id"], "revision": function["revision"], "payload": payload},
+            {**_facts(function), "version": function["version"], "payload": payload},
+            confirm,
+            lambda: self._outcome(self._client.call("POST", path, {"payload": payload}, headers=WAIT)),
+        )
+
+    def run_draft(
+        self,
+        name: FunctionName,
+        payload: Payload = None,
+        code: Code = "",
+        files: Files = None,
+        entry_file: EntryFile = "",
+        language: Language = "",
+        entry_point: EntryPoint = "",
+        confirm: Confirm = "",
+    ) -> Data:
+        """Run code in the sandbox without deploying it, as the function of this name, which need not exist.
+
+        It runs with the function's settings and secrets, on the project's real database. The first call answers with a
+        plan; the second one, with confirm, runs the code, and waits up to 45 seconds for its outcome and log.
+        """
+        function = look_up_function(self._client, name)
+        draft = {
+            "name": function["name"] if function else name,
+            **wanted(name, function, code, files, entry_file=entry_file, language=language, entry_point=entry_point),
+        }
+        payload = {} if payload is None else payload
+        facts = _facts(function) if function else {"function": name, "note": "There is no such function yet."}
+        return self._plans.settle(
+            "run draft",
+            {"draft": draft, "revision": function["revision"] if function else None, "payload": payload},
+            {**facts, "payload": payload, "diff": difference(function, draft)},
+            confirm,
+            lambda: self._run(draft, payload),
+        )
+
+    def _invoke_with_key(self, slug: str, payload: Any) -> Response:
+        path = f"/api/functions/{quoted(slug)}"
+        return self._client.call_with_key("POST", path, payload, headers=WAIT, seconds=REQUEST_SECONDS)
+
+    def _run(self, draft: Data, payload: Any) -> Data:
+        build_packages(self._client, [draft], fresh=False)
+        return self._outcome(self._client.call("POST", "/drafts", {**draft, "payload": payload}, headers=WAIT))
+
+    def _outcome(self, response: Response) -> Data:
+        id = response.invocation_id or response.body["invocation_id"]
+        found = invocation(self._client, id)
+        return {**found, **({"note": LATER} if found["status"] in UNFINISHED else {})}
+
+
+def _facts(function: Data) -> dict[str, Any]:
+    """What matters about a run before it happens."""
+    return {"function": function["slug"], **{key: function[key] for key in ("timeout_ms", "network", "enabled")}}
