@@ -240,3 +240,48 @@ async def test_a_condition_that_never_ends_is_given_up(monkeypatch: pytest.Monke
     with pytest.raises(Problem, match="took longer"):
         async with tables.bounded():
             await asyncio.Event().wait()
+
+
+MIGRATIONS = [
+    {"name": "2_b.sql", "sql": "alter table parcels add column state text"},
+    {"name": "1_a.sql", "sql": "create table parcels (id int primary key); select repeat('x', 1000000)"},
+]
+
+
+def parcels(**values: Any) -> dict[str, Any]:
+    """A table change of a table that the same deployment makes."""
+    change = {"table": "parcels", "function": "greet", "columns": ["state"], "events": ["UPDATE"]}
+    return {"functions": [FUNCTION], "changes": [change], "migrations": MIGRATIONS, **values}
+
+
+def test_migrations_come_first_and_are_part_of_the_transaction(shop: Api) -> None:
+    planned = deployed(shop, parcels(), plan=True)
+    assert planned["migrations"] == ["1_a.sql", "2_b.sql"]
+    assert sql(shop, "select to_regclass('parcels') as t, to_regclass('zmesh_migrations') as m") == [
+        {"t": None, "m": None}
+    ]
+    refused(post(shop, parcels(secrets=["MISSING"])), 409, "secrets_missing")
+    assert sql(shop, "select to_regclass('parcels') as t") == [{"t": None}]
+    assert deployed(shop, parcels())["migrations"] == ["1_a.sql", "2_b.sql"]
+    assert deployed(shop, parcels())["migrations"] == []
+    assert deployed(shop, parcels(migrations=None))["migrations"] == []
+    assert sql(shop, "select name from zmesh_migrations order by 1") == [{"name": "1_a.sql"}, {"name": "2_b.sql"}]
+
+
+def test_a_migration_that_fails_undoes_the_deployment_and_says_where(shop: Api) -> None:
+    failing = {"name": "3_c.sql", "sql": "create table c (id int);\n\nselect nothing"}
+    problem = refused(post(shop, parcels(migrations=[*MIGRATIONS, failing])), 422, "migration_failed")
+    assert problem["detail"].startswith('3_c.sql, line 3: column "nothing" does not exist (42703)')
+    concurrent = {"name": "3_c.sql", "sql": "-- zmesh: no transaction\ncreate index concurrently on orders (id)"}
+    refused(post(shop, parcels(migrations=[*MIGRATIONS, concurrent])), 409, "migration_outside_transaction")
+    assert listed(shop) == NOTHING
+    deployed(shop, parcels())
+    refused(post(shop, parcels(migrations=MIGRATIONS[:1])), 409, "migration_missing")
+    refused(post(shop, parcels(migrations=[*MIGRATIONS, MIGRATIONS[0]])), 422, "invalid_input")
+    refused(post(shop, parcels(migrations=[{"name": "../1_a.sql", "sql": ""}])), 422, "invalid_input")
+
+
+def test_a_migration_has_no_other_rights_than_the_project(shop: Api) -> None:
+    for statement in ("reset role", "set role zmesh_api", "set session authorization zmesh_api", "commit"):
+        attack = f"{statement}; delete from zmesh.functions"
+        refused(post(shop, parcels(migrations=[{"name": "1_a.sql", "sql": attack}])), 422, "migration_failed")

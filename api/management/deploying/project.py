@@ -31,6 +31,7 @@ from api.management.project_roles import ProjectRoles
 from sql import catalog, deployments
 from sql.catalog import SETTINGS, Function
 from sql.errors import Unavailable, translated
+from support.project_migrations import Migration
 from support.sealing import Sealer
 
 CONTENTS = ("code", "files", "build_id")
@@ -81,9 +82,9 @@ class ProjectDeployment:
             session = await self._session(stack)
             if session is not None:
                 async with bounded():
-                    await session.apply(tables, prune=self._wanted.prune)
+                    await session.apply(tables, prune=self._wanted.prune, migrations=self._migrations())
             if plan:
-                return self._answer(tried, session.outcomes if session else [], is_plan=True)
+                return self._answer(tried, session, is_plan=True)
             return await self._deploy(desired, session)
 
     def _refuse_twice(self) -> None:
@@ -93,13 +94,14 @@ class ProjectDeployment:
         refuse_twice([webhook.name for webhook in wanted.webhooks], "webhooks")
         refuse_twice([f"{alias.function}/{alias.name}" for alias in wanted.aliases], "aliases")
         refuse_twice([f"{change.table} → {change.function}" for change in wanted.changes], "changes")
+        refuse_twice([migration.name for migration in wanted.migrations or []], "migrations")
 
     async def _session(self, stack: AsyncExitStack) -> ProjectSession | None:
         """None where none can be had, as of a project that uses all its connections, and none is needed."""
         try:
             return await stack.enter_async_context(project_session(self._project_roles, self._project_id))
         except (Problem, Unavailable):
-            if self._wanted.changes or self._wanted.prune:
+            if self._wanted.changes or self._wanted.prune or self._wanted.migrations is not None:
                 raise
         return None
 
@@ -113,7 +115,7 @@ class ProjectDeployment:
             await deployments.record(connection, self._project_id, _left(outcomes, done.known))
             if session is not None:
                 await session.commit()
-        return self._answer(done, tables, is_plan=False)
+        return self._answer(done, session, is_plan=False)
 
     @asynccontextmanager
     async def _transaction(self, *, undo: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -233,14 +235,19 @@ class ProjectDeployment:
                 errors=[{"field": key, "message": "was changed since the last deployment"} for key in elsewhere[:100]],
             )
 
-    def _answer(self, attempt: Attempt, tables: Sequence[Outcome], *, is_plan: bool) -> ProjectPlan:
-        outcomes = [*attempt.outcomes, *tables]
+    def _migrations(self) -> list[Migration] | None:
+        files = self._wanted.migrations
+        return None if files is None else [Migration(file.name, file.sql) for file in files]
+
+    def _answer(self, attempt: Attempt, session: ProjectSession | None, *, is_plan: bool) -> ProjectPlan:
+        outcomes = [*attempt.outcomes, *(session.outcomes if session else [])]
         states = {one.key: one.before if is_plan or _is_undeclared(one) else one.after for one in outcomes}
         return ProjectPlan(
             items=[
                 one.shown(changed_elsewhere=one.overwrites(attempt.known, self._wanted.based_on), is_plan=is_plan)
                 for one in outcomes
             ],
+            migrations=session.migrations if session else [],
             missing_secrets=attempt.missing,
             state={key: hash_of(settings) for key, settings in states.items() if settings is not None},
         )

@@ -8,18 +8,20 @@ one needs nothing but its own commit. See docs/decisions/0068.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
 from api.http.problems import Problem, invalid
+from api.management.deploying.migrations import apply_migrations
 from api.management.deploying.reconciling import Made, Outcome, Settings, reconcile
 from api.management.models.deployments import Kind
 from api.management.project_roles import ProjectRoles
 from sql import changes
 from sql.errors import NotFound
+from support.project_migrations import Migration
 
 SECONDS = 15.0  # for everything that runs the project's own code
 
@@ -75,12 +77,19 @@ class ProjectSession:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
         self.outcomes: list[Outcome] = []
+        self.migrations: list[str] = []
 
-    async def apply(self, declared: Mapping[tuple[str, str], Settings], *, prune: bool) -> None:
-        """Table changes, by table and slug of the function. Raises Problem.
-
-        Migrations of the project's own schema belong here, first: table changes may be of tables that they create.
-        """
+    async def apply(
+        self,
+        declared: Mapping[tuple[str, str], Settings],
+        *,
+        prune: bool,
+        migrations: Sequence[Migration] | None = None,
+    ) -> None:
+        """Migrations, then table changes, by table and slug of the function, which may be of tables that those create.
+        Raises Problem."""
+        if migrations is not None:
+            self.migrations = await apply_migrations(self._connection, migrations)
         things = TableChanges(self._connection)
         named: dict[str, Settings] = {}
         for target, settings in declared.items():
@@ -116,8 +125,9 @@ async def bounded() -> AsyncIterator[None]:
         raise Problem(
             409,
             "too_slow",
-            f"The table changes took longer than {SECONDS:g} seconds. Nothing was deployed.",
-            "Does a condition call a slow function, or does a transaction on the table not end?",
+            f"The migrations and table changes took longer than {SECONDS:g} seconds. Nothing was deployed.",
+            "Apply long migrations with `zmesh migrations apply` first. Does a condition call a slow function, or "
+            "does a transaction on the table not end?",
         ) from error
 
 

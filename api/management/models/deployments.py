@@ -12,8 +12,11 @@ from api.management.models.functions import EXAMPLE_CODE, FunctionToCreate, Vari
 from api.management.models.schedules import Cron, Missed, Overlap, Timezone
 from api.management.models.versions import Shares
 from api.webhooks.models import Answer, Header, Preset, Window
+from support import project_migrations
 
 MOST = 1000  # of each kind
+LARGEST_MIGRATION = 1024 * 1024
+MIGRATION_NAME = project_migrations.NAME.pattern.replace("?P<number>", "?:")  # as JSON Schema has groups
 FunctionName = Annotated[Text, Field(min_length=1, max_length=100, description="Name or slug of the function.")]
 SecretNames = Annotated[
     list[VariableName], Field(max_length=100, description="Secrets that have to be set, here or for the project.")
@@ -71,6 +74,13 @@ class AliasToDeclare(Model):
     versions: Shares
 
 
+class MigrationToApply(Model):
+    """A file of migrations/."""
+
+    name: Annotated[Text, matching(f"^{MIGRATION_NAME}$", max_length=110)]
+    sql: Text = Field(max_length=LARGEST_MIGRATION)
+
+
 class ProjectToDeploy(Model):
     """What a project should have."""
 
@@ -90,6 +100,11 @@ class ProjectToDeploy(Model):
     webhooks: Annotated[list[WebhookToDeclare], Field(max_length=MOST)] = Field(default_factory=list)
     changes: Annotated[list[ChangeToDeclare], Field(max_length=MOST)] = Field(default_factory=list)
     aliases: Annotated[list[AliasToDeclare], Field(max_length=MOST)] = Field(default_factory=list)
+    migrations: Annotated[list[MigrationToApply], Field(max_length=MOST)] | None = Field(
+        default=None,
+        description="All migrations of the project's schema; those that were not applied yet are, before the rest. "
+        "null: they are left alone.",
+    )
     secrets: SecretNames = Field(default_factory=list)
     message: Text = Field(default="", max_length=1000, description="Kept with every version that this makes.")
     prune: bool = Field(default=False, description="Delete what is not declared.")
@@ -139,5 +154,6 @@ class ProjectPlan(BaseModel):
     """What a deployment changed, or would change."""
 
     items: list[PlannedItem]
+    migrations: list[str] = Field(description="Names of the migrations that were applied, or would be.")
     missing_secrets: list[MissingSecret] = Field(description="Without them nothing is deployed.")
     state: dict[str, str] = Field(description="Hashes of all that there is now, by kind and name.")

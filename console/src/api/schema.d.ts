@@ -3945,6 +3945,11 @@ export interface components {
              */
             role: "owner" | "developer" | "viewer";
         };
+        /** MigrationToApply */
+        MigrationToApply: {
+            name: string;
+            sql: string;
+        };
         /** MissingSecret */
         MissingSecret: {
             name: string;
@@ -4542,6 +4547,8 @@ export interface components {
         /** ProjectPlan */
         ProjectPlan: {
             items: components["schemas"]["PlannedItem"][];
+            /** @description Names of the migrations that were applied, or would be. */
+            migrations: string[];
             /** @description Without them nothing is deployed. */
             missing_secrets: components["schemas"]["MissingSecret"][];
             /** @description Hashes of all that there is now, by kind and name. */
@@ -4608,6 +4615,8 @@ export interface components {
             webhooks?: components["schemas"]["WebhookToDeclare"][];
             changes?: components["schemas"]["ChangeToDeclare"][];
             aliases?: components["schemas"]["AliasToDeclare"][];
+            /** @description All migrations of the project's schema; those that were not applied yet are, before the rest. null: they are left alone. */
+            migrations?: components["schemas"]["MigrationToApply"][] | null;
             /** @description Secrets that have to be set, here or for the project. */
             secrets?: string[];
             /**
