@@ -65,8 +65,8 @@ export default function Keys() {
                   </td>
                   <td class="mono soft">{k.prefix}…</td>
                   <td class="soft">{k.functions ? k.functions.join(", ") : "all functions"}</td>
-                  <td class="quiet">{k.last_used_at ? <Ago at={k.last_used_at} /> : "never"}</td>
-                  <td class="quiet">
+                  <td class="quiet" data-label="last used">{k.last_used_at ? <Ago at={k.last_used_at} /> : "never"}</td>
+                  <td class="quiet" data-label="made">
                     <Ago at={k.created_at} />
                   </td>
                   <td class="r">

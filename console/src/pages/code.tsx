@@ -156,14 +156,17 @@ export default function CodePage(props: FunctionProps) {
         </div>
         <div class="pane-code">
           <div class="filetabs">
-            {names
-              .filter((n) => n === file || dirty.has(n))
-              .map((name) => (
-                <button type="button" key={name} aria-current={name === file ? "true" : undefined} onClick={() => setQuery({ file: name, line: null })}>
-                  {name}
-                  {dirty.has(name) && <span class="dotc" />}
-                </button>
-              ))}
+            {names.map((name) => (
+              <button type="button" key={name} class={name === file || dirty.has(name) ? "" : "other"} aria-current={name === file ? "true" : undefined} onClick={() => setQuery({ file: name, line: null })}>
+                {name}
+                {dirty.has(name) && <span class="dotc" />}
+              </button>
+            ))}
+            {editable && (
+              <button type="button" class="other" aria-label="Add file" onClick={() => setAdding(true)}>
+                <Icon name="plus" />
+              </button>
+            )}
             <span class="meta end wide num">{draft.changed ? `${plural(draft.summary.lines, "line")} changed in ${plural(draft.summary.files, "file")} since v${fn.version}` : `as deployed, v${fn.version}`}</span>
           </div>
           <div class="editor">

@@ -114,7 +114,10 @@ function watchCalls(reload: () => void): () => void {
       reload();
     }, 5000);
   });
+  // The last hour moves on without calls, too; and calls count once they are summed up, which nothing announces.
+  const aged = setInterval(() => !document.hidden && reload(), 15_000);
   return () => {
+    clearInterval(aged);
     clearTimeout(timer);
     end();
   };

@@ -464,16 +464,20 @@ function CameFrom({ i }: { i: Invocation }) {
           </li>
           {parent.data && (
             <li>
-              <Icon name={`st-${parent.data.status}`} />
+              <span class={`st ${parent.data.status}`}>
+                <Icon name={`st-${parent.data.status}`} />
+              </span>
               <Link class="link" href={invocationAt(parent.data.id)}>
                 {parent.data.function}
               </Link>
               <span class="meta num">{formatDuration(parent.data.duration_ms)}</span>
             </li>
           )}
-          <li class="here">
-            <Icon name={`st-${i.status}`} />
-            <span class="m">{i.function}</span>
+          <li>
+            <span class={`st ${i.status}`}>
+              <Icon name={`st-${i.status}`} />
+            </span>
+            <span class="m cut">{i.function}</span>
             <span class="meta">this one</span>
           </li>
         </ol>

@@ -83,8 +83,8 @@ export default function Members() {
                     <span class="m cut">{i.email}</span>
                     <span class="soft">{i.role}</span>
                     <span class="end row">
-                      <span class="meta">
-                        valid, <Ago at={i.expires_at} />
+                      <span class="meta nowrap">
+                        expires <Ago at={i.expires_at} />
                       </span>
                       {may("owner") && (
                         <Button

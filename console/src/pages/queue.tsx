@@ -330,7 +330,7 @@ function GaveUp() {
             const error = errorOf(items[0]!.error);
             return (
               <tr key={key}>
-                <td class="m">{items[0]!.function}</td>
+                <td class="m cut c-fn">{items[0]!.function}</td>
                 <td class="c-what cut">
                   <Link class="go" href={invocationAt(items[0]!.id)}>
                     <b class="m">{error?.type}</b> {error?.message}

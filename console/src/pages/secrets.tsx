@@ -63,7 +63,7 @@ export function SecretList({ fn, title }: { fn?: string; title: string }) {
             {items.map((s) => (
               <tr key={s.name}>
                 <td class="mono">{s.name}</td>
-                <td class="quiet">
+                <td class="quiet" data-label="set">
                   <Ago at={s.updated_at} />
                 </td>
                 <td class="r">

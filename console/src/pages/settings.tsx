@@ -40,7 +40,7 @@ export default function Settings({ fn, reload }: FunctionProps) {
           <div class="body row between wrap">
             <p class="soft">Its versions, schedules and webhooks go with it. Invocations that wait are cancelled.</p>
             <Button kind="danger" onClick={() => setDeleting(true)}>
-              Delete {fn.slug}
+              Delete function
             </Button>
           </div>
         </Box>
@@ -48,7 +48,7 @@ export default function Settings({ fn, reload }: FunctionProps) {
       {deleting && (
         <Confirm
           title={`Delete ${fn.slug}?`}
-          action={`Delete ${fn.slug}`}
+          action="Delete function"
           danger
           typed={fn.slug}
           onClose={() => setDeleting(false)}
@@ -190,7 +190,6 @@ function Environment({ fn, reload }: { fn: FunctionDetails; reload: () => Promis
   return (
     <Box
       title="Environment variables"
-      aside="readable by every member; passwords belong to the secrets"
       actions={
         <Button small icon="plus" onClick={() => setRows([...rows, ["", ""]])}>
           Add
@@ -198,7 +197,7 @@ function Environment({ fn, reload }: { fn: FunctionDetails; reload: () => Promis
       }
     >
       <div class="body stack">
-        {!rows.length && <p class="soft">None.</p>}
+        <p class="soft">{rows.length ? "" : "None. "}Every member can read them; passwords belong in the secrets.</p>
         {rows.map(([name, value], k) => (
           <div class="row pairs" key={k}>
             <div class="in">

@@ -1,7 +1,7 @@
 import { api, must } from "../api/client.ts";
 import { useData } from "../state/data.ts";
 import { useQuery } from "../support/query.ts";
-import { formatCount, formatDuration, share } from "../support/format.ts";
+import { formatCount, formatDuration, plural, share } from "../support/format.ts";
 import { Bones, Failed, Meter, Segmented } from "../parts/basic.tsx";
 import { Box, Figure } from "../parts/data.tsx";
 import { OutcomeBars } from "../parts/bars.tsx";
@@ -48,7 +48,7 @@ export default function Usage() {
                     <small>%</small>
                   </dd>
                   <dd class="d">
-                    {formatCount(t.error)} errors, {formatCount(t.timeout)} timeouts
+                    {plural(t.error, "error")}, {plural(t.timeout, "timeout")}
                   </dd>
                 </div>
                 <div>

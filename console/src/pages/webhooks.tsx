@@ -45,6 +45,7 @@ export default function Webhooks({ id }: { id: string | undefined }) {
         title="Webhooks"
         count={list.data ? items.length : undefined}
         line
+        {...(id && narrow ? { back: ["Webhooks", at("webhooks")] as [string, string] } : {})}
         actions={
           may("developer") && (
             <Button kind="primary" icon="plus" keys="C" onClick={() => go(`${at("webhooks")}?new=`)}>

@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import type { Outcomes } from "../api/types.ts";
 import { exact, formatCount, shortClock } from "../support/format.ts";
+import { timeTicks } from "../support/ticks.ts";
 
 type Point = Outcomes & { at: string };
 type Props = { points: Point[] | undefined; step: number; height: number; bare?: boolean; flags?: { version: number; at: string }[]; onPick?: (from: string, until: string) => void };
@@ -82,9 +83,9 @@ export function OutcomeBars({ points = [], step, height, bare, flags = [], onPic
         )}
         <div class="x" aria-hidden="true">
           {n > 0 &&
-            [0.12, 0.37, 0.62, 0.87].map((f) => (
-              <span key={f} style={{ left: `${f * 100}%` }}>
-                {label(first + f * length)}
+            timeTicks(first, length).map((at) => (
+              <span key={at} style={{ left: `${((at - first) / length) * 100}%` }}>
+                {label(at)}
               </span>
             ))}
           {n > 0 && <span class="last">now</span>}

@@ -233,7 +233,7 @@ export function Bones({ rows = 6 }: { rows?: number }) {
 
 export const Empty = ({ title, children, actions }: { title: string; children?: ComponentChildren; actions?: ComponentChildren }) => (
   <div class="empty">
-    <h3>{title}</h3>
+    <h2>{title}</h2>
     {children && <p>{children}</p>}
     {actions && <div class="acts">{actions}</div>}
   </div>
@@ -241,7 +241,7 @@ export const Empty = ({ title, children, actions }: { title: string; children?: 
 
 export const Meter = ({ used, of, kind }: { used: number; of: number; kind?: "err" }) => (
   <div class={`meter ${kind ?? (of && used / of >= 0.9 ? "full" : "")}`}>
-    <i style={{ width: `${of ? Math.min(100, (used / of) * 100) : 0}%` }} />
+    {used > 0 && <i style={{ width: `max(2px, ${of ? Math.min(100, (used / of) * 100) : 0}%)` }} />}
   </div>
 );
 

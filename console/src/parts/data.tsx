@@ -142,8 +142,22 @@ export function Json({ value, label }: { value: unknown; label?: string }) {
   const tokens = useTokens(short ? text : "", "x.json");
   return (
     <pre class="json well" tabIndex={0} aria-label={label}>
-      {(text ?? "null").split("\n").map((line, k) => [k > 0 && "\n", <Painted key={k} text={line} tokens={tokens?.[k]?.length ? tokens[k] : undefined} />])}
+      {(text ?? "null").split("\n").map((line, k) => {
+        const found = tokens?.[k]?.length ? tokens[k] : undefined;
+        return typeof value === "string" ? [k > 0 && "\n", <Painted key={k} text={line} tokens={found} />] : <Hanging key={k} text={line} tokens={found} />;
+      })}
     </pre>
+  );
+}
+
+/** A line whose continuations hang below its beginning, and whose depth never takes more than 40 percent of the width. */
+function Hanging({ text, tokens }: { text: string; tokens: Paint[] | undefined }) {
+  const depth = text.length - text.trimStart().length;
+  const rest = tokens?.map((t, k) => (k ? t : { ...t, text: t.text.trimStart() }));
+  return (
+    <span class="hang" style={{ "--depth": `${depth}ch` }}>
+      <Painted text={text.trimStart()} tokens={rest} />
+    </span>
   );
 }
 

@@ -25,7 +25,7 @@ function options(p: Props, width: number): uPlot.Options {
   return {
     width,
     height: p.height,
-    padding: [8, 4, 0, 0],
+    padding: [8, 18, 0, 0],
     legend: { show: false },
     cursor: { sync: p.group ? { key: p.group } : undefined, y: false, points: { size: 6 }, drag: { x: false, y: false } },
     scales: { y: { range: (_u, _min, max) => [0, Math.max(max * 1.1, 1)] } },

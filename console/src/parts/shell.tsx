@@ -33,7 +33,7 @@ export function Shell({ openPalette, children }: { openPalette: () => void; chil
       <a class="skip-link" href="#main">
         Skip to the page
       </a>
-      <aside class="side">
+      <aside class="side" aria-label="Console">
         <ProjectMenu />
         <button type="button" class="find" onClick={openPalette}>
           <Icon name="search" small />
@@ -110,8 +110,9 @@ export function setScheme(scheme: string): void {
   document.documentElement.style.colorScheme = scheme || "light dark";
   dispatchEvent(new Event("zmesh-scheme"));
 }
+export const chosenScheme = (): string => localStorage.getItem("zmesh.scheme") ?? "";
 export const restoreScheme = (): void => {
-  const scheme = localStorage.getItem("zmesh.scheme");
+  const scheme = chosenScheme();
   if (scheme) document.documentElement.style.colorScheme = scheme;
 };
 

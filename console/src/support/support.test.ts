@@ -11,6 +11,7 @@ import { fit } from "./search.ts";
 import { deploySnippets, invokeSnippets } from "./snippets.ts";
 import { placeOf } from "./stack.ts";
 import { membersOf } from "../editor/declarations.ts";
+import { timeTicks } from "./ticks.ts";
 
 test("a share is never 0 for something, nor 100 for almost all", () => {
   assert.deepEqual([share(0, 10), share(1, 5000), share(15, 1000), share(1, 4), share(9999, 10_000)], ["0", "<0.1", "1.5", "25", ">99.9"]);
@@ -79,6 +80,13 @@ test("a change of clocks between two zones is said", () => {
   const due = ["2027-03-08T12:00:00Z", "2027-03-15T11:00:00Z", "2027-03-22T11:00:00Z"];
   assert.equal(clockChange(due, "America/New_York", "Europe/Berlin")?.time, "12:00");
   assert.equal(clockChange(due.slice(1), "America/New_York", "Europe/Berlin"), null);
+});
+
+test("an axis of time has few round ticks and none at its ends", () => {
+  const ticks = (minutes: number): string[] => timeTicks(Date.parse("2026-11-29T08:03:00Z"), minutes * 60_000).map((at) => new Date(at).toISOString().slice(14, 16));
+  assert.deepEqual(ticks(15), ["05", "10", "15"]);
+  assert.deepEqual(ticks(60), ["15", "30", "45"]);
+  assert.deepEqual(ticks(24 * 60), ["00", "00", "00", "00"]);
 });
 
 test("the palette prefers beginnings over pieces over scattered letters", () => {
