@@ -1,4 +1,6 @@
-"""Screenshots of the console's pages, light and dark, wide and narrow, of a platform that runs.
+"""Screenshots of the console's pages, light and dark, wide and narrow.
+
+HOME is the folder of a running `zmesh dev`; what tests.console.demo puts there is shown, otherwise the examples.
 
 python -m tests.console.shots HOME OUT [page …]
 """
@@ -7,62 +9,79 @@ from __future__ import annotations
 
 import json
 import sys
-import urllib.request
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import urlencode
 
+import httpx
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests.console.browser import CHROMIUM, SIZES
+from tests.console.demo import UNUSUAL_NAME
 
-PROJECT = "examples"
-
-
-def pages(url: str, token: str) -> dict[str, str]:
-    """The address of each page; of those that show one thing, of the latest, and of the function called most."""
-    failed = _first(url, token, "/invocations?status=error&limit=1", "id")
-    function = "functions/" + _first(url, token, "/statistics/functions?sort=calls&limit=1", "slug")
-    return {
-        "functions": "functions",
-        "new-function": "functions/new",
-        "overview": function,
-        "code": f"{function}/code",
-        "function-invocations": f"{function}/invocations",
-        "versions": f"{function}/versions",
-        "triggers": f"{function}/triggers",
-        "settings": f"{function}/settings",
-        "invocations": "invocations",
-        "invocation": f"invocations/{failed}",
-        "logs": "logs",
-        "schedules": "schedules",
-        "webhooks": "webhooks",
-        "changes": "changes",
-        "queue": "queue",
-        "usage": "usage",
-        "secrets": "secrets",
-        "keys": "keys",
-        "members": "members",
-    }
+OF_A_PROJECT = {
+    "functions": "functions",
+    "new-function": "functions/new",
+    "invocations": "invocations",
+    "logs": "logs",
+    "schedules": "schedules",
+    "new-schedule": "schedules?new=",
+    "webhooks": "webhooks",
+    "new-webhook": "webhooks?new=",
+    "changes": "changes",
+    "queue": "queue",
+    "usage": "usage",
+    "secrets": "secrets",
+    "keys": "keys",
+    "members": "members",
+    "more": "more",
+}
+OF_A_FUNCTION = ("overview", "code", "invocations", "logs", "versions", "triggers", "settings")
 
 
-def _first(url: str, token: str, path: str, field: str) -> str:
-    request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(request) as response:
-        items = json.load(response)["items"]
-    return items[0][field] if items else "none"
+class Addresses:
+    """Paths of the pages of the demo's projects by name; of those that show one thing, of the newest such thing."""
 
+    def __init__(self, known: dict[str, str]) -> None:
+        self._client = httpx.Client(base_url=known["url"])
+        given = {"email": known["admin_email"], "password": known["admin_password"], "project": "examples"}
+        self._token: str = self._post("/auth/login", given)["token"]
+        projects = self._get("/projects")
+        self._projects = {project["name"]: project for project in projects}
 
-def _token(known: dict[str, str]) -> str:
-    request = urllib.request.Request(
-        known["url"] + "/auth/login",
-        data=json.dumps(
-            {"email": known["admin_email"], "password": known["admin_password"], "project": PROJECT}
-        ).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request) as response:
-        token: str = json.load(response)["token"]
-    return token
+    def all(self) -> dict[str, str]:
+        return {
+            "signin": "/signin",
+            **(self._of("", "Acme shop") or self._of("", "examples")),
+            **self._of("awkward-", UNUSUAL_NAME),
+            **self._of("empty-", "Empty"),
+            "parts": "/parts",
+        }
+
+    def _of(self, prefix: str, name: str) -> dict[str, str]:
+        if not (project := self._projects.get(name)):
+            return {}
+        self._token = self._post("/auth/switch", {"project": project["id"]})["token"]
+        paths = dict(OF_A_PROJECT)
+        for function in self._get("/statistics/functions?sort=calls&limit=1"):
+            paths |= {f"function-{tab}": f"functions/{function['slug']}/{tab}" for tab in OF_A_FUNCTION}
+        for status in ("error", "success", "timeout"):
+            for item in self._get("/invocations?" + urlencode({"status": status, "limit": 1})):
+                paths[f"invocation-{status}"] = f"invocations/{item['id']}"
+        for kind in ("schedules", "webhooks"):
+            for item in self._get(f"/{kind}")[-1:]:
+                paths[f"{kind}-one"] = f"{kind}/{item['id']}"
+        return {prefix + page: f"/p/{project['slug']}/{path}" for page, path in paths.items()}
+
+    def _get(self, path: str) -> list[dict[str, Any]]:
+        answer = self._client.get(path, headers={"Authorization": f"Bearer {self._token}"}).raise_for_status()
+        items: list[dict[str, Any]] = answer.json()["items"]
+        return items
+
+    def _post(self, path: str, body: dict[str, str]) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self._token}"} if path != "/auth/login" else {}
+        answer: dict[str, Any] = self._client.post(path, json=body, headers=headers).raise_for_status().json()
+        return answer
 
 
 def sign_in(page: Page, known: dict[str, str]) -> None:
@@ -73,38 +92,34 @@ def sign_in(page: Page, known: dict[str, str]) -> None:
     page.wait_for_url("**/functions")
 
 
+def open_page(page: Page, url: str) -> None:
+    """Go there, and wait until it shows what it has."""
+    page.goto(url)
+    page.get_by_role("heading", level=1).first.wait_for()
+    page.get_by_label("Loading").first.wait_for(state="detached")
+    page.wait_for_timeout(400)  # charts and editors draw themselves; nothing tells when
+
+
 def _say_error(message: ConsoleMessage) -> None:
     if message.type == "error":
         print(message.text, file=sys.stderr)
 
 
 def shoot(browser: Browser, known: dict[str, str], out: Path, wanted: list[str]) -> None:
-    addresses = {
-        name: path for name, path in pages(known["url"], _token(known)).items() if not wanted or name in wanted
-    }
+    addresses = {name: path for name, path in Addresses(known).all().items() if not wanted or name in wanted}
+    page = browser.new_page()
+    page.on("console", _say_error)
+    page.on("pageerror", lambda error: print(error, file=sys.stderr))
+    sign_in(page, known)
     schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-    for scheme in schemes:
-        for width, height in SIZES:
-            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-            page = context.new_page()
-            page.on("console", _say_error)
-            page.on("pageerror", lambda e: print(e, file=sys.stderr))
-            if not wanted or "signin" in wanted:
-                page.goto(known["url"] + "/signin")
-                page.get_by_label("Password").wait_for()
-                page.screenshot(path=out / f"signin-{scheme}-{width}.png")
-            sign_in(page, known)
-            for name, path in addresses.items():
-                page.goto(f"{known['url']}/p/{PROJECT}/{path}")
-                page.get_by_role("heading", level=1).first.wait_for()
-                page.wait_for_timeout(900)  # charts and editors draw themselves; nothing tells when
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        for name, path in addresses.items():
+            open_page(page, known["url"] + path)
+            for scheme in schemes:
+                page.emulate_media(color_scheme=scheme)
+                page.wait_for_timeout(150)  # charts draw themselves anew
                 page.screenshot(path=out / f"{name}-{scheme}-{width}.png")
-            if not wanted or "parts" in wanted:
-                page.goto(known["url"] + "/parts")
-                page.get_by_role("heading", level=1).wait_for()
-                page.wait_for_timeout(600)
-                page.screenshot(path=out / f"parts-{scheme}-{width}.png")
-            context.close()
 
 
 def main() -> None:
