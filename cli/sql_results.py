@@ -50,24 +50,24 @@ def results(cursor: psycopg.Cursor) -> Iterator[Result]:
         described = cursor.description or []
         yield Result(
             command=cursor.statusmessage or "",
-            columns=_distinct([column.name for column in described]),
+            columns=column_keys([column.name for column in described]),
             numeric=[column.type_code in numbers for column in described],
-            rows=[tuple(map(_plain, row)) for row in cursor] if described else [],
+            rows=[tuple(map(as_json, row)) for row in cursor] if described else [],
         )
         if not cursor.nextset():
             return
 
 
-def _plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """The value, with text for the numbers that JSON lacks."""
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [as_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
+def column_keys(names: Sequence[str]) -> list[str]:
     """Column names as keys: a second `id` becomes `id_2`."""
     found: list[str] = []
     for name in names:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cli.agents.plans import Plans
-from cli.agents.reading import FunctionName, differences
+from cli.agents.reading import FunctionName, differences, live_alias
 from cli.agents.running import Confirm
 from cli.agents.sources import CODE, Code, EntryFile, EntryPoint, Files, Language, difference, wanted
 from cli.building import build_packages
@@ -83,7 +83,7 @@ class Changer:
                 "settings": {key: [now and now[key], value] for key, value in given.items() if key in changes},
                 "variables": _changed_names((now or {}).get("env_vars", {}), desired["env_vars"]),
                 "diff": difference(now, desired),
-                **self._callers(now),
+                **(live_alias(self._client, now) if now else {}),
             },
             confirm,
             lambda: self._deploy(sent, desired),
@@ -107,7 +107,7 @@ class Changer:
             {
                 "function": function["slug"],
                 **differences(self._client, function, version, function["version"]),
-                **self._callers(function),
+                **live_alias(self._client, function),
             },
             confirm,
             lambda: _deployed("rolled back", self._client.call("POST", path, headers=unchanged_since(function)).body),
@@ -169,12 +169,6 @@ class Changer:
             return []
         query = urllib.parse.urlencode({"cron": schedule["cron"], "timezone": schedule["timezone"]})
         return list(self._client.call("GET", f"/schedules/preview?{query}").body["due_at"])
-
-    def _callers(self, function: Data | None) -> dict[str, Any]:
-        """That callers do not get the new version yet, where an alias says so."""
-        aliases = self._client.items(f"/functions/{function['id']}/aliases") if function else iter(())
-        live = next((alias["versions"] for alias in aliases if alias["name"] == "live"), None)
-        return {"callers_still_get": {"alias": "live", "versions": live}} if live else {}
 
 
 def _variables(now: Data | None, settings: Settings | None) -> dict[str, str]:

@@ -9,11 +9,13 @@ import rich_click as click
 from cli.client import Client
 from cli.connecting import connected
 from cli.output import progress
+from cli.project_database import database_option
 
 
 @click.command()
+@database_option
 @connected
-def mcp(client: Client) -> None:
+def mcp(client: Client, database_url: str | None) -> None:
     """Serve the Model Context Protocol on stdin and stdout, for editors and agents.
 
     Its tools read, test, deploy and roll back functions, with the permissions of your credentials. What changes
@@ -23,4 +25,4 @@ def mcp(client: Client) -> None:
 
     if sys.stdin.isatty():
         progress("Waiting for an MCP client on standard input; Ctrl+D ends. Editors and agents start this command.")
-    server(client).run()
+    server(client, database_url).run()

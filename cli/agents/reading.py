@@ -119,7 +119,7 @@ class Reader:
         page = self._page(
             "/invocations", logs="false", function=id, status=status, error=error, limit=limit, cursor=cursor
         )
-        return {**page, "items": [{**_some(one, OF_INVOCATION), "error": one["error"]} for one in page["items"]]}
+        return {**page, "items": [{**_some(one, OF_INVOCATION), "error": _error(one)} for one in page["items"]]}
 
     def read_invocation(self, id: Annotated[UUID, Field(description="Id of the invocation.")]) -> Data:
         """Read an invocation: payload, result or error with its stack, earlier attempts, and the end of its log."""
@@ -133,7 +133,7 @@ class Reader:
         """Read what the latest invocations of a function printed, newest invocation first."""
         id = find_function(self._client, function)["id"]
         page = self._page(f"/functions/{id}/invocations", limit=limit)
-        return {"items": [{**_some(one, OF_INVOCATION), "error": one["error"], **_log(one)} for one in page["items"]]}
+        return {"items": [{**_some(one, OF_INVOCATION), "error": _error(one), **_log(one)} for one in page["items"]]}
 
     def list_schedules(self, function: AnyFunction = "") -> Data:
         """List schedules: cron expression, time zone, payload, and when each is due next."""
@@ -165,6 +165,14 @@ def invocation(client: Client, id: str) -> dict[str, Any]:
     return {**_some(found, OF_INVOCATION), **more, **_log(found)}
 
 
+def live_alias(client: Client, function: Data) -> dict[str, Any]:
+    """That callers get other versions than the current one, where an alias says so."""
+    for alias in client.items(f"/functions/{function['id']}/aliases"):
+        if alias["name"] == "live" and alias["versions"] != {str(function["version"]): 100}:
+            return {"callers_get": {"alias": "live", "versions": alias["versions"]}}
+    return {}
+
+
 def _readable(response: Data) -> dict[str, Any]:
     """A response with its body as text, where it is text."""
     body = base64.b64decode(response.get("body_base64") or "")
@@ -179,6 +187,12 @@ def _log(invocation: Data) -> dict[str, Any]:
     lines = [f"{line['at']} {line['level']} {line['message']}" for line in invocation["logs"]]
     left_out = invocation["logs_truncated"] or len(lines) > LINES_OF_LOG
     return {"log": lines[-LINES_OF_LOG:], **({"log_has_earlier_lines": True} if left_out else {})}
+
+
+def _error(invocation: Data) -> dict[str, Any] | None:
+    """Without its stack, of which a list would have many."""
+    error = invocation["error"]
+    return error and {"type": error["type"], "message": error["message"]}
 
 
 def _some(data: Data, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cli.agents.plans import Plans
-from cli.agents.reading import FunctionName, invocation
+from cli.agents.reading import FunctionName, invocation, live_alias
 from cli.agents.sources import Code, EntryFile, EntryPoint, Files, Language, difference, wanted
 from cli.building import build_packages
 from cli.client import REQUEST_SECONDS, Client, Response, quoted
@@ -51,7 +51,12 @@ class Runner:
         return self._plans.settle(
             "invoke",
             {"id": function["id"], "revision": function["revision"], "payload": payload},
-            {**_facts(function), "version": function["version"], "payload": payload},
+            {
+                **_facts(function),
+                "version": function["version"],
+                **live_alias(self._client, function),
+                "payload": payload,
+            },
             confirm,
             lambda: self._outcome(self._client.call("POST", path, {"payload": payload}, headers=WAIT)),
         )

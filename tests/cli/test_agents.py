@@ -153,7 +153,7 @@ def test_code_without_a_language_or_entry_file_is_refused(arguments: dict[str, A
 
 def test_every_tool_says_what_it_takes_and_whether_it_changes_anything() -> None:
     tools = asyncio.run(server(Client(Connection("http://127.0.0.1:9", token="none"))).list_tools())
-    assert len(tools) == 14
+    assert len(tools) == 15
     for tool in tools:
         assert tool.description
         assert tool.annotations is not None

@@ -115,6 +115,23 @@ def test_an_agent_writes_runs_deploys_and_rolls_back_a_function(running_platform
     )
 
 
+def test_a_plan_says_what_callers_get_where_an_alias_decides(running_platform: Platform) -> None:
+    name = running_platform.deploy(f"agent-{secrets.token_hex(4)}", GREETING)["slug"]
+    running_platform.deploy(name, "def handler(payload, zmesh):\n    return 2\n")
+    running_platform.request("PUT", f"/functions/{name}/aliases/live", json={"versions": {"1": 100}})
+
+    async def work(agent: Agent) -> None:
+        expected = {"alias": "live", "versions": {"1": 100}}
+        for tool, arguments in (("invoke_function", {}), ("roll_back", {"version": 1})):
+            assert (await agent.call(tool, name=name, **arguments))["plan"]["callers_get"] == expected
+        [version, _] = (await agent.call("list_versions", name=name))["items"]
+        assert (version["version"], version["current"]) == (2, True)
+        assert "-    return 2" in (await agent.call("compare_versions", name=name, before=2, after=1))["code"]
+        assert (await agent.call("read_file", name=name, version=1))["text"] == GREETING
+
+    as_agent(server(api_client(running_platform, running_platform.token)), work)
+
+
 def test_a_plan_is_void_once_something_has_changed(running_platform: Platform) -> None:
     name = running_platform.deploy(f"agent-{secrets.token_hex(4)}", GREETING)["slug"]
 
@@ -179,3 +196,37 @@ def test_credentials_that_may_not_are_refused_by_the_server(running_platform: Pl
 
 def api_client(platform: Platform, token: str) -> ApiClient:
     return ApiClient(Connection(platform.url, token))
+
+
+def test_sql_of_an_agent_reads_and_cannot_write(running_platform: Platform) -> None:
+    table = f"agent_{secrets.token_hex(4)}"
+    running_platform.sql(f"create table {table} (id serial, price numeric)")
+    running_platform.sql(f"insert into {table} (price) select n::numeric from generate_series(1, 600) n")
+    writes = [
+        f"delete from {table}",
+        f"commit; delete from {table}",
+        f"rollback; begin read write; delete from {table}; commit",
+        f"with gone as (delete from {table} returning id) select * from gone",
+        f"do $$ begin commit; delete from {table}; end $$",
+        f"do $$ begin set transaction read write; delete from {table}; end $$",
+        "set transaction read write",
+        "select set_config('transaction_read_only', 'off', true)",
+        f"select nextval('{table}_id_seq')",
+        "insert into zmesh.invocations (function) values ('send-welcome')",
+        f"explain analyze delete from {table}",
+    ]
+
+    async def work(agent: Agent) -> None:
+        found = await agent.call("query_database", query=f"select id, price, id from {table} order by id")
+        assert (found["columns"], found["rows"][0]) == (["id", "price", "id_2"], [1, "1", 1])
+        assert (len(found["rows"]), "rows_left_out" in found) == (500, True)
+        assert (await agent.call("query_database", query=f"select from {table} where false"))["rows"] == []
+        assert "42P01" in await agent.refused("query_database", query="select * from nowhere")
+        raises = "do $$ begin raise exception '%', repeat('x', 100000); end $$"
+        assert len(await agent.refused("query_database", query=raises)) < 5000
+        for write in writes:
+            assert await agent.refused("query_database", query=write)
+
+    as_agent(server(api_client(running_platform, running_platform.token), running_platform.database_url), work)
+    assert running_platform.sql(f"select count(*) from {table}")[0]["count"] == 600
+    running_platform.sql(f"drop table {table}")
