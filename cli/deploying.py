@@ -15,6 +15,7 @@ from cli.errors import CliError, did_you_mean
 from cli.folders import (
     LANGUAGES,
     NEVER_FILES,
+    SETTINGS,
     Content,
     is_function,
     read_beside_shared,
@@ -43,14 +44,19 @@ class Deployment:
 
     def diff(self) -> list[str]:
         """How code and files changed: a line for each file that came or went, unified diffs of the others."""
+        return [line for lines in self.diffs().values() for line in lines]
+
+    def diffs(self) -> dict[str, list[str]]:
+        """The same by path, for those that changed; the path of a single file is empty."""
         before = self.before or {"code": "", "version": 0}
         old = before.get("files") or {"": before["code"]}
         new = self.files or {"": self.after["code"]}
-        lines: list[str] = []
+        found: dict[str, list[str]] = {}
         for path in sorted(old.keys() | new.keys()):
             names = [f"version {state['version']}{path and f': {path}'}" for state in (before, self.after)]
-            lines += _file_diff(path, old.get(path), new.get(path), names)
-        return lines
+            if lines := _file_diff(path, old.get(path), new.get(path), names):
+                found[path] = lines
+        return found
 
 
 def _file_diff(path: str, old: Content | None, new: Content | None, names: Sequence[str]) -> list[str]:
@@ -108,7 +114,7 @@ def sources_of(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir() or is_function(path):
             found.append(path)
             continue
-        inside = [entry for entry in sorted(path.iterdir()) if _is_function(entry)]
+        inside = [entry for entry in sorted(path.iterdir()) if is_function_or_file(entry)]
         if not inside:
             raise CliError(
                 f"{path} contains no functions.",
@@ -120,7 +126,8 @@ def sources_of(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _is_function(file: Path) -> bool:
+def is_function_or_file(file: Path) -> bool:
+    """Whether an entry of a folder of functions is one of them."""
     if file.is_dir():
         return not file.name.startswith((".", "_")) and file.name not in NEVER_FILES and is_function(file)
     return (
@@ -144,6 +151,15 @@ def read_functions(sources: Sequence[Path], name: str | None = None) -> dict[Pat
                 hint="Rename one of them, or deploy it alone with --name.",
             )
     return functions
+
+
+def own_settings(source: Path) -> dict[str, Any]:
+    """What the zmesh.toml in a function's own folder sets; secrets and aliases are for projects. Raises CliError."""
+    if not source.is_dir() or not (source / SETTINGS).is_file():
+        return {}
+    from cli.project_file import read_function_file
+
+    return {name: value for name, value in read_function_file(source).fields().items() if name != "secrets"}
 
 
 def deploy_functions(

@@ -44,10 +44,10 @@ def is_function(folder: Path) -> bool:
     return _configured_entry(folder) is not None
 
 
-def read_folder(folder: Path, name: str | None = None) -> dict[str, Any]:
+def read_folder(folder: Path, name: str | None = None, entry: str | None = None) -> dict[str, Any]:
     """Name, language, entry file and files of a function that is a folder. Raises CliError."""
     folder = folder.resolve()
-    entry = _entry_of(folder)
+    entry = _entry_of(folder) if entry is None else _checked_entry(entry, folder, f"The project's {SETTINGS}")
     files = _Reader(folder).files()
     if entry not in files:
         raise CliError(
@@ -139,9 +139,13 @@ def _configured_entry(folder: Path) -> str | None:
     if entry is None:
         _refuse_misspelling(settings, path)
         return None
+    return _checked_entry(entry, folder, str(path))
+
+
+def _checked_entry(entry: object, folder: Path, said_by: str) -> str:
     if not isinstance(entry, str) or not _is_inside(entry) or not (folder / entry).is_file():
-        raise CliError(f"{path}: entry is not a file of this folder (got {entry!r}).", code="bad_settings_file")
-    return _with_language(str(PurePosixPath(entry)), path)
+        raise CliError(f"{said_by}: entry is not a file of this folder (got {entry!r}).", code="bad_settings_file")
+    return _with_language(str(PurePosixPath(entry)), said_by)
 
 
 def _refuse_misspelling(settings: Mapping[str, Any], path: Path) -> None:
@@ -157,7 +161,7 @@ def _main_of_package(path: Path) -> str | None:
         return None
     if not isinstance(main, str) or not _is_inside(main) or not (path.parent / main).is_file():
         return None
-    return _with_language(str(PurePosixPath(main)), path)
+    return _with_language(str(PurePosixPath(main)), str(path))
 
 
 def _is_inside(path: str) -> bool:
@@ -165,7 +169,7 @@ def _is_inside(path: str) -> bool:
     return not pure.is_absolute() and ".." not in pure.parts
 
 
-def _with_language(entry: str, said_by: Path) -> str:
+def _with_language(entry: str, said_by: str) -> str:
     if PurePosixPath(entry).suffix not in LANGUAGES:
         raise CliError(
             f"{said_by}: {entry} has an unsupported file extension.",

@@ -22,6 +22,7 @@ from cli.login import login, logout, password
 from cli.members import members
 from cli.migrations import migrations
 from cli.output import output_option, show_only_text
+from cli.project_commands import deploy, init, plan, pull
 from cli.projects import projects
 from cli.registries import registries
 from cli.running import run
@@ -37,8 +38,11 @@ click.rich_click.COMMAND_GROUPS = {
         {
             "name": "Work with functions",
             "commands": [
+                "init",
                 "run",
+                "plan",
                 "deploy",
+                "pull",
                 "invoke",
                 "logs",
                 "functions",
@@ -72,7 +76,9 @@ def zmesh() -> None:
 
 
 zmesh.add_command(functions)
-for short in ("deploy", "invoke", "logs"):  # the ones typed most often
+for command in (init, plan, deploy, pull):
+    zmesh.add_command(command)
+for short in ("invoke", "logs"):  # the ones typed most often
     zmesh.add_command(functions.commands[short])
 zmesh.add_command(run)
 zmesh.add_command(invocations)

@@ -1,0 +1,2 @@
+def handler(payload, zmesh):
+    return {"message": f"{zmesh.env.GREETING}, {payload.get('name', 'stranger')}!"}

