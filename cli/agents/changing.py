@@ -19,6 +19,7 @@ from cli.deploying import unchanged_since
 from cli.errors import CliError
 
 Data = Mapping[str, Any]
+ELSEWHERE = ("code", "files", "env_vars", "message")  # parts of a change that its plan shows in another way
 
 
 class Settings(BaseModel):
@@ -54,6 +55,7 @@ class Changer:
         language: Language = "",
         entry_point: EntryPoint = "",
         settings: Annotated[Settings | None, Field(description="Settings to change; the others stay.")] = None,
+        message: Annotated[str, Field(max_length=1000, description="Why; kept with the new version.")] = "",
         confirm: Confirm = "",
     ) -> Data:
         """Create a function, or change its code or settings. Changed code becomes a new version; roll_back undoes it.
@@ -73,6 +75,8 @@ class Changer:
             return {"action": "unchanged", "function": name}
         if "files" in changes:
             changes["entry_file"] = desired["entry_file"]
+        if message:
+            changes["message"] = message
         sent = {"name": now["name"] if now else name, **({"revision": now["revision"]} if now else {}), **changes}
         return self._plans.settle(
             "deploy",
@@ -80,7 +84,8 @@ class Changer:
             {
                 "function": now["slug"] if now else name,
                 "exists": now is not None,
-                "settings": {key: [now and now[key], value] for key, value in given.items() if key in changes},
+                "message": message,
+                "settings": {key: [now and now[key], value] for key, value in changes.items() if key not in ELSEWHERE},
                 "variables": _changed_names((now or {}).get("env_vars", {}), desired["env_vars"]),
                 "diff": difference(now, desired),
                 **(live_alias(self._client, now) if now else {}),

@@ -93,7 +93,7 @@ class Reader:
         """List the versions of a function, newest first."""
         function = find_function(self._client, name)
         page = self._page(f"/functions/{function['id']}/versions", limit=20, cursor=cursor)
-        keys = ("version", "current", "created_at", "language", "entry_point", "file_sizes", "retired_at")
+        keys = ("version", "current", "created_at", "message", "language", "entry_point", "file_sizes", "retired_at")
         return {**page, "items": [_some(version, keys) for version in page["items"]]}
 
     def compare_versions(

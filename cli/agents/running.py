@@ -16,6 +16,7 @@ from cli.connecting import find_function, look_up_function
 
 Data = Mapping[str, Any]
 WAIT = {"Prefer": "wait=45"}  # clients of this protocol give up on a call after a minute
+CALLED_BY = ("language", "entry_point", "entry_file")
 UNFINISHED = ("queued", "running")
 LATER = "It has not ended yet. Call read_invocation with its id for the outcome."
 
@@ -87,7 +88,12 @@ class Runner:
         return self._plans.settle(
             "run draft",
             {"draft": draft, "revision": function["revision"] if function else None, "payload": payload},
-            {**facts, "payload": payload, "diff": difference(function, draft)},
+            {
+                **facts,
+                **{key: draft[key] for key in CALLED_BY},
+                "payload": payload,
+                "diff": difference(function, draft),
+            },
             confirm,
             lambda: self._run(draft, payload),
         )

@@ -75,7 +75,7 @@ def test_an_agent_writes_runs_deploys_and_rolls_back_a_function(running_platform
         assert "function_not_found" in await agent.refused("read_function", name=name)
 
         settings = {"variables": {"PASSWORD": "sesame"}, "timeout_ms": 5000}
-        plan, deployed = await agent.change("deploy_function", **new, settings=settings)
+        plan, deployed = await agent.change("deploy_function", **new, settings=settings, message="first")
         assert "+    return {'hello': payload['name']}" in plan["diff"]
         assert plan["settings"]["timeout_ms"] == [None, 5000]
         assert plan["variables"] == {"set": ["PASSWORD"], "removed": []}
@@ -84,8 +84,9 @@ def test_an_agent_writes_runs_deploys_and_rolls_back_a_function(running_platform
         assert (read["code"], read["variables"]) == (GREETING, ["PASSWORD"])
         assert "sesame" not in json.dumps(read)
 
-        worse = {"name": name, "code": "def handler(payload, zmesh):\n    return 1 / 0\n"}
-        _, deployed = await agent.change("deploy_function", **worse)
+        worse = {"name": name, "code": "def run(payload, zmesh):\n    return 1 / 0\n", "entry_point": "run"}
+        plan, deployed = await agent.change("deploy_function", **worse)
+        assert plan["settings"] == {"entry_point": ["handler", "run"]}
         assert deployed["version"] == 2
         _, failed = await agent.change("invoke_function", name=name, payload={"name": "Bob"})
         assert (failed["status"], failed["error"]["type"]) == ("error", "ZeroDivisionError")
@@ -97,6 +98,7 @@ def test_an_agent_writes_runs_deploys_and_rolls_back_a_function(running_platform
         assert "-    return 1 / 0" in plan["code"]
         assert restored == {"action": "rolled back", "function": name, "version": 3}
         assert (await agent.call("read_file", name=name))["text"] == GREETING
+        assert (await agent.call("list_versions", name=name))["items"][-1]["message"] == "first"
         broken = {"name": name, "code": "def handler(:\n"}
         confirm = (await agent.call("deploy_function", **broken))["confirm"]
         assert "syntax_error" in await agent.refused("deploy_function", **broken, confirm=confirm)
