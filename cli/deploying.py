@@ -24,7 +24,7 @@ from cli.folders import (
     size_of,
 )
 
-UNLOADABLE = ("syntax_error", "entry_point_missing")
+UNLOADABLE = ("syntax_error", "import_not_found", "entry_point_missing")
 
 
 @dataclass(frozen=True, slots=True)

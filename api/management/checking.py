@@ -151,7 +151,7 @@ def _problem(fault: dict[str, Any] | None) -> Problem | None:
     if fault is None:
         return None
     message, place = str(fault["message"])[:LARGEST_TEXT], str(fault["stack"] or "")[:LARGEST_TEXT].rstrip()
-    what = "The code cannot be loaded" if fault["type"] == "syntax_error" else "The entry point is missing"
+    what = "The entry point is missing" if fault["type"] == "entry_point_missing" else "The code cannot be loaded"
     return Problem(
         422,
         fault["type"],

@@ -5,11 +5,11 @@
 // imports or requires by their paths, and what they import.
 
 const fs = require('node:fs');
-const path = require('node:path');
 const vm = require('node:vm');
 const { compileAll } = require('./lib/compiling.js');
 const { compiled } = require('./lib/loading.js');
 const { Failure } = require('./lib/failures.js');
+const { importedBy, missingImport } = require('./lib/own_imports.js');
 const { isTypeScript, placeIn, provideCompiled } = require('./lib/sources.js');
 const { describeSyntaxError, placed } = require('./lib/syntax_errors.js');
 
@@ -20,8 +20,6 @@ const DYNAMIC = /\b(?:this|arguments|eval|Function)\b|\\u/;
 // The code may have a handler of another platform instead.
 const REGISTERS = /\bDeno\b|\baddEventListener\b/;
 const HANDLERS = ['default', 'fetch', 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
-const IMPORTS = /(?:\bfrom|\bimport|\brequire)\s*(?:\(\s*)?(['"])(\.{1,2}\/[^'"\n]*)\1/g;
-const ENDINGS = ['', '.js', '.ts', '.tsx', '.jsx', '.mjs', '.cjs', '.mts', '.cts', '/index.js', '/index.ts', '/index.tsx', '/index.jsx'];
 const IS_CODE = /\.(?:[mc]?[jt]s|[jt]sx)$/;
 const EXPORTS = /\b(?:module\s*\.\s*)?exports\s*\.\s*([A-Za-z_$][\w$]*)/g;
 
@@ -29,7 +27,7 @@ async function faultOf(job) {
   let isModule;
   try {
     provideCompiled(await compileAll(job));
-    isModule = parse(job);
+    isModule = parse(job, job.files ?? {});
     parseImported(job);
   } catch (error) {
     if (!(error instanceof Failure) || NO_FAULT_OF_THE_CODE.test(error.message)) return null;
@@ -47,17 +45,28 @@ function registers({ code, files = {} }) {
   return [code, ...Object.values(files)].some((text) => typeof text === 'string' && REGISTERS.test(text));
 }
 
-/** Whether the code is an ES module. Throws a Failure if it cannot be parsed. */
-function parse(job) {
+/** Whether the code is an ES module. Throws a Failure if it cannot be parsed, or imports a file that is not there. */
+function parse(job, files) {
   const { code, run } = compiled(job);
-  if (run !== null) return false;
+  const specifiers = run === null ? specifiersOf(code, job.filename) : null;
+  const missing = missingImport(job.filename, job.code, specifiers, files);
+  if (missing) throw notFound(job.filename, missing, files);
+  return run === null;
+}
+
+function notFound(filename, { name, line, text }, files) {
+  const hint = Object.keys(files).length ? 'no file of the function has this path' : 'a single file has no other files: deploy a folder';
+  const place = `${filename}:${line}\n${text}\n${' '.repeat(Math.max(0, text.indexOf(name) - 1))}^`;
+  return new Failure('import_not_found', `${filename}:${line} imports ${JSON.stringify(name)}, which is not there (${hint})`, place);
+}
+
+function specifiersOf(code, filename) {
   try {
-    new vm.SourceTextModule(code, { identifier: job.filename });
+    return new vm.SourceTextModule(code, { identifier: filename }).moduleRequests.map(({ specifier }) => specifier);
   } catch (error) {
-    const { type, message, stack } = describeSyntaxError(placed(error, placeIn(code, job.filename, error.message)));
+    const { type, message, stack } = describeSyntaxError(placed(error, placeIn(code, filename, error.message)));
     throw new Failure(type, message, stack);
   }
-  return true;
 }
 
 function parseImported({ filename, code, files = {} }) {
@@ -66,16 +75,9 @@ function parseImported({ filename, code, files = {} }) {
   for (const file of waiting) {
     if (seen.has(file) || !IS_CODE.test(file) || typeof files[file] !== 'string') continue;
     seen.add(file);
-    parse({ filename: file, code: files[file], language: isTypeScript(file) ? 'typescript' : 'javascript' });
+    parse({ filename: file, code: files[file], language: isTypeScript(file) ? 'typescript' : 'javascript' }, { ...files, [filename]: code });
     waiting.push(...importedBy(file, files[file], files));
   }
-}
-
-/** Those of the files that the text may import by their paths. */
-function importedBy(filename, code, files) {
-  const folder = path.posix.dirname(filename);
-  const found = [...code.matchAll(IMPORTS)].map(([, , name]) => path.posix.join(folder, name));
-  return found.flatMap((file) => ENDINGS.map((ending) => file + ending).filter((other) => Object.hasOwn(files, other)).slice(0, 1));
 }
 
 /** The names that an ES module exports, or null where it cannot be told from its text. */

@@ -44,6 +44,8 @@ def fault_of(filename: str, entry_point: str, code: str, files: dict[str, Any]) 
         while waiting:
             path = waiting.pop()
             trees[path] = _parsed(path, code if path == filename else texts[path])
+            if (fault := _missing_import(path, trees[path], {filename, *files})) is not None:
+                return fault
             imported = _imported(path, trees[path], [posixpath.dirname(filename), ""])
             waiting += {file for file in imported if file in texts and file not in trees}
     except (SyntaxError, ValueError) as error:
@@ -77,6 +79,26 @@ def _imported(path: str, tree: ast.Module, roots: list[str]) -> Iterator[str]:
                 for end in range(1, len(parts) + 1):
                     stem = posixpath.normpath(posixpath.join(base, *parts[:end]))
                     yield from (f"{stem}.py", f"{stem}/__init__.py")
+
+
+def _missing_import(path: str, tree: ast.Module, files: set[str]) -> dict[str, Any] | None:
+    """A relative import at the top level, where nothing catches its error, that no file of the function can be."""
+    folders = {posixpath.dirname(file) for file in files}
+    for node in tree.body:
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        shown = "." * node.level + (node.module or "")
+        if "/" not in path:
+            why = f'{path} is in no package: write "import x" instead of "from . import x"'
+        else:
+            base = posixpath.normpath(posixpath.join(path, *[".."] * node.level, *(node.module or "").split(".")))
+            found = any(file.startswith((f"{base}.", f"{base}/")) for file in files) or base in folders
+            if found or not node.module:
+                continue
+            why = "no file of the function has this path"
+        message = f"{path}:{node.lineno} imports {shown}, which is not there ({why})"
+        return {"type": "import_not_found", "message": message, "stack": f'File "{path}", line {node.lineno}'}
+    return None
 
 
 def _fault_of_entry_point(tree: ast.Module, entry_point: str) -> dict[str, Any] | None:

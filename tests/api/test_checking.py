@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from api.management import checking
@@ -64,6 +67,126 @@ def test_an_entry_point_that_is_certainly_missing_is_named(language: str, code: 
     assert found is not None
     assert found[0] == "entry_point_missing"
     assert said in found[1]
+
+
+def fault_of_folder(language: str, entry_file: str, code: str, **files: str) -> tuple[str, str, str] | None:
+    """The same of a folder; names of files have __ for / and ___ for a dot."""
+    paths = {name.replace("___", ".").replace("__", "/"): text for name, text in files.items()}
+    raw = msgspec.Raw(json.dumps(paths).encode())
+    [problem] = asyncio.run(Checker().problems(PROJECT, [Code("f", language, "handler", code, entry_file, raw)]))
+    return problem and (problem.code, problem.detail, problem.errors[0]["message"])
+
+
+@pytest.mark.parametrize(
+    ("found", "place"),
+    [
+        (
+            lambda: fault("javascript", "\nimport { a } from './a.js';\nexport const handler = () => a;"),
+            "send-mail.js:2\nimport { a } from './a.js';\n                  ^",
+        ),
+        (lambda: fault("javascript", "const a = require('./a');\nexports.handler = () => a;"), "send-mail.js:1\n"),
+        (
+            lambda: fault_of_folder(
+                "typescript",
+                "index.ts",
+                "import './lib/a';\nexport const handler = 1;",
+                lib__a___ts="export * from '../b';",
+            ),
+            "lib/a.ts:1\n",
+        ),
+        (
+            lambda: fault_of_folder("typescript", "index.ts", "export { handler } from '../../lib/a';", a___ts=""),
+            "index.ts:1\n",
+        ),
+        (lambda: fault("python", f"from .a import b\n{ECHO}"), 'File "send-mail.py", line 1'),
+        (
+            lambda: fault_of_folder("python", "main.py", f"import lib.a\n{ECHO}", lib__a___py="\nfrom .b import c"),
+            'File "lib/a.py", line 2',
+        ),
+    ],
+)
+def test_an_import_of_a_file_that_is_not_there_is_named_with_file_and_line(found: Any, place: str) -> None:
+    code, said, where = found()
+    assert code == "import_not_found"
+    assert "which is not there" in said
+    assert where.startswith(place)
+
+
+@pytest.mark.parametrize(("uses", "is_refused"), [("reflect-metadata", True), ("something-else", False)])
+def test_metadata_of_decorators_is_refused_where_it_is_used(uses: str, is_refused: bool) -> None:
+    found = fault_of_folder(
+        "typescript", "index.ts", f"import '{uses}';\n\n@injected class A {{}}\nexport const handler = () => new A();",
+        tsconfig___json='{"extends": "./base"}', base___json='{"compilerOptions": {"emitDecoratorMetadata": true}}',
+    )  # fmt: skip
+    assert (found is not None) == is_refused
+    if found is not None:
+        assert "emitDecoratorMetadata is not supported" in found[1]
+        assert found[2].startswith("index.ts:3\n@injected class A {}")
+
+
+IMPORTS = """
+import a from './a.js'; import './styles.css'; import b from "./b"; import c from './c/index'; import d from './c';
+import e from './data.json' with { type: 'json' }; import f from './g%20h.mjs?fresh'; import './_types/x.js';
+import g from './node_modules/g/index.js'; import('./written-later.js').catch(() => {});
+// import './comment.js';
+export const handler = () => `import './text.js'`;
+"""
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        lambda: fault_of_folder(
+            "typescript", "index.ts", IMPORTS, a___ts="", styles___css="", b___tsx="", c__index___mts="",
+            data___json="{}", **{"g h___mjs": "", "_types__x___ts": ""},
+        ),
+        lambda: fault("javascript", "try { require('./a') } catch {}\nexports.handler = () => require('./b');"),
+        lambda: fault("javascript", "exports.handler = () => `\nconst a = require('./a');\n`;"),
+        lambda: fault("javascript", "/*\nconst a = require('./a');\n*/\nexports.handler = () => 1;"),
+        lambda: fault_of_folder(
+            "python", "app/main.py", f"from . import a, b\nfrom .c import d\nfrom ..lib import e\n{ECHO}",
+            app__a___py="", app__c__d___py="", lib__e___py="",
+        ),
+        lambda: fault("python", f"try:\n    from .a import b\nexcept ImportError:\n    b = 1\n{ECHO}"),
+    ],
+)  # fmt: skip
+def test_imports_that_may_be_found_are_never_refused(found: Any) -> None:
+    assert found() is None
+
+
+MARK = "of-another-file"
+OUTSIDE = {
+    "compilerOptions": {"jsxImportSource": MARK},
+    "version": 3,
+    "sources": [MARK],
+    "sourcesContent": [MARK],
+    "names": [],
+    "mappings": "AAAA",
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "file://", "../../../../../../../.."])
+def test_the_compiler_reads_no_files_but_those_of_the_function(tmp_path: Path, prefix: str) -> None:
+    (tmp_path / "outside.json").write_text(json.dumps(OUTSIDE))
+    (tmp_path / "link").symlink_to("outside.json")
+    for path in (f"{prefix}{tmp_path}/outside.json", f"{prefix}{tmp_path}/link"):
+        paths = {"compilerOptions": {"paths": {"*": [path]}, "baseUrl": "/"}}
+        files = {
+            "tsconfig.json": json.dumps({"extends": path, **paths}),
+            "a.tsx": f"/// <reference path='{path}' />\nimport x from '{path}';\nexport default <a/>;",
+        }
+        code = f"export * from '{path}'; @a class B {{}}\n//# sourceMappingURL={path}"
+        job = {"language": "typescript", "filename": "f.ts", "code": code, "files": files}
+        script = tmp_path / "compile.js"
+        library = json.dumps(str(checking._sdk() / "javascript" / "lib" / "compiling.js"))
+        script.write_text(
+            f"require({library}).compileAll({json.dumps(job)}).then((a) => console.log(JSON.stringify(a)))"
+        )
+        command = checking._node()
+        assert command is not None
+        done = subprocess.run([command[1], script], capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert "__decorate" in done.stdout
+        assert MARK not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,17 @@ WORKS: dict[str, tuple[Files, Any]] = {
         },
         [1, 2, 3],
     ),
+    "a tsconfig.json that extends others": (
+        {
+            "src/index.ts": "import { a } from '@/a';\nimport { c } from 'c';\nexport const handler = () => [a, c];",
+            "src/a.ts": "export const a: number = 1;",
+            "configs/own/c.ts": "export const c: number = 3;",
+            "tsconfig.json": '{"extends": ["@tsconfig/node22/tsconfig.json", "./configs/paths", "./configs/base"]}',
+            "configs/paths.json": '{"extends": "./base.json", "compilerOptions": {"paths": {"@/*": ["../../src/*"]}}}',
+            "configs/base.json": '{"extends": "./paths.json", "compilerOptions": {"baseUrl": "own"}}',  # in a circle
+        },
+        [1, 3],
+    ),
     "a single TypeScript file of a package of type module": (
         {"index.ts": "export const handler = (n: number) => typeof require;", "package.json": '{"type":"module"}'},
         "undefined",

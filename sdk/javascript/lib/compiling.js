@@ -5,11 +5,14 @@
 const path = require('node:path');
 const { isTypeScript, javaScriptOf, placeIn } = require('./sources.js');
 const { DECORATOR, excerpt, hasJsx } = require('./syntax_errors.js');
-const { parsed } = require('./tsconfig.js');
+const { optionsOf } = require('./tsconfig.js');
 
 const CONFIGS = ['tsconfig.json', 'deno.json', 'deno.jsonc'];
 const COMPILED_JSX = { react: 'transform', 'react-jsx': 'automatic', 'react-jsxdev': 'automatic', precompile: 'automatic' };
 const STATEMENT_OF_MODULE = /^\s*(?:import|export)\b(?!\s*\()/m;
+const METADATA = /['"]reflect-metadata['"]/;
+const NO_METADATA =
+  'emitDecoratorMetadata is not supported: the types of decorated members are not available at run time. Name them in the decorators, or compile before you deploy';
 const UNKNOWN_TOKEN = 'Invalid or unexpected token'; // what V8 says of a decorator
 const MOST_STRIPPED = 1024 * 1024; // characters that runs are spared stripping: more takes longer to send than it saves
 
@@ -31,7 +34,8 @@ async function compileAll({ language, filename, code, files }) {
 }
 
 async function compile(file, text, files) {
-  const compiledAs = async (...loaders) => ({ code: await byEsbuild(file, text, loaders, configFor(file, files ?? {})) });
+  const config = configFor(file, files ?? {});
+  const compiledAs = async (...loaders) => ({ code: metadataError(file, text, config, files) ?? (await byEsbuild(file, text, loaders, config)) });
   if (file.endsWith('x')) return compiledAs('tsx');
   try {
     const { code, isTransformed } = javaScriptOf(text, file, true);
@@ -80,18 +84,26 @@ function isModule(file, text) {
   return file.endsWith('.mts') || (!file.endsWith('.cts') && STATEMENT_OF_MODULE.test(text));
 }
 
+/** An error where code relies on types at run time, which the compiler does not write; null where it does not seem to. */
+function metadataError(file, text, { compilerOptions }, files) {
+  const line = text.split(/\r\n|[\n\r]/).findIndex((one) => DECORATOR.test(one));
+  const texts = [text, ...Object.values(files ?? {})];
+  const isUsed = compilerOptions.emitDecoratorMetadata === true && texts.some((one) => typeof one === 'string' && METADATA.test(one));
+  return isUsed && line >= 0 ? { message: NO_METADATA, line: line + 1, column: 0, text: text.split(/\r\n|[\n\r]/)[line] } : null;
+}
+
 /** The settings of the compiler in the nearest configuration above a file. */
 function configFor(file, files) {
   for (let folder = path.posix.dirname(file); ; folder = path.posix.dirname(folder)) {
     const name = CONFIGS.map((one) => path.posix.join(folder, one)).find((one) => typeof files[one] === 'string');
-    if (name !== undefined) return { compilerOptions: { ...optionsIn(files[name], name) } };
+    if (name !== undefined) return { compilerOptions: optionsIn(name, files) };
     if (folder === '.' || folder === '/') return { compilerOptions: {} };
   }
 }
 
-function optionsIn(text, name) {
+function optionsIn(name, files) {
   try {
-    return parsed(text, name)?.compilerOptions;
+    return optionsOf(name, (file) => (typeof files[file] === 'string' ? files[file] : undefined));
   } catch {
     return {}; // whoever loads it says what is wrong
   }

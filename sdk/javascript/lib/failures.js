@@ -52,15 +52,16 @@ function describe(thrown, filename, folder) {
   if (isSyntaxErrorIn(thrown, folder)) return describeSyntaxError(thrown, ownFrames(thrown, isOwn));
   return {
     type: limitHit(thrown) ?? className(thrown),
-    message: network.explained(explained(messageOf(thrown), thrown), thrown),
+    message: network.explained(explained(messageOf(thrown), thrown, folder), thrown),
     stack: userStack(thrown, isOwn),
   };
 }
 
-/** With a hint, where a package is missing. */
-function explained(message, error) {
-  const isMissing = /^(ERR_)?MODULE_NOT_FOUND$/.test(quietly(() => error.code)) && !message.includes(NO_PACKAGE);
-  return isMissing ? message.replace(MISSING_PACKAGE, (line) => `${line} (${NO_PACKAGE})`) : message;
+/** With a hint, where a package is missing, and paths as their author knows them, where a file is. */
+function explained(message, error, folder) {
+  if (!/^(ERR_)?MODULE_NOT_FOUND$/.test(quietly(() => error.code))) return message;
+  if (folder) message = withinFolder(message, folder);
+  return !message.includes(NO_PACKAGE) ? message.replace(MISSING_PACKAGE, (line) => `${line} (${NO_PACKAGE})`) : message;
 }
 
 /** The stack with the user's own lines only, causes included. */
