@@ -29,6 +29,7 @@ from cli.running import run
 from cli.schedules import schedules
 from cli.secrets import secrets
 from cli.sql import sql
+from cli.testing import test
 from cli.types import types
 from cli.webhooks import webhooks
 
@@ -40,6 +41,7 @@ click.rich_click.COMMAND_GROUPS = {
             "commands": [
                 "init",
                 "run",
+                "test",
                 "plan",
                 "deploy",
                 "pull",
@@ -81,6 +83,7 @@ for command in (init, plan, deploy, pull):
 for short in ("invoke", "logs"):  # the ones typed most often
     zmesh.add_command(functions.commands[short])
 zmesh.add_command(run)
+zmesh.add_command(test)
 zmesh.add_command(invocations)
 zmesh.add_command(schedules)
 zmesh.add_command(webhooks)

@@ -87,7 +87,7 @@ def apply(client: Client, database_url: str | None, output: str) -> None:
     done: list[str] = []
     with project_database(client, database_url) as connection:
         try:
-            while batch := _apply_batch(connection, files):
+            while batch := apply_batch(connection, files):
                 done += batch
         except CliError as error:
             if not done:
@@ -135,7 +135,7 @@ def _applied(connection: psycopg.Connection) -> list[Applied]:
     return [Applied(*row) for row in rows]
 
 
-def _apply_batch(connection: psycopg.Connection, files: list[Migration]) -> list[str]:
+def apply_batch(connection: psycopg.Connection, files: list[Migration]) -> list[str]:
     """Apply what one transaction can: pending migrations up to the next that must be outside of one, or that one.
     Returns their names. Raises CliError."""
     done: list[str] = []

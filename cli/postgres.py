@@ -51,6 +51,7 @@ SETTINGS = {
     "logging_collector": "off",
     "cluster_name": "zmesh",
 }
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 class PostgresError(Exception):
@@ -60,8 +61,10 @@ class PostgresError(Exception):
 class EmbeddedPostgres:
     """One server with its data in `folder`, made on first start. The folder must be used by one process at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        """Data that need not survive a crash of the machine is written without waiting for the disk."""
         self.folder = folder.absolute()
+        self._durable = durable
         self._data = self.folder / "data"
         self._log = self.folder / "postgres.log"
         self._server: subprocess.Popen[bytes] | None = None
@@ -139,6 +142,7 @@ class EmbeddedPostgres:
                     *("--pwfile", f"/proc/self/fd/{password_file.fileno()}"),
                     *("--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin"),
                     *("--builtin-locale", "C.UTF-8"),
+                    *([] if self._durable else ["--no-sync"]),
                 ],
                 cwd=unfinished,
                 env=_environment(),
@@ -185,7 +189,8 @@ class EmbeddedPostgres:
             self._log.unlink()
         with self._log.open("ab") as log:
             size = log.tell()
-            settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+            chosen = SETTINGS if self._durable else {**SETTINGS, **NOT_DURABLE}
+            settings = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
             self._server = subprocess.Popen(  # type: ignore[call-overload]
                 [str(install / "bin" / "postgres"), "-D", HERE, "-p", str(self._port), *settings],
                 cwd=self._data,

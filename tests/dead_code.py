@@ -15,10 +15,10 @@ from vulture import Vulture
 from vulture.core import Item
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ROOMS = ("api", "cli", "listener", "observing", "sandbox", "sdk/python", "sql", "support")
+ROOMS = ("api", "cli", "listener", "observing", "sandbox", "sdk/python", "sql", "support", "zmesh")
 TEMPLATES = str(REPOSITORY / "cli" / "templates" / "*")  # what a person would write
 CALLERS = ("bench", "hatch_build.py")  # what they use is used
-DECORATORS = ["@*.command", "@click.*", "@*validator", "@*serializer", "@*.callback"]
+DECORATORS = ["@*.command", "@pytest.fixture", "@click.*", "@*validator", "@*serializer", "@*.callback"]
 USED_BY_OTHERS = {
     "a class of a framework calls or reads it": {
         *("autocommit", "nonblocking", "disconnected", "force_exit", "handle_exit"),
@@ -43,6 +43,7 @@ USED_BY_OTHERS = {
         *("function_name", "function_version", "invoked_function_arn", "memory_limit_in_mb", "aws_request_id"),
         *("log_group_name", "log_stream_name", "client_context", "get_remaining_time_in_millis"),
     },
+    "tests of users use it": {"advance", "set_request"},
     "only a type in quotes": {"AbstractLoader"},
     "tests compare metrics and events with the documentation by it": {"observed", "subscribed"},
     "tests compare it with other languages": {"LARGEST_PLANS", "LARGEST_PLAN", "javascript_name"},

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "listener": {"support", "observing", "sql", "sandbox"},
     "api": {"support", "observing", "sql"},
     "cli": {"support", "observing", "sql", "sandbox", "sdk", "examples", "listener", "api"},
+    "zmesh": {"sdk", "cli"},
 }
 
 

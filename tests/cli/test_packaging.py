@@ -101,7 +101,7 @@ def test_the_wheel_carries_its_licence_and_no_tests(wheel: Path) -> None:
 
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {*ROOMS, "console", "sdk"}
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {*ROOMS, "console", "sdk", "zmesh"}
     assert not [name for name in names if name.endswith((".pyc", "dev.json"))]
 
 

@@ -106,7 +106,7 @@ class Session {
 
   async #execute(scope, text, values) {
     try {
-      const client = await this.#open(scope);
+      const client = await this.open(scope);
       this.#copies = false;
       const result = await client.query(text, values).catch((error) => {
         throw this.#copies ? new TypeError(NO_COPY, { cause: error }) : error;
@@ -121,7 +121,8 @@ class Session {
     }
   }
 
-  async #open(scope) {
+  /** The connection, opened if need be. */
+  async open(scope) {
     if (this.#lost && scope === this.root) {
       this.#client = await this.connect(this.#client === null);
       this.#lost = false;
@@ -247,4 +248,4 @@ function checkedParams(params) {
   return params;
 }
 
-module.exports = { Database, Session, addHint };
+module.exports = { Database, Scope, Session, TransactionError, addHint };

@@ -177,4 +177,4 @@ function storedResponse({ status, headers, body_base64: body }) {
   return new RawResponse(Buffer.from(body ?? '', 'base64'), { status, headers });
 }
 
-module.exports = { Invocations };
+module.exports = { InvocationError, Invocations };

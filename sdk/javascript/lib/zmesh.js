@@ -10,7 +10,8 @@ const MAX_NAME = 63; // bytes of an application_name
 class Zmesh {
   #invocations;
 
-  constructor(context, env, takeSession) {
+  /** `session`: another than one of its own, as tests have it. */
+  constructor(context, env, takeSession, session) {
     this.projectId = context.project_id ?? '';
     this.env = environment(env);
     this.invocation = Object.freeze({
@@ -23,7 +24,7 @@ class Zmesh {
     // W3C trace context for what this run asks of others; functions that it starts get it by themselves.
     this.traceparent = context.traceparent ?? null;
     const name = `zmesh ${this.invocation.function}`.slice(0, MAX_NAME);
-    const session = new Session(context.database_url ?? '', name, takeSession);
+    session ??= new Session(context.database_url ?? '', name, takeSession);
     this.db = new Database(session);
     this.request = context.request ? new Request(context.request) : null;
     this.#invocations = new Invocations(this.db, this.invocation.id, () => session.connect());

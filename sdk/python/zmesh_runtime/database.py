@@ -73,7 +73,7 @@ def _named(url: str, application_name: str) -> str:
     return f"{url} application_name='{application_name}' require_auth=scram-sha-256"
 
 
-class _Scope:
+class Scope:
     """One level of transactions. Its statements take turns, and a transaction within it is one long turn."""
 
     def __init__(self, depth: int = 0) -> None:
@@ -92,11 +92,11 @@ class _Scope:
             yield
 
     @contextmanager
-    def inner(self) -> Iterator[_Scope]:
+    def inner(self) -> Iterator[Scope]:
         with self.turn():
             self._inner_thread = threading.get_ident()
             try:
-                yield _Scope(self.depth + 1)
+                yield Scope(self.depth + 1)
             finally:
                 self._inner_thread = None
 
@@ -109,16 +109,20 @@ class Session:
     """The one connection of a run, and which transaction each task or thread is in."""
 
     def __init__(
-        self, url: str, application_name: str, take_session: Callable[[], Taken | None] = lambda: None
+        self,
+        url: str,
+        application_name: str,
+        take_session: Callable[[], Taken | None] = lambda: None,
+        root: Scope | None = None,
     ) -> None:
         self.url = url
         self._take_session = take_session
-        self.root = _Scope()
-        self.current: ContextVar[_Scope] = ContextVar("zmesh transaction", default=self.root)
+        self.root = root or Scope()
+        self.current: ContextVar[Scope] = ContextVar("zmesh transaction", default=self.root)
         self._application_name = application_name
         self._connection: Connection | None = None
 
-    def run(self, scope: _Scope, sql: str, params: Params) -> list[Row]:
+    def run(self, scope: Scope, sql: str, params: Params) -> list[Row]:
         """Rows of the last statement in the text; none for statements that return no rows."""
         with self.turn(scope) as connection, connection.cursor() as cursor:
             try:
@@ -136,11 +140,11 @@ class Session:
             return [{} for _ in range(rows)]
 
     @contextmanager
-    def turn(self, scope: _Scope) -> Iterator[Connection]:
+    def turn(self, scope: Scope) -> Iterator[Connection]:
         with scope.turn():
             yield self._open(scope)
 
-    def _open(self, scope: _Scope) -> Connection:
+    def _open(self, scope: Scope) -> Connection:
         lost = self._connection is None or self._connection.closed
         if lost and scope is self.root:
             self._connection = self.connect(first=self._connection is None)
@@ -160,7 +164,7 @@ class Session:
         return Connection.open(self.url, self._application_name, taken)
 
     @contextmanager
-    def transaction(self, parent: _Scope) -> Iterator[_Scope]:
+    def transaction(self, parent: Scope) -> Iterator[Scope]:
         with parent.inner() as scope:
             connection = self._open(parent)
             name = f"zmesh_{parent.depth}"
@@ -223,7 +227,7 @@ def _commit(connection: Connection, savepoint: str | None) -> None:
 class Database:
     """Runs SQL in the project's database. Rows are dicts; placeholders are %s."""
 
-    def __init__(self, session: Session, scope: _Scope | None = None) -> None:
+    def __init__(self, session: Session, scope: Scope | None = None) -> None:
         self._session = session
         self._bound_scope = scope
 
@@ -265,7 +269,7 @@ class Database:
             yield Database(self._session, scope)
 
     @property
-    def _scope(self) -> _Scope:
+    def _scope(self) -> Scope:
         return self._bound_scope or self._session.current.get()
 
     def _storable(self, table: str, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+'use strict';
+// The database session of a test: everything happens in one transaction, which is never committed.
+
+const { Scope, Session, TransactionError } = require('../lib/database.js');
+
+const NO_TRANSACTION = '25P01';
+const IN_TRANSACTION = 'T'; // rather than in a failed one
+const IDLE = 'I';
+// What a commit would check. It is undone, so that constraints stay as deferred as they were.
+const CHECK_DEFERRED = 'savepoint zmesh_check; set constraints all immediate; rollback to zmesh_check; release zmesh_check';
+const COMMITTED =
+  "the code ended the transaction by an SQL statement of its own, and a test's cannot be rolled back then: " +
+  'use zmesh.db.transaction()';
+
+/** As in a run, each statement and each outermost transaction fails or succeeds by itself: they are savepoints. */
+class RolledBackSession extends Session {
+  #client = null;
+  #clock;
+  #time = null; // what zmesh.now() says, as for the due times of what is enqueued
+
+  constructor(url, clock) {
+    super(url, 'zmesh test');
+    this.root = new Scope(1);
+    this.#clock = clock;
+  }
+
+  run(scope, text, values) {
+    if (scope !== this.root) return super.run(scope, text, values);
+    return this.transaction(scope, (inner) => super.run(inner, text, values));
+  }
+
+  async transaction(parent, work) {
+    try {
+      return await super.transaction(parent, async (scope) => {
+        const value = await work(scope);
+        if (parent === this.root) await scope.turn(() => this.#checkDeferred());
+        return value;
+      });
+    } catch (error) {
+      throw error?.code === NO_TRANSACTION ? new TransactionError(COMMITTED, { cause: error }) : error;
+    }
+  }
+
+  async open(scope) {
+    const client = await super.open(scope);
+    if (scope === this.root) {
+      if (client.getTransactionStatus() === IDLE) {
+        await client.query('begin');
+        this.#time = null;
+      }
+      if (this.#time?.getTime() !== this.#clock.now.getTime()) {
+        this.#time = this.#clock.now;
+        await client.query("select set_config('zmesh_test.now', $1, false)", [this.#time.toISOString()]);
+      }
+    }
+    this.#client = client;
+    return client;
+  }
+
+  /** Rolls everything back. */
+  async close() {
+    await this.#client?.end().catch(() => {});
+  }
+
+  async #checkDeferred() {
+    if (this.#client.getTransactionStatus() === IN_TRANSACTION) await this.#client.query(CHECK_DEFERRED);
+  }
+}
+
+module.exports = { RolledBackSession };

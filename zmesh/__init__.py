@@ -1,0 +1,1 @@
+"""What people import outside of runs: zmesh.testing."""
