@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qs, unquote_to_bytes
+from urllib.parse import parse_qs, unquote, unquote_to_bytes
 
 import msgspec
 from litestar import Request
@@ -124,6 +124,32 @@ async def request_of(
         "headers": headers,
         "query": query,
     }
+    return await _with_body_anywhere(head, body)
+
+
+async def written_request(
+    method: str, path: str, query: str, headers: Headers, body: bytes, *, root_path: str
+) -> tuple[str, str]:
+    """Payload and zmesh.request of a request that nobody sent: as the public route makes them of one that was, whose
+    path and query were percent-encoded as here. Raises Problem 400, 415 or 422."""
+    content_type = headers.get("content-type", "")
+    payload = await payload_of(body, content_type)
+    unparsed = unparsed_reason(payload, body, content_type)
+    head = {
+        "method": method,
+        "path": unquote(path),
+        "raw_path": "" if path == "/" else path,
+        "raw_query": query,
+        "scheme": "http",
+        "root_path": root_path,
+        **({} if unparsed is None else {"unparsed_reason": unparsed}),
+        "headers": {"content-length": str(len(body)), **headers},
+        "query": parse_qs(query, keep_blank_values=True, errors="replace"),
+    }
+    return payload, await _with_body_anywhere(head, body)
+
+
+async def _with_body_anywhere(head: dict[str, Any], body: bytes) -> str:
     return _with_body(head, body) if len(body) <= SMALL else await PARSING.run(_with_body, head, body)
 
 

@@ -10,6 +10,7 @@ import { handleKey } from "./parts/keys.tsx";
 import { lazily } from "./parts/lazy.tsx";
 import { Toasts } from "./parts/overlays.tsx";
 import { Shell, restoreScheme } from "./parts/shell.tsx";
+import { Accept } from "./pages/accept.tsx";
 import { Functions } from "./pages/functions.tsx";
 import { SignIn, SignInAgain } from "./pages/signin.tsx";
 import { HereContext, allows, readSession } from "./state/session.ts";
@@ -40,6 +41,9 @@ function App() {
         <Route path="/signin">
             <SignIn />
           </Route>
+        <Route path="/accept">
+          <Accept />
+        </Route>
         <Route path="/parts">
             <Parts />
           </Route>

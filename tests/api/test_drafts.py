@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -76,6 +77,34 @@ def test_a_draft_may_have_settings_of_its_own(api: Api) -> None:
     assert ran == [(1234, 99, {"B": "2"}, "none"), (5000, 128, {"A": "1"}, "none"), (5000, 128, {"A": "1"}, "open")]
     assert api.call("GET", "/functions/greet").json() == before
     refused(try_out(api, memory_mb=1), 422, "invalid_input", "memory_mb")
+
+
+def test_a_draft_may_be_tried_with_a_request(api: Api) -> None:
+    api.deploy(auth="none", code=DRAFT)
+    id = api.call("GET", "/functions/greet").json()["id"]
+    headers = {"Content-Type": "application/json", "X-Color": "red"}
+    written = {"method": "PUT", "path": "/a%20b", "query": "n=1&n=2&e=", "headers": headers, "body": '{"x": 1}'}
+    with standing_in(api) as jobs:
+        assert try_out(api, request=written).status_code == 200
+        assert try_out(api, request={}).status_code == 200
+        url = f"{api.url}/api/functions/{id}/a%20b?n=1&n=2&e="
+        api.client.put(url, content='{"x": 1}', headers=headers)
+    tried, empty, sent = (json.loads(job["request"]) for job in jobs)
+    assert [job["payload"] for job in jobs] == ['{"x": 1}', "{}", '{"x": 1}']
+    told = {"method", "path", "raw_path", "raw_query", "scheme", "query", "body_base64"}
+    assert {name: tried[name] for name in told} == {name: sent[name] for name in told}
+    of_client = {"accept", "accept-encoding", "connection", "user-agent", "x-request-id"}
+    assert tried["headers"] == {name: value for name, value in sent["headers"].items() if name not in of_client}
+    assert (empty["method"], empty["path"], empty["root_path"]) == ("POST", "/", "/api/functions/greet")
+    for bad, field in (
+        ({"path": "a"}, "path"),
+        ({"query": "a b"}, "query"),
+        ({"headers": {"a b": "c"}}, "headers.a b"),
+        ({"headers": {"a": "b\nc: d"}}, "headers.a"),
+        ({"body": "\0"}, "body"),
+    ):
+        refused(try_out(api, request=bad), 422, "invalid_input", f"request.{field}")
+    refused(try_out(api, request={}, payload=1), 422, "invalid_input", "request")
 
 
 def test_a_function_that_does_not_exist_yet_runs_and_is_nowhere_to_be_seen(api: Api) -> None:

@@ -67,6 +67,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+expect.set_options(timeout=20_000)  # a machine may stand still for a while
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
@@ -178,7 +181,7 @@ def test_one_finds_a_failed_invocation_at_its_line_and_retries_it(page: Page, pr
     )
     assert answer.json()["status"] == "error"
     page.goto(project.url + f"invocations/{answer.json()['invocation_id']}")
-    expect(page.get_by_text("greeter.js:4")).to_be_visible()
+    expect(page.get_by_text("greeter.js:4", exact=True)).to_be_visible()
     expect(page.get_by_label("Payload").get_by_text('"<b>Ada</b>"')).to_be_visible()  # text, never HTML
     page.get_by_role("button", name="Retry").click()
     expect(page.get_by_text("The invocation is queued again")).to_be_visible()
@@ -203,6 +206,56 @@ def test_one_adds_a_schedule_and_a_webhook_and_sends_it_a_test(page: Page, proje
     page.get_by_role("button", name="Send a test").click()
     dialog.get_by_role("button", name="Send the test").click()
     expect(page.get_by_text("accepted, test")).to_be_visible()
+
+
+REQUESTED = "exports.handler = (payload, zmesh) => zmesh.response(zmesh.request.rawQuery, { status: 201 });\n"
+
+
+def test_one_tests_with_a_request_saves_it_as_an_example_and_runs_a_version(page: Page, project: Project) -> None:
+    page.goto(project.url + "functions/greeter/code?test=1")
+    write(page, REQUESTED)
+    pane = page.get_by_role("region", name="Test")
+    pane.get_by_role("button", name="Request", exact=True).click()
+    pane.get_by_label("Method").select_option("GET")
+    pane.get_by_label("Path and query").fill("/orders?of=Ada L")
+    pane.get_by_label("Headers").fill("nothing")
+    pane.get_by_role("button", name="Run").click()
+    expect(pane.get_by_role("alert")).to_have_text("Header 1: write name: value.")
+    pane.get_by_label("Headers").fill("accept: text/plain")
+    pane.get_by_role("button", name="Run").click()
+    expect(pane.get_by_label("Result")).to_contain_text("HTTP 201")
+    expect(pane.get_by_label("Result")).to_contain_text("of=Ada%20L")
+    pane.get_by_role("button", name="Examples").click()
+    page.get_by_role("menuitem", name="Save as an example").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("Orders of Ada")
+    dialog.get_by_role("button", name="Save example").click()
+    page.goto(project.url + "functions/greeter/versions?from=2&to=3")
+    page.get_by_role("link", name="Run v3").click()
+    expect(pane.get_by_label("What runs")).to_have_value("3")
+    pane.get_by_role("button", name="Run").click()
+    expect(pane.get_by_label("Result").get_by_text("nobody")).to_be_visible()
+    pane.get_by_role("button", name="Examples").click()
+    page.get_by_role("menuitem", name="Orders of Ada").click()
+    expect(pane.get_by_label("Path and query")).to_have_value("/orders?of=Ada L")
+
+
+def test_one_goes_through_invocations_by_keys(page: Page, project: Project) -> None:
+    page.goto(project.url + "invocations")
+    rows = page.get_by_role("row").filter(has=page.get_by_role("link", name="greeter"))
+    expect(rows.nth(1)).to_be_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    expect(page.get_by_role("region", name="Selected invocations")).to_contain_text("1 selected")
+    page.keyboard.press("Escape")
+    second = rows.nth(1).get_by_role("link", name="greeter").get_attribute("href")
+    rows.nth(0).get_by_role("link", name="greeter").click()
+    expect(page.get_by_role("button", name="Next invocation")).to_be_visible()
+    first = page.url
+    page.keyboard.press("]")
+    page.wait_for_url(f"**{second}")
+    page.keyboard.press("[")
+    page.wait_for_url(first)
 
 
 def test_the_palette_reaches_a_function_by_keyboard(page: Page, project: Project) -> None:
@@ -311,34 +364,40 @@ def test_every_page_is_for_everybody(page: Page, project: Project) -> None:
     assert found == [], "\n".join(found)
 
 
-def test_a_viewer_is_refused_nothing_that_can_be_seen(browser: Browser, project: Project) -> None:
+def test_a_viewer_is_invited_and_refused_nothing_in_sight(browser: Browser, page: Page, project: Project) -> None:
     email, password = f"viewer-{secrets.token_hex(4)}@example.com", secrets.token_urlsafe(16)
-    invitation = project.platform.request("POST", "/invitations", json={"email": email, "role": "viewer"}).json()
-    project.platform.client.post(
-        f"{project.platform.url}/auth/accept", json={"token": invitation["token"], "password": password}
-    ).raise_for_status()
+    page.goto(project.url + "members")
+    page.get_by_role("button", name="Invite").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Email address").fill(email)
+    dialog.get_by_label("Role").select_option("viewer")
+    dialog.get_by_role("button", name="Make the invitation").click()
+    link = dialog.get_by_text("/accept#").inner_text()
     context = browser.new_context()
-    page = context.new_page()
+    viewer = context.new_page()
     refused: list[str] = []
 
     def note(response: Response) -> None:
         if response.status == 403:
             refused.append(response.url)
 
-    page.goto(project.platform.url + "/signin")
-    page.get_by_label("Email address").fill(email)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("link", name="greeter")).to_be_visible()
-    page.on("response", note)
+    viewer.goto(link)
+    expect(viewer.get_by_text(f"For {email}")).to_be_visible()
+    viewer.get_by_label("Password").fill("short")
+    viewer.get_by_role("button", name="Accept").click()
+    expect(viewer.get_by_label("Password")).to_have_attribute("aria-invalid", "true")
+    viewer.get_by_label("Password").fill(password)
+    viewer.get_by_role("button", name="Accept").click()
+    expect(viewer.get_by_role("link", name="greeter")).to_be_visible()
+    viewer.on("response", note)
     for path in (path for path in PAGES if path != "keys"):
-        page.goto(project.url + path)
-        expect(page.get_by_role("heading", level=1).first).to_be_visible()
-        expect(page.get_by_label("Loading")).to_have_count(0)
-        acting = page.get_by_role("main").get_by_role("button", name="New")
+        viewer.goto(project.url + path)
+        expect(viewer.get_by_role("heading", level=1).first).to_be_visible()
+        expect(viewer.get_by_label("Loading")).to_have_count(0)
+        acting = viewer.get_by_role("main").get_by_role("button", name="New")
         expect(
-            acting.or_(page.get_by_role("button", name="Delete")).or_(page.get_by_role("button", name="Retry"))
+            acting.or_(viewer.get_by_role("button", name="Delete")).or_(viewer.get_by_role("button", name="Retry"))
         ).to_have_count(0)
-    expect(page.get_by_role("link", name="API keys")).to_have_count(0)
+    expect(viewer.get_by_role("link", name="API keys")).to_have_count(0)
     assert refused == []
     context.close()

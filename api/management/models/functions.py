@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
+from api.http.json_bodies import LARGEST_PAYLOAD
 from api.http.models import UNSET, Change, JsonValue, Model, Name, Text, matching
 from api.management.models.files import EntryFile, FileSizes, FilesToStore, StoredFiles
 
@@ -197,10 +198,29 @@ class FunctionChange(Change):
     max_concurrency_per_key: ConcurrencyPerKey = UNSET
 
 
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}$")]
+HeaderValue = Annotated[str, Field(pattern=r"^[\t -~]{0,8000}$")]
+
+
+class RequestToTest(Model):
+    """An HTTP request as which a test reaches the function, as if the public route had received it."""
+
+    method: Method = "POST"
+    path: Annotated[str, Field(pattern=r"^/[!-~]{0,2000}$")] = Field(
+        default="/", description="Below the function's own path, percent-encoded."
+    )
+    query: Annotated[str, Field(pattern=r"^[!-~]{0,8000}$")] = Field(
+        default="", description="Percent-encoded, without the question mark."
+    )
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=100)] = Field(default_factory=dict)
+    body: Text = Field(default="", max_length=LARGEST_PAYLOAD, description="What the payload is made of, too.")
+
+
 class DraftToTest(Change):
     """Code and settings to try in place of the function's own; what is left out is the function's."""
 
     payload: JsonValue = Field(default_factory=dict, description="Any JSON value.")
+    request: RequestToTest = UNSET
     language: Language = UNSET
     code: Code = UNSET
     entry_file: EntryFile = UNSET

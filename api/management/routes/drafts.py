@@ -23,12 +23,13 @@ from api.invoking.calls import Call
 from api.invoking.invoker import Invoker
 from api.invoking.models import Envelope
 from api.invoking.operations import InvokeDraft
+from api.invoking.payloads import written_request
 from api.invoking.request_headers import options_of, preference_of, traceparent_of
 from api.invoking.responses import envelope_response, respond
 from api.invoking.routes import FUNCTION_RESPONSES
 from api.management import files
 from api.management.deploying.functions import missing_code
-from api.management.models.functions import DraftToRun, DraftToTest
+from api.management.models.functions import DraftToRun, DraftToTest, RequestToTest
 from api.management.packages import build_of
 from sql import catalog, versions
 from sql.catalog import Function
@@ -107,7 +108,7 @@ async def _run(
 ) -> Response[Any]:
     if not function.enabled:
         raise function_disabled(function.slug)
-    payload = changes.pop("payload", {})
+    payload, sent = await _payload_of(request, function, changes)
     settings = {name: changes.pop(name) for name in SETTINGS if name in changes}
     code = await _code(database, function, changes)
     async with database.connection() as connection:
@@ -119,13 +120,28 @@ async def _run(
         project_id=function.project_id,
         function=function.slug,
         timeout_ms=settings.get("timeout_ms", function.timeout_ms),
-        payload=msgspec.json.encode(payload).decode(),
+        payload=payload,
+        request=sent,
         idempotency_scope=Credential("member", request.user.person).scope,
         traceparent=traceparent_of(request),
         preference=preference,
         options=options,
     )
     return await respond(envelope_response, await invoker.invoke(call), preference)
+
+
+async def _payload_of(request: CallerRequest, function: Function, changes: dict[str, Any]) -> tuple[str, str | None]:
+    """Takes from the changes the payload, or the request to make it of: both as JSON texts. Raises Problem."""
+    wanted: RequestToTest | None = changes.pop("request", None)
+    if wanted is None:
+        return msgspec.json.encode(changes.pop("payload", {})).decode(), None
+    if "payload" in changes:
+        raise invalid("request", "cannot be combined with a payload, which is made of its body")
+    headers = {"host": request.headers.get("host", ""), **{name.lower(): text for name, text in wanted.headers.items()}}
+    own_path = f"/api/functions/{function.slug}"
+    return await written_request(
+        wanted.method, wanted.path, wanted.query, headers, wanted.body.encode(), root_path=own_path
+    )
 
 
 def _latest_start() -> datetime:

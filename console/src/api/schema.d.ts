@@ -2284,6 +2284,7 @@ export interface components {
         DraftToRun: {
             /** @description Any JSON value. */
             payload?: unknown;
+            request?: components["schemas"]["RequestToTest"];
             /** @enum {string} */
             language?: "javascript" | "python" | "typescript";
             /** @description Source text, at most 1 MiB; of a folder, that of its entry file. */
@@ -2324,6 +2325,7 @@ export interface components {
              * @description Any JSON value.
              */
             payload?: unknown;
+            request?: components["schemas"]["RequestToTest"];
             /**
              * Language
              * @enum {string}
@@ -4816,6 +4818,40 @@ export interface components {
              * @default null
              */
             token: string | null;
+        };
+        /**
+         * RequestToTest
+         * @description An HTTP request as which a test reaches the function, as if the public route had received it.
+         */
+        RequestToTest: {
+            /**
+             * Method
+             * @default POST
+             * @enum {string}
+             */
+            method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS";
+            /**
+             * Path
+             * @description Below the function's own path, percent-encoded.
+             * @default /
+             */
+            path: string;
+            /**
+             * Query
+             * @description Percent-encoded, without the question mark.
+             * @default
+             */
+            query: string;
+            /** Headers */
+            headers?: {
+                [key: string]: string;
+            };
+            /**
+             * Body
+             * @description What the payload is made of, too.
+             * @default
+             */
+            body: string;
         };
         /**
          * Retried

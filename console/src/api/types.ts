@@ -33,6 +33,7 @@ export type QueueDetails = S["QueueDetails"];
 export type Queue = Omit<QueueDetails, "running_now">;
 export type Running = S["RunningDetails"];
 export type Listener = S["ListenerDetails"];
+export type Limits = S["ProjectLimitsDetails"];
 export type Delivery = S["DeliveryDetails"];
 export type DeliverySummary = S["DeliverySummary"];
 

@@ -5,8 +5,9 @@ import type { Key } from "../api/types.ts";
 import { useData } from "../state/data.ts";
 import { useHere } from "../state/session.ts";
 import { toast } from "../state/toast.ts";
+import { keySnippets } from "../support/snippets.ts";
 import { Ago, Bones, Button, CopyButton, Empty, Failed, SelectField, TextField } from "../parts/basic.tsx";
-import { Confirm, Dialog } from "../parts/overlays.tsx";
+import { Confirm, Dialog, SnippetTabs } from "../parts/overlays.tsx";
 import { Bar } from "../parts/shell.tsx";
 import { usePageKeys } from "../parts/keys.tsx";
 
@@ -53,6 +54,7 @@ export default function Keys() {
                 <th>Begins with</th>
                 <th>For</th>
                 <th>Last used</th>
+                <th>Expires</th>
                 <th>Made</th>
                 <th />
               </tr>
@@ -61,13 +63,15 @@ export default function Keys() {
               {items.map((k) => (
                 <tr key={k.id} class={k.revoked_at ? "off" : ""}>
                   <td class="m">
-                    {k.name} {k.scope === "deploy" && <span class="tag">deploys</span>} {k.revoked_at && <span class="tag">revoked</span>}
+                    {k.name} {k.scope === "deploy" && <span class="tag">deploys</span>} {k.revoked_at ? <span class="tag">revoked</span> : expired(k) && <span class="tag amber">expired</span>}
                   </td>
                   <td class="mono soft">{k.prefix}…</td>
                   <td class="soft">{k.functions ? k.functions.join(", ") : "all functions"}</td>
                   <td class="quiet" data-label="last used">{k.last_used_at ? <Ago at={k.last_used_at} /> : "never"}</td>
+                  <td class={expired(k) ? "amber" : "quiet"} data-label="expires">{k.expires_at ? <Ago at={k.expires_at} /> : "never"}</td>
                   <td class="quiet" data-label="made">
                     <Ago at={k.created_at} />
+                    {k.created_by && ` by ${k.created_by}`}
                   </td>
                   <td class="r">
                     {may("owner") && !k.revoked_at && (
@@ -113,16 +117,26 @@ export default function Keys() {
   );
 }
 
+const expired = (k: Key): boolean => !!k.expires_at && Date.parse(k.expires_at) <= Date.now();
+const SCOPES: [string, string][] = [
+  ["invoke", "Invokes functions"],
+  ["deploy", "Deploys functions, in CI"],
+];
+
 function Form({ close, done }: { close: () => void; done: (k: { name: string; key: string }) => Promise<unknown> }) {
   const [name, setName] = useState("");
+  const [scope, setScope] = useState("invoke");
+  const [functions, setFunctions] = useState("");
   const [expiry, setExpiry] = useState("");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>();
   const wrong = fieldErrors(error);
+  const slugs = functions.split(",").map((slug) => slug.trim()).filter(Boolean);
+  const unnamed = Object.entries(wrong).find(([field]) => field.startsWith("functions"))?.[1];
   const save = async (): Promise<void> => {
     setBusy(true);
     try {
-      const k = await must(api.POST("/keys", { body: { name, expires_at: expiry ? new Date(Date.now() + Number(expiry) * 86_400_000).toISOString() : null } as never }));
+      const k = await must(api.POST("/keys", { body: { name, scope, functions: slugs.length ? slugs : null, expires_at: expiry ? new Date(Date.now() + Number(expiry) * 86_400_000).toISOString() : null } as never }));
       close();
       await done(k);
     } catch (problem) {
@@ -148,6 +162,8 @@ function Form({ close, done }: { close: () => void; done: (k: { name: string; ke
     >
       <div class="bd">
         <TextField label="Name" value={name} onInput={setName} wrong={wrong.name ?? (error !== undefined && !Object.keys(wrong).length ? sayError(error) : undefined)} placeholder="shop" />
+        <SelectField label="What it does" value={scope} options={SCOPES} onChange={setScope} wrong={wrong.scope} />
+        <TextField label="Functions" value={functions} onInput={setFunctions} wrong={unnamed} placeholder="All, including later ones" help="Slugs, separated by commas." />
         <SelectField
           label="Valid"
           value={expiry}
@@ -159,6 +175,10 @@ function Form({ close, done }: { close: () => void; done: (k: { name: string; ke
           ]}
           onChange={setExpiry}
         />
+        <details>
+          <summary class="meta">From a terminal</summary>
+          <SnippetTabs snippets={keySnippets(name, scope, slugs, expiry)} />
+        </details>
       </div>
     </Dialog>
   );

@@ -214,7 +214,7 @@ export default function CodePage(props: FunctionProps) {
             </span>
           </div>
         </div>
-        {editable && <TestPane fn={fn} draft={draft} runner={runTest} onLine={(f, line) => (setPane("code"), setQuery({ file: f, line: String(line) }))} />}
+        {editable && <TestPane fn={fn} draft={draft} runner={runTest} first={Number(query.run) || null} onLine={(f, line) => (setPane("code"), setQuery({ file: f, line: String(line) }))} />}
       </div>
       {deploying && (
         <Deploy

@@ -5,6 +5,7 @@ import { sayError } from "../api/errors.ts";
 import type { FunctionDetails, FunctionVersion, Invocation, LogLine, Page, SameError } from "../api/types.ts";
 import { listen, onReopened } from "../live/stream.ts";
 import { useData } from "../state/data.ts";
+import { neighbours } from "../state/neighbours.ts";
 import { useHere } from "../state/session.ts";
 import { toast } from "../state/toast.ts";
 import { at, fnAt, invocationAt, withQuery } from "../support/routes.ts";
@@ -52,7 +53,13 @@ export default function InvocationPage({ id }: { id: string }) {
     }
     setBusy(false);
   };
-  usePageKeys({ R: () => retryable && void act("retry"), Escape: () => history.back() });
+  const { before, after } = neighbours(id);
+  usePageKeys({
+    R: () => retryable && void act("retry"),
+    "[": () => before && go(invocationAt(before), { replace: true }),
+    "]": () => after && go(invocationAt(after), { replace: true }),
+    Escape: () => history.back(),
+  });
   if (found.error && !i)
     return (
       <>
@@ -80,6 +87,12 @@ export default function InvocationPage({ id }: { id: string }) {
         }
         actions={
           <>
+            {(before ?? after) && (
+              <span class="row wide">
+                <Button kind="bare" icon="left" label="Previous invocation" off={!before && "The first of the list"} onClick={() => before && go(invocationAt(before), { replace: true })} />
+                <Button kind="bare" icon="rightc" label="Next invocation" off={!after && "The last of the list"} onClick={() => after && go(invocationAt(after), { replace: true })} />
+              </span>
+            )}
             <CopyAs snippets={invokeSnippets(location.origin, i.function, i.payload)} />
             {may("developer") && (
               <Button class="wide" onClick={() => go(fnAt(i.function, "code"))}>

@@ -5,6 +5,7 @@ import { sayError } from "../api/errors.ts";
 import type { InvocationSummary, Page, ProjectStatistics } from "../api/types.ts";
 import { listen, onReopened } from "../live/stream.ts";
 import { setData, useData } from "../state/data.ts";
+import { rememberList } from "../state/neighbours.ts";
 import { useHere } from "../state/session.ts";
 import { toast } from "../state/toast.ts";
 import { invocationAt, withQuery } from "../support/routes.ts";
@@ -111,9 +112,10 @@ export function InvocationList({ of }: { of?: string }) {
     const ends = [listen("invocations", (e) => (e.truncated ? void list.reload() : merge(e.items))), onReopened(() => void list.reload())];
     return () => ends.forEach((end) => end());
   });
-  usePageKeys({ " ": () => setLive(!live), Escape: () => setChosen(new Set()) });
+  usePageKeys({ " ": () => setLive(!live), X: selectFocused, Escape: () => setChosen(new Set()) });
 
   const items = [...(list.data?.items ?? []), ...older];
+  useEffect(() => rememberList(items.map((i) => i.id)));
   const scale = percentile95(items.map((i) => (i.queue_ms ?? 0) + (i.start_ms ?? 0) + (i.duration_ms ?? 0)));
   const filtered = Object.values({ ...filter, function: of ? null : fn }).some(Boolean);
   const loadOlder = async (): Promise<void> => {
@@ -302,6 +304,9 @@ function Row({ i, scale, fresh, chosen, choose }: { i: InvocationSummary; scale:
     </tr>
   );
 }
+
+/** Selects the row in which the focus is, or takes it back. */
+const selectFocused = (): void => document.activeElement?.closest("tr")?.querySelector<HTMLElement>("[role=checkbox]")?.click();
 
 /** The slowest twentieth ends in a tip, so that one slow call does not make all others invisible. */
 export function percentile95(values: number[]): number {

@@ -9,6 +9,8 @@ const KEYS: [string[], string][] = [
   [["G", "F I L S W Q"], "Go to functions, invocations, live logs, schedules, webhooks, queue"],
   [["J", "K"], "Next and previous in a list"],
   [["↵"], "Open"],
+  [["X"], "Select the invocation"],
+  [["[", "]"], "Previous and next invocation"],
   [["C"], "New"],
   [["T"], "Test the function"],
   [["R"], "Retry the invocation"],

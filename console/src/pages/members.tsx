@@ -8,6 +8,7 @@ import { toast } from "../state/toast.ts";
 import { Ago, Bones, Button, CopyButton, Failed, Select, SelectField, TextField } from "../parts/basic.tsx";
 import { Box } from "../parts/data.tsx";
 import { Confirm, Dialog } from "../parts/overlays.tsx";
+import { invitationLink } from "../support/invitations.ts";
 import { Bar } from "../parts/shell.tsx";
 import { usePageKeys } from "../parts/keys.tsx";
 
@@ -111,12 +112,10 @@ export default function Members() {
       {made && (
         <Dialog title={`Invitation of ${made.email}`} onClose={() => setMade(null)} footer={<Button onClick={() => setMade(null)}>I have copied it</Button>}>
           <div class="bd">
-            <p>
-              Send this to {made.email}. It is shown this once; they run <code>zmesh login --invitation …</code> or accept it by API.
-            </p>
+            <p>Send this link to {made.email}. It is shown this once, and works once within a week.</p>
             <div class="in ro">
-              <code class="grow cut">{made.token}</code>
-              <CopyButton text={made.token} label="Copy the invitation" />
+              <code class="grow cut">{invitationLink(location.origin, made.token, made.email)}</code>
+              <CopyButton text={invitationLink(location.origin, made.token, made.email)} label="Copy the link" />
             </div>
           </div>
         </Dialog>

@@ -10,8 +10,10 @@ import { toast } from "../state/toast.ts";
 import { fnAt, invocationAt } from "../support/routes.ts";
 import { formatCount, formatDuration, plural, shortId, span } from "../support/format.ts";
 import { errorOf } from "../support/outcome.ts";
+import { callSnippets } from "../support/snippets.ts";
 import { Bones, Button, Failed, Meter, useNow } from "../parts/basic.tsx";
 import { Box } from "../parts/data.tsx";
+import { CopyAs } from "../parts/overlays.tsx";
 import { Bar } from "../parts/shell.tsx";
 
 export default function QueuePage() {
@@ -147,27 +149,32 @@ export default function QueuePage() {
             </Box>
             <RunningNow running={q.running_now} now={now} reload={found.reload} />
           </div>
-          {full.length > 0 && (
-            <Box title="Runs at once" aside="limits of functions">
-              <div class="body stack uses">
-                {full.map((f) => (
-                  <div class="use" key={f.function_id}>
-                    <div class="row between">
-                      <span class="cut">{f.function}</span>
-                      <span class="num">
-                        {f.running} <span class="quiet">of {f.max_concurrency}</span>
-                      </span>
-                    </div>
-                    <Meter used={f.running} of={f.max_concurrency!} />
-                  </div>
-                ))}
-              </div>
-            </Box>
-          )}
+          <Box title="Runs at once" aside="limits, and how much of each is used">
+            <div class="body stack uses">
+              <AtOnce name="This project" running={q.running} of={q.max_running} />
+              {full.map((f) => (
+                <AtOnce key={f.function_id} name={f.function} running={f.running} of={f.max_concurrency!} />
+              ))}
+            </div>
+          </Box>
           <GaveUp />
         </div>
       </div>
     </>
+  );
+}
+
+function AtOnce({ name, running, of }: { name: string; running: number; of: number }) {
+  return (
+    <div class="use">
+      <div class="row between">
+        <span class="cut">{name}</span>
+        <span class="num">
+          {formatCount(running)} <span class="quiet">of {formatCount(of)}</span>
+        </span>
+      </div>
+      <Meter used={running} of={of} />
+    </div>
   );
 }
 
@@ -310,9 +317,12 @@ function GaveUp() {
       aside={`${formatCount(all.length)}${list.data.more ? "+" : ""} in 24 h`}
       actions={
         may("developer") && (
-          <Button small icon="retry" busy={busy === "all"} onClick={() => void retry("all", all)}>
-            Retry all {all.length}
-          </Button>
+          <>
+            <CopyAs small snippets={callSnippets(location.origin, "POST", "/invocations/retry", { created_after: since }, "zmesh invocations retry --since 24h")} />
+            <Button small icon="retry" busy={busy === "all"} onClick={() => void retry("all", all)}>
+              Retry all {all.length}
+            </Button>
+          </>
         )
       }
     >

@@ -1,14 +1,10 @@
 import { useEffect, useState } from "preact/hooks";
 import { sayError } from "../api/errors.ts";
 import type { Session } from "../api/types.ts";
-import { readSession, signIn, signInByLink } from "../state/session.ts";
+import { home, readSession, signIn, signInByLink } from "../state/session.ts";
 import { Button, Field, Input, Mark } from "../parts/basic.tsx";
 import { Dialog } from "../parts/overlays.tsx";
 
-const home = (session: Session): string => {
-  const first = session.projects[0];
-  return first ? `/p/${first.slug}/functions` : "/signin";
-};
 const wanted = (): string | null => {
   const next = new URLSearchParams(location.search).get("next");
   return next?.startsWith("/p/") ? next : null;

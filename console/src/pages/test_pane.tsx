@@ -1,20 +1,24 @@
 import { useEffect, useState } from "preact/hooks";
 import { Link } from "wouter-preact";
-import { call, raw } from "../api/client.ts";
+import { api, call, must, raw } from "../api/client.ts";
 import { ApiError, problemOf, sayError } from "../api/errors.ts";
 import type { Envelope, FunctionDetails, LogLine } from "../api/types.ts";
 import type { Draft } from "../state/draft.ts";
-import { contentOf, entryFile } from "../support/files.ts";
+import type { TestRequest } from "../state/examples.ts";
+import { contentOf, entryFile, filesOf } from "../support/files.ts";
 import { formatDuration, plural } from "../support/format.ts";
+import { METHODS, NEW_REQUEST, hasBody, writtenRequest } from "../support/request.ts";
 import { invocationAt } from "../support/routes.ts";
 import { placeOf } from "../support/stack.ts";
-import { Ago, Button, Select, StatusMark, keyName } from "../parts/basic.tsx";
+import { Ago, Button, Segmented, Select, StatusMark, keyName } from "../parts/basic.tsx";
 import { Json, LogLines, TimingBar, TimingKey } from "../parts/data.tsx";
 import { CodeEditor } from "../parts/editor.tsx";
 import { Menu } from "../parts/overlays.tsx";
+import { Examples } from "./examples.tsx";
 
 type Run = { envelope: Envelope; at: number };
 const HISTORY = 12;
+const LATEST = 20; // versions to choose from
 /** What is in the editor; it is what is deployed while nothing is changed. */
 const DRAFT = 0;
 const historyOf = (slug: string): string[] => {
@@ -25,72 +29,118 @@ const historyOf = (slug: string): string[] => {
   }
 };
 
-export function TestPane({ fn, draft, runner, onLine }: { fn: FunctionDetails; draft: Draft; runner: { current: () => void }; onLine: (file: string, line: number) => void }) {
+/** What is sent to run a version, or what is in the editor; a text says what is wrong with the input. */
+async function startOf(fn: FunctionDetails, draft: Draft, version: number, payload: string, request: TestRequest | null): Promise<{ path: string; body: unknown } | string> {
+  const drafted = draft.changed && version === DRAFT;
+  let input: object;
+  if (request) {
+    const written = writtenRequest(request, payload);
+    if (typeof written === "string") return written;
+    input = { request: written };
+  } else {
+    try {
+      input = { payload: payload.trim() ? (JSON.parse(payload) as unknown) : null };
+    } catch (error) {
+      return `The payload is no JSON: ${(error as Error).message}`;
+    }
+  }
+  if (drafted) return { path: `/functions/${fn.id}/test`, body: { ...input, ...contentOf(fn, draft.files) } };
+  const earlier = version !== DRAFT && version !== fn.version;
+  if (!request) return { path: `/functions/${fn.id}/invoke${earlier ? `?version=${version}` : ""}`, body: input };
+  return { path: `/functions/${fn.id}/test`, body: { ...input, ...(earlier ? await codeOf(fn, version) : {}) } };
+}
+
+async function codeOf(fn: FunctionDetails, version: number): Promise<object> {
+  const v = await must(api.GET("/functions/{id}/versions/{version}", { params: { path: { id: fn.id, version } } }));
+  return { language: v.language, entry_point: v.entry_point, style: v.style, ...contentOf({ ...fn, language: v.language, entry_file: v.entry_file }, filesOf(v, fn.slug)) };
+}
+
+type Props = { fn: FunctionDetails; draft: Draft; runner: { current: () => void }; first: number | null; onLine: (file: string, line: number) => void };
+export function TestPane({ fn, draft, runner, first, onLine }: Props) {
   const given = sessionStorage.getItem(`zmesh.payload.${fn.slug}`);
   const [payload, setPayload] = useState(given ?? historyOf(fn.slug)[0] ?? "{}");
+  const [request, setRequest] = useState<TestRequest | null>(null);
   const [wrong, setWrong] = useState<string>();
-  const [version, setVersion] = useState(DRAFT);
+  const [version, setVersion] = useState(first ?? DRAFT);
   const [busy, setBusy] = useState(false);
   const [run, setRun] = useState<Run | null>(null);
   const [log, setLog] = useState<LogLine[]>([]);
   const [history, setHistory] = useState(() => historyOf(fn.slug));
-  useEffect(() => setVersion(DRAFT), [fn.version]);
+  useEffect(() => setVersion(first ?? DRAFT), [fn.version, first]);
   useEffect(() => sessionStorage.removeItem(`zmesh.payload.${fn.slug}`), []);
 
   const go = async (): Promise<void> => {
     if (busy) return;
-    let value: unknown;
-    try {
-      value = payload.trim() ? (JSON.parse(payload) as unknown) : null;
-    } catch (error) {
-      setWrong(`The payload is no JSON: ${(error as Error).message}`);
-      return;
-    }
     setBusy(true);
     setWrong(undefined);
     setLog([]);
     setRun(null);
-    const kept = [payload, ...history.filter((h) => h !== payload)].slice(0, HISTORY);
-    setHistory(kept);
-    localStorage.setItem(`zmesh.payloads.${fn.slug}`, JSON.stringify(kept));
     try {
-      // A failed run answers 500 or 504 with its envelope: that is a result, not a refusal.
-      const drafted = draft.changed && version === DRAFT;
-      const path = drafted ? `/functions/${fn.id}/test` : `/functions/${fn.id}/invoke${version === DRAFT || version === fn.version ? "" : `?version=${version}`}`;
-      const body = drafted ? { payload: value, ...contentOf(fn, draft.files) } : { payload: value };
-      const response = await raw(path, { method: "POST", headers: { "content-type": "application/json", prefer: "respond-async" }, body: JSON.stringify(body) });
-      if (![200, 202, 500, 504].includes(response.status) || !/^application\/json/.test(response.headers.get("content-type") ?? "")) throw new ApiError(response.status, await problemOf(response));
-      const started = (await response.json()) as Envelope;
-      await follow(started.invocation_id, (line) => setLog((l) => [...l, line]));
-      const ended = await settle(started.invocation_id);
-      setRun({ envelope: ended, at: Date.now() });
-      setBusy(false);
+      const start = await startOf(fn, draft, version, payload, request);
+      if (typeof start === "string") setWrong(start);
+      else {
+        keep();
+        setRun({ envelope: await runToEnd(start.path, start.body, (line) => setLog((l) => [...l, line])), at: Date.now() });
+      }
     } catch (error) {
       setWrong(sayError(error));
-      setBusy(false);
+    }
+    setBusy(false);
+  };
+  const keep = (): void => {
+    const kept = [payload, ...history.filter((h) => h !== payload)].slice(0, HISTORY);
+    setHistory(kept);
+    try {
+      localStorage.setItem(`zmesh.payloads.${fn.slug}`, JSON.stringify(kept));
+    } catch {
+      // Full: the payload runs all the same.
     }
   };
   runner.current = () => void go();
+  const shown = version === DRAFT && !draft.changed ? fn.version : version;
+  const versions = Array.from({ length: Math.min(LATEST, fn.version) }, (_, k) => fn.version - k);
+  if (shown > 0 && !versions.includes(shown)) versions.push(shown);
 
   return (
     <div class="pane-test" aria-label="Test" role="region">
       <div class="testhead">
-        <b class="m">Payload</b>
+        <Segmented
+          small
+          label="Test with"
+          value={request ? "request" : "payload"}
+          options={[
+            ["payload", "Payload"],
+            ["request", "Request"],
+          ]}
+          onChange={(kind) => setRequest(kind === "request" ? NEW_REQUEST : null)}
+        />
         <span class="end row">
+          <Examples
+            id={fn.id}
+            payload={payload}
+            request={request}
+            choose={(e) => {
+              setPayload(e.payload);
+              setRequest(e.request);
+            }}
+          />
           {history.length > 0 && <Menu label="Earlier payloads" text="Earlier" small items={history.map((h) => ({ label: h.replace(/\s+/g, " ").slice(0, 44), run: () => setPayload(h) }))} />}
         </span>
       </div>
-      <div class="payload">
-        <CodeEditor small label="Payload" file="payload.json" text={payload} onChange={setPayload} keys={{ "Mod-Enter": () => void go() }} />
-      </div>
+      {request && <RequestFields request={request} set={setRequest} />}
+      {(!request || hasBody(request.method)) && (
+        <div class="payload">
+          <CodeEditor small label={request ? "Body" : "Payload"} file="payload.json" text={payload} onChange={setPayload} keys={{ "Mod-Enter": () => void go() }} />
+        </div>
+      )}
       <div class="runbar">
         <Select
           aria-label="What runs"
-          value={String(version === DRAFT && !draft.changed ? fn.version : version)}
-          options={[...(draft.changed ? [[String(DRAFT), "Draft"] as [string, string]] : []), ...Array.from({ length: Math.min(20, fn.version) }, (_, k): [string, string] => [String(fn.version - k), `v${fn.version - k}`])]}
+          value={String(shown)}
+          options={[...(draft.changed ? [[String(DRAFT), "Draft"] as [string, string]] : []), ...versions.map((v): [string, string] => [String(v), `v${v}`])]}
           onChange={(v) => setVersion(Number(v))}
         />
-        <span class="meta grow cut">{draft.changed && version === DRAFT ? `Runs here only. v${fn.version} stays live.` : "A real invocation."}</span>
+        <span class="meta grow cut">{draft.changed && version === DRAFT ? `Runs here only. v${fn.version} stays live.` : request ? "A test: it is in no statistics." : "A real invocation."}</span>
         <Button kind="primary" icon="play" keys={keyName("↵")} busy={busy} onClick={() => void go()}>
           Run
         </Button>
@@ -119,7 +169,24 @@ export function TestPane({ fn, draft, runner, onLine }: { fn: FunctionDetails; d
   );
 }
 
-type Ended = Envelope & { queue_ms?: number | null; start_ms?: number | null; cpu_ms?: number | null; peak_memory_mb?: number | null };
+function RequestFields({ request, set }: { request: TestRequest; set: (r: TestRequest) => void }) {
+  return (
+    <div class="reqfields stack">
+      <div class="row">
+        <Select aria-label="Method" value={request.method} options={METHODS.map((m) => [m, m])} onChange={(method) => set({ ...request, method })} />
+        <div class="in grow">
+          <input class="mono" aria-label="Path and query" placeholder="/orders/7?full=1" value={request.target} onInput={(e) => set({ ...request, target: e.currentTarget.value })} />
+        </div>
+      </div>
+      <div class="in">
+        <textarea class="mono" rows={3} aria-label="Headers" placeholder="name: value" value={request.headers} onInput={(e) => set({ ...request, headers: e.currentTarget.value })} />
+      </div>
+    </div>
+  );
+}
+
+type HttpResponse = { status: number; headers: Record<string, string | string[]> | [string, string][]; body_base64: string };
+type Ended = Envelope & { response?: HttpResponse | null; queue_ms?: number | null; start_ms?: number | null; cpu_ms?: number | null; peak_memory_mb?: number | null };
 function Result({ run, fn, draft, onLine }: { run: Run; fn: FunctionDetails; draft: Draft; onLine: (file: string, line: number) => void }) {
   const e = run.envelope as Ended;
   const place = e.error ? placeOf(e.error.stack, [...Object.keys(draft.files), entryFile(fn, fn.slug)]) : null;
@@ -160,7 +227,7 @@ function Result({ run, fn, draft, onLine }: { run: Run; fn: FunctionDetails; dra
       ) : (
         <>
           <h3>Result</h3>
-          <Json value={e.result} label="Result" />
+          {e.response ? <Response response={e.response} /> : <Json value={e.result} label="Result" />}
         </>
       )}
       {(e.cpu_ms != null || e.peak_memory_mb != null) && (
@@ -170,6 +237,26 @@ function Result({ run, fn, draft, onLine }: { run: Run; fn: FunctionDetails; dra
       )}
     </>
   );
+}
+
+/** A response that the function built itself; its body is text, whatever it says it is. */
+function Response({ response }: { response: HttpResponse }) {
+  const headers = Array.isArray(response.headers) ? response.headers : Object.entries(response.headers);
+  const body = new TextDecoder().decode(Uint8Array.from(atob(response.body_base64), (c) => c.charCodeAt(0)));
+  return (
+    <pre class="json well" tabIndex={0} aria-label="Result">
+      {[`HTTP ${response.status}`, ...headers.map(([name, value]) => `${name}: ${String(value)}`), "", body].join("\n")}
+    </pre>
+  );
+}
+
+/** Starts an invocation and follows its log to its end. A failed run answers 500 or 504 with its envelope: that is a result, not a refusal. */
+async function runToEnd(path: string, body: unknown, line: (l: LogLine) => void): Promise<Ended> {
+  const response = await raw(path, { method: "POST", headers: { "content-type": "application/json", prefer: "respond-async" }, body: JSON.stringify(body) });
+  if (![200, 202, 500, 504].includes(response.status) || !/^application\/json/.test(response.headers.get("content-type") ?? "")) throw new ApiError(response.status, await problemOf(response));
+  const started = (await response.json()) as Envelope;
+  await follow(started.invocation_id, line);
+  return settle(started.invocation_id);
 }
 
 /** Log lines as they are written, until the invocation has ended. */

@@ -45,6 +45,11 @@ export default function Versions(props: FunctionProps) {
       actions={
         <>
           <CopyAs snippets={callSnippets(location.origin, "POST", `/functions/${fn.id}/versions/${rollTo ?? fn.version}/rollback`, undefined, `zmesh functions rollback ${fn.slug} ${rollTo ?? fn.version}`)} />
+          {may("developer") && chosen && (
+            <Link class="btn" href={withQuery(fnAt(fn.slug, "code"), { test: 1, run: chosen })}>
+              Run v{chosen}
+            </Link>
+          )}
           {may("developer") && rollTo && <Button onClick={() => setRolling(true)}>Roll back to v{rollTo}</Button>}
         </>
       }

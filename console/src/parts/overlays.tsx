@@ -224,11 +224,11 @@ export function SnippetTabs({ snippets }: { snippets: Snippets }) {
 }
 
 /** "Show me the SQL / curl / CLI" of an action. */
-export function CopyAs({ snippets, label = "Copy as" }: { snippets: Snippets; label?: string }) {
+export function CopyAs({ snippets, label = "Copy as", small }: { snippets: Snippets; label?: string; small?: boolean }) {
   const [open, setOpen] = useState(false);
   return (
     <>
-      <Button class="wide" onClick={() => setOpen(true)}>
+      <Button class="wide" small={small} onClick={() => setOpen(true)}>
         {label}
       </Button>
       {open && (

@@ -16,6 +16,19 @@ async function ask(method: string, path: string, body?: unknown): Promise<Sessio
 export const readSession = (): Promise<Session> => ask("GET", "");
 export const signIn = (email: string, password: string): Promise<Session> => ask("POST", "", { email, password });
 export const signInByLink = (token: string): Promise<Session> => ask("POST", "/link", { token });
+export const home = (session: Session): string => {
+  const first = session.projects[0];
+  return first ? `/p/${first.slug}/functions` : "/signin";
+};
+
+/** Makes its reader a member. The session for programs that comes with it is ended again: a browser has a cookie. */
+export async function acceptInvitation(token: string, password: string): Promise<void> {
+  const post = (path: string, body: object): Promise<Response> => fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  const response = await post("/auth/accept", { token, password });
+  if (!response.ok) throw new ApiError(response.status, await problemOf(response));
+  await post("/auth/logout", { refresh_token: ((await response.json()) as { refresh_token: string }).refresh_token });
+}
+
 export const signOut = async (): Promise<void> => void (await ask("DELETE", ""));
 
 /** What a role may do; docs/reference/permissions.md is the table. A button that would be refused is not drawn. */

@@ -20,6 +20,10 @@ export const deploySnippets = (file: string, message: string, share: number): Sn
   CLI: `zmesh functions deploy ${file}${message ? ` --message ${shell(message)}` : ""} --share ${share}`,
 });
 
+export const keySnippets = (name: string, scope: string, functions: string[], days: string): Snippets => ({
+  CLI: ["zmesh keys create", shell(name || "NAME"), ...(scope === "invoke" ? [] : [`--scope ${scope}`]), ...functions.map((slug) => `--function ${slug}`), ...(days ? [`--days ${days}`] : [])].join(" "),
+});
+
 export const retrySnippets = (origin: string, id: string): Snippets => ({
   curl: manage(origin, "POST", `/invocations/${id}/retry`),
   CLI: `zmesh invocations retry ${id}`,

@@ -7,7 +7,9 @@ import { ago, duration, share, spanExact } from "./format.ts";
 import { worseVersion } from "./outcome.ts";
 import { problemPlace } from "./problems.ts";
 import { firstShare, sayFirstShare } from "./shares.ts";
+import { invitationLink, readInvitation } from "./invitations.ts";
 import { fit } from "./search.ts";
+import { writtenRequest } from "./request.ts";
 import { deploySnippets, invokeSnippets } from "./snippets.ts";
 import { placeOf } from "./stack.ts";
 import { membersOf } from "../editor/declarations.ts";
@@ -140,4 +142,19 @@ test("a deployment says what becomes of the calls", () => {
   assert.equal(sayFirstShare(0, undefined, 18), "v18 keeps all calls.");
   assert.equal(sayFirstShare(0, split, 18), "v17 keeps 75 %, v18 keeps 25 %.");
   assert.equal(deploySnippets("a.ts", "it's new", 10).CLI, "zmesh functions deploy a.ts --message 'it'\\''s new' --share 10");
+});
+
+test("a typed request is encoded once, and wrong lines are named", () => {
+  const made = writtenRequest({ method: "PUT", target: "/a b%20c/ü?q=x y&z=?", headers: "X-Color : red\n\nAccept: text/plain; q=1" }, "{}");
+  assert.deepEqual(made, { method: "PUT", path: "/a%20b%20c/%C3%BC", query: "q=x%20y&z=?", headers: { "x-color": "red", accept: "text/plain; q=1" }, body: "{}" });
+  assert.equal((writtenRequest({ method: "GET", target: "/", headers: "" }, "{}") as { body: string }).body, "");
+  assert.equal(writtenRequest({ method: "GET", target: "orders", headers: "" }, ""), "The path begins with /, as in /orders/7?full=1.");
+  assert.equal(writtenRequest({ method: "GET", target: "/", headers: "a: b\nnothing" }, ""), "Header 2: write name: value.");
+});
+
+test("an invitation's link is read back", () => {
+  const link = invitationLink("https://z.example", "zi_abc", "a+b/c@example.org");
+  assert.deepEqual(readInvitation(new URL(link).hash), { token: "zi_abc", email: "a+b/c@example.org" });
+  assert.equal(readInvitation(""), null);
+  assert.deepEqual(readInvitation("#zi_abc/%"), { token: "zi_abc", email: "" });
 });
