@@ -107,7 +107,7 @@ def _say_error(message: ConsoleMessage) -> None:
 
 def shoot(browser: Browser, known: dict[str, str], out: Path, wanted: list[str]) -> None:
     addresses = {name: path for name, path in Addresses(known).all().items() if not wanted or name in wanted}
-    page = browser.new_page()
+    page = browser.new_page(reduced_motion="reduce")
     page.on("console", _say_error)
     page.on("pageerror", lambda error: print(error, file=sys.stderr))
     sign_in(page, known)

@@ -160,7 +160,7 @@ function Row({ f }: { f: FunctionSummary }) {
         <div class="row">
           <Lang of={f.language} />
           <div class="grow">
-            <div class="row">
+            <div class="row named">
               <Link class="m go cut" href={fnAt(f.slug)}>
                 {f.slug}
               </Link>

@@ -208,7 +208,7 @@ function Detail({ s, reload }: { s: Schedule; reload: () => Promise<void> }) {
             <Button icon="play" busy={busy} onClick={() => void run()}>
               Run now
             </Button>
-            <Button icon={s.enabled ? "pause" : "play"} label={s.enabled ? "Pause" : "Resume"} onClick={() => void toggle(s, !s.enabled)} />
+            {s.enabled ? <Button icon="pause" label="Pause" onClick={() => void toggle(s, false)} /> : <Button onClick={() => void toggle(s, true)}>Resume</Button>}
             <Menu
               label="More"
               items={[

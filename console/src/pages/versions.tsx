@@ -25,6 +25,7 @@ export default function Versions(props: FunctionProps) {
   const { may } = useHere();
   const [query, setQuery] = useQuery();
   const [rolling, setRolling] = useState(false);
+  const [all, setAll] = useState(false);
   const [form, setForm] = useState<"side" | "one">("side");
   const list = useData(`versions ${fn.id} ${fn.version}`, () => must(api.GET("/functions/{id}/versions", { params: { path: { id: fn.id }, query: { limit: 100 } } })));
   const stats = useData(`statistics ${fn.id} versions`, () => call<Statistics>("GET", withQuery(`/functions/${fn.id}/statistics`, { since: new Date(Date.now() - 86_400_000).toISOString(), step: 3600 })));
@@ -38,6 +39,7 @@ export default function Versions(props: FunctionProps) {
     const v = stats.data?.versions.find((x) => x.version === version);
     return v ? { calls: v.success + v.error + v.timeout + v.cancelled, failed: v.error + v.timeout, p95: v.duration_ms?.p95 ?? null } : null;
   };
+  const shown = versions.filter((v, k) => all || k < RECENT || v.version === from || v.version === to);
   return (
     <Frame
       {...props}
@@ -71,7 +73,7 @@ export default function Versions(props: FunctionProps) {
                     </Link>
                   </li>
                 )}
-                {versions.map((v) => {
+                {shown.map((v) => {
                   const f = figures(v.version);
                   const part = (live?.versions as Record<string, number> | undefined)?.[String(v.version)];
                   return (
@@ -95,6 +97,11 @@ export default function Versions(props: FunctionProps) {
                   );
                 })}
               </ol>
+              {shown.length < versions.length && (
+                <button type="button" class="older meta" onClick={() => setAll(true)}>
+                  {versions.length - shown.length} older
+                </button>
+              )}
             </Box>
             {from ? <Compare fn={fn} from={from} to={to} form={form} setForm={setForm} swap={() => setQuery({ from: String(to), to: String(from) })} /> : <Box title={`v${to}`}><div class="body"><p class="soft">The first version. Once there are two, this shows what changed between them.</p></div></Box>}
           </div>
@@ -120,6 +127,9 @@ export default function Versions(props: FunctionProps) {
     </Frame>
   );
 }
+
+/** More of them would push the comparison off a phone. */
+const RECENT = 12;
 
 const previous = (versions: FunctionVersion[], of: number): number | null => Math.max(0, ...versions.map((v) => v.version).filter((v) => v < of)) || null;
 

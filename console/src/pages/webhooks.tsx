@@ -317,7 +317,7 @@ function DeliveryBox({ w, id, done }: { w: Webhook; id: string; done: () => Prom
   };
   return (
     <Box
-      title={d.message_id ?? clock(d.received_at)}
+      title={d.message_id ?? "Delivery"}
       aside={`${clock(d.received_at)}, ${formatBytes(d.body_size)}`}
       actions={
         may("developer") &&

@@ -31,6 +31,7 @@ export function OutcomeBars({ points = [], step, height, bare, flags = [], onPic
   const length = n * step * 1000;
   const long = length > 2 * 86_400_000;
   const label = (at: number): string => (long ? new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" }).format(at) : shortClock(at));
+  const newest = Math.max(...flags.map((f) => Date.parse(f.at)));
   const hovered = over === null ? null : points[over];
   return (
     <figure class={`chart ${bare ? "bare" : ""}`}>
@@ -50,10 +51,10 @@ export function OutcomeBars({ points = [], step, height, bare, flags = [], onPic
             return [bar("o", p.success), bar("t", p.timeout), bar("e", p.error), bar("c", p.cancelled)];
           })}
         </svg>
-        {flags.map((f, n) => {
+        {flags.map((f) => {
           const share = (Date.parse(f.at) - first) / length;
           return share >= 0 && share < 1 ? (
-            <div class={`flag ${n < flags.length - 1 ? "thin" : ""} ${share > 0.9 ? "at-end" : ""}`} key={f.version} style={{ left: `${share * 100}%` }}>
+            <div class={`flag ${Date.parse(f.at) < newest ? "thin" : ""} ${share > 0.9 ? "at-end" : ""}`} key={f.version} style={{ left: `${share * 100}%` }}>
               <b>v{f.version} live</b>
             </div>
           ) : null;
