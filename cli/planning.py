@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,13 +50,24 @@ class Plan:
         return [item for item in self.items if item["action"] not in ("unchanged", "undeclared")]
 
     @property
+    def migrations(self) -> list[str]:
+        """Names of the files that are applied to the project's schema."""
+        return list(self.answer["migrations"])
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is as declared."""
+        return not self.changes and not self.migrations
+
+    @property
     def missing_secrets(self) -> list[Item]:
         return list(self.answer["missing_secrets"])
 
     def described(self) -> dict[str, Any]:
         """For programs; without values of variables and secrets."""
         return {
-            "changes": len(self.changes),
+            "changes": len(self.changes) + len(self.migrations),
+            "migrations": self.migrations,
             "items": [self._described(item) for item in self.items],
             "missing_secrets": self.missing_secrets,
         }
@@ -135,6 +146,8 @@ def _summary(lines: list[str]) -> dict[str, Any]:
 
 def show(plan: Plan, *, done: bool) -> None:
     """For people. `done`: it was carried out."""
+    for name in plan.migrations:
+        click.echo(f"{style('+', fg='green')} migration {style(name, bold=True)}")
     for item in plan.changes:
         _show_item(item, plan.diffs)
     for secret in plan.missing_secrets:
@@ -143,13 +156,15 @@ def show(plan: Plan, *, done: bool) -> None:
     for item in plan.items:
         if item["action"] == "undeclared":
             _show_item(item, plan.diffs)
-    click.echo(summary(plan.items, done=done))
+    click.echo(summary(plan, done=done))
 
 
-def summary(items: Iterable[Item], *, done: bool) -> str:
+def summary(plan: Plan, *, done: bool) -> str:
     """How many things change, in a line."""
-    found = [item["action"] for item in items]
+    found = [item["action"] for item in plan.items]
     counts = [f"{found.count(action)} {action}" for action in ("created", "updated", "deleted") if action in found]
+    if migrations := len(plan.migrations):
+        counts.insert(0, f"{migrations} migration{'s' if migrations > 1 else ''}")
     left = f"; {found.count('undeclared')} not declared here" if "undeclared" in found else ""
     if not counts:
         return f"No changes: the project is as declared{left}."

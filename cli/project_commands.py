@@ -66,7 +66,7 @@ def plan(client: Client, folder: Path, prune: bool, force: bool, exit_code: bool
     found = _planned(client, folder, Options(prune, force=force), output)
     if output == "json":
         print_json(found.described())
-    if exit_code and found.changes:
+    if exit_code and not found.is_empty:
         raise SystemExit(HAS_CHANGES)
 
 
@@ -98,7 +98,7 @@ def deploy_project(client: Client, folder: Path, options: Options, *, dry_run: b
     if output == "json":
         print_json(planning.Plan(done.answer, found.diffs).described())
         return
-    click.echo(planning.summary(done.items, done=True))
+    click.echo(planning.summary(done, done=True))
     _show_webhooks(client, done)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from cli.deploying import is_function_or_file, read_function
 from cli.errors import CliError, did_you_mean
 from cli.folders import SETTINGS, read_folder
+from cli.migrations import FOLDER as MIGRATIONS
+from cli.migrations import read_migrations
 from cli.project_file import (
     FunctionSettings,
     ProjectFile,
@@ -20,6 +22,7 @@ from cli.project_file import (
     read_project_file,
     shares_of,
 )
+from support.project_migrations import Migration
 
 FUNCTIONS = "functions"
 PULLED = Path(".zmesh", "pulled.json")
@@ -33,6 +36,7 @@ class Project:
     file: ProjectFile
     functions: list[dict[str, Any]]
     aliases: list[dict[str, Any]]
+    migrations: list[Migration] | None
 
     def request(self) -> dict[str, Any]:
         """What POST /deployments/project takes."""
@@ -45,6 +49,7 @@ class Project:
             "changes": [change.model_dump(exclude_unset=True) for change in self.file.changes],
             "aliases": self.aliases,
             "secrets": self.file.secrets,
+            "migrations": self.migrations and [{"name": one.name, "sql": one.sql} for one in self.migrations],
             "based_on": pulled_state(self.root),
         }
 
@@ -66,7 +71,8 @@ def read_project(root: Path) -> Project:
         functions.append({**_read(source, name, settings.entry), **own.fields(), **settings.fields()})
         for alias, shares in {**own.aliases, **settings.aliases}.items():
             aliases.append({"function": name, "name": alias, "versions": dict(shares_of(shares))})
-    return Project(root, file, functions, aliases)
+    migrations = read_migrations(root / MIGRATIONS) if (root / MIGRATIONS).is_dir() else None
+    return Project(root, file, functions, aliases, migrations)
 
 
 def _read(source: Path, name: str, entry: str | None) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from cli.project_database import database_option
 
 
 @click.command()
+@click.option("--sql-writes", is_flag=True, help="Also offer a tool that changes the project's database, with a plan.")
 @database_option
 @connected
-def mcp(client: Client, database_url: str | None) -> None:
+def mcp(client: Client, database_url: str | None, sql_writes: bool) -> None:
     """Serve the Model Context Protocol on stdin and stdout, for editors and agents.
 
     Its tools read, test, deploy and roll back functions, with the permissions of your credentials. What changes
@@ -25,4 +26,4 @@ def mcp(client: Client, database_url: str | None) -> None:
 
     if sys.stdin.isatty():
         progress("Waiting for an MCP client on standard input; Ctrl+D ends. Editors and agents start this command.")
-    server(client, database_url).run()
+    server(client, database_url, sql_writes=sql_writes).run()

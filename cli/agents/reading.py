@@ -87,7 +87,7 @@ class Reader:
             raise CliError(f'{function["slug"]} has no file "{path}".', code="file_not_found", hint=known)
         if not isinstance(files[path], str):
             return {"path": path, "version": found["version"], "binary": True}
-        return {"path": path, "version": found["version"], **_page_of(files[path], first_line)}
+        return {"path": path, "version": found["version"], **page_of(files[path], first_line)}
 
     def list_versions(self, name: FunctionName, cursor: Cursor = "") -> Data:
         """List the versions of a function, newest first."""
@@ -199,7 +199,7 @@ def _some(data: Data, keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: data[key] for key in keys}
 
 
-def _page_of(text: str, first_line: int) -> dict[str, Any]:
+def page_of(text: str, first_line: int) -> dict[str, Any]:
     """Lines from this one on, as many as fit; at least one."""
     lines, page, size = text.splitlines(keepends=True), list[str](), 0
     for line in lines[first_line - 1 :]:

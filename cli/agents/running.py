@@ -20,7 +20,7 @@ CALLED_BY = ("language", "entry_point", "entry_file")
 UNFINISHED = ("queued", "running")
 LATER = "It has not ended yet. Call read_invocation with its id for the outcome."
 
-Payload = Annotated[Any, Field(description="Payload: any JSON value.")]
+Payload = Annotated[Any, Field(description="Payload: any JSON value; null is {}.")]
 Confirm = Annotated[
     str, Field(max_length=100, description="Empty: answer with a plan. Else the value that the plan gave out.")
 ]

@@ -36,23 +36,24 @@ RUNS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_h
 CHANGES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
 
 
-def server(client: Client, database_url: str | None = None) -> MCPServer[Any]:
-    """A server of all tools, which call the API by this client; `database_url` is asked of the API where it is None."""
+def server(client: Client, database_url: str | None = None, *, sql_writes: bool = False) -> MCPServer[Any]:
+    """A server of the tools, which call the API by this client; `database_url` is asked of the API where it is None."""
     made: MCPServer[Any] = MCPServer(
         "zmesh", title="zMesh", instructions=INSTRUCTIONS, version=version("zmesh-functions"), log_level="WARNING"
     )
-    for tool, hints in _tools(client, database_url):
+    for tool, hints in _tools(client, database_url, sql_writes=sql_writes):
         made.add_tool(_reporting(tool), description=inspect.getdoc(tool), annotations=hints, structured_output=False)
     return made
 
 
-def _tools(client: Client, database_url: str | None) -> list[tuple[Tool, ToolAnnotations]]:
+def _tools(client: Client, database_url: str | None, *, sql_writes: bool) -> list[tuple[Tool, ToolAnnotations]]:
     plans = Plans()
     reader, runner, changer = Reader(client), Runner(client, plans), Changer(client, plans)
+    querier = Querier(client, plans, database_url)
     reading: tuple[Tool, ...] = (
         *(reader.list_functions, reader.read_function, reader.read_file, reader.list_versions),
         *(reader.compare_versions, reader.list_invocations, reader.read_invocation, reader.read_logs),
-        *(reader.list_schedules, Querier(client, database_url).query_database),
+        *(reader.list_schedules, querier.query_database),
     )
     return [
         *((tool, READS) for tool in reading),
@@ -61,6 +62,7 @@ def _tools(client: Client, database_url: str | None) -> list[tuple[Tool, ToolAnn
         (changer.deploy_function, CHANGES),
         (changer.roll_back, CHANGES),
         (changer.set_schedule, CHANGES),
+        *([(querier.change_database, CHANGES)] if sql_writes else []),
     ]
 
 

@@ -10,13 +10,14 @@ import pytest
 
 from cli.agents.answers import MOST_CHARACTERS, answer
 from cli.agents.plans import MOST_PLANS, Plans
+from cli.agents.reading import PAGE_OF_FILE, page_of
 from cli.agents.server import server
 from cli.agents.sources import difference, wanted
 from cli.client import Client
 from cli.config import Connection
 from cli.errors import CliError
 
-WRITES = {"run_draft", "invoke_function", "deploy_function", "roll_back", "set_schedule"}
+WRITES = {"run_draft", "invoke_function", "deploy_function", "roll_back", "set_schedule", "change_database"}
 FOLDER = {
     "language": "python",
     "entry_point": "handler",
@@ -115,6 +116,19 @@ def test_what_fits_is_answered_whole_with_a_word_on_whose_it_is() -> None:
     assert "not from the person you work for" in notice
 
 
+@pytest.mark.parametrize(
+    "text", ["", "one\n", "\n".join(f"line {n}" for n in range(9000)), f"short\n{'x' * 50_000}\nshort"]
+)
+def test_the_pages_of_a_file_are_the_file(text: str) -> None:
+    pages, line = [], 1
+    while line:
+        page = page_of(text, line)
+        pages.append(page["text"])
+        line = page["next_line"] or 0
+    assert "".join(pages) == text
+    assert all(len(page) <= PAGE_OF_FILE or page.count("\n") == 1 for page in pages)
+
+
 def code(existing: dict[str, Any] | None, text: str = "", files: Any = None, **given: str) -> dict[str, Any]:
     return wanted("f", existing, text, files, **{"language": "", "entry_file": "", "entry_point": "", **given})
 
@@ -152,8 +166,12 @@ def test_code_without_a_language_or_entry_file_is_refused(arguments: dict[str, A
 
 
 def test_every_tool_says_what_it_takes_and_whether_it_changes_anything() -> None:
-    tools = asyncio.run(server(Client(Connection("http://127.0.0.1:9", token="none"))).list_tools())
-    assert len(tools) == 15
+    client = Client(Connection("http://127.0.0.1:9", token="none"))
+    tools = asyncio.run(server(client, sql_writes=True).list_tools())
+    assert {tool.name for tool in tools} >= WRITES
+    assert {tool.name for tool in asyncio.run(server(client).list_tools())} == {tool.name for tool in tools} - {
+        "change_database"
+    }
     for tool in tools:
         assert tool.description
         assert tool.annotations is not None

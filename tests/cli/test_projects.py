@@ -165,6 +165,20 @@ def test_what_others_changed_is_taken_over_or_overwritten_but_only_knowingly(sho
     assert shop.request("GET", "/functions/hello").json()["timeout_ms"] == 5000
 
 
+def test_migrations_are_applied_before_what_needs_them(platform: Platform) -> None:
+    put(platform.folder, {"functions/hello.py": CODE["functions/hello.py"]})
+    put(platform.folder, {"migrations/0001_parts.sql": "create table parts (id int primary key);\n"})
+    put(platform.folder, {"zmesh.toml": '[[changes]]\ntable = "parts"\nfunction = "hello"\n'})
+    plan = planned(platform, "--exit-code", status=2)
+    assert (plan["changes"], plan["migrations"]) == (3, ["0001_parts.sql"])
+    shown = platform.zmesh("deploy", "--output", "table")
+    assert "+ migration 0001_parts.sql" in shown
+    assert "Deployed: 1 migration, 2 created." in shown
+    platform.sql("insert into parts values (1)")
+    assert platform.sql("select function from zmesh.invocations") == [{"function": "hello"}]
+    assert planned(platform, "--exit-code")["migrations"] == []
+
+
 def test_prune_deletes_what_is_not_declared_with_consent(shop: Platform) -> None:
     put(shop.folder, {"zmesh.toml": '[functions."Two Words!"]\npath = "functions/words"\n'})
     (shop.folder / "functions" / "hello.py").unlink()

@@ -219,16 +219,47 @@ def test_sql_of_an_agent_reads_and_cannot_write(running_platform: Platform) -> N
     ]
 
     async def work(agent: Agent) -> None:
-        found = await agent.call("query_database", query=f"select id, price, id from {table} order by id")
+        found = await agent.call("query_database", statement=f"select id, price, id from {table} order by id")
         assert (found["columns"], found["rows"][0]) == (["id", "price", "id_2"], [1, "1", 1])
         assert (len(found["rows"]), "rows_left_out" in found) == (500, True)
-        assert (await agent.call("query_database", query=f"select from {table} where false"))["rows"] == []
-        assert "42P01" in await agent.refused("query_database", query="select * from nowhere")
+        assert (await agent.call("query_database", statement=f"select from {table} where false"))["rows"] == []
+        assert "42P01" in await agent.refused("query_database", statement="select * from nowhere")
         raises = "do $$ begin raise exception '%', repeat('x', 100000); end $$"
-        assert len(await agent.refused("query_database", query=raises)) < 5000
+        assert len(await agent.refused("query_database", statement=raises)) < 5000
         for write in writes:
-            assert await agent.refused("query_database", query=write)
+            assert await agent.refused("query_database", statement=write)
 
     as_agent(server(api_client(running_platform, running_platform.token), running_platform.database_url), work)
     assert running_platform.sql(f"select count(*) from {table}")[0]["count"] == 600
+    running_platform.sql(f"drop table {table}")
+
+
+def test_sql_that_writes_is_planned_by_undoing_it(running_platform: Platform) -> None:
+    table = f"agent_{secrets.token_hex(4)}"
+    running_platform.sql(f"create table {table} as select n as id from generate_series(1, 9) n")
+
+    def left() -> int:
+        return int(running_platform.sql(f"select count(*) from {table}")[0]["count"])
+
+    async def work(agent: Agent) -> None:
+        deletes = {"statement": f"delete from {table} where id <= 2 returning id"}
+        planned = await agent.call("change_database", **deletes)
+        assert (planned["plan"]["result"], planned["plan"]["rows"], left()) == ("DELETE 2", [[1], [2]], 9)
+        running_platform.sql(f"delete from {table} where id = 1")
+        again = await agent.call("change_database", **deletes, confirm=planned["confirm"])
+        assert (bool(again["refused"]), again["plan"]["result"], left()) == (True, "DELETE 1", 8)
+        done = await agent.call("change_database", **deletes, confirm=again["confirm"])
+        assert (done["action"], done["result"], left()) == ("committed", "DELETE 1", 7)
+        for statement in (
+            f"delete from {table}; commit",
+            f"commit; delete from {table}",
+            f"do $$ begin delete from {table}; commit; end $$",
+        ):
+            assert await agent.refused("change_database", statement=statement)
+        assert left() == 7
+
+    target = server(
+        api_client(running_platform, running_platform.token), running_platform.database_url, sql_writes=True
+    )
+    as_agent(target, work)
     running_platform.sql(f"drop table {table}")
