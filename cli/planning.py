@@ -20,6 +20,7 @@ from cli.versions import DIFF_COLOURS
 MARKS = {"created": ("+", "green"), "updated": ("~", "yellow"), "deleted": ("-", "red"), "undeclared": ("?", None)}
 KINDS = {"change": "table change"}
 CONTENTS = {"code", "files"}
+HIDDEN = {"build_id": "other packages", "payload": "another payload"}
 Item = Mapping[str, Any]
 
 
@@ -187,8 +188,8 @@ def _show_item(item: Item, diffs: Mapping[str, Deployment]) -> None:
 
 
 def _setting(key: str, value: Mapping[str, Any]) -> str:
-    if key == "build_id":
-        return "packages are others"
+    if key in HIDDEN:
+        return HIDDEN[key]
     if key == "env_vars":  # not their values: those may be secrets
         before, after = value["before"] or {}, value["after"] or {}
         parts = [

@@ -17,6 +17,7 @@ from cli.prompts import confirm
 
 if TYPE_CHECKING:
     from cli.planning import Options, Plan
+    from cli.project_folder import Project
 
 HAS_CHANGES = 2  # exit status of plan --exit-code
 DEPLOY_FUNCTIONS = functions.commands["deploy"]
@@ -62,19 +63,19 @@ def init(folder: Path, language: str, output: str) -> None:
 def plan(client: Client, folder: Path, prune: bool, force: bool, exit_code: bool, output: str) -> None:
     """Show what `zmesh deploy` would change. Nothing is deployed; packages are built."""
     from cli.planning import Options
+    from cli.project_folder import read_project
 
-    found = _planned(client, folder, Options(prune, force=force), output)
+    found = _planned(client, read_project(folder), Options(prune, force=force), output)
     if output == "json":
         print_json(found.described())
     if exit_code and not found.is_empty:
         raise SystemExit(HAS_CHANGES)
 
 
-def _planned(client: Client, folder: Path, options: Options, output: str) -> Plan:
+def _planned(client: Client, project: Project, options: Options, output: str) -> Plan:
     from cli import planning
-    from cli.project_folder import read_project
 
-    found = planning.plan(client, read_project(folder), options)
+    found = planning.plan(client, project, options)
     if output != "json":
         planning.show(found, done=False)
     return found
@@ -85,7 +86,8 @@ def deploy_project(client: Client, folder: Path, options: Options, *, dry_run: b
     from cli import planning
     from cli.project_folder import forget_pulled, read_project
 
-    found = _planned(client, folder, options, output)
+    project = read_project(folder)
+    found = _planned(client, project, options, output)
     if dry_run:
         if output == "json":
             print_json(found.described())
@@ -93,12 +95,13 @@ def deploy_project(client: Client, folder: Path, options: Options, *, dry_run: b
     if deleted := [item for item in found.changes if item["action"] == "deleted"]:
         names = ", ".join(f"{item['kind']} {item['name']}" for item in deleted)
         confirm(f"Delete {names}?", yes=yes)
-    done = planning.deploy(client, read_project(folder), options)
+    done = planning.deploy(client, project, options)  # also if nothing changes: then the server knows the folder
     forget_pulled(folder)
     if output == "json":
         print_json(planning.Plan(done.answer, found.diffs).described())
         return
-    click.echo(planning.summary(done, done=True))
+    if not done.is_empty:
+        click.echo(planning.summary(done, done=True))
     _show_webhooks(client, done)
 
 

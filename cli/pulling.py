@@ -72,7 +72,8 @@ def pull_project(client: Client, root: Path, *, yes: bool) -> Pulled:
         wanted[SETTINGS] = toml
     written = _write(root, wanted, _obsolete(root, here, places), yes=yes)
     found = planning.plan(client, read_project(root), planning.Options(force=True))
-    remember_pulled(root, found.answer["state"])
+    unseen = {f"{item['kind']}:{item['name']}" for item in found.changes}  # changed while this was written, say
+    remember_pulled(root, {key: hash for key, hash in found.answer["state"].items() if key not in unseen})
     return Pulled(written, len(wanted.keys() - set(written)), len(found.changes))
 
 

@@ -29,6 +29,43 @@ class SecretOfFunction:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduleState:
+    """A schedule as a deployment compares it: with a digest of its payload, which may be large."""
+
+    id: UUID
+    name: str
+    function: str
+    cron: str
+    timezone: str
+    overlap: str
+    missed: str
+    enabled: bool
+    payload: str
+
+
+async def schedules(connection: AsyncConnection, project_id: UUID) -> list[ScheduleState]:
+    """All schedules of a project."""
+    return await fetch_all(
+        connection,
+        ScheduleState,
+        """
+        select s.id, s.name, f.slug as function, s.cron, s.timezone, s.overlap, s.missed, s.enabled,
+               md5(s.payload::text) as payload
+          from zmesh.schedules s join zmesh.functions f on f.id = s.function_id
+         where s.project_id = %s order by s.name
+        """,
+        (project_id,),
+    )
+
+
+async def digests(connection: AsyncConnection, payloads: Sequence[str]) -> list[str]:
+    """The digest of each payload, equal for equal JSON. Raises Invalid for what PostgreSQL cannot store."""
+    query = "select md5(p::jsonb::text) from unnest(%s::text[]) with ordinality u (p, n) order by n"
+    cursor = await connection.execute(query, (list(payloads),))
+    return [digest for (digest,) in await cursor.fetchall()]
+
+
 async def begin(connection: AsyncConnection, project_id: UUID) -> dict[str, str]:
     """Wait for other deployments of the project. Returns the hashes of what the latest one left, by kind and name."""
     state: dict[str, str] = await fetch_value(connection, "select zmesh.begin_deployment(%s)", (project_id,))

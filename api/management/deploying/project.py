@@ -7,10 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from psycopg import AsyncConnection
 
 from api.auth.credentials import Caller
 from api.database import Database
+from api.http.json_bodies import PARSING
 from api.http.problems import Problem
 from api.management.checking import Checker
 from api.management.deploying.functions import (
@@ -84,7 +86,7 @@ class ProjectDeployment:
                 async with bounded():
                     await session.apply(tables, prune=self._wanted.prune, migrations=self._migrations())
             if plan:
-                return self._answer(tried, session, is_plan=True)
+                return await PARSING.run(self._answer, tried, session, is_plan=True)
             return await self._deploy(desired, session)
 
     def _refuse_twice(self) -> None:
@@ -111,11 +113,12 @@ class ProjectDeployment:
             done = await self._attempt(connection, desired)
             self._refuse_missing(done.missing)
             outcomes = [*done.outcomes, *tables]
-            self._refuse_overwriting(outcomes, done.known)
-            await deployments.record(connection, self._project_id, _left(outcomes, done.known))
+            await PARSING.run(self._refuse_overwriting, outcomes, done.known)
+            left = await PARSING.run(_left, outcomes, done.known)
+            await deployments.record(connection, self._project_id, left)
             if session is not None:
                 await session.commit()
-        return self._answer(done, session, is_plan=False)
+        return await PARSING.run(self._answer, done, session, is_plan=False)
 
     @asynccontextmanager
     async def _transaction(self, *, undo: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -167,10 +170,15 @@ class ProjectDeployment:
         self, connection: AsyncConnection, functions: FunctionsByName, declared: Sequence[str]
     ) -> list[Outcome]:
         wanted, prune = self._wanted, self._wanted.prune
+        payloads = await PARSING.run(_texts, [one.payload for one in wanted.schedules])
+        digests = await deployments.digests(connection, payloads)
         schedules = {
-            one.name: functions.with_slug(one.model_dump(exclude={"name"}) | {"cron": one.cron.strip()})
-            for one in wanted.schedules
+            one.name: functions.with_slug(
+                one.model_dump(exclude={"name", "payload"}) | {"cron": one.cron.strip(), "payload": digest}
+            )
+            for one, digest in zip(wanted.schedules, digests, strict=True)
         }
+        texts = dict(zip(schedules, payloads, strict=True))
         webhooks = {
             one.name: functions.with_slug(
                 one.model_dump(exclude={"name"})
@@ -183,7 +191,7 @@ class ProjectDeployment:
         }
         own = [*declared, *(functions.of(one.function).name for one in wanted.aliases)]
         return [
-            *await reconcile(Schedules(connection, self._project_id, functions), schedules, prune=prune),
+            *await reconcile(Schedules(connection, self._project_id, functions, texts), schedules, prune=prune),
             *await reconcile(Webhooks(connection, self._project_id, functions, self._sealer), webhooks, prune=prune),
             *await reconcile(Aliases(connection, functions, own), aliases, prune=prune),
         ]
@@ -251,6 +259,10 @@ class ProjectDeployment:
             missing_secrets=attempt.missing,
             state={key: hash_of(settings) for key, settings in states.items() if settings is not None},
         )
+
+
+def _texts(payloads: Sequence[Any]) -> list[str]:
+    return [msgspec.json.encode(payload).decode() for payload in payloads]
 
 
 def _is_undeclared(outcome: Outcome) -> bool:

@@ -79,7 +79,8 @@ class Outcome:
             for name in after
             if name not in ("id", "version") and canonical(before.get(name)) != canonical(after[name])
         }
-        return {**differing, **{name: Difference(before=None, after=None) for name in self.contents}}
+        hidden = [*self.contents, *(name for name in differing if name == "payload")]
+        return differing | {name: Difference(before=None, after=None) for name in hidden}
 
 
 class Things(Protocol):
@@ -133,13 +134,4 @@ def hash_of(settings: Settings) -> str:
 
 def canonical(value: Any) -> str:
     """The JSON text of a value, the same for equal values."""
-    return json.dumps(_plain(value), sort_keys=True, ensure_ascii=False, default=str)
-
-
-def _plain(value: Any) -> Any:
-    """PostgreSQL keeps 1e3 as 1000."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

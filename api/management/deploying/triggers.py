@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
-import msgspec
 from psycopg import AsyncConnection
 
 from api.http.problems import Problem, invalid
@@ -48,46 +46,45 @@ class FunctionsByName:
 
 
 class Schedules:
-    """Those of a project."""
+    """Those of a project. Their settings have a digest in place of the payload, which may be large."""
 
     kind: Kind = "schedule"
     field = "schedules"
 
-    def __init__(self, connection: AsyncConnection, project_id: UUID, functions: FunctionsByName) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        project_id: UUID,
+        functions: FunctionsByName,
+        payloads: Mapping[str, str],
+    ) -> None:
+        """`payloads` are JSON texts by the names of declared schedules."""
         self._connection, self._project_id, self._functions = connection, project_id, functions
+        self._payloads = payloads
         self._ids: dict[str, UUID] = {}
 
     async def current(self) -> dict[str, Settings]:
-        found = await schedules.list_schedules(self._connection, self._project_id, None, "", ALL)
+        found = await deployments.schedules(self._connection, self._project_id)
         self._ids = {schedule.name: schedule.id for schedule in found}
-        names = ("function", "cron", "timezone", "overlap", "missed", "enabled")
-        return {
-            schedule.name: {
-                **{name: getattr(schedule, name) for name in names},
-                "payload": json.loads(schedule.payload),
-            }
-            for schedule in found
-        }
+        names = ("function", "cron", "timezone", "overlap", "missed", "enabled", "payload")
+        return {schedule.name: {name: getattr(schedule, name) for name in names} for schedule in found}
 
     async def create(self, name: str, settings: Settings) -> Made:
-        await schedules.insert_schedule(self._connection, self._project_id, {**self._columns(settings), "name": name})
+        columns = {**self._columns(name, settings), "name": name}
+        await schedules.insert_schedule(self._connection, self._project_id, columns)
         return Made()
 
     async def change(self, name: str, before: Settings, settings: Settings) -> Made:
-        await schedules.update_schedule(self._connection, self._ids[name], self._columns(settings))
+        await schedules.update_schedule(self._connection, self._ids[name], self._columns(name, settings))
         return Made()
 
     async def delete(self, name: str) -> None:
         await schedules.delete_schedule(self._connection, self._project_id, self._ids[name])
 
-    def _columns(self, settings: Settings) -> dict[str, Any]:
-        columns = {name: value for name, value in settings.items() if name != "function"}
+    def _columns(self, name: str, settings: Settings) -> dict[str, Any]:
+        columns = {key: value for key, value in settings.items() if key != "function"}
         function = self._functions.of(settings["function"])
-        return {
-            **columns,
-            "function_id": function.id,
-            "payload": msgspec.json.encode(settings["payload"]).decode(),
-        }
+        return {**columns, "function_id": function.id, "payload": self._payloads[name]}
 
 
 class Webhooks:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from api.http.models import JsonValue, Model, Name, Text, matching
+from api.http.models import Model, Name, Text, matching
 from api.management.models.changes import EVENTS, Event, Table
 from api.management.models.functions import EXAMPLE_CODE, FunctionToCreate, VariableName
 from api.management.models.schedules import Cron, Missed, Overlap, Timezone
@@ -23,6 +23,10 @@ SecretNames = Annotated[
 ]
 
 
+# PostgreSQL refuses what it cannot store: many large payloads are not walked through here.
+Payload = Annotated[Any, WithJsonSchema({"description": "Any JSON value."})]
+
+
 class FunctionToDeclare(FunctionToCreate):
     """The whole state of a function."""
 
@@ -36,7 +40,7 @@ class ScheduleToDeclare(Model):
     function: FunctionName
     cron: Cron
     timezone: Timezone = "UTC"
-    payload: JsonValue = Field(default_factory=dict, description="Payload of its invocations.")
+    payload: Payload = Field(default_factory=dict, description="Payload of its invocations.")
     overlap: Overlap = "skip"
     missed: Missed = "once"
     enabled: bool = True
@@ -120,7 +124,7 @@ Kind = Literal["function", "schedule", "webhook", "change", "alias"]
 
 
 class Difference(BaseModel):
-    """A setting before and after; both are null for code and files."""
+    """A setting before and after; both are null for code, files and payloads."""
 
     before: Any
     after: Any
