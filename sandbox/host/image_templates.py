@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from sandbox.host.template_keys import TemplateKey
 from sandbox.host.template_process import TemplateProcess
@@ -20,6 +21,7 @@ MIB = 1024 * 1024
 KEPT_SECONDS = 60.0  # a template used within this time is not replaced: with too many images, none would last
 SWEEP_SECONDS = 5.0
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 30.0, 3600.0
+MADE_AT_ONCE = 2  # of different projects: code of one may take long
 REMEMBERED = 1000  # images for which the reason is kept why they have no template
 
 
@@ -63,7 +65,8 @@ class ImageTemplates:
         self._refused = refused
         self._ready: OrderedDict[TemplateKey, ImageTemplate] = OrderedDict()  # the least used first
         self._making: dict[TemplateKey, asyncio.Task[None]] = {}
-        self._one_at_a_time = asyncio.Lock()
+        self._free = asyncio.Semaphore(MADE_AT_ONCE)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one template of a project's
         self._refusals: OrderedDict[TemplateKey, _Refusal] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
@@ -132,7 +135,7 @@ class ImageTemplates:
 
     async def _make(self, key: TemplateKey, request: RunRequest | None) -> None:
         try:
-            async with self._one_at_a_time:
+            async with self._turns.setdefault(key.project, asyncio.Lock()), self._free:
                 process = await self._start(key, request)
             memory, data = map(int, process.facts.split())
             self._ready[key] = ImageTemplate(process, memory, data, time.monotonic())

@@ -260,6 +260,32 @@ class Process:
         self.gone.set()
 
 
+def test_code_of_a_project_that_takes_long_holds_up_its_own_templates_only() -> None:
+    async def ready() -> list[str]:
+        slow = asyncio.Event()
+
+        async def start(key: TemplateKey, _: Any) -> Any:
+            if key.project == "slow":
+                await slow.wait()
+            return Process()
+
+        templates = ImageTemplates(ImageTemplateLimits(), start, lambda _: None, lambda _: None, lambda _: None)
+        keys = [
+            TemplateKey(project, "", "python", 0, "open", init_once=InitOnce(project, str(number), 1))
+            for number, project in enumerate(("slow", "slow", "slow", "quick"))
+        ]
+        for key in keys:
+            templates.wanted(key)
+        while templates.use(keys[-1]) is None:
+            await asyncio.sleep(0)
+        found = [state.project for state in templates.states()]
+        slow.set()
+        await templates.close()
+        return found
+
+    assert asyncio.run(asyncio.wait_for(ready(), 30)) == ["quick"]
+
+
 def test_what_a_later_version_has_replaced_ends_a_minute_after_its_last_use() -> None:
     async def ended() -> list[int]:
         async def start(*_: Any) -> Any:
