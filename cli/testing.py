@@ -133,7 +133,7 @@ def _run(
     names = [f"./{os.path.relpath(file)}" for file in files]  # none is taken for an option
     done = subprocess.run(runner(names, report), env=environment, stdout=sys.stderr.fileno(), check=False)
     tests = read_report(report)
-    return tests, done.returncode != 0 or any(test.status == "failed" for test in tests)
+    return tests, done.returncode != 0 or not tests or any(test.status == "failed" for test in tests)
 
 
 def read_report(report: Path) -> list[Result]:

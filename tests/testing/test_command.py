@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.errors import CliError
-from cli.testing import _tests_in
+from cli.testing import _run, _tests_in
 from cli.throwaway import apply_sql_of
 from tests.platform import COMMANDS, clean_environment
 
@@ -134,3 +135,13 @@ def test_an_error_in_a_migration_has_its_place(prepared: str, written: Written) 
 
     assert raised.value.code == "42703"
     assert "migrations/0001_one.sql:2:8" in raised.value.place
+
+
+@pytest.mark.parametrize("report", ["", "<testsuites", "<testsuites></testsuites>"])
+def test_a_runner_that_reports_no_test_has_failed(report: str, tmp_path: Path) -> None:
+    def runner(files: object, path: Path) -> list[str]:
+        if report:
+            path.write_text(report)
+        return ["true"]
+
+    assert _run(runner, [], tmp_path / "report", {"PATH": os.defpath}) == ([], True)

