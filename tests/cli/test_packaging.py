@@ -147,10 +147,11 @@ def test_everything_imported_is_declared() -> None:
         for text in tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
     }
     distributions = metadata.packages_distributions()
+    written_by_users = (REPOSITORY / "examples" / "packages", REPOSITORY / "cli" / "templates")
     for room in ROOMS:
         for file in (REPOSITORY / room).rglob("*.py"):
-            if file.is_relative_to(REPOSITORY / "examples" / "packages"):
-                continue  # they name their packages beside them
+            if any(file.is_relative_to(folder) for folder in written_by_users):
+                continue
             beside = {other.stem for other in file.parent.glob("*.py")} if room == "examples" else set()
             for name in imported(file) - sys.stdlib_module_names - {*ROOMS, "sdk", "_typeshed"} - beside:
                 assert declared & {d.lower().replace("_", "-") for d in distributions[name]}, f"{file} imports {name}"
