@@ -158,6 +158,8 @@ def queries(filled: Filled) -> dict[str, Query]:
         "kinds of errors": lambda c: statistics.error_kinds(c, function, now - MONTH, 50),
         "invocations": found(),
         "invocations that failed": found(statuses=["error"]),
+        "invocations that timed out": found(statuses=["timeout"]),
+        "invocations that were cancelled": found(statuses=["cancelled"]),
         "invocations of a function": found(function_id=function),
         "failed ones of a function": found(function_id=function, statuses=["error"]),
         "failed ones of a kind": found(fingerprint=kind),

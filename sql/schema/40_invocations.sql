@@ -113,6 +113,8 @@ create table zmesh.history partition of zmesh.invocations (
 create index history_by_function on zmesh.history (function_id, id desc);
 create index history_by_project on zmesh.history (project_id, id desc);
 create index history_dead on zmesh.history (project_id, id desc) where status in ('error', 'timeout');
+create index history_timeouts on zmesh.history (project_id, id desc) where status = 'timeout';
+create index history_cancelled on zmesh.history (project_id, id desc) where status = 'cancelled';
 create index history_unsuccessful on zmesh.history (function_id, status, id desc) where status <> 'success';
 create table zmesh.history_rest partition of zmesh.history default;
 comment on table zmesh.history is

@@ -214,7 +214,7 @@ export function SnippetTabs({ snippets }: { snippets: Snippets }) {
   const text = snippets[at] ?? "";
   return (
     <>
-      <Segmented small label="Form" value={at} options={names.map((n) => [n, n])} onChange={set} />
+      {names.length > 1 && <Segmented small label="Form" value={at} options={names.map((n) => [n, n])} onChange={set} />}
       <div class="well snippet">
         <code>{text}</code>
         <CopyButton text={text} label={`Copy the ${at === "SQL" ? "statement" : "command"}`} />
