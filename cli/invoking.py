@@ -14,6 +14,7 @@ import rich_click as click
 
 from cli.client import ApiError, Client, Response, quoted
 from cli.connecting import command_for, connected, find_function, is_addressable, no_such_function
+from cli.dry_runs import changes_of, show_changes
 from cli.errors import CliError, CommandFailed
 from cli.output import output_option, print_json, progress, style
 from cli.payloads import read_payload
@@ -38,6 +39,9 @@ def _invocation_options(command: Command) -> Command:
 @click.argument("name")
 @click.option("--data", metavar="JSON", help="Payload: JSON, @FILE, or - for stdin. Default: {}.")
 @click.option("--async", "detached", is_flag=True, help="Do not wait for the result.")
+@click.option(
+    "--dry-run", is_flag=True, help="Roll back every change of the database, close the network, show the rows."
+)
 @_invocation_options
 @click.option("--method", metavar="METHOD", help="Send an HTTP request of this method to the public route.")
 @click.option("--path", metavar="PATH", help="Path of that request below the function, such as /orders/7.")
@@ -50,6 +54,7 @@ def invoke(
     name: str,
     data: str | None,
     detached: bool,
+    dry_run: bool,
     output: str,
     method: str | None,
     path: str | None,
@@ -63,6 +68,8 @@ def invoke(
     Exits with status 1 if the function fails. With --method, --path, --header or --query it is an HTTP request to
     the public route, which the function finds in zmesh.request.
     """
+    if dry_run and (detached or method or path or headers or query):
+        raise click.UsageError("--dry-run waits for the result, and cannot be combined with options of HTTP requests.")
     detached = detached or any(options[option.name] is not None for option in (DELAY, RUN_AT))
     sent = _headers(options, detached=detached)
     request = None
@@ -70,7 +77,7 @@ def invoke(
         request = PublicRequest(
             method or "POST", path or "", {**sent, **dict(map(_header, headers))}, list(map(_parameter, query)), data
         )
-    response = _response(client, name, data, sent, request)
+    response = _response(client, name, data, sent, request, dry_run=dry_run)
     logs = command_for(client, "functions", "logs", name)
     answer = response.body
     if not isinstance(answer, dict) or answer.get("invocation_id") != response.invocation_id:
@@ -78,6 +85,8 @@ def invoke(
         return
     if not detached and answer["status"] in RUNNING:
         answer = _wait_for_end(client, answer)
+        if dry_run:
+            answer["changes"] = changes_of(client, answer["invocation_id"])
     if output == "json":
         print_json(answer)
     elif answer["status"] == "success":
@@ -86,6 +95,8 @@ def invoke(
     elif answer["status"] in RUNNING:
         click.echo(answer["invocation_id"])
         _print_note(f"{answer['status']}. Its log: {logs}")
+    if dry_run and output == "table":
+        show_changes(answer["changes"])
     if answer["status"] not in ("success", *RUNNING):
         _fail(answer, logs, output)
 
@@ -99,13 +110,20 @@ def _headers(options: dict[str, str | None], *, detached: bool) -> dict[str, str
 
 
 def _response(
-    client: Client, name: str, data: str | None, headers: dict[str, str], request: PublicRequest | None
+    client: Client,
+    name: str,
+    data: str | None,
+    headers: dict[str, str],
+    request: PublicRequest | None,
+    *,
+    dry_run: bool,
 ) -> Response:
     """What the function answers. An error about a header names the option that set it."""
     try:
         if request is not None:
             return _request(client, name, request)
-        return _invoke(client, name, read_payload("{}" if data is None else data).encode(), headers)
+        payload = read_payload("{}" if data is None else data).encode()
+        return _invoke(client, name, payload, headers, dry_run=dry_run)
     except ApiError as error:
         if error.code != "invalid_header":
             raise
@@ -166,9 +184,9 @@ def _request(client: Client, name: str, request: PublicRequest) -> Response:
         raise
 
 
-def _invoke(client: Client, name: str, payload: bytes, headers: dict[str, str]) -> Response:
-    if client.connection.token or not client.connection.api_key:
-        body = b'{"payload": ' + payload + b"}"
+def _invoke(client: Client, name: str, payload: bytes, headers: dict[str, str], *, dry_run: bool) -> Response:
+    if client.connection.token or not client.connection.api_key or dry_run:
+        body = b'{"payload": ' + payload + (b', "dry_run": true}' if dry_run else b"}")
         if is_addressable(name):
             try:
                 path = f"/functions/{quoted(name)}/invoke"

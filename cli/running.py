@@ -15,6 +15,7 @@ from cli.building import build_packages
 from cli.client import Client, Response
 from cli.connecting import connected, look_up_function
 from cli.deploying import read_function
+from cli.dry_runs import changes_of, show_changes
 from cli.errors import CommandFailed
 from cli.excerpts import show_error
 from cli.function_settings import run_options, settings_of
@@ -32,20 +33,28 @@ Function = dict[str, Any]
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--data", metavar="JSON", help="Payload: JSON, @FILE, or - for stdin. Default: {}.")
 @click.option("--name", help="Run as the function of this name. Default: the file's name without its extension.")
+@click.option(
+    "--dry-run", is_flag=True, help="Roll back every change of the database, close the network, show the rows."
+)
 @run_options
 @output_option
 @connected
-def run(client: Client, path: Path, data: str | None, name: str | None, output: str, **options: Any) -> None:
+def run(
+    client: Client, path: Path, data: str | None, name: str | None, dry_run: bool, output: str, **options: Any
+) -> None:
     """Run a file or folder in the sandbox of the platform, without deploying it.
 
     It runs as the function of its name would: with its secrets, settings and packages. Where there is no such function,
     it runs with default settings. Log lines appear on stderr while it runs, then the result on stdout. Exits with
-    status 1 if it fails.
+    status 1 if it fails. What it writes to the database stays, except with --dry-run.
     """
     payload = json.loads(read_payload("{}" if data is None else data))
     function = with_paths(read_function(path, name), path)
     build_packages(client, [function], fresh=False)
-    ended = follow(client, start(client, function, settings_of(options), payload), output)
+    settings = {**settings_of(options), **({"dry_run": True} if dry_run else {})}
+    ended = follow(client, start(client, function, settings, payload), output)
+    if dry_run:
+        ended["changes"] = changes_of(client, ended["id"])
     show_end(ended, function, path, output)
 
 
@@ -98,13 +107,16 @@ def _show_line(line: dict[str, Any], output: str) -> None:
 def show_end(ended: Mapping[str, Any], function: Function, source: Path, output: str) -> None:
     """The result on stdout, or the error with its lines of the source. Raises CommandFailed."""
     if output == "json":
-        print_json({**{key: ended[key] for key in ENVELOPE}, "invocation_id": ended["id"]})
+        envelope = {**{key: ended[key] for key in ENVELOPE}, "invocation_id": ended["id"]}
+        print_json(envelope | ({"changes": ended["changes"]} if "changes" in ended else {}))
     elif ended["status"] == "success" and ended["response"] is not None:
         _print_response(ended)
     elif ended["status"] == "success":
         print_json(ended["result"])
     if ended["status"] != "success":
         show_error(ended["error"] or {"type": ended["status"], "message": ""}, function["files"], source)
+    if "changes" in ended and output == "table":
+        show_changes(ended["changes"])
     if output == "table":
         progress(style(f"{ended['status']}, {ended['duration_ms'] or 0} ms, not deployed", dim=True))
     if ended["status"] != "success":

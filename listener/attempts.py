@@ -52,14 +52,19 @@ def run_request(
             "function": invocation.slug,
             "version": invocation.version,
             "traceparent": invocation.traceparent,
-            "database_url": f"{database_url}?options=-c%20zmesh.invocation_id%3D{invocation.id}",
+            "database_url": "" if invocation.dry_run else _own_url(database_url, invocation),
+            "dry_run": invocation.dry_run,
             "request": None if invocation.request is None else msgspec.Raw(invocation.request.encode()),
         },
         limits=Limits(timeout_ms=invocation.timeout_ms, memory_mb=invocation.memory_mb),
         background=not invocation.waited,
-        network=cast(Network, invocation.network),
+        network="none" if invocation.dry_run else cast(Network, invocation.network),
         attach=lambda: take_session(database_url, settings),
     )
+
+
+def _own_url(database_url: str, invocation: ClaimedInvocation) -> str:
+    return f"{database_url}?options=-c%20zmesh.invocation_id%3D{invocation.id}"
 
 
 def _init_once(invocation: ClaimedInvocation) -> InitOnce | None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
+import msgspec
 from psycopg_pool import AsyncConnectionPool
 
 from listener.attempts import ended, failed_outcome, outcome_of, run_request, with_notice
 from listener.databases import ProjectDatabases
+from listener.dry_runs import Changes, DryRun
 from listener.environments import Environment, environment_of
 from listener.files import Files
 from listener.imports import Imports
@@ -30,6 +33,7 @@ from observing.events import AttemptNotStarted, AttemptStarted, InternalError, O
 from observing.logs import invocation_id
 from observing.stream import emit
 from sandbox import RunOutcome, RunRequest, Sandbox
+from sql import listeners
 from sql.listeners import AttemptOutcome, ClaimedInvocation
 from sql.secrets import Sealed
 from support.sealing import Sealer, SealingError
@@ -55,6 +59,7 @@ class Runs:
         self._slots = slots
         self._layers = layers
         self._sealer = Sealer(settings.secret_key)
+        self._pool = pool
         self._databases = ProjectDatabases(pool, self._sealer, settings.database_url)
         self._files = Files(pool)
         self._imports = Imports(pool)
@@ -114,17 +119,26 @@ class Runs:
         environment = await environment_of(invocation, secrets, self._sealer)
         url = await self._databases.url(invocation.project_id)
         files = await self._files.of(invocation)
-        request = run_request(invocation, environment, files, url, self._sessions.take)
-        async with self._layers.of_build(invocation.project_id, invocation.build_id, request.runtime) as layer:
-            if layer is not None:
-                preload = await self._imports.of(invocation, layer)
-                request = replace(request, image=self._layers.image_of(invocation.project_id, layer, preload))
-            if not self._lease.holds(lease):
-                return None
-            outcome, written = await self._run_in_sandbox(lease, invocation, environment, request, cancel)
-            if layer is not None:
-                await self._imports.learn(invocation, layer, outcome.imported)
+        with closing(DryRun()) as dry_run:
+            take_session = dry_run.attach if invocation.dry_run else self._sessions.take
+            request = run_request(invocation, environment, files, url, take_session)
+            async with self._layers.of_build(invocation.project_id, invocation.build_id, request.runtime) as layer:
+                if layer is not None:
+                    preload = await self._imports.of(invocation, layer)
+                    request = replace(request, image=self._layers.image_of(invocation.project_id, layer, preload))
+                if not self._lease.holds(lease):
+                    return None
+                outcome, written = await self._run_in_sandbox(lease, invocation, environment, request, cancel)
+                if layer is not None:
+                    await self._imports.learn(invocation, layer, outcome.imported)
+            if invocation.dry_run:
+                await self._keep_changes(lease, invocation, await dry_run.changes())
         return await outcome_of(invocation, environment, with_notice(invocation, outcome), written)
+
+    async def _keep_changes(self, lease: UUID, invocation: ClaimedInvocation, changes: Changes) -> None:
+        with suppress(*DATABASE_ERRORS):  # the outcome counts; who asks for the changes is told that there are none
+            async with self._pool.connection() as connection:
+                await listeners.keep_changes(connection, lease, invocation.id, msgspec.json.encode(changes).decode())
 
     async def _run_in_sandbox(
         self,

@@ -243,3 +243,9 @@ async def save_draft(connection: AsyncConnection, function_id: UUID, code: Mappi
     text = msgspec.json.encode(values).decode()
     number: int = await fetch_value(connection, "select zmesh.save_draft(%s, %s::jsonb)", (function_id, text))
     return number
+
+
+async def save_dry_run(connection: AsyncConnection, function_id: UUID, version: int | None, alias: str | None) -> int:
+    """Make a draft of a deployed version whose runs are dry; returns its number. Raises the routine's errors."""
+    number: int = await fetch_value(connection, "select zmesh.save_dry_run(%s, %s, %s)", (function_id, version, alias))
+    return number

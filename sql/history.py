@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from sql.rows import fetch_all, fetch_one
+from sql.rows import fetch_all, fetch_one, fetch_value
 
 FIRST_ID = UUID(int=0)
 LAST_ID = UUID(int=2**128 - 1)
@@ -211,6 +211,19 @@ async def lines_after(
         """,
         (invocation_id, attempt, line, limit),
     )
+
+
+async def changes_of(connection: AsyncConnection, project_id: UUID, invocation_id: UUID) -> str | None:
+    """What a dry run would have changed, as JSON; None where the invocation was none, or is too old."""
+    found: str | None = await fetch_value(
+        connection,
+        """
+        select max(changes::text) from zmesh.dry_runs
+         where invocation_id = %s and project_id = %s
+        """,
+        (invocation_id, project_id),
+    )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

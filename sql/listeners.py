@@ -150,6 +150,11 @@ async def claim(connection: AsyncConnection, listener: UUID, slots: int) -> Clai
     return ClaimRound([ClaimedInvocation(*row[:_COLUMNS]) for row in claimed], *last[_COLUMNS:])
 
 
+async def keep_changes(connection: AsyncConnection, listener: UUID, id: UUID, changes: str) -> None:
+    """Store what a dry run, which this listener still runs, would have changed; a JSON text."""
+    await connection.execute("select zmesh.keep_changes(%s, %s, %s::json)", (listener, id, changes))
+
+
 _FINISH = """
 select zmesh.finish(%s, array(
     select row(o.*)::zmesh.outcome

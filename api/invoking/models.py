@@ -26,6 +26,42 @@ class FunctionError(BaseModel):
     stack: str | None
 
 
+class LogLine(BaseModel):
+    """A line that a run printed."""
+
+    at: datetime
+    level: Level
+    message: str
+
+
+class ChangedTable(BaseModel):
+    """A table that a dry run wrote to, with how many rows it wrote."""
+
+    table: str = Field(description="Its name, with the schema unless that is the project's.")
+    inserted: int
+    updated: int
+    deleted: int
+    listed: bool = Field(description="Whether `rows` has them; else it was too large, or may not be read.")
+
+
+class ChangedRow(BaseModel):
+    """A row before and after."""
+
+    table: str
+    operation: Literal["insert", "update", "delete"]
+    old: dict[str, Any] | None
+    new: dict[str, Any] | None
+
+
+class Changes(BaseModel):
+    """What a dry run would have changed in the database."""
+
+    tables: list[ChangedTable]
+    rows: list[ChangedRow] = Field(description='At most 100. One that is too large is {"too_large": true}.')
+    truncated: bool = Field(description="Whether there were more rows.")
+    note: str | None = Field(description="Why nothing can be told.")
+
+
 class Envelope(BaseModel):
     """The outcome of an invocation, or its current status."""
 
@@ -50,14 +86,10 @@ class Envelope(BaseModel):
     duration_ms: int | None
     invocation_id: UUID
     version: int | None
-
-
-class LogLine(BaseModel):
-    """A line that a run printed."""
-
-    at: datetime
-    level: Level
-    message: str
+    logs: list[LogLine] = Field(default_factory=list, description="Of a dry run: the first 1000 lines that it printed.")
+    changes: Changes | None = Field(
+        default=None, description="Of a dry run that has ended: what it would have changed."
+    )
 
 
 class NumberedLogLine(LogLine):

@@ -51,7 +51,13 @@ class Invoke(Operation):
         example = {"payload": {"user_id": "abc123"}}
         schema = Schema(
             type=OpenAPIType.OBJECT,
-            properties={"payload": Schema(description="Any JSON value, at most 8 MiB. Default: {}.")},
+            properties={
+                "payload": Schema(description="Any JSON value, at most 8 MiB. Default: {}."),
+                "dry_run": Schema(
+                    type=OpenAPIType.BOOLEAN,
+                    description="true: without network, and with every change of the database rolled back.",
+                ),
+            },
             additional_properties=False,
         )
         self.request_body = RequestBody(

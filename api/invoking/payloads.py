@@ -35,24 +35,31 @@ FORM = "application/x-www-form-urlencoded"
 MOST_FIELDS = 10_000
 
 
-class _Wrapper(msgspec.Struct, forbid_unknown_fields=True):
+class Wrapped(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a request that is about a payload; `payload` is its text as it was written, so that no number changes
+    on the way."""
+
     payload: msgspec.Raw = msgspec.Raw(EMPTY.encode())
+    dry_run: bool = False
+
+    @property
+    def text(self) -> str:
+        return bytes(self.payload).decode()
 
 
-async def wrapped_payload_of(body: bytes) -> str:
-    """The text of the member `payload` as it was written, so that no number changes on the way.
-
-    Raises Problem 400 or 422.
-    """
+async def wrapped_of(body: bytes) -> Wrapped:
+    """Raises Problem 400 or 422."""
     body = body.removeprefix(BYTE_ORDER_MARK)
     if not body:
-        return EMPTY
+        return Wrapped()
     text = await checked_json(body)
     try:
-        return bytes(msgspec.json.decode(text, type=_Wrapper).payload).decode()
+        return msgspec.json.decode(text, type=Wrapped)
     except msgspec.ValidationError as error:
         if unknown := re.search(r"unknown field `(.*)`", str(error), re.DOTALL):
             raise invalid(unknown[1], "unknown field", 'Put the arguments into "payload".') from error
+        if "$.dry_run" in str(error):
+            raise invalid("dry_run", "must be true or false") from error
         raise invalid("", 'the body must be an object: {"payload": …}') from error
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec
 
 import msgspec
@@ -75,9 +76,13 @@ async def respond(
 
 
 def envelope_response(
-    result: CallResult, preference: Preference, *, with_error_details: bool = True
+    result: CallResult,
+    preference: Preference,
+    *,
+    with_error_details: bool = True,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Response[bytes]:
-    """The envelope, with the status code of its status; 202 and Location while it has not ended.
+    """The envelope and `more`, with the status code of its status; 202 and Location while it has not ended.
 
     `with_error_details` false: the caller gets no detail of an error.
     """
@@ -89,6 +94,7 @@ def envelope_response(
         "duration_ms": answer.duration_ms,
         "invocation_id": str(answer.id),
         "version": answer.version,
+        **more,
     }
     if answer.response is not None:
         body["response"] = raw(answer.response)

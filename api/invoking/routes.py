@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from litestar import Request, Response, Router, post, route
@@ -22,11 +23,12 @@ from api.http.hosts import project_of_host
 from api.http.json_bodies import LARGEST_PAYLOAD
 from api.http.targets import PUBLIC_SEGMENTS
 from api.invoking.calls import AssumptionFailed, Call
+from api.invoking.dry_runs import dry_version, require_none_of, respond_dry
 from api.invoking.invoker import Invoker
 from api.invoking.limits import Limits
 from api.invoking.models import Envelope
 from api.invoking.operations import Invoke, PublicInvoke
-from api.invoking.payloads import payload_of, request_of, unparsed_reason, wrapped_payload_of
+from api.invoking.payloads import payload_of, request_of, unparsed_reason, wrapped_of
 from api.invoking.request_headers import (
     idempotency_key_of,
     options_of,
@@ -66,23 +68,33 @@ FUNCTION_RESPONSES = {
 async def invoke(
     request: CallerRequest, database: NamedDependency[Database], invoker: NamedDependency[Invoker], id: FunctionId
 ) -> Response[Any]:
-    """Waits for the end of the invocation, or answers 202 as `Prefer` says."""
+    """Waits for the end of the invocation, or answers 202 as `Prefer` says. With `dry_run`, network access is closed,
+    every change of the database is rolled back, and the answer has the log and what would have changed."""
     function = await function_of(database, request, id)
     if not function.enabled:
         raise function_disabled(function.slug)
     preference = preference_of(request)
+    wrapped = await wrapped_of(await decompressed_body(request))
+    options = options_of(request, version_in_query=True)
+    if wrapped.dry_run:
+        require_none_of(request.headers)
+        number = await dry_version(database, function, options)
+        options = replace(options, version=number, alias=None, max_attempts=1)
     call = Call(
         project_id=function.project_id,
         function=function.slug,
         timeout_ms=function.timeout_ms,
-        payload=await wrapped_payload_of(await decompressed_body(request)),
+        payload=wrapped.text,
         idempotency_key=idempotency_key_of(request),
         idempotency_scope=Credential("member", request.user.person).scope,
         traceparent=traceparent_of(request),
         preference=preference,
-        options=options_of(request, version_in_query=True),
+        options=options,
     )
-    return await respond(envelope_response, await invoker.invoke(call), preference)
+    result = await invoker.invoke(call)
+    if wrapped.dry_run:
+        return await respond_dry(database, function.project_id, result, preference)
+    return await respond(envelope_response, result, preference)
 
 
 async def _invoke_publicly(request: PublicRequest, invoker: Invoker, limits: Limits, path: str) -> Response[Any]:

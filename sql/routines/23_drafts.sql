@@ -48,6 +48,45 @@ end $$;
 comment on function zmesh.function_for_drafts(uuid, text, text) is
     'The row that holds the drafts of a function that is not deployed, made where there is none.';
 
+create or replace function zmesh.save_dry_run(p_function_id uuid, p_version integer, p_alias text) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_function zmesh.functions;
+    v_version  integer := coalesce(p_version, zmesh.version_by_alias(p_function_id, coalesce(p_alias, 'live')));
+    v_code     jsonb;
+begin
+    select f.* into v_function from zmesh.functions f where f.id = p_function_id;
+    if not found then
+        perform zmesh.fail('ZM404', 'function does not exist');
+    end if;
+    if v_version is null and p_alias is not null then
+        perform zmesh.fail('ZM404', format('function "%s" has no alias "%s"', v_function.slug, p_alias),
+                           'List its aliases: zmesh functions alias list ' || v_function.slug);
+    end if;
+    v_version := coalesce(v_version, v_function.version);
+    perform zmesh.require_runnable(p_function_id, v_function.slug, v_version);
+    if v_version = v_function.version then
+        v_code := to_jsonb(v_function);
+    else
+        select to_jsonb(v) into v_code from zmesh.function_versions v
+         where v.function_id = p_function_id and v.version = v_version;
+    end if;
+    return zmesh.save_draft(p_function_id, v_code || '{"settings": {"dry_run": true}}');
+end $$;
+comment on function zmesh.save_dry_run(uuid, integer, text) is
+    'Makes a draft of a version, or of the one that an alias or the live one chooses, whose runs are dry; returns its number.';
+
+create or replace function zmesh.keep_changes(p_listener uuid, p_id uuid, p_changes json) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into zmesh.dry_runs (invocation_id, project_id, created_at, changes)
+    select q.id, q.project_id, zmesh.now(), p_changes
+      from zmesh.queue q where q.id = p_id and q.status = 'running' and q.listener_id = p_listener
+        on conflict (invocation_id) do update set created_at = excluded.created_at, changes = excluded.changes;
+end $$;
+comment on function zmesh.keep_changes(uuid, uuid, json) is
+    'Stores what a dry run would have changed, while the listener that asks still runs it.';
+
 create or replace function zmesh.delete_old_drafts() returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -55,12 +94,16 @@ declare
 begin
     delete from zmesh.function_versions where ctid = any (array(
         select ctid from zmesh.function_versions where version < 0 and created_at < v_old limit 1000));
+    delete from zmesh.dry_runs where ctid = any (array(
+        select ctid from zmesh.dry_runs where created_at < v_old limit 1000));
     delete from zmesh.functions where id = any (array(
         select f.id from zmesh.functions f
          where f.draft_of is not null and f.created_at < v_old
            and not exists (select from zmesh.function_versions v where v.function_id = f.id)
          limit 100 for update skip locked));
 end $$;
-comment on function zmesh.delete_old_drafts() is 'Deletes drafts after an hour, in batches, and the rows that only held drafts.';
+comment on function zmesh.delete_old_drafts() is 'Deletes drafts and changes of dry runs after an hour, in batches, and the rows that only held drafts.';
 
-grant execute on function zmesh.save_draft(uuid, jsonb), zmesh.function_for_drafts(uuid, text, text) to zmesh_api;
+grant execute on function zmesh.save_draft(uuid, jsonb), zmesh.function_for_drafts(uuid, text, text),
+      zmesh.save_dry_run(uuid, integer, text) to zmesh_api;
+grant execute on function zmesh.keep_changes(uuid, uuid, json) to zmesh_listener;

@@ -52,6 +52,84 @@ def test_a_deployed_function_lends_its_settings_and_keeps_its_code(running_platf
     assert running_platform.request("GET", "/functions/lender").json()["env_vars"] == {"A": "1", "B": "2"}
 
 
+PYTHON = """
+def handler(payload, zmesh):
+    zmesh.db.insert("stock", {"id": 2, "item": "tea"})
+    try:
+        zmesh.db.insert("stock", {"id": 1})
+    except Exception as error:
+        print(type(error).__name__)
+    with zmesh.db.transaction() as tx:
+        tx.update("stock", {"item": "milk"}, {"id": 1})
+    for attempt in (lambda: zmesh.db.query("commit"), lambda: zmesh.invoke("stock-of-python")):
+        try:
+            attempt()
+        except Exception as error:
+            print(error)
+    zmesh.enqueue("stock-of-python", {"again": True})
+    return [row["item"] for row in zmesh.db.query("select item from stock order by id")] + [zmesh.db.url]
+"""
+JAVASCRIPT = """
+exports.handler = async () => {
+  await zmesh.db.insert('stock', { id: 2, item: 'tea' });
+  await zmesh.db.insert('stock', { id: 1 }).catch((error) => console.log('UniqueViolation'));
+  await zmesh.db.transaction((tx) => tx.update('stock', { item: 'milk' }, { id: 1 }));
+  for (const attempt of [() => zmesh.db.query('commit'), () => zmesh.invoke('stock-of-python')]) {
+    await attempt().catch((error) => console.log(error.message));
+  }
+  await zmesh.enqueue('stock-of-python', { again: true });
+  await fetch('http://127.0.0.1:9').catch((error) => console.log('no network'));
+  const rows = await zmesh.db.query('select item from stock order by id');
+  return [...rows.map((row) => row.item), zmesh.db.url];
+};
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("stock-of-python.py", PYTHON), ("stock.js", JAVASCRIPT)])
+def test_a_dry_run_shows_the_rows_and_changes_none(
+    running_platform: Platform, tmp_path: Path, name: str, code: str
+) -> None:
+    running_platform.sql("drop table if exists stock")
+    running_platform.sql("create table stock (id int primary key, item text)")
+    running_platform.sql("insert into stock values (1, 'water')")
+    if name.endswith(".py"):
+        running_platform.deploy("stock-of-python", PYTHON, env_vars={})
+        arguments = ["invoke", "stock-of-python", "--dry-run"]
+    else:
+        (tmp_path / name).write_text(code)
+        arguments = ["run", str(tmp_path / name), "--dry-run"]
+    answer = json.loads(running_platform.zmesh(*arguments))
+    assert answer["result"] == ["milk", "tea", ""]
+    said = [line["message"] for line in running_platform.ended(answer["invocation_id"])["logs"]]
+    assert said[0] == "UniqueViolation"
+    assert said[1].startswith("a dry run cannot end its transaction (Everything is rolled back at the end.")
+    assert said[2].startswith("zmesh.invoke is not available in a dry run")
+    rows = [(row["table"], row["operation"], row["old"], row["new"]) for row in answer["changes"]["rows"]]
+    assert rows[:2] == [
+        ("stock", "update", {"id": 1, "item": "water"}, {"id": 1, "item": "milk"}),
+        ("stock", "insert", None, {"id": 2, "item": "tea"}),
+    ]
+    assert (rows[2][0], rows[2][3]["payload"], len(rows)) == ("zmesh.invocations", {"again": True}, 3)
+    assert running_platform.sql("select * from stock") == [{"id": 1, "item": "water"}]
+    assert len(running_platform.history("stock-of-python")) == 1
+
+
+def test_a_dry_run_reads_as_a_list_of_changes(running_platform: Platform, tmp_path: Path) -> None:
+    running_platform.sql("create table shelves (id int primary key, item text)")
+    running_platform.sql("insert into shelves values (1, 'water'), (2, 'salt')")
+    path = tmp_path / "shelves.py"
+    path.write_text(
+        "def handler(payload, zmesh):\n"
+        "    zmesh.db.query(\"update shelves set item = 'milk' where id = 1; delete from shelves where id = 2;\"\n"
+        "                   \" insert into shelves values (3, 'tea')\")\n"
+        "    raise ValueError('after all')\n"
+    )
+    said = running_platform.zmesh("run", str(path), "--dry-run", "--output", "table", status=1)
+    for line in ('~ shelves id=1  item: "water" → "milk"', '- shelves id=2  item="salt"', '+ shelves id=3  item="tea"'):
+        assert f"  {line}\n" in said
+    assert "ValueError: after all" in said
+
+
 def test_a_response_is_printed_as_it_is(running_platform: Platform, tmp_path: Path) -> None:
     path = tmp_path / "page.py"
     path.write_text("def handler(p, z):\n    return z.response('<p>', status=p['status'], headers={'x': 'y'})\n")

@@ -231,6 +231,9 @@ class DraftToTest(Change):
     memory_mb: Memory = UNSET
     env_vars: Environment = UNSET
     network: Network = UNSET
+    dry_run: bool = Field(
+        default=False, description="Close network access, roll back every change of the database, and tell what it was."
+    )
 
 
 class DraftToRun(DraftToTest):

@@ -20,6 +20,7 @@ from api.http.endpoints import BEARER, FunctionId, problems
 from api.http.json_bodies import MIB
 from api.http.problems import invalid
 from api.invoking.calls import Call
+from api.invoking.dry_runs import require_none_of, respond_dry
 from api.invoking.invoker import Invoker
 from api.invoking.models import Envelope
 from api.invoking.operations import InvokeDraft
@@ -36,7 +37,7 @@ from sql.catalog import Function
 
 LARGEST_DRAFT = 32 * MIB
 LATEST_START = timedelta(minutes=10)  # drafts are deleted after an hour
-SETTINGS = ("timeout_ms", "memory_mb", "env_vars", "network")
+SETTINGS = ("timeout_ms", "memory_mb", "env_vars", "network", "dry_run")
 CODE = ("language", "code", "entry_file", "entry_point", "style")
 
 
@@ -109,6 +110,9 @@ async def _run(
     if not function.enabled:
         raise function_disabled(function.slug)
     payload, sent = await _payload_of(request, function, changes)
+    dry_run = changes.get("dry_run", False)
+    if dry_run:
+        require_none_of(request.headers)
     settings = {name: changes.pop(name) for name in SETTINGS if name in changes}
     code = await _code(database, function, changes)
     async with database.connection() as connection:
@@ -127,7 +131,10 @@ async def _run(
         preference=preference,
         options=options,
     )
-    return await respond(envelope_response, await invoker.invoke(call), preference)
+    result = await invoker.invoke(call)
+    if dry_run:
+        return await respond_dry(database, function.project_id, result, preference)
+    return await respond(envelope_response, result, preference)
 
 
 async def _payload_of(request: CallerRequest, function: Function, changes: dict[str, Any]) -> tuple[str, str | None]:

@@ -19,12 +19,14 @@ from api.auth.functions import function_of
 from api.database import Database
 from api.http.endpoints import BEARER, BEARER_OR_KEY, FunctionId, problems
 from api.http.json_bodies import NUL_MESSAGE
+from api.http.models import raw
 from api.http.operations import ListLogs
 from api.http.paging import Cursor, Limit, Page, make_cursor, read_cursor
 from api.http.problems import Problem, invalid, not_found
 from api.http.times import DATE_TIME, time_of
 from api.invoking.limits import Limits
 from api.invoking.models import (
+    Changes,
     InvocationDetails,
     InvocationSummary,
     NumberedLogLine,
@@ -288,6 +290,23 @@ async def delete_invocation(request: CallerRequest, database: NamedDependency[Da
     await _cancel(database, request, id)
 
 
+@get(
+    "/invocations/{id:uuid}/changes",
+    operation_id="getChanges",
+    summary="What a dry run would have changed",
+    guards=[role("developer")],
+    responses=problems(403, 404),
+    security=BEARER,
+)
+async def get_changes(request: CallerRequest, database: NamedDependency[Database], id: Id) -> Response[Changes]:
+    """Tables and rows; kept for an hour."""
+    recorded = await _recorded(database, request, id)
+    changes = await database.read(lambda c: history.changes_of(c, request.user.project_id, recorded.id))
+    if changes is None:
+        raise Problem(404, "no_changes", "The invocation was no dry run, has not ended, or is older than an hour.")
+    return Response(raw(changes), media_type="application/json")  # type: ignore[arg-type]
+
+
 @post(
     "/invocations/{id:uuid}/retry",
     operation_id="retryInvocation",
@@ -369,6 +388,7 @@ router = Router(
         list_project_invocations,
         get_invocation,
         list_logs,
+        get_changes,
         cancel_invocation,
         delete_invocation,
         retry_invocation,

@@ -432,7 +432,8 @@ export interface paths {
         put?: never;
         /**
          * Invoke a function
-         * @description Waits for the end of the invocation, or answers 202 as `Prefer` says.
+         * @description Waits for the end of the invocation, or answers 202 as `Prefer` says. With `dry_run`, network access is closed,
+         *     every change of the database is rolled back, and the answer has the log and what would have changed.
          */
         post: operations["invokeFunction"];
         delete?: never;
@@ -538,6 +539,26 @@ export interface paths {
          *     they are printed, until the invocation ends; `Last-Event-ID` goes on after that line.
          */
         get: operations["listLogs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/invocations/{id}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a dry run would have changed
+         * @description Tables and rows; kept for an hour.
+         */
+        get: operations["getChanges"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2072,6 +2093,72 @@ export interface components {
             after: string | null;
         };
         /**
+         * ChangedRow
+         * @description A row before and after.
+         */
+        ChangedRow: {
+            /** Table */
+            table: string;
+            /**
+             * Operation
+             * @enum {string}
+             */
+            operation: "insert" | "update" | "delete";
+            /** Old */
+            old: {
+                [key: string]: unknown;
+            } | null;
+            /** New */
+            new: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
+         * ChangedTable
+         * @description A table that a dry run wrote to, with how many rows it wrote.
+         */
+        ChangedTable: {
+            /**
+             * Table
+             * @description Its name, with the schema unless that is the project's.
+             */
+            table: string;
+            /** Inserted */
+            inserted: number;
+            /** Updated */
+            updated: number;
+            /** Deleted */
+            deleted: number;
+            /**
+             * Listed
+             * @description Whether `rows` has them; else it was too large, or may not be read.
+             */
+            listed: boolean;
+        };
+        /**
+         * Changes
+         * @description What a dry run would have changed in the database.
+         */
+        Changes: {
+            /** Tables */
+            tables: components["schemas"]["ChangedTable"][];
+            /**
+             * Rows
+             * @description At most 100. One that is too large is {"too_large": true}.
+             */
+            rows: components["schemas"]["ChangedRow"][];
+            /**
+             * Truncated
+             * @description Whether there were more rows.
+             */
+            truncated: boolean;
+            /**
+             * Note
+             * @description Why nothing can be told.
+             */
+            note: string | null;
+        };
+        /**
          * Credentials
          * @description Credentials of a login, and the project to work in.
          * @example {
@@ -2312,6 +2399,11 @@ export interface components {
              * @enum {string}
              */
             network?: "open" | "none";
+            /**
+             * @description Close network access, roll back every change of the database, and tell what it was.
+             * @default false
+             */
+            dry_run: boolean;
             /** @description Unique in the project. */
             name: string;
         };
@@ -2383,6 +2475,11 @@ export interface components {
              * @enum {string}
              */
             network?: "open" | "none";
+            /**
+             * Dry Run
+             * @description Close network access, roll back every change of the database, and tell what it was.
+             */
+            dry_run?: boolean;
         };
         /**
          * EarlierAttempt
@@ -2445,6 +2542,16 @@ export interface components {
             invocation_id: string;
             /** Version */
             version: number | null;
+            /**
+             * Logs
+             * @description Of a dry run: the first 1000 lines that it printed.
+             */
+            logs?: components["schemas"]["LogLine"][];
+            /**
+             * @description Of a dry run that has ended: what it would have changed.
+             * @default null
+             */
+            changes: components["schemas"]["Changes"] | null;
         };
         /**
          * ErrorKindDetails
@@ -7815,6 +7922,8 @@ export interface operations {
                 "application/json": {
                     /** @description Any JSON value, at most 8 MiB. Default: {}. */
                     payload?: unknown;
+                    /** @description true: without network, and with every change of the database rolled back. */
+                    dry_run?: boolean;
                 };
             };
         };
@@ -8519,6 +8628,74 @@ export interface operations {
             };
             /** @description A value is invalid; `errors` says which. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The database is unreachable. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getChanges: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the invocation. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changes"];
+                };
+            };
+            /** @description The body is not JSON, or the request is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Credentials are missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The role does not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not found in this project. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

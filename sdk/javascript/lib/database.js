@@ -54,10 +54,13 @@ class Session {
   #copies = false; // whether the running statement is a copy from or to this client
   #applicationName;
   #takeSession;
+  #inTransaction;
 
-  constructor(url, applicationName, takeSession = () => null) {
+  /** `inTransaction`: the platform has begun one on the session, and nobody else may end it (a dry run). */
+  constructor(url, applicationName, takeSession = () => null, inTransaction = false) {
     this.url = url;
-    this.root = new Scope();
+    this.root = new Scope(inTransaction ? 1 : 0);
+    this.#inTransaction = inTransaction;
     this.current = new AsyncLocalStorage();
     this.#applicationName = applicationName;
     this.#takeSession = takeSession;
@@ -65,6 +68,10 @@ class Session {
 
   /** Rows of the last statement in the text; none for statements that return no rows. */
   run(scope, text, values) {
+    if (this.#inTransaction && scope === this.root) {
+      // One that fails undoes only itself, as without a transaction.
+      return this.transaction(scope, (alone) => this.run(alone, text, values));
+    }
     return scope.turn(async () => {
       const result = await this.#execute(scope, text, values);
       return (Array.isArray(result) ? result.at(-1) : result).rows;

@@ -6,9 +6,12 @@ const { RawResponse, Request } = require('./http.js');
 const { Invocations } = require('./invocations.js');
 
 const MAX_NAME = 63; // bytes of an application_name
+const NO_INVOKE =
+  'zmesh.invoke is not available in a dry run: the other function would run for real. zmesh.enqueue is, and is rolled back';
 
 class Zmesh {
   #invocations;
+  #dryRun;
 
   /** `session`: another than one of its own, as tests have it. */
   constructor(context, env, takeSession, session) {
@@ -24,7 +27,8 @@ class Zmesh {
     // W3C trace context for what this run asks of others; functions that it starts get it by themselves.
     this.traceparent = context.traceparent ?? null;
     const name = `zmesh ${this.invocation.function}`.slice(0, MAX_NAME);
-    session ??= new Session(context.database_url ?? '', name, takeSession);
+    this.#dryRun = context.dry_run === true;
+    session ??= new Session(context.database_url ?? '', name, takeSession, this.#dryRun);
     this.db = new Database(session);
     this.request = context.request ? new Request(context.request) : null;
     this.#invocations = new Invocations(this.db, this.invocation.id, () => session.connect());
@@ -36,6 +40,7 @@ class Zmesh {
   }
 
   async invoke(slug, payload, options) {
+    if (this.#dryRun) throw new Error(NO_INVOKE);
     return await this.#invocations.invoke(slug, payload, options);
   }
 

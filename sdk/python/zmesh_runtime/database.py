@@ -114,16 +114,23 @@ class Session:
         application_name: str,
         take_session: Callable[[], Taken | None] = lambda: None,
         root: Scope | None = None,
+        *,
+        in_transaction: bool = False,
     ) -> None:
+        """`in_transaction`: the platform has begun one on the session, and nobody else may end it (a dry run)."""
         self.url = url
         self._take_session = take_session
-        self.root = root or Scope()
+        self._in_transaction = in_transaction
+        self.root = root or Scope(1 if in_transaction else 0)
         self.current: ContextVar[Scope] = ContextVar("zmesh transaction", default=self.root)
         self._application_name = application_name
         self._connection: Connection | None = None
 
     def run(self, scope: Scope, sql: str, params: Params) -> list[Row]:
         """Rows of the last statement in the text; none for statements that return no rows."""
+        if self._in_transaction and scope is self.root:  # one that fails undoes only itself, as without a transaction
+            with self.transaction(scope) as alone:
+                return self.run(alone, sql, params)
         with self.turn(scope) as connection, connection.cursor() as cursor:
             try:
                 cursor.execute(sql, params)

@@ -14,6 +14,11 @@ from zmesh_runtime.http import Request, Response
 from zmesh_runtime.invocations import Invocations
 from zmesh_runtime.sessions import Taken
 
+NO_INVOKE = (
+    "zmesh.invoke is not available in a dry run: the other function would run for real. "
+    "zmesh.enqueue is, and is rolled back"
+)
+
 
 class Env(Mapping[str, str]):
     """The function's environment variables: env.KEY, env["KEY"], env.get("KEY")."""
@@ -90,7 +95,8 @@ class Zmesh:
     @cached_property
     def _session(self) -> Session:
         name = f"zmesh {self.invocation.function}"[:63]
-        return Session(self._context.get("database_url", ""), name, self._take_session)
+        url, in_transaction = self._context.get("database_url", ""), bool(self._context.get("dry_run"))
+        return Session(url, name, self._take_session, in_transaction=in_transaction)
 
     @cached_property
     def request(self) -> Request | None:
@@ -117,6 +123,8 @@ class Zmesh:
         alias: str | None = None,
     ) -> Any:
         """Run another function of the project and return its result; raises InvocationError when it fails."""
+        if self._context.get("dry_run"):
+            raise RuntimeError(NO_INVOKE)
         return self._invocations.invoke(
             slug, {} if payload is None else payload, timeout_ms, version=version, alias=alias
         )
