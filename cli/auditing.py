@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 import rich_click as click
 
 from cli.client import Client
+from cli.completing import names_of
 from cli.connecting import connected, find_function
 from cli.output import output_option, print_json, print_table, progress, style
 
@@ -47,7 +48,7 @@ class NotAudited(Exception):
 
 
 @click.command("audit")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("functions"))
 @click.option("--version", type=click.IntRange(1), help="Packages of this version.")
 @output_option
 @connected

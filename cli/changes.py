@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 
 from cli.client import Client
+from cli.completing import names_of
 from cli.connecting import connected, find_function, look_up_function
 from cli.output import output_option, print_json, print_table, style
 
@@ -44,7 +45,7 @@ def list_changes(client: Client, output: str) -> None:
 
 @changes.command("create")
 @click.argument("table")
-@click.argument("function")
+@click.argument("function", shell_complete=names_of("functions"))
 @click.option(
     "--event",
     "events",
@@ -77,7 +78,7 @@ def create(
 
 @changes.command("delete")
 @click.argument("table")
-@click.argument("function")
+@click.argument("function", shell_complete=names_of("functions"))
 @output_option
 @connected
 def delete(client: Client, table: str, function: str, output: str) -> None:

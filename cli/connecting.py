@@ -15,6 +15,7 @@ from click import get_current_context
 from click.core import ParameterSource
 
 from cli.client import ApiError, Client, quoted
+from cli.completing import names_of, profile_names
 from cli.config import find_connection
 from cli.errors import CliError, did_you_mean
 
@@ -30,10 +31,15 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--profile",
         envvar="ZMESH_PROFILE",
+        shell_complete=profile_names,
         help="Session that zmesh login --profile stored, even if zmesh dev runs here.",
     )
     @click.option(
-        "--project", "in_project", metavar="PROJECT", help="Id or slug of another of your projects to work in."
+        "--project",
+        "in_project",
+        metavar="PROJECT",
+        shell_complete=names_of("projects"),
+        help="Id or slug of another of your projects to work in.",
     )
     @functools.wraps(command)
     def with_client(

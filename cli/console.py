@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import webbrowser
 from pathlib import Path
 
 import rich_click as click
@@ -24,6 +27,22 @@ def console(client: Client, output: str) -> None:
         return
     click.echo(link)
     progress("The link works once, within fifteen minutes.")
+
+
+@click.command("open")
+@connected
+def open_in_browser(client: Client) -> None:
+    """Open the web console in your browser, signed in; without a browser, print the link."""
+    link = sign_in_link(client)
+    if not _has_browser() or not webbrowser.open(link):
+        click.echo(link)
+        progress("The link works once, within fifteen minutes.")
+
+
+def _has_browser() -> bool:
+    """Whether one would open a window, and not take over this terminal or wait for nobody."""
+    names = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    return sys.stdout.isatty() and (sys.platform == "darwin" or any(os.environ.get(name) for name in names))
 
 
 def is_built() -> bool:

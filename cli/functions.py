@@ -9,48 +9,25 @@ from typing import Any
 
 import rich_click as click
 
-from cli.auditing import audit
 from cli.building import build_packages, megabytes, packages_of, show_packages
 from cli.client import Client
+from cli.completing import names_of
 from cli.connecting import connected, find_function
 from cli.deploying import Deployment, change, deploy_functions, own_settings, read_functions, sources_of
 from cli.errors import CliError, did_you_mean
 from cli.folders import shown_extent, shown_size
 from cli.function_settings import settings_of, settings_options
-from cli.history import logs
-from cli.invoking import invoke
 from cli.locking import write_locks
-from cli.output import ago, output_option, print_code, print_json, print_table, style
+from cli.output import output_option, print_code, print_json, style
 from cli.prompts import confirm
-from cli.versions import (
-    DIFF_COLOURS,
-    alias,
-    diff,
-    retire,
-    rollback,
-    unretire,
-    version_of,
-    versions,
-    warn_if_live_differs,
-)
+from cli.versions import DIFF_COLOURS, version_of, warn_if_live_differs
 
 NOT_SETTINGS = ("project_id", "code", "files", "file_sizes", "env_vars", "created_at", "updated_at", "revision")
 MOST_LISTED = 30
 ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_black"}
 
 
-@click.group()
-def functions() -> None:
-    """Deploy, invoke and manage functions."""
-
-
-functions.add_command(invoke)
-functions.add_command(logs)
-for command in (audit, versions, diff, rollback, retire, unretire, alias):
-    functions.add_command(command)
-
-
-@functions.command("deploy")
+@click.command("deploy")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the function. Default: the file's name without its extension, or the folder's.")
 @click.option("--force", is_flag=True, help="Deploy even code that cannot load.")
@@ -114,8 +91,8 @@ def deploy_files(
             warn_if_live_differs(client, deployment.after)
 
 
-@functions.command("update")
-@click.argument("name")
+@click.command("update")
+@click.argument("name", shell_complete=names_of("functions"))
 @settings_options
 @output_option
 @connected
@@ -182,34 +159,8 @@ def _show_deployment(deployment: Deployment) -> None:
         click.echo(style(f"  {line}", fg=DIFF_COLOURS.get(line[:1])))
 
 
-@functions.command("list")
-@click.option("--tag", help="Only functions with this tag.")
-@output_option
-@connected
-def list_functions(client: Client, tag: str | None, output: str) -> None:
-    """List the functions of the project."""
-    found = list(client.items("/functions", code="false", **({"tag": tag} if tag else {})))
-    if output == "json":
-        without = ("code", "files")
-        print_json([{key: value for key, value in function.items() if key not in without} for function in found])
-        return
-    rows = [
-        [
-            function["slug"],
-            function["language"],
-            str(function["version"]),
-            f"{function['timeout_ms'] / 1000:g} s",
-            f"{function['memory_mb']} MB",
-            ago(function["updated_at"]) + ("" if function["enabled"] else ", disabled"),
-        ]
-        for function in found
-    ]
-    headings = ("function", "language", "version", "timeout", "memory", "updated")
-    print_table(headings, rows, "No functions yet. Deploy one: zmesh functions deploy ./my-function.py")
-
-
-@functions.command("show")
-@click.argument("name")
+@click.command("show")
+@click.argument("name", shell_complete=names_of("functions"))
 @click.option("--version", type=click.IntRange(1), help="Code, files, entry point and language of this version.")
 @click.option("--file", "path", metavar="PATH", help="Print only this file of a folder.")
 @output_option
@@ -252,8 +203,8 @@ def _print_file(function: Mapping[str, Any], path: str) -> None:
     click.echo(content if isinstance(content, str) else base64.b64decode(content["base64"]), nl=False)
 
 
-@functions.command("delete")
-@click.argument("name")
+@click.command("delete")
+@click.argument("name", shell_complete=names_of("functions"))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output_option
 @connected

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import rich_click as click
 
 from cli.client import Client
+from cli.completing import names_of
 from cli.connecting import command_for, connected, find_function
 from cli.errors import CliError
 from cli.output import age, local_time, output_option, print_json, progress, style
@@ -29,7 +30,7 @@ Invocation = dict[str, Any]
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("functions"))
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Number of invocations.")
 @click.option("--follow", is_flag=True, help="Keep printing lines as they arrive; in JSON, each invocation as it ends.")
 @output_option

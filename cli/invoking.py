@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import rich_click as click
 
 from cli.client import ApiError, Client, Response, quoted
+from cli.completing import names_of
 from cli.connecting import command_for, connected, find_function, is_addressable, no_such_function
 from cli.dry_runs import changes_of, show_changes
 from cli.errors import CliError, CommandFailed
@@ -36,7 +37,7 @@ def _invocation_options(command: Command) -> Command:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("functions"))
 @click.option("--data", metavar="JSON", help="Payload: JSON, @FILE, or - for stdin. Default: {}.")
 @click.option("--async", "detached", is_flag=True, help="Do not wait for the result.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 
 from cli.client import Client
+from cli.completing import names_of
 from cli.connecting import connected
 from cli.errors import CliError
 from cli.output import ago, local_time, output_option, print_json, print_table, progress
@@ -54,7 +55,13 @@ def _state(key: dict[str, Any]) -> str:
 
 @keys.command("create")
 @click.argument("name")
-@click.option("--function", "functions", multiple=True, help="Function it is for; repeatable. Default: all.")
+@click.option(
+    "--function",
+    "functions",
+    multiple=True,
+    shell_complete=names_of("functions"),
+    help="Function it is for; repeatable. Default: all.",
+)
 @click.option(
     "--scope",
     type=click.Choice(["invoke", "deploy"]),
@@ -81,7 +88,7 @@ def create(client: Client, name: str, functions: tuple[str, ...], scope: str, da
 
 
 @keys.command("revoke")
-@click.argument("key")
+@click.argument("key", shell_complete=names_of("keys"))
 @output_option
 @connected
 def revoke(client: Client, key: str, output: str) -> None:

@@ -8,30 +8,9 @@ from pathlib import Path
 
 import rich_click as click
 
-from cli.admin import admin
-from cli.agents.command import mcp
-from cli.builds import builds
-from cli.callbacks import callbacks
-from cli.changes import changes
-from cli.console import console
-from cli.environment import env
-from cli.functions import functions
-from cli.invocations import invocations
-from cli.keys import keys
-from cli.login import login, logout, password
-from cli.members import members
-from cli.migrations import migrations
+from cli.commands import COMMANDS
+from cli.lazy import LazyGroup
 from cli.output import output_option, show_only_text
-from cli.project_commands import deploy, init, plan, pull
-from cli.projects import projects
-from cli.registries import registries
-from cli.running import run
-from cli.schedules import schedules
-from cli.secrets import secrets
-from cli.sql import sql
-from cli.testing import test
-from cli.types import types
-from cli.webhooks import webhooks
 
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.COMMAND_GROUPS = {
@@ -61,50 +40,32 @@ click.rich_click.COMMAND_GROUPS = {
         {"name": "Work with the project's database", "commands": ["sql", "types", "migrations"]},
         {
             "name": "Work with others",
-            "commands": ["login", "logout", "password", "console", "env", "mcp", "projects", "members", "keys"],
+            "commands": [
+                "login",
+                "logout",
+                "password",
+                "console",
+                "open",
+                "env",
+                "mcp",
+                "projects",
+                "members",
+                "keys",
+                "completion",
+            ],
         },
         {"name": "Run the platform", "commands": ["dev", "doctor", "api", "listener", "migrate", "admin"]},
     ]
 }
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, places=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="zmesh-functions", prog_name="zmesh")
 def zmesh() -> None:
     """Self-hosted JavaScript and Python functions whose only server is PostgreSQL.
 
     Start with [b]zmesh dev[/], then [b]zmesh functions list[/] in another terminal.
     """
-
-
-zmesh.add_command(functions)
-for command in (init, plan, deploy, pull):
-    zmesh.add_command(command)
-for short in ("invoke", "logs"):  # the ones typed most often
-    zmesh.add_command(functions.commands[short])
-zmesh.add_command(run)
-zmesh.add_command(test)
-zmesh.add_command(invocations)
-zmesh.add_command(schedules)
-zmesh.add_command(webhooks)
-zmesh.add_command(callbacks)
-zmesh.add_command(builds)
-zmesh.add_command(changes)
-zmesh.add_command(registries)
-zmesh.add_command(secrets)
-zmesh.add_command(sql)
-zmesh.add_command(types)
-zmesh.add_command(migrations)
-zmesh.add_command(projects)
-zmesh.add_command(members)
-zmesh.add_command(keys)
-zmesh.add_command(login)
-zmesh.add_command(logout)
-zmesh.add_command(password)
-zmesh.add_command(console)
-zmesh.add_command(env)
-zmesh.add_command(mcp)
-zmesh.add_command(admin)
 
 
 @zmesh.command()

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from cli.client import Client
 from cli.connecting import command_for, connected
-from cli.functions import functions
+from cli.functions import deploy_files
 from cli.output import output_option, print_json, progress, style
 from cli.prompts import confirm
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cli.project_folder import Project
 
 HAS_CHANGES = 2  # exit status of plan --exit-code
-DEPLOY_FUNCTIONS = functions.commands["deploy"]
+DEPLOY_FUNCTIONS = deploy_files
 FOLDER = click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
 PRUNE = click.option("--prune", is_flag=True, help="Delete what the folder does not declare.")
 FORCE = click.option("--force", is_flag=True, help="Deploy even code that cannot load.")

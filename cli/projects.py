@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 
 from cli.client import ApiError, Client
+from cli.completing import names_of
 from cli.connecting import connected
 from cli.errors import CliError, did_you_mean
 from cli.output import ago, output_option, print_json, print_table, progress, style
@@ -61,7 +62,7 @@ def create(client: Client, name: str, output: str) -> None:
 
 
 @projects.command("database")
-@click.argument("project", required=False)
+@click.argument("project", required=False, shell_complete=names_of("projects"))
 @output_option
 @connected
 def database(client: Client, project: str | None, output: str) -> None:
@@ -78,7 +79,7 @@ def database(client: Client, project: str | None, output: str) -> None:
 
 
 @projects.command("rename")
-@click.argument("project")
+@click.argument("project", shell_complete=names_of("projects"))
 @click.argument("name")
 @output_option
 @connected
@@ -92,7 +93,7 @@ def rename(client: Client, project: str, name: str, output: str) -> None:
 
 
 @projects.command("network")
-@click.argument("project")
+@click.argument("project", shell_complete=names_of("projects"))
 @click.argument("access", type=click.Choice(["open", "none"]))
 @output_option
 @connected
@@ -110,7 +111,7 @@ def network(client: Client, project: str, access: str, output: str) -> None:
 
 
 @projects.command("scripts")
-@click.argument("project")
+@click.argument("project", shell_complete=names_of("projects"))
 @click.argument("packages", nargs=-1)
 @click.option("--none", "nobody", is_flag=True, help="Allow no package to run scripts.")
 @output_option
@@ -134,7 +135,7 @@ def scripts(client: Client, project: str, packages: tuple[str, ...], nobody: boo
 
 
 @projects.command("use")
-@click.argument("project")
+@click.argument("project", shell_complete=names_of("projects"))
 @connected
 def use(client: Client, project: str) -> None:
     """Switch to a project for later commands. Requires zmesh login."""
@@ -144,7 +145,7 @@ def use(client: Client, project: str) -> None:
 
 
 @projects.command("delete")
-@click.argument("project")
+@click.argument("project", shell_complete=names_of("projects"))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output_option
 @connected

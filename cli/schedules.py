@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from cli.client import ApiError, Client
+from cli.completing import names_of
 from cli.connecting import command_for, connected, find_function, find_named
 from cli.output import local_time, output_option, print_json, print_table, progress, style
 from cli.payloads import read_payload
@@ -87,7 +88,7 @@ def list_schedules(client: Client, output: str) -> None:
 
 
 @schedules.command("create")
-@click.argument("function")
+@click.argument("function", shell_complete=names_of("functions"))
 @click.argument("cron")
 @settings_options
 @click.option("--paused", is_flag=True, help="Create it paused.")
@@ -106,7 +107,7 @@ def create(
 
 
 @schedules.command("update")
-@click.argument("schedule")
+@click.argument("schedule", shell_complete=names_of("schedules"))
 @click.option("--cron", help="New cron expression.")
 @click.option("--function", help="New function.")
 @settings_options
@@ -123,7 +124,7 @@ def update(client: Client, schedule: str, function: str | None, data: str | None
 
 
 @schedules.command("pause")
-@click.argument("schedule")
+@click.argument("schedule", shell_complete=names_of("schedules"))
 @output_option
 @connected
 def pause(client: Client, schedule: str, output: str) -> None:
@@ -132,7 +133,7 @@ def pause(client: Client, schedule: str, output: str) -> None:
 
 
 @schedules.command("resume")
-@click.argument("schedule")
+@click.argument("schedule", shell_complete=names_of("schedules"))
 @output_option
 @connected
 def resume(client: Client, schedule: str, output: str) -> None:
@@ -141,7 +142,7 @@ def resume(client: Client, schedule: str, output: str) -> None:
 
 
 @schedules.command("run")
-@click.argument("schedule")
+@click.argument("schedule", shell_complete=names_of("schedules"))
 @output_option
 @connected
 def run(client: Client, schedule: str, output: str) -> None:
@@ -171,7 +172,7 @@ def preview(client: Client, cron: str, timezone: str, count: int, output: str) -
 
 
 @schedules.command("history")
-@click.argument("schedule")
+@click.argument("schedule", shell_complete=names_of("schedules"))
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Number of due times.")
 @output_option
 @connected
@@ -195,7 +196,7 @@ def history(client: Client, schedule: str, limit: int, output: str) -> None:
 
 
 @schedules.command("delete")
-@click.argument("schedule")
+@click.argument("schedule", shell_complete=names_of("schedules"))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output_option
 @connected

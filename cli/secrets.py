@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from cli.client import Client, quoted
+from cli.completing import names_of
 from cli.connecting import connected, find_function
 from cli.output import ago, output_option, print_json, print_table, style
 from cli.prompts import ask_secret
@@ -74,7 +75,7 @@ def set_secret(client: Client, name: str, function: str | None, output: str) -> 
 
 
 @secrets.command("delete")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("secrets"))
 @function_option
 @output_option
 @connected

@@ -9,6 +9,7 @@ from typing import Any
 import rich_click as click
 
 from cli.client import ApiError, Client, quoted
+from cli.completing import names_of
 from cli.connecting import connected, find_function
 from cli.deploying import unchanged_since
 from cli.errors import CliError
@@ -46,7 +47,7 @@ def version_of(client: Client, function: dict[str, Any], version: int) -> dict[s
 
 
 @click.command("versions")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("functions"))
 @output_option
 @connected
 def versions(client: Client, name: str, output: str) -> None:
@@ -85,7 +86,7 @@ def _state(version: Mapping[str, Any]) -> str:
 
 
 @click.command("retire")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("functions"))
 @click.argument("version", type=click.IntRange(1))
 @output_option
 @connected
@@ -95,7 +96,7 @@ def retire(client: Client, name: str, version: int, output: str) -> None:
 
 
 @click.command("unretire")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("functions"))
 @click.argument("version", type=click.IntRange(1))
 @output_option
 @connected
@@ -115,7 +116,7 @@ def _set_retired(client: Client, name: str, version: int, action: str, outcome: 
 
 
 @click.command("rollback")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("functions"))
 @click.argument("version", type=click.IntRange(1))
 @output_option
 @connected
@@ -136,7 +137,7 @@ def rollback(client: Client, name: str, version: int, output: str) -> None:
 
 
 @click.command("diff")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("functions"))
 @click.argument("before", type=click.IntRange(1), required=False)
 @click.argument("after", type=click.IntRange(1), required=False)
 @output_option
@@ -185,7 +186,7 @@ def warn_if_live_differs(client: Client, function: Mapping[str, Any]) -> None:
 
 
 @alias.command("list")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("functions"))
 @output_option
 @connected
 def list_aliases(client: Client, name: str, output: str) -> None:
@@ -199,7 +200,7 @@ def list_aliases(client: Client, name: str, output: str) -> None:
 
 
 @alias.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("functions"))
 @click.argument("alias")
 @click.argument("shares", nargs=-1, required=True, metavar="VERSION[=PERCENT]...")
 @output_option
@@ -219,7 +220,7 @@ def set_alias(client: Client, name: str, alias: str, shares: tuple[str, ...], ou
 
 
 @alias.command("delete")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("functions"))
 @click.argument("alias")
 @output_option
 @connected

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from cli.client import Client
+from cli.completing import names_of
 from cli.connecting import connected, find_function, find_named
 from cli.output import local_time, output_option, print_json, print_table, progress, style
 from cli.prompts import confirm
@@ -75,7 +76,7 @@ def list_webhooks(client: Client, output: str) -> None:
 
 
 @webhooks.command("create")
-@click.argument("function")
+@click.argument("function", shell_complete=names_of("functions"))
 @click.option(
     "--preset", type=click.Choice(PRESETS), default="none", show_default=True, help="Signature scheme of the sender."
 )
@@ -101,7 +102,7 @@ def create(
 
 
 @webhooks.command("show")
-@click.argument("webhook")
+@click.argument("webhook", shell_complete=names_of("webhooks"))
 @output_option
 @connected
 def show(client: Client, webhook: str, output: str) -> None:
@@ -110,7 +111,7 @@ def show(client: Client, webhook: str, output: str) -> None:
 
 
 @webhooks.command("update")
-@click.argument("webhook")
+@click.argument("webhook", shell_complete=names_of("webhooks"))
 @settings_options
 @output_option
 @connected
@@ -125,7 +126,7 @@ def update(
 
 
 @webhooks.command("rotate")
-@click.argument("webhook")
+@click.argument("webhook", shell_complete=names_of("webhooks"))
 @click.option("--secret", help="New secret, if the sender chooses it; - reads it from stdin.")
 @click.option(
     "--grace",
@@ -145,7 +146,7 @@ def rotate(client: Client, webhook: str, secret: str | None, grace: int, output:
 
 
 @webhooks.command("disable")
-@click.argument("webhook")
+@click.argument("webhook", shell_complete=names_of("webhooks"))
 @output_option
 @connected
 def disable(client: Client, webhook: str, output: str) -> None:
@@ -154,7 +155,7 @@ def disable(client: Client, webhook: str, output: str) -> None:
 
 
 @webhooks.command("enable")
-@click.argument("webhook")
+@click.argument("webhook", shell_complete=names_of("webhooks"))
 @output_option
 @connected
 def enable(client: Client, webhook: str, output: str) -> None:
@@ -163,7 +164,7 @@ def enable(client: Client, webhook: str, output: str) -> None:
 
 
 @webhooks.command("delete")
-@click.argument("webhook")
+@click.argument("webhook", shell_complete=names_of("webhooks"))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output_option
 @connected

@@ -21,7 +21,7 @@ CALLERS = ("bench", "hatch_build.py")  # what they use is used
 DECORATORS = ["@*.command", "@pytest.fixture", "@click.*", "@*validator", "@*serializer", "@*.callback"]
 USED_BY_OTHERS = {
     "a class of a framework calls or reads it": {
-        *("autocommit", "nonblocking", "disconnected", "force_exit", "handle_exit"),
+        *("autocommit", "commands", "nonblocking", "disconnected", "force_exit", "handle_exit"),
         *("model_config", "msg", "receive_router", "redirect_request", "render", "request_body"),
         *("formatMessage", "send_400_response", "to_asgi_response"),
     },

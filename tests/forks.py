@@ -200,10 +200,21 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, stre
     return arguments
 
 
+def _import_commands() -> None:
+    """Those that the command imports when it is told which to run."""
+    from cli.main import zmesh
+
+    for command in zmesh.commands.values():
+        for _ in getattr(command, "commands", {}).values():
+            pass
+
+
 def main(descriptor: str, *modules: str) -> int:
     """Run what is asked for; returns the exit status of a command, in its own process."""
     for name in modules:
         __import__(name)
+    if "cli.main" in modules:
+        _import_commands()
     gc.freeze()  # what was imported is not looked at again in each fork
     arguments = serve(socket.socket(fileno=int(descriptor)))
     from cli.main import main as run

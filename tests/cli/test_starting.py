@@ -1,0 +1,113 @@
+"""Commands start fast: they import what they use. And what shells complete, without an import of the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import rich_click
+
+from cli.commands import COMMANDS
+from cli.function_commands import PLACES
+from cli.lazy import Place
+from cli.main import zmesh
+from tests.platform import COMMANDS as COMMAND
+from tests.platform import REPOSITORY, Platform, clean_environment
+
+IMPORTED = """
+import sys
+from cli.main import main
+main(sys.argv[1:])
+print(" ".join(sys.modules), file=sys.stderr)
+"""
+SLOW = {"asyncio", "packaging", "psycopg", "pydantic", "rich.syntax", "sql", "support.locks", "tomllib"}
+
+
+def imported_by(*arguments: str) -> set[str]:
+    environment = {**clean_environment(), "HOME": "/nonexistent"}
+    command = [sys.executable, "-c", IMPORTED, *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_imports_no_command() -> None:
+    found = imported_by("--help")
+    assert {name for name in found if name.startswith("cli.")} == {"cli.main", "cli.commands", "cli.lazy", "cli.output"}
+    assert not found & (SLOW | {"ssl", "http.client", "urllib.request"})
+    assert len(found) < 300
+
+
+def test_a_list_of_functions_imports_what_it_needs_to_ask_for_it() -> None:
+    found = imported_by("functions", "list", "--url", "http://127.0.0.1:1", "--token", "x")
+    assert "cli.function_list" in found
+    assert not found & (SLOW | {"cli.deploying", "cli.versions", "cli.invoking"})
+    assert len(found) < 300
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "place"),
+    [
+        *((zmesh, name, place) for name, place in COMMANDS.items()),
+        *((zmesh.commands["functions"], name, place) for name, place in PLACES.items()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_list_of_commands_says_what_each_says_itself(group: click.Group, name: str, place: Place) -> None:
+    command = group.commands[name]
+    assert command.name == name
+    assert " ".join((command.help or "").split("\n\n")[0].split()) == place.help
+
+
+def test_every_command_has_a_place_in_the_help() -> None:
+    listed = {name for group in rich_click.rich_click.COMMAND_GROUPS["zmesh"] for name in group["commands"]}
+    assert listed == set(zmesh.commands)
+
+
+def completed(folder: Path, words: str, **environment: str) -> list[str]:
+    """What bash would suggest for the last of these words."""
+    variables = {"_ZMESH_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    environment = {**clean_environment(), "XDG_CONFIG_HOME": str(folder), **variables, **environment}
+    done = COMMAND.run([], cwd=folder, env=environment, stdin="")
+    assert done.stderr == ""
+    return [line.removeprefix("plain,") for line in done.stdout.splitlines() if line]
+
+
+def test_shells_complete_commands_options_and_names(tmp_path: Path, running_platform: Platform) -> None:
+    running_platform.deploy("complete-me", "def handler(payload, zmesh): return 1")
+    there = {"ZMESH_URL": running_platform.url, "ZMESH_TOKEN": running_platform.token}
+    assert completed(tmp_path, "zmesh func") == ["functions"]
+    assert "--follow" in completed(tmp_path, "zmesh logs --")
+    assert completed(tmp_path, "zmesh functions show complete", **there) == ["complete-me"]
+    assert completed(tmp_path, "zmesh keys create x --function complete", **there) == ["complete-me"]
+    assert completed(tmp_path, "zmesh schedules list --project exa", **there) == ["examples"]
+    assert completed(tmp_path, "zmesh functions alias list complete", **there) == ["complete-me"]
+
+
+def test_names_that_cannot_be_had_are_none_and_said_to_nobody(tmp_path: Path) -> None:
+    assert completed(tmp_path, "zmesh logs a") == []
+    assert completed(tmp_path, "zmesh logs a", ZMESH_URL="http://127.0.0.1:1", ZMESH_TOKEN="x") == []
+    assert completed(tmp_path, "zmesh logs a", ZMESH_PROFILE="nobody") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_a_shell_names_the_command(tmp_path: Path, shell: str) -> None:
+    done = COMMAND.run(["completion", shell], cwd=tmp_path, env=dict(os.environ), stdin="")
+    assert f"_ZMESH_COMPLETE={shell}_complete" in done.stdout
+    if shutil.which(shell):
+        checked = subprocess.run([shell, "-n"], input=done.stdout, text=True, capture_output=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_the_console_is_opened_by_a_link(tmp_path: Path, running_platform: Platform) -> None:
+    environment = {"ZMESH_URL": running_platform.url, "ZMESH_TOKEN": running_platform.token, "BROWSER": "false"}
+    done = COMMAND.run(["open"], cwd=tmp_path, env={**clean_environment(), **environment}, stdin="")
+    assert done.stdout.startswith(f"{running_platform.url}/")
+    assert "works once" in done.stderr
+    listed = COMMAND.run(["projects", "list"], cwd=tmp_path, env={**clean_environment(), **environment}, stdin="")
+    assert json.loads(listed.stdout)
