@@ -109,7 +109,7 @@ def _files(running: Running, root: Path, here: Mapping[str, Path]) -> tuple[dict
         places[function["name"]] = fitting[0] if fitting else candidates[-1]
         wanted |= places[function["name"]].files
     for path in wanted:
-        _check_inside(root, path)
+        check_inside(root, path)
     return wanted, places
 
 
@@ -144,7 +144,7 @@ def _entry_to_declare(entry: str, files: Mapping[str, Content]) -> str | None:
     return None if [name for name in ENTRY_FILES if name in files] == [entry] else entry
 
 
-def _check_inside(root: Path, path: str) -> None:
+def check_inside(root: Path, path: str) -> None:
     """Raises CliError for a file that would be written elsewhere, through a link say."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or not (root / path).resolve().is_relative_to(root.resolve()):

@@ -21,9 +21,11 @@ from api.management.models.deployments import (
     WebhookToDeclare,
 )
 from cli import initialising
+from cli.deploying import own_settings
 from cli.errors import CliError
 from cli.project_file import PARTS, line_of, read_project_file
 from cli.project_folder import Project, read_project
+from cli.pulling import check_inside
 from cli.toml_writing import can_be_written, table
 
 HANDLER = "def handler(payload, zmesh): ...\n"
@@ -162,3 +164,25 @@ def test_the_test_of_a_new_project_passes(tmp_path: Path, language: str) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     [function] = read_project(tmp_path).functions
     assert (function["name"], function["env_vars"]) == ("greeter", {"GREETING": "Welcome"})
+
+
+@pytest.mark.parametrize("path", ["functions/x.py", "../x.py", "/etc/x.py", "functions/../../x.py"])
+def test_a_pull_writes_nothing_outside_of_the_folder(tmp_path: Path, path: str) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    (root / "functions").symlink_to(elsewhere)
+    with pytest.raises(CliError) as refused:
+        check_inside(root, path)
+    assert refused.value.code == "link_outside"
+
+
+def test_a_function_deployed_by_itself_has_the_settings_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(HANDLER)
+    (tmp_path / "zmesh.toml").write_text(
+        'memory_mb = 300\nenv = { A = "1" }\nsecrets = ["KEY"]\naliases = { live = 1 }\n'
+    )
+    assert own_settings(tmp_path) == {"memory_mb": 300, "env_vars": {"A": "1"}}
+    (tmp_path / "zmesh.toml").write_text('path = "main.py"\n')
+    with pytest.raises(CliError, match="path is for"):
+        own_settings(tmp_path)
