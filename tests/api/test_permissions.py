@@ -89,6 +89,14 @@ class Things:
         self.api.call("POST", f"/invocations/{id}/cancel")
         return id
 
+    def dry_run(self) -> str:
+        id = self.invocation()
+        insert = (
+            "insert into zmesh.dry_runs (invocation_id, project_id, created_at, changes) values (%s, %s, now(), '{}')"
+        )
+        self.api.database.rows(insert, id, self.api.project.id)
+        return id
+
     def schedule(self) -> str:
         return self._made("/schedules", function_id=self.function(), cron="@daily")
 
@@ -194,6 +202,7 @@ THINGS: dict[str, Callable[[Things], str]] = {
     "/functions/{id}": Things.function,
     "/api/functions/{slug}": Things.slug,
     "/invocations/{id}/retry": Things.cancelled,
+    "/invocations/{id}/changes": Things.dry_run,
     "/invocations/{id}": Things.invocation,
     "/schedules/{id}": Things.schedule,
     "/webhooks/{id}/rotate": Things.signed_webhook,
