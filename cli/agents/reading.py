@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from cli.client import Client
+from cli.client import ApiError, Client
 from cli.connecting import find_function
 from cli.errors import CliError
 
@@ -162,7 +162,7 @@ def invocation(client: Client, id: str) -> dict[str, Any]:
     found = client.call("GET", f"/invocations/{id}").body
     found["response"] = found["response"] and _readable(found["response"])
     more = {key: found[key] for key in MORE_OF_INVOCATION if found[key] not in (None, [])}
-    return {**_some(found, OF_INVOCATION), **more, **_log(found)}
+    return {**_some(found, OF_INVOCATION), **more, **_would_have_changed(client, found), **_log(found)}
 
 
 def live_alias(client: Client, function: Data) -> dict[str, Any]:
@@ -181,6 +181,18 @@ def _readable(response: Data) -> dict[str, Any]:
     except UnicodeDecodeError:
         shown = f"{len(body):,} bytes, not text"
     return {"status": response["status"], "headers": response["headers"], "body": shown}
+
+
+def _would_have_changed(client: Client, invocation: Data) -> dict[str, Any]:
+    """The rows of a dry run; nothing of any other run."""
+    if (invocation["version"] or 0) >= 0:  # dry runs are of drafts
+        return {}
+    try:
+        return {"would_have_changed": client.call("GET", f"/invocations/{invocation['id']}/changes").body}
+    except ApiError as error:
+        if error.code not in ("no_changes", "forbidden"):
+            raise
+        return {}
 
 
 def _log(invocation: Data) -> dict[str, Any]:

@@ -62,6 +62,15 @@ class Runner:
             lambda: self._outcome(self._client.call("POST", path, {"payload": payload}, headers=WAIT)),
         )
 
+    def dry_run_function(self, name: FunctionName, payload: Payload = None) -> Data:
+        """Run a deployed function without effect, and wait up to 45 seconds for its outcome and log.
+
+        Its network is closed, its changes of the database are rolled back, and would_have_changed tells which they are.
+        """
+        path = f"/functions/{find_function(self._client, name)['id']}/invoke"
+        body = {"payload": {} if payload is None else payload, "dry_run": True}
+        return self._outcome(self._client.call("POST", path, body, headers=WAIT))
+
     def run_draft(
         self,
         name: FunctionName,
@@ -71,40 +80,37 @@ class Runner:
         entry_file: EntryFile = "",
         language: Language = "",
         entry_point: EntryPoint = "",
+        dry_run: Annotated[bool, Field(description="true: close its network and roll back what it changes.")] = True,
         confirm: Confirm = "",
     ) -> Data:
         """Run code in the sandbox without deploying it, as the function of this name, which need not exist.
 
-        It runs with the function's settings and secrets, on the project's real database. The first call answers with a
-        plan; the second one, with confirm, runs the code, and waits up to 45 seconds for its outcome and log.
+        It runs with the function's settings and secrets, on the project's real database; in a dry run, without effect.
+        The first call answers with a plan; the second one, with confirm, runs the code, and waits up to 45 seconds for
+        its outcome and log.
         """
         function = look_up_function(self._client, name)
         draft = {
             "name": function["name"] if function else name,
             **wanted(name, function, code, files, entry_file=entry_file, language=language, entry_point=entry_point),
         }
-        payload = {} if payload is None else payload
+        run = {"payload": {} if payload is None else payload, "dry_run": dry_run}
         facts = _facts(function) if function else {"function": name, "note": "There is no such function yet."}
         return self._plans.settle(
             "run draft",
-            {"draft": draft, "revision": function["revision"] if function else None, "payload": payload},
-            {
-                **facts,
-                **{key: draft[key] for key in CALLED_BY},
-                "payload": payload,
-                "diff": difference(function, draft),
-            },
+            {"draft": draft, "revision": function["revision"] if function else None, **run},
+            {**facts, **{key: draft[key] for key in CALLED_BY}, **run, "diff": difference(function, draft)},
             confirm,
-            lambda: self._run(draft, payload),
+            lambda: self._run(draft, run),
         )
 
     def _invoke_with_key(self, slug: str, payload: Any) -> Response:
         path = f"/api/functions/{quoted(slug)}"
         return self._client.call_with_key("POST", path, payload, headers=WAIT, seconds=REQUEST_SECONDS)
 
-    def _run(self, draft: Data, payload: Any) -> Data:
+    def _run(self, draft: Data, run: Data) -> Data:
         build_packages(self._client, [draft], fresh=False)
-        return self._outcome(self._client.call("POST", "/drafts", {**draft, "payload": payload}, headers=WAIT))
+        return self._outcome(self._client.call("POST", "/drafts", {**draft, **run}, headers=WAIT))
 
     def _outcome(self, response: Response) -> Data:
         id = response.invocation_id or response.body["invocation_id"]

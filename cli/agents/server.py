@@ -53,7 +53,7 @@ def _tools(client: Client, database_url: str | None, *, sql_writes: bool) -> lis
     reading: tuple[Tool, ...] = (
         *(reader.list_functions, reader.read_function, reader.read_file, reader.list_versions),
         *(reader.compare_versions, reader.list_invocations, reader.read_invocation, reader.read_logs),
-        *(reader.list_schedules, querier.query_database),
+        *(reader.list_schedules, querier.query_database, runner.dry_run_function),
     )
     return [
         *((tool, READS) for tool in reading),

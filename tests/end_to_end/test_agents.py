@@ -68,7 +68,7 @@ def test_an_agent_writes_runs_deploys_and_rolls_back_a_function(running_platform
 
     async def work(agent: Agent) -> None:
         new = {"name": name, "language": "python", "code": GREETING}
-        plan, ran = await agent.change("run_draft", **new, payload={"name": "Ada"})
+        plan, ran = await agent.change("run_draft", **new, payload={"name": "Ada"}, dry_run=False)
         assert plan["note"] == "There is no such function yet."
         assert (ran["status"], ran["result"]) == ("success", {"hello": "Ada"})
         assert ran["log"][0].endswith("info greeting Ada")
@@ -115,6 +115,25 @@ def test_an_agent_writes_runs_deploys_and_rolls_back_a_function(running_platform
         ),
         work,
     )
+
+
+def test_a_dry_run_needs_no_plan_and_tells_what_it_would_have_changed(running_platform: Platform) -> None:
+    table = f"agent_{secrets.token_hex(4)}"
+    running_platform.sql(f"create table {table} (id integer)")
+    inserts = f"def handler(payload, zmesh):\n    return zmesh.db.insert('{table}', {{'id': payload['id']}})\n"
+    name = running_platform.deploy(table.replace("_", "-"), inserts)["slug"]
+
+    async def work(agent: Agent) -> None:
+        ran = await agent.call("dry_run_function", name=name, payload={"id": 7})
+        [row] = ran["would_have_changed"]["rows"]
+        assert (ran["result"], row["operation"], row["new"]) == ({"id": 7}, "insert", {"id": 7})
+        plan, ran = await agent.change("run_draft", name=name, code=f"#\n{inserts}", payload={"id": 8})
+        [row] = ran["would_have_changed"]["rows"]
+        assert (plan["dry_run"], row["new"]) == (True, {"id": 8})
+
+    as_agent(server(api_client(running_platform, running_platform.token)), work)
+    assert running_platform.sql(f"select * from {table}") == []
+    running_platform.sql(f"drop table {table}")
 
 
 def test_a_plan_says_what_callers_get_where_an_alias_decides(running_platform: Platform) -> None:
