@@ -111,7 +111,7 @@ def _print(columns: Sequence[str], numeric: Sequence[bool], rows: Sequence[Seque
 
     console = open_console()
     cells = zip(columns, *rows, strict=True)
-    widths = [max(cell_len(heading), *(min(cell.cell_len, UNBROKEN) for cell in below)) for heading, *below in cells]
+    widths = [max([cell_len(heading), *(min(cell.cell_len, UNBROKEN) for cell in below)]) for heading, *below in cells]
     if rows and sum(widths) + GAP * (len(widths) - 1) > console.width:
         for number, row in enumerate(rows, 1):
             console.rule(f"row {number}", align="left", style="dim")

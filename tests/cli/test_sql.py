@@ -83,6 +83,16 @@ def test_people_get_a_table(session: Session, capsys: pytest.CaptureFixture[str]
     assert said.err == "2 rows\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"), [("select id, mood from orders where false", "id  mood"), ("select", "SELECT 1")]
+)
+def test_a_table_may_have_no_rows_or_no_columns(
+    session: Session, capsys: pytest.CaptureFixture[str], text: str, shown: str
+) -> None:
+    session.run(text)
+    assert capsys.readouterr().out.strip() == shown
+
+
 def test_rows_that_are_too_wide_are_shown_one_below_the_other(
     session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
