@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cli.errors import CliError
 
-TYPES = ("zmesh.d.ts", "node.d.ts")  # those of the SDK, for editors
+TYPES = ("zmesh.d.ts", "zmesh-testing.d.ts", "node.d.ts")  # those of the SDK, for editors
 
 
 def write_project(folder: Path, language: str) -> list[str]:

@@ -1,11 +1,7 @@
-# python -m unittest
-import unittest
-from types import SimpleNamespace
-
+# zmesh test
 from functions.greeter import handler
 
 
-class Greeter(unittest.TestCase):
-    def test_it_greets_by_name(self):
-        zmesh = SimpleNamespace(env=SimpleNamespace(GREETING="Welcome"))
-        assert handler({"name": "Ada"}, zmesh) == {"message": "Welcome, Ada!"}
+def test_it_greets_by_name(zmesh):
+    zmesh.env["GREETING"] = "Welcome"
+    assert handler({"name": "Ada"}, zmesh) == {"message": "Welcome, Ada!"}
