@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from cli.postgres import EmbeddedPostgres
+from cli.platform.postgres import EmbeddedPostgres
 from tests.databases import Database
 
 PASSWORDS = secrets.token_urlsafe(16), secrets.token_urlsafe(16)  # roles belong to the server, not to a database

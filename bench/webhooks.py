@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.http_client import Caller, many_at_once, percentile
-from cli.postgres import EmbeddedPostgres
+from cli.platform.postgres import EmbeddedPostgres
 from support.sealing import Sealer
 from tests.databases import Database
 from tests.platform import Parts, Platform

@@ -99,7 +99,7 @@ def dev(home: Path, port: int, no_examples: bool, verbose: bool, watched: Path |
 
     With DATABASE_URL set, that PostgreSQL is used instead of a private one.
     """
-    from cli.dev import Dev
+    from cli.platform.dev import Dev
 
     database_url = os.environ.get("DATABASE_URL") or None
     Dev(home, port, examples=not no_examples, database_url=database_url, verbose=verbose, watched=watched).run()
@@ -127,7 +127,7 @@ def migrate() -> None:
 
     With ZMESH_PROJECT, ZMESH_ADMIN_EMAIL and ZMESH_ADMIN_PASSWORD, also create a first project and its owner.
     """
-    from cli.migrating import migrate_from_environment
+    from cli.platform.migrating import migrate_from_environment
 
     migrate_from_environment()
 
@@ -136,7 +136,7 @@ def migrate() -> None:
 @output_option
 def doctor(output: str) -> None:
     """Check what this machine offers, and report what is missing."""
-    from cli.doctor import examine
+    from cli.platform.doctor import examine
 
     examine(output)
 

@@ -109,6 +109,12 @@ def _widths_of_whole_words(widths: list[int], words: list[int], room: int) -> Se
     return found
 
 
+def unique_length(ids: Sequence[str], shortest: int) -> int:
+    """The shortest length at which these ids differ; commands accept such a prefix."""
+    lengths = range(shortest, max(map(len, ids), default=shortest) + 1)
+    return next((n for n in lengths if len({id[:n] for id in ids}) == len(set(ids))), shortest)
+
+
 def print_code(code: str, language: str) -> None:
     """Source text with its syntax highlighted where there are colours."""
     console = open_console()

@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
-    from cli.postgres import SETTINGS, EmbeddedPostgres
+    from cli.platform.postgres import SETTINGS, EmbeddedPostgres
 
     memory = memory_for_postgres()
     postgres = EmbeddedPostgres(memory or tmp_path_factory.mktemp("postgres"))

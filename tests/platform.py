@@ -20,7 +20,7 @@ import httpx
 import psycopg
 from psycopg.rows import dict_row
 
-from cli.bootstrap import bootstrap
+from cli.platform.bootstrap import bootstrap
 from support.api_keys import new_api_key
 from support.sealing import Sealer
 from tests.databases import Database

@@ -12,11 +12,11 @@ from cli.agents.plans import Plans
 from cli.agents.reading import FunctionName, differences, live_alias
 from cli.agents.running import Confirm
 from cli.agents.sources import CODE, Code, EntryFile, EntryPoint, Files, Language, difference, wanted
-from cli.building import build_packages
 from cli.client import Client
 from cli.connecting import find_function, look_up_function
-from cli.deploying import unchanged_since
 from cli.errors import CliError
+from cli.functions.building import build_packages
+from cli.functions.deploying import unchanged_since
 
 Data = Mapping[str, Any]
 ELSEWHERE = ("code", "files", "env_vars", "message")  # parts of a change that its plan shows in another way

@@ -8,8 +8,8 @@ import rich_click as click
 
 from cli.client import Client
 from cli.connecting import connected
+from cli.database.connecting import database_option
 from cli.output import progress
-from cli.project_database import database_option
 
 
 @click.command()

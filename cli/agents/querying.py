@@ -12,9 +12,9 @@ from pydantic import Field
 from cli.agents.plans import Plans
 from cli.agents.running import Confirm
 from cli.client import Client
-from cli.project_database import project_database
-from cli.sql_errors import sql_error
-from cli.sql_results import as_json, column_keys, read_as_text
+from cli.database.connecting import project_database
+from cli.database.errors import sql_error
+from cli.database.results import as_json, column_keys, read_as_text
 
 if TYPE_CHECKING:
     import psycopg

@@ -10,9 +10,9 @@ from pydantic import Field
 from cli.agents.plans import Plans
 from cli.agents.reading import FunctionName, invocation, live_alias
 from cli.agents.sources import Code, EntryFile, EntryPoint, Files, Language, difference, wanted
-from cli.building import build_packages
 from cli.client import REQUEST_SECONDS, Client, Response, quoted
 from cli.connecting import find_function, look_up_function
+from cli.functions.building import build_packages
 
 Data = Mapping[str, Any]
 WAIT = {"Prefer": "wait=45"}  # clients of this protocol give up on a call after a minute

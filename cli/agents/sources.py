@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from cli.deploying import Deployment
 from cli.errors import CliError
-from cli.folders import LANGUAGES
+from cli.functions.deploying import Deployment
+from cli.functions.folders import LANGUAGES
 
 Function = Mapping[str, Any]
 CODE = ("language", "code", "files", "entry_file", "entry_point")

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from api.management.models.functions import InvocationOption as Permission
-from cli.invoking import invoke
+from cli.invocations.invoking import invoke
 from sql.invocations import Options
 from support.invocation_options import IDEMPOTENCY_KEY, OPTIONS, javascript_name
 from tests.api.client import Api

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from cli.postgres import EmbeddedPostgres
+from cli.platform.postgres import EmbeddedPostgres
 from tests.chaos.recording import RECORDS
 from tests.own_server import own_server
 from tests.platform import Parts, Process

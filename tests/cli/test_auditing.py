@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.auditing import check, is_of
+from cli.functions.auditing import check, is_of
 from tests.end_to_end.registry import serving
 
 ADVISORY = {

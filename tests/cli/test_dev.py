@@ -17,9 +17,9 @@ import httpx
 import psycopg
 import pytest
 
-from cli.dev import in_subprocess
-from cli.postgres import EmbeddedPostgres
-from cli.processes import ephemeral_ports
+from cli.platform.dev import in_subprocess
+from cli.platform.postgres import EmbeddedPostgres
+from cli.platform.processes import ephemeral_ports
 from tests.platform import REPOSITORY, ZMESH, Platform, Process, clean_environment, eventually, zmesh_dev
 
 NO_OP = "def handler(payload, zmesh):\n    return payload\n"

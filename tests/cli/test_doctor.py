@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import doctor
+from cli.platform import doctor
 from tests.cli.test_people import person
 from tests.databases import Database
 

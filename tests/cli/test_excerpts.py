@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.excerpts import Frame, excerpt, frames_of, show_error
+from cli.functions.excerpts import Frame, excerpt, frames_of, show_error
 
 PYTHON = 'def divide(n):\n    return 1 / n\n\n\ndef handler(payload, zmesh):\n    return divide(payload["n"])\n'
 PYTHON_STACK = """Traceback (most recent call last):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cli.deploying import read_function, sources_of
 from cli.errors import CliError
+from cli.functions.deploying import read_function, sources_of
 
 HANDLER = "def handler(payload, zmesh): ...\n"
 

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from cli.doctor import _port, _server_port
-from cli.postgres import EmbeddedPostgres, PostgresError
-from cli.processes import ephemeral_ports, is_alive
+from cli.platform.doctor import _port, _server_port
+from cli.platform.postgres import EmbeddedPostgres, PostgresError
+from cli.platform.processes import ephemeral_ports, is_alive
 from tests.platform import REPOSITORY, eventually
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -62,7 +62,7 @@ def start_and_die(folder: Path) -> int:
         """
         import os, signal, sys
         from pathlib import Path
-        from cli import postgres
+        from cli.platform import postgres
         postgres.dying_with_parent = lambda number: lambda: None
         server = postgres.EmbeddedPostgres(Path(sys.argv[1]))
         server.start()
@@ -163,7 +163,7 @@ def test_a_server_that_an_earlier_run_left_over_is_stopped(folder: Path) -> None
 
 def test_it_ends_when_its_parent_is_killed(folder: Path) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from cli.postgres import EmbeddedPostgres;"
+        "import os, sys; from pathlib import Path; from cli.platform.postgres import EmbeddedPostgres;"
         "server = EmbeddedPostgres(Path(sys.argv[1])); server.start(); print(server.pid, flush=True);"
         "os.kill(os.getpid(), 9)"
     )

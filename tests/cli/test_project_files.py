@@ -18,13 +18,13 @@ from api.management.models.deployments import (
     ScheduleToDeclare,
     WebhookToDeclare,
 )
-from cli import initialising
-from cli.deploying import own_settings
 from cli.errors import CliError
-from cli.project_file import PARTS, line_of, read_project_file
-from cli.project_folder import Project, read_project
-from cli.pulling import check_inside
-from cli.toml_writing import can_be_written, table
+from cli.functions.deploying import own_settings
+from cli.manifest import PARTS, line_of, read_project_file
+from cli.project import initialising
+from cli.project.folder import Project, read_project
+from cli.project.pulling import check_inside
+from cli.project.toml_writing import can_be_written, table
 from tests.platform import COMMANDS, clean_environment
 
 HANDLER = "def handler(payload, zmesh): ...\n"

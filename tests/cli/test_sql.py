@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cli.sql import Session
+from cli.database.sql import Session
 from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database
 from tests.platform import COMMANDS, Platform, clean_environment

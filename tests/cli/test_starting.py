@@ -14,7 +14,7 @@ import pytest
 import rich_click
 
 from cli.commands import COMMANDS
-from cli.function_commands import PLACES
+from cli.functions.group import PLACES
 from cli.lazy import Place
 from cli.main import zmesh
 from tests.platform import COMMANDS as COMMAND
@@ -45,8 +45,8 @@ def test_help_imports_no_command() -> None:
 
 def test_a_list_of_functions_imports_what_it_needs_to_ask_for_it() -> None:
     found = imported_by("functions", "list", "--url", "http://127.0.0.1:1", "--token", "x")
-    assert "cli.function_list" in found
-    assert not found & (SLOW | {"cli.deploying", "cli.versions", "cli.invoking"})
+    assert "cli.functions.listing" in found
+    assert not found & (SLOW | {"cli.functions.deploying", "cli.functions.versions", "cli.invocations.invoking"})
     assert len(found) < 300
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.statements import split
+from cli.database.statements import split
 
 ROUTINE = """create or replace function f() returns int language sql
 begin atomic

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from cli import hotkeys
 from cli.client import Client
 from cli.config import Connection
-from cli.dev_session import DevSession
 from cli.errors import CliError
-from cli.watching import Watcher
+from cli.platform import hotkeys
+from cli.platform.dev_session import DevSession
+from cli.platform.watching import Watcher
 from tests.platform import ZMESH, Platform, clean_environment, eventually
 
 HANDLER = "def handler(payload, zmesh):\n    return {}\n"
@@ -96,7 +96,7 @@ class Deployed:
         self.sent: list[list[str]] = []
         self.fails: Callable[[dict[Path, Any]], CliError | None] = lambda _: None
         self.watcher = Watcher(Client(Connection("http://127.0.0.1:1")), folder, threading.RLock())
-        monkeypatch.setattr("cli.watching.deploy_functions", self._deploy)
+        monkeypatch.setattr("cli.platform.watching.deploy_functions", self._deploy)
 
     def _deploy(self, _client: Client, functions: dict[Path, Any], *_: Any, **__: Any) -> list[Any]:
         self.sent.append([source.name for source in functions])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from cli.project_file import PARTS, ProjectFile
+from cli.manifest import PARTS, ProjectFile
 from tests.platform import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "reference" / "zmesh-toml.md"

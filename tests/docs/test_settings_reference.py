@@ -7,7 +7,7 @@ import re
 import pytest
 
 from api.settings import Settings as ApiSettings
-from cli.database_settings import FirstProjectSettings, MigrateSettings
+from cli.platform.database_settings import FirstProjectSettings, MigrateSettings
 from listener.settings import Settings as ListenerSettings
 from support.settings import ProcessSettings
 from tests.platform import REPOSITORY

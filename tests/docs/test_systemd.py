@@ -21,7 +21,7 @@ import httpx
 import psycopg
 import pytest
 
-from cli.postgres import EmbeddedPostgres
+from cli.platform.postgres import EmbeddedPostgres
 from support.sealing import Sealer
 from tests.docs.guides import Guide
 from tests.platform import REPOSITORY, ZMESH, clean_environment, eventually

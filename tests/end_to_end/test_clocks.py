@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cli.postgres import EmbeddedPostgres
+from cli.platform.postgres import EmbeddedPostgres
 from tests.databases import Database, Row
 from tests.own_server import own_server
 from tests.platform import SERVICES, Parts, eventually

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.postgres import EmbeddedPostgres
+from cli.platform.postgres import EmbeddedPostgres
 from tests.own_server import own_server
 from tests.platform import SERVICES, Parts, eventually
 

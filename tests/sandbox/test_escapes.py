@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cli.processes import ephemeral_ports
+from cli.platform.processes import ephemeral_ports
 from sandbox.confinement.kernel import landlock_version
 from sandbox.confinement.landlock import PORTS_SINCE
 from tests.sandbox import attacks

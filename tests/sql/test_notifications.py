@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cli import postgres
+from cli.platform import postgres
 from tests.databases import Database
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.throwaway import apply_sql_of
+from cli.testing.throwaway import apply_sql_of
 from sql.testing import prepare_for_tests
 from tests.conftest import API_PASSWORD, LISTENER_PASSWORD
 from tests.databases import Database

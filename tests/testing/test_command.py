@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cli.errors import CliError
-from cli.testing import _run, _tests_in
-from cli.throwaway import apply_sql_of
+from cli.testing.commands import _run, _tests_in
+from cli.testing.throwaway import apply_sql_of
 from tests.platform import COMMANDS, clean_environment
 
 FUNCTION = """

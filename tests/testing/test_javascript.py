@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from cli.testing import node_command, read_report
+from cli.testing.commands import node_command, read_report
 from tests.platform import clean_environment
 
 TESTS = Path(__file__).parent / "recording.test.ts"

@@ -19,7 +19,7 @@ def database_url(project: Path) -> Iterator[str]:
     if given:
         yield given
         return
-    from cli.throwaway import throwaway_database
+    from cli.testing.throwaway import throwaway_database
 
     with throwaway_database(project) as url:
         yield url

@@ -1,0 +1,1 @@
+"""The database of a project: SQL, types of its tables, and migrations."""

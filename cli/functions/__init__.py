@@ -1,0 +1,1 @@
+"""`zmesh functions`: deploying functions, with their packages, settings and versions."""

@@ -1,0 +1,1 @@
+"""Invoking and running functions, and what became of it."""

@@ -1,0 +1,184 @@
+"""`zmesh dev --watch`: deploys what was saved, and shows errors of code where they are."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from watchfiles import watch
+
+from cli.client import Client
+from cli.errors import CliError
+from cli.functions.building import build_packages
+from cli.functions.deploying import UNLOADABLE, Deployment, deploy_functions, read_function, sources_of
+from cli.functions.excerpts import excerpt, frames_of, shown_path
+from cli.functions.folders import NEVER_FILES, is_function, shared_folders
+from cli.output import progress, style
+
+QUIET_MS = 20  # after a save, for the editor's other files
+LONGEST_QUIET_MS = 100
+RETRY_MS = 1000  # while the API cannot be reached
+SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
+Function = dict[str, Any]
+
+
+class Watcher:
+    """Deploys the functions of a folder whenever their files change. Nothing but `stop` ends it."""
+
+    def __init__(self, client: Client, folder: Path, screen: threading.RLock) -> None:
+        """`screen` is held while something of several lines is printed."""
+        self._client = client
+        self._folder = folder
+        self._screen = screen
+        self._seen: dict[Path, Function | str] = {}  # as it was last deployed or refused, or why it cannot be read
+        self._sources: dict[str, tuple[Path, Function]] = {}
+        self._complaint = ""
+        self._unreachable = False
+        self.last_deployed: str | None = None
+
+    def source_of(self, slug: str) -> tuple[Path, Function] | None:
+        """The file or folder of a function, as it was last deployed."""
+        return self._sources.get(slug)
+
+    def run(self, stop: threading.Event) -> None:
+        """Deploy everything, then what is saved, until `stop` is set."""
+        self.deploy_changed()
+        for changes in watch(
+            *self._watched(),
+            watch_filter=lambda _, path: self._matters(Path(path)),
+            debounce=LONGEST_QUIET_MS,
+            step=QUIET_MS,
+            stop_event=stop,
+            rust_timeout=RETRY_MS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            ignore_permission_denied=True,
+        ):
+            if changes or self._unreachable:
+                self.deploy_changed()
+
+    def _watched(self) -> list[Path]:
+        """With the shared folders beside a function: it may import them."""
+        folder = self._folder.resolve()
+        return [folder, *(shared_folders(folder.parent) if is_function(folder) else [])]
+
+    def _matters(self, path: Path) -> bool:
+        inside = path.parts[len(self._folder.resolve().parent.parts) :]
+        return not any(part.startswith(".") or part in NEVER_FILES for part in inside[1:])
+
+    def deploy_changed(self) -> None:
+        """Deploy what differs from what was last deployed; whatever is wrong is shown."""
+        self._unreachable = False
+        try:
+            changed = self._read()
+            if len(changed) > 1 and self._deploy(changed, quietly=True):
+                return
+            for source, function in changed.items():
+                self._deploy({source: function})
+        except Exception as error:  # a file may vanish while it is read: the next save tries again
+            self._complain(error if isinstance(error, CliError) else CliError(repr(error), code="watch_failed"))
+
+    def _read(self) -> dict[Path, Function]:
+        try:
+            sources = sources_of([self._folder])
+            self._complaint = ""
+        except CliError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                self._complain(error)
+            return {}
+        for gone in self._seen.keys() - set(sources):
+            del self._seen[gone]
+            self._note(f"{gone} is gone. Its function stays; delete it with `zmesh functions delete`.")
+        changed: dict[Path, Function] = {}
+        for source in sources:
+            read = self._function_of(source)
+            if read is not None and read != self._seen.get(source):
+                changed[source] = read
+        return self._without_twins(changed)
+
+    def _function_of(self, source: Path) -> Function | None:
+        try:
+            return read_function(source)
+        except CliError as error:
+            if self._seen.get(source) != str(error):
+                self._seen[source] = str(error)
+                self._complain(error)
+            return None
+
+    def _without_twins(self, changed: dict[Path, Function]) -> dict[Path, Function]:
+        """Without those whose name another source has too: they would replace each other for ever."""
+        everything = {**{s: f for s, f in self._seen.items() if isinstance(f, dict)}, **changed}
+        names = Counter(function["name"] for function in everything.values())
+        for source, function in list(changed.items()):
+            if names[function["name"]] > 1:
+                self._seen[source] = changed.pop(source)
+                self._note(f'{source} is not deployed: another file or folder is named "{function["name"]}" as well.')
+        return changed
+
+    def _deploy(self, functions: Mapping[Path, Function], *, quietly: bool = False) -> bool:
+        """Deploy these, all or none. With `quietly`, errors are left to a second try of each."""
+        began = time.monotonic()
+        try:
+            built = build_packages(self._client, functions.values(), fresh=False)
+            done = deploy_functions(self._client, functions, {}, built, force=False)
+        except CliError as error:
+            self._unreachable = error.code == "unreachable"
+            if not quietly:
+                [(source, function)] = functions.items()
+                if not self._unreachable:
+                    self._seen[source] = function
+                self._complain(error, source, function)
+            return False
+        for (source, function), deployment in zip(functions.items(), done, strict=True):
+            self._seen[source] = function
+            self._sources[deployment.after["slug"]] = (source, function)
+            self.last_deployed = deployment.after["slug"]
+            self._show(deployment, time.monotonic() - began)
+        return True
+
+    def _show(self, deployment: Deployment, seconds: float) -> None:
+        after = deployment.after
+        if deployment.action == "unchanged":
+            mark, facts = style("•", dim=True), "unchanged"
+        else:
+            mark, facts = style("•", fg="green"), f"{deployment.action} in {seconds * 1000:.0f} ms"
+        self._note(f"{mark} {style(after['slug'], bold=True)} version {after['version']} {style(facts, dim=True)}")
+
+    def _note(self, text: str) -> None:
+        with self._screen:
+            progress(f"{clock()} {text}")
+
+    def _complain(self, error: CliError, source: Path | None = None, function: Function | None = None) -> None:
+        files = texts_of(function, slug_like(function["name"])) if function else {}
+        frames = frames_of(error.place, files)
+        with self._screen:
+            progress(f"{clock()} {style('error', fg='red', bold=True)}: {error.message} [{error.code}]")
+            if frames and source:
+                for line in excerpt(frames[0], files[frames[0].path], shown_path(source, frames[0].path)):
+                    progress(line)
+            elif error.place:
+                progress(error.place)
+            if error.hint and error.code not in UNLOADABLE:
+                progress(f"{style(' hint', fg='cyan')}: {error.hint}")
+
+
+def texts_of(function: Mapping[str, Any], slug: str) -> Mapping[str, Any]:
+    """Its files by the paths that errors name."""
+    return function["files"] or {f"{slug}.{SUFFIXES[function['language']]}": function["code"]}
+
+
+def slug_like(name: str) -> str:
+    """The slug that a name most likely gets; the server decides."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def clock() -> str:
+    """The time of day, for the beginning of a line."""
+    return style(datetime.now().strftime("%H:%M:%S"), dim=True)

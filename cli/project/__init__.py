@@ -1,0 +1,1 @@
+"""A project folder: zmesh.toml, plans, deployments and pulls."""

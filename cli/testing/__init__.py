@@ -1,0 +1,1 @@
+"""`zmesh test`: the tests of functions, and the throw-away database they run in."""

