@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 REPOSITORY = Path(__file__).parent.parent
 MAY_IMPORT = {
     "support": set[str](),
@@ -43,10 +45,12 @@ def test_every_package_is_under_contract() -> None:
     assert packages == set(import_linter()["root_packages"]) == set(MAY_IMPORT)
 
 
-def test_every_part_of_the_api_has_a_layer() -> None:
-    [layers] = [contract["layers"] for contract in import_linter()["contracts"] if contract["type"] == "layers"]
-    named = {module.strip() for layer in layers for module in layer.split("|")}
-    assert named == {f"api.{path.stem}" for path in (REPOSITORY / "api").iterdir() if is_module(path)}
+@pytest.mark.parametrize("room", ["api", "cli"])
+def test_every_part_of_a_room_has_a_layer(room: str) -> None:
+    contracts = [contract["layers"] for contract in import_linter()["contracts"] if contract["type"] == "layers"]
+    named = {module.strip() for layers in contracts for layer in layers for module in layer.split("|")}
+    parts = {f"{room}.{path.stem}" for path in (REPOSITORY / room).iterdir() if is_module(path)}
+    assert {name for name in named if name.startswith(f"{room}.")} == parts
 
 
 def is_module(path: Path) -> bool:
