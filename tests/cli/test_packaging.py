@@ -12,6 +12,7 @@ import tomllib
 import venv
 from collections.abc import Callable, Iterator
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -49,8 +50,11 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             linked = subprocess.run(["cp", "-al", package, packages], capture_output=True)
             if linked.returncode != 0:  # another file system
                 subprocess.run(["cp", "-a", package, packages], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, "--no-index", wheel], check=True, capture_output=True)
+    python = ["--python", folder / "bin" / "python"]
+    pip = [sys.executable, "-m", "pip", *python, "install"]
+    if not find_spec("pip"):  # in environments that uv has made
+        pip = ["uv", "pip", "install", *python]
+    subprocess.run([*pip, "--quiet", "--no-deps", "--no-index", wheel], check=True, capture_output=True)
     return folder
 
 
