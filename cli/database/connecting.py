@@ -48,9 +48,12 @@ def project_database(
     from sql.connecting import with_required_auth
 
     try:
-        url = with_required_auth(database_url or _url(client))
         connection = psycopg.connect(
-            url, autocommit=True, connect_timeout=10, client_encoding="utf8", application_name="zmesh"
+            with_required_auth(database_url or _url(client)),
+            autocommit=True,
+            connect_timeout=10,
+            client_encoding="utf8",
+            application_name="zmesh",
         )
     except psycopg.Error as error:
         raise CliError(

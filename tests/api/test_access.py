@@ -87,13 +87,19 @@ def test_a_person_who_is_no_member_any_more_is_refused_at_once(api: Api) -> None
         ("x", "token_malformed"),
         ("a.b.c", "token_malformed"),
         ("é", "token_malformed"),
-        ("zb_key", "missing_credentials"),
     ],
 )
 def test_a_bad_token_is_refused_with_its_reason(api: Api, token: str, code: str) -> None:
     answer = api.call("GET", "/functions", headers={"authorization": f"Bearer {token}".encode("latin-1")})
     refused(answer, 401, code)
     assert "Bearer" in answer.headers["www-authenticate"]
+
+
+def test_an_unknown_api_key_is_refused_as_one_wherever_it_stands(api: Api) -> None:
+    for header in ({"authorization": "Bearer zb_key"}, {"x-api-key": "zb_key"}):
+        answer = api.call("GET", "/functions", headers={"authorization": "", **header})
+        refused(answer, 401, "invalid_api_key")
+        assert "ApiKey" in answer.headers["www-authenticate"]
 
 
 def test_another_projects_things_do_not_exist(api: Api, stranger: Api) -> None:

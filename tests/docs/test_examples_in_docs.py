@@ -82,6 +82,7 @@ def reader(running_platform: Platform, tmp_path: Path) -> Reader:
     interpreter, option, code = ZMESH
     command.write_text(f"#!/bin/sh\nexec {interpreter} {option} '{code}' \"$@\"\n")
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    running_platform.sql("drop table if exists zmesh_migrations")  # each page's folder has all that there are
     return Reader(running_platform, tmp_path)
 
 

@@ -1,4 +1,4 @@
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 
 const typing = (target: EventTarget | null): boolean => target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || !!target.shadowRoot);
 export const keysOff = (): boolean => localStorage.getItem("zmesh.keys") === "off";
@@ -8,7 +8,7 @@ const stack: Keys[] = [];
 
 /** Single letters of a page; they rest while somebody types, and in overlays. */
 export function usePageKeys(keys: Keys): void {
-  useEffect(() => {
+  useLayoutEffect(() => { // or a key pressed as soon as the page is seen would be lost
     stack.push(keys);
     return () => void stack.splice(stack.indexOf(keys), 1);
   });
