@@ -19,36 +19,42 @@ import pytest
 
 from tests.platform import REPOSITORY, ZMESH, Platform, clean_environment, eventually
 
-FENCE = re.compile(r"^```(.*)\n((?s:.*?))^```$", re.MULTILINE)
+FENCE = re.compile(r"^(?P<indent> *)```(?P<info>.*)\n(?P<text>(?s:.*?))^(?P=indent)```$", re.MULTILINE)
 PAGES = [
     REPOSITORY / "README.md",
     REPOSITORY / "examples" / "README.md",
     *sorted((REPOSITORY / "docs").glob("**/*.md")),
 ]
-RUNNABLE = [page for page in PAGES if re.search(r"^```\w+ run\b", page.read_text("utf-8"), re.MULTILINE)]
-SETS_VARIABLES = 'eval "$(zmesh env)"'
+RUNNABLE = [page for page in PAGES if re.search(r"^ *```\w+ run\b", page.read_text("utf-8"), re.MULTILINE)]
+AND_TELL = """
+{ pwd; env -0; } > "$STATE_OF_THE_SHELL"
+"""
 LINK = re.compile(r"\[[^]]*]\(([^)\s]+)\)")
 
 
 @dataclass
 class Reader:
-    """Follows the instructions of a page in a separate folder."""
+    """Follows a page in a separate folder: files are named from there, commands are pasted into one shell."""
 
     platform: Platform
     folder: Path
     printed: str = field(default="", init=False)
     variables: dict[str, str] = field(default_factory=dict, init=False)
+    shell_folder: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shell_folder = self.folder
 
     def do(self, words: list[str], text: str) -> None:
         match words:
             case ["text", "output"]:
                 assert text.strip() in self.printed
-            case ["sh", "run"] if SETS_VARIABLES in text:
-                self.run(["bash", "-euc", f"{text}\nenv -0"])
-                pairs = (line.partition("=") for line in self.printed.split("\0"))
-                self.variables = {name: value for name, _, value in pairs if name.startswith("ZMESH_")}
             case ["sh", "run"]:
-                self.run(["bash", "-euc", text])
+                self.run(["bash", "-euc", text + AND_TELL])
+                where, _, variables = self.state.read_text().partition("\n")
+                pairs = (line.partition("=") for line in variables.split("\0"))
+                self.shell_folder = Path(where)
+                self.variables = {name: value for name, _, value in pairs if name.startswith("ZMESH_")}
             case ["python", "run"]:
                 self.run([sys.executable, "-c", text])
             case ["sql", "run"]:
@@ -60,15 +66,20 @@ class Reader:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(text)
 
+    @property
+    def state(self) -> Path:
+        return self.folder / "bin" / "state-of-the-shell"
+
     def run(self, command: list[str]) -> None:
         environment = {
             **clean_environment(),
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "ZMESH_HOME": str(self.platform.folder / ".zmesh"),  # as if the folder of `zmesh dev` were the reader's
+            "STATE_OF_THE_SHELL": str(self.state),
             **self.variables,
         }
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=90, check=False
+            command, cwd=self.shell_folder, env=environment, capture_output=True, text=True, timeout=90, check=False
         )
         assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
         self.printed = done.stdout
@@ -89,8 +100,9 @@ def reader(running_platform: Platform, tmp_path: Path) -> Reader:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.stem)
 def test_the_example_runs(reader: Reader, page: Path) -> None:
-    for info, text in FENCE.findall(page.read_text("utf-8")):
-        reader.do(info.split(), text)
+    for fence in FENCE.finditer(page.read_text("utf-8")):
+        text = re.sub(f"^{fence['indent']}", "", fence["text"], flags=re.MULTILINE)  # a list's blocks are indented
+        reader.do(fence["info"].split(), text)
 
 
 def test_the_first_page_and_each_trigger_have_an_example_that_runs() -> None:
