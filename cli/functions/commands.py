@@ -14,7 +14,8 @@ from cli.completing import names_of
 from cli.connecting import connected, find_function
 from cli.errors import CliError, did_you_mean
 from cli.functions.building import build_packages, megabytes, packages_of, show_packages
-from cli.functions.deploying import Deployment, change, deploy_functions, own_settings, read_functions, sources_of
+from cli.functions.declared import read_functions
+from cli.functions.deploying import Deployment, change, deploy_functions, sources_of
 from cli.functions.folders import shown_extent, shown_size
 from cli.functions.locking import write_locks
 from cli.functions.settings import settings_of, settings_options
@@ -60,14 +61,15 @@ def deploy_files(
     """Create or update functions from files and folders: all of them, or none if one fails.
 
     A folder with an entry file (index.*, main.py, or entry in its zmesh.toml) is one function; any other folder stands
-    for the functions in it. Settings in a function's own zmesh.toml apply unless an option says otherwise. Unchanged
-    functions are left alone. Code that cannot be parsed, or certainly lacks its entry point, is refused.
+    for the functions in it. Settings in the zmesh.toml of the project and of the function's folder apply unless an
+    option says otherwise. Unchanged functions are left alone. Code that cannot be parsed, or certainly lacks its entry
+    point, is refused.
     """
     sources = sources_of(paths)
     if name and len(sources) > 1:
         raise click.UsageError("--name can be used with one function only.")
     settings = settings_of(options)
-    functions = {source: {**one, **own_settings(source)} for source, one in read_functions(sources, name).items()}
+    functions = read_functions(sources, name)
     if bundle and (write_lock or fresh_packages):
         raise click.UsageError("--bundle deploys what is installed; it cannot be combined with options that resolve.")
     if write_lock:

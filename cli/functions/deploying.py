@@ -15,7 +15,6 @@ from cli.errors import CliError, did_you_mean
 from cli.functions.folders import (
     LANGUAGES,
     NEVER_FILES,
-    SETTINGS,
     Content,
     is_function,
     read_beside_shared,
@@ -136,30 +135,6 @@ def is_function_or_file(file: Path) -> bool:
         and not file.name.startswith((".", "_"))
         and not file.name.endswith((".d.ts", ".d.mts", ".d.cts"))
     )
-
-
-def read_functions(sources: Sequence[Path], name: str | None = None) -> dict[Path, dict[str, Any]]:
-    """What each file or folder is as a function. Raises CliError, also where two are of one function."""
-    functions = {source: read_function(source, name) for source in sources}
-    first: dict[str, Path] = {}
-    for file, function in functions.items():
-        other = first.setdefault(function["name"], file)
-        if other != file:
-            raise CliError(
-                f'{other} and {file} both define the function "{function["name"]}". Nothing was deployed.',
-                code="name_taken",
-                hint="Rename one of them, or deploy it alone with --name.",
-            )
-    return functions
-
-
-def own_settings(source: Path) -> dict[str, Any]:
-    """What the zmesh.toml in a function's own folder sets; secrets and aliases are for projects. Raises CliError."""
-    if not source.is_dir() or not (source / SETTINGS).is_file():
-        return {}
-    from cli.manifest import read_function_file
-
-    return {name: value for name, value in read_function_file(source).fields().items() if name != "secrets"}
 
 
 def deploy_functions(

@@ -32,17 +32,6 @@ _OF_RUNS = (
         type=click.Choice(["lambda", NONE]),
         help="lambda: the handler takes (event, context), as on AWS Lambda. Default for a new function: none.",
     ),
-    click.option(
-        "--init",
-        type=click.Choice(["once", NONE]),
-        help="once: top-level code runs once, and runs are forked from that process. Default for a new function: none.",
-    ),
-    click.option(
-        "--preload",
-        multiple=True,
-        metavar="PACKAGE",
-        help="Package that is imported before runs are forked, or none: those that runs import; repeatable.",
-    ),
     _number("--timeout-ms", 900_000, "Wall-clock limit of a run. Default for a new function: 10000."),
     _number("--memory-mb", 8192, "Memory limit of a run, from 64 on. Default for a new function: 256.", lowest=64),
     click.option("--env", "variables", multiple=True, metavar="KEY=VALUE", help="Set a variable; repeatable."),
@@ -55,6 +44,17 @@ _OF_RUNS = (
 )
 _OPTIONS = (
     *_OF_RUNS,
+    click.option(
+        "--init",
+        type=click.Choice(["once", NONE]),
+        help="once: top-level code runs once, and runs are forked from that process. Default for a new function: none.",
+    ),
+    click.option(
+        "--preload",
+        multiple=True,
+        metavar="PACKAGE",
+        help="Package that is imported before runs are forked, or none: those that runs import; repeatable.",
+    ),
     _number("--max-attempts", 100, "Attempts of an invocation that no caller waits for."),
     _number("--retry-base-ms", 86_400_000, "Wait after the first failed attempt; doubles with each one."),
     _number("--retry-max-ms", 604_800_000, "The longest wait between two attempts."),

@@ -15,7 +15,7 @@ from cli.client import Client, Response
 from cli.connecting import connected, look_up_function
 from cli.errors import CommandFailed
 from cli.functions.building import build_packages
-from cli.functions.deploying import read_function
+from cli.functions.declared import Declared, read_declared
 from cli.functions.excerpts import show_error
 from cli.functions.settings import run_options, settings_of
 from cli.invocations.dry_runs import changes_of, show_changes
@@ -44,15 +44,17 @@ def run(
 ) -> None:
     """Run a file or folder in the sandbox of the platform, without deploying it.
 
-    It runs as the function of its name would: with its secrets, settings and packages. Where there is no such function,
-    it runs with default settings. Log lines appear on stderr while it runs, then the result on stdout. Exits with
-    status 1 if it fails. What it writes to the database stays, except with --dry-run.
+    It runs as the function of its name would: with its secrets, settings and packages. In a project folder the settings
+    are those that zmesh.toml declares. Where there is no such function, it runs with default settings. Log lines
+    appear on stderr while it runs, then the result on stdout. Exits with status 1 if it fails. What it writes to the
+    database stays, except with --dry-run.
     """
     payload = json.loads(read_payload("{}" if data is None else data))
-    function = with_paths(read_function(path, name), path)
+    declared = read_declared(path, name)
+    function = with_paths(declared.code, path)
     build_packages(client, [function], fresh=False)
     settings = {**settings_of(options), **({"dry_run": True} if dry_run else {})}
-    ended = follow(client, start(client, function, settings, payload), output)
+    ended = follow(client, start(client, function, with_declared(client, declared, settings), payload), output)
     if dry_run:
         ended["changes"] = changes_of(client, ended["id"])
     show_end(ended, function, path, output)
@@ -65,13 +67,25 @@ def with_paths(function: Function, path: Path) -> Function:
     return {**function, "entry_file": path.name, "files": {path.name: function["code"]}}
 
 
+def with_declared(client: Client, declared: Declared, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run: `given` as options, else as declared. What neither says is the deployed function's. Raises
+    CliError."""
+    settings = {**declared.settings_of_runs, **given}
+    if "env_vars" not in settings:
+        return settings
+    existing = None if declared.in_project else look_up_function(client, declared.code["name"])
+    variables = {
+        **(existing["env_vars"] if existing else {}),
+        **declared.settings_of_runs.get("env_vars", {}),
+        **given.get("env_vars", {}),
+    }
+    settings["env_vars"] = {key: value for key, value in variables.items() if value is not None}
+    return settings
+
+
 def start(client: Client, function: Function, settings: Mapping[str, Any], payload: Any) -> str:
     """Start the code as a draft; returns the invocation's id. Raises CliError."""
     body = {**function, **settings, "payload": payload}
-    if "env_vars" in settings:
-        existing = look_up_function(client, function["name"])
-        variables = {**(existing["env_vars"] if existing else {}), **settings["env_vars"]}
-        body["env_vars"] = {key: value for key, value in variables.items() if value is not None}
     started = client.call("POST", "/drafts", body, headers={"Prefer": f"wait={SHORT_SECONDS}"}).body
     return str(started["invocation_id"])
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from watchfiles import watch
 from cli.client import Client
 from cli.errors import CliError
 from cli.functions.building import build_packages
-from cli.functions.deploying import UNLOADABLE, Deployment, deploy_functions, read_function, sources_of
+from cli.functions.declared import read_declared, sources_of_functions, with_resets
+from cli.functions.deploying import UNLOADABLE, Deployment, deploy_functions, sources_of
 from cli.functions.excerpts import excerpt, frames_of, shown_path
-from cli.functions.folders import NEVER_FILES, is_function, shared_folders
+from cli.functions.folders import NEVER_FILES, SETTINGS, is_function, shared_folders
+from cli.manifest import is_project, read_project_file
 from cli.output import progress, style
 
 QUIET_MS = 20  # after a save, for the editor's other files
@@ -38,6 +41,8 @@ class Watcher:
         self._screen = screen
         self._seen: dict[Path, Function | str] = {}  # as it was last deployed or refused, or why it cannot be read
         self._sources: dict[str, tuple[Path, Function]] = {}
+        self._deployed: dict[Path, Function] = {}
+        self._declared_at = self._settings_written_at()
         self._complaint = ""
         self._unreachable = False
         self.last_deployed: str | None = None
@@ -60,13 +65,21 @@ class Watcher:
             raise_interrupt=False,
             ignore_permission_denied=True,
         ):
-            if changes or self._unreachable:
+            if changes or self._unreachable or self._settings_written_at() != self._declared_at:
                 self.deploy_changed()
 
     def _watched(self) -> list[Path]:
         """With the shared folders beside a function: it may import them."""
         folder = self._folder.resolve()
         return [folder, *(shared_folders(folder.parent) if is_function(folder) else [])]
+
+    def _settings_written_at(self) -> list[int]:
+        """When the zmesh.toml of the project around the folder was written; nothing else above it is watched."""
+        found: list[int] = []
+        for folder in self._folder.absolute().parents:
+            with suppress(OSError):
+                found.append((folder / SETTINGS).stat().st_mtime_ns)
+        return found
 
     def _matters(self, path: Path) -> bool:
         inside = path.parts[len(self._folder.resolve().parent.parts) :]
@@ -75,6 +88,7 @@ class Watcher:
     def deploy_changed(self) -> None:
         """Deploy what differs from what was last deployed; whatever is wrong is shown."""
         self._unreachable = False
+        self._declared_at = self._settings_written_at()
         try:
             changed = self._read()
             if len(changed) > 1 and self._deploy(changed, quietly=True):
@@ -86,7 +100,7 @@ class Watcher:
 
     def _read(self) -> dict[Path, Function]:
         try:
-            sources = sources_of([self._folder])
+            sources = self._sources_in_folder()
             self._complaint = ""
         except CliError as error:
             if str(error) != self._complaint:
@@ -103,9 +117,14 @@ class Watcher:
                 changed[source] = read
         return self._without_twins(changed)
 
+    def _sources_in_folder(self) -> list[Path]:
+        if is_project(self._folder):
+            return list(sources_of_functions(self._folder, read_project_file(self._folder)).values())
+        return sources_of([self._folder])
+
     def _function_of(self, source: Path) -> Function | None:
         try:
-            return read_function(source)
+            return read_declared(source).function
         except CliError as error:
             if self._seen.get(source) != str(error):
                 self._seen[source] = str(error)
@@ -127,7 +146,8 @@ class Watcher:
         began = time.monotonic()
         try:
             built = build_packages(self._client, functions.values(), fresh=False)
-            done = deploy_functions(self._client, functions, {}, built, force=False)
+            wanted = {source: with_resets(one, self._deployed.get(source, {})) for source, one in functions.items()}
+            done = deploy_functions(self._client, wanted, {}, built, force=False)
         except CliError as error:
             self._unreachable = error.code == "unreachable"
             if not quietly:
@@ -137,7 +157,7 @@ class Watcher:
                 self._complain(error, source, function)
             return False
         for (source, function), deployment in zip(functions.items(), done, strict=True):
-            self._seen[source] = function
+            self._seen[source] = self._deployed[source] = function
             self._sources[deployment.after["slug"]] = (source, function)
             self.last_deployed = deployment.after["slug"]
             self._show(deployment, time.monotonic() - began)

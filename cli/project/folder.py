@@ -11,20 +11,10 @@ from typing import Any
 
 from cli.database.migrations import FOLDER as MIGRATIONS
 from cli.database.migrations import read_migrations
-from cli.errors import CliError, did_you_mean
-from cli.functions.deploying import is_function_or_file, read_function
-from cli.functions.folders import SETTINGS, read_folder
-from cli.manifest import (
-    FunctionSettings,
-    ProjectFile,
-    payload_of,
-    read_function_file,
-    read_project_file,
-    shares_of,
-)
+from cli.functions.declared import declared_function, sources_of_functions
+from cli.manifest import FunctionSettings, ProjectFile, payload_of, read_project_file, shares_of
 from support.project_migrations import Migration
 
-FUNCTIONS = "functions"
 PULLED = Path(".zmesh", "pulled.json")
 
 
@@ -66,46 +56,12 @@ def read_project(root: Path) -> Project:
     functions: list[dict[str, Any]] = []
     aliases: list[dict[str, Any]] = []
     for name, source in sorted(sources.items()):
-        settings = file.functions.get(name, FunctionSettings())
-        own = read_function_file(source) if source.is_dir() else FunctionSettings()
-        functions.append({**_read(source, name, settings.entry), **own.fields(), **settings.fields()})
-        for alias, shares in {**own.aliases, **settings.aliases}.items():
+        one = declared_function(source, name, file.functions.get(name, FunctionSettings()))
+        functions.append({**one.code, **one.settings})
+        for alias, shares in one.aliases.items():
             aliases.append({"function": name, "name": alias, "versions": dict(shares_of(shares))})
     migrations = read_migrations(root / MIGRATIONS) if (root / MIGRATIONS).is_dir() else None
     return Project(root, file, functions, aliases, migrations)
-
-
-def _read(source: Path, name: str, entry: str | None) -> dict[str, Any]:
-    if entry is not None and source.is_dir():
-        return read_folder(source, name, entry)
-    return read_function(source, name)
-
-
-def sources_of_functions(root: Path, file: ProjectFile) -> dict[str, Path]:
-    """The file or folder of each function, by name: those in functions/, and those whose path is declared."""
-    declared = {name: root / settings.path for name, settings in file.functions.items() if settings.path}
-    taken = {path.resolve() for path in declared.values()}
-    folder = root / FUNCTIONS
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        name = path.name if path.is_dir() else path.stem
-        is_one = is_function_or_file(path) or (path.is_dir() and name in file.functions and file.functions[name].entry)
-        if path.resolve() in taken or not is_one:
-            continue
-        if other := found.get(name) or declared.get(name):
-            raise CliError(
-                f'{other} and {path} both define the function "{name}".',
-                code="name_taken",
-                hint="Rename one of them.",
-            )
-        found[name] = path
-    for name in file.functions.keys() - found.keys() - declared.keys():
-        raise CliError(
-            f'{root / SETTINGS}: [functions.{name}] has no code: there is no file or folder "{name}" in {folder}.',
-            code="file_not_found",
-            hint=did_you_mean(name, found) or "Add it, or say where it is: path = …",
-        )
-    return found | declared
 
 
 def pulled_state(root: Path) -> Mapping[str, str] | None:

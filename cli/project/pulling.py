@@ -12,10 +12,11 @@ from typing import Any
 
 from cli.client import Client
 from cli.errors import CliError
+from cli.functions.declared import FUNCTIONS, sources_of_functions
 from cli.functions.folders import ENTRY_FILES, SETTINGS, Content, read_folder
 from cli.manifest import FunctionSettings, ProjectFile, parse_function_file, read_project_file
 from cli.project import planning
-from cli.project.folder import FUNCTIONS, read_project, remember_pulled, sources_of_functions
+from cli.project.folder import read_project, remember_pulled
 from cli.project.writing import project_toml, same_project
 from cli.prompts import confirm
 

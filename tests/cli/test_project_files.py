@@ -19,7 +19,7 @@ from api.management.models.deployments import (
     WebhookToDeclare,
 )
 from cli.errors import CliError
-from cli.functions.deploying import own_settings
+from cli.functions.declared import read_declared, with_resets
 from cli.manifest import PARTS, line_of, read_project_file
 from cli.project import initialising
 from cli.project.folder import Project, read_project
@@ -181,7 +181,43 @@ def test_a_function_deployed_by_itself_has_the_settings_of_its_folder(tmp_path: 
     (tmp_path / "zmesh.toml").write_text(
         'memory_mb = 300\nenv = { A = "1" }\nsecrets = ["KEY"]\naliases = { live = 1 }\n'
     )
-    assert own_settings(tmp_path) == {"memory_mb": 300, "env_vars": {"A": "1"}}
+    function = read_declared(tmp_path).function
+    assert (function["memory_mb"], function["env_vars"], "secrets" in function) == (300, {"A": "1"}, False)
     (tmp_path / "zmesh.toml").write_text('path = "main.py"\n')
     with pytest.raises(CliError, match="path is for"):
-        own_settings(tmp_path)
+        read_declared(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "declared"),
+    [
+        ("functions/one.py", None, ("one", 1)),
+        ("functions/plain.py", None, ("plain", None)),
+        ("src/x.py", None, ("moved", 2)),
+        ("functions/deep", None, ("deep", 3)),
+        ("src/y.py", None, ("y", None)),
+        ("src/y.py", "one", ("one", 1)),
+        ("functions/one.py", "another", ("another", None)),
+    ],
+)
+def test_one_function_of_a_project_has_the_settings_of_the_project(
+    tmp_path: Path, source: str, name: str | None, declared: tuple[str, int | None]
+) -> None:
+    project(
+        tmp_path,
+        "[functions.one]\ntimeout_ms = 1\n[functions.moved]\npath = 'src/x.py'\ntimeout_ms = 2\n"
+        "[functions.deep]\nentry = 'app/z.py'\ntimeout_ms = 3\n",
+        *("functions/one.py", "functions/plain.py", "src/x.py", "src/y.py", "functions/deep/app/z.py"),
+    )
+    function = read_declared(tmp_path / source, name).function
+    assert (function["name"], function.get("timeout_ms")) == declared
+
+
+def test_a_setting_that_is_no_longer_declared_gets_its_default() -> None:
+    before = {"name": "f", "timeout_ms": 5, "tags": ["a"], "env_vars": {"A": "1", "B": "2"}}
+    assert with_resets({"name": "f", "env_vars": {"B": "3"}}, before) == {
+        "name": "f",
+        "timeout_ms": 10_000,
+        "tags": [],
+        "env_vars": {"A": None, "B": "3"},
+    }

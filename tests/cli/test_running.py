@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import rich_click as click
 
+from cli.invocations.running import run
 from tests.platform import Platform
+
+CONNECTION = ("url", "token", "api-key", "profile", "project")
 
 
 @pytest.fixture
@@ -50,6 +54,39 @@ def test_a_deployed_function_lends_its_settings_and_keeps_its_code(running_platf
     assert json.loads(shown) == [7, {"B": "2", "C": "3"}]
     assert running_platform.result("lender") == "deployed"
     assert running_platform.request("GET", "/functions/lender").json()["env_vars"] == {"A": "1", "B": "2"}
+
+
+def test_a_function_of_a_project_runs_as_its_folder_declares(running_platform: Platform, tmp_path: Path) -> None:
+    running_platform.deploy("declared", "def handler(p, z): ...\n", env_vars={"OLD": "1"}, timeout_ms=900)
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "zmesh.toml").write_text(
+        '[functions.declared]\nentry_point = "main"\nmemory_mb = 300\nnetwork = "none"\nenv = { A = "1", B = "2" }\n'
+    )
+    path = tmp_path / "functions" / "declared.py"
+    path.write_text(
+        "import resource, urllib.request\n"
+        "def main(payload, zmesh):\n"
+        "    try:\n"
+        "        urllib.request.urlopen('http://127.0.0.1:9')\n"
+        "    except OSError as error:\n"
+        "        return [dict(zmesh.env), str(error)]\n"
+    )
+    answer = json.loads(running_platform.zmesh("run", str(path), "--env", "B=3"))
+    variables, refused = answer["result"]
+    assert variables == {"A": "1", "B": "3"}
+    assert "network" in refused
+
+
+def test_every_setting_that_a_run_takes_works(running_platform: Platform, tmp_path: Path) -> None:
+    path = tmp_path / "takes-all.py"
+    path.write_text("def main(event, context):\n    return event\n")
+    given = {"--entry-point": "main", "--style": "lambda", "--timeout-ms": "5000", "--memory-mb": "128"}
+    given |= {"--env": "A=1", "--unset": "B", "--network": "none"}
+    options = {name for option in run.params if isinstance(option, click.Option) for name in option.opts}
+    not_settings = {"--data", "--name", "--dry-run", "--output"} | {f"--{name}" for name in CONNECTION}
+    assert options - not_settings == given.keys()
+    arguments = [word for option in given.items() for word in option]
+    assert json.loads(running_platform.zmesh("run", str(path), *arguments))["status"] == "success"
 
 
 PYTHON = """
