@@ -106,12 +106,10 @@ class Lease:
         asked = lease_clock()
         settings = self._settings
         async with self._pool.connection() as connection:
-            self.id = await listeners.register_listener(
-                connection, settings.name, settings.slots, settings.lease_seconds
-            )
-            await listeners.report_sandbox(connection, self.id, self._sandbox.level, self._sandbox.gaps)
-        self._expires = asked + settings.lease_seconds
-        emit(ListenerRegistered(self.id, settings.slots))
+            id = await listeners.register_listener(connection, settings.name, settings.slots, settings.lease_seconds)
+            await listeners.report_sandbox(connection, id, self._sandbox.level, self._sandbox.gaps)
+        self.id, self._expires = id, asked + settings.lease_seconds  # at once: `guard` looks at both
+        emit(ListenerRegistered(id, settings.slots))
         self._wakeups.queue.set()
 
     async def _renew(self, id: UUID) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from listener import outcomes
+from listener import lease, outcomes
 from listener.databases import ProjectDatabases
 from listener.lease import RENEWALS_APART_SECONDS
 from sql import listeners
@@ -36,6 +36,23 @@ async def test_what_is_inserted_runs_and_its_result_is_kept(database: Database, 
         await eventually(lambda: ended(database, ids), "the ends")
     results = database.rows("select status, result, attempt from zmesh.invocations")
     assert results == [{"status": "success", "result": {"n": 1}, "attempt": 1}] * 30
+
+
+async def test_a_lease_that_takes_long_to_register_is_not_lost_before_it_begins(
+    database: Database, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report_sandbox = listeners.report_sandbox
+
+    async def slowly(connection: AsyncConnection, id: UUID, level: str, gaps: list[str]) -> None:
+        for _ in range(1000):  # the guard looks each time
+            await asyncio.sleep(0)
+        await report_sandbox(connection, id, level, gaps)
+
+    monkeypatch.setattr(lease, "GUARD_SECONDS", 0)
+    monkeypatch.setattr(listeners, "report_sandbox", slowly)
+    async with running() as listener:
+        await eventually(lambda: listener.lease.held, "the lease")
+        assert owners(database) == 1
 
 
 async def test_no_more_run_at_once_than_there_are_slots(
