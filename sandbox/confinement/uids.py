@@ -117,11 +117,13 @@ def _start_as(uid: int, zombies: int) -> subprocess.Popen[bytes]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()  # it ends by itself then, which is enough where root lacks CAP_KILL
+    with contextlib.suppress(PermissionError):
+        process.kill()
     process.wait()
-    for stream in (process.stdin, process.stdout):
-        assert stream is not None
-        stream.close()
+    process.stdout.close()
 
 
 def _users_of_processes() -> dict[int, int]:

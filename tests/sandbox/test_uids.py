@@ -23,6 +23,11 @@ HOLD_AND_DIE = (
     f"uids.FIRST_UID = {FIRST_UID};"
     "print(uids.UidRange().base, flush=True); os.kill(os.getpid(), 9)"
 )
+TAKE_AND_GIVE_BACK = (
+    "import sys; from pathlib import Path; from sandbox.confinement import uids; uids.LOCKS = Path(sys.argv[1]);"
+    f"uids.FIRST_UID = {FIRST_UID};"
+    "taken = uids.UidRange(); taken.close(); print(taken.base)"
+)
 
 
 @pytest.fixture
@@ -60,6 +65,19 @@ def test_the_users_of_a_sandbox_that_was_killed_are_free_again(
 
     assert killed.stdout == f"{again.base}\n"
     again.close()
+
+
+def test_root_that_may_not_end_processes_of_others_finds_a_free_range(
+    sharing: Callable[[Path], UidRange], tmp_path: Path
+) -> None:
+    """As in a container without the capability KILL, beside another container that it shares no locks with."""
+    held = sharing(tmp_path / "one")
+    command = ["setpriv", "--bounding-set", "-kill", sys.executable, "-c", TAKE_AND_GIVE_BACK, str(tmp_path / "other")]
+
+    taken = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+
+    held.close()
+    assert taken.stdout == f"{held.base + RANGE}\n", taken.stderr
 
 
 def test_giving_the_users_back_leaves_no_process(sharing: Callable[[Path], UidRange], tmp_path: Path) -> None:
