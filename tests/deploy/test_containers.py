@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ import httpx
 import pytest
 import yaml
 
+import hatch_build
 from tests import engine
 from tests.attacks.catalogue import EVERY_ESCAPE, SECRETS, Attack
 from tests.deploy.seccomp import newest_profile
@@ -29,6 +31,13 @@ IMAGES = {"postgres": engine.POSTGRES_IMAGE, **dict.fromkeys(("migrate", "api", 
 FULL = "sandbox: full (root), Node.js is forked"
 # These look for servers on the loopback address of the listener, where a container has none.
 NOT_IN_CONTAINERS = ("services", "abstract sockets", "passwords")
+
+BUILT_OR_SECRET = (
+    *(f"{hatch_build.NATIVE}/{name}" for name in hatch_build.SOURCES),
+    "listener/old.so", "api/old.node", f"{hatch_build.CONSOLE}/dist/index.html", "dist/zmesh.whl",
+    f"{hatch_build.SDK}/node_modules/pg/index.js", "sandbox/__pycache__/old.pyc", ".mypy_cache/old.json",
+    ".env", "examples/.env", ".zmesh/secrets.json", "examples/.zmesh/secrets.json", ".venv/bin/python",
+)  # fmt: skip
 
 TOO_MUCH = """
 def handler(payload, zmesh):
@@ -174,6 +183,25 @@ def state_of(listener: str) -> dict[str, Any]:
         "restarts": found["RestartCount"],
         "same": found["Id"].startswith(listener),
     }
+
+
+def test_what_a_developers_machine_has_built_or_keeps_secret_goes_into_no_image(tmp_path: Path) -> None:
+    if engine.missing() is not None:
+        pytest.skip(f"no image is built: {engine.missing()}")
+    kept = {".dockerignore", "sandbox/native/node_template.js", "console/index.html"}
+    for name in [*kept, *BUILT_OR_SECRET]:
+        file = tmp_path / "context" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("planted")
+    (tmp_path / "context" / ".dockerignore").write_text((REPOSITORY / ".dockerignore").read_text())
+
+    subprocess.run(
+        ["docker", "build", "--quiet", "--output", str(tmp_path / "sent"), "--file", "-", str(tmp_path / "context")],
+        input="FROM scratch\nCOPY . /\n", env={**os.environ, "DOCKER_BUILDKIT": "1"}, check=True, text=True,
+    )  # fmt: skip
+
+    sent = tmp_path / "sent"
+    assert {str(path.relative_to(sent)) for path in sent.rglob("*") if path.is_file()} == kept
 
 
 def test_a_root_that_cannot_be_written_without_the_volume_of_user_ids_is_named(stack: Stack) -> None:
