@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import rich_click as click
+import click
 from click.shell_completion import CompletionItem
 
 SECONDS = 1.0  # nobody waits longer for a suggestion

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
-import rich_click as click
+import click
 from click import get_current_context
 from click.core import ParameterSource
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import IO, Any
 
-import rich_click as click
+import click
 
 from cli.output import style
 

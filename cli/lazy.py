@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import rich_click as click
-from click.shell_completion import CompletionItem
+import click
 
+from cli.groups import Group
+from cli.places import Place
 
-class Place(NamedTuple):
-    """Where a command is defined, and the first sentence of its help."""
-
-    module: str
-    attribute: str
-    help: str
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class _Commands(MutableMapping[str, click.Command]):
@@ -50,7 +47,7 @@ class _Commands(MutableMapping[str, click.Command]):
         return self._loaded.get(name) or click.Command(name, help=self._places[name].help)
 
 
-class LazyGroup(click.RichGroup):
+class LazyGroup(Group):
     """A group with commands at `places`, beside those that are added as usual."""
 
     def __init__(self, *arguments: Any, places: Mapping[str, Place], **options: Any) -> None:

@@ -11,14 +11,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import rich_click as click
+import click
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-UNBROKEN = 24  # cells up to this width stay on one line
-GAP = 2  # between columns
 NO_TEXT = re.compile(
     r"(?P<colour>\x1b\[[0-9;:]*m)"
     r"|[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)"
@@ -53,7 +51,7 @@ def output_option(command: Command) -> Command:
         type=click.Choice(["table", "json"]),
         envvar="ZMESH_OUTPUT",
         callback=lambda _context, _option, given: given or _default_output(),
-        help="[b]table[/] for people, [b]json[/] for programs. Default: table on a terminal, else json.",
+        help="table for people, json for programs. Default: table on a terminal, else json.",
     )(command)
 
 
@@ -76,37 +74,12 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], nothing:
     if not rows:
         progress(nothing)
         return
-    from rich.cells import cell_len
-    from rich.table import Column, Table
-    from rich.text import Text
+    from cli.help_text import terminal_width
+    from cli.tables import table
 
-    console = open_console()
-    cells = list(zip(headings, *rows, strict=True))
-    widths = [max(map(cell_len, column)) for column in cells]
-    words = [max(map(cell_len, " ".join(column).split()), default=0) for column in cells]
-    # What must not wrap is cut where it does not fit, so everything may wrap in a table that is too wide.
-    fits = sum(min(width, UNBROKEN) + GAP for width in widths) - GAP <= console.width
-    whole = [None] * len(cells) if fits else _widths_of_whole_words(widths, words, console.width)
-    columns = [
-        Column(heading, no_wrap=fits and width <= UNBROKEN, width=wanted, overflow="fold")
-        for heading, width, wanted in zip(headings, widths, whole, strict=True)
-    ]
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
-
-
-def _widths_of_whole_words(widths: list[int], words: list[int], room: int) -> Sequence[int | None]:
-    """Widths of columns that break lines between words only; None for each where the longest words do not fit."""
-    spare = room - sum(words) - GAP * (len(words) - 1)
-    if spare < 0:
-        return [None] * len(words)
-    found = list(words)
-    for column in sorted(range(len(words)), key=lambda column: widths[column] - words[column]):
-        found[column] += min(spare, widths[column] - words[column])
-        spare -= found[column] - words[column]
-    return found
+    for number, lines in enumerate(table(headings, rows, terminal_width())):
+        for line in lines:
+            click.echo(line if number else style(line, bold=True))
 
 
 def unique_length(ids: Sequence[str], shortest: int) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-import rich_click as click
+import click
 
 
 def read_payload(data: str) -> str:

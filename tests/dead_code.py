@@ -23,9 +23,16 @@ USED_BY_OTHERS = {
     "a class of a framework calls or reads it": {
         *("autocommit", "commands", "nonblocking", "disconnected", "force_exit", "handle_exit"),
         *("model_config", "msg", "receive_router", "redirect_request", "render", "request_body"),
-        *("formatMessage", "send_400_response", "to_asgi_response"),
+        *(
+            "formatMessage",
+            "send_400_response",
+            "to_asgi_response",
+            "formatter_class",
+            "write_heading",
+            "format_commands",
+        ),
     },
-    "a setting of a library": {"TEXT_MARKUP", "COMMAND_GROUPS", "tempdir", "_name_sequence", "authkey"},
+    "a setting of a library": {"tempdir", "_name_sequence", "authkey"},
     "Python itself reads it": {
         *(
             "__class__",

@@ -202,7 +202,7 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, stre
 
 def _import_commands() -> None:
     """Those that the command imports when it is told which to run."""
-    from cli.main import zmesh
+    from cli.root import zmesh
 
     for command in zmesh.commands.values():
         for _ in getattr(command, "commands", {}).values():

@@ -50,8 +50,8 @@ def clean_environment() -> dict[str, str]:
     return {**environment, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1"}
 
 
-COMMANDS = Forks(clean_environment(), "cli.main", "rich.console", "rich.syntax", "rich.table")
-SERVICES = Forks(clean_environment(), "cli.main", "api.main", "listener.main")
+COMMANDS = Forks(clean_environment(), "cli.main", "cli.root", "rich.console", "rich.syntax", "rich.table")
+SERVICES = Forks(clean_environment(), "cli.main", "cli.root", "api.main", "listener.main")
 
 
 class Process:

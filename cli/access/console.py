@@ -7,7 +7,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.connecting import connected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-import rich_click as click
+import click
 
 from cli.client import ApiError, Client
 from cli.connecting import connected

@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.completing import names_of
 from cli.connecting import connected
 from cli.errors import CliError
+from cli.groups import Group
 from cli.output import ago, local_time, output_option, print_json, print_table, progress
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """Manage the API keys of the project."""
 

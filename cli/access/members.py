@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.connecting import connected
 from cli.errors import CliError, did_you_mean
+from cli.groups import Group
 from cli.output import local_time, output_option, print_json, print_table, progress, style
 
 ROLES = click.Choice(["owner", "developer", "viewer"])
 Person = dict[str, Any]
 
 
-@click.group()
+@click.group(cls=Group)
 def members() -> None:
     """Manage the people of the project."""
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-import rich_click as click
+import click
 
 from cli.client import ApiError, Client
 from cli.completing import names_of
 from cli.connecting import connected
 from cli.errors import CliError, did_you_mean
+from cli.groups import Group
 from cli.output import ago, output_option, print_json, print_table, progress, style
 from cli.prompts import confirm
 
 
-@click.group()
+@click.group(cls=Group)
 def projects() -> None:
     """Manage your projects."""
 

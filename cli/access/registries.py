@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.connecting import connected
 from cli.errors import CliError
+from cli.groups import Group
 from cli.output import ago, output_option, print_json, print_table, style
 from cli.prompts import ask_secret
 
 
-@click.group()
+@click.group(cls=Group)
 def registries() -> None:
     """Manage the project's own registries of packages."""
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import rich_click as click
+import click
 
 from cli.client import Client, quoted
 from cli.completing import names_of
 from cli.connecting import connected, find_function
+from cli.groups import Group
 from cli.output import ago, output_option, print_json, print_table, style
 from cli.prompts import ask_secret
 
@@ -18,7 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
-@click.group()
+@click.group(cls=Group)
 def secrets() -> None:
     """Manage secret values for functions."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import rich_click as click
+import click
 from click import get_current_context
 from click.core import ParameterSource
 

@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.connecting import connected
 from cli.database.connecting import database_option, project_database
 from cli.errors import CliError
+from cli.groups import Group
 from cli.output import local_time, output_option, print_json, print_table, progress
 from support.project_migrations import NAME, Applied, Migration, MigrationsDiverged, in_order, pending, states
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 FOLDER = Path("migrations")
 
 
-@click.group()
+@click.group(cls=Group)
 def migrations() -> None:
     """Apply the files of migrations/ to the project's schema.
 

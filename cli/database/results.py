@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import rich_click as click
+import click
 
-from cli.output import GAP, UNBROKEN, open_console, print_json, progress
+from cli.output import open_console, print_json, progress
+from cli.tables import GAP, UNBROKEN
 
 if TYPE_CHECKING:
     import psycopg

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.config import private_file

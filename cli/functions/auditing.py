@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.completing import names_of

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.errors import CliError

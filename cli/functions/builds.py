@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import islice
 from uuid import UUID
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.connecting import connected
 from cli.errors import CliError
 from cli.functions.building import follow_build, megabytes, packages_of, show_packages
+from cli.groups import Group
 from cli.output import ago, output_option, print_json, print_table, progress, style, unique_length
 
 SHORT_ID = 8
@@ -18,7 +19,7 @@ STATUS_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 Id = click.argument("id")
 
 
-@click.group()
+@click.group(cls=Group)
 def builds() -> None:
     """Inspect and cancel the installation of packages."""
 

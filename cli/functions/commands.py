@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.completing import names_of

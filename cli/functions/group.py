@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
 
-from cli.lazy import LazyGroup, Place
+from cli.lazy import LazyGroup
+from cli.places import Place
 
 PLACES = {
     "list": Place("cli.functions.listing", "list_functions", "List the functions of the project."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import rich_click as click
+import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 NONE = "none"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import rich_click as click
+import click
 
 from cli.client import ApiError, Client, quoted
 from cli.completing import names_of
@@ -14,6 +14,7 @@ from cli.connecting import connected, find_function
 from cli.errors import CliError
 from cli.functions.deploying import unchanged_since
 from cli.functions.folders import shown_extent, shown_size
+from cli.groups import Group
 from cli.output import ago, output_option, print_json, print_table, progress, style
 
 DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -171,7 +172,7 @@ def _changed_files(diff: Mapping[str, Any]) -> Iterator[str]:
             yield from (change["diff"] or "").splitlines()[2:]
 
 
-@click.group("alias")
+@click.group("alias", cls=Group)
 def alias() -> None:
     """Name versions, and split invocations among them."""
 

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.connecting import connected, find_function
 from cli.errors import CliError, CommandFailed
+from cli.groups import Group
 from cli.invocations.history import ENDED, STATUS_COLOURS, heading, print_invocations, print_line
 from cli.output import local_time, output_option, print_json, progress, style
 
@@ -22,7 +23,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-@click.group()
+@click.group(cls=Group)
 def invocations() -> None:
     """Inspect, cancel and retry invocations."""
 

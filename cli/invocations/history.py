@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.completing import names_of

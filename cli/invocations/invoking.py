@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-import rich_click as click
+import click
 
 from cli.client import ApiError, Client, Response, quoted
 from cli.completing import names_of

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import rich_click as click
+import click
 
 from cli.client import Client, Response
 from cli.connecting import connected, look_up_function

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import rich_click as click
+import click
 
 from cli.errors import CliError
+from cli.groups import Group
 from cli.output import progress
 from cli.prompts import ask_secret
 
@@ -21,7 +22,7 @@ SHORTEST_PASSWORD = 12
 SAME_AS_MIGRATE = "Set it as for `zmesh migrate`."
 
 
-@click.group()
+@click.group(cls=Group)
 def admin() -> None:
     """Create the first user, reset passwords, set limits and rotate keys.
 

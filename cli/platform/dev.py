@@ -17,7 +17,7 @@ from secrets import token_urlsafe
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import rich_click as click
+import click
 
 from cli.access.console import is_built, sign_in_link
 from cli.client import ApiError, Client

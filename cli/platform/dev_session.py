@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import rich_click as click
+import click
 
 from cli.access.console import is_built, sign_in_link
 from cli.client import Client

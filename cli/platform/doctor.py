@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import rich_click as click
+import click
 
 from cli.config import DEFAULT_URL
 from cli.errors import CommandFailed

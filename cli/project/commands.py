@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rich_click as click
+import click
 from click import get_current_context
 from click.core import ParameterSource
 
@@ -181,7 +181,7 @@ CONNECTION_AND_OUTPUT = [
     if parameter.name in ("url", "token", "api_key", "profile", "in_project", "output")
 ]
 
-deploy = click.RichCommand(
+deploy = click.Command(
     name="deploy",
     callback=_deploy,
     help="""Deploy the project folder here, or functions from PATHS.

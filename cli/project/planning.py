@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import rich_click as click
+import click
 
 from cli.client import ApiError, Client
 from cli.connecting import functions_by_name

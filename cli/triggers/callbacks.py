@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.connecting import connected
+from cli.groups import Group
 from cli.output import local_time, output_option, print_json, progress
 
 
-@click.group()
+@click.group(cls=Group)
 def callbacks() -> None:
     """Manage the secret that signs callbacks."""
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import urllib.parse
 from typing import Any
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.completing import names_of
 from cli.connecting import connected, find_function, look_up_function
+from cli.groups import Group
 from cli.output import output_option, print_json, print_table, style
 
 EVENTS = ["INSERT", "UPDATE", "DELETE"]
 
 
-@click.group()
+@click.group(cls=Group)
 def changes() -> None:
     """Invoke functions on changes of tables."""
 

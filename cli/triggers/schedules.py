@@ -9,11 +9,12 @@ from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeVar
 
-import rich_click as click
+import click
 
 from cli.client import ApiError, Client
 from cli.completing import names_of
 from cli.connecting import command_for, connected, find_function, find_named
+from cli.groups import Group
 from cli.output import local_time, output_option, print_json, print_table, progress, style
 from cli.payloads import read_payload
 from cli.prompts import confirm
@@ -34,7 +35,7 @@ REASONS = {
 }
 
 
-@click.group()
+@click.group(cls=Group)
 def schedules() -> None:
     """Invoke functions on a schedule."""
 

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import rich_click as click
+import click
 
 from cli.client import Client
 from cli.completing import names_of
 from cli.connecting import connected, find_function, find_named
+from cli.groups import Group
 from cli.output import local_time, output_option, print_json, print_table, progress, style
 from cli.prompts import confirm
 
@@ -19,7 +20,7 @@ Webhook = dict[str, Any]
 PRESETS = ("none", "hmac", "shared_secret", "github", "shopify", "stripe", "slack", "standard")
 
 
-@click.group()
+@click.group(cls=Group)
 def webhooks() -> None:
     """Invoke functions by messages from other services."""
 

@@ -98,7 +98,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest_one(platform: Platform) ->
         (("functions", "deploy", "missing.py"), 1, "does not exist"),
         (("functions", "deploy", "notes.txt"), 1, "unsupported file extension"),
         (("functions", "deploy", "a.py", "--env", "NOVALUE"), 2, "KEY=VALUE"),
-        (("functions", "frobnicate"), 2, "No such command"),
+        (("functions", "frobnicate"), 2, "has no command"),
     ],
 )
 def test_misuse_is_named(platform: Platform, arguments: tuple[str, ...], status: int, said: str) -> None:

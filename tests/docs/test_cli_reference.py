@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from cli.main import zmesh
+from cli.root import zmesh
 from tests.platform import REPOSITORY
 
 TEXT = (REPOSITORY / "docs" / "reference" / "cli.md").read_text()

@@ -117,7 +117,7 @@ def test_without_tests_it_says_what_they_are_called(tmp_path: Path) -> None:
 def test_without_pytest_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, written: Written) -> None:
     from click.testing import CliRunner
 
-    from cli.main import zmesh
+    from cli.root import zmesh
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     done = CliRunner().invoke(zmesh, ["test", str(written({"test_one.py": ""}))], standalone_mode=False)
