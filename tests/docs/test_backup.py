@@ -98,7 +98,7 @@ def test_a_restored_platform_has_its_data_and_secrets_and_goes_on(servers: Serve
         )
         assert "running|1\n" in GUIDE.run("check", tmp_path, {**new, "ZMESH_URL": moved.url})
         moved.sql("insert into gate values (true)")
-        parts.start_listener()
+        parts.start_listener(lease_seconds=30)  # nobody waits for its death
 
         assert moved.result("order", {"item": "shirt"}) == {"order": 2, "paid_with": "visa"}
         assert [row["item"] for row in moved.sql("select item from orders order by id")] == ["mug", "shirt"]

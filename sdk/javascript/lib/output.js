@@ -7,7 +7,7 @@ const { Writable } = require('node:stream');
 const { StringDecoder } = require('node:string_decoder');
 const { LOG, LONGEST_LINE } = require('./frames.js');
 
-const PATIENCE_MS = 50;
+const PATIENCE_MS = 500;
 const STEP_MS = 0.5;
 const now = Date.now; // user code may replace the clock in its own tests
 const { stringify } = JSON;

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _NOTHING = bytes(4)
-PATIENCE_SECONDS = 0.05
+PATIENCE_SECONDS = 0.5
+STEP_SECONDS = 0.0005
 _now, _sleep = time.time, time.sleep  # user code may replace them in its own tests
 
 
@@ -157,8 +158,8 @@ class _Pipes:
         """Wait until the sandbox has read everything; if that takes long, order is no longer guaranteed."""
         waited = 0.0
         while self._in_order and any(map(_unread, (1, 2))):
-            _sleep(PATIENCE_SECONDS / 100)
-            waited += PATIENCE_SECONDS / 100
+            _sleep(STEP_SECONDS)
+            waited += STEP_SECONDS
             self._in_order = waited < PATIENCE_SECONDS
 
 
