@@ -18,6 +18,7 @@ from listener.databases import ProjectDatabases
 from listener.dry_runs import Changes, DryRun
 from listener.environments import Environment, environment_of
 from listener.files import Files
+from listener.fork_refusals import ForkRefusals
 from listener.imports import Imports
 from listener.layers import LayerError, Layers
 from listener.lease import Lease
@@ -63,6 +64,7 @@ class Runs:
         self._databases = ProjectDatabases(pool, self._sealer, settings.database_url)
         self._files = Files(pool)
         self._imports = Imports(pool)
+        self._fork_refusals = ForkRefusals(pool)
         self._sessions = Sessions()
         self.streams = Streams(pool, wakeups.streams)
         self.live_logs = LiveLogs(pool)
@@ -131,6 +133,7 @@ class Runs:
                 outcome, written = await self._run_in_sandbox(lease, invocation, environment, request, cancel)
                 if layer is not None:
                     await self._imports.learn(invocation, layer, outcome.imported)
+                await self._fork_refusals.tell(lease, invocation, layer, outcome)
             if invocation.dry_run:
                 await self._keep_changes(lease, invocation, await dry_run.changes())
         return await outcome_of(invocation, environment, with_notice(invocation, outcome), written)

@@ -254,6 +254,13 @@ async def learn_imports(connection: AsyncConnection, function_id: UUID, hash: st
     await connection.execute("select zmesh.learn_imports(%s, %s, %s, %s)", values)
 
 
+async def tell_fork_refusal(
+    connection: AsyncConnection, listener: UUID, function_id: UUID, hash: str, reason: str | None
+) -> None:
+    """Store why this listener cannot fork the function's runs with this layer; None: it can."""
+    await connection.execute("select zmesh.tell_fork_refusal(%s, %s, %s, %s)", (listener, function_id, hash, reason))
+
+
 async def layers_to_load(connection: AsyncConnection, hashes: Sequence[str], most: int) -> list[LayerInUse]:
     """Those of these layers that functions use now, and of which it is known what to import."""
     query = """select project_id, runtime, memory_mb, network, hash, platform, bytes, names

@@ -84,6 +84,7 @@ class Function:
     revision: int
     created_at: datetime
     updated_at: datetime
+    not_forked_because: str | None = None
 
     @property
     def files(self) -> dict[str, str] | None:
@@ -109,7 +110,9 @@ class FunctionName:
 
 async def find_function(connection: AsyncConnection, name: FunctionName) -> Function | None:
     """The function of this name."""
-    return await fetch_one(connection, Function, f"select {COLUMNS} from zmesh.functions where {NAMED}", name.values)
+    reason = "zmesh.not_forked_because(id, zmesh.now()) as not_forked_because"
+    query = f"select {COLUMNS}, {reason} from zmesh.functions where {NAMED}"
+    return await fetch_one(connection, Function, query, name.values)
 
 
 async def find_by_name(connection: AsyncConnection, project_id: UUID, name: str) -> Function | None:

@@ -78,6 +78,7 @@ class Complete(Recorded):
     depth: int = 0
     traceparent: str = ""
     callback_url: str | None = None
+    not_forked_because: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ _SHORT = f"""id, function_id, function, status, source, version, alias, attempt,
              started_at, finished_at, duration_ms, cpu_ms, peak_memory_mb, {_TIMES}, error::text"""
 _COMPLETE = f"""{_SHORT}, result::text, payload::text, response::text, earlier_attempts::text, expires_at, priority,
                 pinned, cancel_requested, idempotency_key, concurrency_key, schedule_id, parent_id, depth,
-                zmesh.traceparent_of(id, traceparent) as traceparent, callback_url"""
+                zmesh.traceparent_of(id, traceparent) as traceparent, callback_url,
+                zmesh.not_forked_because(function_id, coalesce(finished_at, zmesh.now())) as not_forked_because"""
 LARGEST_RESULT_IN_HISTORY = 65536
 LONGEST_MESSAGE_IN_HISTORY = 4000
 _WITHOUT_LARGE_RESULT = """octet_length(result::text) > %(largest)s as result_truncated,

@@ -172,6 +172,10 @@ class InvocationDetails(InvocationSummary):
     depth: int = Field(description="Number of invocations that wait for this one, directly or indirectly.")
     traceparent: str = Field(description="W3C trace context, with this invocation as the span.")
     callback: CallbackDetails | None = Field(description="Null if it has no callback_url.")
+    not_forked_because: str | None = Field(
+        description="Why the run imported the function's packages, or executed its top-level code, by itself instead of "
+        "being forked from a process that has done so. Null: it did not have to, or it was the first one."
+    )
 
 
 class RetryRequest(Model):
@@ -214,7 +218,7 @@ _PLAIN = (
 )
 _PLAIN_DETAILS = (
     *("run_at", "expires_at", "priority", "pinned", "cancel_requested", "idempotency_key", "concurrency_key"),
-    *("schedule_id", "parent_id", "depth", "traceparent"),
+    *("schedule_id", "parent_id", "depth", "traceparent", "not_forked_because"),
 )
 
 

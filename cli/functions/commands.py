@@ -23,7 +23,10 @@ from cli.functions.versions import DIFF_COLOURS, version_of, warn_if_live_differ
 from cli.output import output_option, print_code, print_json, style
 from cli.prompts import confirm
 
-NOT_SETTINGS = ("project_id", "code", "files", "file_sizes", "env_vars", "created_at", "updated_at", "revision")
+NOT_SETTINGS = (
+    *("project_id", "code", "files", "file_sizes", "env_vars", "created_at", "updated_at", "revision"),
+    "not_forked_because",
+)
 MOST_LISTED = 30
 ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_black"}
 
@@ -89,6 +92,7 @@ def deploy_files(
         _show_deployment(deployment)
         if build := built.get(deployment.after["name"]):
             click.echo(f"  packages: {packages_of(build)}")
+            _tell_whether_forked(client, deployment)
         if not {"code", "files"}.isdisjoint(deployment.changed):
             warn_if_live_differs(client, deployment.after)
 
@@ -124,6 +128,8 @@ def _text(value: Any) -> str:
     """A setting as people read it."""
     if isinstance(value, list):
         return ", ".join(value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "none" if value is None else str(value)
 
 
@@ -139,6 +145,15 @@ def _list_files(function: Mapping[str, Any]) -> None:
         click.echo(f"  {path} ({shown_size(size)})")
     if len(sizes) > MOST_LISTED:
         click.echo(f"  … and {len(sizes) - MOST_LISTED} more")
+
+
+def _tell_whether_forked(client: Client, deployment: Deployment) -> None:
+    """Say why runs of a function that has run with these packages before import them again each time."""
+    if deployment.before is None:
+        return
+    function = client.call("GET", f"/functions/{deployment.after['id']}").body
+    if reason := function["not_forked_because"]:
+        click.echo(style(f"  Each run imports its packages by itself: {reason}", fg="yellow"))
 
 
 def _show_deployment(deployment: Deployment) -> None:
@@ -186,6 +201,8 @@ def show(client: Client, name: str, version: int | None, path: str | None, outpu
         facts.append(("public URL", f"{client.connection.url}/api/functions/{function['id']}"))
     if build:
         facts.append(("packages", f"{len(build['packages'])} ({megabytes(build)})"))
+    if version is None and function["not_forked_because"]:
+        facts.append(("not forked", function["not_forked_because"]))
     for key, value in facts:
         click.echo(f"{style(f'{key:<24}', dim=True)}{_text(value)}".rstrip())
     if build:

@@ -156,6 +156,8 @@ def show(client: Client, id: str, output: str) -> None:
     units = {"queue_ms": "ms", "start_ms": "ms", "duration_ms": "ms", "cpu_ms": "ms", "peak_memory_mb": "MB"}
     facts += [(key, f"{found[key]} {unit}") for key, unit in units.items() if found[key] is not None]
     facts.append(("attempts", f"{found['attempt']} of {found['max_attempts']}"))
+    if found["not_forked_because"]:
+        facts.append(("not forked", found["not_forked_because"]))
     for key, value in facts:
         click.echo(f"{style(f'{key:<18}', dim=True)}{value}")
     for attempt in found["earlier_attempts"]:

@@ -69,8 +69,8 @@ class ImageTemplate(Template):
         try:
             super().serve()
         except Refused as refused:
-            whose = "packages or top-level code: " if self._image.loads else ""
-            self._tell(f"refused: {whose}{refused}")
+            whose = "packages or top-level code" if self._image.loads else "packages"
+            self._tell(f"refused: {whose}: {refused}")
         os._exit(0)  # process 1: the kernel ends the others
 
     # Namespaces

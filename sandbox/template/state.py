@@ -33,8 +33,8 @@ def fault_of_import(before: State, after: State, workspace: str, *, may_keep_fil
     """Why forks of a process that has imported packages would not be as if they had imported them; None where they
     are."""
     new = sorted(after.descriptors - before.descriptors)
-    if after.threads != before.threads:
-        return f"they started {after.threads - before.threads} threads"
+    if (threads := after.threads - before.threads) != 0:
+        return "they started a thread" if threads == 1 else f"they started {threads} threads"
     if after.signals != before.signals:
         return "they changed how signals are handled"
     if any(target.startswith("socket:") for target in new):

@@ -222,6 +222,38 @@ end $$;
 comment on function zmesh.learn_imports(uuid, text, integer, text[]) is
     'Stores which packages of a layer a run of this version imported, unless it is known of the version or a later one.';
 
+create or replace function zmesh.tell_fork_refusal(p_listener uuid, p_function_id uuid, p_hash text, p_reason text)
+returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if p_reason is null then
+        delete from zmesh.fork_refusals where function_id = p_function_id and listener_id = p_listener;
+        return;
+    end if;
+    insert into zmesh.fork_refusals as r (function_id, listener_id, hash, since, reason)
+    select f.id, l.id, p_hash, zmesh.now(), left(p_reason, 1000)
+      from zmesh.functions f, zmesh.listeners l where f.id = p_function_id and l.id = p_listener
+        on conflict (function_id, listener_id) do update
+       set hash = excluded.hash, since = excluded.since, reason = excluded.reason
+     where (r.hash, r.reason) <> (excluded.hash, excluded.reason);
+end $$;
+comment on function zmesh.tell_fork_refusal(uuid, uuid, text, text) is
+    'Stores why this listener cannot fork the function''s runs; without a reason, that it can.';
+
+create or replace function zmesh.not_forked_because(p_function_id uuid, p_at timestamptz) returns text
+language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select r.reason
+      from zmesh.fork_refusals r
+      join zmesh.functions f on f.id = r.function_id
+      left join zmesh.builds b on b.id = f.build_id
+     where r.function_id = p_function_id and r.since <= p_at and r.hash = coalesce(b.layer_hash, '')
+     order by r.since desc
+     limit 1;
+end;
+comment on function zmesh.not_forked_because(uuid, timestamptz) is
+    'Why runs of the function import its packages, or execute its code, themselves, as known at that time; null: they need not.';
+
 create or replace function zmesh.layers_to_load(p_hashes text[], p_most integer)
 returns table (project_id uuid, runtime text, memory_mb integer, network text, hash text, platform text, bytes bigint, names text[])
 language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -282,10 +314,10 @@ create or replace trigger functions_check_build after insert or update of build_
     for each row when (new.build_id is not null) execute function zmesh.check_build_of_function();
 
 grant execute on function zmesh.request_build(uuid, text, text, jsonb, boolean, text), zmesh.cancel_build(uuid, uuid),
-      zmesh.add_bundle_chunk(uuid, text, integer, bytea) to zmesh_api;
+      zmesh.add_bundle_chunk(uuid, text, integer, bytea), zmesh.not_forked_because(uuid, timestamptz) to zmesh_api;
 grant execute on function zmesh.claim_build(uuid), zmesh.tell_build(uuid, uuid, integer[], timestamptz[], text[]),
       zmesh.add_layer(uuid, uuid, text, text, bigint, integer), zmesh.add_layer_chunk(uuid, uuid, text, integer, bytea),
       zmesh.finish_build(uuid, uuid, text, text, jsonb, text, jsonb), zmesh.layer_of(uuid, uuid),
       zmesh.layer_chunk(uuid, text, integer), zmesh.bundle_chunk(uuid, uuid, integer), zmesh.imports_of(uuid, text),
-      zmesh.learn_imports(uuid, text, integer, text[]),
+      zmesh.learn_imports(uuid, text, integer, text[]), zmesh.tell_fork_refusal(uuid, uuid, text, text),
       zmesh.layers_to_load(text[], integer) to zmesh_listener;

@@ -52,7 +52,14 @@ begin
         select 'no connections are reserved for the platform', 'Set reserved_connections = 30.'
          where current_setting('reserved_connections', true)::integer = 0
         union all
-        select 'autovacuum is off', 'Set autovacuum = on.' where current_setting('autovacuum') = 'off';
+        select 'autovacuum is off', 'Set autovacuum = on.' where current_setting('autovacuum') = 'off'
+        union all
+        select format('runs of %s in project %s cannot be forked and import their packages each time: %s', f.slug, p.name, r.reason),
+               'See "Packages are imported in every run" in docs/guides/troubleshooting.md.'
+          from zmesh.functions f
+          join zmesh.projects p on p.id = f.project_id
+         cross join lateral (select zmesh.not_forked_because(f.id, zmesh.now())) r (reason)
+         where f.id in (select x.function_id from zmesh.fork_refusals x) and f.draft_of is null and r.reason is not null;
 end $$;
 comment on function zmesh.warnings() is 'Problems in this server''s configuration, and how to fix them.';
 

@@ -39,4 +39,19 @@ comment on column zmesh.horizon.running_since is 'No running invocation has a st
 comment on column zmesh.horizon.looked_at is 'When the whole queue was last read from its beginning.';
 insert into zmesh.horizon default values;
 
+create table zmesh.fork_refusals (
+    function_id uuid        not null references zmesh.functions on delete cascade,
+    listener_id uuid        not null references zmesh.listeners on delete cascade,
+    hash        text        not null,
+    since       timestamptz not null,
+    reason      text        not null,
+    primary key (function_id, listener_id),
+    constraint fork_refusals_reason_is_short check (length(reason) <= 1000)
+);
+comment on table zmesh.fork_refusals is
+    'Functions whose runs a listener cannot fork from a process that has imported their packages, or executed their code: '
+    'they do so themselves.';
+comment on column zmesh.fork_refusals.hash is 'The layer with the packages; empty: it has none, and runs execute the code.';
+create index fork_refusals_by_listener on zmesh.fork_refusals (listener_id);
+
 grant select on zmesh.listeners to zmesh_api;

@@ -179,3 +179,34 @@ def test_what_is_installed_beside_the_code_is_deployed_without_a_registry(parts:
         "vulnerabilities": [],
         "not_checked": [],
     }
+
+
+@pytest.mark.timeout(180)
+def test_people_are_told_why_runs_cannot_be_forked_after_the_import(parts: Parts, registry: Registry) -> None:
+    busy = b"import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+    registry.add("busy", {"busy.py": busy})
+    registry.add("calm", {"calm.py": b""})
+    registry.open.set()
+    start_listener(parts, registry)
+    platform = parts.platform
+    for package in ("busy", "calm"):
+        code = f'# /// script\n# dependencies = ["{package}"]\n# ///\nimport {package}\ndef handler(): return 1\n'
+        (platform.folder / f"uses-{package}.py").write_text(code)
+        platform.zmesh("functions", "deploy", f"uses-{package}.py")
+
+    def reason_of(package: str) -> str | None:
+        assert platform.result(f"uses-{package}") == 1
+        reason: str | None = platform.request("GET", f"/functions/uses-{package}").json()["not_forked_because"]
+        return reason
+
+    assert eventually(lambda: reason_of("busy"), "the reason", 60) == "packages: they started a thread"
+    assert reason_of("calm") is None
+
+    invocation = platform.request("POST", "/functions/uses-busy/invoke", json={"payload": {}}).json()["invocation_id"]
+    shown = platform.request("GET", f"/invocations/{invocation}").json()
+    assert shown["not_forked_because"] == "packages: they started a thread"
+    [problem] = parts.database.rows("select problem from zmesh.warnings() where problem ~ 'cannot be forked'")
+    assert "uses-busy" in problem["problem"]
+
+    platform.zmesh("functions", "update", "uses-busy", "--preload", "calm")  # which its packages do not have
+    eventually(lambda: reason_of("busy") is None, "runs that need no process to be forked from", 60)

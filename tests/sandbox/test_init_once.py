@@ -183,7 +183,7 @@ HARMFUL = {
     "a thread": (
         "python",
         "import threading, time\nthreading.Thread(target=time.sleep, args=(1e6,), daemon=True).start()",
-        "they started 1 threads",
+        "they started a thread",
     ),
     "a socket": ("python", "import socket\ns = socket.socket()", "they opened sockets"),
     "an open file": ("python", "file = open('kept', 'w')", "they left /workspace/kept open"),

@@ -287,3 +287,7 @@ class FunctionDetails(BaseModel):
     revision: int = Field(description="Grows with every change of anything; it is the ETag.")
     created_at: datetime
     updated_at: datetime
+    not_forked_because: str | None = Field(
+        description="Why runs import the function's packages, or execute its top-level code, by themselves instead of "
+        "being forked from a process that has done so. Null in lists, and where they need not."
+    )

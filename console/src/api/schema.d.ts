@@ -2937,6 +2937,11 @@ export interface components {
              * Format: date-time
              */
             updated_at: string;
+            /**
+             * Not Forked Because
+             * @description Why runs import the function's packages, or execute its top-level code, by themselves instead of being forked from a process that has done so. Null in lists, and where they need not.
+             */
+            not_forked_because: string | null;
         };
         /**
          * FunctionError
@@ -3754,6 +3759,11 @@ export interface components {
             traceparent: string;
             /** @description Null if it has no callback_url. */
             callback: components["schemas"]["CallbackDetails"] | null;
+            /**
+             * Not Forked Because
+             * @description Why the run imported the function's packages, or executed its top-level code, by itself instead of being forked from a process that has done so. Null: it did not have to, or it was the first one.
+             */
+            not_forked_because: string | null;
         };
         /**
          * InvocationSummary

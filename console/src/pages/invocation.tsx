@@ -460,6 +460,7 @@ function Usage({ i, fn }: { i: Invocation; fn: FunctionDetails }) {
             <Meter used={used ?? 0} of={of} />
           </div>
         ))}
+        {i.not_forked_because && <p class="quiet">Not forked from a process that has imported the packages – {i.not_forked_because}.</p>}
       </div>
     </Box>
   );
