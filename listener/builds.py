@@ -161,12 +161,13 @@ class Builds:
         allow_scripts: list[str],
     ) -> str:
         printed: list[LogLine] = []
-        payload = {**self._payload(build), "registries": registries.payload(), "allow_scripts": allow_scripts}
+        common = {**self._payload(build), "ports": registries.ports()}
+        payload = {**common, "registries": registries.payload(), "allow_scripts": allow_scripts}
         async with self._told(lease, build.id, printed, masker) as cancel:
             installed, archive = await self._run(payload, printed, cancel, staging / "installed")
             scripts = [name for name in installed.scripts if name in allow_scripts]
             if scripts and archive.contents.files:
-                order = {**self._payload(build), "scripts": scripts, "installed": asdict(installed)}
+                order = {**common, "scripts": scripts, "installed": asdict(installed)}
                 archive = await self._run_scripts(build, order, archive, printed, cancel, staging / "built")
         return await self._store(lease, build, installed, archive)
 
@@ -181,7 +182,7 @@ class Builds:
                 await EXECUTOR.run(sent.close)
             installed, archive = await EXECUTOR.run(read_bundle, staging, build.runtime, build.manifest, hash)
             if build.runtime == "python":
-                order = {**self._payload(build), "compile": True, "installed": asdict(installed)}
+                order = {**self._payload(build), "compile": True, "installed": asdict(installed), "ports": []}
                 archive = await self._run_scripts(build, order, archive, printed, cancel, staging / "built")
         return await self._store(lease, build, installed, archive)
 
@@ -324,6 +325,7 @@ def _request(payload: Mapping[str, Any], printed: list[LogLine], image: Image | 
         printed=printed,
         background=True,
         image=image,
+        network="none" if payload.get("compile") else "open",
     )
 
 

@@ -11,6 +11,14 @@ from sql.registries import SealedRegistry
 from support.locks import host_of
 from support.sealing import Sealer
 
+DNS, HTTP, HTTPS = 53, 80, 443
+
+
+def port_of(url: str) -> int:
+    """The port that a URL names, or that of its scheme."""
+    parts = urlsplit(url)
+    return parts.port or (HTTP if parts.scheme == "http" else HTTPS)
+
 
 @dataclass(frozen=True, slots=True)
 class Registry:
@@ -34,6 +42,10 @@ class Registries:
     def hosts(self) -> set[str]:
         """What locks may name."""
         return {host_of(one.url) for one in self.all}
+
+    def ports(self) -> list[int]:
+        """TCP ports that builds connect to: those of the registries, HTTPS for files kept elsewhere, and DNS."""
+        return sorted({HTTPS, DNS, *(port_of(one.url) for one in self.all)})
 
     def secrets(self) -> list[str]:
         """What must be in no log: tokens and passwords, and the addresses."""

@@ -173,8 +173,8 @@ class InvocationDetails(InvocationSummary):
     traceparent: str = Field(description="W3C trace context, with this invocation as the span.")
     callback: CallbackDetails | None = Field(description="Null if it has no callback_url.")
     not_forked_because: str | None = Field(
-        description="Why the run imported the function's packages, or executed its top-level code, by itself instead of "
-        "being forked from a process that has done so. Null: it did not have to, or it was the first one."
+        description="Why the run imported the function's packages, or executed its top-level code, by itself instead "
+        "of being forked from a process that has done so. Null: it did not have to, or it was the first one."
     )
 
 

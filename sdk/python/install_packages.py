@@ -7,11 +7,13 @@ order of their paths (listener/archives.py describes the format and checks all o
 from __future__ import annotations
 
 import base64
+import ctypes
 import io
 import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -43,6 +45,9 @@ NPM = {f"npm_config_allow_{kind}": "none" for kind in ("git", "remote", "file", 
 LARGEST_PAGE = 4 * 1024 * 1024
 CREDENTIALS = "set its token again, with zmesh registries set or in the settings of the installation"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+# Landlock, https://docs.kernel.org/userspace-api/landlock.html. Its system calls have the same numbers everywhere.
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+CONNECT_TCP, NET_PORT, PORTS_SINCE = 2, 2, 4
 
 
 class BuildFailed(Exception):
@@ -50,6 +55,7 @@ class BuildFailed(Exception):
 
 
 def handler(payload: dict[str, Any], zmesh: Any) -> Any:
+    limit_ports(payload["ports"])
     if payload.get("compile"):
         shutil.copytree(image_of(payload) / "python", HERE / "layer" / "python", copy_function=shutil.copyfile)
         compile_python(HERE / "layer" / "python")
@@ -59,6 +65,23 @@ def handler(payload: dict[str, Any], zmesh: Any) -> Any:
     else:
         installed = install_python(payload) if payload["runtime"] == "python" else install_node(payload)
     return zmesh.response(stream_of(installed))
+
+
+def limit_ports(ports: list[int]) -> None:
+    """From here on, this process and its children connect to no other TCP port: not to services of the host, such as
+    PostgreSQL. Where Landlock cannot limit that (before Linux 6.7), they can."""
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    syscall.restype = ctypes.c_long
+    long, size = ctypes.c_long, ctypes.c_size_t
+    if syscall(long(CREATE_RULESET), None, size(0), long(1)) < PORTS_SINCE:  # asks for the version
+        return
+    attributes = struct.pack("QQ", 0, CONNECT_TCP)
+    ruleset = syscall(long(CREATE_RULESET), attributes, size(len(attributes)), long(0))
+    rules = [struct.pack("QQ", CONNECT_TCP, port) for port in ports]
+    done = [syscall(long(ADD_RULE), long(ruleset), long(NET_PORT), rule, long(0)) for rule in rules]
+    if ruleset < 0 or any(done) or syscall(long(RESTRICT_SELF), long(ruleset), long(0)):
+        raise OSError(ctypes.get_errno(), "the ports that the build connects to cannot be limited")
+    os.close(ruleset)
 
 
 def stream_of(installed: dict[str, Any]) -> Iterator[bytes]:

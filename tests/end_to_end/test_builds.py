@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from sandbox.confinement import kernel
+from sandbox.confinement.landlock import PORTS_SINCE
 from tests.end_to_end.registry import Registry, serving, source, wheel
 from tests.platform import Parts, Platform, Process, eventually
 
@@ -210,3 +213,35 @@ def test_people_are_told_why_runs_cannot_be_forked_after_the_import(parts: Parts
 
     platform.zmesh("functions", "update", "uses-busy", "--preload", "calm")  # which its packages do not have
     eventually(lambda: reason_of("busy") is None, "runs that need no process to be forked from", 60)
+
+
+CONNECTS = """
+const results = {};
+const ports = JSON.parse(require("fs").readFileSync("ports.json"));
+for (const port of ports) {
+  const socket = require("net").connect(port, "127.0.0.1");
+  socket.on("connect", () => { results[port] = "connected"; socket.destroy(); });
+  socket.on("error", (error) => { results[port] = error.code; });
+}
+process.on("exit", () => console.log("REACHED " + JSON.stringify(ports.map((port) => results[port]))));
+"""
+
+
+@pytest.mark.skipif(kernel.landlock_version() < PORTS_SINCE, reason="Landlock of this kernel cannot limit ports")
+def test_a_build_reaches_the_ports_of_registries_and_no_other_service_of_the_host(
+    parts: Parts, registry: Registry
+) -> None:
+    registry.open.set()
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        ports = [registry.port, service.getsockname()[1]]
+        files = {"s.js": CONNECTS.encode(), "ports.json": json.dumps(ports).encode(), "index.js": b""}
+        registry.add_npm("connects", files, scripts={"install": "node s.js"})
+        parts.start_listener(ZMESH_NPM_REGISTRY=registry.npm_url(), ZMESH_LAYERS_DIR=str(parts.folder / "layers"))
+        slug = parts.platform.request("GET", f"/projects/{parts.platform.project_id}").json()["slug"]
+        parts.platform.zmesh("projects", "scripts", slug, "connects")
+        package = json.dumps({"dependencies": {"connects": "*"}})
+        body = {"language": "javascript", "files": {"package.json": package}}
+        build = ended(parts.platform, parts.platform.request("POST", "/builds", json=body).json())
+        assert build["status"] == "succeeded", build
+        said = parts.platform.request("GET", f"/builds/{build['id']}/logs").text
+        assert r"REACHED [\"connected\",\"EACCES\"]" in said
