@@ -115,8 +115,8 @@ function endOnce(channel, exit, job) {
 /** In a template, before the first fork: loads and compiles what runs need by going through some of them. */
 async function prepare() {
   warm();
-  await rehearseDatabase();
   await rehearseModules();
+  await rehearseDatabase(); // after what makes V8 collect garbage, which drops compiled code
   const { prepareStackTrace, stackTraceLimit } = Error;
   for (const rehearsal of Rehearsal.all()) {
     await new Promise((resolve) => serveOn(rehearsal, resolve));
