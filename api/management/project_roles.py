@@ -11,7 +11,8 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 from api.database import CONNECTION, Database, translate_error
-from api.http.problems import unavailable
+from api.http.problems import Problem, unavailable
+from api.management.bounded_answers import MOST_BYTES, AnswersTooLarge, bounded_answers
 from sql import listeners
 from sql.accounts import password_purpose, role_url
 from sql.connecting import with_required_auth
@@ -41,15 +42,31 @@ class ProjectRoles:
 
     @asynccontextmanager
     async def connection(self, project_id: UUID) -> AsyncIterator[AsyncConnection]:
-        """A connection with the rights of the project and no others. Raises DomainError for psycopg's errors."""
+        """A connection with the rights of the project and no others. What is asked there may run the project's code,
+        which may answer only so much. Raises DomainError for psycopg's errors, Problem 409."""
         url = await self._url(project_id, self._server_url)
         try:
-            async with await AsyncConnection.connect(
-                with_required_auth(url), **CONNECTION, application_name="zmesh api"
-            ) as connection:
+            async with (
+                await AsyncConnection.connect(
+                    with_required_auth(url), **CONNECTION, application_name="zmesh api"
+                ) as connection,
+                bounded_answers(connection),
+            ):
                 yield connection
+        except AnswersTooLarge as error:
+            raise _too_large() from error
         except psycopg.Error as error:
             raise translate_error(error) from error
+
+
+def _too_large() -> Problem:
+    return Problem(
+        409,
+        "answers_too_large",
+        f"The project's database sent more than {MOST_BYTES // 1024} KiB, in rows, notices or error messages.",
+        "Does a migration or a condition print notices, or raise an error with a long text? `zmesh migrations apply` "
+        "and `zmesh sql` have no such limit.",
+    )
 
 
 def _at_address(server_url: str, address: str) -> str:

@@ -125,3 +125,13 @@ def test_a_viewer_may_look_only(shop: Api) -> None:
     body = {"table": "orders", "function_id": "greet"}
     refused(shop.call("POST", "/changes", json=body), 403, "forbidden")
     refused(shop.call("DELETE", "/changes", params=body), 403, "forbidden")
+
+
+def test_what_a_condition_says_is_not_taken_in_without_bound(shop: Api) -> None:
+    sql(
+        shop,
+        "create function shout() returns boolean immutable language plpgsql as"
+        " $$ begin raise exception '%', repeat('x', 20000000); end $$",
+    )
+    shouting = {"table": "orders", "function_id": "greet", "when": "shout()"}
+    refused(shop.call("POST", "/changes", json=shouting), 409, "answers_too_large")

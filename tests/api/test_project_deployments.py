@@ -289,3 +289,19 @@ def test_a_migration_has_no_other_rights_than_the_project(shop: Api) -> None:
     for statement in ("reset role", "set role zmesh_api", "set session authorization zmesh_api", "commit"):
         attack = f"{statement}; delete from zmesh.functions"
         refused(post(shop, parcels(migrations=[{"name": "1_a.sql", "sql": attack}])), 422, "migration_failed")
+
+
+FLOODS = {
+    "one long error": "do $$ begin raise exception '%', repeat('x', 20000000); end $$",
+    "a long hint": "do $$ begin raise exception 'x' using hint = repeat('x', 2000000); end $$",
+    "one long notice": "do $$ begin raise notice '%', repeat('x', 20000000); end $$",
+    "many notices": "do $$ begin for n in 1 .. 30000 loop raise notice 'x'; end loop; end $$",
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_what_a_project_says_while_it_is_deployed_is_not_taken_in_without_bound(shop: Api, kind: str) -> None:
+    flood = {"name": "1_a.sql", "sql": FLOODS[kind]}
+    refused(post(shop, parcels(migrations=[flood])), 409, "answers_too_large")
+    assert listed(shop)["functions"] == []
+    assert deployed(shop, parcels())["migrations"] == ["1_a.sql", "2_b.sql"]
