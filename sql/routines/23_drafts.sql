@@ -4,13 +4,17 @@
 create or replace function zmesh.save_draft(p_function_id uuid, p_code jsonb) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    c_kept  constant integer := 20;   -- of each function
-    v_draft zmesh.function_versions;
+    c_kept   constant integer := 20;   -- of each function
+    v_draft  zmesh.function_versions;
+    v_number integer;
 begin
-    perform from zmesh.functions f where f.id = p_function_id for no key update;   -- one number for each
+    perform from zmesh.functions f where f.id = p_function_id for no key update;
     if not found then
         perform zmesh.fail('ZM404', 'function does not exist');
     end if;
+    insert into zmesh.draft_numbers as n (function_id, last) values (p_function_id, -1)
+        on conflict (function_id) do update set last = n.last - 1
+    returning n.last into v_number;
     v_draft := jsonb_populate_record(null::zmesh.function_versions, p_code);
     delete from zmesh.function_versions v
      where v.function_id = p_function_id and v.version < 0
@@ -19,17 +23,15 @@ begin
                           order by d.version offset c_kept - 1 limit 1);
     insert into zmesh.function_versions (function_id, version, language, entry_point, style, code, build_id, entry_file,
                                          files, file_sizes, settings, created_at)
-    values (p_function_id,
-            coalesce((select min(v.version) from zmesh.function_versions v
-                       where v.function_id = p_function_id and v.version < 0), 0) - 1,
-            v_draft.language, v_draft.entry_point, v_draft.style, v_draft.code, v_draft.build_id, v_draft.entry_file,
-            v_draft.files, zmesh.checked_files(v_draft.entry_file, v_draft.code, v_draft.files), v_draft.settings,
+    values (p_function_id, v_number, v_draft.language, v_draft.entry_point, v_draft.style, v_draft.code,
+            v_draft.build_id, v_draft.entry_file, v_draft.files, zmesh.checked_files(v_draft.entry_file, v_draft.code, v_draft.files), v_draft.settings,
             zmesh.now())
     returning * into v_draft;
     return v_draft.version;
 end $$;
 comment on function zmesh.save_draft(uuid, jsonb) is
-    'Stores code of a function to be tried, and returns its number, below zero. The oldest of more than 20 are deleted.';
+    'Stores code of a function to be tried, and returns its number, below zero, which no other draft of it ever has. '
+    'The oldest of more than 20 are deleted.';
 
 create or replace function zmesh.function_for_drafts(p_project_id uuid, p_name text, p_language text)
 returns setof zmesh.functions

@@ -319,6 +319,11 @@ begin
                 and not exists (select from zmesh.functions f where f.id = q.function_id)) then
         perform zmesh.end_without_function(v_started);
     end if;
+    -- A draft that is deleted from now on would be taken for the function's own code by the query below.
+    perform from zmesh.queue q
+       join zmesh.function_versions v on v.function_id = q.function_id and v.version = q.version
+      where q.id = any (v_started) and q.version < 0
+        for key share of v;
     if exists (select from zmesh.queue q where q.id = any (v_started) and q.pinned
                 and zmesh.is_retired(q.function_id, q.version)) then
         perform zmesh.end_retired(v_started);

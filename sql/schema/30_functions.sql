@@ -146,6 +146,13 @@ comment on column zmesh.function_versions.retired_at is
 comment on column zmesh.function_versions.settings is
     'Of drafts: timeout_ms, memory_mb, env_vars and network in place of the function''s, and whether it is a dry_run.';
 
+create table zmesh.draft_numbers (
+    function_id uuid    primary key references zmesh.functions on delete cascade,
+    last        integer not null
+);
+comment on table zmesh.draft_numbers is
+    'The number of each function''s latest draft. None is given twice: invocations and listeners remember drafts by number after they were deleted.';
+
 create table zmesh.function_aliases (
     function_id uuid        not null references zmesh.functions on delete cascade,
     name        text        not null,

@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 import httpx
+import psycopg
+import pytest
+from psycopg.rows import dict_row
 
 from tests.api.client import Api, eventually, refused, standing_in
 from tests.databases import Row
@@ -154,6 +157,28 @@ def test_a_draft_that_was_deleted_never_runs_as_something_else(api: Api) -> None
     assert row["error"]["type"] == "version_retired"
     assert jobs == []
     refused(api.call("POST", f"/invocations/{row['id']}/retry"), 409, "not_retryable")
+
+
+def test_no_draft_gets_the_number_of_an_earlier_one(api: Api) -> None:
+    """Invocations that are tried again later, and files that listeners have kept, would belong to another draft."""
+    api.deploy()
+    with standing_in(api):
+        assert try_out(api, code=DRAFT).json()["version"] == -1
+        api.database.rows("update zmesh.function_versions set created_at = created_at - interval '2 hours'")
+        api.database.rows("select zmesh.delete_old_drafts()")
+        assert try_out(api, code=DRAFT).json()["version"] == -2
+
+
+def test_a_draft_is_not_deleted_while_a_listener_takes_it(api: Api) -> None:
+    """What the listener got would be the function's own code, and no dry run."""
+    api.deploy()
+    answer = api.call("POST", "/functions/greet/test", json={"code": DRAFT}, headers={"prefer": "respond-async"})
+    assert answer.status_code == 202
+    with psycopg.connect(api.database.listener_url, row_factory=dict_row) as taking:
+        [job] = taking.execute("select * from zmesh.claim(%s, 1)", [api.database.listener()]).fetchall()
+        assert (job["version"], job["code"]) == (-1, DRAFT)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            api.database.rows("select from zmesh.function_versions where version < 0 for update nowait")
 
 
 def test_only_the_latest_drafts_of_a_function_are_kept(api: Api) -> None:
