@@ -8,14 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from packaging.utils import canonicalize_name
 
 from support.locks import (
+    LOCKS,
     NO_ADDRESSES,
     NPM_LOCK,
     NPM_NAME,
@@ -38,9 +40,12 @@ _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*[ \t]*(?:\[[^\]]*\][ \t]*)
 _HASH = re.compile(r"--hash[= ]sha(?:256|384|512):[0-9a-f]+")
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _SCRIPT_START, _SCRIPT_END = "# /// script", "# ///"
-_NPM_SPECIFIER = re.compile(
-    r"""\b(?:from|import|require)\s{0,20}\(?\s{0,20}["']npm:/?((?:@[\w.~-]{1,214}/)?[\w.~-]{1,214})(?:@([^"'/\s]{1,200}))?["'/]"""
-)
+_SCRIPT = re.compile(r"\.[cm]?[jt]sx?$")
+_NPM = "npm:"
+_MOST_NPM = 10_000  # places in the code where a package may be named
+_BEFORE_NPM = re.compile(r"""\b(?:from|import|require)\s{0,20}+(?:\(\s{0,20})?["']$""")
+_NPM_SPECIFIER = re.compile(r"""/?((?:@[\w.~-]{1,214}+/)?[\w.~-]{1,214}+)(?:@([^"'/\s]{1,200}+))?["'/]""")
+_LONGEST_BEFORE_NPM = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,46 @@ class Manifest:
 def manifest_of(language: str, code: str, files: Mapping[str, Any]) -> Manifest | None:
     """The manifest of a function; None where it asks for no package. Raises ManifestError."""
     return _of_python(code, files) if language == "python" else _of_node(code, files)
+
+
+# In a process of its own
+
+
+def is_costly(language: str, code: str, files: Mapping[str, Any]) -> bool:
+    """Whether reading the manifest can take longer than a server's own process may be kept busy."""
+    if language == "python":
+        return not files.keys().isdisjoint({"pyproject.toml", UV_LOCK, REQUIREMENTS_LOCK}) or _SCRIPT_START in code
+    return NPM_LOCK in files
+
+
+def relevant_files(language: str, files: Mapping[str, Any]) -> dict[str, Any]:
+    """Those in which packages are named."""
+    named = {"requirements.txt", "pyproject.toml", "package.json", *LOCKS}
+    return {
+        name: content if isinstance(content, str) else False  # no text, which is an error
+        for name, content in files.items()
+        if name in named or (language != "python" and _SCRIPT.search(name) and isinstance(content, str))
+    }
+
+
+def main() -> None:
+    """Read language, code and files from standard input, and print what result_of() reads."""
+    language, code, files = json.load(sys.stdin.buffer)
+    try:
+        manifest = manifest_of(language, code, files)
+        found: dict[str, Any] = {"manifest": None if manifest is None else asdict(manifest)}
+    except ManifestError as error:
+        found = {"error": str(error)}
+    json.dump(found, sys.stdout)
+
+
+def result_of(output: bytes) -> Manifest | None:
+    """The manifest that main() has found. Raises ManifestError."""
+    found = json.loads(output)
+    if "error" in found:
+        raise ManifestError(found["error"])
+    manifest = found["manifest"]
+    return None if manifest is None else Manifest(**{**manifest, "requirements": tuple(manifest["requirements"])})
 
 
 def _text(files: Mapping[str, Any], name: str, limit: int = LARGEST_MANIFEST) -> str | None:
@@ -139,13 +184,14 @@ def _check_uv_sources(text: str, requirements: list[str]) -> None:
 def _requirements(text: str | None) -> list[str]:
     """The lines of requirements.txt, without comments, and joined where they end in a backslash."""
     lines: list[str] = []
-    begun = ""
-    for line in (text or "").removeprefix("\ufeff").splitlines():
-        line = begun + _COMMENT.sub("", line).rstrip()
-        begun = line[:-1].rstrip() + " " if line.endswith("\\") else ""
-        if not begun and line.strip():
-            lines.append(" ".join(line.split()))
-    return [*lines, begun.strip()] if begun.strip() else lines
+    words: list[str] = []  # of the line that is joined
+    for line in [*(text or "").removeprefix("\ufeff").splitlines(), ""]:
+        line = _COMMENT.sub("", line).rstrip()
+        words += line.removesuffix("\\").split()
+        if not line.endswith("\\") and words:
+            lines.append(" ".join(words))
+            words = []
+    return lines
 
 
 def _check_requirement(source: str, line: str) -> None:
@@ -161,7 +207,7 @@ def _check_requirement(source: str, line: str) -> None:
 def _toml(source: str, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers with too many digits
         raise ManifestError(f"{source} is not valid TOML: {error}") from None
 
 
@@ -236,9 +282,21 @@ def _package_dependencies(text: str | None) -> tuple[dict[str, str], dict[str, s
 
 def _npm_imports(code: str, files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and version of each `npm:name@version` that the code imports."""
-    scripts = (text for name, text in sorted(files.items()) if re.search(r"\.[cm]?[jt]sx?$", name))
-    found = {match for text in (code, *scripts) if isinstance(text, str) for match in _NPM_SPECIFIER.findall(text)}
-    yield from sorted(found)
+    scripts = (text for name, text in sorted(files.items()) if _SCRIPT.search(name))
+    texts = [text for text in (code, *scripts) if isinstance(text, str)]
+    if sum(text.count(_NPM) for text in texts) > _MOST_NPM:
+        raise ManifestError(f'the code contains "{_NPM}" more than {_MOST_NPM:,} times')
+    yield from sorted({match for text in texts for match in _npm_specifiers(text)})
+
+
+def _npm_specifiers(text: str) -> Iterator[tuple[str, str]]:
+    """Looked for from each `npm:` on: a search of all the text takes seconds where much is alike."""
+    at = -1
+    while (at := text.find(_NPM, at + 1)) >= 0:
+        if not _BEFORE_NPM.search(text[max(0, at - _LONGEST_BEFORE_NPM) : at]):
+            continue
+        if found := _NPM_SPECIFIER.match(text, at + len(_NPM)):
+            yield found[1], found[2] or ""
 
 
 def _check_npm(source: str, name: str, version: str) -> None:
@@ -251,3 +309,7 @@ def _check_npm(source: str, name: str, version: str) -> None:
             raise ManifestError(f'{source}: "{version[:100]}" is not an alias of a package')
     if not NPM_RANGE.fullmatch(wanted):
         raise ManifestError(f'{source}: {name}: "{version[:100]}" is not a version in a registry: {NO_ADDRESSES}')
+
+
+if __name__ == "__main__":
+    main()

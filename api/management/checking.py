@@ -20,25 +20,15 @@ import msgspec
 
 from api.http.json_bodies import PARSING
 from api.http.problems import Problem
+from api.management.bounded_processes import CPU_SECONDS, ENVIRONMENT, bounded
 from api.management.files import NO_FILES
 
 ENDINGS = {"javascript": "js", "python": "py", "typescript": "ts"}
 PARSERS = 2  # at once
-SECONDS = 5.0
+SECONDS = float(CPU_SECONDS)
 SECONDS_ONE_BY_ONE = 20.0  # for a deployment that was too much together: what is left then is let through
-PYTHON_BYTES = 1024 * 1024 * 1024
 NODE_HEAP_MB = 256
 LARGEST_TEXT = 8 * 1024
-# Limits first, then the parser: so nothing of this process's own is inherited but an empty environment.
-BOUNDED = (
-    "import os, resource as r, sys\n"
-    f"r.setrlimit(r.RLIMIT_CPU, ({int(SECONDS)}, {int(SECONDS)})); r.setrlimit(r.RLIMIT_CORE, (0, 0))\n"
-    "r.setrlimit(r.RLIMIT_FSIZE, (0, 0)); r.setrlimit(r.RLIMIT_NOFILE, (64, 64))\n"
-    "limit = int(sys.argv[1])\n"
-    "with open('/proc/self/oom_score_adj', 'w') as file: file.write('1000')\n"  # rather than the API
-    "limit and r.setrlimit(r.RLIMIT_AS, (limit, limit))\n"
-    "os.execv(sys.argv[2], sys.argv[2:])\n"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +98,11 @@ def _requests(codes: Sequence[Code]) -> bytes:
 async def _run(command: list[str], requests: bytes) -> bytes | None:
     """The parser's output; None if it did not finish."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-c", BOUNDED, *command),
+        *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env={"LANG": "C.UTF-8"},
+        env=ENVIRONMENT,
         cwd="/",
     )
     try:
@@ -127,7 +117,7 @@ async def _run(command: list[str], requests: bytes) -> bytes | None:
 
 
 def _python() -> list[str]:
-    return [str(PYTHON_BYTES), sys.executable, "-I", "-S", "-X", "utf8", str(_sdk() / "python" / "check.py")]
+    return bounded([sys.executable, "-I", "-S", "-X", "utf8", str(_sdk() / "python" / "check.py")])
 
 
 def _node() -> list[str] | None:
@@ -140,7 +130,8 @@ def _node() -> list[str] | None:
         "--experimental-vm-modules",
         "--disable-warning=ExperimentalWarning",
     ]
-    return ["0", str(node), *flags, str(_sdk() / "javascript" / "check.js")] if node.exists() else None
+    command = [str(node), *flags, str(_sdk() / "javascript" / "check.js")]
+    return bounded(command, memory_bytes=0) if node.exists() else None  # it reserves more than it uses
 
 
 def _sdk() -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -11,15 +13,20 @@ import msgspec
 from psycopg import AsyncConnection
 
 from api.http.problems import Problem, invalid
+from api.management.bounded_processes import output_of
 from sql import builds, registries, versions
 from sql.catalog import Function
 from support.executors import Busy, Executor
 from support.function_folders import own_folder
 from support.locks import ManifestError
-from support.manifests import Manifest, manifest_of
+from support.manifests import Manifest, is_costly, manifest_of, relevant_files, result_of
 
 CODE_FIELDS = frozenset({"language", "code", "entry_file", "files"})
 _EXECUTOR = Executor("manifests", 2, most_waiting=100)
+_READER = [sys.executable, "-I", "-m", "support.manifests"]
+_SECONDS = 20.0  # of a process that may have to wait for a processor
+_REMEMBERED = 16
+_known: OrderedDict[bytes, Manifest | None] = OrderedDict()  # what processes have read: a deployment asks twice
 
 
 async def find_manifest(
@@ -40,7 +47,24 @@ def _manifest(
 ) -> Manifest | None:
     beside = msgspec.json.decode(files) if isinstance(files, msgspec.Raw) else files
     own = own_folder(entry_file or "", beside)
-    return manifest_of(language, code, {path.removeprefix(own): content for path, content in beside.items()})
+    beside = {path.removeprefix(own): content for path, content in beside.items()}
+    if not is_costly(language, code, beside):
+        return manifest_of(language, code, beside)
+    request = msgspec.json.encode([language, code, relevant_files(language, beside)])
+    key = hashlib.sha256(request).digest()
+    if key not in _known:
+        _known[key] = _read_apart(request)
+        while len(_known) > _REMEMBERED:
+            _known.popitem(last=False)
+    return _known[key]
+
+
+def _read_apart(request: bytes) -> Manifest | None:
+    """In a process of its own: TOML and locks can be written so that reading them takes hours. Raises ManifestError."""
+    output = output_of(_READER, request, _SECONDS)
+    if output is None:
+        raise ManifestError("the manifest or its lock takes too long to read, or too much memory")
+    return result_of(output)
 
 
 async def key_of(connection: AsyncConnection, project_id: UUID, manifest: Manifest) -> str:

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from api.management import checking
+from api.management.bounded_processes import bounded
 from api.management.checking import Checker, Code
 from tests.api.client import ECHO, Api, refused
 
@@ -184,7 +185,8 @@ def test_the_compiler_reads_no_files_but_those_of_the_function(tmp_path: Path, p
         )
         command = checking._node()
         assert command is not None
-        done = subprocess.run([command[1], script], capture_output=True, text=True, check=True, cwd=tmp_path)
+        node = next(part for part in command if part.endswith("/node"))
+        done = subprocess.run([node, script], capture_output=True, text=True, check=True, cwd=tmp_path)
         assert "__decorate" in done.stdout
         assert MARK not in done.stdout
 
@@ -301,7 +303,7 @@ def test_a_parser_says_a_bounded_amount_about_a_long_line(language: str, code: s
 
 
 def test_a_parser_is_ended_before_the_api_where_memory_runs_out() -> None:
-    shows = ["0", "/bin/cat", "/proc/self/oom_score_adj"]
+    shows = bounded(["/bin/cat", "/proc/self/oom_score_adj"], memory_bytes=0)
     assert asyncio.run(checking._run(shows, b"")) == b"1000\n"
 
 

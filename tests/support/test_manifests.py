@@ -207,10 +207,27 @@ def test_script_metadata_without_an_end_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["# /// script\n" * 70_000, "# ///\n" * 170_000, "from " * 200_000, "import (" * 100_000, "#" * 1_000_000]
+    "code",
+    [
+        *("# /// script\n" * 70_000, "# ///\n" * 170_000, "from " * 200_000, "import (" * 100_000, "#" * 1_000_000),
+        *(("from" + " " * 40) * 190_000, ("from 'npm:" + "a" * 214 + "~") * 37_000, "npm:" * 2_000_000),
+    ],
+    ids=lambda code: code[:12],
 )
 @pytest.mark.timeout(20)
 def test_the_time_to_read_code_grows_with_its_length_only(code: str) -> None:
     for language in ("python", "javascript"):  # the time limit ends quadratic work, which takes minutes
         with contextlib.suppress(ManifestError):
             assert manifest_of(language, code, {"requirements.txt": " " * 200_000, "x.js": code}) is None
+
+
+@pytest.mark.timeout(20)
+def test_lines_are_joined_in_time_that_grows_with_their_number_only() -> None:
+    assert requirements("python", requirements__txt="six \\\n  >= 1 \\\n") == ["six >= 1"]
+    with pytest.raises(ManifestError, match="is not a pinned version"):
+        requirements("python", requirements__txt="six", requirements__lock="six\\\n" * 400_000)
+
+
+def test_a_number_that_python_refuses_to_read_is_an_error_in_the_file() -> None:
+    with pytest.raises(ManifestError, match=r"^pyproject\.toml is not valid TOML: "):
+        manifest_of("python", "", {"pyproject.toml": "n = " + "1" * 5000})
