@@ -57,9 +57,15 @@ class Layers:
         self._of_builds: dict[UUID, Layer | None] = {}
 
     async def open(self) -> None:
-        """Claim a folder, and keep the layers that an earlier process left there. Raises LayerError, OSError."""
-        self.folder, self._lock = await EXECUTOR.run(_claim, self._parent)
-        self._sizes = await EXECUTOR.run(_found_in, self.folder)
+        """Claim a folder, and keep the layers that an earlier process left there. Raises LayerError."""
+        try:
+            self.folder, self._lock = await EXECUTOR.run(_claim, self._parent)
+            self._sizes = await EXECUTOR.run(_found_in, self.folder)
+        except OSError as error:
+            raise LayerError(
+                f"The packages of functions cannot be kept in {self._parent}: {error.strerror}. Let the listener "
+                "write there (in a container, mount a volume that is not read-only), or set ZMESH_LAYERS_DIR."
+            ) from error
         await EXECUTOR.run(platform_of, "node")
 
     def close(self) -> None:
@@ -297,4 +303,8 @@ def _remove(folder: Path) -> None:
 
 def default_folder() -> Path:
     """The default folder for layers: it outlives the process, but perhaps not a reboot."""
-    return Path(tempfile.gettempdir()) / f"zmesh-layers-{os.geteuid()}"
+    try:
+        temporary = tempfile.gettempdir()
+    except FileNotFoundError:  # none can be written to, which is said when this one is used
+        temporary = "/tmp"
+    return Path(temporary) / f"zmesh-layers-{os.geteuid()}"

@@ -133,18 +133,7 @@ class Sandbox:
 
     async def start(self) -> None:
         """Find the best isolation that works here and get ready. Raises SandboxError."""
-        if self._run_dir is None:
-            workspaces.remove_abandoned(tempfile.gettempdir(), RUN_DIR_PREFIX)
-            self._run_dir = Path(tempfile.mkdtemp(prefix=RUN_DIR_PREFIX))
-        self._run_dir.mkdir(parents=True, exist_ok=True)
-        os.chmod(self._run_dir, 0o711)
-        try:
-            self._lock = workspaces.claim(str(self._run_dir))
-        except OSError as error:
-            raise SandboxError(f"{self._run_dir} is another sandbox's, or not ours: {error}. Name a folder.") from error
-        (self._run_dir / "root").mkdir(exist_ok=True)
-        if self._images is not None:
-            self._images.mkdir(parents=True, exist_ok=True)
+        self._claim_folders()
         self._sweep()
         self._free_slots.extend(range(self._slots + PARKED_KINDS * MOST_PARKED))
         if os.geteuid() == 0:
@@ -164,6 +153,32 @@ class Sandbox:
             self._spawn_task(self._keep_template())
             return
         raise SandboxError("No isolation works on this machine: " + " | ".join([*why, *self._likely_cause()]))
+
+    def _claim_folders(self) -> None:
+        """Make the folders for workspaces and images, and hold the first alone. Raises SandboxError."""
+        try:
+            run_dir, self._lock = self._hold_run_dir()
+            (run_dir / "root").mkdir(exist_ok=True)
+            if self._images is not None:
+                self._images.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SandboxError(
+                f"The folders for workspaces and packages of runs cannot be made: {error}. Let this user write there "
+                "(in a container, mount a volume or tmpfs), or name others: ZMESH_RUN_DIR and ZMESH_LAYERS_DIR of a "
+                "listener."
+            ) from error
+
+    def _hold_run_dir(self) -> tuple[Path, int]:
+        """The folder for workspaces, made, and its lock. Raises SandboxError, OSError."""
+        if self._run_dir is None:
+            workspaces.remove_abandoned(tempfile.gettempdir(), RUN_DIR_PREFIX)
+            self._run_dir = Path(tempfile.mkdtemp(prefix=RUN_DIR_PREFIX))
+        self._run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            os.chmod(self._run_dir, 0o711)
+            return self._run_dir, workspaces.claim(str(self._run_dir))
+        except OSError as error:
+            raise SandboxError(f"{self._run_dir} is another sandbox's, or not ours: {error}. Name a folder.") from error
 
     def _ways(self) -> list[tuple[Mode, bool]]:
         """How to isolate and whether to fork booted runtimes, best first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import stat
@@ -182,6 +183,18 @@ async def test_the_users_of_runs_may_read_a_layer_whatever_our_umask_is(shelf: S
 async def test_a_folder_of_somebody_else_is_not_used(shelf: Shelf, tmp_path: Path) -> None:
     shelf.folder.symlink_to(tmp_path)
     with pytest.raises(LayerError, match="not a folder of the listener's own"):
+        async with shelf.layers():
+            pass
+
+
+async def test_a_folder_that_cannot_be_written_is_named(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a volume that is mounted read-only."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(LayerError, match=r"cannot be kept in .*: Read-only file system.*set ZMESH_LAYERS_DIR"):
         async with shelf.layers():
             pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,24 @@ def test_a_kernel_that_lets_runs_listen_on_any_port_is_named(
     gaps = gaps_of("root", [], own_users=True)
 
     assert [gap for gap in gaps if "listen on the port of a server that is down" in gap] == gaps[-1:] * named
+
+
+@pytest.mark.parametrize("option", ["run_dir", "images"])
+async def test_a_folder_that_cannot_be_written_is_named(option: str, tmp_path: Path) -> None:
+    folders = {"run_dir": tmp_path / "runs", "images": tmp_path / "images", option: Path("/proc/zmesh")}
+
+    with pytest.raises(SandboxError, match=r"cannot be made: .*'/proc/zmesh'.*ZMESH_RUN_DIR and ZMESH_LAYERS_DIR"):
+        await Sandbox(slots=1, run_dir=folders["run_dir"], images=folders["images"]).start()
+
+
+async def test_where_no_temporary_folder_can_be_written_the_error_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/zmesh"])
+
+    with pytest.raises(SandboxError, match=r"cannot be made: .*No usable temporary directory.*mount a volume or tmpfs"):
+        await Sandbox(slots=1).start()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="runs have a user of their own only when root starts them")
