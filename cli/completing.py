@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
+if TYPE_CHECKING:
+    from cli.config import Connection
+
 SECONDS = 1.0  # nobody waits longer for a suggestion
+RENEWAL_SECONDS = 2.0  # once in fifteen minutes
+RENEW = "import sys; from cli.completing import renew; renew(sys.argv[1])"
+UNAUTHORIZED = 401
 VARIABLE = "_ZMESH_COMPLETE"
 LISTS = {
     "functions": ("/functions?code=false&limit=100", "slug"),
@@ -30,7 +36,8 @@ def completion(context: click.Context, shell: str) -> None:
 
     script = get_completion_class(shell)
     assert script is not None
-    click.echo(script(context.find_root().command, {}, "zmesh", VARIABLE).source())
+    source = script(context.find_root().command, {}, "zmesh", VARIABLE).source()
+    click.echo(source.replace('string split ","', 'string split --max 1 ","'))  # fish: help has commas of its own
 
 
 def names_of(noun: str) -> Complete:
@@ -43,7 +50,7 @@ def names_of(noun: str) -> Complete:
         found: list[str] = []
         thread = Thread(target=_ask, args=(context.params, noun, found), daemon=True)
         thread.start()
-        thread.join(SECONDS)
+        thread.join(SECONDS + RENEWAL_SECONDS)
         return [CompletionItem(name) for name in sorted(found) if name.startswith(incomplete) and name.isprintable()]
 
     return complete
@@ -59,12 +66,54 @@ def profile_names(context: click.Context, _: click.Parameter, incomplete: str) -
 def _ask(options: dict[str, Any], noun: str, found: list[str]) -> None:
     from contextlib import suppress
 
+    from cli.client import ApiError
+
+    with suppress(Exception):
+        try:
+            found.extend(_names(options, noun))
+        except ApiError as error:
+            if error.status != UNAUTHORIZED or not _has_renewed(options):
+                raise
+            found.extend(_names(options, noun))
+
+
+def _names(options: dict[str, Any], noun: str) -> list[str]:
+    from cli.client import Client
+
+    connection = _connection(options)
+    connection.refresh_token = None  # using it and not living to store the next one would end the session
+    path, name = LISTS[noun]
+    client = Client(connection, options.get("in_project"))
+    return [str(item[name]) for item in client.call("GET", path, seconds=SECONDS).body["items"]]
+
+
+def _connection(options: dict[str, Any]) -> Connection:
+    from cli.config import find_connection
+
+    return find_connection(*(options.get(name) for name in ("url", "token", "api_key", "profile")))
+
+
+def _has_renewed(options: dict[str, Any]) -> bool:
+    """Whether an expired session of `zmesh login` was renewed: by a process of its own, which stores the session even
+    if somebody types on, or interrupts, before that."""
+    import subprocess
+    import sys
+
+    if not _connection(options).refresh_token:
+        return False
+    renewing = subprocess.Popen(
+        [sys.executable, "-P", "-c", RENEW, options.get("profile") or ""],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    return renewing.wait(RENEWAL_SECONDS) == 0
+
+
+def renew(profile: str) -> None:
+    """Renew the session of a profile if it has expired."""
     from cli.client import Client
     from cli.config import find_connection
 
-    with suppress(Exception):
-        connection = find_connection(*(options.get(name) for name in ("url", "token", "api_key", "profile")))
-        connection.refresh_token = None  # using it and not living to store the next one would end the session
-        path, name = LISTS[noun]
-        client = Client(connection, options.get("in_project"))
-        found.extend(str(item[name]) for item in client.call("GET", path, seconds=SECONDS).body["items"])
+    Client(find_connection(None, None, None, profile or None)).call("GET", "/projects?limit=1")

@@ -5,6 +5,7 @@ set -euo pipefail
 missing=()
 [ -e /usr/share/postgresql/15/extension/pg_cron.control ] || missing+=(postgresql-15 postgresql-15-cron)
 PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
+for shell in fish zsh; do command -v "$shell" >/dev/null || missing+=("$shell"); done
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
 makes_sanitizers() { echo 'int main(void) { return 0; }' | "$1" -fsanitize=address,undefined -x c - -o "$probe" 2>/dev/null; }
 probe=$(mktemp)
@@ -29,6 +30,7 @@ for package in "${missing[@]}"; do
   case $package in
     postgresql-15) echo "WARNING: no PostgreSQL 15 with pg_cron here: the tests of backups are SKIPPED, and those of pg_cron without Docker." >&2 ;;
     nginx-light) echo "WARNING: no nginx here: the tests of the reverse proxy are SKIPPED." >&2 ;;
+    fish | zsh) echo "WARNING: no $package here: the tests of completion in it are SKIPPED." >&2 ;;
     chromium) echo "WARNING: no Chromium here: the tests of the console in a browser are SKIPPED." >&2 ;;
     gcc) echo "WARNING: no C compiler with sanitizers here: the tests of the C code under sanitizers are SKIPPED." >&2 ;;
   esac
