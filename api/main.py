@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import sys
 from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import Callable
 from functools import partial
 from signal import SIGINT
 from socket import socket
@@ -13,10 +15,11 @@ from types import FrameType
 
 import uvicorn
 
+from api.agents import Agents, Serve
 from api.app import Parts, create_app
 from api.http.admission import MIB, SHARE, Admission, Bounds, connections_possible
 from api.http.connections import Guard, GuardedProtocol
-from api.http.middleware import Edge
+from api.http.middleware import App, Edge
 from api.invoking.waiting import Replies
 from api.monitoring import Monitoring
 from api.settings import Settings
@@ -32,8 +35,8 @@ LAST_SECONDS = 3
 SHORT_KEY = 32
 
 
-def main() -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit status."""
+def main(serve_agents: Callable[[bytes], Serve] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit status. What serves agents is made with a key for their plans."""
     try:
         settings = read_settings(Settings, os.environ)
         parts = Parts.of(settings)
@@ -46,7 +49,9 @@ def main() -> int:
         emit(ConfigurationWarning("JWT_SECRET_KEY", f"has fewer than {SHORT_KEY} characters: it can be guessed"))
     admission = _admission(settings)
     try:
-        Server(_config(settings, parts, admission), parts.replies, Monitoring(settings, parts, admission)).run()
+        Server(
+            _config(settings, parts, admission, serve_agents), parts.replies, Monitoring(settings, parts, admission)
+        ).run()
     except AdminPortError as error:
         print(error, file=sys.stderr)
         return 1
@@ -55,9 +60,11 @@ def main() -> int:
     return 0
 
 
-def _config(settings: Settings, parts: Parts, admission: Admission) -> uvicorn.Config:
+def _config(
+    settings: Settings, parts: Parts, admission: Admission, serve_agents: Callable[[bytes], Serve] | None
+) -> uvicorn.Config:
     return uvicorn.Config(
-        Edge(create_app(parts), parts.project_hosts),
+        _app(settings, parts, serve_agents),
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -73,6 +80,15 @@ def _config(settings: Settings, parts: Parts, admission: Admission) -> uvicorn.C
         timeout_keep_alive=75,  # longer than the usual proxy's, so that the proxy is the one to close
         timeout_graceful_shutdown=int(GRACE_SECONDS) + LAST_SECONDS,
     )
+
+
+def _app(settings: Settings, parts: Parts, serve_agents: Callable[[bytes], Serve] | None) -> App:
+    app = create_app(parts)
+    if serve_agents is None:
+        return Edge(app, parts.project_hosts)
+    key = hmac.digest(settings.jwt_secret_key.encode(), b"plans of agents", "sha256")
+    agents = Agents(app, Edge(app, parts.project_hosts), parts.access, partial(serve_agents, key))
+    return Edge(agents, parts.project_hosts)
 
 
 def _admission(settings: Settings) -> Admission:

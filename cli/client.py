@@ -177,7 +177,7 @@ class Client:
                 yield from _events(answer)
         except urllib.error.HTTPError as answer:
             with answer:
-                _response(answer.code, answer.headers, answer.read())
+                response_of(answer.code, answer.headers, answer.read())
 
     def log_in(self, credentials: dict[str, str]) -> Json:
         """Token, time of expiry and project for an address and password."""
@@ -230,16 +230,21 @@ class Client:
         return self._project_token
 
     def _send(self, method: str, path: str, body: Json, headers: dict[str, str], seconds: float) -> Response:
-        url = f"{self.connection.url}{path}"
         data = body if body is None or isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
+        return response_of(*self._exchange(method, path, data, headers, seconds))
+
+    def _exchange(
+        self, method: str, path: str, data: bytes | None, headers: dict[str, str], seconds: float
+    ) -> tuple[int, Message, bytes]:
+        """Status, headers and body that one request is answered with. Raises CliError."""
         try:
-            request = urllib.request.Request(url, data, headers, method=method)
+            request = urllib.request.Request(f"{self.connection.url}{path}", data, headers, method=method)
             with _opener(request.host).open(request, timeout=seconds) as answer:
-                return _response(answer.status, answer.headers, answer.read())
+                return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as answer:
             with answer:
-                return _response(answer.code, answer.headers, answer.read())
+                return answer.code, answer.headers, answer.read()
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
 
@@ -295,7 +300,8 @@ def _opener(host: str) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(_NoRedirects, *([urllib.request.ProxyHandler({})] if is_local else []))
 
 
-def _response(status: int, headers: Message, raw: bytes) -> Response:
+def response_of(status: int, headers: Message, raw: bytes) -> Response:
+    """An answer of a function or the platform. Raises ApiError."""
     content_type, invocation_id = headers.get_content_type(), headers.get("X-Zmesh-Invocation-Id")
     body: Json = raw
     if content_type == "application/json" or content_type.endswith("+json"):

@@ -103,7 +103,7 @@ SECTIONS = {
         "doctor": Place(
             "cli.platform.commands", "doctor", "Check what this machine offers, and report what is missing."
         ),
-        "api": Place("cli.platform.commands", "api", "Run an API process, configured by environment variables."),
+        "api": Place("cli.agents.command", "api", "Run an API process, configured by environment variables."),
         "listener": Place(
             "cli.platform.commands", "listener", "Run a listener process, configured by environment variables."
         ),

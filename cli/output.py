@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -100,9 +101,13 @@ def print_code(code: str, language: str) -> None:
     console.print(highlighted, soft_wrap=True, end="")  # a Syntax by itself cuts what is wider than the terminal
 
 
+QUIET: ContextVar[bool] = ContextVar("quiet", default=False)  # nobody watches: an agent's call within the API
+
+
 def progress(message: str = "") -> None:
     """Print a line of progress to stderr."""
-    click.echo(message, err=True)
+    if not QUIET.get():
+        click.echo(message, err=True)
 
 
 def style(text: str, fg: str | None = None, *, bold: bool = False, dim: bool = False) -> str:

@@ -128,6 +128,10 @@ class Access:
         """The caller of a deploy key, with a developer's access to its functions. Raises Problem 401."""
         return _program("developer", await self._keyed(key, "", client, scope="deploy"))
 
+    async def any_program(self, key: str, client: str) -> None:
+        """Raises Problem 401 for an API key that is of no use, whatever its scope."""
+        await self._keyed(key, "", client, scope=None)
+
     async def function_by_key(self, key: str, slug: str, client: str) -> tuple[PublicFunction | None, UUID | None]:
         """The function with this slug in the project of an API key, and the key's id. Raises Problem 401."""
         found = await self._keyed(key, slug, client, scope="invoke")
@@ -150,7 +154,7 @@ class Access:
         """The function of this id, in whatever project."""
         return await self._functions.ask((None, str(id)))
 
-    async def _keyed(self, key: str, slug: str, client: str, *, scope: str) -> KeyedFunction:
+    async def _keyed(self, key: str, slug: str, client: str, *, scope: str | None) -> KeyedFunction:
         hash = key_hash(key)
         known = hash in self._good_keys  # these are looked up as well, but not kept out by others at their address
         if not known:
@@ -167,7 +171,7 @@ class Access:
             self._remember(hash)
         if _is_use_to_be_noted(found):
             self._note_use(found.key_id)
-        if found.scope != scope:
+        if scope is not None and found.scope != scope:
             raise _wrong_scope(scope)
         return found
 

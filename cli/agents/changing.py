@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cli.agents.plans import Plans
+from cli.agents.plans import Settling
 from cli.agents.reading import FunctionName, differences, live_alias
 from cli.agents.running import Confirm
 from cli.agents.sources import CODE, Code, EntryFile, EntryPoint, Files, Language, difference, wanted
@@ -42,7 +42,7 @@ class Settings(BaseModel):
 class Changer:
     """What an agent may change."""
 
-    def __init__(self, client: Client, plans: Plans) -> None:
+    def __init__(self, client: Client, plans: Settling) -> None:
         self._client = client
         self._plans = plans
 

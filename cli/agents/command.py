@@ -1,4 +1,4 @@
-"""The command. What speaks the protocol takes seconds to load, so it is loaded when the command runs."""
+"""The commands that serve agents. What speaks their protocol takes seconds to load: only when it is needed."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def mcp(client: Client, database_url: str | None, sql_writes: bool) -> None:
     if sys.stdin.isatty():
         progress("Waiting for an MCP client on standard input; Ctrl+D ends. Editors and agents start this command.")
     server(client, database_url, sql_writes=sql_writes).run()
+
+
+@click.command()
+def api() -> None:
+    """Run an API process, configured by environment variables."""
+    from cli.agents.serving import main
+
+    sys.exit(main())

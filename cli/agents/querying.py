@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, LiteralString, cast
 
 from pydantic import Field
 
-from cli.agents.plans import Plans
+from cli.agents.plans import Settling
 from cli.agents.running import Confirm
 from cli.client import Client
 from cli.database.connecting import project_database
@@ -30,7 +30,7 @@ Statement = Annotated[str, Field(min_length=1, max_length=100_000, description="
 class Querier:
     """What an agent may ask of the project's database, and change there. Several statements in one are refused."""
 
-    def __init__(self, client: Client, plans: Plans, database_url: str | None) -> None:
+    def __init__(self, client: Client, plans: Settling, database_url: str | None) -> None:
         self._client = client
         self._plans = plans
         self._database_url = database_url

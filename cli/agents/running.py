@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cli.agents.plans import Plans
+from cli.agents.plans import Settling
 from cli.agents.reading import FunctionName, invocation, live_alias
 from cli.agents.sources import Code, EntryFile, EntryPoint, Files, Language, difference, wanted
 from cli.client import REQUEST_SECONDS, Client, Response, quoted
@@ -29,7 +29,7 @@ Confirm = Annotated[
 class Runner:
     """What an agent may run."""
 
-    def __init__(self, client: Client, plans: Plans) -> None:
+    def __init__(self, client: Client, plans: Settling) -> None:
         self._client = client
         self._plans = plans
 
@@ -45,7 +45,7 @@ class Runner:
                 {"function": name, "payload": payload},
                 {"function": name, "payload": payload},
                 confirm,
-                lambda: self._outcome(self._invoke_with_key(name, payload)),
+                lambda: self._outcome(self._invoke_with_key(name, payload, confirm)),
             )
         function = find_function(self._client, name)
         path = f"/functions/{function['id']}/invoke"
@@ -59,7 +59,7 @@ class Runner:
                 "payload": payload,
             },
             confirm,
-            lambda: self._outcome(self._client.call("POST", path, {"payload": payload}, headers=WAIT)),
+            lambda: self._outcome(self._client.call("POST", path, {"payload": payload}, headers=_once(confirm))),
         )
 
     def dry_run_function(self, name: FunctionName, payload: Payload = None) -> Data:
@@ -104,9 +104,9 @@ class Runner:
             lambda: self._run(draft, run),
         )
 
-    def _invoke_with_key(self, slug: str, payload: Any) -> Response:
+    def _invoke_with_key(self, slug: str, payload: Any, confirm: str) -> Response:
         path = f"/api/functions/{quoted(slug)}"
-        return self._client.call_with_key("POST", path, payload, headers=WAIT, seconds=REQUEST_SECONDS)
+        return self._client.call_with_key("POST", path, payload, headers=_once(confirm), seconds=REQUEST_SECONDS)
 
     def _run(self, draft: Data, run: Data) -> Data:
         build_packages(self._client, [draft], fresh=False)
@@ -116,6 +116,11 @@ class Runner:
         id = response.invocation_id or response.body["invocation_id"]
         found = invocation(self._client, id)
         return {**found, **({"note": LATER} if found["status"] in UNFINISHED else {})}
+
+
+def _once(confirm: str) -> dict[str, str]:
+    """Headers of an invocation that happens once for each plan."""
+    return {**WAIT, "Idempotency-Key": f"mcp-{confirm}"}
 
 
 def _facts(function: Data) -> dict[str, Any]:

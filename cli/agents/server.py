@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -14,7 +15,8 @@ from mcp.types import ToolAnnotations
 
 from cli.agents.answers import answer
 from cli.agents.changing import Changer
-from cli.agents.plans import Plans
+from cli.agents.permissions import require_developer, require_person, require_runner
+from cli.agents.plans import Plans, Settling
 from cli.agents.querying import Querier
 from cli.agents.reading import Reader
 from cli.agents.running import Runner
@@ -22,6 +24,7 @@ from cli.client import Client
 from cli.errors import CliError
 
 Tool = Callable[..., Mapping[str, Any]]
+Check = Callable[[], None]
 INSTRUCTIONS = """\
 Functions of one project of zMesh: server-side JavaScript, TypeScript and Python, kept in PostgreSQL with every version.
 
@@ -36,43 +39,72 @@ RUNS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_h
 CHANGES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
 
 
+class Offered(NamedTuple):
+    """A tool, what clients are told of its effects, and what refuses callers who may not use it."""
+
+    tool: Tool
+    hints: ToolAnnotations
+    check: Check
+
+
 def server(client: Client, database_url: str | None = None, *, sql_writes: bool = False) -> MCPServer[Any]:
     """A server of the tools, which call the API by this client; `database_url` is asked of the API where it is None."""
+    tools = tools_of(client, Plans(), database_url, sql_writes=sql_writes)
+    return serving(lambda: tools)
+
+
+def serving(current: Callable[[], Mapping[str, Offered]]) -> MCPServer[Any]:
+    """A server of the tools; each call is of those that there are then."""
     made: MCPServer[Any] = MCPServer(
         "zmesh", title="zMesh", instructions=INSTRUCTIONS, version=version("zmesh-functions"), log_level="WARNING"
     )
-    for tool, hints in _tools(client, database_url, sql_writes=sql_writes):
-        made.add_tool(_reporting(tool), description=inspect.getdoc(tool), annotations=hints, structured_output=False)
+    for name, (tool, hints, _) in current().items():
+        made.add_tool(
+            _reporting(tool, partial(_called, current, name)),
+            description=inspect.getdoc(tool),
+            annotations=hints,
+            structured_output=False,
+        )
     return made
 
 
-def _tools(client: Client, database_url: str | None, *, sql_writes: bool) -> list[tuple[Tool, ToolAnnotations]]:
-    plans = Plans()
+def tools_of(
+    client: Client, plans: Settling, database_url: str | None = None, *, sql_writes: bool = False
+) -> dict[str, Offered]:
+    """The tools by name, as a caller with these credentials has them."""
     reader, runner, changer = Reader(client), Runner(client, plans), Changer(client, plans)
     querier = Querier(client, plans, database_url)
     reading: tuple[Tool, ...] = (
         *(reader.list_functions, reader.read_function, reader.read_file, reader.list_versions),
         *(reader.compare_versions, reader.list_invocations, reader.read_invocation, reader.read_logs),
-        *(reader.list_schedules, querier.query_database, runner.dry_run_function),
+        *(reader.list_schedules, querier.query_database),
     )
-    return [
-        *((tool, READS) for tool in reading),
-        (runner.run_draft, RUNS),
-        (runner.invoke_function, RUNS),
-        (changer.deploy_function, CHANGES),
-        (changer.roll_back, CHANGES),
-        (changer.set_schedule, CHANGES),
-        *([(querier.change_database, CHANGES)] if sql_writes else []),
+    offered = [
+        *(Offered(tool, READS, lambda: None) for tool in reading),
+        Offered(runner.dry_run_function, READS, partial(require_person, client)),
+        Offered(runner.run_draft, RUNS, partial(require_person, client)),
+        Offered(runner.invoke_function, RUNS, partial(require_runner, client)),
+        Offered(changer.deploy_function, CHANGES, partial(require_developer, client)),
+        Offered(changer.roll_back, CHANGES, partial(require_developer, client)),
+        Offered(changer.set_schedule, CHANGES, partial(require_developer, client)),
+        *([Offered(querier.change_database, CHANGES, lambda: None)] if sql_writes else []),
     ]
+    return {one.tool.__name__: one for one in offered}
 
 
-def _reporting(tool: Tool) -> Callable[..., list[str]]:
+def _called(current: Callable[[], Mapping[str, Offered]], name: str, /, **arguments: Any) -> Mapping[str, Any]:
+    tool, _, check = current()[name]
+    check()
+    return tool(**arguments)
+
+
+def _reporting(tool: Tool, call_it: Tool) -> Callable[..., list[str]]:
     """The tool with its answer as text, and with errors of the API as a model can read them."""
 
     @functools.wraps(tool)
     def call(**arguments: Any) -> list[str]:
         try:
-            return answer(tool(**arguments))
+            return answer(call_it(**arguments))
         except CliError as error:
             raise ToolError(_text(error)) from error
 

@@ -49,14 +49,6 @@ def dev(home: Path, port: int, no_examples: bool, verbose: bool, watched: Path |
 
 
 @click.command()
-def api() -> None:
-    """Run an API process, configured by environment variables."""
-    from api.main import main as run
-
-    sys.exit(run())
-
-
-@click.command()
 def listener() -> None:
     """Run a listener process, configured by environment variables."""
     from listener.main import main as run

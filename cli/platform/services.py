@@ -20,6 +20,7 @@ SHORTEST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
 HEALTHY_SECONDS = 30.0
 LOG_BYTES_KEPT = 10_000_000
+MODULES = {"api": "cli.agents.serving", "listener": "listener.main"}  # where each has its main
 
 
 class Service:
@@ -48,11 +49,12 @@ class Service:
     def start(self) -> None:
         """Start the process. Only the main thread may: the process ends with the thread that started it."""
         kept = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
+        module = MODULES[self.name]
         self._started_at = time.monotonic()
         self._last_lines.clear()
         self._process = subprocess.Popen(
             # Not by the command line, whose libraries would stay in memory.
-            [sys.executable, "-P", "-c", f"import sys; from {self.name}.main import main; sys.exit(main())", self.name],
+            [sys.executable, "-P", "-c", f"import sys; from {module} import main; sys.exit(main())", self.name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

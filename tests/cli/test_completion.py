@@ -19,7 +19,8 @@ from tests.platform import Platform, clean_environment
 SECONDS = 60
 FOLDER = Path(sys.executable).parent  # where the command is installed
 BASH = """source <(zmesh completion bash)
-COMP_WORDS=({words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 )); _zmesh_completion zmesh; printf '%s\\n' "${{COMPREPLY[@]}}"
+COMP_WORDS=({words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+_zmesh_completion zmesh; printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 FISH = "zmesh completion fish | source; complete --do-complete '{words}'"
 ZSH = """PS1='> '; unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -u -D; source <(zmesh completion zsh)

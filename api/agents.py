@@ -1,0 +1,170 @@
+"""/mcp: the Model Context Protocol over HTTP. Requests are checked here; what serves them is given to the API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from api.auth.credentials import Access
+from api.http.middleware import App, Receive, Scope, Send
+from api.http.problems import MEDIA_TYPE, Problem, busy, unauthorized
+from support.api_keys import is_api_key
+
+PATH = "/mcp"
+MOST_CALLS = 16  # at once: each may hold a thread for as long as a run takes
+MOST_CALLS_OF_CALLER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint of the API answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Ask = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Answer]]
+Serve = Callable[[Scope, Receive, Send, str, Ask], Awaitable[None]]
+
+
+class Agents:
+    """An ASGI layer around the API that answers /mcp.
+
+    A caller shows the header Authorization, and nothing else counts: a page in a browser has no cookie that would do.
+    What serves the protocol asks the API on the caller's behalf, as if the caller had sent each request.
+    """
+
+    def __init__(self, app: App, around: App, access: Access, load: Callable[[], Serve]) -> None:
+        """`around` is the API with what belongs around it, where tools send their requests; `load` takes seconds and
+        is called in a thread, when the first caller was let in."""
+        self._app = app
+        self._around = around
+        self._access = access
+        self._load = load
+        self._loading: asyncio.Task[Serve] | None = None
+        self._running: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != PATH:
+            await self._app(scope, receive, send)
+            return
+        scope["path_template"] = PATH
+        try:
+            _check(scope)
+            token = await self._authenticated(scope)
+            with self._place(token):
+                serve = await self._loaded()
+                await serve(scope, receive, send, token, self._asking(scope))
+        except Problem as problem:
+            await _refuse(problem, send)
+
+    async def _authenticated(self, scope: Scope) -> str:
+        scheme, _, token = _header(scope, b"authorization").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise unauthorized(
+                "missing_credentials",
+                "Agents show a token or an API key.",
+                "Send the header Authorization: Bearer <token or API key>.",
+            )
+        if is_api_key(token):
+            await self._access.any_program(token, scope["client"][0] if scope.get("client") else "")
+        else:
+            await self._access.person(token)
+        return token
+
+    @contextmanager
+    def _place(self, token: str) -> Iterator[None]:
+        """A place for a call. Raises Problem where there is none."""
+        if self._running.total() >= MOST_CALLS:
+            raise busy(f"{MOST_CALLS} calls of agents are running in this process.")
+        if self._running[token] >= MOST_CALLS_OF_CALLER:
+            raise Problem(
+                429,
+                "too_many_agent_calls",
+                f"{MOST_CALLS_OF_CALLER} calls with these credentials are running.",
+                "Wait until one of them has ended.",
+                headers={"Retry-After": "1"},
+            )
+        self._running[token] += 1
+        try:
+            yield
+        finally:
+            self._running[token] -= 1
+            if not self._running[token]:
+                del self._running[token]
+
+    async def _loaded(self) -> Serve:
+        if self._loading is None or (self._loading.done() and self._loading.exception()):
+            self._loading = asyncio.create_task(asyncio.to_thread(self._load))
+        return await asyncio.shield(self._loading)
+
+    def _asking(self, scope: Scope) -> Ask:
+        async def ask(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+            return await _ask(self._around, _inner(scope, method, target, headers, body), body)
+
+        return ask
+
+
+def _check(scope: Scope) -> None:
+    """Raises Problem for another method, and for a page of another origin."""
+    if scope["method"] != "POST":
+        detail = "Each message of the protocol is a POST: this server keeps no streams or sessions."
+        raise Problem(405, "method_not_allowed", detail, headers={"Allow": "POST"})
+    origin = _header(scope, b"origin")
+    if origin and urlsplit(origin).netloc.lower() != _header(scope, b"host").lower():
+        raise Problem(403, "origin_not_allowed", f"Pages of {origin} may not call this.")
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _inner(scope: Scope, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Scope:
+    """The scope of a request to the API, as the caller's own would be."""
+    path, _, query = target.partition("?")
+    ours = {**headers, "host": _header(scope, b"host"), "x-request-id": _header(scope, b"x-request-id")}
+    ours["content-length"] = str(len(body))
+    return {
+        **{key: scope[key] for key in ("type", "asgi", "http_version", "scheme", "client", "server")},
+        "method": method,
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in ours.items()],
+        "state": dict(scope.get("state", {})),
+    }
+
+
+async def _ask(app: App, scope: Scope, body: bytes) -> Answer:
+    never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+    status, headers, parts = 0, dict[str, str](), list[bytes]()
+
+    async def receive() -> Any:
+        return messages.pop() if messages else await never
+
+    async def send(message: Any) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            headers.update((name.decode().lower(), value.decode("latin-1")) for name, value in message["headers"])
+        else:
+            parts.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return Answer(status, headers, b"".join(parts))
+
+
+async def _refuse(problem: Problem, send: Send) -> None:
+    headers = {"content-type": MEDIA_TYPE, **problem.headers}
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": problem.body()})
