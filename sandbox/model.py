@@ -104,7 +104,7 @@ class RunRequest:
 
     What it prints is added to `printed` at once, line by line. `attach` is called when the SDK asks for an attachment:
     once, or a few times where the `network` is none, since what comes that way is all that such a run can connect to.
-    None is an answer. A run in the `background` gets the CPU time that others leave.
+    None is an answer. A run in the `background` yields to others, which somebody waits for.
     """
 
     language: Language

@@ -116,7 +116,9 @@ class Child:
         self._listen(self._errors, self._read_pipe, self._errors, "error")
         oom_kills = _oom_kills.count()
         started = time.monotonic()
-        sending = self._send(request, job_of(request, image, learn=learn, is_loaded=is_loaded))
+        sending = None
+        if not cancel.is_set():  # it may have waited for long, and run elsewhere by now
+            sending = self._send(request, job_of(request, image, learn=learn, is_loaded=is_loaded))
         try:
             seen.stopped = await self._wait_until_settled(limits.timeout_ms / 1000, cancel)
             seen.duration_ms = round((time.monotonic() - started) * 1000)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,6 +29,7 @@ from sandbox.host.preloads import MOST_NAMES, Preloads, imported_by
 from sandbox.host.streams import Sink
 from sandbox.host.template_keys import TemplateKey, has_nearer_packages, key_of_image, key_of_run
 from sandbox.host.template_process import TemplateProcess
+from sandbox.host.turns import Turns
 from sandbox.model import (
     Image,
     ImageTemplateLimits,
@@ -115,6 +117,7 @@ class Sandbox:
         self._compiler = Compiler(self._sdk, self._compile)
         self._users_of_images: dict[TemplateProcess, int] = {}
         self._free = asyncio.Semaphore(slots)
+        self._turns = Turns()
         self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
         self._wanted: dict[Kind, int] = {}  # how many are to be parked, where that is more than the least
         self._calming: dict[Kind, asyncio.TimerHandle] = {}
@@ -259,15 +262,20 @@ class Sandbox:
     ) -> RunOutcome:
         """Run one request; never raises for anything the code does. A response made piece by piece goes to `sink`."""
         async with self._free:
-            cancel = cancel or asyncio.Event()
-            try:
-                request = replace(request, compiled=await self._compiler.compiled(request, cancel))
-                if request.image is not None or request.init_once is not None:
-                    return await self._run_with_template(request, cancel, sink)
-                child = await self._take(request)
-            except SandboxError as error:
-                return _failed(str(error))
-            return await self._run_in(child, request, cancel, sink)
+            if not request.background:
+                self._turns.somebody_waits()
+            async with self._turns.taken() if request.background else nullcontext():
+                return await self._run(request, cancel or asyncio.Event(), sink)
+
+    async def _run(self, request: RunRequest, cancel: asyncio.Event, sink: Sink | None) -> RunOutcome:
+        try:
+            request = replace(request, compiled=await self._compiler.compiled(request, cancel))
+            if request.image is not None or request.init_once is not None:
+                return await self._run_with_template(request, cancel, sink)
+            child = await self._take(request)
+        except SandboxError as error:
+            return _failed(str(error))
+        return await self._run_in(child, request, cancel, sink)
 
     async def _compile(self, request: RunRequest, cancel: asyncio.Event) -> RunOutcome:
         """A run of our own within one that has its turn."""
