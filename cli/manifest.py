@@ -37,15 +37,17 @@ class FunctionSettings(Declared):
     entry_point: str = Field("handler", description="Name of the function to call in the code.")
     style: Literal["lambda"] | None = Field(None, description="lambda: the handler takes (event, context).")
     init: Literal["once"] | None = Field(None, description="once: top-level code is executed once, not in each run.")
-    preload: list[str] = Field([], description="Packages to import beforehand, in place of those learned from runs.")
+    preload: list[str] = Field(
+        [], description="Packages imported before runs are forked. Default: those that runs import."
+    )
     timeout_ms: int = Field(10_000, ge=1, le=900_000, description="Wall-clock limit of a run.")
     memory_mb: int = Field(256, ge=64, le=8192, description="Memory limit of a run, in MiB.")
-    env: dict[str, str] = Field({}, description="Variables that the code gets in zmesh.env.")
-    secrets: list[str] = Field([], description="Secrets that have to be set before it is deployed.")
+    env: dict[str, str] = Field({}, description="Environment variables, available in zmesh.env.")
+    secrets: list[str] = Field([], description="Secrets that must be set before a deployment.")
     network: Literal["open", "none"] = Field("open", description="none: only the project's database.")
-    enabled: bool = Field(True, description="Whether it may be invoked.")
+    enabled: bool = Field(True, description="false: it cannot be invoked.")
     description: str = Field("", max_length=1000, description="What the function is for.")
-    tags: list[str] = Field([], max_length=20, description="Labels to find it by.")
+    tags: list[str] = Field([], max_length=20, description="Tags for finding the function.")
     auth: Literal["api_key", "jwt", "none"] = Field("api_key", description="Who may call the public route.")
     methods: list[Method] = Field(
         ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
@@ -53,7 +55,9 @@ class FunctionSettings(Declared):
         max_length=7,
         description="HTTP methods that the public route accepts.",
     )
-    cors_origins: list[str] = Field(["*"], max_length=50, description="Origins of pages that may call it.")
+    cors_origins: list[str] = Field(
+        ["*"], max_length=50, description="Origins of web pages that may call the function."
+    )
     anonymous_options: list[Option] = Field(
         [], max_length=8, description="Invocation options that callers without credentials may set."
     )
@@ -63,8 +67,10 @@ class FunctionSettings(Declared):
         description="Invocation options that API keys may set.",
     )
     public_errors: bool = Field(False, description="Whether callers without credentials get details of errors.")
-    max_attempts: int = Field(3, ge=1, le=100, description="Attempts of an invocation that no caller waits for.")
-    retry_base_ms: int = Field(1000, ge=1, le=86_400_000, description="Wait after the first failed attempt; doubles.")
+    max_attempts: int = Field(3, ge=1, le=100, description="Attempts of an invocation without a waiting caller.")
+    retry_base_ms: int = Field(
+        1000, ge=1, le=86_400_000, description="Wait after the first failure; doubles each time."
+    )
     retry_max_ms: int = Field(300_000, ge=1, le=604_800_000, description="The longest wait between two attempts.")
     max_concurrency: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="Largest number of concurrent runs. Default: the project's limit."
@@ -89,8 +95,8 @@ class ScheduleSettings(Declared):
     cron: str = Field(min_length=1, max_length=200, description="Cron expression, such as 0 3 * * *.")
     timezone: str = Field("UTC", description="IANA name, such as Europe/Berlin.")
     payload: Any = Field({}, description="Payload of its invocations.")
-    payload_json: str | None = Field(None, description="The payload as JSON, if TOML cannot say it: null, say.")
-    overlap: Literal["skip", "queue"] = Field("skip", description="What to do if the previous one has not ended.")
+    payload_json: str | None = Field(None, description="The payload as JSON, for values that TOML lacks, such as null.")
+    overlap: Literal["skip", "queue"] = Field("skip", description="What to do if the previous run has not ended.")
     missed: Literal["skip", "once", "all"] = Field("once", description="What to do about missed due times.")
     enabled: bool = Field(True, description="false: it is paused.")
 
@@ -111,19 +117,19 @@ class WebhookSettings(Declared):
 class ChangeSettings(Declared):
     """A table change: one [[changes]] each."""
 
-    table: str = Field(min_length=1, max_length=200, description="As SQL writes it: orders, or shop.orders.")
+    table: str = Field(min_length=1, max_length=200, description="Table, as in SQL: orders, or shop.orders.")
     function: str = Field(description="Name or slug of the function.")
     events: list[Event] = Field(
-        ["INSERT", "UPDATE", "DELETE"], min_length=1, max_length=3, description="Which changes invoke it."
+        ["INSERT", "UPDATE", "DELETE"], min_length=1, max_length=3, description="Changes that invoke the function."
     )
-    when: str | None = Field(None, max_length=10_000, description="SQL condition over new and old.")
-    columns: list[str] | None = Field(None, min_length=1, description="Only updates that change one of these.")
+    when: str | None = Field(None, max_length=10_000, description="SQL condition on new and old.")
+    columns: list[str] | None = Field(None, min_length=1, description="Only updates that change one of these columns.")
 
 
 class ProjectFile(Declared):
     """The zmesh.toml of a project folder."""
 
-    secrets: list[str] = Field([], description="Secrets of the project that have to be set before it is deployed.")
+    secrets: list[str] = Field([], description="Secrets of the project that must be set before a deployment.")
     functions: dict[str, FunctionSettings] = Field({}, description="Settings of functions, by name.")
     schedules: dict[str, ScheduleSettings] = Field({}, description="Schedules, by name.")
     webhooks: dict[str, WebhookSettings] = Field({}, description="Webhooks, by name.")
