@@ -28,9 +28,13 @@ PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
 CAPABILITY_VERSION_3 = 0x20080522
 CAP_SYS_CHROOT, CAP_SYS_ADMIN, CAP_SETFCAP = 18, 21, 31
 _NAMESPACES = "needs CAP_SYS_ADMIN, or user namespaces that this machine or container allows"
+_MOUNTS = (
+    "needs CAP_SYS_ADMIN, and in a container no AppArmor profile that forbids mounts; users other than root also need "
+    "systempaths=unconfined"
+)
 GRANTS = {
     "unshare": _NAMESPACES,
-    "mount": "needs CAP_SYS_ADMIN, and in a container no AppArmor profile that forbids mounts",
+    "mount": _MOUNTS,
     "mount_setattr": "needs CAP_SYS_ADMIN, and a seccomp profile that allows mount_setattr",
     "pivot_root": "needs CAP_SYS_ADMIN",
     "chroot": "needs CAP_SYS_CHROOT",

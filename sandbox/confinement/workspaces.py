@@ -47,7 +47,10 @@ def make(folder: str, uid: int | None) -> None:
         os.chmod(f"{folder}/{name}", FOLDER_MODE)
     if uid is not None:
         for path in (folder, *(f"{folder}/{name}" for name in FOLDERS)):
-            os.chown(path, uid, uid)
+            try:
+                os.chown(path, uid, uid)
+            except PermissionError as error:
+                raise PermissionError(error.errno, f"{error.strerror} (chown needs CAP_CHOWN)", path) from error
 
 
 def remove(folder: str) -> None:

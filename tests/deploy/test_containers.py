@@ -204,6 +204,23 @@ def test_what_a_developers_machine_has_built_or_keeps_secret_goes_into_no_image(
     assert {str(path.relative_to(sent)) for path in sent.rglob("*") if path.is_file()} == kept
 
 
+def test_a_user_other_than_root_reaches_the_full_level_where_the_engine_allows_namespaces(stack: Stack) -> None:
+    """As docs/concepts/sandbox.md says; what else it takes is the host's (user.max_user_namespaces)."""
+    program = (
+        "import asyncio; from sandbox import Sandbox; sandbox = Sandbox(1); asyncio.run(sandbox.start());"
+        "report = sandbox.report(); print(report.level, report.mode, report.node, *report.gaps)"
+    )
+    done = subprocess.run(
+        ["docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--user", "10001:10001", "--cap-drop", "ALL",
+         "--security-opt", "no-new-privileges", "--security-opt", "seccomp=unconfined",
+         "--security-opt", "systempaths=unconfined", "--entrypoint", "/opt/zmesh/bin/python",
+         engine.FUNCTIONS_IMAGE, "-c", program],
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert done.stdout.startswith("full user_namespace forked"), done.stdout + done.stderr
+
+
 def test_a_root_that_cannot_be_written_without_the_volume_of_user_ids_is_named(stack: Stack) -> None:
     service = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]["listener"]
     added = [word for name in service["cap_add"] for word in ("--cap-add", name)]

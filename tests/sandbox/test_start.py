@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +55,16 @@ def test_a_kernel_that_lets_runs_listen_on_any_port_is_named(
     gaps = gaps_of("root", [], own_users=True)
 
     assert [gap for gap in gaps if "listen on the port of a server that is down" in gap] == gaps[-1:] * named
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="runs have a user of their own only when root starts them")
+def test_the_capability_that_root_lacks_for_the_lower_level_is_named() -> None:
+    program = "import asyncio; from sandbox import Sandbox; asyncio.run(Sandbox(1, modes=['process']).start())"
+    command = ["setpriv", "--bounding-set", "-chown,-dac_override,-sys_admin", sys.executable, "-c", program]
+
+    started = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+
+    assert "Operation not permitted (chown needs CAP_CHOWN)" in started.stderr
 
 
 @pytest.mark.parametrize("option", ["run_dir", "images"])
