@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import time
@@ -32,6 +33,8 @@ POOL_SIZE = 6
 BELIEVED_SECONDS = 1.0
 DEEPEST = 32  # the maximum that zmesh.settings allows
 MOST_RUNS = 4000  # as many as there are uids for runs
+OWN_FILES = 64  # what a listener has open without runs, and a few more
+FILES_PER_RUN, MOST_FILES_PER_RUN = 4, 16  # its channel and output; with sessions and children that wait to be runs
 
 
 def main() -> int:
@@ -39,11 +42,27 @@ def main() -> int:
     try:
         settings = read_settings(Settings, os.environ)
         log_to_stderr(settings.log_format, settings.log_level)
+        _allow_files(settings.slots)
         uvloop.run(_serve(settings))
     except (SettingsError, SealingError, SandboxError, AdminPortError, LayerError) as error:
         print(f"The listener cannot start. {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _allow_files(slots: int) -> None:
+    """Raise the limit on open files, as far as we may, to what so many slots can use. Raises SettingsError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = sys.maxsize if hard == resource.RLIM_INFINITY else hard
+    least = OWN_FILES + FILES_PER_RUN * slots
+    if most < least:
+        raise SettingsError(
+            f"ZMESH_SLOTS is {slots}, for which a listener must be able to open {least} files, but the limit here is "
+            f"{hard}: raise it (ulimit -n; LimitNOFILE= of systemd; ulimits of a container), or set fewer slots."
+        )
+    wanted = min(OWN_FILES + MOST_FILES_PER_RUN * slots, most)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(settings: Settings) -> None:
