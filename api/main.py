@@ -52,7 +52,7 @@ def main(serve_agents: Callable[[bytes], Serve] | None = None) -> int:
         Server(
             _config(settings, parts, admission, serve_agents), parts.replies, Monitoring(settings, parts, admission)
         ).run()
-    except AdminPortError as error:
+    except (AdminPortError, PortError) as error:
         print(error, file=sys.stderr)
         return 1
     except SystemExit:  # it could not start, and has said why
@@ -109,6 +109,10 @@ def _admission(settings: Settings) -> Admission:
     return Admission(bounds, settings.trusted_proxies)
 
 
+class PortError(Exception):
+    """The API's own port cannot be opened; the message says why."""
+
+
 class Server(uvicorn.Server):
     """Announces its address. On shutdown, running calls get GRACE_SECONDS, then those that still wait get a 202."""
 
@@ -121,10 +125,22 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket] | None = None) -> None:
         self._loop = get_running_loop()
         await self._monitoring.start()  # first: where its port is taken, nothing else has to be undone
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit as ended:  # how uvicorn gives up; it has logged the bare error of the system
+            if isinstance(ended.__context__, OSError):
+                raise PortError(self._why_not(ended.__context__)) from ended
+            raise
         if self.started and self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             print(f"listening http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+
+    def _why_not(self, error: OSError) -> str:
+        return (
+            f"Cannot listen on ZMESH_HOST {self.config.host}, ZMESH_PORT {self.config.port}: "
+            f"{os.strerror(error.errno) if error.errno else error}. "
+            "Stop what uses the port, or set ZMESH_PORT to another (0 takes a free one)."
+        )
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         await super().shutdown(sockets)

@@ -149,6 +149,14 @@ def booted(folder: Path, **environment: str) -> Iterator[Booted]:
                     group.rmdir()
 
 
+def test_the_program_is_installed_as_in_the_image() -> None:
+    image = (REPOSITORY / "Dockerfile").read_text("utf-8").replace("-r requirements", "--requirement requirements")
+    of_the_page = re.findall(r"pip install (--\S+).*(runtime\.txt|\.whl)$", GUIDE.take("program"), re.MULTILINE)
+    assert of_the_page == [("--require-hashes", "runtime.txt"), ("--no-deps", ".whl")]
+    for option, what in of_the_page:
+        assert re.search(rf"/opt/zmesh/bin/pip install .*{option}.*{re.escape(what)}$", image, re.MULTILINE)
+
+
 @needs_systemd
 @pytest.mark.timeout(240)
 def test_the_units_start_the_platform_with_the_full_sandbox(server: str, tmp_path: Path) -> None:
