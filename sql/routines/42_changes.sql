@@ -19,6 +19,11 @@ create or replace view zmesh.own_functions with (security_barrier) as
     select slug, name, language, version, enabled from zmesh.functions
      where project_id = zmesh.project_of(current_user);
 comment on view zmesh.own_functions is 'The functions of the project whose role queries this view.';
+comment on column zmesh.own_functions.slug is 'What invocations name it by.';
+comment on column zmesh.own_functions.name is 'Its name as deployed.';
+comment on column zmesh.own_functions.language is 'javascript, python or typescript.';
+comment on column zmesh.own_functions.version is 'The current version.';
+comment on column zmesh.own_functions.enabled is 'false: it cannot be invoked.';
 
 create or replace function zmesh.is_own_function(p_slug text) returns boolean
 language sql stable
@@ -453,6 +458,11 @@ create or replace view zmesh.changes as
      where not t.is_row
      group by t.table_oid, t.arguments;
 comment on view zmesh.changes is 'The changes of the caller''s tables that zmesh.on_change() passes on.';
+comment on column zmesh.changes."table" is 'The watched table.';
+comment on column zmesh.changes.function is 'Slug of the function.';
+comment on column zmesh.changes.events is 'INSERT, UPDATE, DELETE.';
+comment on column zmesh.changes."when" is 'The condition; null: all rows.';
+comment on column zmesh.changes.columns is 'Only updates of these columns; null: of any.';
 
 create or replace function zmesh.plain_path(p_path text) returns text
 language plpgsql as $$

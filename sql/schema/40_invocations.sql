@@ -55,6 +55,30 @@ create table zmesh.invocations (
 ) partition by list (status);
 comment on table zmesh.invocations is
     'Every invocation, queued, running or finished. To enqueue one: insert into zmesh.invocations (function, payload) values (…).';
+comment on column zmesh.invocations.id is 'Sorts by time of creation (version 7).';
+comment on column zmesh.invocations.project_id is 'The project of the function.';
+comment on column zmesh.invocations.function_id is 'The function, whatever its name becomes.';
+comment on column zmesh.invocations.listener_id is 'The listener that claimed it.';
+comment on column zmesh.invocations.schedule_id is 'The schedule that fired it.';
+comment on column zmesh.invocations.created_at is 'When it was inserted.';
+comment on column zmesh.invocations.started_at is 'When the latest attempt started.';
+comment on column zmesh.invocations.finished_at is 'When it ended; null before that.';
+comment on column zmesh.invocations.duration_ms is 'Wall-clock time of the last attempt.';
+comment on column zmesh.invocations.cpu_ms is 'CPU time of the last attempt.';
+comment on column zmesh.invocations.peak_memory_mb is 'The most memory that the last attempt used.';
+comment on column zmesh.invocations.retry_base_ms is 'Wait after the first failed attempt; doubles with each one. By default, as the function says.';
+comment on column zmesh.invocations.retry_max_ms is 'The longest wait between two attempts. By default, as the function says.';
+comment on column zmesh.invocations.priority is 'From -100 to 100; higher goes first within the project.';
+comment on column zmesh.invocations.max_attempts is 'How many attempts there may be. By default, as the function says.';
+comment on column zmesh.invocations.attempt is 'How many attempts have started.';
+comment on column zmesh.invocations.cancel_requested is 'Whether somebody asked for the end of a running invocation.';
+comment on column zmesh.invocations.status is 'queued, running, success, error, timeout or cancelled.';
+comment on column zmesh.invocations.source is 'What inserted it: api, sql, schedule, webhook or function.';
+comment on column zmesh.invocations.payload is 'What the handler is called with; any JSON value.';
+comment on column zmesh.invocations.request is 'The HTTP request, for invocations by the public route or a webhook.';
+comment on column zmesh.invocations.result is 'What the handler returned.';
+comment on column zmesh.invocations.response is 'What zmesh.response() made: status, headers and body.';
+comment on column zmesh.invocations.error is 'Type, message and stack of the last attempt''s error.';
 comment on column zmesh.invocations.function is 'Slug of the function to invoke.';
 comment on column zmesh.invocations.version is
     'Version of the code: on insert, the one to run instead of the current one; afterwards, the one that ran.';

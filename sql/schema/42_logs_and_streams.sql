@@ -13,6 +13,13 @@ create table zmesh.logs (
 ) partition by range (invocation_id);
 create table zmesh.logs_rest partition of zmesh.logs default;
 comment on table zmesh.logs is 'Log lines of runs, partitioned as zmesh.history is.';
+comment on column zmesh.logs.invocation_id is 'The invocation that printed it.';
+comment on column zmesh.logs.attempt is 'The attempt that printed it.';
+comment on column zmesh.logs.line is 'Its number within the attempt.';
+comment on column zmesh.logs.project_id is 'The project of the function.';
+comment on column zmesh.logs.at is 'When it was printed.';
+comment on column zmesh.logs.level is 'debug, info, warning or error.';
+comment on column zmesh.logs.message is 'The text, which may have several lines.';
 comment on table zmesh.logs_rest is 'Log lines of invocations whose id belongs to a time without a partition.';
 
 -- Unlogged: after a server crash there are no connections that could read them.

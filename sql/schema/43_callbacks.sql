@@ -19,6 +19,15 @@ create table zmesh.callbacks (
 create index callbacks_due on zmesh.callbacks (next_attempt_at) where status = 'pending';
 create index callbacks_by_age on zmesh.callbacks using brin (created_at);
 comment on table zmesh.callbacks is 'Callbacks to the callback_url of finished invocations, pending and delivered.';
+comment on column zmesh.callbacks.invocation_id is 'The invocation whose outcome is sent.';
+comment on column zmesh.callbacks.project_id is 'The project of the function.';
+comment on column zmesh.callbacks.created_at is 'When the invocation ended.';
+comment on column zmesh.callbacks.delivered_at is 'When the receiver answered with a status of success.';
+comment on column zmesh.callbacks.attempts is 'How many attempts have started.';
+comment on column zmesh.callbacks.last_status_code is 'Status of the last answer.';
+comment on column zmesh.callbacks.status is 'pending, delivered or failed.';
+comment on column zmesh.callbacks.url is 'Where it is sent.';
+comment on column zmesh.callbacks.last_error is 'Why the last attempt failed.';
 comment on column zmesh.callbacks.message_id is
     'webhook-id of the message: the same in every attempt, so that the receiver can discard duplicates.';
 comment on column zmesh.callbacks.next_attempt_at is

@@ -51,6 +51,17 @@ create table zmesh.schedules (
 create index schedules_due on zmesh.schedules (next_due_at) where enabled;
 create index schedules_by_function on zmesh.schedules (function_id);
 comment on table zmesh.schedules is 'Cron expressions that invoke functions; zmesh.tick() fires what is due.';
+comment on column zmesh.schedules.id is 'Sorts by time of creation (version 7).';
+comment on column zmesh.schedules.project_id is 'The project of the function.';
+comment on column zmesh.schedules.function_id is 'The function, whatever its name becomes.';
+comment on column zmesh.schedules.created_at is 'When it was created.';
+comment on column zmesh.schedules.updated_at is 'When it was last changed.';
+comment on column zmesh.schedules.next_due_at is 'When it comes due next; null while it is paused.';
+comment on column zmesh.schedules.name is 'Unique within the project.';
+comment on column zmesh.schedules.cron is 'Five fields, or a short form such as @daily.';
+comment on column zmesh.schedules.timezone is 'IANA name of the time zone in which the expression is read.';
+comment on column zmesh.schedules.payload is 'Payload of its invocations.';
+comment on column zmesh.schedules.enabled is 'false: it is paused.';
 comment on column zmesh.schedules.function is 'Slug of the function to invoke.';
 comment on column zmesh.schedules.plan is
     'The parsed cron expression that zmesh.next_due() reads; set by a database trigger.';
@@ -78,6 +89,10 @@ create table zmesh.schedule_runs (
 );
 create index schedule_runs_by_age on zmesh.schedule_runs using brin (created_at);
 comment on table zmesh.schedule_runs is 'Due times of schedules. The primary key ensures that each one fires once.';
+comment on column zmesh.schedule_runs.schedule_id is 'The schedule.';
+comment on column zmesh.schedule_runs.invocation_id is 'The invocation, where there is one.';
+comment on column zmesh.schedule_runs.due_at is 'When it came due.';
+comment on column zmesh.schedule_runs.created_at is 'When that was noticed.';
 comment on column zmesh.schedule_runs.last_due_at is
     'Last due time of the span, where one row stands for several skipped due times.';
 comment on column zmesh.schedule_runs.outcome is 'Fired, run on request at this time, or why it was skipped.';
