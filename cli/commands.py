@@ -27,6 +27,16 @@ SECTIONS = {
             "Show what `zmesh deploy` would change. Nothing is deployed; packages are built.",
         ),
         "deploy": Place("cli.project.commands", "deploy", "Deploy the project folder here, or functions from PATHS."),
+        "diff": Place(
+            "cli.project.commands",
+            "diff",
+            "Show all that differs between a project folder and the project, also what only the project has.",
+        ),
+        "promote": Place(
+            "cli.project.promoting",
+            "promote",
+            "Bring functions of the profile SOURCE into the project of the profile TARGET: all, or those named.",
+        ),
         "pull": Place(
             "cli.project.commands",
             "pull",

@@ -178,6 +178,8 @@ def _from_login(profile: str) -> Connection | None:
     data = read_json(path)
     if data is None:
         return None
+    if "api_key" in data:
+        return Connection(_field(data, "url", path), api_key=_field(data, "api_key", path))
     return Connection(
         _field(data, "url", path),
         _field(data, "token", path),

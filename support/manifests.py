@@ -27,7 +27,9 @@ from support.locks import (
     ManifestError,
     check_requirements_lock,
     npm_lock,
+    npm_lock_for,
     read_json,
+    requirements_lock,
     uv_lock,
 )
 
@@ -68,6 +70,14 @@ class Manifest:
 def manifest_of(language: str, code: str, files: Mapping[str, Any]) -> Manifest | None:
     """The manifest of a function; None where it asks for no package. Raises ManifestError."""
     return _of_python(code, files) if language == "python" else _of_node(code, files)
+
+
+def lock_file(manifest: Manifest, files: Mapping[str, Any], lock: str) -> tuple[str, str]:
+    """Name and content of the file that keeps what a build of this manifest locked, beside these files. Raises
+    ManifestError."""
+    if manifest.runtime == "python":
+        return REQUIREMENTS_LOCK, requirements_lock(lock, manifest.requirements)
+    return NPM_LOCK, npm_lock_for(_text(files, "package.json"), lock)
 
 
 # In a process of its own

@@ -19,7 +19,7 @@ from sql.catalog import Function
 from support.executors import Busy, Executor
 from support.function_folders import own_folder
 from support.locks import ManifestError
-from support.manifests import Manifest, is_costly, manifest_of, relevant_files, result_of
+from support.manifests import Manifest, is_costly, lock_file, manifest_of, relevant_files, result_of
 
 CODE_FIELDS = frozenset({"language", "code", "entry_file", "files"})
 _EXECUTOR = Executor("manifests", 2, most_waiting=100)
@@ -39,7 +39,32 @@ async def find_manifest(
         has_files = entry_file is not None if isinstance(files, msgspec.Raw) else bool(files)
         raise invalid("files" if has_files else "code", str(error)) from error
     except Busy as error:
-        raise Problem(503, "busy", "Too many manifests are being read.", "Try again in a moment.") from error
+        raise _busy() from error
+
+
+async def find_locked(manifest: Manifest, language: str, code: str, files: Mapping[str, Any], lock: str) -> Manifest:
+    """What to install of this manifest, by the lock of another build of it. Raises Problem."""
+    if manifest.lock is not None:
+        raise invalid("lock", f"cannot be combined with {manifest.lock}, which is among the files")
+    try:
+        locked = await _EXECUTOR.run(_locked, manifest, language, code, files, lock)
+    except ManifestError as error:
+        raise invalid("lock", str(error)) from error
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise invalid("lock", "is not the lock of a build") from error
+    except Busy as error:
+        raise _busy() from error
+    assert locked is not None  # it has the requirements of the manifest
+    return locked
+
+
+def _locked(manifest: Manifest, language: str, code: str, files: Mapping[str, Any], lock: str) -> Manifest | None:
+    name, text = lock_file(manifest, files, lock)
+    return _manifest(language, code, {**files, name: text}, None)
+
+
+def _busy() -> Problem:
+    return Problem(503, "busy", "Too many manifests are being read.", "Try again in a moment.")
 
 
 def _manifest(

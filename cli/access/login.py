@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import click
+from pathlib import Path
 
-from cli.client import Client
+import click
+from click import get_current_context
+from click.core import ParameterSource
+
+from cli.client import REQUEST_SECONDS, ApiError, Client
 from cli.config import DEFAULT_PROFILE, DEFAULT_URL, Connection, dev_home, forget_login, store_login, stored_login
 from cli.output import progress
 from cli.prompts import ask_secret
 
+OF_PERSONS = ("email", "password", "project", "invitation")
 url_option = click.option(
     "--url", envvar="ZMESH_URL", prompt="Address", default=DEFAULT_URL, help="Address of the API."
 )
@@ -43,11 +48,25 @@ profile_option = click.option(
 )
 @click.option("--project", help="Id or slug of the project to work in. Default: your oldest one.")
 @click.option("--invitation", help="Accept this invitation, with the password of your account or a new one.")
+@click.option(
+    "--with-key", is_flag=True, help="Store an API key, such as a deploy key. Prompts for it, or reads stdin."
+)
 def login(
-    url: str, email: str | None, profile: str, password: str | None, project: str | None, invitation: str | None
+    url: str,
+    email: str | None,
+    profile: str,
+    password: str | None,
+    project: str | None,
+    invitation: str | None,
+    with_key: bool,
 ) -> None:
     """Log in to a zMesh; later commands use that session."""
     url = url.rstrip("/")
+    if with_key:
+        _refuse_options_of_persons()
+        path = _store_key(url, ask_secret("API key").strip(), profile)
+        progress(f"Stored the key for {url} in {path}.")
+        return
     client = Client(Connection(url))
     if invitation is None:
         session = client.log_in(_credentials(email, password, project))
@@ -61,6 +80,22 @@ def login(
         progress(f"In this folder, commands go to the zmesh dev of {home}; pass --profile {profile} to go to {url}.")
     elif profile != DEFAULT_PROFILE:
         progress(f"Pass --profile {profile} to use it, or set ZMESH_PROFILE={profile}.")
+
+
+def _refuse_options_of_persons() -> None:
+    typed = [get_current_context().get_parameter_source(name) for name in OF_PERSONS]
+    if ParameterSource.COMMANDLINE in typed:
+        raise click.UsageError(f"--with-key cannot be combined with --{', --'.join(OF_PERSONS)}.")
+
+
+def _store_key(url: str, key: str, profile: str) -> Path:
+    """Store a key that the server knows, of any scope. Raises CliError."""
+    try:
+        Client(Connection(url, api_key=key)).call_with_key("GET", "/functions?limit=1", seconds=REQUEST_SECONDS)
+    except ApiError as error:
+        if error.code != "wrong_key_scope":
+            raise
+    return store_login({"url": url, "api_key": key}, profile)
 
 
 @click.command()
@@ -87,6 +122,7 @@ def logout(profile: str) -> None:
     if stored is None:
         progress("You are not logged in.")
         return
-    Client(stored).call_anonymously("POST", "/auth/logout", {"refresh_token": stored.refresh_token})
+    if stored.refresh_token:  # otherwise it is a key, which goes on working
+        Client(stored).call_anonymously("POST", "/auth/logout", {"refresh_token": stored.refresh_token})
     forget_login(profile)
     progress(f"Logged out of {stored.url}.")

@@ -49,9 +49,13 @@ def files_in_own_folder(function: Mapping[str, Any]) -> Build:
     return {path.removeprefix(own): content for path, content in function["files"].items()}
 
 
-def built(client: Client, function: Mapping[str, Any], manifest: Manifest, *, fresh: bool) -> Build:
-    """The build of this manifest, once it has succeeded. Raises CliError."""
+def built(
+    client: Client, function: Mapping[str, Any], manifest: Manifest, *, fresh: bool = False, lock: str | None = None
+) -> Build:
+    """The build of this manifest, once it has succeeded; of exactly what `lock` names, if given. Raises CliError."""
     body = {"language": function["language"], "code": function["code"], "files": texts_of(function), "fresh": fresh}
+    if lock is not None:
+        body["lock"] = lock
     return finished(client, function, manifest, client.call("POST", "/builds", body).body)
 
 

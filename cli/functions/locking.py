@@ -11,8 +11,8 @@ from cli.errors import CliError
 from cli.functions.building import built, files_in_own_folder, manifest_of_function
 from cli.output import progress
 from support.function_folders import own_folder
-from support.locks import LOCKS, NPM_LOCK, REQUIREMENTS_LOCK, UV_LOCK, npm_lock_for, requirements_lock
-from support.manifests import Manifest
+from support.locks import LOCKS, UV_LOCK
+from support.manifests import lock_file
 
 Function = dict[str, Any]
 
@@ -42,7 +42,8 @@ def _locked(client: Client, source: Path, function: Function, *, fresh: bool) ->
             code="no_place_for_a_lock",
             hint=f"Move it into a folder, as {source.stem}/{_entry_of(source)}, or pin the versions in its code.",
         )
-    name, text = _lock(unlocked, manifest, built(client, unlocked, manifest, fresh=fresh))
+    build = built(client, unlocked, manifest, fresh=fresh)
+    name, text = lock_file(manifest, files_in_own_folder(unlocked), build["lock"])
     (source / name).write_text(text, "utf-8")
     progress(f"Wrote {source / name}.")
     return {**function, "files": {**bare, own + name: text}}
@@ -50,10 +51,3 @@ def _locked(client: Client, source: Path, function: Function, *, fresh: bool) ->
 
 def _entry_of(file: Path) -> str:
     return "main.py" if file.suffix == ".py" else f"index{file.suffix}"
-
-
-def _lock(function: Function, manifest: Manifest, build: Mapping[str, Any]) -> tuple[str, str]:
-    """Name and content of the file."""
-    if manifest.runtime == "python":
-        return REQUIREMENTS_LOCK, requirements_lock(build["lock"], manifest.requirements)
-    return NPM_LOCK, npm_lock_for(files_in_own_folder(function).get("package.json"), build["lock"])

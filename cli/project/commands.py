@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from cli.project.folder import Project
     from cli.project.planning import Options, Plan
 
-HAS_CHANGES = 2  # exit status of plan --exit-code
+DIFFERS = 3  # exit status with --exit-code; 2 is that of misuse, which must not pass for a difference
 DEPLOY_FUNCTIONS = deploy_files
 FOLDER = click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
 PRUNE = click.option("--prune", is_flag=True, help="Delete what the folder does not declare.")
 FORCE = click.option("--force", is_flag=True, help="Deploy even code that cannot load.")
+
+
+exit_code_option = click.option("--exit-code", is_flag=True, help=f"Exit with status {DIFFERS} if there are changes.")
 
 
 @click.command("init")
@@ -35,15 +38,23 @@ FORCE = click.option("--force", is_flag=True, help="Deploy even code that cannot
     show_default=True,
     help="Language of the first function.",
 )
+@click.option(
+    "--ci",
+    "pipeline",
+    type=click.Choice(["github", "gitlab"]),
+    default="github",
+    show_default=True,
+    help="Whose pipeline deploys it.",
+)
 @output_option
-def init(folder: Path, language: str, output: str) -> None:
+def init(folder: Path, language: str, pipeline: str, output: str) -> None:
     """Write a small project folder: a function with its test, zmesh.toml, and a pipeline that deploys it.
 
     Existing files are never overwritten.
     """
     from cli.project.initialising import write_project
 
-    written = write_project(folder, language)
+    written = write_project(folder, language, pipeline)
     if output == "json":
         print_json({"folder": str(folder), "files": written})
         return
@@ -57,7 +68,7 @@ def init(folder: Path, language: str, output: str) -> None:
 @FOLDER
 @PRUNE
 @FORCE
-@click.option("--exit-code", is_flag=True, help="Exit with status 2 if there are changes.")
+@exit_code_option
 @output_option
 @connected
 def plan(client: Client, folder: Path, prune: bool, force: bool, exit_code: bool, output: str) -> None:
@@ -69,7 +80,27 @@ def plan(client: Client, folder: Path, prune: bool, force: bool, exit_code: bool
     if output == "json":
         print_json(found.described())
     if exit_code and not found.is_empty:
-        raise SystemExit(HAS_CHANGES)
+        raise SystemExit(DIFFERS)
+
+
+@click.command("diff")
+@FOLDER
+@exit_code_option
+@output_option
+@connected
+def diff(client: Client, folder: Path, exit_code: bool, output: str) -> None:
+    """Show all that differs between a project folder and the project, also what only the project has.
+
+    `zmesh plan` shows what a deployment would do about it.
+    """
+    from cli.project.folder import read_project
+    from cli.project.planning import Options
+
+    found = _planned(client, read_project(folder), Options(force=True), output)
+    if output == "json":
+        print_json({**found.described(), "differences": found.differences})
+    if exit_code and found.differences:
+        raise SystemExit(DIFFERS)
 
 
 def _planned(client: Client, project: Project, options: Options, output: str) -> Plan:

@@ -10,10 +10,11 @@ from cli.errors import CliError
 TYPES = ("zmesh.d.ts", "zmesh-testing.d.ts", "node.d.ts")  # those of the SDK, for editors
 
 
-def write_project(folder: Path, language: str) -> list[str]:
-    """Write the files of the templates; returns their paths. Raises CliError before anything is written where one of
-    them exists."""
-    files = {**_template("all"), **_template(language), **(_types() if language != "python" else {})}
+def write_project(folder: Path, language: str, pipeline: str) -> list[str]:
+    """Write the files of the templates, with a pipeline of GitHub or GitLab; returns their paths. Raises CliError
+    before anything is written where one of them exists."""
+    templates = [_template(name) for name in ("all", language, pipeline)]
+    files = {path: content for template in (*templates, _types(language)) for path, content in template.items()}
     if existing := sorted(path for path in files if (folder / path).exists() or (folder / path).is_symlink()):
         raise CliError(
             f"{folder} already has {', '.join(existing)}. Nothing was written.",
@@ -39,6 +40,8 @@ def _template(name: str) -> dict[str, bytes]:
     }
 
 
-def _types() -> dict[str, bytes]:
+def _types(language: str) -> dict[str, bytes]:
+    if language == "python":
+        return {}
     sdk = Path(str(resources.files("sdk"))) / "javascript"
     return {name: (sdk / name).read_bytes() for name in TYPES}

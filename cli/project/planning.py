@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -15,13 +15,23 @@ from cli.functions.building import build_packages
 from cli.functions.deploying import UNLOADABLE, Deployment
 from cli.functions.versions import DIFF_COLOURS
 from cli.output import style
-from cli.project.folder import Project
 
 MARKS = {"created": ("+", "green"), "updated": ("~", "yellow"), "deleted": ("-", "red"), "undeclared": ("?", None)}
 KINDS = {"change": "table change"}
 CONTENTS = {"code", "files"}
 HIDDEN = {"build_id": "other packages", "payload": "another payload"}
 Item = Mapping[str, Any]
+
+
+class Deployable(Protocol):
+    """What a project should have, from wherever it comes."""
+
+    @property
+    def functions(self) -> list[dict[str, Any]]:
+        """With their code and settings."""
+
+    def request(self) -> dict[str, Any]:
+        """What POST /deployments/project takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,16 @@ class Plan:
         return not self.changes and not self.migrations
 
     @property
+    def differences(self) -> int:
+        """How many things are not the same on both sides, which includes those that are not declared."""
+        return len([item for item in self.items if item["action"] != "unchanged"]) + len(self.migrations)
+
+    def only(self, declared: Collection[str]) -> Plan:
+        """Without what it leaves alone, and without triggers: of these functions."""
+        items = [item for item in self.items if item["kind"] == "function" and item["name"] in declared]
+        return Plan({**self.answer, "items": items}, self.diffs)
+
+    @property
     def missing_secrets(self) -> list[Item]:
         return list(self.answer["missing_secrets"])
 
@@ -83,19 +103,24 @@ class Plan:
         return described
 
 
-def plan(client: Client, project: Project, options: Options) -> Plan:
+def plan(client: Client, project: Deployable, options: Options) -> Plan:
     """What a deployment would change. Has packages built that it needs. Raises CliError."""
     build_packages(client, project.functions, fresh=False)
+    return planned(client, project, options)
+
+
+def planned(client: Client, project: Deployable, options: Options) -> Plan:
+    """The same where the packages have been built. Raises CliError."""
     answer = _send(client, project, options, plan=True)
     return Plan(answer, _diffs(client, project, answer))
 
 
-def deploy(client: Client, project: Project, options: Options) -> Plan:
+def deploy(client: Client, project: Deployable, options: Options) -> Plan:
     """Deploy what was planned, which has built the packages. Raises CliError, and then nothing has changed."""
     return Plan(_send(client, project, options, plan=False))
 
 
-def _send(client: Client, project: Project, options: Options, *, plan: bool) -> Mapping[str, Any]:
+def _send(client: Client, project: Deployable, options: Options, *, plan: bool) -> Mapping[str, Any]:
     query = "&".join([f"plan={str(plan).lower()}", f"force={str(options.force).lower()}"])
     body = {**project.request(), "prune": options.prune, "overwrite": options.overwrite, "message": options.message}
     try:
@@ -118,7 +143,7 @@ def _named(body: Mapping[str, Any]) -> Any:
     return name
 
 
-def _diffs(client: Client, project: Project, answer: Mapping[str, Any]) -> dict[str, Deployment]:
+def _diffs(client: Client, project: Deployable, answer: Mapping[str, Any]) -> dict[str, Deployment]:
     """How the code of functions differs from what is deployed."""
     wanted = {function["name"]: function for function in project.functions}
     changed = {

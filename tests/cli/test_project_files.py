@@ -157,7 +157,7 @@ def _default(model: type[BaseModel], name: str) -> Any:
 def test_the_tests_of_new_projects_pass(tmp_path: Path) -> None:
     languages = ("javascript", "python", "typescript")
     for language in languages:
-        initialising.write_project(tmp_path / language, language)
+        initialising.write_project(tmp_path / language, language, "github")
         [function] = read_project(tmp_path / language).functions
         assert (function["name"], function["env_vars"]) == ("greeter", {"GREETING": "Welcome"})
     done = COMMANDS.run(["test"], cwd=tmp_path, env=clean_environment())

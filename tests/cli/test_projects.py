@@ -117,7 +117,7 @@ def test_everything_is_deployed_and_shown_for_people_and_programs(shop: Platform
     put(shop.folder, {"functions/hello.py": "def handler(payload, zmesh):\n    return 3\n"})
     toml = (shop.folder / "zmesh.toml").read_text().replace("0 3 * * *", "0 4 * * *").replace("Hello", "Hi")
     (shop.folder / "zmesh.toml").write_text(toml.replace('secrets = ["KEY"]', 'secrets = ["KEY", "OTHER"]'))
-    plan = planned(shop, "--exit-code", status=2)
+    plan = planned(shop, "--exit-code", status=3)
     assert plan["changes"] == 2
     changed = {item["name"]: item for item in plan["items"] if item["action"] == "updated"}
     assert changed["nightly"]["changed"] == {"cron": {"before": "0 3 * * *", "after": "0 4 * * *"}}
@@ -130,7 +130,7 @@ def test_everything_is_deployed_and_shown_for_people_and_programs(shop: Platform
     assert "Hi" not in shown
     assert "secret OTHER is not set" in shown
     assert "OTHER" in shop.zmesh("deploy", status=1)
-    assert planned(shop, "--exit-code", status=2)["changes"] == 2
+    assert planned(shop, "--exit-code", status=3)["changes"] == 2
 
 
 def test_a_plan_after_a_pull_is_empty(shop: Platform, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -169,7 +169,7 @@ def test_migrations_are_applied_before_what_needs_them(platform: Platform) -> No
     put(platform.folder, {"functions/hello.py": CODE["functions/hello.py"]})
     put(platform.folder, {"migrations/0001_parts.sql": "create table parts (id int primary key);\n"})
     put(platform.folder, {"zmesh.toml": '[[changes]]\ntable = "parts"\nfunction = "hello"\n'})
-    plan = planned(platform, "--exit-code", status=2)
+    plan = planned(platform, "--exit-code", status=3)
     assert (plan["changes"], plan["migrations"]) == (3, ["0001_parts.sql"])
     shown = platform.zmesh("deploy", "--output", "table")
     assert "+ migration 0001_parts.sql" in shown

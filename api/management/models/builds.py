@@ -44,6 +44,10 @@ class BuildToRequest(Model):
     bundle: Bundle | None = Field(
         default=None, description="Use these packages, uploaded before by PUT /bundles, instead of registries."
     )
+    lock: Annotated[Text, Field(max_length=2 * 1024 * 1024)] | None = Field(
+        default=None,
+        description="`lock` of another build of this manifest: install exactly that, where no lock is among the files.",
+    )
     fresh: bool = Field(
         default=False, description="true: resolve the packages again, even if the same manifest was built before."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -20,7 +21,7 @@ from api.http.json_bodies import MIB
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import Problem, invalid, not_found
 from api.management.models.builds import BuildDetails, BuildLogLine, BuildToRequest, Bundle, BundleChunk
-from api.management.packages import find_manifest, key_of
+from api.management.packages import find_locked, find_manifest, key_of
 from sql import builds
 from sql.builds import Build
 
@@ -58,17 +59,31 @@ async def request_build(
     async with database.connection() as connection:
         if data.bundle is not None:
             await _check_uploaded(connection, request.user.project_id, data.bundle)
+        key = await key_of(connection, request.user.project_id, manifest)
+        files, fresh = manifest.files, data.fresh
+        if data.lock is not None:
+            files = (await find_locked(manifest, data.language, data.code, data.files, data.lock)).files
+            fresh = fresh or not await _installed(connection, request.user.project_id, key, data.lock, files)
         id = await builds.request(
             connection,
             request.user.project_id,
             manifest.runtime,
-            await key_of(connection, request.user.project_id, manifest),
-            manifest.files,
-            fresh=data.fresh,
+            key,
+            files,
+            fresh=fresh,
             bundle=None if data.bundle is None else data.bundle.hash,
         )
     build = await _build(database, request, id)
     return Response(BuildDetails.model_validate(build), status_code=202 if build.status in UNFINISHED else 200)
+
+
+async def _installed(
+    connection: AsyncConnection, project_id: UUID, key: str, lock: str, files: Mapping[str, str]
+) -> bool:
+    """Whether functions with this manifest already get what the lock names."""
+    last = await builds.last_success(connection, project_id, key)
+    build = None if last is None else await builds.find_build(connection, project_id, last)
+    return build is not None and (build.lock == lock or build.manifest == files)
 
 
 async def _check_uploaded(connection: AsyncConnection, project_id: UUID, bundle: Bundle) -> None:

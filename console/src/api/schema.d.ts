@@ -1935,6 +1935,12 @@ export interface components {
              */
             bundle: components["schemas"]["Bundle"] | null;
             /**
+             * Lock
+             * @description `lock` of another build of this manifest: install exactly that, where no lock is among the files.
+             * @default null
+             */
+            lock: string | null;
+            /**
              * Fresh
              * @description true: resolve the packages again, even if the same manifest was built before.
              * @default false

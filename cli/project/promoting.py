@@ -1,0 +1,228 @@
+"""`zmesh promote`: exact versions of functions, from one environment to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from cli.client import ApiError, Client
+from cli.completing import profile_names
+from cli.config import find_connection
+from cli.connecting import find_function
+from cli.errors import CliError
+from cli.functions.building import Build, built, manifest_of_function
+from cli.functions.versions import version_of, warn_if_live_differs
+from cli.manifest import FunctionSettings
+from cli.output import output_option, print_json
+from cli.project import planning
+from cli.project.commands import DIFFERS, exit_code_option
+from cli.prompts import confirm
+
+LIVE = "live"
+CODE = ("language", "entry_point", "style", "init", "code", "entry_file", "files")
+NOT_SENT = ("path", "entry", "env", "secrets", "aliases")
+SETTINGS = (*(name for name in FunctionSettings.model_fields if name not in NOT_SENT), "env_vars")
+Function = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A version of a function of the source, with the secrets of its own and the build of its packages."""
+
+    function: Function
+    version: int
+    secrets: list[str]
+    build: Build | None
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What is moved; `secrets` are those that the source has for all functions."""
+
+    chosen: Sequence[Chosen]
+    secrets: Sequence[str]
+    left_out: frozenset[str] = frozenset()
+    variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # that the target keeps, by function
+
+    @property
+    def functions(self) -> list[Function]:
+        """As they are to be in the target."""
+        return [self._declared(one) for one in self.chosen]
+
+    def _declared(self, one: Chosen) -> Function:
+        variables = self.variables.get(one.function["name"], one.function["env_vars"])
+        secrets = [name for name in one.secrets if name not in self.left_out]
+        return {**one.function, "env_vars": variables, "secrets": secrets}
+
+    def request(self) -> dict[str, Any]:
+        """What POST /deployments/project takes."""
+        needed = [name for name in self.secrets if name not in self.left_out]
+        return {"functions": self.functions, "secrets": needed}
+
+
+@click.command("promote")
+@click.argument("source", shell_complete=profile_names)
+@click.argument("target", shell_complete=profile_names)
+@click.argument("functions", nargs=-1, metavar="[FUNCTION[@VERSION]]...")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@exit_code_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--overwrite", is_flag=True, help="Also over what something else has changed in the target.")
+@click.option(
+    "--keep-env", is_flag=True, help="Leave the variables of functions that the target has as they are there."
+)
+@click.option(
+    "--without-secret", multiple=True, metavar="NAME", help="Secret that the target does not need; repeatable."
+)
+@click.option("--message", metavar="TEXT", help="What the new versions change. Default: where they come from.")
+@output_option
+def promote(
+    source: str,
+    target: str,
+    functions: tuple[str, ...],
+    dry_run: bool,
+    exit_code: bool,
+    yes: bool,
+    overwrite: bool,
+    keep_env: bool,
+    without_secret: tuple[str, ...],
+    message: str | None,
+    output: str,
+) -> None:
+    """Bring functions of the profile SOURCE into the project of the profile TARGET: all, or those named.
+
+    What runs in the source is what the target gets: code, files, packages and settings of the version that is live
+    there, or of the one that is named. Nothing is deleted, and nothing happens if the target lacks a secret that the
+    source has. Schedules, webhooks, table changes and migrations are not moved: deploy the project folder for these.
+    """
+    there, here = (Client(find_connection(None, None, None, profile)) for profile in (source, target))
+    chosen = list(_chosen(there, functions))
+    _refuse_same_project(there, here, source, target)
+    kept = _variables(here, chosen) if keep_env else {}
+    secrets = [secret["name"] for secret in there.items("/secrets")]
+    promotion = Promotion(chosen, secrets, frozenset(without_secret), kept)
+    _build_packages(here, promotion)
+    options = planning.Options(overwrite=overwrite, message=message or _message(source, chosen))
+    names = [one.function["name"] for one in chosen]
+    found = planning.planned(here, promotion, options).only(names)
+    if output != "json":
+        planning.show(found, done=False)
+    if dry_run or found.is_empty:
+        if output == "json":
+            print_json(found.described())
+        if exit_code and not found.is_empty:
+            raise SystemExit(DIFFERS)
+        return
+    if found.missing_secrets:
+        missing = ", ".join(secret["name"] for secret in found.missing_secrets)
+        raise CliError(
+            f"{target} lacks secrets that {source} has: {missing}. Nothing was promoted.",
+            code="secrets_missing",
+            hint=f"Set each: zmesh secrets set {found.missing_secrets[0]['name']} --profile {target}. What {target} "
+            "does not need, leave out with --without-secret.",
+        )
+    confirm(f"Promote this to {target}?", yes=yes)
+    done = _deployed(here, promotion, options, target).only(names)
+    if output == "json":
+        print_json(planning.Plan(done.answer, found.diffs).described())
+        return
+    click.echo(planning.summary(done, done=True))
+    for name in names:
+        warn_if_live_differs(here, find_function(here, name))
+
+
+def _deployed(client: Client, promotion: Promotion, options: planning.Options, target: str) -> planning.Plan:
+    try:
+        return planning.deploy(client, promotion, options)
+    except ApiError as error:
+        if error.code != "changed_elsewhere":
+            raise
+        raise CliError(
+            f"In {target}, something else has changed functions since the last deployment. Nothing was promoted.",
+            code=error.code,
+            hint="The plan marks them. To promote over these changes, pass --overwrite.",
+        ) from error
+
+
+def _chosen(client: Client, named: Sequence[str]) -> Iterator[Chosen]:
+    """The functions with the code of their versions. Raises CliError."""
+    names = named or [function["slug"] for function in client.items("/functions", code="false")]
+    for text in names:
+        name, _, version = text.partition("@")
+        if version and not version.isdecimal():
+            raise click.BadParameter(f'"{version}" is not the number of a version.', param_hint=f"'{text}'")
+        function = find_function(client, name)
+        number = int(version) if version else _live_version(client, function)
+        code = version_of(client, function, number) if number != function["version"] else function
+        settings = {key: function[key] for key in SETTINGS}
+        own = [secret["name"] for secret in client.items(f"/functions/{function['id']}/secrets")]
+        build = client.call("GET", f"/builds/{code['build_id']}").body if code["build_id"] else None
+        wanted = {**settings, "name": function["name"], **{key: code[key] for key in CODE}}
+        yield Chosen(wanted, number, own, build)
+
+
+def _live_version(client: Client, function: Function) -> int:
+    """The version that gets the calls. Raises CliError where several share them."""
+    for alias in client.items(f"/functions/{function['id']}/aliases"):
+        if alias["name"] != LIVE:
+            continue
+        versions = [int(version) for version, share in alias["versions"].items() if share]
+        if len(versions) > 1:
+            raise CliError(
+                f"Versions {' and '.join(map(str, sorted(versions)))} of {function['slug']} share its calls.",
+                code="several_live_versions",
+                hint=f"Say which: {function['slug']}@{max(versions)}",
+            )
+        return versions[0]
+    return int(function["version"])
+
+
+def _refuse_same_project(there: Client, here: Client, source: str, target: str) -> None:
+    if there.connection.url == here.connection.url and _project_of(there) == _project_of(here) is not None:
+        raise CliError(
+            f"{source} and {target} are the same project.",
+            code="same_project",
+            hint="Log in to the other: zmesh login --profile NAME --project PROJECT.",
+        )
+
+
+def _project_of(client: Client) -> str | None:
+    return next((function["project_id"] for function in client.items("/functions", code="false")), None)
+
+
+def _variables(client: Client, chosen: Sequence[Chosen]) -> dict[str, Mapping[str, str]]:
+    """The variables of the functions that are there."""
+    names = {one.function["name"] for one in chosen}
+    listed = client.items("/functions", code="false")
+    return {function["name"]: function["env_vars"] for function in listed if function["name"] in names}
+
+
+def _build_packages(client: Client, promotion: Promotion) -> None:
+    """Have the same packages installed in the target. Raises CliError where they would be others."""
+    for one in promotion.chosen:
+        manifest = manifest_of_function(one.function)
+        if manifest is None or one.build is None:
+            continue
+        lock = one.build["lock"] if manifest.lock is None else None
+        build = built(client, one.function, manifest, lock=lock)
+        if lock is not None and _packages(build) != _packages(one.build):  # somebody had requested it without the lock
+            build = built(client, one.function, manifest, lock=lock)
+        if _packages(build) != _packages(one.build):
+            raise CliError(
+                f"{one.function['name']} would get other packages than it has in the source. Nothing was promoted.",
+                code="packages_differ",
+                hint="If they were uploaded with --bundle, deploy with --bundle to the target too.",
+            )
+
+
+def _packages(build: Build) -> set[tuple[str, str]]:
+    return {(package["name"], package["version"]) for package in build["packages"]}
+
+
+def _message(source: str, chosen: Sequence[Chosen]) -> str:
+    if len(chosen) == 1:
+        return f"promoted from {source}, version {chosen[0].version}"
+    return f"promoted from {source}"

@@ -1,0 +1,166 @@
+"""`zmesh promote` moves exact versions between environments, and `zmesh diff` tells whether two are the same."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.platform import COMMANDS, Platform, clean_environment
+
+CODE = "def handler(payload, zmesh):\n    return [{!r}, dict(zmesh.env)]\n"
+
+
+@dataclass
+class Environments:
+    """Two projects of a platform, each with a profile of its name."""
+
+    staging: Platform
+    production: Platform
+    folder: Path
+
+    def zmesh(self, *arguments: str, status: int = 0, stdin: str = "") -> str:
+        """A command of somebody who has nothing but the profiles."""
+        environment = {**clean_environment(), "XDG_CONFIG_HOME": str(self.folder / "config")}
+        done = COMMANDS.run(arguments, cwd=self.folder, env=environment, stdin=stdin)
+        assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def promote(self, *arguments: str, status: int = 0) -> str:
+        return self.zmesh("promote", "staging", "production", *arguments, "--output", "table", status=status)
+
+
+@pytest.fixture
+def environments(running_platform: Platform, tmp_path: Path) -> Iterator[Environments]:
+    made: list[Platform] = []
+    for _ in range(2):
+        name = f"p{secrets.token_hex(4)}"
+        assert running_platform.request("POST", "/projects", json={"name": name}).status_code == 201
+        made.append(replace(running_platform.in_project(name), folder=tmp_path))
+    found = Environments(made[0], made[1], tmp_path)
+    for profile, platform in (("staging", found.staging), ("production", found.production)):
+        key = platform.request("POST", "/keys", json={"name": "ci", "scope": "deploy"}).json()["key"]
+        found.zmesh("login", "--with-key", "--url", platform.url, "--profile", profile, stdin=key + "\n")
+    yield found
+    for platform in made:
+        running_platform.request("DELETE", f"/projects/{platform.project_id}")
+
+
+def test_what_runs_in_one_environment_runs_in_the_other(environments: Environments) -> None:
+    staging, production = environments.staging, environments.production
+    staging.deploy("price", CODE.format("old"), timeout_ms=4000, env_vars={"A": "1"}, tags=["shop"], methods=["POST"])
+    files = {
+        "index.js": "exports.handler = async () => require('./data.json');\n",
+        "data.json": "[1]",
+        "b": {"base64": "AAE="},
+    }
+    answer = staging.request(
+        "POST",
+        "/functions",
+        json={"name": "Two Files", "language": "javascript", "files": files, "entry_file": "index.js"},
+    )
+    assert answer.status_code == 201, answer.text
+
+    said = environments.promote("--dry-run", "--exit-code", status=3)
+    assert "+ function price (version 1)" in said
+    assert "Plan: 2 created." in said
+    assert production.request("GET", "/functions").json()["items"] == []
+    assert "pass --yes" in environments.promote(status=2)
+
+    assert "Deployed: 2 created." in environments.promote("--yes")
+    assert production.result("price") == ["old", {"A": "1"}]
+    assert production.result("two-files") == [1]
+    for slug in ("price", "two-files"):
+        before, after = (one.request("GET", f"/functions/{slug}").json() for one in (staging, production))
+        own = {"id", "project_id", "created_at", "updated_at", "revision"}
+        assert {key: after[key] for key in after.keys() - own} == {key: before[key] for key in before.keys() - own}
+    assert "No changes" in environments.promote("--exit-code")
+
+
+def test_only_what_is_named_is_promoted_and_in_the_version_that_is_live(environments: Environments) -> None:
+    staging, production = environments.staging, environments.production
+    for text in ("one", "two", "three"):
+        staging.deploy("price", CODE.format(text))
+    staging.deploy("other", CODE.format("other"))
+    assert staging.request("PUT", "/functions/price/aliases/live", json={"versions": {"2": 100}}).status_code == 200
+    environments.promote("price", "--yes")
+    assert production.result("price")[0] == "two"
+    assert [item["name"] for item in production.request("GET", "/functions").json()["items"]] == ["price"]
+
+    said = environments.promote("price@3", "--yes")
+    assert "-    return ['two', dict(zmesh.env)]" in said
+    assert production.result("price")[0] == "three"
+    messages = [one["message"] for one in production.request("GET", "/functions/price/versions").json()["items"]]
+    assert messages == ["promoted from staging, version 3", "promoted from staging, version 2"]
+
+    staging.request("PUT", "/functions/price/aliases/live", json={"versions": {"2": 50, "1": 50}})
+    assert "Versions 1 and 2 of price share its calls" in environments.promote("price", "--yes", status=1)
+    assert "Did you mean price?" in environments.promote("prise", "--yes", status=1)
+
+
+def test_a_target_without_the_secrets_is_refused_and_stays_as_it_was(environments: Environments) -> None:
+    staging, production = environments.staging, environments.production
+    staging.deploy("price", CODE.format("new"))
+    staging.request("PUT", "/secrets/SHOP_KEY", json={"value": "sesame"})
+    staging.request("PUT", "/functions/price/secrets/OWN_KEY", json={"value": "sesame"})
+    said = environments.promote("--yes", status=1)
+    assert "! secret OWN_KEY is not set (needed by price)" in said
+    assert "production lacks secrets that staging has: " in said
+    assert "zmesh secrets set" in said
+    assert production.request("GET", "/functions").json()["items"] == []
+    production.request("PUT", "/secrets/SHOP_KEY", json={"value": "other"})
+    environments.promote("--yes", "--without-secret", "OWN_KEY")
+    assert production.result("price") == ["new", {"SHOP_KEY": "other"}]
+
+
+def test_what_was_changed_in_the_target_is_overwritten_only_on_request(environments: Environments) -> None:
+    staging, production = environments.staging, environments.production
+    staging.deploy("price", CODE.format("new"), env_vars={"ADDRESS": "staging"})
+    production.deploy("price", CODE.format("fixed at night"), env_vars={"ADDRESS": "production"})
+    assert "In production, something else has changed" in environments.promote("--yes", status=1)
+    assert production.result("price") == ["fixed at night", {"ADDRESS": "production"}]
+    said = environments.promote("--yes", "--overwrite", "--keep-env")
+    assert "variables" not in said
+    assert production.result("price") == ["new", {"ADDRESS": "production"}]
+    assert "variables set: ADDRESS" in environments.promote("--yes")
+    assert production.result("price") == ["new", {"ADDRESS": "staging"}]
+
+
+def test_a_project_is_not_promoted_to_itself(environments: Environments) -> None:
+    environments.staging.deploy("price", CODE.format("new"))
+    said = environments.zmesh("promote", "staging", "staging", status=1)
+    assert "staging and staging are the same project" in said
+    assert 'There is no profile "stagin"' in environments.zmesh("promote", "stagin", "production", status=1)
+
+
+def test_a_key_that_is_stored_under_a_profile_is_a_known_one(environments: Environments) -> None:
+    url = environments.staging.url
+    arguments = ("login", "--with-key", "--url", url, "--profile", "other")
+    assert "Unknown API key" in environments.zmesh(*arguments, stdin="zb_wrong\n", status=1)
+    assert "cannot be combined" in environments.zmesh(*arguments, "--email", "a@b.example", stdin="x", status=2)
+    assert "There is no profile" in environments.zmesh("functions", "list", "--profile", "other", status=1)
+    assert "No functions" in environments.zmesh("functions", "list", "--profile", "staging", "--output", "table")
+    environments.zmesh("logout", "--profile", "staging")
+    assert "There is no profile" in environments.zmesh("functions", "list", "--profile", "staging", status=1)
+
+
+def test_a_diff_tells_by_its_status_whether_folder_and_project_are_the_same(environments: Environments) -> None:
+    folder = environments.folder / "shop"
+    environments.zmesh("init", str(folder), "--language", "python")
+
+    def diff(*options: str, status: int = 0) -> Any:
+        return json.loads(environments.zmesh("diff", str(folder), "--profile", "staging", *options, status=status))
+
+    assert diff()["differences"] == 1
+    assert diff("--exit-code", status=3)["differences"] == 1
+    environments.zmesh("deploy", str(folder), "--profile", "staging")
+    assert diff("--exit-code")["differences"] == 0
+    environments.staging.deploy("made-elsewhere", CODE.format(1))
+    assert diff("--exit-code", status=3)["differences"] == 1
+    environments.zmesh("plan", str(folder), "--profile", "staging", "--exit-code")
+    environments.zmesh("diff", "--exitcode", status=2)
