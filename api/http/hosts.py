@@ -12,9 +12,9 @@ Hosts = Mapping[str, UUID]
 
 
 def host_of(header: str) -> str:
-    """The name in a Host header, without its port."""
+    """The name in a Host header, without its port and the dot that may end a full name."""
     name = header.strip().lower()
-    return name if name.endswith("]") else name.rsplit(":", 1)[0]
+    return name if name.endswith("]") else name.rsplit(":", 1)[0].removesuffix(".")
 
 
 def project_of_host(connection: ASGIConnection[Any, Any, Any, Any]) -> UUID | None:

@@ -96,6 +96,8 @@ def test_a_project_has_its_own_host_to_itself(own_host: Api, stranger: Api) -> N
     for path in ("/", "/console/", "/auth/login", "/functions", "/schema"):
         refused(get(own_host, path), 404, "not_found")
     assert get(own_host, "/health", "zmesh.example.com").status_code == 200
+    for spelled in (f"{HOST.upper()}:443", f"{HOST}.", f"{HOST}.:8700"):
+        refused(get(own_host, "/auth/login", spelled), 404, "not_found")
 
 
 @pytest.mark.parametrize("given", ["acme.example.com", "acme=nobody", "a b=00000000-0000-4000-8000-000000000000"])
