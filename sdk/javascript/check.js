@@ -9,7 +9,7 @@ const vm = require('node:vm');
 const { compileAll } = require('./lib/compiling.js');
 const { compiled } = require('./lib/loading.js');
 const { Failure } = require('./lib/failures.js');
-const { importedBy, missingImport } = require('./lib/own_imports.js');
+const { ADDRESS, importedBy, missingImport } = require('./lib/own_imports.js');
 const { isTypeScript, placeIn, provideCompiled } = require('./lib/sources.js');
 const { describeSyntaxError, placed } = require('./lib/syntax_errors.js');
 
@@ -55,9 +55,14 @@ function parse(job, files) {
 }
 
 function notFound(filename, { name, line, text }, files) {
-  const hint = Object.keys(files).length ? 'no file of the function has this path' : 'a single file has no other files: deploy a folder';
+  const hint = whyMissing(name, files);
   const place = `${filename}:${line}\n${text}\n${' '.repeat(Math.max(0, text.indexOf(name) - 1))}^`;
   return new Failure('import_not_found', `${filename}:${line} imports ${JSON.stringify(name)}, which is not there (${hint})`, place);
+}
+
+function whyMissing(name, files) {
+  if (ADDRESS.test(name)) return 'modules are not fetched from addresses: import the npm package, such as "npm:zod@4", or add the file to a folder';
+  return Object.keys(files).length ? 'no file of the function has this path' : 'a single file has no other files: deploy a folder';
 }
 
 function specifiersOf(code, filename) {

@@ -113,6 +113,24 @@ def test_an_import_of_a_file_that_is_not_there_is_named_with_file_and_line(found
     assert where.startswith(place)
 
 
+@pytest.mark.parametrize("address", ["https://deno.land/std@0.168.0/http/server.ts", "jsr:@std/path@1"])
+def test_an_import_from_an_address_is_refused_with_what_works_instead(address: str) -> None:
+    found = fault(
+        "typescript", f'import {{ serve }} from "{address}"\nserve(() => new Response());\nDeno.serve(serve);'
+    )
+    assert found is not None
+    assert (found[0], "import the npm package" in found[1]) == ("import_not_found", True)
+    assert found[2].startswith("send-mail.ts:1\n")
+
+
+@pytest.mark.parametrize("rest", ["", "@seen class A {}", "await seen();"])
+def test_imports_of_declarations_are_no_imports(rest: str) -> None:
+    code = (
+        f'import "jsr:@supabase/functions-js/edge-runtime.d.ts"\nconst seen = (): any => 1;\n{rest}\nDeno.serve(seen);'
+    )
+    assert fault("typescript", code) is None
+
+
 @pytest.mark.parametrize(("uses", "is_refused"), [("reflect-metadata", True), ("something-else", False)])
 def test_metadata_of_decorators_is_refused_where_it_is_used(uses: str, is_refused: bool) -> None:
     found = fault_of_folder(

@@ -122,6 +122,17 @@ def test_deno_serve_gets_paths_that_begin_with_the_name_as_at_supabase(code: str
     assert answer.text == "/send-welcome/users/5,Hi"
 
 
+@pytest.mark.parametrize("rest", ["", "const word = await Promise.resolve('new');", "enum Word { New }"])
+def test_a_new_function_of_supabase_runs_although_it_imports_types_from_an_address(rest: str) -> None:
+    code = (
+        "// Setup type definitions\n"
+        'import "jsr:@supabase/functions-js/edge-runtime.d.ts"\n'
+        f"{rest}\n"
+        "Deno.serve(async (request: Request) => new Response(`Hello ${(await request.json()).name}!`));"
+    )
+    assert exchange("typescript", code, "POST", body=b'{"name": "Ada"}').text == "Hello Ada!"
+
+
 def test_deno_serve_answers_errors_as_it_says() -> None:
     code = (
         "Deno.serve({ onError: (error) => new Response(error.message, { status: 503 }) }, () => { throw Error('no'); })"

@@ -3,7 +3,7 @@
 // compiler for, decorators and JSX, which esbuild compiles file by file. Executes nothing.
 
 const path = require('node:path');
-const { isTypeScript, javaScriptOf, placeIn } = require('./sources.js');
+const { isTypeScript, javaScriptOf, placeIn, withoutDeclarations } = require('./sources.js');
 const { DECORATOR, excerpt, hasJsx } = require('./syntax_errors.js');
 const { optionsOf } = require('./tsconfig.js');
 
@@ -58,7 +58,7 @@ async function byEsbuild(file, text, loaders, tsconfigRaw) {
   const errors = [];
   for (const loader of loaders) {
     try {
-      const { code } = await transform(text, {
+      const { code } = await transform(withoutDeclarations(text), {
         loader,
         tsconfigRaw,
         jsx: COMPILED_JSX[tsconfigRaw.compilerOptions.jsx] ?? 'automatic',

@@ -8,6 +8,7 @@ const ENDINGS = ['', '.js', '.ts', '.tsx', '.jsx', '.mjs', '.cjs', '.mts', '.cts
 // What a loader may find as well.
 const OTHER_ENDINGS = ['.json', '.node', '/package.json', '/index.mjs', '/index.cjs', '/index.mts', '/index.cts', '/index.json'];
 const COMPILED_ENDING = /\.([mc]?)jsx?$/; // TypeScript may import a file by the name of its compiled form
+const ADDRESS = /^(?:https?|jsr):/; // Deno fetches these
 const RELATIVE = /^\.{1,2}(?:\/|$)/;
 // A statement of its own, so that nothing catches its error.
 const REQUIRES = /^(?:(?:const|let|var)\s[^=\n]*=\s*)?require\(\s*(['"])(\.{1,2}\/[^'"\n]*)\1\s*\)/gm;
@@ -20,11 +21,12 @@ function importedBy(filename, code, files) {
   return found.flatMap((file) => ENDINGS.map((ending) => file + ending).filter((other) => Object.hasOwn(files, other)).slice(0, 1));
 }
 
-/** The first import of a module that no file of the function can be: { name, line, text }, or null. `specifiers` are all that an
- * ES module imports, or null for a CommonJS module. */
+/** The first import of a module that is neither a file of the function nor may be a package: { name, line, text }, or null.
+ * `specifiers` are all that an ES module imports, or null for a CommonJS module. */
 function missingImport(filename, code, specifiers, files) {
   const names = specifiers ?? requiredBy(code);
-  const name = names.find((one) => RELATIVE.test(one) && !one.includes('node_modules') && !isThere(filename, one, files));
+  const isMissing = (one) => ADDRESS.test(one) || (RELATIVE.test(one) && !one.includes('node_modules') && !isThere(filename, one, files));
+  const name = names.find(isMissing);
   if (name === undefined) return null;
   const lines = code.split(/\r\n|[\n\r]/);
   const index = lines.findIndex((line) => line.includes(`'${name}'`) || line.includes(`"${name}"`));
@@ -52,4 +54,4 @@ function withoutQuery(name) {
   }
 }
 
-module.exports = { importedBy, missingImport };
+module.exports = { ADDRESS, importedBy, missingImport };

@@ -13,6 +13,8 @@ const STATEMENT_OF_MODULE = /import statement outside a module|Unexpected token 
 // Errors for syntax that only modules allow; they may come before the first import or export.
 const ONLY_IN_MODULES = /top level bodies of modules|^Unexpected reserved word|^Identifier '(?:exports|module|require|__filename|__dirname)' has/;
 const AWAIT_HINT = 'export the handler with "export", as an ES module does, to use await outside of functions';
+// Loads types for an editor, such as the first line of a new function of Supabase; there is nothing to execute.
+const IMPORT_OF_DECLARATIONS = /^[ \t]*import[ \t]*(['"])[^'"\n]+\.d\.[mc]?ts\1[ \t]*;?(?=[ \t]*(?:\/\/.*)?\r?$)/gm;
 const SOURCE_MAP = /\n\/\/# sourceMappingURL=data:application\/json;base64,(\S+)$/; // as Node.js ends what it transforms
 const compiled = new Map(); // file → its JavaScript, or the place and message of a syntax error
 const WRAPPER = "(async () => { 'use strict';\n";
@@ -33,7 +35,12 @@ function javaScriptOf(text, filename, hasTypes = isTypeScript(filename)) {
   if (typeof known === 'string') return { code: known, isTransformed: SOURCE_MAP.test(known) };
   if (known) throw placed(compilersError(known.message), `${filename}:${known.line}\n${known.text}\n${' '.repeat(known.column)}^`);
   const code = text.replace(/^\uFEFF/, ''); // a byte order mark, as some editors write it
-  return hasTypes ? withoutTypes(code, filename) : { code, isTransformed: false };
+  return hasTypes ? withoutTypes(withoutDeclarations(code), filename) : { code, isTransformed: false };
+}
+
+/** TypeScript without the imports of declarations, still an ES module; lines and columns stay. */
+function withoutDeclarations(code) {
+  return code.replace(IMPORT_OF_DECLARATIONS, (statement) => 'export {};'.padEnd(statement.length));
 }
 
 function withoutTypes(code, filename) {
@@ -111,4 +118,4 @@ function withoutStatementsOfModule(code) {
     .replace(/^([ \t]*)export\b/gm, '$1      ');
 }
 
-module.exports = { compileScript, isTypeScript, javaScriptOf, placeIn, provideCompiled };
+module.exports = { compileScript, isTypeScript, javaScriptOf, placeIn, provideCompiled, withoutDeclarations };
