@@ -49,7 +49,7 @@ def project_database(
 
     try:
         connection = psycopg.connect(
-            with_required_auth(database_url or _url(client)),
+            with_required_auth(database_url or url_of_database(client)),
             autocommit=True,
             connect_timeout=10,
             client_encoding="utf8",
@@ -70,7 +70,8 @@ def project_database(
             raise sql_error(error, "") from error
 
 
-def _url(client: Client) -> str:
+def url_of_database(client: Client) -> str:
+    """The connection string of the project's role. Raises CliError."""
     if client.project is None and client.connection.database_url:
         return client.connection.database_url
     try:

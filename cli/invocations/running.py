@@ -36,11 +36,27 @@ Function = dict[str, Any]
 @click.option(
     "--dry-run", is_flag=True, help="Roll back every change of the database, close the network, show the rows."
 )
+@click.option(
+    "--inspect",
+    is_flag=True,
+    help="Run it here, without the sandbox, and wait for a debugger: of Node.js, or debugpy for Python.",
+)
+@click.option(
+    "--inspect-port", type=click.IntRange(1, 65535), help="Port to wait on. Default: 9229 for Node.js, 5678 for Python."
+)
 @run_options
 @output_option
 @connected
 def run(
-    client: Client, path: Path, data: str | None, name: str | None, dry_run: bool, output: str, **options: Any
+    client: Client,
+    path: Path,
+    data: str | None,
+    name: str | None,
+    dry_run: bool,
+    inspect: bool,
+    inspect_port: int | None,
+    output: str,
+    **options: Any,
 ) -> None:
     """Run a file or folder in the sandbox of the platform, without deploying it.
 
@@ -52,6 +68,12 @@ def run(
     payload = json.loads(read_payload("{}" if data is None else data))
     declared = read_declared(path, name)
     function = with_paths(declared.code, path)
+    if inspect or inspect_port is not None:
+        if dry_run:
+            raise click.UsageError("--inspect cannot be combined with --dry-run: only the platform undoes changes.")
+        ended = _inspected(client, declared, function, path, settings_of(options), payload, inspect_port, output)
+        show_end(ended, function, path, output)
+        return
     build_packages(client, [function], fresh=False)
     settings = {**settings_of(options), **({"dry_run": True} if dry_run else {})}
     ended = follow(client, start(client, function, with_declared(client, declared, settings), payload), output)
@@ -65,6 +87,36 @@ def with_paths(function: Function, path: Path) -> Function:
     if function["entry_file"] is not None:
         return function
     return {**function, "entry_file": path.name, "files": {path.name: function["code"]}}
+
+
+def _inspected(
+    client: Client,
+    declared: Declared,
+    function: Function,
+    path: Path,
+    given: Mapping[str, Any],
+    payload: Any,
+    port: int | None,
+    output: str,
+) -> dict[str, Any]:
+    """How the run on this machine ended. Raises CliError."""
+    from cli.database.connecting import url_of_database
+    from cli.invocations.inspecting import run_inspected
+
+    existing: dict[str, Any] = look_up_function(client, function["name"]) or {}
+    settings: dict[str, Any] = {"entry_point": "handler", "env_vars": {}}
+    settings.update((key, existing[key]) for key in ("entry_point", "style", "env_vars") if key in existing)
+    settings.update(with_declared(client, declared, given))
+    context = {
+        "project_id": existing.get("project_id") or client.project_id(),
+        "function": existing.get("slug", function["name"]),
+        "database_url": url_of_database(client),
+    }
+    ended: Mapping[str, Any] = {}
+    for ended in run_inspected(function, path, settings, payload, context, port):
+        if "status" not in ended:
+            _show_line(dict(ended), output)
+    return dict(ended)
 
 
 def with_declared(client: Client, declared: Declared, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,8 @@ FROM_RUN: Mapping[str, Frame] = {
 }
 TO_RUN: Mapping[str, Frame] = {
     # {code, entry_point, filename, entry_file, has_files, language, compiled, style, env, context, limits,
-    # network, image, learn, is_loaded}; a template that loads the code gets the first seven and {variables}
+    # network, image, learn, is_loaded}; a template that loads the code gets the first seven and {variables}. For a
+    # debugger, `zmesh run --inspect` sends {in_place}, and is no sandbox
     "JOB": Frame(b"J", "json"),
     "FILES": Frame(b"F", "json"),  # after a job that has files: {path: text or {base64}}
     "PAYLOAD": Frame(b"P", "json"),

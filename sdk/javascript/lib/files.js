@@ -12,13 +12,15 @@ const LONGEST_SHOWN = 200;
 
 /**
  * Writes the entry file of the job and the others, which came as JSON: path → text or {base64}. Then works in the
- * function's own folder. Returns the others.
+ * function's own folder. Returns the others. Those of a developer, for a debugger, are in place.
  */
 function writeFiles(job, others) {
   const folders = new Set(['.']);
   const files = others ? parsed(others) : {};
-  writeFile(job.entry_file, job.code, folders);
-  for (const [file, content] of Object.entries(files)) writeFile(file, content, folders);
+  if (!job.in_place) {
+    writeFile(job.entry_file, job.code, folders);
+    for (const [file, content] of Object.entries(files)) writeFile(file, content, folders);
+  }
   process.chdir(ownFolder(job.entry_file, Object.keys(files)));
   return files;
 }

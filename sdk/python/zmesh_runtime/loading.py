@@ -30,12 +30,13 @@ def load(code: str, filename: str) -> types.ModuleType:
     return module
 
 
-def load_from_folder(code: str, filename: str, others: Iterable[str]) -> types.ModuleType:
-    """Execute the entry file of a function that is a folder; it and the others are in the working directory."""
+def load_from_folder(code: str, filename: str, others: Iterable[str], *, in_place: bool = False) -> types.ModuleType:
+    """Execute the entry file of a function that is a folder; it and the others are in the working directory. With
+    `in_place` they are compiled under their full paths, by which debuggers know them."""
     global _module_name
     root, file, files = os.getcwd(), os.path.abspath(filename), {filename, *others}
     sys.dont_write_bytecode = True  # nobody would read it, and listings show the function's own files
-    own_modules.install(root)
+    own_modules.install(root, shown_from=None if in_place else root)
     folder = os.path.dirname(file)
     if folder != root:
         sys.path.insert(0, folder)  # where a program finds its own modules
@@ -52,7 +53,7 @@ def load_from_folder(code: str, filename: str, others: Iterable[str]) -> types.M
     module = types.ModuleType(MODULE_NAME if name in sys.modules else name)
     module.__package__ = package
     try:
-        _execute(module, code, filename, file)
+        _execute(module, code, file if in_place else filename, file)
     except ImportError as error:
         if not package and error.msg == "attempted relative import with no known parent package":
             error.msg += f': {filename} is in no package, so write "import x" instead of "from . import x"'

@@ -53,7 +53,8 @@ def load(job: dict[str, Any], others: dict[str, Any]) -> types.ModuleType:
     """The module of a single file, or of the entry file of a folder, which is written out first."""
     sys.argv[:] = [job["filename"]]
     sys.orig_argv[:] = [sys.executable, job["filename"]]
-    if job.get("entry_file"):
+    in_place = job.get("in_place", False)  # a developer's own files, for a debugger
+    if job.get("entry_file") and not in_place:
         files.write({job["entry_file"]: job["code"]})
         files.write(others)
     if job.get("is_loaded") and _loaded is not None:
@@ -62,7 +63,7 @@ def load(job: dict[str, Any], others: dict[str, Any]) -> types.ModuleType:
         return _loaded
     if not job.get("entry_file"):
         return loading.load(job["code"], job["filename"])
-    return loading.load_from_folder(job["code"], job["filename"], others)
+    return loading.load_from_folder(job["code"], job["filename"], others, in_place=in_place)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from importlib.machinery import (
 from typing import Any
 
 _root = ""
+_shown_from: str | None = ""
 _compiled: set[str] = set()
 
 
@@ -24,15 +25,15 @@ class _OwnLoader(SourceFileLoader):
     def source_to_code(  # type: ignore[override]
         self, data: Any, path: Any, *others: Any, **options: Any
     ) -> types.CodeType:
-        shown = os.path.relpath(path, _root)
+        shown = path if _shown_from is None else os.path.relpath(path, _shown_from)
         _compiled.add(shown)
         return super().source_to_code(data, shown, *others, **options)
 
 
-def install(root: str) -> None:
-    """Load modules below this folder so."""
-    global _root
-    _root = root
+def install(root: str, *, shown_from: str | None) -> None:
+    """Load modules below this folder so; without `shown_from`, under their full paths."""
+    global _root, _shown_from
+    _root, _shown_from = root, shown_from
     sys.path_hooks.insert(0, _find_below_root)
     for folder in [one for one in sys.path_importer_cache if _is_own(one)]:
         del sys.path_importer_cache[folder]
