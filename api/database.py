@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import AsyncConnection
@@ -19,6 +22,10 @@ Result = TypeVar("Result")
 Query = Callable[[AsyncConnection], Awaitable[Result]]
 POOL_SIZE = 8
 WAIT_SECONDS = 3.0
+# Changes wait for one another, in the database and with a connection in hand: they leave some to calls and sign-ins.
+MOST_CHANGES = 5
+MOST_CHANGES_OF_PROJECT = 2
+CHANGE_SECONDS = 20.0
 CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "options": "-c timezone=UTC -c statement_timeout=20s -c idle_in_transaction_session_timeout=20s",
@@ -40,6 +47,8 @@ class Database:
             reconnect_timeout=WAIT_SECONDS,
             kwargs={**CONNECTION, "application_name": "zmesh api"},
         )
+        self._changes = asyncio.Semaphore(MOST_CHANGES)
+        self._changes_of: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
 
     async def open(self) -> None:
         """Start connecting; does not wait for the server."""
@@ -87,6 +96,27 @@ class Database:
                 yield connection
         except psycopg.Error as error:
             raise translate_error(error) from error
+
+    @asynccontextmanager
+    async def changing(self, project_id: UUID) -> AsyncIterator[AsyncConnection]:
+        """The same, for changes of what a project has. A project's own changes wait for one another before they take a
+        connection. Raises DomainError."""
+        own = self._changes_of.setdefault(project_id, asyncio.Semaphore(MOST_CHANGES_OF_PROJECT))
+        async with _turn(own), _turn(self._changes), self.connection() as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def _turn(places: asyncio.Semaphore) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(CHANGE_SECONDS):
+            await places.acquire()
+    except TimeoutError:
+        raise Unavailable("Other changes took too long.") from None
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def _connection_was_lost(connection: AsyncConnection, error: psycopg.Error) -> bool:

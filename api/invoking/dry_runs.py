@@ -35,7 +35,7 @@ async def dry_version(database: Database, function: Function, options: Options) 
     """The number of a draft of the version to run, whose runs are dry. Raises Problem."""
     try:
         with translated():
-            async with database.connection() as connection:
+            async with database.changing(function.project_id) as connection:
                 return await catalog.save_dry_run(connection, function.id, options.version, options.alias)
     except DomainError as error:
         raise of_domain_error(error) from error

@@ -96,7 +96,7 @@ async def create_webhook(
         signature_header=_header(data.preset, data.signature_header),
         answer=data.answer,
     )
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         await webhooks.insert_webhook(connection, webhook)
     return NewWebhookDetails.with_secret(await _webhook(database, request, id), secret)
 
@@ -137,7 +137,7 @@ async def update_webhook(
         changes["sealed_secret"] = _sealed(sealer, id, changes.pop("secret"))
     if "signature_header" in changes:
         changes["signature_header"] = _header(webhook.preset, changes["signature_header"])
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         await webhooks.update_webhook(connection, id, changes)
     return WebhookDetails.of(await _webhook(database, request, id))
 
@@ -165,7 +165,7 @@ async def rotate_secret(
         raise invalid("", "the preset none has no secret")
     check_secret(webhook.preset, secret)
     sealed = sealer.seal(secret, secret_purpose(id))
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         await webhooks.rotate_secret(connection, id, sealed, data.grace_seconds)
     return NewWebhookDetails.with_secret(await _webhook(database, request, id), secret)
 
@@ -181,7 +181,7 @@ async def rotate_secret(
 async def delete_webhook(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """Its URL stops working."""
     webhook = await _webhook(database, request, id)
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         if not await webhooks.delete_webhook(connection, webhook.project_id, id):
             raise not_found("webhook", id)
 

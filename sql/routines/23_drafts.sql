@@ -8,7 +8,7 @@ declare
     v_draft  zmesh.function_versions;
     v_number integer;
 begin
-    perform from zmesh.functions f where f.id = p_function_id for no key update;
+    perform from zmesh.functions f where f.id = p_function_id for key share;   -- waits for no deployment
     if not found then
         perform zmesh.fail('ZM404', 'function does not exist');
     end if;

@@ -122,7 +122,7 @@ class ProjectDeployment:
 
     @asynccontextmanager
     async def _transaction(self, *, undo: bool = False) -> AsyncIterator[AsyncConnection]:
-        async with self._database.connection() as connection, connection.transaction(force_rollback=undo):
+        async with self._database.changing(self._project_id) as connection, connection.transaction(force_rollback=undo):
             yield connection
 
     async def _attempt(self, connection: AsyncConnection, desired: Sequence[Fields]) -> Attempt:

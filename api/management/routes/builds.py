@@ -56,7 +56,7 @@ async def request_build(
     manifest = await find_manifest(data.language, data.code, data.files)
     if manifest is None:
         raise invalid("files", "asks for no packages")
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         if data.bundle is not None:
             await _check_uploaded(connection, request.user.project_id, data.bundle)
         key = await key_of(connection, request.user.project_id, manifest)
@@ -124,7 +124,7 @@ async def upload_bundle_chunk(
         raise invalid("data", "is not base64") from error
     if len(chunk) > LARGEST_CHUNK:
         raise invalid("data", "is larger than a chunk can be")
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         await builds.add_bundle_chunk(connection, request.user.project_id, hash, number, chunk)
 
 
@@ -184,7 +184,7 @@ async def get_build_logs(
 async def cancel_build(request: CallerRequest, database: NamedDependency[Database], id: Id) -> BuildDetails:
     """A running build is stopped within seconds; a finished one stays as it is."""
     project_id = request.user.project_id
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         await builds.cancel(connection, project_id, id)
     return BuildDetails.model_validate(await _build(database, request, id))
 

@@ -55,7 +55,7 @@ async def rotate_secret(
     secret, project_id = new_secret("standard"), request.user.project_id
     assert secret is not None
     sealed = sealer.seal(secret, signing_purpose(project_id))
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         await callbacks.rotate_secret(connection, project_id, sealed, data.grace_seconds)
     present = await _present(database, request)
     assert present is not None

@@ -55,7 +55,7 @@ async def deploy(
     desired = [await stored_fields(database, project_id, one.settings(), n) for n, one in enumerate(data.functions)]
     if not force:
         await check_code(database, checker, project_id, list(enumerate(desired)))
-    async with database.connection() as connection, connection.transaction():
+    async with database.changing(request.user.project_id) as connection, connection.transaction():
         done = await deploy_functions(connection, project_id, desired)
         if not all(request.user.may_see(one.after.id) for one in done):  # made anew since the look at the names
             request.user.require_all_functions()

@@ -99,7 +99,7 @@ async def run_draft(
             raise invalid("language", "is required for a new function")
         if "code" not in changes and changes.get("entry_file") not in changes.get("files", {}):
             raise missing_code(changes.get("entry_file"))
-        async with database.connection() as connection:
+        async with database.changing(request.user.project_id) as connection:
             function = await catalog.function_for_drafts(connection, project_id, name, changes["language"])
     return await _run(request, database, invoker, function, changes)
 
@@ -115,7 +115,7 @@ async def _run(
         require_none_of(request.headers)
     settings = {name: changes.pop(name) for name in SETTINGS if name in changes}
     code = await _code(database, function, changes)
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         code["build_id"] = await build_of(connection, function.project_id, code)
         number = await catalog.save_draft(connection, function.id, {**code, "settings": settings})
     preference = preference_of(request)

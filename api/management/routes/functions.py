@@ -79,7 +79,7 @@ async def create_function(
     fields = await files.stored(data.model_dump())
     if fields["code"] is None:
         raise missing_code(data.entry_file)
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         fields["build_id"] = await build_of(connection, request.user.project_id, fields)
         function = await catalog.insert_function(connection, request.user.project_id, fields)
     return shown(function, 201)
@@ -125,7 +125,7 @@ async def update_function(
     if revisions is not None and function.revision not in revisions:
         raise revision_conflict(function)
     if changes:
-        async with database.connection() as connection:
+        async with database.changing(request.user.project_id) as connection:
             if changes.keys() & CODE_FIELDS:
                 changes["build_id"] = await build_of_changed(connection, function, changes)
             changed = await catalog.update_function(connection, function.id, changes, revisions)
@@ -146,7 +146,7 @@ async def update_function(
 async def delete_function(request: CallerRequest, database: NamedDependency[Database], id: FunctionId) -> None:
     """Also deletes its versions, schedules and webhooks, and cancels its invocations."""
     function = await function_of(database, request, id)
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         deleted = await catalog.delete_function(connection, function.id, required_revisions(request))
     if not deleted:
         raise revision_conflict(await function_of(database, request, str(function.id)))

@@ -257,7 +257,7 @@ def _followed(request: CallerRequest, followers: Followers, id: UUID) -> Respons
 
 async def _cancel(database: Database, request: CallerRequest, id: UUID) -> InvocationDetails:
     recorded = await _recorded(database, request, id)
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         if not await history.cancel(connection, recorded.id):
             raise Problem(409, "already_ended", "The invocation has already ended.")
     return await _details(database, await _recorded(database, request, id))
@@ -322,7 +322,7 @@ async def retry_invocation(
     """Gives an invocation that did not succeed one more attempt, with the same id, payload and history."""
     recorded = await _recorded(database, request, id)
     await limits.admit_job(request.user.project_id)
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         retried = await history.retry(connection, request.user.project_id, [recorded.id])
     if not retried:
         raise Problem(
@@ -361,7 +361,7 @@ async def retry_invocations(
         after = read_cursor(data.cursor, UUID, FIRST_ID)
         found = await database.read(lambda c: history.ids_of(c, criteria, after, data.limit + 1))
         ids, more = found[: data.limit], len(found) > data.limit
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         retried = await history.retry(connection, project_id, ids)
     return Retried(items=sorted(retried), next_cursor=make_cursor(ids[-1]) if more else None)
 

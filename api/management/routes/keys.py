@@ -63,7 +63,7 @@ async def create_key(
         created_by=caller.person,
         scope=data.scope,
     )
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         id = await keys.create_key(connection, new)
     known = await _key(database, caller.project_id, id)
     return NewKeyDetails(**known.model_dump(), key=key)
@@ -84,7 +84,7 @@ async def get_key(request: CallerRequest, database: NamedDependency[Database], i
 )
 async def revoke_key(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """From then on every replica refuses it. It stays in the list."""
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         if not await keys.revoke_key(connection, request.user.project_id, id):
             raise not_found("key", id)
 

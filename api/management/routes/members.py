@@ -51,7 +51,7 @@ async def update_member(
 ) -> MemberDetails:
     """Applies from the member's next request on. The last owner cannot be demoted."""
     project_id = request.user.project_id
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         await people.change_member(connection, project_id, id, data.role)
     member = await database.read(lambda c: people.find_member(c, project_id, id))
     if member is None:
@@ -64,7 +64,7 @@ async def remove_member(request: CallerRequest, database: NamedDependency[Databa
     """Applies from the member's next request on. Owners can remove anyone but the last owner; members, themselves."""
     if id != request.user.user_id:
         require_role(request.user.role, "owner")
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         if not await people.remove_member(connection, request.user.project_id, id):
             raise not_found("member", id)
 
@@ -93,7 +93,7 @@ async def invite(
 ) -> NewInvitationDetails:
     """Good for a week, in place of an earlier one. Give the person the token: `zmesh login --invitation` takes it."""
     token = new_secret_token(INVITATION_PREFIX)
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         invitation = await people.invite(
             connection, request.user.project_id, data.email, data.role, token_hash(token), request.user.person
         )
@@ -110,7 +110,7 @@ async def invite(
 )
 async def withdraw(request: CallerRequest, database: NamedDependency[Database], id: InvitationId) -> None:
     """Its token is good for nothing from then on."""
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         if not await people.withdraw_invitation(connection, request.user.project_id, id):
             raise not_found("invitation", id)
 

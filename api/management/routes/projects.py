@@ -60,7 +60,7 @@ async def create_project(
 ) -> ProjectDetails:
     """Creates a schema and a login role for it, and makes you its owner. Only for owners of the token's project."""
     new = NewProject.of(data.name, sealer)
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         id = await projects.create_project(connection, new, request.user.person)
     return ProjectDetails.model_validate(await _project(database, request, id, "owner"))
 
@@ -102,7 +102,7 @@ async def update_project(
     Only for owners of this project."""
     await _project(database, request, id, "owner")
     changes = data.changes()
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         if "name" in changes:
             await projects.rename_project(connection, id, data.name)
         if "network" in changes:
@@ -116,7 +116,7 @@ async def update_project(
 async def delete_project(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """With its functions, keys, secrets and members, its tables and its login role. For owners of this project."""
     await _project(database, request, id, "owner")
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         await projects.delete_project(connection, id)
 
 

@@ -50,7 +50,7 @@ async def set_registry(
     project_id = request.user.project_id
     purpose = registries.token_purpose(project_id, data.runtime, data.packages, data.url)
     sealed = None if data.token is None else sealer.seal(data.token, purpose)
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         found = await registries.set_registry(connection, project_id, data.runtime, data.packages, data.url, sealed)
     return RegistryDetails.model_validate(found)
 
@@ -68,7 +68,7 @@ async def delete_registry(
     id: Annotated[UUID, PathParameter(description="Id of the registry.")],
 ) -> None:
     """Builds look its packages up in the project's other registry, or in that of the installation, from now on."""
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         deleted = await registries.delete_registry(connection, request.user.project_id, id)
     if not deleted:
         raise not_found("registry", id)

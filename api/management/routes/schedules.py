@@ -86,7 +86,7 @@ async def create_schedule(
         "name": data.name or f"{function.slug[:90]}-{secrets.token_hex(3)}",
         "payload": msgspec.json.encode(data.payload).decode(),
     }
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         id = await schedules.insert_schedule(connection, function.project_id, values)
     return ScheduleDetails.of(await _schedule(database, request, id))
 
@@ -143,7 +143,7 @@ async def update_schedule(
     if "payload" in changes:
         changes["payload"] = msgspec.json.encode(changes["payload"]).decode()
     if changes:
-        async with database.connection() as connection:
+        async with database.changing(request.user.project_id) as connection:
             await schedules.update_schedule(connection, schedule.id, changes)
     return ScheduleDetails.of(await _schedule(database, request, id))
 
@@ -159,7 +159,7 @@ async def update_schedule(
 async def delete_schedule(request: CallerRequest, database: NamedDependency[Database], id: Id) -> None:
     """Its invocations stay in the history."""
     schedule = await _schedule(database, request, id)
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         if not await schedules.delete_schedule(connection, schedule.project_id, id):
             raise not_found("schedule", id)
 
@@ -178,7 +178,7 @@ async def run_schedule(
     """Invokes the function now, even if the schedule is paused or its previous run has not ended."""
     schedule = await _schedule(database, request, id)
     try:
-        async with database.connection() as connection:
+        async with database.changing(request.user.project_id) as connection:
             invocation_id = await schedules.run_schedule(connection, schedule.id)
     except Conflict as error:
         raise function_disabled(schedule.function) from error

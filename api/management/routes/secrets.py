@@ -39,7 +39,7 @@ async def _set(
     if not NAME.fullmatch(name):
         raise invalid("name", "must be at most 128 letters, digits and _, not starting with a digit")
     sealed = sealer.seal(value, secrets.purpose(project_id, function_id, name))
-    async with database.connection() as connection:
+    async with database.changing(project_id) as connection:
         secret = await secrets.set_secret(connection, project_id, function_id, name, sealed)
     return SecretDetails.model_validate(secret)
 
@@ -47,7 +47,7 @@ async def _set(
 async def _delete(database: Database, project_id: UUID, function_id: UUID | None, name: str) -> None:
     deleted = False
     if NAME.fullmatch(name):
-        async with database.connection() as connection:
+        async with database.changing(project_id) as connection:
             deleted = await secrets.delete_secret(connection, project_id, function_id, name)
     if not deleted:
         raise not_found("secret", name)

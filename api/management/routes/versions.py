@@ -90,7 +90,7 @@ async def rollback(
     if not 0 < version <= NEWEST:
         raise not_found("version", version)
     try:
-        async with database.connection() as connection:
+        async with database.changing(request.user.project_id) as connection:
             return shown(await versions.rollback(connection, function.id, version, required_revisions(request)))
     except Outdated as error:
         raise revision_conflict(await function_of(database, request, str(function.id))) from error
@@ -113,7 +113,7 @@ async def retire(
     turn comes; running attempts may finish. The current version, and one that an alias names, cannot be retired."""
     function = await function_of(database, request, id)
     await version_of(database, function, version)
-    async with database.connection() as connection:
+    async with database.changing(request.user.project_id) as connection:
         await versions.retire(connection, function.id, version)
     return FunctionVersion.model_validate(await version_of(database, function, version))
 
@@ -132,7 +132,7 @@ async def unretire(
     """A version that is not retired stays as it is."""
     function = await function_of(database, request, id)
     if not (await version_of(database, function, version)).current:
-        async with database.connection() as connection:
+        async with database.changing(request.user.project_id) as connection:
             await versions.unretire(connection, function.id, version)
     return FunctionVersion.model_validate(await version_of(database, function, version))
 
@@ -281,7 +281,7 @@ async def set_alias(
         raise invalid("alias", "must be at most 63 lowercase letters, digits and hyphens, starting with a letter")
     shares = {int(version): share for version, share in data.versions.items()}
     try:
-        async with database.connection() as connection:
+        async with database.changing(request.user.project_id) as connection:
             await versions.set_alias(connection, function.id, alias, shares)
     except NotFound as error:
         raise Problem(404, "version_not_found", error.message, error.hint) from error
@@ -303,7 +303,7 @@ async def delete_alias(
     function = await function_of(database, request, id)
     deleted = False
     if ALIAS.fullmatch(alias):
-        async with database.connection() as connection:
+        async with database.changing(request.user.project_id) as connection:
             deleted = await versions.delete_alias(connection, function.id, alias)
     if not deleted:
         raise not_found("alias", alias)
