@@ -37,6 +37,11 @@ LONGEST_PATH = 255
 Content = str | dict[str, str]
 
 
+def is_left_out(name: str) -> bool:
+    """Whether files and folders with this name never belong to a function."""
+    return name.startswith(".") or name in NEVER_FILES or name.endswith(".pyc")
+
+
 def is_function(folder: Path) -> bool:
     """Whether a folder is one function, rather than a folder of functions."""
     if any((folder / name).is_file() for name in (*ENTRY_FILES, *MANIFESTS)):
@@ -252,7 +257,7 @@ class _Reader:
         for entry in sorted(folder.iterdir()):
             path = f"{prefix}{entry.name}"
             is_folder = entry.is_dir()
-            if entry.name.startswith(".") or entry.name in NEVER_FILES or entry.name.endswith(".pyc"):
+            if is_left_out(entry.name):
                 continue
             if any(ignored.matches(path, is_folder) for ignored in self._ignored):
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,8 +165,10 @@ def pull(client: Client, folder: Path, yes: bool, output: str) -> None:
     from cli.project.pulling import pull_project
 
     pulled = pull_project(client, folder, yes=yes)
+    for path in pulled.left_out:
+        progress(f"{style('!', fg='yellow')} {path} was not written: deployments leave out files with such names.")
     if output == "json":
-        print_json({"written": pulled.written, "unchanged": pulled.unchanged, "changes": pulled.changes})
+        print_json(asdict(pulled))
         return
     for path in pulled.written:
         click.echo(f"{style('~', fg='yellow')} {path}")

@@ -13,7 +13,7 @@ from typing import Any
 from cli.client import Client
 from cli.errors import CliError
 from cli.functions.declared import FUNCTIONS, sources_of_functions
-from cli.functions.folders import ENTRY_FILES, SETTINGS, Content, read_folder
+from cli.functions.folders import ENTRY_FILES, SETTINGS, Content, is_left_out, read_folder
 from cli.manifest import FunctionSettings, ProjectFile, parse_function_file, read_project_file
 from cli.project import planning
 from cli.project.folder import read_project, remember_pulled
@@ -32,6 +32,7 @@ class Pulled:
     written: list[str]
     unchanged: int
     changes: int
+    left_out: list[str]  # that no deployment from here would have
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ def pull_project(client: Client, root: Path, *, yes: bool) -> Pulled:
     local = read_project_file(root) if (root / SETTINGS).exists() else ProjectFile()
     here = sources_of_functions(root, local)
     wanted, places = _files(running, root, here)
+    # Somebody may have deployed them through the API: Git, say, runs commands that a .git folder names.
+    left_out = sorted({path for place in places.values() for path in _left_out(place)} & wanted.keys())
+    for path in left_out:
+        del wanted[path]
     toml = project_toml(
         {function["name"]: _settings(function, places[function["name"]], local) for function in running.functions},
         running.schedules,
@@ -75,7 +80,7 @@ def pull_project(client: Client, root: Path, *, yes: bool) -> Pulled:
     found = planning.plan(client, read_project(root), planning.Options(force=True))
     unseen = {f"{item['kind']}:{item['name']}" for item in found.changes}  # changed while this was written, say
     remember_pulled(root, {key: hash for key, hash in found.answer["state"].items() if key not in unseen})
-    return Pulled(written, len(wanted.keys() - set(written)), len(found.changes))
+    return Pulled(written, len(wanted.keys() - set(written)), len(found.changes), left_out)
 
 
 def _running(client: Client) -> Running:
@@ -112,6 +117,13 @@ def _files(running: Running, root: Path, here: Mapping[str, Path]) -> tuple[dict
     for path in wanted:
         check_inside(root, path)
     return wanted, places
+
+
+def _left_out(place: Place) -> Iterator[str]:
+    for path in place.files:
+        folder = place.source if path.startswith(f"{place.source}/") else FUNCTIONS
+        if path != place.source and any(map(is_left_out, PurePosixPath(path).relative_to(folder).parts)):
+            yield path
 
 
 def _candidates(function: Function, root: Path, here: Path | None) -> Iterator[Place]:

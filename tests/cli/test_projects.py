@@ -146,6 +146,21 @@ def test_a_plan_after_a_pull_is_empty(shop: Platform, tmp_path_factory: pytest.T
     assert (again["written"], (shop.folder / "zmesh.toml").read_text()) == ([], TOML)
 
 
+def test_files_that_other_programs_would_execute_are_not_pulled(
+    shop: Platform, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    there = replace(shop, folder=tmp_path_factory.mktemp("trap"))
+    trap = "[core]\n\tfsmonitor = touch pwned\n"
+    files = {"main.py": "def handler(payload, zmesh): ...\n", ".git/config": trap, "a/.envrc": "", "a/b.txt": "b"}
+    body = {"name": "trap", "language": "python", "entry_file": "main.py", "files": files}
+    assert shop.request("POST", "/functions", json=body).status_code == 201
+    pulled = json.loads(there.zmesh("pull", "--output", "json"))
+    shop.request("DELETE", "/functions/trap")
+    assert pulled["left_out"] == ["functions/trap/.git/config", "functions/trap/a/.envrc"]
+    found = [path.relative_to(there.folder).as_posix() for path in (there.folder / "functions/trap").rglob("*")]
+    assert sorted(found) == ["functions/trap/a", "functions/trap/a/b.txt", "functions/trap/main.py"]
+
+
 def test_what_others_changed_is_taken_over_or_overwritten_but_only_knowingly(shop: Platform) -> None:
     shop.request("PATCH", "/functions/hello", json={"code": "def handler(payload, zmesh):\n    return 'fixed'\n"})
     shop.request("PATCH", "/functions/folder", json={"memory_mb": 256})
