@@ -70,7 +70,7 @@ class Agents:
         if scheme.lower() != "bearer" or not token:
             raise unauthorized(
                 "missing_credentials",
-                "Agents show a token or an API key.",
+                "This endpoint requires a token or an API key.",
                 "Send the header Authorization: Bearer <token or API key>.",
             )
         if is_api_key(token):
@@ -115,11 +115,11 @@ class Agents:
 def _check(scope: Scope) -> None:
     """Raises Problem for another method, and for a page of another origin."""
     if scope["method"] != "POST":
-        detail = "Each message of the protocol is a POST: this server keeps no streams or sessions."
+        detail = "Only POST is supported: this server has no streams or sessions."
         raise Problem(405, "method_not_allowed", detail, headers={"Allow": "POST"})
     origin = _header(scope, b"origin")
     if origin and urlsplit(origin).netloc.lower() != _header(scope, b"host").lower():
-        raise Problem(403, "origin_not_allowed", f"Pages of {origin} may not call this.")
+        raise Problem(403, "origin_not_allowed", f"Requests from pages of {origin} are not allowed.")
 
 
 def _header(scope: Scope, name: bytes) -> str:

@@ -9,7 +9,7 @@ SECTIONS = {
         "init": Place(
             "cli.project.commands",
             "init",
-            "Write a small project folder: a function with its test, zmesh.toml, and a pipeline that deploys it.",
+            "Create a project folder: a function with its test, zmesh.toml, and a pipeline that deploys it.",
         ),
         "run": Place(
             "cli.invocations.running",
@@ -40,7 +40,7 @@ SECTIONS = {
         "pull": Place(
             "cli.project.commands",
             "pull",
-            "Write functions and triggers of the project into a folder, so that a plan there has no changes.",
+            "Write the deployed functions and triggers into a folder; a plan then has no changes.",
         ),
         "invoke": Place("cli.invocations.invoking", "invoke", "Invoke a function and print its result."),
         "logs": Place(
@@ -72,7 +72,7 @@ SECTIONS = {
         ),
     },
     "Work with others": {
-        "login": Place("cli.access.login", "login", "Log in to a zMesh; later commands use that session."),
+        "login": Place("cli.access.login", "login", "Log in to a zMesh installation; later commands use that session."),
         "logout": Place("cli.access.login", "logout", "End the session of zmesh login."),
         "password": Place(
             "cli.access.login",
@@ -98,7 +98,7 @@ SECTIONS = {
             "cli.agents.command", "mcp", "Serve the Model Context Protocol on stdin and stdout, for editors and agents."
         ),
         "projects": Place("cli.access.projects", "projects", "Manage your projects."),
-        "members": Place("cli.access.members", "members", "Manage the people of the project."),
+        "members": Place("cli.access.members", "members", "Manage the members of the project."),
         "keys": Place("cli.access.keys", "keys", "Manage the API keys of the project."),
         "completion": Place(
             "cli.completing",

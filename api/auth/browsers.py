@@ -78,4 +78,4 @@ def session_ended() -> Exception:
 
 def no_session() -> Exception:
     """401 for a request without a cookie."""
-    return unauthorized("missing_credentials", "This browser is not signed in.", "POST /console/session signs it in.")
+    return unauthorized("missing_credentials", "This browser is not signed in.", "Sign in with POST /console/session.")

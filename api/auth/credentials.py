@@ -72,7 +72,7 @@ class Caller:
             raise Problem(
                 403,
                 "key_limited",
-                "This API key is limited to the functions it names.",
+                "This API key is limited to named functions.",
                 "Use a key for all functions of the project: zmesh keys create NAME --scope deploy.",
             )
 

@@ -115,7 +115,7 @@ class LiveFeeds:
     def require_room(self, project_id: UUID) -> None:
         """Raises Problem 503 where too many watch this project already."""
         if sum(client.project_id == project_id for client in self._clients) >= MOST_CLIENTS:
-            raise busy(f"{MOST_CLIENTS} clients watch this project already.")
+            raise busy(f"{MOST_CLIENTS} clients are already watching this project.")
 
     async def follow(
         self, project_id: UUID, topics: Collection[str], function_id: UUID | None, check: Check

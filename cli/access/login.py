@@ -60,7 +60,7 @@ def login(
     invitation: str | None,
     with_key: bool,
 ) -> None:
-    """Log in to a zMesh; later commands use that session."""
+    """Log in to a zMesh installation; later commands use that session."""
     url = url.rstrip("/")
     if with_key:
         _refuse_options_of_persons()

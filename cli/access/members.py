@@ -18,7 +18,7 @@ Person = dict[str, Any]
 
 @click.group(cls=Group)
 def members() -> None:
-    """Manage the people of the project."""
+    """Manage the members of the project."""
 
 
 def _people(client: Client) -> list[Person]:

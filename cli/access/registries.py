@@ -41,7 +41,7 @@ def list_registries(client: Client, output: str) -> None:
         for one in found
     ]
     headings = ("runtime", "packages", "url", "token", "set", "id")
-    print_table(headings, rows, "None: packages come from the registries of the installation.")
+    print_table(headings, rows, "No registries: packages come from those of the installation.")
 
 
 @registries.command("set")
@@ -76,9 +76,9 @@ def delete(client: Client, id: str, output: str) -> None:
     found = [one for one in client.items("/registries") if id in (one["id"], one["packages"])]
     if len(found) != 1:
         raise CliError(
-            f'There is no registry "{id}".' if not found else f'Several registries are for "{id}".',
+            f'There is no registry "{id}".' if not found else f'More than one registry matches "{id}".',
             code="registry_not_found",
-            hint="Give an id of `zmesh registries list`.",
+            hint="Pass an id from `zmesh registries list`.",
         )
     client.call("DELETE", f"/registries/{found[0]['id']}")
     if output == "json":

@@ -36,7 +36,7 @@ class Settings(BaseModel):
     max_attempts: int | None = Field(default=None, description="Attempts of an invocation that no caller waits for.")
     description: str | None = Field(default=None, description="What the function is for.")
     tags: list[str] | None = Field(default=None, description="Tags; replaces all.")
-    enabled: bool | None = Field(default=None, description="Whether it may be invoked.")
+    enabled: bool | None = Field(default=None, description="Whether the function may be invoked.")
 
 
 class Changer:

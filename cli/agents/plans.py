@@ -22,8 +22,8 @@ NEXT = (
     "with the same arguments and this value as confirm; it is valid once, for exactly this change."
 )
 REFUSED = (
-    "That value of confirm is not for this change: the arguments differ from those of the plan, something has changed "
-    "since, or it was used already. Nothing was done. This is the plan as things are now."
+    "The value of confirm does not match: the arguments differ from those of the plan, something has changed "
+    "since, or the value was already used. Nothing was changed. This is a new plan."
 )
 
 

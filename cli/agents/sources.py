@@ -43,7 +43,7 @@ def wanted(
     entry = given["entry_file"] or now["entry_file"]
     language = given["language"] or _language_of(entry) or now.get("language")
     if not language:
-        raise CliError(f'"{name}" is new: its language is needed.', code="unknown_language", hint="Pass language.")
+        raise CliError(f'"{name}" is new and needs a language.', code="unknown_language", hint="Pass language.")
     found = {"language": language, "entry_point": given["entry_point"] or now.get("entry_point", "handler")}
     if not entry and not files:
         return {**found, "code": code or now["code"], "files": {}, "entry_file": None}

@@ -26,7 +26,7 @@ def database_option(command: Command) -> Command:
         "--database-url",
         envvar="ZMESH_DATABASE_URL",
         callback=lambda context, _option, given: given if _applies(context) else None,
-        help="Connection string of the project's role; safer as ZMESH_DATABASE_URL. Default: asked of the API.",
+        help="Connection string of the project's role; safer as ZMESH_DATABASE_URL. Default: from the API.",
     )(command)
 
 

@@ -36,7 +36,9 @@ def new(name: str) -> None:
     """Create the next file, such as migrations/0002_add_orders.sql."""
     words = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:60]
     if not words:
-        raise CliError(f'"{name}" has no letters or digits.', code="bad_migration", hint="Say what it does: add orders")
+        raise CliError(
+            f'"{name}" has no letters or digits.', code="bad_migration", hint="Describe the change, such as: add orders"
+        )
     last = max((in_order(file.name)[0] for file in _files(FOLDER)), default=0)
     path = FOLDER / f"{last + 1:04}_{words}.sql"
     try:
@@ -127,7 +129,9 @@ def _read(file: Path) -> Migration:
     except (OSError, UnicodeDecodeError) as error:
         raise CliError(f"{file} cannot be read: {error}", code="unreadable_file") from error
     if "\0" in text:
-        raise CliError(f"{file} has a NUL character.", code="bad_migration", hint="PostgreSQL has no text with it.")
+        raise CliError(
+            f"{file} has a NUL character.", code="bad_migration", hint="Remove it: PostgreSQL cannot store it in text."
+        )
     return Migration(file.name, text)
 
 

@@ -19,12 +19,12 @@ from cli.output import progress
     type=click.Choice(["typescript", "python"]),
     default="typescript",
     show_default=True,
-    help="Whose types to write; those of TypeScript are for JavaScript too.",
+    help="Language of the types; JavaScript uses those of TypeScript.",
 )
 @click.option(
     "--output-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write, such as zmesh-tables.d.ts beside zmesh.d.ts, or zmesh_types.pyi. Default: standard output.",
+    help="File to write, such as zmesh-tables.d.ts next to zmesh.d.ts, or zmesh_types.pyi. Default: standard output.",
 )
 @database_option
 @connected
@@ -42,7 +42,7 @@ def types(client: Client, language: str, output_file: Path | None, database_url:
         raise CliError(
             f"{output_file} is not a name for types of {language.title()}.",
             code="bad_option",
-            hint="Types of Python are a stub, .pyi; those of TypeScript a declaration file, .d.ts.",
+            hint="Use .pyi for types of Python and .d.ts for types of TypeScript.",
         )
     with project_database(client, database_url, read_only=True) as connection:
         tables = describe_tables(connection)

@@ -167,14 +167,14 @@ def _asked(address: str, body: Mapping[str, Any] | None = None) -> dict[str, Any
             found = json.loads(answer.read(LARGEST_ANSWER))
     except urllib.error.HTTPError as error:
         if error.code == http.client.NOT_FOUND:
-            raise NotAudited(f"{host} does not know it, or does not answer audits") from error
+            raise NotAudited(f"{host} does not have it, or does not support audits") from error
         raise NotAudited(f"{host} answered {error.code}") from error
     except (OSError, http.client.HTTPException) as error:
         raise NotAudited(f"{host} cannot be reached ({getattr(error, 'reason', error)})") from error
     except ValueError as error:
-        raise NotAudited(f"{host} answered something else than JSON") from error
+        raise NotAudited(f"{host} did not return JSON") from error
     if not isinstance(found, dict):
-        raise NotAudited(f"{host} answered something else than an audit")
+        raise NotAudited(f"{host} did not return an audit")
     return found
 
 

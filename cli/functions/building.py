@@ -79,7 +79,7 @@ def finished(client: Client, function: Mapping[str, Any], manifest: Manifest, bu
     raise CliError(
         f"{function['name']}: {reason.rstrip('.')}. Nothing was deployed.",
         code=build["error"]["type"] if build["error"] else "build_cancelled",
-        hint=f"See all of its log: zmesh builds logs {build['id']}",
+        hint=f"Read the whole log: zmesh builds logs {build['id']}",
     )
 
 
@@ -94,7 +94,7 @@ def follow_build(client: Client, id: str) -> Build:
         if build["status"] == "queued" and not hinted and time.monotonic() - began > PATIENCE_SECONDS:
             hinted = True
             progress(
-                f"{style('!', fg='yellow')} No listener has started it yet. Does one run, with ZMESH_BUILDS above 0?"
+                f"{style('!', fg='yellow')} No listener has started it yet. Is one running with ZMESH_BUILDS above 0?"
             )
         time.sleep(POLL_SECONDS)
 

@@ -41,9 +41,9 @@ ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_
     "--share",
     type=click.IntRange(0, 100),
     metavar="PERCENT",
-    help="Share of the calls that the new version gets at first. The rest stays with the version that runs now.",
+    help="Percentage of the calls that the new version gets at first. The current version keeps the rest.",
 )
-@click.option("--bundle", is_flag=True, help="Upload the packages that are installed beside the code.")
+@click.option("--bundle", is_flag=True, help="Upload the packages that are installed next to the code.")
 @click.option("--write-lock", is_flag=True, help="Write the resolved packages into the folder, as a lock.")
 @settings_options
 @output_option

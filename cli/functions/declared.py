@@ -136,6 +136,6 @@ def sources_of_functions(root: Path, file: ProjectFile) -> dict[str, Path]:
         raise CliError(
             f'{root / SETTINGS}: [functions.{name}] has no code: there is no file or folder "{name}" in {folder}.',
             code="file_not_found",
-            hint=did_you_mean(name, found) or "Add it, or say where it is: path = …",
+            hint=did_you_mean(name, found) or "Add it, or set its location: path = …",
         )
     return found | declared

@@ -39,7 +39,7 @@ PLACES = {
     "retire": Place(
         "cli.functions.versions", "retire", "Retire a version: no call, alias, retry or rollback can start it."
     ),
-    "unretire": Place("cli.functions.versions", "unretire", "Let a retired version run again."),
+    "unretire": Place("cli.functions.versions", "unretire", "Allow a retired version to run again."),
     "alias": Place("cli.functions.versions", "alias", "Name versions, and split invocations among them."),
     "audit": Place(
         "cli.functions.auditing",

@@ -102,7 +102,7 @@ _OPTIONS = (
     ),
     click.option("--description", help="What the function is for."),
     click.option("--tag", "tags", multiple=True, metavar="TAG", help="Tag, or none; repeatable."),
-    click.option("--enable/--disable", "enabled", default=None, help="Whether it may be invoked."),
+    click.option("--enable/--disable", "enabled", default=None, help="Whether the function may be invoked."),
 )
 
 

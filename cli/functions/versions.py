@@ -102,7 +102,7 @@ def retire(client: Client, name: str, version: int, output: str) -> None:
 @output_option
 @connected
 def unretire(client: Client, name: str, version: int, output: str) -> None:
-    """Let a retired version run again."""
+    """Allow a retired version to run again."""
     _set_retired(client, name, version, "unretire", "may run again", output)
 
 

@@ -29,7 +29,7 @@ def changes_of(client: Client, invocation_id: str) -> Changes | None:
 def show_changes(changes: Changes | None) -> None:
     """Rows before and after, and what is not listed, on stderr."""
     if changes is None or changes["note"]:
-        progress(style(changes["note"] if changes else "What it would have changed is not known.", fg="yellow"))
+        progress(style(changes["note"] if changes else "Its changes are not known.", fg="yellow"))
         return
     if not changes["tables"]:
         progress(style("dry run: it would have changed nothing in the database", dim=True))

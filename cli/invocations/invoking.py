@@ -41,7 +41,9 @@ def _invocation_options(command: Command) -> Command:
 @click.option("--data", metavar="JSON", help="Payload: JSON, @FILE, or - for stdin. Default: {}.")
 @click.option("--async", "detached", is_flag=True, help="Do not wait for the result.")
 @click.option(
-    "--dry-run", is_flag=True, help="Roll back every change of the database, close the network, show the rows."
+    "--dry-run",
+    is_flag=True,
+    help="Run without network, roll back all changes of the database, and show the changed rows.",
 )
 @_invocation_options
 @click.option("--method", metavar="METHOD", help="Send an HTTP request of this method to the public route.")

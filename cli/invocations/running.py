@@ -34,7 +34,9 @@ Function = dict[str, Any]
 @click.option("--data", metavar="JSON", help="Payload: JSON, @FILE, or - for stdin. Default: {}.")
 @click.option("--name", help="Run as the function of this name. Default: the file's name without its extension.")
 @click.option(
-    "--dry-run", is_flag=True, help="Roll back every change of the database, close the network, show the rows."
+    "--dry-run",
+    is_flag=True,
+    help="Run without network, roll back all changes of the database, and show the changed rows.",
 )
 @click.option(
     "--inspect",

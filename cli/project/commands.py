@@ -49,7 +49,7 @@ exit_code_option = click.option("--exit-code", is_flag=True, help=f"Exit with st
 )
 @output_option
 def init(folder: Path, language: str, pipeline: str, output: str) -> None:
-    """Write a small project folder: a function with its test, zmesh.toml, and a pipeline that deploys it.
+    """Create a project folder: a function with its test, zmesh.toml, and a pipeline that deploys it.
 
     Existing files are never overwritten.
     """
@@ -157,7 +157,7 @@ def _show_webhooks(client: Client, done: Plan) -> None:
 @output_option
 @connected
 def pull(client: Client, folder: Path, yes: bool, output: str) -> None:
-    """Write functions and triggers of the project into a folder, so that a plan there has no changes.
+    """Write the deployed functions and triggers into a folder; a plan then has no changes.
 
     Files that exist are changed only with your consent. Files of functions that the project does not have are left
     alone. Comments in zmesh.toml are lost where it has to change.

@@ -133,7 +133,7 @@ class ProjectDeployment:
             raise Problem(
                 403,
                 "forbidden",
-                f"Deploy keys do not delete functions, such as {others[0].name}. Nothing was deployed.",
+                f"A deploy key cannot delete functions, such as {others[0].name}. Nothing was deployed.",
                 "Deploy with prune as a member of the project.",
             )
         deployed = await deploy_functions(connection, self._project_id, desired)
@@ -225,7 +225,7 @@ class ProjectDeployment:
             raise Problem(
                 409,
                 "secrets_missing",
-                f"Secrets that the project needs are not set: {names}. Nothing was deployed.",
+                f"Required secrets are not set: {names}. Nothing was deployed.",
                 f"Set each of them: zmesh secrets set {missing[0].name}",
             )
 
@@ -237,9 +237,9 @@ class ProjectDeployment:
             raise Problem(
                 409,
                 "changed_elsewhere",
-                f"Something else than this folder has changed {', '.join(elsewhere[:20])}"
+                f"Changed elsewhere since the last deployment: {', '.join(elsewhere[:20])}"
                 f"{' and more' if len(elsewhere) > 20 else ''}. Nothing was deployed.",
-                "Take the changes over with `zmesh pull`, or deploy over them with --overwrite.",
+                "Copy the changes into the folder with `zmesh pull`, or overwrite them with --overwrite.",
                 errors=[{"field": key, "message": "was changed since the last deployment"} for key in elsewhere[:100]],
             )
 

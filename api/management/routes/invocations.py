@@ -303,7 +303,7 @@ async def get_changes(request: CallerRequest, database: NamedDependency[Database
     recorded = await _recorded(database, request, id)
     changes = await database.read(lambda c: history.changes_of(c, request.user.project_id, recorded.id))
     if changes is None:
-        raise Problem(404, "no_changes", "The invocation was no dry run, has not ended, or is older than an hour.")
+        raise Problem(404, "no_changes", "The invocation was not a dry run, has not ended, or is older than an hour.")
     return Response(raw(changes), media_type="application/json")  # type: ignore[arg-type]
 
 
