@@ -309,7 +309,7 @@ def test_one_redelivers_a_message_and_follows_its_log(page: Page, project: Proje
     project.platform.invoke("crier", {"name": "<i>Grace</i>"})
     expect(lines.get_by_text("<i>Grace</i>")).to_be_visible()
     page.get_by_label("Filter lines").fill("nobody writes this")
-    expect(page.get_by_text("No line fits.")).to_be_visible()
+    expect(page.get_by_text("No matching lines")).to_be_visible()
 
 
 def test_one_follows_a_table_makes_a_key_and_invites_somebody(page: Page, project: Project) -> None:
@@ -330,7 +330,7 @@ def test_one_follows_a_table_makes_a_key_and_invites_somebody(page: Page, projec
     page.keyboard.press("c")
     dialog.get_by_label("Name").fill("front end")
     page.keyboard.press("Enter")
-    expect(dialog.get_by_text("It is shown this once.")).to_be_visible()
+    expect(dialog.get_by_text("It is shown only once.")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("row", name="front end").get_by_text("all functions")).to_be_visible()
     page.goto(project.url + "members")

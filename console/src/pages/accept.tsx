@@ -35,7 +35,7 @@ export function Accept() {
         {invitation ? (
           <form class="stack lg" onSubmit={(e) => void accept(e)}>
             {invitation.email && <p class="soft">For {invitation.email}</p>}
-            <Field label="Password" wrong={wrong} help="That of your account; if you have none, a new one of at least 12 characters.">
+            <Field label="Password" wrong={wrong} help="Your account’s password. If you have no account, choose a password of at least 12 characters.">
               {(p) => <Input {...p} type="password" name="password" autocomplete="current-password" required value={password} onInput={setPassword} wrong={!!wrong} />}
             </Field>
             <Button kind="primary" type="submit" busy={busy}>
@@ -43,7 +43,7 @@ export function Accept() {
             </Button>
           </form>
         ) : (
-          <p>This link has no invitation in it. Copy the whole link, or ask for a new one.</p>
+          <p>This link contains no invitation. Copy the whole link, or ask for a new one.</p>
         )}
       </div>
       <footer class="meta" />

@@ -34,10 +34,10 @@ export default function Keys() {
         }
       />
       <div class="scroll">
-        {!may("developer") && <Empty title="A viewer does not see the API keys." />}
+        {!may("developer") && <Empty title="Viewers cannot see API keys." />}
         {!!list.error && (
           <div class="page">
-            <Failed error={list.error} what="The list did not load." retry={() => void list.reload()} />
+            <Failed error={list.error} what="The list could not be loaded." retry={() => void list.reload()} />
           </div>
         )}
         {may("developer") && !list.data && !list.error && <Bones />}
@@ -51,7 +51,7 @@ export default function Keys() {
             <thead class="stick">
               <tr>
                 <th>Name</th>
-                <th>Begins with</th>
+                <th>Prefix</th>
                 <th>For</th>
                 <th>Last used</th>
                 <th>Expires</th>
@@ -90,7 +90,7 @@ export default function Keys() {
       {made && (
         <Dialog title={`Key ${made.name}`} onClose={() => setMade(null)} footer={<Button onClick={() => setMade(null)}>I have copied it</Button>}>
           <div class="bd">
-            <p>It is shown this once.</p>
+            <p>It is shown only once.</p>
             <div class="in ro">
               <code class="grow cut">{made.key}</code>
               <CopyButton text={made.key} label="Copy the key" />
@@ -154,7 +154,7 @@ function Form({ close, done }: { close: () => void; done: (k: { name: string; ke
           <Button kind="bare" onClick={close}>
             Cancel
           </Button>
-          <Button kind="primary" type="submit" busy={busy} off={!name && "It needs a name"}>
+          <Button kind="primary" type="submit" busy={busy} off={!name && "Enter a name"}>
             Create key
           </Button>
         </>
@@ -162,8 +162,8 @@ function Form({ close, done }: { close: () => void; done: (k: { name: string; ke
     >
       <div class="bd">
         <TextField label="Name" value={name} onInput={setName} wrong={wrong.name ?? (error !== undefined && !Object.keys(wrong).length ? sayError(error) : undefined)} placeholder="shop" />
-        <SelectField label="What it does" value={scope} options={SCOPES} onChange={setScope} wrong={wrong.scope} />
-        <TextField label="Functions" value={functions} onInput={setFunctions} wrong={unnamed} placeholder="All, including later ones" help="Slugs, separated by commas." />
+        <SelectField label="Scope" value={scope} options={SCOPES} onChange={setScope} wrong={wrong.scope} />
+        <TextField label="Functions" value={functions} onInput={setFunctions} wrong={unnamed} placeholder="All, including future ones" help="Slugs, separated by commas." />
         <SelectField
           label="Valid"
           value={expiry}

@@ -38,12 +38,12 @@ export default function Changes() {
       <div class="scroll">
         {!!list.error && (
           <div class="page">
-            <Failed error={list.error} what="The list did not load." retry={() => void list.reload()} />
+            <Failed error={list.error} what="The list could not be loaded." retry={() => void list.reload()} />
           </div>
         )}
         {!list.data && !list.error && <Bones />}
         {list.data && !items.length && (
-          <Empty title="No tables" actions={may("developer") && <Button onClick={() => setQuery({ new: "" })}>Follow a table</Button>}>
+          <Empty title="No table changes" actions={may("developer") && <Button onClick={() => setQuery({ new: "" })}>Follow a table</Button>}>
             A function runs for each row that is inserted, updated or deleted, in the same transaction as the change.
           </Empty>
         )}
@@ -95,7 +95,7 @@ export default function Changes() {
           run={async () => {
             await must(api.DELETE("/changes", { params: { query: { table: stopping.table, function_id: stopping.function_id! } } }));
             await list.reload();
-            toast(`Changes of ${stopping.table} are no longer passed on`);
+            toast(`Changes of ${stopping.table} no longer invoke ${stopping.function}`);
           }}
         >
           Changes made from now on invoke nothing.
@@ -138,7 +138,7 @@ function Form({ given, close, done }: { given: string; close: () => void; done: 
           <Button kind="bare" onClick={close}>
             Cancel
           </Button>
-          <Button kind="primary" type="submit" busy={busy} off={!table || !events.length ? "It needs a table and an event" : false}>
+          <Button kind="primary" type="submit" busy={busy} off={!table || !events.length ? "Choose a table and an event" : false}>
             Follow the table
           </Button>
         </>
@@ -158,7 +158,7 @@ function Form({ given, close, done }: { given: string; close: () => void; done: 
             ))}
           </div>
         </div>
-        <TextField label="Only when" value={when} onInput={setWhen} wrong={wrong.when} placeholder="new.status = 'paid'" help="A SQL condition over old and new. Empty: always." />
+        <TextField label="Only when" value={when} onInput={setWhen} wrong={wrong.when} placeholder="new.status = 'paid'" help="An SQL condition on old and new. Empty: every change." />
         {error !== undefined && !Object.keys(wrong).length && (
           <p class="err" role="alert">
             {sayError(error)}

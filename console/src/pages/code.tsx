@@ -93,7 +93,7 @@ export default function CodePage(props: FunctionProps) {
                 </Button>
               </>
             )}
-            <Button kind="primary" keys={keyName("S")} off={!draft.changed && "Nothing is changed"} onClick={review}>
+            <Button kind="primary" keys={keyName("S")} off={!draft.changed && "No changes"} onClick={review}>
               Review and deploy
             </Button>
           </>
@@ -171,7 +171,7 @@ export default function CodePage(props: FunctionProps) {
           </div>
           <div class="editor">
             {text === null ? (
-              <p class="meta pad">This file is no text. It is deployed as it is.</p>
+              <p class="meta pad">This file is not text. It is deployed unchanged.</p>
             ) : (
               <CodeEditor
                 key={editable ? "rw" : "ro"}

@@ -56,7 +56,7 @@ function SaveExample({ known, first, close, save }: { known: string[]; first: st
           <Button kind="bare" onClick={close}>
             Cancel
           </Button>
-          <Button kind="primary" type="submit" off={!name.trim() && "It needs a name"}>
+          <Button kind="primary" type="submit" off={!name.trim() && "Enter a name"}>
             Save example
           </Button>
         </>

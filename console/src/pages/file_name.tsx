@@ -24,7 +24,7 @@ export function FileName({ title, action, from = "", draft, close, done, childre
           <Button kind="bare" onClick={close}>
             Cancel
           </Button>
-          <Button kind="primary" type="submit" off={!name || name === from ? "It needs a new name" : (wrong ?? false)}>
+          <Button kind="primary" type="submit" off={!name || name === from ? "Enter a new name" : (wrong ?? false)}>
             {action}
           </Button>
         </>

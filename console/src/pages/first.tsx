@@ -13,7 +13,7 @@ export type Start = { name: string; title: string; says: string; language: Langu
 export const STARTS: Start[] = [
   {
     name: "hello",
-    title: "Answer a request",
+    title: "Respond to a request",
     says: "Reads the clock of your database",
     language: "javascript",
     code: `exports.handler = async (payload, zmesh) => {
@@ -39,7 +39,7 @@ export const STARTS: Start[] = [
   {
     name: "receive-webhook",
     title: "Receive a webhook",
-    says: "Starts work, answers at once",
+    says: "Responds immediately, then works in the background",
     language: "typescript",
     code: `type Event = { type: string; data: unknown };
 
@@ -91,7 +91,7 @@ export function FirstFunction() {
       <div class="page first">
         <div class="first-head">
           <h2>Your first function</h2>
-          <p class="soft">Pick a start, deploy it, run it. What you run here runs in its own process, with this project’s database at hand.</p>
+          <p class="soft">Choose an example, deploy it and run it. Each run gets its own process and this project’s database.</p>
         </div>
         <div class="first-grid">
           <div class="picks" role="radiogroup" aria-label="Start from">
@@ -147,7 +147,7 @@ export function FirstFunction() {
                   <code>{JSON.stringify(result.result ?? result.error)}</code>
                 </span>
               ) : (
-                <span class="quiet">{made ? "deployed; run it" : "appears here, with its log and what took how long"}</span>
+                <span class="quiet">{made ? "deployed; run it" : "the result, log and duration appear here"}</span>
               )}
             </div>
             <div class="first-foot">

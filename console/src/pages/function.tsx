@@ -41,7 +41,7 @@ export default function FunctionPage({ slug, tab }: { slug: string; tab: string 
       <>
         <Bar title={slug} back={["Functions", at("functions")]} line />
         <div class="page">
-          <Failed error={found.error} what="The function did not load." retry={() => void found.reload()} />
+          <Failed error={found.error} what="The function could not be loaded." retry={() => void found.reload()} />
         </div>
       </>
     );

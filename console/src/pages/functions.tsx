@@ -87,11 +87,11 @@ export function Functions() {
           <div class="scroll">
             {!!list.error && (
               <div class="page">
-                <Failed error={list.error} what="The list did not load." retry={() => void list.reload()} />
+                <Failed error={list.error} what="The list could not be loaded." retry={() => void list.reload()} />
               </div>
             )}
             {!list.data && !list.error && <Bones />}
-            {list.data && !items.length && <Empty title={show === "failing" ? "No function failed in this hour." : "No function fits."}>{query.search ? `No name, tag or description has “${query.search}”.` : null}</Empty>}
+            {list.data && !items.length && <Empty title={show === "failing" ? "No function failed in the last hour." : "No matching functions"}>{query.search ? `No name, tag or description contains “${query.search}”.` : null}</Empty>}
             {items.length > 0 && <Table items={items} />}
             {cursor && (
               <div class="more">
@@ -133,7 +133,7 @@ function Table({ items }: { items: FunctionSummary[] }) {
           <th>Last hour</th>
           <th class="r">Calls</th>
           <th class="r">Failed</th>
-          <th class="r" title="95 of 100 runs of this hour were faster">
+          <th class="r" title="95 of 100 runs in the last hour were faster">
             p95
           </th>
           <th class="wide">Version</th>

@@ -65,7 +65,7 @@ export default function InvocationPage({ id }: { id: string }) {
       <>
         <Bar title="Invocation" back={["Invocations", at("invocations")]} line />
         <div class="page">
-          <Failed error={found.error} what="The invocation did not load." retry={() => void found.reload()} />
+          <Failed error={found.error} what="The invocation could not be loaded." retry={() => void found.reload()} />
         </div>
       </>
     );
@@ -89,8 +89,8 @@ export default function InvocationPage({ id }: { id: string }) {
           <>
             {(before ?? after) && (
               <span class="row wide">
-                <Button kind="bare" icon="left" label="Previous invocation" off={!before && "The first of the list"} onClick={() => before && go(invocationAt(before), { replace: true })} />
-                <Button kind="bare" icon="rightc" label="Next invocation" off={!after && "The last of the list"} onClick={() => after && go(invocationAt(after), { replace: true })} />
+                <Button kind="bare" icon="left" label="Previous invocation" off={!before && "First in the list"} onClick={() => before && go(invocationAt(before), { replace: true })} />
+                <Button kind="bare" icon="rightc" label="Next invocation" off={!after && "Last in the list"} onClick={() => after && go(invocationAt(after), { replace: true })} />
               </span>
             )}
             <CopyAs snippets={invokeSnippets(location.origin, i.function, i.payload)} />
@@ -100,7 +100,7 @@ export default function InvocationPage({ id }: { id: string }) {
               </Button>
             )}
             {!ended && may("developer") && (
-              <Button kind="danger" icon="stop" busy={busy} off={i.cancel_requested ? "It is being cancelled" : false} onClick={() => void act("cancel")}>
+              <Button kind="danger" icon="stop" busy={busy} off={i.cancel_requested ? "Cancellation requested" : false} onClick={() => void act("cancel")}>
                 Cancel
               </Button>
             )}
@@ -299,12 +299,12 @@ function SameErrors({ i, fn }: { i: Invocation; fn: FunctionDetails }) {
 const timingOf = (i: { queue_ms: number | null; start_ms: number | null; duration_ms: number | null }) => ({ queue: i.queue_ms, start: i.start_ms, run: i.duration_ms === null ? null : Math.max(0, i.duration_ms - (i.start_ms ?? 0)) });
 
 function Outcome({ i }: { i: Invocation }) {
-  const words: Record<string, string> = { queued: "It waits for a slot.", running: "It is running.", cancelled: "It was cancelled.", waiting: "It waits for an event or a time." };
+  const words: Record<string, string> = { queued: "Waiting for a slot.", running: "Running.", cancelled: "Cancelled.", waiting: "Waiting for an event or a time." };
   return (
     <Box title="Result" actions={i.status === "success" ? <CopyButton text={JSON.stringify(i.result, null, 2) ?? ""} label="Copy the result" /> : undefined}>
       <div class="body stack">
         {i.status === "success" ? <Json value={i.result} label="Result" /> : <p class="soft">{words[i.status] ?? ""}</p>}
-        {i.result_truncated && <p class="meta">Only the beginning of the result is kept.</p>}
+        {i.result_truncated && <p class="meta">The stored result is truncated.</p>}
         {i.started_at && (
           <>
             <TimingBar size="big" status={i.status} timing={timingOf(i)} />
@@ -434,7 +434,7 @@ function Log({ i }: { i: Invocation }) {
               );
             })
           : lines.length > 0 && <LogLines lines={lines} since={i.started_at} clockFormat={show} />}
-        {!lines.length && <p class="quiet none">{ended ? "It wrote nothing." : "Nothing yet."}</p>}
+        {!lines.length && <p class="quiet none">{ended ? "No log lines." : "Nothing yet."}</p>}
       </div>
     </Box>
   );

@@ -33,7 +33,7 @@ export const sinceTime = (text: string | undefined): string | null => {
   return match ? new Date(Date.now() - Number(match[1]) * MS[match[2]!]!).toISOString() : null;
 };
 const SOURCES: [string, string][] = [
-  ["", "Started by anything"],
+  ["", "Any trigger"],
   ["api", "HTTP"],
   ["sql", "SQL"],
   ["schedule", "a schedule"],
@@ -197,13 +197,13 @@ export function InvocationList({ of }: { of?: string }) {
         )}
         {!!list.error && (
           <div class="page">
-            <Failed error={list.error} what="The list did not load." retry={() => void list.reload()} />
+            <Failed error={list.error} what="The list could not be loaded." retry={() => void list.reload()} />
           </div>
         )}
         {!list.data && !list.error && <Bones rows={10} />}
         {list.data && !items.length && (
-          <Empty title={filtered ? "No invocation fits." : "No invocations"} actions={filtered && !of ? <Button onClick={() => setQuery(Object.fromEntries(Object.keys(query).map((k) => [k, null])))}>Show all</Button> : undefined}>
-            {filtered ? "Nothing kept here matches these filters." : "Each call of a function is kept here, with its payload, result and log."}
+          <Empty title={filtered ? "No matching invocations" : "No invocations"} actions={filtered && !of ? <Button onClick={() => setQuery(Object.fromEntries(Object.keys(query).map((k) => [k, null])))}>Show all</Button> : undefined}>
+            {filtered ? "Change or remove the filters to see more." : "Every invocation is listed here, with its payload, result and log."}
           </Empty>
         )}
         {items.length > 0 && (

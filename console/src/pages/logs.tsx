@@ -107,7 +107,7 @@ export function LogStream({ path, named }: { path: string; named?: boolean }) {
             ))}
           </div>
         ) : (
-          <Empty title={lines.length ? "No line fits." : lost ? "Not connected." : on ? "Waiting for lines" : "Held"}>{lines.length ? "Another level or another text shows more." : lost ? "It connects again by itself." : "What functions write from now on appears here as it is written."}</Empty>
+          <Empty title={lines.length ? "No matching lines" : lost ? "Not connected." : on ? "Waiting for lines" : "Held"}>{lines.length ? "Change the level or the text to see more." : lost ? "Reconnecting automatically." : "New log lines appear here as functions print them."}</Empty>
         )}
       </div>
       <div class="statusbar meta">

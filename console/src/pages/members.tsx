@@ -13,9 +13,9 @@ import { Bar } from "../parts/shell.tsx";
 import { usePageKeys } from "../parts/keys.tsx";
 
 const ROLES: [string, string][] = [
-  ["viewer", "Viewer: sees everything but keys"],
+  ["viewer", "Viewer: reads everything except keys"],
   ["developer", "Developer: deploys and operates"],
-  ["owner", "Owner: members, keys, limits too"],
+  ["owner", "Owner: also manages members, keys and limits"],
 ];
 
 export default function Members() {
@@ -51,7 +51,7 @@ export default function Members() {
       />
       <div class="scroll">
         <div class="page stack form">
-          {!!members.error && <Failed error={members.error} what="The list did not load." retry={() => void members.reload()} />}
+          {!!members.error && <Failed error={members.error} what="The list could not be loaded." retry={() => void members.reload()} />}
           {!members.data && !members.error && <Bones />}
           {members.data && (
             <Box title="Members" aside={String(members.data.items.length)}>
@@ -112,7 +112,7 @@ export default function Members() {
       {made && (
         <Dialog title={`Invitation of ${made.email}`} onClose={() => setMade(null)} footer={<Button onClick={() => setMade(null)}>I have copied it</Button>}>
           <div class="bd">
-            <p>Send this link to {made.email}. It is shown this once, and works once within a week.</p>
+            <p>Send this link to {made.email}. It is shown only once, and works once within a week.</p>
             <div class="in ro">
               <code class="grow cut">{invitationLink(location.origin, made.token, made.email)}</code>
               <CopyButton text={invitationLink(location.origin, made.token, made.email)} label="Copy the link" />
@@ -166,7 +166,7 @@ function Invite({ close, done }: { close: () => void; done: (i: { email: string;
           <Button kind="bare" onClick={close}>
             Cancel
           </Button>
-          <Button kind="primary" type="submit" busy={busy} off={!email && "It needs an address"}>
+          <Button kind="primary" type="submit" busy={busy} off={!email && "Enter an email address"}>
             Make the invitation
           </Button>
         </>

@@ -49,7 +49,7 @@ export default function Merge({ fn, draft, close }: { fn: FunctionDetails; draft
     >
       <div class="bd">
         {names.length > 1 && <Select aria-label="File" value={file} options={names.map((n) => [n, n])} onChange={setFile} />}
-        {!names.length && <p>Both are the same.</p>}
+        {!names.length && <p>There are no differences.</p>}
       </div>
       <div class="dscroll mergebox">
         <div class="cm-host" ref={host} />

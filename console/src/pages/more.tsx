@@ -42,7 +42,7 @@ export default function More() {
             label="Colours"
             value={scheme}
             options={[
-              ["", "As the system"],
+              ["", "Like the system"],
               ["light", "Light"],
               ["dark", "Dark"],
             ]}

@@ -24,7 +24,7 @@ export default function NewFunction() {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>();
   const wrong = fieldErrors(error);
-  if (!may("developer")) return <Empty title="A viewer cannot create functions." />;
+  if (!may("developer")) return <Empty title="Viewers cannot create functions." />;
   const submit = async (e: Event): Promise<void> => {
     e.preventDefault();
     setBusy(true);
@@ -42,14 +42,14 @@ export default function NewFunction() {
       <Bar title="New function" back={["Functions", at("functions")]} line />
       <div class="scroll">
         <form class="page stack form" onSubmit={(e) => void submit(e)}>
-          <TextField label="Name" value={name} onInput={setName} required placeholder="send-receipt" autocomplete="off" wrong={wrong.name ?? (error && !Object.keys(wrong).length ? sayError(error) : undefined)} help="Callers use it in the address: letters, digits and hyphens." />
+          <TextField label="Name" value={name} onInput={setName} required placeholder="send-receipt" autocomplete="off" wrong={wrong.name ?? (error && !Object.keys(wrong).length ? sayError(error) : undefined)} help="Part of the URL: letters, digits and hyphens." />
           <div class="field">
             <span class="lab">Start from</span>
             <div class="picks box pad" role="radiogroup" aria-label="Start from">
               <button type="button" role="radio" aria-checked={from === ""} class="pick" onClick={() => setFrom("")}>
                 <span>
                   <b>An empty function</b>
-                  <span>Answers with what it received</span>
+                  <span>Returns its payload</span>
                 </span>
               </button>
               {STARTS.map((s) => (

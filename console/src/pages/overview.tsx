@@ -54,7 +54,7 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
     };
   }, [fn.id, name]);
   const s = stats.data;
-  if (!s) return stats.error ? <div class="page"><Failed error={stats.error} what="The figures did not load." retry={() => void stats.reload()} /></div> : <Bones rows={8} />;
+  if (!s) return stats.error ? <div class="page"><Failed error={stats.error} what="The statistics could not be loaded." retry={() => void stats.reload()} /></div> : <Bones rows={8} />;
   const t = s.total;
   const calls = callsOf(t);
   const past = before && compared.data ? { total: compared.data.total, name: before.name, perMinute: perMinute(callsOf(compared.data.total), Date.parse(before.until) - Date.parse(before.since)) } : null;
@@ -113,7 +113,7 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
             <dd class="v">
               <Figure ms={t.duration_ms?.p50} />
             </dd>
-            <dd class="d">{(past && sayDuration(t, past.total, past.name, "p50")) ?? "half were faster"}</dd>
+            <dd class="d">{(past && sayDuration(t, past.total, past.name, "p50")) ?? "half of the runs were faster"}</dd>
           </div>
           <div>
             <dt>Duration p95</dt>

@@ -34,7 +34,7 @@ export default function Parts() {
             <Button kind="danger">Delete</Button>
             <Button kind="danger-primary">Delete send-receipt</Button>
             <Button busy>Retry 16</Button>
-            <Button off="Nothing is changed">Save</Button>
+            <Button off="No changes">Save</Button>
             <Button small>Small</Button>
             <Button icon="copy" label="Copy" />
           </div>

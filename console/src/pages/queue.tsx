@@ -42,7 +42,7 @@ export default function QueuePage() {
         <Bar title="Queue" line />
         {found.error ? (
           <div class="page">
-            <Failed error={found.error} what="The queue did not load." retry={() => void found.reload()} />
+            <Failed error={found.error} what="The queue could not be loaded." retry={() => void found.reload()} />
           </div>
         ) : (
           <Bones rows={8} />
@@ -69,7 +69,7 @@ export default function QueuePage() {
             <div>
               <dt>Ready</dt>
               <dd class="v">{formatCount(q.queued)}</dd>
-              <dd class="d">{q.queued ? "wait for a slot" : "nothing waits"}</dd>
+              <dd class="d">{q.queued ? "wait for a slot" : "queue is empty"}</dd>
             </div>
             <div>
               <dt>Oldest ready</dt>
@@ -83,7 +83,7 @@ export default function QueuePage() {
                   </>
                 )}
               </dd>
-              <dd class="d">{q.oldest_at ? q.functions.find((f) => f.oldest_at === q.oldest_at)?.function : "nothing waits"}</dd>
+              <dd class="d">{q.oldest_at ? q.functions.find((f) => f.oldest_at === q.oldest_at)?.function : "queue is empty"}</dd>
             </div>
             <div>
               <dt>Running</dt>
@@ -143,13 +143,13 @@ export default function QueuePage() {
                 </table>
               ) : (
                 <div class="body">
-                  <p class="soft">Nothing waits.</p>
+                  <p class="soft">No queued invocations.</p>
                 </div>
               )}
             </Box>
             <RunningNow running={q.running_now} now={now} reload={found.reload} />
           </div>
-          <Box title="Runs at once" aside="limits, and how much of each is used">
+          <Box title="Runs at once" aside="limits and their use">
             <div class="body stack uses">
               <AtOnce name="This project" running={q.running} of={q.max_running} />
               {full.map((f) => (
@@ -181,7 +181,7 @@ function AtOnce({ name, running, of }: { name: string; running: number; of: numb
 function Listeners({ listeners }: { listeners: Listener[] }) {
   const now = useNow();
   return (
-    <Box title="Listeners" aside={`${listeners.length}, ${plural(listeners.reduce((n, l) => n + l.slots, 0), "slot")}`} actions={<span class="meta wide">A square is a slot in which one run goes on.</span>}>
+    <Box title="Listeners" aside={`${listeners.length}, ${plural(listeners.reduce((n, l) => n + l.slots, 0), "slot")}`} actions={<span class="meta wide">Each square is a slot for one run.</span>}>
       {listeners.length ? (
         <ul class="listeners">
           {listeners.map((l) => (
@@ -211,7 +211,7 @@ function Listeners({ listeners }: { listeners: Listener[] }) {
         </ul>
       ) : (
         <div class="body">
-          <p class="err">No listener runs: what is queued waits until one starts.</p>
+          <p class="err">No listener is running. Queued invocations wait until one starts.</p>
         </div>
       )}
     </Box>
@@ -275,7 +275,7 @@ function RunningNow({ running, now, reload }: { running: Running[]; now: number;
         </table>
       ) : (
         <div class="body">
-          <p class="soft">Nothing runs.</p>
+          <p class="soft">No running invocations.</p>
         </div>
       )}
     </Box>
@@ -313,7 +313,7 @@ function GaveUp() {
   if (!list.data || !all.length) return null;
   return (
     <Box
-      title="Gave up"
+      title="Dead invocations"
       aside={`${formatCount(all.length)}${list.data.more ? "+" : ""} in 24 h`}
       actions={
         may("developer") && (

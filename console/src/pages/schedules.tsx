@@ -49,7 +49,7 @@ export default function Schedules({ id }: { id: string | undefined }) {
       />
       {!!list.error && (
         <div class="page">
-          <Failed error={list.error} what="The list did not load." retry={() => void list.reload()} />
+          <Failed error={list.error} what="The list could not be loaded." retry={() => void list.reload()} />
         </div>
       )}
       {!list.data && !list.error && <Bones />}
@@ -93,7 +93,7 @@ async function toggle(s: Schedule, on: boolean): Promise<void> {
   put(on);
   try {
     await must(api.PATCH("/schedules/{id}", { params: { path: { id: s.id } }, body: { enabled: on } as never }));
-    toast(on ? `${s.name} goes on` : `${s.name} is paused`, { label: "Undo", run: () => void toggle(s, !on) });
+    toast(on ? `${s.name} is resumed` : `${s.name} is paused`, { label: "Undo", run: () => void toggle(s, !on) });
     invalidate("schedules");
   } catch (error) {
     put(!on);
@@ -162,10 +162,10 @@ const OUTCOMES: Record<string, string> = {
   skipped_failed: "not started",
 };
 const WHY: Record<string, string> = {
-  skipped_overlap: "the run before had not ended",
-  skipped_missed: "the clock was down at that time",
+  skipped_overlap: "the previous run had not ended",
+  skipped_missed: "the platform was not running",
   skipped_paused: "the schedule was paused",
-  skipped_changed: "the schedule was changed meanwhile",
+  skipped_changed: "the schedule was changed",
 };
 const outcomeWords = (r: ScheduleRun): string => `${OUTCOMES[r.outcome] ?? r.outcome}${r.status === "error" || r.status === "timeout" ? ", failed" : ""}`;
 
@@ -223,8 +223,8 @@ function Detail({ s, reload }: { s: Schedule; reload: () => Promise<void> }) {
         <Facts
           items={[
             ["When", `${cronWords(s.cron) ?? s.cron} in ${zoneName(s.timezone)}`],
-            ["If the last run goes on", s.overlap === "skip" ? "skip" : "queue behind it"],
-            ["If the clock was down", { skip: "skip what was missed", once: "fire once for all missed", all: "fire each missed one" }[s.missed]],
+            ["If the previous run has not ended", s.overlap === "skip" ? "skip" : "queue the next one"],
+            ["If due times were missed", { skip: "skip them", once: "fire once for all", all: "fire each" }[s.missed]],
             ["Payload", <code key="p">{oneLine(s.payload, 60) || "null"}</code>],
           ]}
         />
@@ -346,7 +346,7 @@ function Form({ schedule: s, given, close, done }: { schedule: Schedule | undefi
       if (s) await must(api.PATCH("/schedules/{id}", { params: { path: { id: s.id } }, body }));
       else await must(api.POST("/schedules", { body }));
       await done();
-      toast(s ? `${form.name} is saved` : "The schedule is set");
+      toast(s ? `${form.name} is saved` : "The schedule is created");
       close();
     } catch (problem) {
       setError(problem);
@@ -373,7 +373,7 @@ function Form({ schedule: s, given, close, done }: { schedule: Schedule | undefi
       <div class="bd">
         <SelectField label="Function" value={fn} options={options} onChange={set("function_id")} wrong={wrong.function_id} />
         <TextField label="Name" value={form.name} onInput={set("name")} wrong={wrong.name} placeholder="nightly-report" />
-        <TextField label="When" value={form.cron} onInput={set("cron")} wrong={preview.wrong ?? wrong.cron} help={<>{cronWords(form.cron) ?? "Cron, or such as “30 seconds”"}{preview.due[0] ? `. Next: ${preview.due.map((d) => `${weekday(d, form.timezone)}, ${shortClock(d, form.timezone)}`).join("; ")}` : ""}</>} />
+        <TextField label="When" value={form.cron} onInput={set("cron")} wrong={preview.wrong ?? wrong.cron} help={<>{cronWords(form.cron) ?? "A cron expression, or an interval such as “30 seconds”"}{preview.due[0] ? `. Next: ${preview.due.map((d) => `${weekday(d, form.timezone)}, ${shortClock(d, form.timezone)}`).join("; ")}` : ""}</>} />
         <div class="row wrap">
           {COMMON.map(([cron, text]) => (
             <Button small key={cron} pressed={form.cron === cron} onClick={() => set("cron")(cron)}>
@@ -384,21 +384,21 @@ function Form({ schedule: s, given, close, done }: { schedule: Schedule | undefi
         <SelectField label="Time zone" value={form.timezone} options={zones.map((z) => [z, z])} onChange={set("timezone")} />
         <div class="fieldgrid">
           <SelectField
-            label="If the last run goes on"
+            label="If the previous run has not ended"
             value={form.overlap}
             options={[
               ["skip", "Skip"],
-              ["queue", "Queue behind it"],
+              ["queue", "Queue the next one"],
             ]}
             onChange={set("overlap")}
           />
           <SelectField
-            label="If the clock was down"
+            label="If due times were missed"
             value={form.missed}
             options={[
-              ["skip", "Skip what was missed"],
-              ["once", "Fire once for all missed"],
-              ["all", "Fire each missed one"],
+              ["skip", "Skip them"],
+              ["once", "Fire once for all"],
+              ["all", "Fire each"],
             ]}
             onChange={set("missed")}
           />
@@ -411,7 +411,7 @@ function Form({ schedule: s, given, close, done }: { schedule: Schedule | undefi
         </div>
         {error !== undefined && !Object.keys(wrong).length && (
           <p class="err" role="alert">
-            {error instanceof SyntaxError ? `The payload is no JSON: ${error.message}` : sayError(error)}
+            {error instanceof SyntaxError ? `The payload is not JSON: ${error.message}` : sayError(error)}
           </p>
         )}
       </div>

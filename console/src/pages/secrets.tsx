@@ -16,7 +16,7 @@ export default function Secrets() {
       <Bar title="Secrets" line />
       <div class="scroll">
         <div class="page stack form">
-          <p class="soft">Every function of the project reads them as environment variables. A value is never shown again, here or anywhere.</p>
+          <p class="soft">Every function of the project gets them as environment variables. Values are never shown again.</p>
           <SecretList title="Secrets of the project" />
         </div>
       </div>
@@ -47,7 +47,7 @@ export function SecretList({ fn, title }: { fn?: string; title: string }) {
       {!list.data && !list.error && <Bones rows={2} />}
       {list.data && !items.length && (
         <div class="body">
-          <p class="soft">No secrets. A secret is a value that functions read and people do not.</p>
+          <p class="soft">No secrets. A secret is a value that functions can read and people cannot.</p>
         </div>
       )}
       {items.length > 0 && (
@@ -132,7 +132,7 @@ function SetSecret({ fn, name: given, close, done }: { fn?: string | undefined; 
           <Button kind="bare" onClick={close}>
             Cancel
           </Button>
-          <Button kind="primary" type="submit" busy={busy} off={!name || !value ? "It needs a name and a value" : false}>
+          <Button kind="primary" type="submit" busy={busy} off={!name || !value ? "Enter a name and a value" : false}>
             Set secret
           </Button>
         </>
@@ -140,7 +140,7 @@ function SetSecret({ fn, name: given, close, done }: { fn?: string | undefined; 
     >
       <div class="bd">
         {!given && <TextField label="Name" value={name} onInput={setName} placeholder="SMTP_URL" autocomplete="off" />}
-        <TextField label="Value" type="password" value={value} onInput={setValue} autocomplete="new-password" wrong={wrong} help="Kept encrypted. Functions that start from now on see it." />
+        <TextField label="Value" type="password" value={value} onInput={setValue} autocomplete="new-password" wrong={wrong} help="Stored encrypted. Runs that start from now on get it." />
       </div>
     </Dialog>
   );

@@ -38,7 +38,7 @@ export default function Settings({ fn, reload }: FunctionProps) {
         <SecretList fn={fn.id} title="Secrets of this function" />
         <Box title="Delete">
           <div class="body row between wrap">
-            <p class="soft">Its versions, schedules and webhooks go with it. Invocations that wait are cancelled.</p>
+            <p class="soft">Deletes its versions, schedules and webhooks too, and cancels queued invocations.</p>
             <Button kind="danger" onClick={() => setDeleting(true)}>
               Delete function
             </Button>
@@ -135,14 +135,14 @@ function Form({ fn, reload }: { fn: FunctionDetails; reload: () => Promise<void>
         <div class="fieldgrid">
           <TextField label="Time limit, ms" {...number} value={form.timeout_ms} onInput={set("timeout_ms")} wrong={wrong.timeout_ms} />
           <TextField label="Memory, MB" {...number} value={form.memory_mb} onInput={set("memory_mb")} wrong={wrong.memory_mb} />
-          <TextField label="Attempts at most" {...number} value={form.max_attempts} onInput={set("max_attempts")} wrong={wrong.max_attempts} help="1: a failed one is not retried by itself." />
-          <TextField label="Runs at once" {...number} value={form.max_concurrency} onInput={set("max_concurrency")} wrong={wrong.max_concurrency} help="Empty: only the project’s limit counts." />
+          <TextField label="Largest number of attempts" {...number} value={form.max_attempts} onInput={set("max_attempts")} wrong={wrong.max_attempts} help="1: failed attempts are not retried." />
+          <TextField label="Runs at once" {...number} value={form.max_concurrency} onInput={set("max_concurrency")} wrong={wrong.max_concurrency} help="Empty: only the project’s limit applies." />
           <SelectField label="Who may call it" value={form.auth} options={AUTH} onChange={set("auth")} wrong={wrong.auth} />
           <SelectField
             label="Network"
             value={form.network}
             options={[
-              ["open", "Open: it may call anything"],
+              ["open", "Open: connects to anything"],
               ["none", "Closed: only the database"],
             ]}
             onChange={set("network")}
@@ -152,11 +152,11 @@ function Form({ fn, reload }: { fn: FunctionDetails; reload: () => Promise<void>
         <TextField label="Tags" value={form.tags} onInput={set("tags")} wrong={wrong.tags} help="Separated by commas." />
         {error !== undefined && !Object.keys(wrong).length && (
           <p class="err" role="alert">
-            {error instanceof ApiError && error.status === 412 ? "Somebody changed this function meanwhile. Load the page again; copy what you typed first." : sayError(error)}
+            {error instanceof ApiError && error.status === 412 ? "Somebody else has changed this function. Copy your changes, then reload the page." : sayError(error)}
           </p>
         )}
         <div class="row">
-          <Button kind="primary" type="submit" busy={busy} off={!changed && "Nothing is changed"}>
+          <Button kind="primary" type="submit" busy={busy} off={!changed && "No changes"}>
             Save settings
           </Button>
           {changed && (
@@ -197,7 +197,7 @@ function Environment({ fn, reload }: { fn: FunctionDetails; reload: () => Promis
       }
     >
       <div class="body stack">
-        <p class="soft">{rows.length ? "" : "None. "}Every member can read them; passwords belong in the secrets.</p>
+        <p class="soft">{rows.length ? "" : "None. "}Every member can read them. Store passwords as secrets.</p>
         {rows.map(([name, value], k) => (
           <div class="row pairs" key={k}>
             <div class="in">
@@ -216,7 +216,7 @@ function Environment({ fn, reload }: { fn: FunctionDetails; reload: () => Promis
         )}
         {(changed || rows.length > 0) && (
           <div>
-            <Button busy={busy} off={!changed && "Nothing is changed"} onClick={() => void save()}>
+            <Button busy={busy} off={!changed && "No changes"} onClick={() => void save()}>
               Save variables
             </Button>
           </div>

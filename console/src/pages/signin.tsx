@@ -34,10 +34,10 @@ export function SignIn() {
         <p class="soft">{location.host}</p>
         <Credentials wrong={wrong} done={(s) => location.replace(wanted() ?? home(s))} />
         <p class="meta">
-          Started it on this machine? Its terminal shows a link that signs you in once, without a password; <code>zmesh console</code> makes a new one.
+          If you started zMesh on this machine, its terminal shows a link that signs you in once, without a password; <code>zmesh console</code> makes a new one.
         </p>
         <p class="meta">
-          Forgotten the password? An administrator runs <code>zmesh admin reset-password</code>.
+          Forgot your password? An administrator can run <code>zmesh admin reset-password</code>.
         </p>
       </div>
       <Health />
@@ -102,7 +102,7 @@ function Credentials({ done, wrong: before, email: known }: { done: (s: Session)
 /** The session ended: the password is asked on top of the page, and what was refused is repeated. */
 export function SignInAgain({ email, done }: { email: string; done: (s: Session) => void }) {
   return (
-    <Dialog title="Your session has ended" onClose={() => {}} footer={<span class="meta grow">Nothing on this page is lost. What was refused is sent again.</span>}>
+    <Dialog title="Your session has ended" onClose={() => {}} footer={<span class="meta grow">Nothing on this page is lost. Refused requests are sent again.</span>}>
       <div class="bd" onSubmit={(e) => e.stopPropagation()}>
         <CredentialsInDialog email={email} done={done} />
       </div>

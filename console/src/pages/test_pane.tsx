@@ -41,7 +41,7 @@ async function startOf(fn: FunctionDetails, draft: Draft, version: number, paylo
     try {
       input = { payload: payload.trim() ? (JSON.parse(payload) as unknown) : null };
     } catch (error) {
-      return `The payload is no JSON: ${(error as Error).message}`;
+      return `The payload is not JSON: ${(error as Error).message}`;
     }
   }
   if (drafted) return { path: `/functions/${fn.id}/test`, body: { ...input, ...contentOf(fn, draft.files) } };
@@ -140,7 +140,7 @@ export function TestPane({ fn, draft, runner, first, onLine }: Props) {
           options={[...(draft.changed ? [[String(DRAFT), "Draft"] as [string, string]] : []), ...versions.map((v): [string, string] => [String(v), `v${v}`])]}
           onChange={(v) => setVersion(Number(v))}
         />
-        <span class="meta grow cut">{draft.changed && version === DRAFT ? `Runs here only. v${fn.version} stays live.` : request ? "A test: it is in no statistics." : "A real invocation."}</span>
+        <span class="meta grow cut">{draft.changed && version === DRAFT ? `Runs here only. v${fn.version} stays live.` : request ? "A test, not counted in statistics." : "A real invocation."}</span>
         <Button kind="primary" icon="play" keys={keyName("↵")} busy={busy} onClick={() => void go()}>
           Run
         </Button>
@@ -151,7 +151,7 @@ export function TestPane({ fn, draft, runner, first, onLine }: Props) {
             {wrong}
           </p>
         )}
-        {run ? <Result run={run} fn={fn} draft={draft} onLine={onLine} /> : !busy && !wrong && <p class="quiet">The result appears here, with its log and what took how long.</p>}
+        {run ? <Result run={run} fn={fn} draft={draft} onLine={onLine} /> : !busy && !wrong && <p class="quiet">The result, log and duration appear here.</p>}
         {busy && <StatusMark status="running" pill />}
         {log.length > 0 && (
           <>

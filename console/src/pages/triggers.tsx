@@ -43,7 +43,7 @@ export default function Triggers({ fn }: FunctionProps) {
                 <span class="meta end">{s.enabled ? <>next <Ago at={s.next_due_at} /></> : "paused"}</span>
               </li>
             ))}
-            {!own(schedules.data.items).length && <li class="soft">No schedule invokes it.</li>}
+            {!own(schedules.data.items).length && <li class="soft">No schedule invokes this function.</li>}
           </ul>
         </Box>
         <Box title="Webhooks" actions={add("webhooks", "New webhook")}>
@@ -58,7 +58,7 @@ export default function Triggers({ fn }: FunctionProps) {
                 <span class="meta end">{w.enabled ? "" : "disabled"}</span>
               </li>
             ))}
-            {!own(webhooks.data.items).length && <li class="soft">No webhook invokes it.</li>}
+            {!own(webhooks.data.items).length && <li class="soft">No webhook invokes this function.</li>}
           </ul>
         </Box>
         <Box title="Table changes" actions={add("changes", "Follow a table")}>
@@ -70,7 +70,7 @@ export default function Triggers({ fn }: FunctionProps) {
                 <span class="quiet">{c.events.join(", ").toLowerCase()}</span>
               </li>
             ))}
-            {!own(changes.data.items).length && <li class="soft">No table invokes it.</li>}
+            {!own(changes.data.items).length && <li class="soft">No table change invokes this function.</li>}
           </ul>
         </Box>
       </div>

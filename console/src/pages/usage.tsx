@@ -23,7 +23,7 @@ export default function Usage() {
       <Bar title="Limits and usage" line />
       <div class="scroll">
         <div class="page stack">
-          {!!(stats.error ?? usage.error) && <Failed error={stats.error ?? usage.error} what="The usage did not load." retry={() => void Promise.all([stats.reload(), usage.reload()])} />}
+          {!!(stats.error ?? usage.error) && <Failed error={stats.error ?? usage.error} what="The usage could not be loaded." retry={() => void Promise.all([stats.reload(), usage.reload()])} />}
           {!s && !stats.error && <Bones />}
           {s && t && (
             <>

@@ -222,7 +222,7 @@ function LiveBox({ fn, live, versions, reload, figures }: LiveProps) {
         {may("developer") && (
           <div class="acts">
             <Segmented small label={`Share of v${next}`} value={String(part)} options={["0", "1", "10", "25", "50", "100"].map((p): [string, string] => [p, p === "100" ? "100 %" : p])} onChange={(p) => setPart(Number(p))} />
-            <Button small busy={busy} off={part === kept ? "Nothing is changed" : false} onClick={() => void save()}>
+            <Button small busy={busy} off={part === kept ? "No changes" : false} onClick={() => void save()}>
               Save
             </Button>
           </div>

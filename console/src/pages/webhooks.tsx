@@ -56,7 +56,7 @@ export default function Webhooks({ id }: { id: string | undefined }) {
       />
       {!!list.error && (
         <div class="page">
-          <Failed error={list.error} what="The list did not load." retry={() => void list.reload()} />
+          <Failed error={list.error} what="The list could not be loaded." retry={() => void list.reload()} />
         </div>
       )}
       {!list.data && !list.error && <Bones />}
@@ -367,7 +367,7 @@ function SendTest({ w, close, done }: { w: Webhook; close: () => void; done: (d:
       toast(`The test was answered ${d.status_code}`);
       close();
     } catch (error) {
-      setWrong(error instanceof SyntaxError ? `The payload is no JSON: ${error.message}` : sayError(error));
+      setWrong(error instanceof SyntaxError ? `The payload is not JSON: ${error.message}` : sayError(error));
       setBusy(false);
     }
   };

@@ -66,7 +66,7 @@ export function Shell({ openPalette, children }: { openPalette: () => void; chil
             items={[
               { label: "Light", icon: "sun", run: () => setScheme("light") },
               { label: "Dark", icon: "sun", run: () => setScheme("dark") },
-              { label: "As the system", icon: "sun", run: () => setScheme("") },
+              { label: "Like the system", icon: "sun", run: () => setScheme("") },
               "line",
               { label: "All parts", icon: "box", run: () => go("/parts") },
               { label: "Sign out", icon: "out", run: () => void leave() },
