@@ -49,7 +49,7 @@ SECTIONS = {
         "functions": Place("cli.functions.group", "functions", "Deploy, invoke and manage functions."),
         "invocations": Place("cli.invocations.commands", "invocations", "Inspect, cancel and retry invocations."),
         "schedules": Place("cli.triggers.schedules", "schedules", "Invoke functions on a schedule."),
-        "webhooks": Place("cli.triggers.webhooks", "webhooks", "Invoke functions by messages from other services."),
+        "webhooks": Place("cli.triggers.webhooks", "webhooks", "Invoke functions with messages from other services."),
         "changes": Place("cli.triggers.changes", "changes", "Invoke functions on changes of tables."),
         "callbacks": Place("cli.triggers.callbacks", "callbacks", "Manage the secret that signs callbacks."),
         "builds": Place("cli.functions.builds", "builds", "Inspect and cancel the installation of packages."),

@@ -32,14 +32,14 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
         "--profile",
         envvar="ZMESH_PROFILE",
         shell_complete=profile_names,
-        help="Session that zmesh login --profile stored, even if zmesh dev runs here.",
+        help="Use the session that zmesh login --profile stored, even if zmesh dev runs here.",
     )
     @click.option(
         "--project",
         "in_project",
         metavar="PROJECT",
         shell_complete=names_of("projects"),
-        help="Id or slug of another of your projects to work in.",
+        help="Id or slug of another of your projects.",
     )
     @functools.wraps(command)
     def with_client(

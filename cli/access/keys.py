@@ -61,14 +61,14 @@ def _state(key: dict[str, Any]) -> str:
     "functions",
     multiple=True,
     shell_complete=names_of("functions"),
-    help="Function it is for; repeatable. Default: all.",
+    help="Function that it may use; repeatable. Default: all.",
 )
 @click.option(
     "--scope",
     type=click.Choice(["invoke", "deploy"]),
     default="invoke",
     show_default=True,
-    help="What it may do: invoke functions, or deploy them, such as from CI.",
+    help="What it may do: invoke functions, or deploy them, for example from CI.",
 )
 @click.option("--days", type=click.IntRange(1), help="Days until it expires. Default: never.")
 @output_option
@@ -93,7 +93,7 @@ def create(client: Client, name: str, functions: tuple[str, ...], scope: str, da
 @output_option
 @connected
 def revoke(client: Client, key: str, output: str) -> None:
-    """Revoke a key by name, id or prefix, immediately and for good."""
+    """Revoke a key by name, id or prefix. It stops working immediately and cannot be restored."""
     found = [k for k in client.items("/keys") if not k["revoked_at"] and _matches(k, key)]
     if len(found) != 1:
         raise CliError(

@@ -33,7 +33,7 @@ profile_option = click.option(
     "--profile",
     envvar="ZMESH_PROFILE",
     default=DEFAULT_PROFILE,
-    help="Name to store the session under; later commands use it with --profile.",
+    help="Name under which to store the session; later commands use it with --profile.",
 )
 
 
@@ -46,7 +46,7 @@ profile_option = click.option(
     envvar="ZMESH_PASSWORD",
     help="Your password; safer as ZMESH_PASSWORD. Default: prompt.",
 )
-@click.option("--project", help="Id or slug of the project to work in. Default: your oldest one.")
+@click.option("--project", help="Id or slug of the project to use. Default: your oldest one.")
 @click.option("--invitation", help="Accept this invitation, with the password of your account or a new one.")
 @click.option(
     "--with-key", is_flag=True, help="Store an API key, such as a deploy key. Prompts for it, or reads stdin."
@@ -104,7 +104,7 @@ def _store_key(url: str, key: str, profile: str) -> Path:
 @click.option(
     "--password", envvar="ZMESH_PASSWORD", help="Your current password; safer as ZMESH_PASSWORD. Default: prompt."
 )
-@click.option("--project", help="Id or slug of the project to work in afterwards. Default: your oldest one.")
+@click.option("--project", help="Id or slug of the project to use afterwards. Default: your oldest one.")
 def password(url: str, email: str | None, password: str | None, project: str | None) -> None:
     """Change your password. Prompts for the new one, or reads it from standard input. Ends your other sessions."""
     url = url.rstrip("/")

@@ -64,7 +64,7 @@ def list_members(client: Client, output: str) -> None:
 @output_option
 @connected
 def invite(client: Client, email: str, role: str, output: str) -> None:
-    """Create an invitation, valid for a week. Give the printed command to the person: no mail is sent."""
+    """Create an invitation, valid for a week. Send the printed command to the person yourself: no e-mail is sent."""
     invitation = client.call("POST", "/invitations", {"email": email, "role": role}).body
     if output == "json":
         print_json(invitation)

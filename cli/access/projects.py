@@ -114,7 +114,7 @@ def network(client: Client, project: str, access: str, output: str) -> None:
 @projects.command("scripts")
 @click.argument("project", shell_complete=names_of("projects"))
 @click.argument("packages", nargs=-1)
-@click.option("--none", "nobody", is_flag=True, help="Allow no package to run scripts.")
+@click.option("--none", "nobody", is_flag=True, help="Do not allow any package to run scripts.")
 @output_option
 @connected
 def scripts(client: Client, project: str, packages: tuple[str, ...], nobody: bool, output: str) -> None:

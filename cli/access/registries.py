@@ -47,7 +47,9 @@ def list_registries(client: Client, output: str) -> None:
 @registries.command("set")
 @click.argument("runtime", type=click.Choice(["python", "node"]))
 @click.argument("address", metavar="URL")
-@click.option("--packages", default="", help="Only these: a @scope of npm, a name or prefix-* of Python packages.")
+@click.option(
+    "--packages", default="", help="Only these packages: an npm @scope, or a name or prefix-* of Python packages."
+)
 @click.option("--no-token", is_flag=True, help="The registry needs no token.")
 @output_option
 @connected

@@ -34,7 +34,7 @@ ACTION_COLOURS = {"created": "green", "updated": "yellow", "unchanged": "bright_
 @click.command("deploy")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the function. Default: the file's name without its extension, or the folder's.")
-@click.option("--force", is_flag=True, help="Deploy even code that cannot load.")
+@click.option("--force", is_flag=True, help="Deploy code even if it cannot be loaded.")
 @click.option("--fresh-packages", is_flag=True, help="Resolve packages again, even if the manifest has not changed.")
 @click.option("--message", metavar="TEXT", help="What the new version changes; shown in the list of versions.")
 @click.option(

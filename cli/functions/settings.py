@@ -78,7 +78,7 @@ _OPTIONS = (
         "cors_origins",
         multiple=True,
         metavar="ORIGIN",
-        help="Origin of pages that may call it: *, none, or an address; repeatable.",
+        help="Origin of web pages that may call the function: *, none, or a URL; repeatable.",
     ),
     click.option(
         "--anonymous-option",

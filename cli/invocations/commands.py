@@ -46,26 +46,26 @@ def filter_options(statuses: Sequence[str]) -> Callable[[Command], Command]:
     def add(command: Command) -> Command:
         for option in (
             click.option(
-                "--error", metavar="TEXT", help="Only those with this text in the type or message of the error."
+                "--error", metavar="TEXT", help="Only invocations with this text in the type or message of the error."
             ),
             click.option(
                 "--until",
                 "created_before",
                 metavar="TIME",
                 callback=_moment,
-                help="Only those created before: a time, or 30m, 2h, 7d ago.",
+                help="Only invocations created before this time, or this long ago: 30m, 2h, 7d.",
             ),
             click.option(
                 "--since",
                 "created_after",
                 metavar="TIME",
                 callback=_moment,
-                help="Only those created since: a time, or 30m, 2h, 7d ago.",
+                help="Only invocations created since this time, or this long ago: 30m, 2h, 7d.",
             ),
-            click.option("--version", type=click.IntRange(1), help="Only those of this version of the code."),
-            click.option("--source", type=click.Choice(SOURCES), help="Only those started by this source."),
-            click.option("--status", type=click.Choice(statuses), help="Only those with this status."),
-            click.option("--function", metavar="NAME", help="Only those of this function."),
+            click.option("--version", type=click.IntRange(1), help="Only invocations of this version."),
+            click.option("--source", type=click.Choice(SOURCES), help="Only invocations from this source."),
+            click.option("--status", type=click.Choice(statuses), help="Only invocations with this status."),
+            click.option("--function", metavar="NAME", help="Only invocations of this function."),
         ):
             command = option(command)
         return command
@@ -119,7 +119,7 @@ def _values(client: Client, options: dict[str, Any]) -> dict[str, Any]:
 
 @invocations.command("list")
 @filter_options(("queued", "running", *ENDED))
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many.")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Number of entries.")
 @output_option
 @connected
 def list_invocations(client: Client, limit: int, output: str, **options: Any) -> None:

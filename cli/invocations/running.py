@@ -32,7 +32,7 @@ Function = dict[str, Any]
 @click.command("run")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--data", metavar="JSON", help="Payload: JSON, @FILE, or - for stdin. Default: {}.")
-@click.option("--name", help="Run as the function of this name. Default: the file's name without its extension.")
+@click.option("--name", help="Name of the function to run as. Default: the file's name without its extension.")
 @click.option(
     "--dry-run",
     is_flag=True,

@@ -73,7 +73,9 @@ def reset_password(email: str) -> None:
 @click.option("--max-queued", type=click.IntRange(min=1), help="Largest number of queued invocations.")
 @click.option("--max-running", type=click.IntRange(min=1), help="Largest number of running invocations.")
 @click.option(
-    "--max-connections", type=click.IntRange(min=0), help="Database sessions at once; 0: a quarter of the server's."
+    "--max-connections",
+    type=click.IntRange(min=0),
+    help="Largest number of database sessions; 0: a quarter of the server's.",
 )
 def limit_project(
     slug: str,

@@ -29,7 +29,7 @@ from cli.output import output_option
     help="Port of the API; 0 picks a free one.",
 )
 @click.option("--no-examples", is_flag=True, help="Do not deploy the examples.")
-@click.option("--verbose", is_flag=True, help="Print the logs of API and listener here too.")
+@click.option("--verbose", is_flag=True, help="Also print the logs of the API and the listener.")
 @click.option(
     "--watch",
     "watched",

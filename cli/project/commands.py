@@ -24,7 +24,7 @@ DIFFERS = 3  # exit status with --exit-code; 2 is that of misuse, which must not
 DEPLOY_FUNCTIONS = deploy_files
 FOLDER = click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
 PRUNE = click.option("--prune", is_flag=True, help="Delete what the folder does not declare.")
-FORCE = click.option("--force", is_flag=True, help="Deploy even code that cannot load.")
+FORCE = click.option("--force", is_flag=True, help="Deploy code even if it cannot be loaded.")
 
 
 exit_code_option = click.option("--exit-code", is_flag=True, help=f"Exit with status {DIFFERS} if there are changes.")
@@ -227,7 +227,7 @@ deploy = click.Command(
         click.Argument(["paths"], nargs=-1, type=click.Path(path_type=Path)),
         click.Option(["--prune"], is_flag=True, help="Project: delete what the folder does not declare."),
         click.Option(["--dry-run"], is_flag=True, help="Project: only show what would change, as `zmesh plan` does."),
-        click.Option(["--overwrite"], is_flag=True, help="Project: also over what something else has changed."),
+        click.Option(["--overwrite"], is_flag=True, help="Project: also overwrite changes made elsewhere."),
         click.Option(["--yes"], is_flag=True, help="Project: do not ask before --prune deletes."),
         *DEPLOY_FUNCTIONS.params[1:],
     ],

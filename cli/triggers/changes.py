@@ -67,7 +67,7 @@ def create(
     columns: tuple[str, ...],
     output: str,
 ) -> None:
-    """Invoke FUNCTION with each changed row of TABLE. Replaces the table change that the two had."""
+    """Invoke FUNCTION for each changed row of TABLE. Replaces an existing table change of both."""
     body: dict[str, Any] = {"table": table, "function_id": find_function(client, function)["id"], "when": when}
     body |= {"events": list(events or EVENTS), "columns": list(columns) or None}
     created = client.call("POST", "/changes", body).body

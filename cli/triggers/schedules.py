@@ -202,7 +202,7 @@ def history(client: Client, schedule: str, limit: int, output: str) -> None:
 @output_option
 @connected
 def delete(client: Client, schedule: str, yes: bool, output: str) -> None:
-    """Delete a schedule and the record of its due times."""
+    """Delete a schedule and its history."""
     found = find_schedule(client, schedule)
     confirm(f"Delete the schedule {found['name']}?", yes=yes)
     client.call("DELETE", f"/schedules/{found['id']}")

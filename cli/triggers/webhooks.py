@@ -22,7 +22,7 @@ PRESETS = ("none", "hmac", "shared_secret", "github", "shopify", "stripe", "slac
 
 @click.group(cls=Group)
 def webhooks() -> None:
-    """Invoke functions by messages from other services."""
+    """Invoke functions with messages from other services."""
 
 
 def settings_options(command: Command) -> Command:
@@ -31,7 +31,7 @@ def settings_options(command: Command) -> Command:
         click.option(
             "--answer",
             type=click.Choice(["accepted", "result"]),
-            help="Response to the sender: accepted at once, or the result.",
+            help="Response to the sender: accepted immediately, or the result.",
         ),
         click.option("--signature-header", help="Header of the signature or secret, for hmac and shared_secret."),
         click.option(
@@ -119,7 +119,7 @@ def show(client: Client, webhook: str, output: str) -> None:
 def update(
     client: Client, webhook: str, secret: str | None, replay_window: int | None, output: str, **settings: Any
 ) -> None:
-    """Change a webhook. A new secret replaces the old one at once; use rotate to keep the old one valid for a while."""
+    """Change a webhook. A new secret replaces the old one immediately; rotate keeps the old one valid for a while."""
     changes = _values(secret, replay_window, settings)
     if not changes:
         raise click.UsageError("Nothing to change: give at least one option.")

@@ -93,7 +93,7 @@ function Project({ slug }: { slug: string }) {
   if (failed)
     return (
       <main class="page">
-        <Failed error={failed} what="The console did not start." retry={() => location.reload()} />
+        <Failed error={failed} what="The console could not start." retry={() => location.reload()} />
       </main>
     );
   if (!session) return null;

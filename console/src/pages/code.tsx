@@ -106,7 +106,7 @@ export default function CodePage(props: FunctionProps) {
         <div class="note warn flat" role="alert">
           <Icon name="warn" />
           <div class="grow">
-            <b>Somebody deployed v{fn.version} meanwhile.</b> Your draft began from an older one; both are kept.
+            <b>Somebody else deployed v{fn.version}.</b> Your draft is based on an older version; both are kept.
           </div>
           <div class="acts">
             <Button onClick={() => setMerging(true)}>Merge</Button>
@@ -245,7 +245,7 @@ export default function CodePage(props: FunctionProps) {
       {merging && <Merge fn={fn} draft={draft} close={() => setMerging(false)} />}
       {discarding && (
         <Confirm title="Discard the draft?" action="Discard" danger onClose={() => setDiscarding(false)} run={async () => draft.discard()}>
-          {plural(draft.summary.lines, "changed line")} in {plural(draft.summary.files, "file")} will be gone. v{fn.version} stays as it is.
+          {plural(draft.summary.lines, "changed line")} in {plural(draft.summary.files, "file")} will be lost. v{fn.version} does not change.
         </Confirm>
       )}
       {adding && (

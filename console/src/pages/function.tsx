@@ -156,7 +156,7 @@ export function Frame({ fn, live, tab, actions, children }: FunctionProps & { ta
           <Link key={key} href={key === "overview" ? fnAt(fn.slug) : fnAt(fn.slug, key)} aria-current={key === tab ? "page" : undefined}>
             {text}
             {key === "versions" && <span class="n">{fn.version}</span>}
-            {key === "code" && draft && tab !== "code" && <span class="dotc" title="unsaved work in this browser" />}
+            {key === "code" && draft && tab !== "code" && <span class="dotc" title="changes not deployed, kept in this browser" />}
           </Link>
         ))}
       </nav>

@@ -16,7 +16,7 @@ const KEYS: [string[], string][] = [
   [["R"], "Retry the invocation"],
   [[keyName("↵")], "Run, confirm"],
   [[keyName("S")], "Review and deploy"],
-  [["Space"], "Hold the live list"],
+  [["Space"], "Pause the live list"],
   [["Y"], "Copy the link"],
   [["Esc"], "Close, clear, back"],
 ];

@@ -146,7 +146,7 @@ export default function Parts() {
       </div>
       {asking && (
         <Confirm title="Roll back send-receipt to v17?" action="Roll back to v17" onClose={() => setAsking(false)} run={async () => {}}>
-          v17 becomes v19 and takes all calls at once.
+          v17 becomes v19 and gets all calls immediately.
         </Confirm>
       )}
     </main>

@@ -121,7 +121,7 @@ export default function Versions(props: FunctionProps) {
           }}
         >
           v{rollTo} becomes v{fn.version + 1}
-          {live ? ". The shares under “live” stay as they are." : " and takes all calls at once."} v{fn.version} is kept, so this can be undone.
+          {live ? ". The shares of “live” do not change." : " and gets all calls immediately."} v{fn.version} is kept, so this can be undone.
         </Confirm>
       )}
     </Frame>
@@ -137,7 +137,7 @@ function Compare({ fn, from, to, form, setForm, swap }: { fn: FunctionProps["fn"
   const read = (version: number) => useData(`version ${fn.id} ${version}`, () => must(api.GET("/functions/{id}/versions/{version}", { params: { path: { id: fn.id, version } } })));
   const before = read(from);
   const after = read(to);
-  if (before.error || after.error) return <Failed error={before.error ?? after.error} what="The versions did not load." />;
+  if (before.error || after.error) return <Failed error={before.error ?? after.error} what="The versions could not be loaded." />;
   if (!before.data || !after.data) return <Bones rows={8} />;
   const [a, b] = [filesOf(before.data, fn.slug), filesOf(after.data, fn.slug)];
   const diffs = diffFiles(a, b);
@@ -172,7 +172,7 @@ function Compare({ fn, from, to, form, setForm, swap }: { fn: FunctionProps["fn"
 }
 
 type LiveProps = FunctionProps & { versions: FunctionVersion[]; from: number | null; figures: (v: number) => { calls: number; failed: number; p95: number | null } | null };
-/** The alias "live": what runs when a call names no version, with the error rate of each side. */
+/** The alias "live": used by calls that name no version, with the error rate of each side. */
 function LiveBox({ fn, live, versions, reload, figures }: LiveProps) {
   const { may } = useHere();
   const shares = (live?.versions ?? {}) as Record<string, number>;
@@ -218,7 +218,7 @@ function LiveBox({ fn, live, versions, reload, figures }: LiveProps) {
     <section class="box alias" aria-label="Shares of live">
       <div class="head">
         <h2>live</h2>
-        <span class="meta wide">{live ? "what runs when a call names no version" : "not set: every call runs the current version"}</span>
+        <span class="meta wide">{live ? "used by calls that name no version" : "not set: every call runs the current version"}</span>
         {may("developer") && (
           <div class="acts">
             <Segmented small label={`Share of v${next}`} value={String(part)} options={["0", "1", "10", "25", "50", "100"].map((p): [string, string] => [p, p === "100" ? "100 %" : p])} onChange={(p) => setPart(Number(p))} />

@@ -26,7 +26,7 @@ const PRESETS: [string, string][] = [
   ["shopify", "Shopify"],
   ["slack", "Slack"],
   ["shared_secret", "A shared secret in a header"],
-  ["none", "None: anybody who knows the address"],
+  ["none", "None: anybody who knows the URL"],
 ];
 
 export default function Webhooks({ id }: { id: string | undefined }) {
@@ -103,7 +103,7 @@ export default function Webhooks({ id }: { id: string | undefined }) {
       {made && (
         <Dialog title={`Secret of ${made.name}`} onClose={() => setMade(null)} footer={<Button onClick={() => setMade(null)}>I have copied it</Button>}>
           <div class="bd">
-            <p>The sender signs with it. It is shown this once; afterwards it can only be replaced.</p>
+            <p>The sender signs with it. It is shown only once; afterwards it can only be replaced.</p>
             <div class="in ro">
               <code class="grow cut">{made.secret}</code>
               <CopyButton text={made.secret} label="Copy the secret" />
@@ -134,7 +134,7 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
     put(enabled);
     try {
       await must(api.PATCH("/webhooks/{id}", { params: { path: { id: w.id } }, body: { enabled } as never }));
-      toast(enabled ? `${w.name} takes messages again` : `${w.name} refuses messages`);
+      toast(enabled ? `${w.name} is enabled` : `${w.name} is disabled`);
     } catch (error) {
       put(!enabled);
       toast(sayError(error));
@@ -176,7 +176,7 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
             <div class="field">
               <span class="lab">Signing secret</span>
               <div class="in ro">
-                <span class="grow quiet cut">{w.previous_secret_valid_until ? `The one before is valid until ${clock(w.previous_secret_valid_until)}` : "Set, and never shown again"}</span>
+                <span class="grow quiet cut">{w.previous_secret_valid_until ? `The previous one is valid until ${clock(w.previous_secret_valid_until)}` : "Set; cannot be shown"}</span>
                 {may("developer") && (
                   <Button kind="bare" small onClick={() => setRotating(true)}>
                     Rotate
@@ -202,10 +202,10 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
             />
           }
         >
-          {!!list.error && <Failed error={list.error} what="The deliveries did not load." retry={() => void list.reload()} />}
+          {!!list.error && <Failed error={list.error} what="The deliveries could not be loaded." retry={() => void list.reload()} />}
           {list.data && !items.length && (
             <div class="body">
-              <p class="soft">{verdict ? "None." : "No message arrived yet. Send a test, or enter the address at the sender."}</p>
+              <p class="soft">{verdict ? "None." : "No deliveries yet. Send a test, or configure the URL at the sender."}</p>
             </div>
           )}
           {items.length > 0 && (
@@ -214,7 +214,7 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
                 <tr>
                   <th>Time</th>
                   <th>Verdict</th>
-                  <th>What was said</th>
+                  <th>Message</th>
                   <th>Message id</th>
                   <th>Answer</th>
                   <th>Invocation</th>
@@ -295,7 +295,7 @@ function DeliveryBox({ w, id, done }: { w: Webhook; id: string; done: () => Prom
   const found = useData(`delivery ${id}`, () => call<Delivery>("GET", `/webhooks/${w.id}/deliveries/${id}`));
   const [busy, setBusy] = useState(false);
   const d = found.data;
-  if (!d) return found.error ? <Failed error={found.error} what="The delivery did not load." /> : <Bones rows={3} />;
+  if (!d) return found.error ? <Failed error={found.error} what="The delivery could not be loaded." /> : <Bones rows={3} />;
   const body = d.body;
   let parsed: unknown = body;
   try {
@@ -347,7 +347,7 @@ function DeliveryBox({ w, id, done }: { w: Webhook; id: string; done: () => Prom
           </div>
           <div>
             <h3>Body</h3>
-            {!kept(d) ? <p class="soft">Not kept: larger than 64 KB.</p> : body === null ? <p class="soft">Bytes, no text.</p> : <Json value={parsed} label="Body" />}
+            {!kept(d) ? <p class="soft">Not stored: larger than 64 KB.</p> : body === null ? <p class="soft">Binary data.</p> : <Json value={parsed} label="Body" />}
           </div>
         </div>
       </div>
@@ -364,7 +364,7 @@ function SendTest({ w, close, done }: { w: Webhook; close: () => void; done: (d:
     try {
       const d = await call<Delivery>("POST", `/webhooks/${w.id}/test`, { payload: JSON.parse(payload) as unknown });
       await done(d);
-      toast(`The test was answered ${d.status_code}`);
+      toast(`The test got the status ${d.status_code}`);
       close();
     } catch (error) {
       setWrong(error instanceof SyntaxError ? `The payload is not JSON: ${error.message}` : sayError(error));
@@ -442,7 +442,7 @@ function Form({ given, close, done }: { given: string; close: () => void; done: 
         <SelectField label="Function" value={fn} options={options} onChange={set("function_id")} wrong={wrong.function_id} />
         <SelectField label="Signature" value={form.preset} options={PRESETS} onChange={set("preset")} wrong={wrong.preset} />
         {form.preset !== "none" && (
-          <Field label="Secret" wrong={wrong.secret} help="Empty: one is made and shown once. Services such as Stripe give you theirs.">
+          <Field label="Secret" wrong={wrong.secret} help="Empty: one is generated and shown once. Services such as Stripe generate their own.">
             {(p) => <Input {...p} type="password" autocomplete="new-password" value={form.secret} onInput={set("secret")} />}
           </Field>
         )}

@@ -25,7 +25,7 @@ export function lazily<P extends object>(load: () => Promise<{ default: Componen
     if (failed)
       return (
         <div class="page">
-          <Failed error={new Error("Perhaps a new version was installed meanwhile. Load the page again.")} what="This page did not load." retry={() => location.reload()} />
+          <Failed error={new Error("A new version may have been installed. Reload the page.")} what="This page could not be loaded." retry={() => location.reload()} />
         </div>
       );
     return Loaded ? <Loaded {...props} /> : <Bones />;

@@ -232,7 +232,7 @@ export function CopyAs({ snippets, label = "Copy as", small }: { snippets: Snipp
         {label}
       </Button>
       {open && (
-        <Dialog title="The same from elsewhere" onClose={() => setOpen(false)} footer={<Button onClick={() => setOpen(false)}>Close</Button>}>
+        <Dialog title="The same with SQL, curl or the CLI" onClose={() => setOpen(false)} footer={<Button onClick={() => setOpen(false)}>Close</Button>}>
           <div class="bd">
             <div>
               <SnippetTabs snippets={snippets} />

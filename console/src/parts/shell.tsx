@@ -172,7 +172,7 @@ function Connection() {
   return (
     <div class="connection">
       <Notice kind="warn">
-        <b>Not connected.</b> What you see is as of {clock(since)}. It connects again by itself.
+        <b>Not connected.</b> This page shows the state of {clock(since)}. Reconnecting automatically.
       </Notice>
     </div>
   );
