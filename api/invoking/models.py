@@ -54,7 +54,7 @@ class ChangedRow(BaseModel):
 
 
 class Changes(BaseModel):
-    """What a dry run would have changed in the database."""
+    """Changes of the database that a dry run would have made."""
 
     tables: list[ChangedTable]
     rows: list[ChangedRow] = Field(description='At most 100. One that is too large is {"too_large": true}.')

@@ -56,7 +56,7 @@ _OPTIONS = (
         help="Package that is imported before runs are forked, or none: those that runs import; repeatable.",
     ),
     _number("--max-attempts", 100, "Attempts of an invocation that no caller waits for."),
-    _number("--retry-base-ms", 86_400_000, "Wait after the first failed attempt; doubles with each one."),
+    _number("--retry-base-ms", 86_400_000, "Wait after the first failed attempt; doubles each time."),
     _number("--retry-max-ms", 604_800_000, "The longest wait between two attempts."),
     click.option(
         "--max-concurrency",

@@ -16,7 +16,7 @@ class Bundle(Model):
     """Packages that were uploaded, in the form in which listeners store them."""
 
     hash: Annotated[Text, matching(r"^[0-9a-f]{64}$", description="SHA-256 of the archive.")]
-    chunks: Annotated[int, Field(ge=1, le=512, description="How many chunks of 1 MiB it has.")]
+    chunks: Annotated[int, Field(ge=1, le=512, description="Number of chunks of 1 MiB.")]
 
 
 class BundleChunk(Model):
@@ -79,7 +79,7 @@ class BuildDetails(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    attempts: int = Field(description="How often it was started; more than once if its listener was lost.")
+    attempts: int = Field(description="Number of starts; more than one if its listener was lost.")
     packages: list[Package] = Field(description="What was installed.")
     platform: str | None = Field(description="The platform that it was installed for.")
     layer_bytes: int | None = Field(description="Size of all installed files; null where there are none.")

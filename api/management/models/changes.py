@@ -14,7 +14,7 @@ Event = Literal["INSERT", "UPDATE", "DELETE"]
 EVENTS: list[Event] = ["INSERT", "UPDATE", "DELETE"]
 Table = Annotated[
     Text,
-    Field(min_length=1, max_length=200, description="As SQL writes it: orders, or shop.orders."),
+    Field(min_length=1, max_length=200, description="Table, as in SQL: orders, or shop.orders."),
 ]
 
 
@@ -50,7 +50,7 @@ class ChangeDetails(BaseModel):
     """What is passed on of a table, to a function."""
 
     table: str
-    function_id: UUID | None = Field(description="null: the function was deleted, and nothing is passed on.")
+    function_id: UUID | None = Field(description="null: the function was deleted.")
     function: str = Field(description="Slug of the function.")
     events: list[Event]
     when: str | None

@@ -19,7 +19,7 @@ LARGEST_MIGRATION = 1024 * 1024
 MIGRATION_NAME = project_migrations.NAME.pattern.replace("?P<number>", "?:")  # as JSON Schema has groups
 FunctionName = Annotated[Text, Field(min_length=1, max_length=100, description="Name or slug of the function.")]
 SecretNames = Annotated[
-    list[VariableName], Field(max_length=100, description="Secrets that have to be set, here or for the project.")
+    list[VariableName], Field(max_length=100, description="Secrets that must be set, for the function or the project.")
 ]
 
 
@@ -110,9 +110,9 @@ class ProjectToDeploy(Model):
         "null: they are left alone.",
     )
     secrets: SecretNames = Field(default_factory=list)
-    message: Text = Field(default="", max_length=1000, description="Kept with every version that this makes.")
+    message: Text = Field(default="", max_length=1000, description="Stored with every version that this creates.")
     prune: bool = Field(default=False, description="Delete what is not declared.")
-    overwrite: bool = Field(default=False, description="Also over what something else has changed.")
+    overwrite: bool = Field(default=False, description="Also overwrite changes made elsewhere.")
     based_on: dict[Text, Text] | None = Field(
         default=None,
         max_length=6 * MOST,
@@ -136,7 +136,7 @@ class PlannedItem(BaseModel):
     kind: Kind
     name: str
     action: Literal["created", "updated", "unchanged", "deleted", "undeclared"] = Field(
-        description="undeclared: it is there, and is left alone."
+        description="undeclared: it exists and stays unchanged."
     )
     changed: dict[str, Difference] = Field(description="The settings of an updated thing that differ.")
     changed_elsewhere: bool = Field(

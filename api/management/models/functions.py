@@ -79,7 +79,7 @@ Network = Annotated[
 ]
 Description = Annotated[Text, Field(max_length=1000, description="What the function is for.")]
 Tag = Annotated[Text, matching(r"^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,49}$")]
-Tags = Annotated[list[Tag], Field(max_length=20, description="Labels to find it by."), AfterValidator(_distinct)]
+Tags = Annotated[list[Tag], Field(max_length=20, description="Tags for finding it."), AfterValidator(_distinct)]
 Auth = Annotated[
     Literal["api_key", "jwt", "none"],
     Field(description="Who may call the public route: holders of an API key, members with a token, or anyone."),
@@ -116,7 +116,7 @@ Attempts = Annotated[
     int, Field(ge=1, le=100, description="Largest number of attempts of an invocation that no caller waits for.")
 ]
 RetryBase = Annotated[
-    int, Field(ge=1, le=86_400_000, description="Wait after the first failed attempt; doubles with each one.")
+    int, Field(ge=1, le=86_400_000, description="Wait after the first failed attempt; doubles each time.")
 ]
 RetryMax = Annotated[int, Field(ge=1, le=604_800_000, description="The longest wait between two attempts.")]
 Concurrency = Annotated[
@@ -232,7 +232,7 @@ class DraftToTest(Change):
     env_vars: Environment = UNSET
     network: Network = UNSET
     dry_run: bool = Field(
-        default=False, description="Close network access, roll back every change of the database, and tell what it was."
+        default=False, description="Run without network, roll back all changes of the database, and return them."
     )
 
 

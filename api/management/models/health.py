@@ -16,4 +16,4 @@ class Health(BaseModel):
     event_loop_held_ms: float = Field(
         description="Longest block of this process's event loop within the last minute, in ms; above 50 it is logged."
     )
-    listener_loop_held_ms: int = Field(description="The same, the longest of all listeners; 0 if it was 50 ms or less.")
+    listener_loop_held_ms: int = Field(description="The same, the longest of all listeners; 0 if at most 50 ms.")

@@ -30,7 +30,7 @@ class QueueOfFunction(BaseModel):
     more: bool = Field(
         description="Whether there are more than were counted: 10,000, or fewer where many functions wait."
     )
-    oldest_at: datetime | None = Field(description="Since when the one that is ready for the longest time is ready.")
+    oldest_at: datetime | None = Field(description="Time since which the oldest one is ready.")
 
 
 class RunningDetails(BaseModel):

@@ -77,7 +77,7 @@ class ProjectDetails(BaseModel):
 class ProjectDatabaseDetails(BaseModel):
     """How to connect to a project's database as its own role."""
 
-    database_url: str = Field(description="With the password: whoever has it can do what the project's functions can.")
+    database_url: str = Field(description="Includes the password and gives the rights of the project's functions.")
     role_name: str
     schema_name: str
 

@@ -35,4 +35,4 @@ class SecretDetails(BaseModel):
 
     name: str = Field(description="How the code finds it in zmesh.env.")
     created_at: datetime
-    updated_at: datetime = Field(description="When its value was set.")
+    updated_at: datetime = Field(description="Time at which its value was set.")

@@ -32,7 +32,7 @@ class FunctionVersion(BaseModel):
     created_at: datetime = Field(description="When this state was deployed.")
     build_id: UUID | None = Field(description="The build whose packages it runs with; null: it needs none.")
     retired_at: datetime | None = Field(description="When the version was retired; null if it is not.")
-    message: str = Field(description="What was said about it when it was deployed; empty if nothing.")
+    message: str = Field(description="Message of its deployment; may be empty.")
 
 
 class Changed(BaseModel):
@@ -97,7 +97,7 @@ class FunctionToDeploy(FunctionChange):
     revision: int | None = Field(
         default=None, ge=1, description="Deploy only if the function is at this revision, as with If-Match."
     )
-    message: Text = Field(default="", max_length=1000, description="What the version that this makes changes.")
+    message: Text = Field(default="", max_length=1000, description="Describes what the new version changes.")
     share: int | None = Field(
         default=None,
         ge=0,

@@ -110,7 +110,7 @@ async def upload_bundle_chunk(
     request: CallerRequest,
     database: NamedDependency[Database],
     hash: Annotated[str, PathParameter(description="SHA-256 of the whole archive.")],
-    number: Annotated[int, PathParameter(description="Place of the chunk, from 0 on.")],
+    number: Annotated[int, PathParameter(description="Number of the chunk, from 0.")],
     data: JSONBody[BundleChunk],
 ) -> None:
     """As `zmesh functions deploy --bundle` does. Chunks are kept for a day; POST /builds names the bundle."""

@@ -50,7 +50,7 @@ async def list_changes(
     "/changes",
     operation_id="passOnChanges",
     opt={DEPLOY_KEYS: True},
-    summary="Invoke a function with each changed row",
+    summary="Invoke a function for each changed row",
     guards=[role("developer")],
     responses=problems(403, 404, 409, 422),
 )
@@ -74,7 +74,7 @@ async def pass_on_changes(
     "/changes",
     operation_id="stopChanges",
     opt={DEPLOY_KEYS: True},
-    summary="Stop passing the changes of a table on",
+    summary="Delete a table change",
     guards=[role("developer")],
     responses=problems(403, 404, 409, 422),
 )

@@ -25,7 +25,7 @@ from sql import catalog
 from support.sealing import Sealer
 
 LARGEST_DEPLOYMENT = 32 * MIB
-Force = Annotated[bool, QueryParameter(description="true: deploy even code that cannot load.")]
+Force = Annotated[bool, QueryParameter(description="true: deploy code even if it cannot be loaded.")]
 
 
 @post(
@@ -79,7 +79,7 @@ async def _require_named(database: Database, caller: Caller, names: Sequence[str
     "/deployments/project",
     operation_id="deployProject",
     opt={DEPLOY_KEYS: True},
-    summary="Deploy a whole project, or plan that",
+    summary="Deploy or plan a whole project",
     guards=[role("developer")],
     status_code=200,
     responses=problems(403, 404, 409, 413, 422),
@@ -91,7 +91,7 @@ async def deploy_project(
     project_roles: NamedDependency[ProjectRoles],
     sealer: NamedDependency[Sealer],
     data: JSONBody[ProjectToDeploy],
-    plan: Annotated[bool, QueryParameter(description="true: undo everything and answer what would change.")] = False,
+    plan: Annotated[bool, QueryParameter(description="true: roll back, and return what would change.")] = False,
     force: Force = False,
 ) -> ProjectPlan:
     """Brings functions, schedules, webhooks, table changes and aliases to the declared state: all of it, or nothing.

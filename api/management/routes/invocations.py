@@ -65,7 +65,7 @@ async def _last_lines(
 StatusFilter = Annotated[Status | None, QueryParameter(description="Only invocations with this status.")]
 SourceFilter = Annotated[Source | None, QueryParameter(description="Only those started by this source.")]
 VersionFilter = Annotated[
-    int | None, QueryParameter(ge=1, le=2**31 - 1, description="Only those of this version of the code.")
+    int | None, QueryParameter(ge=1, le=2**31 - 1, description="Only invocations of this version.")
 ]
 After = Annotated[
     str | None, QueryParameter(description="Only those created at this time or later.", schema_extra=DATE_TIME)
@@ -293,7 +293,7 @@ async def delete_invocation(request: CallerRequest, database: NamedDependency[Da
 @get(
     "/invocations/{id:uuid}/changes",
     operation_id="getChanges",
-    summary="What a dry run would have changed",
+    summary="List the changes of a dry run",
     guards=[role("developer")],
     responses=problems(403, 404),
     security=BEARER,

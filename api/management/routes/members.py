@@ -84,7 +84,7 @@ async def list_invitations(
 @post(
     "/invitations",
     operation_id="invite",
-    summary="Invite somebody",
+    summary="Create an invitation",
     guards=[role("owner")],
     responses=problems(403, 409, 422),
 )

@@ -156,7 +156,7 @@ class _Read:
 @get(
     "/functions/{id:str}/statistics",
     operation_id="getFunctionStatistics",
-    summary="Calls, errors and times of a function",
+    summary="Read statistics of a function",
     responses=problems(404, 422),
 )
 async def function_statistics(
@@ -186,7 +186,7 @@ async def function_statistics(
 @get(
     "/statistics",
     operation_id="getStatistics",
-    summary="Calls, errors and times of the project",
+    summary="Read statistics of the project",
     responses=problems(422),
 )
 async def project_statistics(
@@ -207,7 +207,7 @@ async def project_statistics(
 @get(
     "/statistics/functions",
     operation_id="listFunctionSummaries",
-    summary="List functions with their last hour",
+    summary="List functions with statistics of the last hour",
     responses=problems(422),
 )
 async def list_summaries(
@@ -280,7 +280,7 @@ class _Activity:
 @get(
     "/functions/{id:str}/errors",
     operation_id="listErrors",
-    summary="Kinds of errors of a function",
+    summary="List kinds of errors of a function",
     responses=problems(404, 422),
 )
 async def list_errors(

@@ -121,7 +121,7 @@ async def retire(
 @post(
     "/functions/{id:str}/versions/{version:int}/unretire",
     operation_id="unretireVersion",
-    summary="Let a retired version run again",
+    summary="Allow a retired version to run again",
     guards=[role("developer")],
     status_code=200,
     responses=problems(403, 404),

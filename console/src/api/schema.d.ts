@@ -172,7 +172,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Let a retired version run again
+         * Allow a retired version to run again
          * @description A version that is not retired stays as it is.
          */
         post: operations["unretireVersion"];
@@ -259,7 +259,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Deploy a whole project, or plan that
+         * Deploy or plan a whole project
          * @description Brings functions, schedules, webhooks, table changes and aliases to the declared state: all of it, or nothing.
          *
          *     What is left out of a declared thing gets its default. Things that are not declared are left alone and listed,
@@ -555,7 +555,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What a dry run would have changed
+         * List the changes of a dry run
          * @description Tables and rows; kept for an hour.
          */
         get: operations["getChanges"];
@@ -636,7 +636,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Calls, errors and times of a function
+         * Read statistics of a function
          * @description Invocations by the time they ended, in steps, and by version. Figures lag by about five seconds.
          */
         get: operations["getFunctionStatistics"];
@@ -656,7 +656,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Calls, errors and times of the project
+         * Read statistics of the project
          * @description The same for all functions together, those that were deleted included.
          */
         get: operations["getStatistics"];
@@ -676,7 +676,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List functions with their last hour
+         * List functions with statistics of the last hour
          * @description Without their code. Calls and errors are those of the last 60 minutes, in all and by minute.
          */
         get: operations["listFunctionSummaries"];
@@ -696,7 +696,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Kinds of errors of a function
+         * List kinds of errors of a function
          * @description The 50 most frequent ones since the full hour of `since`. `GET /invocations?fingerprint=` lists their
          *     invocations.
          */
@@ -938,12 +938,12 @@ export interface paths {
         get: operations["listChanges"];
         put?: never;
         /**
-         * Invoke a function with each changed row
+         * Invoke a function for each changed row
          * @description Replaces what was there for this table and this function. It is a trigger on the table, made as its owner.
          */
         post: operations["passOnChanges"];
         /**
-         * Stop passing the changes of a table on
+         * Delete a table change
          * @description Also for a function that was deleted: then by its slug. What was invoked goes on.
          */
         delete: operations["stopChanges"];
@@ -1301,7 +1301,7 @@ export interface paths {
         get: operations["listInvitations"];
         put?: never;
         /**
-         * Invite somebody
+         * Create an invitation
          * @description Good for a week, in place of an earlier one. Give the person the token: `zmesh login --invitation` takes it.
          */
         post: operations["invite"];
@@ -1850,7 +1850,7 @@ export interface components {
             finished_at: string | null;
             /**
              * Attempts
-             * @description How often it was started; more than once if its listener was lost.
+             * @description Number of starts; more than one if its listener was lost.
              */
             attempts: number;
             /**
@@ -1959,7 +1959,7 @@ export interface components {
             hash: string;
             /**
              * Chunks
-             * @description How many chunks of 1 MiB it has.
+             * @description Number of chunks of 1 MiB.
              */
             chunks: number;
         };
@@ -2007,7 +2007,7 @@ export interface components {
             table: string;
             /**
              * Function Id
-             * @description null: the function was deleted, and nothing is passed on.
+             * @description null: the function was deleted.
              */
             function_id: string | null;
             /**
@@ -2024,7 +2024,7 @@ export interface components {
         };
         /** ChangeToDeclare */
         ChangeToDeclare: {
-            /** @description As SQL writes it: orders, or shop.orders. */
+            /** @description Table, as in SQL: orders, or shop.orders. */
             table: string;
             /** @description Name or slug of the function. */
             function: string;
@@ -2058,7 +2058,7 @@ export interface components {
         ChangeToPassOn: {
             /**
              * Table
-             * @description As SQL writes it: orders, or shop.orders.
+             * @description Table, as in SQL: orders, or shop.orders.
              */
             table: string;
             /**
@@ -2143,7 +2143,7 @@ export interface components {
         };
         /**
          * Changes
-         * @description What a dry run would have changed in the database.
+         * @description Changes of the database that a dry run would have made.
          */
         Changes: {
             /** Tables */
@@ -2406,7 +2406,7 @@ export interface components {
              */
             network?: "open" | "none";
             /**
-             * @description Close network access, roll back every change of the database, and tell what it was.
+             * @description Run without network, roll back all changes of the database, and return them.
              * @default false
              */
             dry_run: boolean;
@@ -2483,7 +2483,7 @@ export interface components {
             network?: "open" | "none";
             /**
              * Dry Run
-             * @description Close network access, roll back every change of the database, and tell what it was.
+             * @description Run without network, roll back all changes of the database, and return them.
              */
             dry_run?: boolean;
         };
@@ -2753,7 +2753,7 @@ export interface components {
             description?: string;
             /**
              * Tags
-             * @description Labels to find it by.
+             * @description Tags for finding it.
              */
             tags?: string[];
             /**
@@ -2794,7 +2794,7 @@ export interface components {
             max_attempts?: number;
             /**
              * Retry Base Ms
-             * @description Wait after the first failed attempt; doubles with each one.
+             * @description Wait after the first failed attempt; doubles each time.
              */
             retry_base_ms?: number;
             /**
@@ -3146,7 +3146,7 @@ export interface components {
             description: string;
             /**
              * Tags
-             * @description Labels to find it by.
+             * @description Tags for finding it.
              */
             tags?: string[];
             /**
@@ -3190,7 +3190,7 @@ export interface components {
             max_attempts: number;
             /**
              * Retry Base Ms
-             * @description Wait after the first failed attempt; doubles with each one.
+             * @description Wait after the first failed attempt; doubles each time.
              * @default 1000
              */
             retry_base_ms: number;
@@ -3267,7 +3267,7 @@ export interface components {
              * @default
              */
             description: string;
-            /** @description Labels to find it by. */
+            /** @description Tags for finding it. */
             tags?: string[];
             /**
              * @description Who may call the public route: holders of an API key, members with a token, or anyone.
@@ -3294,7 +3294,7 @@ export interface components {
              */
             max_attempts: number;
             /**
-             * @description Wait after the first failed attempt; doubles with each one.
+             * @description Wait after the first failed attempt; doubles each time.
              * @default 1000
              */
             retry_base_ms: number;
@@ -3310,7 +3310,7 @@ export interface components {
              * @default 1
              */
             max_concurrency_per_key: number;
-            /** @description Secrets that have to be set, here or for the project. */
+            /** @description Secrets that must be set, for the function or the project. */
             secrets?: string[];
         };
         /**
@@ -3400,7 +3400,7 @@ export interface components {
             description?: string;
             /**
              * Tags
-             * @description Labels to find it by.
+             * @description Tags for finding it.
              */
             tags?: string[];
             /**
@@ -3441,7 +3441,7 @@ export interface components {
             max_attempts?: number;
             /**
              * Retry Base Ms
-             * @description Wait after the first failed attempt; doubles with each one.
+             * @description Wait after the first failed attempt; doubles each time.
              */
             retry_base_ms?: number;
             /**
@@ -3466,7 +3466,7 @@ export interface components {
             revision?: number | null;
             /**
              * Message
-             * @description What the version that this makes changes.
+             * @description Describes what the new version changes.
              */
             message?: string;
             /**
@@ -3545,7 +3545,7 @@ export interface components {
             retired_at: string | null;
             /**
              * Message
-             * @description What was said about it when it was deployed; empty if nothing.
+             * @description Message of its deployment; may be empty.
              */
             message: string;
         };
@@ -3573,7 +3573,7 @@ export interface components {
             event_loop_held_ms: number;
             /**
              * Listener Loop Held Ms
-             * @description The same, the longest of all listeners; 0 if it was 50 ms or less.
+             * @description The same, the longest of all listeners; 0 if at most 50 ms.
              */
             listener_loop_held_ms: number;
         };
@@ -4456,7 +4456,7 @@ export interface components {
             kind: "function" | "schedule" | "webhook" | "change" | "alias";
             name: string;
             /**
-             * @description undeclared: it is there, and is left alone.
+             * @description undeclared: it exists and stays unchanged.
              * @enum {string}
              */
             action: "created" | "updated" | "unchanged" | "deleted" | "undeclared";
@@ -4565,7 +4565,7 @@ export interface components {
         ProjectDatabaseDetails: {
             /**
              * Database Url
-             * @description With the password: whoever has it can do what the project's functions can.
+             * @description Includes the password and gives the rights of the project's functions.
              */
             database_url: string;
             /** Role Name */
@@ -4742,10 +4742,10 @@ export interface components {
             aliases?: components["schemas"]["AliasToDeclare"][];
             /** @description All migrations of the project's schema; those that were not applied yet are, before the rest. null: they are left alone. */
             migrations?: components["schemas"]["MigrationToApply"][] | null;
-            /** @description Secrets that have to be set, here or for the project. */
+            /** @description Secrets that must be set, for the function or the project. */
             secrets?: string[];
             /**
-             * @description Kept with every version that this makes.
+             * @description Stored with every version that this creates.
              * @default
              */
             message: string;
@@ -4755,7 +4755,7 @@ export interface components {
              */
             prune: boolean;
             /**
-             * @description Also over what something else has changed.
+             * @description Also overwrite changes made elsewhere.
              * @default false
              */
             overwrite: boolean;
@@ -4852,7 +4852,7 @@ export interface components {
             more: boolean;
             /**
              * Oldest At
-             * @description Since when the one that is ready for the longest time is ready.
+             * @description Time since which the oldest one is ready.
              */
             oldest_at: string | null;
         };
@@ -5379,7 +5379,7 @@ export interface components {
             /**
              * Updated At
              * Format: date-time
-             * @description When its value was set.
+             * @description Time at which its value was set.
              */
             updated_at: string;
         };
@@ -6937,7 +6937,7 @@ export interface operations {
     deploy: {
         parameters: {
             query?: {
-                /** @description true: deploy even code that cannot load. */
+                /** @description true: deploy code even if it cannot be loaded. */
                 force?: boolean;
             };
             header?: never;
@@ -7045,9 +7045,9 @@ export interface operations {
     deployProject: {
         parameters: {
             query?: {
-                /** @description true: undo everything and answer what would change. */
+                /** @description true: roll back, and return what would change. */
                 plan?: boolean;
-                /** @description true: deploy even code that cannot load. */
+                /** @description true: deploy code even if it cannot be loaded. */
                 force?: boolean;
             };
             header?: never;
@@ -7607,7 +7607,7 @@ export interface operations {
             path: {
                 /** @description SHA-256 of the whole archive. */
                 hash: string;
-                /** @description Place of the chunk, from 0 on. */
+                /** @description Number of the chunk, from 0. */
                 number: number;
             };
             cookie?: never;
@@ -8238,7 +8238,7 @@ export interface operations {
                 status?: "queued" | "running" | "success" | "error" | "timeout" | "cancelled" | null;
                 /** @description Only those started by this source. */
                 source?: "api" | "sql" | "schedule" | "webhook" | "function" | null;
-                /** @description Only those of this version of the code. */
+                /** @description Only invocations of this version. */
                 version?: number | null;
                 /** @description Only those created at this time or later. */
                 created_after?: string | null;
@@ -8338,7 +8338,7 @@ export interface operations {
                 status?: "queued" | "running" | "success" | "error" | "timeout" | "cancelled" | null;
                 /** @description Only those started by this source. */
                 source?: "api" | "sql" | "schedule" | "webhook" | "function" | null;
-                /** @description Only those of this version of the code. */
+                /** @description Only invocations of this version. */
                 version?: number | null;
                 /** @description Only those created at this time or later. */
                 created_after?: string | null;
