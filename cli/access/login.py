@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from cli.client import REQUEST_SECONDS, ApiError, Client
 from cli.config import DEFAULT_PROFILE, DEFAULT_URL, Connection, dev_home, forget_login, store_login, stored_login
+from cli.errors import CliError
 from cli.output import progress
 from cli.prompts import ask_secret
 
@@ -123,6 +124,13 @@ def logout(profile: str) -> None:
         progress("You are not logged in.")
         return
     if stored.refresh_token:  # otherwise it is a key, which goes on working
-        Client(stored).call_anonymously("POST", "/auth/logout", {"refresh_token": stored.refresh_token})
+        try:
+            Client(stored).call_anonymously("POST", "/auth/logout", {"refresh_token": stored.refresh_token})
+        except CliError as error:
+            if error.code != "unreachable":
+                raise
+            forget_login(profile)  # otherwise every command would go on asking a server that is gone
+            progress(f"Logged out here. {stored.url} cannot be reached, so the session there lasts until it expires.")
+            return
     forget_login(profile)
     progress(f"Logged out of {stored.url}.")

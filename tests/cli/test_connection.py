@@ -175,6 +175,19 @@ def test_a_profile_wins_over_dev_json_when_asked_for(project: Path, running_plat
     assert "[bad_profile]" in zmesh(project, "functions", "list", "--profile", "../x").stderr
 
 
+def test_logging_out_of_a_server_that_is_gone_forgets_the_session_here(
+    project: Path, running_platform: Platform
+) -> None:
+    facts = json.loads((running_platform.folder / ".zmesh" / "dev.json").read_text())
+    login = ("login", "--url", running_platform.url, "--email", facts["admin_email"], "--profile", "gone")
+    assert zmesh(project, *login, ZMESH_PASSWORD=facts["admin_password"]).returncode == 0
+    [stored] = project.rglob("gone.json")
+    stored.write_text(stored.read_text().replace(running_platform.url, "http://127.0.0.1:1"))
+    done = zmesh(project, "logout", "--profile", "gone")
+    assert (done.returncode, "cannot be reached" in done.stderr) == (0, True)
+    assert not stored.exists()
+
+
 def test_an_api_key_is_enough_to_invoke_and_too_little_to_list(tmp_path: Path, running_platform: Platform) -> None:
     running_platform.deploy("echo-by-key", ECHO)
     key = {"ZMESH_URL": running_platform.url, "ZMESH_API_KEY": running_platform.api_key}
