@@ -9,47 +9,33 @@ import { Failed } from "./parts/basic.tsx";
 import { handleKey } from "./parts/keys.tsx";
 import { lazily } from "./parts/lazy.tsx";
 import { Toasts } from "./parts/overlays.tsx";
-import { Shell, restoreScheme } from "./parts/shell.tsx";
+import { Shell } from "./parts/shell.tsx";
 import { Accept } from "./pages/accept.tsx";
+import { PAGES, loadPage } from "./pages/code_of_pages.ts";
 import { Functions } from "./pages/functions.tsx";
 import { SignIn, SignInAgain } from "./pages/signin.tsx";
-import { HereContext, allows, readSession } from "./state/session.ts";
+import { HereContext, allows, home, readSession } from "./state/session.ts";
 import { at } from "./support/routes.ts";
 
-const FunctionPage = lazily(() => import("./pages/function.tsx"));
-const NewFunction = lazily(() => import("./pages/new_function.tsx"));
-const Invocations = lazily(() => import("./pages/invocations.tsx"));
-const InvocationPage = lazily(() => import("./pages/invocation.tsx"));
-const Logs = lazily(() => import("./pages/logs.tsx"));
-const Schedules = lazily(() => import("./pages/schedules.tsx"));
-const Webhooks = lazily(() => import("./pages/webhooks.tsx"));
-const Changes = lazily(() => import("./pages/changes.tsx"));
-const QueuePage = lazily(() => import("./pages/queue.tsx"));
-const Usage = lazily(() => import("./pages/usage.tsx"));
-const Secrets = lazily(() => import("./pages/secrets.tsx"));
-const Keys = lazily(() => import("./pages/api_keys.tsx"));
-const Members = lazily(() => import("./pages/members.tsx"));
-const More = lazily(() => import("./pages/more.tsx"));
 const Palette = lazily(() => import("./pages/palette.tsx"));
 const KeyHelp = lazily(() => import("./pages/key_help.tsx"));
-const Parts = lazily(() => import("./pages/parts.tsx"));
 
-function App() {
+function App({ first }: { first: First }) {
   return (
     <>
       <Switch>
         <Route path="/signin">
-            <SignIn />
-          </Route>
+          <SignIn signedIn={first.session} />
+        </Route>
         <Route path="/accept">
           <Accept />
         </Route>
         <Route path="/parts">
-            <Parts />
-          </Route>
-        <Route path="/p/:project/*?">{(p) => <Project slug={p.project!} key={p.project} />}</Route>
+          <PAGES.parts />
+        </Route>
+        <Route path="/p/:project/*?">{(p) => <Project slug={p.project!} first={first} key={p.project} />}</Route>
         <Route>
-          <Home />
+          <Home first={first} />
         </Route>
       </Switch>
       <Toasts />
@@ -60,21 +46,29 @@ function App() {
 const toSignIn = (): void => location.replace(`/signin?next=${encodeURIComponent(location.pathname + location.search)}`);
 const refused = (error: unknown): boolean => error instanceof ApiError && error.status === 401;
 
-function Home() {
-  const [to, set] = useState<string>();
-  useEffect(() => {
-    void readSession().then((s) => set(s.projects[0] ? `/p/${s.projects[0].slug}/functions` : "/signin"), toSignIn);
-  }, []);
-  return to ? <Redirect to={to} replace /> : null;
+function Home({ first }: { first: First }) {
+  useEffect(() => void (refused(first.error) && toSignIn()), []);
+  return first.session ? <Redirect to={home(first.session)} replace /> : <NotStarted error={first.error} />;
 }
 
-function Project({ slug }: { slug: string }) {
-  const [session, setSession] = useState<Session>();
-  const [failed, setFailed] = useState<unknown>();
+/** What the console is started with: who is signed in, or why that is not known. */
+type First = { session?: Session; error?: unknown };
+
+function NotStarted({ error }: { error: unknown }) {
+  if (refused(error)) return null;
+  return (
+    <main class="page">
+      <Failed error={error} what="The console could not start." retry={() => location.reload()} />
+    </main>
+  );
+}
+
+function Project({ slug, first }: { slug: string; first: First }) {
+  const [session, setSession] = useState(first.session);
   const [ended, setEnded] = useState<(() => void) | null>(null);
   const asking = useRef<Promise<void> | null>(null);
   useEffect(() => {
-    void readSession().then(setSession, (e) => (refused(e) ? toSignIn() : setFailed(e)));
+    if (refused(first.error)) toSignIn();
     onSessionEnded(
       () =>
         (asking.current ??= new Promise<void>((resolve) =>
@@ -90,13 +84,7 @@ function Project({ slug }: { slug: string }) {
   setProject(project?.slug ?? null);
   useEffect(() => (project ? startLive() : undefined), [project?.slug]);
   const here = useMemo(() => (session && project ? { session, project, may: (least: "viewer" | "developer" | "owner") => allows(project.role, least) } : null), [session, project]);
-  if (failed)
-    return (
-      <main class="page">
-        <Failed error={failed} what="The console could not start." retry={() => location.reload()} />
-      </main>
-    );
-  if (!session) return null;
+  if (!session) return <NotStarted error={first.error} />;
   if (!here)
     return (
       <main class="page stack">
@@ -144,38 +132,38 @@ function Pages() {
             <Functions />
           </Route>
           <Route path="/p/:project/functions/new">
-            <NewFunction />
+            <PAGES.newFunction />
           </Route>
-          <Route path="/p/:project/functions/:slug/:tab?">{(p) => <FunctionPage slug={decodeURIComponent(p.slug!)} tab={p.tab ?? "overview"} key={p.slug} />}</Route>
+          <Route path="/p/:project/functions/:slug/:tab?">{(p) => <PAGES.function slug={decodeURIComponent(p.slug!)} tab={p.tab ?? "overview"} key={p.slug} />}</Route>
           <Route path="/p/:project/invocations">
-            <Invocations />
+            <PAGES.invocations />
           </Route>
-          <Route path="/p/:project/invocations/:id">{(p) => <InvocationPage id={p.id!} key={p.id} />}</Route>
+          <Route path="/p/:project/invocations/:id">{(p) => <PAGES.invocation id={p.id!} key={p.id} />}</Route>
           <Route path="/p/:project/logs">
-            <Logs />
+            <PAGES.logs />
           </Route>
-          <Route path="/p/:project/schedules/:id?">{(p) => <Schedules id={p.id} />}</Route>
-          <Route path="/p/:project/webhooks/:id?">{(p) => <Webhooks id={p.id} />}</Route>
+          <Route path="/p/:project/schedules/:id?">{(p) => <PAGES.schedules id={p.id} />}</Route>
+          <Route path="/p/:project/webhooks/:id?">{(p) => <PAGES.webhooks id={p.id} />}</Route>
           <Route path="/p/:project/changes">
-            <Changes />
+            <PAGES.changes />
           </Route>
           <Route path="/p/:project/queue">
-            <QueuePage />
+            <PAGES.queue />
           </Route>
           <Route path="/p/:project/usage">
-            <Usage />
+            <PAGES.usage />
           </Route>
           <Route path="/p/:project/secrets">
-            <Secrets />
+            <PAGES.secrets />
           </Route>
           <Route path="/p/:project/keys">
-            <Keys />
+            <PAGES.keys />
           </Route>
           <Route path="/p/:project/members">
-            <Members />
+            <PAGES.members />
           </Route>
           <Route path="/p/:project/more">
-            <More />
+            <PAGES.more />
           </Route>
           <Route path="/p/:project">
             <Redirect to={at("functions")} replace />
@@ -207,10 +195,16 @@ function useFocusOnPage(path: string): void {
   }, [path]);
 }
 
-restoreScheme();
-render(
-  <Router>
-    <App />
-  </Router>,
-  document.getElementById("frame")!,
-);
+/** Until the session and the page's code are there, the frame in index.html stays. */
+async function start(): Promise<void> {
+  const wanted = loadPage(location.pathname).catch(() => {}); // the page says itself that it did not load
+  const first: First = await readSession().then((session) => ({ session }), (error: unknown) => ({ error }));
+  if (first.session) await wanted;
+  render(
+    <Router>
+      <App first={first} />
+    </Router>,
+    document.getElementById("frame")!,
+  );
+}
+void start();

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Response, Route, expect, sync_playwright
 
 from tests.console.browser import CHROMIUM
 from tests.platform import Platform
@@ -117,6 +117,30 @@ def deploy(page: Page, note: str = "") -> None:
     page.get_by_role("button", name="Review and deploy").click()
     page.get_by_label("What changes").fill(note)
     page.get_by_role("dialog").get_by_role("button", name="Deploy").click()
+
+
+def test_the_frame_is_there_before_the_program_and_does_not_move(page: Page, project: Project) -> None:
+    def frame() -> tuple[list[str], object]:
+        links = page.get_by_role("complementary", name="Console").get_by_role("link")
+        places = [link.get_attribute("href") or "" for link in links.all() if link.get_attribute("title") != "Queue"]
+        return places, (page.get_by_role("heading", level=1).bounding_box(), links.first.bounding_box())
+
+    def never(route: Route) -> None:  # the program of the pages does not come
+        held.append(route)
+
+    held: list[Route] = []
+    page.route("**/assets/index-*.js", never)
+    page.goto(project.url + "functions", wait_until="commit")
+    expect(page.get_by_role("heading", name="Functions", level=1)).to_be_visible()
+    expect(page.get_by_role("link", name="Functions").first).to_have_attribute("aria-current", "page")
+    before = frame()
+    page.unroute("**/assets/index-*.js")
+    held[0].continue_()
+    expect(page.get_by_label("Loading")).to_have_count(0)
+    assert frame() == before
+    page.goto(project.platform.url + "/signin", wait_until="commit")
+    expect(page.get_by_role("heading", name=re.compile("in to zMesh"))).to_be_visible()
+    page.wait_for_url("**/functions")
 
 
 def test_one_writes_breaks_and_fixes_a_function(page: Page, project: Project) -> None:

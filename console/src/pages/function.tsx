@@ -7,21 +7,15 @@ import { listen, onReopened } from "../live/stream.ts";
 import { useData } from "../state/data.ts";
 import { readDraft } from "../state/draft.ts";
 import { useHere } from "../state/session.ts";
+import { TABS } from "../support/navigation.ts";
 import { at, fnAt } from "../support/routes.ts";
 import { invokeSnippets } from "../support/snippets.ts";
 import { Bones, Button, Failed } from "../parts/basic.tsx";
-import { lazily } from "../parts/lazy.tsx";
 import { CopyAs } from "../parts/overlays.tsx";
 import { Bar } from "../parts/shell.tsx";
 import { usePageKeys } from "../parts/keys.tsx";
+import { TAB_PAGES } from "./code_of_pages.ts";
 import { InvocationList } from "./invocations.tsx";
-
-const Overview = lazily(() => import("./overview.tsx"));
-const CodePage = lazily(() => import("./code.tsx"));
-const Versions = lazily(() => import("./versions.tsx"));
-const Triggers = lazily(() => import("./triggers.tsx"));
-const Settings = lazily(() => import("./settings.tsx"));
-const FunctionLogs = lazily(() => import("./function_logs.tsx"));
 
 export type FunctionProps = { fn: FunctionDetails; live: Alias | undefined; reload: () => Promise<void> };
 
@@ -45,18 +39,25 @@ export default function FunctionPage({ slug, tab }: { slug: string; tab: string 
         </div>
       </>
     );
-  if (!fn) return <Bones rows={8} />;
+  if (!fn)
+    return (
+      <>
+        <Bar title={slug} back={["Functions", at("functions")]} />
+        <Tabs slug={slug} tab={tab} />
+        <Bones rows={8} />
+      </>
+    );
   const live = aliases.data?.items.find((a) => a.name === "live");
   const props: FunctionProps = { fn, live, reload };
   switch (tab) {
     case "overview":
       return (
         <Frame {...props} tab={tab}>
-          <Overview {...props} />
+          <TAB_PAGES.overview {...props} />
         </Frame>
       );
     case "code":
-      return <CodePage {...props} />;
+      return <TAB_PAGES.code {...props} />;
     case "invocations":
       return (
         <Frame {...props} tab={tab}>
@@ -66,21 +67,21 @@ export default function FunctionPage({ slug, tab }: { slug: string; tab: string 
     case "logs":
       return (
         <Frame {...props} tab={tab}>
-          <FunctionLogs {...props} />
+          <TAB_PAGES.logs {...props} />
         </Frame>
       );
     case "versions":
-      return <Versions {...props} />;
+      return <TAB_PAGES.versions {...props} />;
     case "triggers":
       return (
         <Frame {...props} tab={tab}>
-          <Triggers {...props} />
+          <TAB_PAGES.triggers {...props} />
         </Frame>
       );
     case "settings":
       return (
         <Frame {...props} tab={tab}>
-          <Settings {...props} />
+          <TAB_PAGES.settings {...props} />
         </Frame>
       );
     default:
@@ -100,23 +101,12 @@ export const splitWords = (live: Alias | undefined): string | null => {
   return shares.length === 1 ? `v${shares[0]![0]} takes all calls` : shares.map(([v, share]) => `v${v} ${share} %`).join(" · ");
 };
 
-const TABS: [string, string][] = [
-  ["overview", "Overview"],
-  ["code", "Code and test"],
-  ["invocations", "Invocations"],
-  ["logs", "Live logs"],
-  ["versions", "Versions"],
-  ["triggers", "Triggers"],
-  ["settings", "Settings"],
-];
-
 /** The head that all tabs of a function share. */
 export function Frame({ fn, live, tab, actions, children }: FunctionProps & { tab: string; actions?: ComponentChildren; children: ComponentChildren }) {
   const { may } = useHere();
   const [, go] = useLocation();
   const [draft] = useState(() => readDraft(fn.id));
   usePageKeys({ T: () => go(`${fnAt(fn.slug, "code")}?test=1`) });
-  useEffect(() => document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" }), [tab]);
   return (
     <>
       <Bar
@@ -151,16 +141,23 @@ export function Frame({ fn, live, tab, actions, children }: FunctionProps & { ta
           )
         }
       />
-      <nav class="tabs" aria-label={fn.slug}>
-        {TABS.map(([key, text]) => (
-          <Link key={key} href={key === "overview" ? fnAt(fn.slug) : fnAt(fn.slug, key)} aria-current={key === tab ? "page" : undefined}>
-            {text}
-            {key === "versions" && <span class="n">{fn.version}</span>}
-            {key === "code" && draft && tab !== "code" && <span class="dotc" title="changes not deployed, kept in this browser" />}
-          </Link>
-        ))}
-      </nav>
+      <Tabs slug={fn.slug} tab={tab} versions={fn.version} unsaved={!!draft} />
       {children}
     </>
+  );
+}
+
+function Tabs({ slug, tab, versions, unsaved }: { slug: string; tab: string; versions?: number; unsaved?: boolean }) {
+  useEffect(() => document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" }), [tab]);
+  return (
+    <nav class="tabs" aria-label={slug}>
+      {TABS.map(([key, text]) => (
+        <Link key={key} href={key === "overview" ? fnAt(slug) : fnAt(slug, key)} aria-current={key === tab ? "page" : undefined}>
+          {text}
+          {key === "versions" && versions && <span class="n">{versions}</span>}
+          {key === "code" && unsaved && tab !== "code" && <span class="dotc" title="changes not deployed, kept in this browser" />}
+        </Link>
+      ))}
+    </nav>
   );
 }

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { sayError } from "../api/errors.ts";
 import type { Session } from "../api/types.ts";
-import { home, readSession, signIn, signInByLink } from "../state/session.ts";
+import { home, signIn, signInByLink } from "../state/session.ts";
 import { Button, Field, Input, Mark } from "../parts/basic.tsx";
 import { Dialog } from "../parts/overlays.tsx";
 
@@ -10,35 +10,34 @@ const wanted = (): string | null => {
   return next?.startsWith("/p/") ? next : null;
 };
 
-export function SignIn() {
+export function SignIn({ signedIn }: { signedIn: Session | undefined }) {
   const [wrong, setWrong] = useState<string>();
-  const [checking, setChecking] = useState(true);
-  useEffect(() => {
-    const token = location.hash.slice(1);
-    if (token.startsWith("zl_")) {
-      history.replaceState(null, "", location.pathname + location.search);
-      void signInByLink(token).then((s) => location.replace(home(s)), (e) => (setWrong(sayError(e)), setChecking(false)));
-      return;
-    }
-    void readSession().then((s) => location.replace(wanted() ?? home(s)), () => setChecking(false));
-  }, []);
+  const [link, setLink] = useState(() => (location.hash.startsWith("#zl_") ? location.hash.slice(1) : null));
   useEffect(() => {
     document.title = "Sign in · zMesh";
+    if (link) {
+      history.replaceState(null, "", location.pathname + location.search);
+      void signInByLink(link).then((s) => location.replace(home(s)), (e) => (setWrong(sayError(e)), setLink(null)));
+    } else if (signedIn) location.replace(wanted() ?? home(signedIn));
   }, []);
-  if (checking) return null;
+  const leaving = !!link || !!signedIn;
   return (
     <main class="signin">
       <div class="signin-in">
         <Mark />
-        <h1>Sign in to zMesh</h1>
+        <h1>{leaving ? "Signing in to zMesh" : "Sign in to zMesh"}</h1>
         <p class="soft">{location.host}</p>
-        <Credentials wrong={wrong} done={(s) => location.replace(wanted() ?? home(s))} />
-        <p class="meta">
-          If you started zMesh on this machine, its terminal shows a link that signs you in once, without a password; <code>zmesh console</code> makes a new one.
-        </p>
-        <p class="meta">
-          Forgot your password? An administrator can run <code>zmesh admin reset-password</code>.
-        </p>
+        {!leaving && (
+          <>
+            <Credentials wrong={wrong} done={(s) => location.replace(wanted() ?? home(s))} />
+            <p class="meta">
+              If you started zMesh on this machine, its terminal shows a link that signs you in once, without a password; <code>zmesh console</code> makes a new one.
+            </p>
+            <p class="meta">
+              Forgot your password? An administrator can run <code>zmesh admin reset-password</code>.
+            </p>
+          </>
+        )}
       </div>
       <Health />
     </main>

@@ -2,22 +2,21 @@ import type { ComponentType, FunctionComponent } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Bones, Failed } from "./basic.tsx";
 
-/** A page that is fetched when it is first opened. */
-export function lazily<P extends object>(load: () => Promise<{ default: ComponentType<P> }>): FunctionComponent<P> {
+export type Lazy<P> = FunctionComponent<P> & { load: () => Promise<void> };
+
+/** A page that is fetched when it is first opened, or earlier by `load`. */
+export function lazily<P extends object>(load: () => Promise<{ default: ComponentType<P> }>): Lazy<P> {
   let Loaded: ComponentType<P> | null = null;
-  return function Lazy(props: P) {
+  const ready = async (): Promise<void> => {
+    Loaded ??= (await load()).default;
+  };
+  function Lazy(props: P) {
     const [, redraw] = useState(0);
     const [failed, setFailed] = useState<unknown>();
     useEffect(() => {
       if (Loaded) return;
       let on = true;
-      void load().then(
-        (m) => {
-          Loaded = m.default;
-          if (on) redraw(1);
-        },
-        (e) => on && setFailed(e),
-      );
+      void ready().then(() => on && redraw(1), (e) => on && setFailed(e));
       return () => {
         on = false;
       };
@@ -29,5 +28,6 @@ export function lazily<P extends object>(load: () => Promise<{ default: Componen
         </div>
       );
     return Loaded ? <Loaded {...props} /> : <Bones />;
-  };
+  }
+  return Object.assign(Lazy, { load: ready });
 }

@@ -4,19 +4,13 @@ import { Link, useLocation } from "wouter-preact";
 import { useHere, signOut } from "../state/session.ts";
 import type { Queue } from "../api/types.ts";
 import { latestQueue, listen, watchConnection } from "../live/stream.ts";
+import { DOCK, NAV, type Group } from "../support/navigation.ts";
 import { at } from "../support/routes.ts";
 import { clock, formatCount } from "../support/format.ts";
 import { Icon, Mark, Notice, keyName } from "./basic.tsx";
 import { Menu } from "./overlays.tsx";
 
-const NAV: { label: string; name?: string; links: [string, string, string][] }[] = [
-  { label: "Main", links: [["functions", "fn", "Functions"], ["invocations", "runs", "Invocations"], ["logs", "log", "Live logs"]] },
-  { label: "Triggers", name: "Triggers", links: [["schedules", "clock", "Schedules"], ["webhooks", "hook", "Webhooks"], ["changes", "table", "Table changes"]] },
-  { label: "Platform", name: "Platform", links: [["queue", "queue", "Queue"], ["usage", "gauge", "Limits and usage"]] },
-  { label: "Project", name: "Project", links: [["secrets", "lock", "Secrets"], ["keys", "key", "API keys"], ["members", "people", "Members"]] },
-];
-
-export const ownPages = (may: (least: "developer" | "owner" | "viewer") => boolean): typeof NAV => NAV.map((g) => ({ ...g, links: g.links.filter(([page]) => page !== "keys" || may("developer")) }));
+export const ownPages = (may: (least: "developer" | "owner" | "viewer") => boolean): Group[] => NAV.map((g) => ({ ...g, links: g.links.filter(([page]) => page !== "keys" || may("developer")) }));
 
 export function Shell({ openPalette, children }: { openPalette: () => void; children: ComponentChildren }) {
   const { session, project, may } = useHere();
@@ -79,13 +73,7 @@ export function Shell({ openPalette, children }: { openPalette: () => void; chil
         {children}
       </main>
       <nav class="dock" aria-label="Main, phone">
-        {(
-          [
-            ["functions", "fn", "Functions"],
-            ["invocations", "runs", "Invocations"],
-            ["queue", "queue", "Queue"],
-          ] as const
-        ).map(([key, icon, text]) => (
+        {DOCK.map(([key, icon, text]) => (
           <Link key={key} href={at(key)} aria-current={page === key ? "page" : undefined}>
             <Icon name={icon} />
             <span>{text}</span>
@@ -111,11 +99,6 @@ export function setScheme(scheme: string): void {
   dispatchEvent(new Event("zmesh-scheme"));
 }
 export const chosenScheme = (): string => localStorage.getItem("zmesh.scheme") ?? "";
-export const restoreScheme = (): void => {
-  const scheme = chosenScheme();
-  if (scheme) document.documentElement.style.colorScheme = scheme;
-};
-
 export function useQueue(): Queue | null {
   const [queue, set] = useState<Queue | null>(latestQueue);
   useEffect(() => listen("queue", set), []);

@@ -1,0 +1,42 @@
+// Runs before the page is painted, from a file of its own, as the policy forbids scripts in the page: it sets the colours
+// that the person chose, and fits the first frame to the address. Without imports, as it is no module.
+{
+  const scheme = localStorage.getItem("zmesh.scheme");
+  if (scheme) document.documentElement.style.colorScheme = scheme;
+
+  const [, root, project, page = "functions", thing, tab = "overview"] = location.pathname.split("/");
+
+  const fitShell = (shell: HTMLElement): void => {
+    const ofFunction = page === "functions" && !!thing && thing !== "new";
+    for (const a of shell.querySelectorAll<HTMLAnchorElement>("a[data-page]")) {
+      a.href = `/p/${project}/${a.dataset.page}`;
+      if (a.dataset.page === page && !a.classList.contains("crumb")) a.setAttribute("aria-current", "page");
+    }
+    for (const a of shell.querySelectorAll<HTMLAnchorElement>("a[data-tab]")) {
+      a.href = `/p/${project}/functions/${thing}/${a.dataset.tab}`;
+      if (a.dataset.tab === tab) a.setAttribute("aria-current", "page");
+    }
+    const named = thing ? null : shell.querySelector(`[data-page="${page}"]:not(.crumb)`);
+    shell.querySelector("h1")!.textContent = ofFunction ? thing : (named?.textContent ?? "");
+    if (!ofFunction) for (const part of shell.querySelectorAll(".tabs, .crumb, .sep")) part.remove();
+    shell.hidden = false;
+  };
+
+  const fitSignIn = (page: HTMLElement): void => {
+    if (location.hash.startsWith("#zl_")) page.querySelector("h1")!.textContent = "Signing in to zMesh";
+    page.querySelector("p")!.textContent = location.host;
+    page.hidden = false;
+  };
+
+  const parsed = new MutationObserver(() => {
+    if (!document.getElementById("first-end")) return;
+    parsed.disconnect();
+    const shell = document.getElementById("first-shell")!;
+    const signIn = document.getElementById("first-signin")!;
+    if (root === "p" && project) fitShell(shell);
+    else shell.remove();
+    if (root === "signin") fitSignIn(signIn);
+    else signIn.remove();
+  });
+  parsed.observe(document, { childList: true, subtree: true });
+}
