@@ -23,7 +23,7 @@ DATA = {  # what a page is opened for
     "signin": "input[name=password]",
     "functions": ".fns tbody tr",
     "function-overview": ".strip dd",
-    "function-code": ".cm-content",
+    "function-code": ".cm-before, .cm-host",
     "invocations": ".invs tbody tr",
 }
 LOADS = 9
