@@ -16,7 +16,7 @@ const SHELL = `<div class="shell" id="first-shell" hidden>
 ${NAV.map(group).join("\n")}
 </aside>
 <main class="main" id="main">
-<header class="bar"><div class="title"><a class="crumb wide" data-page="functions">Functions</a><span class="sep wide" aria-hidden="true">/</span><h1 class="cut"></h1></div></header>
+<header class="bar"><a class="btn bare icon back" data-page="functions" aria-label="Back to Functions">${icon("left")}</a><div class="title"><a class="crumb wide" data-page="functions">Functions</a><span class="sep wide" aria-hidden="true">/</span><h1 class="cut"></h1></div></header>
 <nav class="tabs" aria-label="Function">${TABS.map(([key, text]) => `<a data-tab="${key}">${text}</a>`).join("")}</nav>
 <div class="bones" aria-busy="true" aria-label="Loading"></div>
 </main>

@@ -10,15 +10,15 @@
     const ofFunction = page === "functions" && !!thing && thing !== "new";
     for (const a of shell.querySelectorAll<HTMLAnchorElement>("a[data-page]")) {
       a.href = `/p/${project}/${a.dataset.page}`;
-      if (a.dataset.page === page && !a.classList.contains("crumb")) a.setAttribute("aria-current", "page");
+      if (a.dataset.page === page && !a.matches(".crumb, .back")) a.setAttribute("aria-current", "page");
     }
     for (const a of shell.querySelectorAll<HTMLAnchorElement>("a[data-tab]")) {
       a.href = `/p/${project}/functions/${thing}/${a.dataset.tab}`;
       if (a.dataset.tab === tab) a.setAttribute("aria-current", "page");
     }
-    const named = thing ? null : shell.querySelector(`[data-page="${page}"]:not(.crumb)`);
+    const named = thing ? null : shell.querySelector(`[data-page="${page}"]:not(.crumb, .back)`);
     shell.querySelector("h1")!.textContent = ofFunction ? thing : (named?.textContent ?? "");
-    if (!ofFunction) for (const part of shell.querySelectorAll(".tabs, .crumb, .sep")) part.remove();
+    if (!ofFunction) for (const part of shell.querySelectorAll(".tabs, .crumb, .sep, .back")) part.remove();
     shell.hidden = false;
   };
 

@@ -134,8 +134,8 @@ def test_the_frame_is_there_before_the_program_and_does_not_move(page: Page, pro
     expect(page.get_by_role("heading", name="Functions", level=1)).to_be_visible()
     expect(page.get_by_role("link", name="Functions").first).to_have_attribute("aria-current", "page")
     before = frame()
-    page.unroute("**/assets/index-*.js")
     held[0].continue_()
+    page.unroute("**/assets/index-*.js")
     expect(page.get_by_label("Loading")).to_have_count(0)
     assert frame() == before
     page.goto(project.platform.url + "/signin", wait_until="commit")
@@ -315,7 +315,7 @@ def test_two_who_edit_at_once_lose_nothing(page: Page, project: Project) -> None
     merge = page.get_by_role("dialog", name="Merge your draft")
     expect(merge.get_by_text("// theirs")).to_be_visible()
     expect(merge.get_by_text("// mine")).to_be_visible()
-    merge.get_by_role("button", name="Use the right side").click()
+    merge.get_by_role("button", name="Use the merged draft").click()
     deploy(page)
     expect(page.get_by_text("is deployed")).to_be_visible()
     expect(page.get_by_role("textbox", name="Code of greeter.js").get_by_text("// mine")).to_be_visible()

@@ -87,6 +87,8 @@ const describe = hoverTooltip((view, pos) => {
   };
 });
 
+export const isNarrow = (): boolean => matchMedia("(max-width: 720px)").matches;
+
 export type EditorOptions = {
   text: string;
   file: string;
@@ -138,6 +140,8 @@ export function createEditor(host: HTMLElement, options: EditorOptions): Editor 
     syntaxHighlighting(kinds as never),
     look,
     EditorState.tabSize.of(2),
+    // Sideways scrolling with a finger loses the beginning of the lines; wrapped ones hang below it.
+    ...(isNarrow() ? [EditorView.lineWrapping] : []),
     language.of(languageFor(current)),
     name.of(EditorView.contentAttributes.of({ "aria-label": options.label })),
     EditorView.editable.of(!options.readOnly),

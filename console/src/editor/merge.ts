@@ -1,13 +1,15 @@
-import { MergeView } from "@codemirror/merge";
+import { MergeView, unifiedMergeView } from "@codemirror/merge";
 import { syntaxHighlighting } from "@codemirror/language";
 import { EditorState } from "@codemirror/state";
 import { EditorView, lineNumbers } from "@codemirror/view";
-import { languageFor, look } from "./editor.ts";
+import { isNarrow, languageFor, look } from "./editor.ts";
 import { kinds } from "./highlight.ts";
 
 const tints = EditorView.theme({
   ".cm-changedLine, .cm-insertedLine": { backgroundColor: "var(--ok-tint) !important" },
   ".cm-deletedChunk, &.cm-merge-a .cm-changedLine": { backgroundColor: "var(--error-tint) !important" },
+  ".cm-chunkButtons": { display: "flex", gap: "8px", justifyContent: "end", padding: "4px 8px" },
+  ".cm-chunkButtons button": { position: "static", height: "40px", padding: "0 12px", font: "500 13px/20px var(--font)", color: "var(--ink)", background: "var(--bg)", border: "1px solid var(--line-2)", borderRadius: "6px" },
   ".cm-changedText": { background: "none !important", textDecoration: "underline", textUnderlineOffset: "3px" },
 });
 
@@ -15,9 +17,17 @@ export function createMerge(host: HTMLElement, { file, theirs, mine, onChange }:
   const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
   root.replaceChildren();
   const shared = [lineNumbers(), look, tints, syntaxHighlighting(kinds as never), languageFor(file), EditorView.lineWrapping];
+  const edited = [EditorView.contentAttributes.of({ "aria-label": "Your draft" }), EditorView.updateListener.of((u) => u.docChanged && onChange(u.state.doc.toString()))];
+  if (isNarrow()) {
+    // Two columns have no room: the draft, with what is deployed above each chunk that differs.
+    const words = EditorState.phrases.of({ Accept: "Keep mine", Reject: "Take theirs" });
+    const unified = unifiedMergeView({ original: theirs, mergeControls: true, collapseUnchanged: { margin: 3 } });
+    const view = new EditorView({ parent: root as unknown as Element, root, doc: mine, extensions: [...shared, ...edited, words, unified] });
+    return () => view.destroy();
+  }
   const view = new MergeView({
     a: { doc: theirs, extensions: [...shared, EditorState.readOnly.of(true), EditorView.editable.of(false), EditorView.contentAttributes.of({ "aria-label": "As deployed" })] },
-    b: { doc: mine, extensions: [...shared, EditorView.contentAttributes.of({ "aria-label": "Your draft" }), EditorView.updateListener.of((u) => u.docChanged && onChange(u.state.doc.toString()))] },
+    b: { doc: mine, extensions: [...shared, ...edited] },
     parent: root,
     root,
     revertControls: "a-to-b",

@@ -10,7 +10,7 @@ import { useHere } from "../state/session.ts";
 import { toast } from "../state/toast.ts";
 import { invocationAt, withQuery } from "../support/routes.ts";
 import { useQuery } from "../support/query.ts";
-import { versionName, formatDuration, oneLine, plural, shortClock } from "../support/format.ts";
+import { versionName, formatDuration, oneLine, plural, shortClock, shortId } from "../support/format.ts";
 import { errorOf } from "../support/outcome.ts";
 import { sourceIcon, sourceName } from "../support/sources.ts";
 import { Ago, Bones, Button, Check, Empty, Failed, FilterField, Icon, Segmented, StatusMark, Switch } from "../parts/basic.tsx";
@@ -216,7 +216,7 @@ export function InvocationList({ of }: { of?: string }) {
                   </th>
                 )}
                 <th class="w-st">Status</th>
-                <th class="w-fn">Function</th>
+                <th class="w-fn">{of ? "Invocation" : "Function"}</th>
                 <th class="w-by wide">Started by</th>
                 <th>Result or error</th>
                 <th class="w-bar">Queue, start, run</th>
@@ -230,6 +230,7 @@ export function InvocationList({ of }: { of?: string }) {
                 <Row
                   key={i.id}
                   i={i}
+                  own={!!of}
                   scale={scale}
                   fresh={fresh.has(i.id)}
                   chosen={chosen.has(i.id)}
@@ -258,7 +259,7 @@ export function InvocationList({ of }: { of?: string }) {
   );
 }
 
-function Row({ i, scale, fresh, chosen, choose }: { i: InvocationSummary; scale: number; fresh: boolean; chosen: boolean; choose: ((on: boolean) => void) | null }) {
+function Row({ i, own, scale, fresh, chosen, choose }: { i: InvocationSummary; own: boolean; scale: number; fresh: boolean; chosen: boolean; choose: ((on: boolean) => void) | null }) {
   const error = errorOf(i.error);
   return (
     <tr class={fresh ? "new" : ""} aria-selected={chosen || undefined}>
@@ -271,8 +272,8 @@ function Row({ i, scale, fresh, chosen, choose }: { i: InvocationSummary; scale:
         <StatusMark status={i.status} />
       </td>
       <td class="c-fn cut">
-        <Link class="m go" href={invocationAt(i.id)}>
-          {i.function}
+        <Link class={own ? "mono go" : "m go"} href={invocationAt(i.id)}>
+          {own ? shortId(i.id) : i.function}
         </Link>{" "}
         {i.version !== null && <span class="quiet">{versionName(i.version)}</span>}
       </td>

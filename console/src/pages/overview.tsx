@@ -3,7 +3,7 @@ import { Link, useLocation } from "wouter-preact";
 import { call } from "../api/client.ts";
 import type { Percentiles, SameError, Page, Statistics } from "../api/types.ts";
 import { listen } from "../live/stream.ts";
-import { useData } from "../state/data.ts";
+import { invalidate, useData } from "../state/data.ts";
 import { useHere } from "../state/session.ts";
 import { at, fnAt, withQuery } from "../support/routes.ts";
 import { useQuery } from "../support/query.ts";
@@ -15,6 +15,7 @@ import { Box, Figure } from "../parts/data.tsx";
 import { OutcomeBars } from "../parts/bars.tsx";
 import { lazily } from "../parts/lazy.tsx";
 import type { FunctionProps } from "./function.tsx";
+import { CalledBy } from "./called_by.tsx";
 import { LiveShares } from "./shares.tsx";
 
 const Lines = lazily(() => import("../parts/lines.tsx"));
@@ -46,6 +47,7 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
         timer = undefined;
         void stats.reload();
         void errors.reload();
+        invalidate(`called by ${fn.id}`);
       }, 5000);
     });
     return () => {
@@ -246,6 +248,7 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
                 </div>
               )}
             </Box>
+            <CalledBy fn={fn} />
             <Box
               title="Limits"
               actions={

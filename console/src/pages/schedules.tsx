@@ -70,7 +70,7 @@ export default function Schedules({ id }: { id: string | undefined }) {
                   <th>Schedule</th>
                   <th>When</th>
                   <th>Next, your time</th>
-                  <th class="wide">Last 24</th>
+                  <th class="wide r">Last 24</th>
                 </tr>
               </thead>
               <tbody>

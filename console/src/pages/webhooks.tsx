@@ -8,6 +8,7 @@ import { invalidate, setData, useData } from "../state/data.ts";
 import { useHere } from "../state/session.ts";
 import { toast } from "../state/toast.ts";
 import { at, fnAt, invocationAt, withQuery } from "../support/routes.ts";
+import { eventOf } from "../support/events.ts";
 import { useQuery } from "../support/query.ts";
 import { clock, exact, formatBytes, shortId } from "../support/format.ts";
 import { Bones, Button, CopyButton, Empty, Failed, Icon, Input, Field, Segmented, SelectField, StatusMark, Switch, TextField } from "../parts/basic.tsx";
@@ -214,7 +215,7 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
                 <tr>
                   <th>Time</th>
                   <th>Verdict</th>
-                  <th>Message</th>
+                  <th>Event or reason</th>
                   <th>Message id</th>
                   <th>Answer</th>
                   <th>Invocation</th>
@@ -231,7 +232,7 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
                     </td>
                     <td class="c-ev">
                       <Link class="go cut block" href={withQuery(at("webhooks", w.id), { ...query, delivery: d.id })}>
-                        {d.detail ?? (d.verdict === "refused" ? d.code : `${formatBytes(d.body_size)} from ${d.client ?? "unknown"}`)}
+                        {d.detail ?? (d.verdict === "refused" ? d.code : (eventOf(d.headers) ?? `${formatBytes(d.body_size)} from ${d.client}`))}
                       </Link>
                     </td>
                     <td class="mono quiet c-id cut">{d.message_id ?? "–"}</td>

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { earlier, sayDuration, sayFailed, type Compared } from "./compare.ts";
 import { clockChange, cronWords } from "./cron.ts";
 import { diffFiles, diffLines, fold } from "./diff.ts";
+import { eventOf } from "./events.ts";
 import { ago, duration, share, spanExact } from "./format.ts";
 import { worseVersion } from "./outcome.ts";
 import { problemPlace } from "./problems.ts";
@@ -157,4 +158,11 @@ test("an invitation's link is read back", () => {
   assert.deepEqual(readInvitation(new URL(link).hash), { token: "zi_abc", email: "a+b/c@example.org" });
   assert.equal(readInvitation(""), null);
   assert.deepEqual(readInvitation("#zi_abc/%"), { token: "zi_abc", email: "" });
+});
+
+test("a delivery is named by the event that its sender gives", () => {
+  assert.equal(eventOf({ "content-type": "application/json", "x-github-event": "issues" }), "issues");
+  assert.equal(eventOf({ "x-shopify-topic": "orders/create" }), "orders/create");
+  assert.equal(eventOf({ "content-type": "application/json" }), null);
+  assert.equal(eventOf(null), null);
 });
