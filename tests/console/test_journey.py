@@ -121,8 +121,8 @@ def deploy(page: Page, note: str = "") -> None:
 
 def test_the_frame_is_there_before_the_program_and_does_not_move(page: Page, project: Project) -> None:
     def frame() -> tuple[list[str], object]:
-        links = page.get_by_role("complementary", name="Console").get_by_role("link")
-        places = [link.get_attribute("href") or "" for link in links.all() if link.get_attribute("title") != "Queue"]
+        links = page.get_by_role("complementary", name="Console").get_by_role("navigation").get_by_role("link")
+        places = [link.get_attribute("href") or "" for link in links.all()]
         return places, (page.get_by_role("heading", level=1).bounding_box(), links.first.bounding_box())
 
     def never(route: Route) -> None:  # the program of the pages does not come

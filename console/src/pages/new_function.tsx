@@ -4,7 +4,7 @@ import { api, must } from "../api/client.ts";
 import { fieldErrors, sayError } from "../api/errors.ts";
 import type { Language } from "../api/types.ts";
 import { useHere } from "../state/session.ts";
-import { Button, Empty, Lang, Segmented, TextField } from "../parts/basic.tsx";
+import { Button, Empty, Icon, Lang, Segmented, TextField } from "../parts/basic.tsx";
 import { Bar } from "../parts/shell.tsx";
 import { at, fnAt } from "../support/routes.ts";
 import { STARTS } from "./first.tsx";
@@ -47,6 +47,7 @@ export default function NewFunction() {
             <span class="lab">Start from</span>
             <div class="picks box pad" role="radiogroup" aria-label="Start from">
               <button type="button" role="radio" aria-checked={from === ""} class="pick" onClick={() => setFrom("")}>
+                <Icon name="file" />
                 <span>
                   <b>An empty function</b>
                   <span>Returns its payload</span>

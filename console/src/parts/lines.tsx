@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
+import { timeTicks } from "../support/ticks.ts";
 import "uplot/dist/uPlot.min.css";
 
 type Series = { label: string; values: (number | null)[]; look: "p50" | "p95" | "p99" | "rest" | "area" };
@@ -30,7 +31,7 @@ function options(p: Props, width: number): uPlot.Options {
     cursor: { sync: p.group ? { key: p.group } : undefined, y: false, points: { size: 6 }, drag: { x: false, y: false } },
     scales: { y: { range: (_u, _min, max) => [0, Math.max(max * 1.1, 1)] } },
     axes: [
-      { stroke: ink, font, grid: { show: false }, ticks: { show: false }, size: 24, space: 80, values: (_u, splits) => splits.map((v) => label(v * 1000)) },
+      { stroke: ink, font, grid: { show: false }, ticks: { show: false }, size: 24, splits: (_u, _axis, from, to) => timeTicks(from * 1000, (to - from) * 1000).map((at) => at / 1000), values: (_u, splits) => splits.map((v) => label(v * 1000)) },
       { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false }, size: 40, space: 32, values: (_u, splits) => splits.map((v) => String(v)) },
     ],
     series: [
