@@ -288,6 +288,7 @@ def test_one_goes_through_invocations_by_keys(page: Page, project: Project) -> N
 def test_the_palette_reaches_a_function_by_keyboard(page: Page, project: Project) -> None:
     page.goto(project.url + "members")
     expect(page.get_by_role("heading", name="Members").first).to_be_visible()
+    expect(page.get_by_label("Loading")).to_have_count(0)
     page.keyboard.press("Control+k")
     page.get_by_role("combobox", name="Search or go to").fill("greet")
     expect(page.get_by_role("option", name="greeter")).to_be_visible()

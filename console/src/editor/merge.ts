@@ -8,8 +8,9 @@ import { kinds } from "./highlight.ts";
 const tints = EditorView.theme({
   ".cm-changedLine, .cm-insertedLine": { backgroundColor: "var(--ok-tint) !important" },
   ".cm-deletedChunk, &.cm-merge-a .cm-changedLine": { backgroundColor: "var(--error-tint) !important" },
-  ".cm-chunkButtons": { display: "flex", gap: "8px", justifyContent: "end", padding: "4px 8px" },
-  ".cm-chunkButtons button": { position: "static", height: "40px", padding: "0 12px", font: "500 13px/20px var(--font)", color: "var(--ink)", background: "var(--bg)", border: "1px solid var(--line-2)", borderRadius: "6px" },
+  // The library lays its buttons over the text; a finger needs them above it, and the console has no green.
+  ".cm-deletedChunk .cm-chunkButtons": { position: "static", display: "flex", gap: "8px", justifyContent: "end", padding: "4px 8px" },
+  ".cm-deletedChunk .cm-chunkButtons button": { height: "40px", margin: "0", padding: "0 12px", font: "500 13px/20px var(--font)", color: "var(--ink) !important", background: "var(--bg) !important", border: "1px solid var(--line-2) !important", borderRadius: "6px" },
   ".cm-changedText": { background: "none !important", textDecoration: "underline", textUnderlineOffset: "3px" },
 });
 
