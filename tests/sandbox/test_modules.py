@@ -46,6 +46,20 @@ WORKS: dict[str, tuple[Files, Any]] = {
         },
         ["esm", "cjs"],
     ),
+    **{
+        f"JSON without an attribute in {entry}": (
+            {
+                entry: """
+                    import a from "./data/a.json";
+                    import b from "./data/a.json" with { type: "json" };
+                    export const handler = async () => [a.n, a === b, (await import("./data/a.json")).default === a];
+                """,
+                "data/a.json": '{"n": 7}',
+            },
+            [7, True, True],
+        )
+        for entry in ("index.mjs", "index.ts")
+    },
     "export in the text": ({"index.js": HELLO}, [{}, "hello"]),
     "export default": ({"index.mjs": "export default async (payload) => [payload, 1];"}, [{}, 1]),
     "export default of an object": ({"index.mjs": "export default { handler: () => 1 };"}, 1),

@@ -28,7 +28,13 @@ function provide(url, code) {
 }
 
 function registerHooks() {
-  nodeModule.registerHooks({ resolve, load });
+  nodeModule.registerHooks({ resolve: (name, context, next) => asJson(resolve(name, context, next), context), load });
+}
+
+/** `import data from "./data.json"` needs no attribute, as with bundlers and TypeScript's resolveJsonModule. */
+function asJson(found, context) {
+  const isJson = isImport(context) && found.url.startsWith('file:') && found.url.endsWith('.json');
+  return isJson ? { ...found, importAttributes: { type: 'json', ...(found.importAttributes ?? context.importAttributes) } } : found;
 }
 
 /** `npm:name@range/path` is `name/path`, of the version that was installed. */
