@@ -288,6 +288,7 @@ begin
            and not exists (select from zmesh.functions f where f.build_id = b.id)
            and not exists (select from zmesh.function_versions v where v.build_id = b.id)
          limit 1000 for update skip locked));
+    delete from zmesh.fork_refusals r where not exists (select from zmesh.listeners l where l.id = r.listener_id);
     delete from zmesh.bundle_chunks c where c.created_at < zmesh.now() - interval '1 day';
     delete from zmesh.layers l
      where l.created_at < zmesh.now() - interval '1 hour'
@@ -295,7 +296,8 @@ begin
 exception when foreign_key_violation then null;   -- a function was just deployed with one of them: the next round tries again
 end $$;
 comment on function zmesh.forget_builds() is
-    'Deletes builds that finished a day ago and that no function or version refers to, and layers that no build refers to.';
+    'Deletes builds that finished a day ago and that no function or version refers to, layers that no build refers to, and '
+    'what listeners said that are gone.';
 
 create or replace function zmesh.check_build_of_function() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -15,7 +15,7 @@ KEYS = {
     *("anonymous_options", "key_options", "public_errors", "network", "entry_file", "files", "file_sizes", "style"),
     *("init", "preload"),
     *("cors_origins", "max_attempts", "retry_base_ms", "retry_max_ms", "max_concurrency", "max_concurrency_per_key"),
-    "build_id",
+    *("build_id", "not_forked_because"),
 }
 
 

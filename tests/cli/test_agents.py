@@ -58,7 +58,7 @@ def test_a_change_is_made_once_and_only_with_what_its_plan_gave_out() -> None:
     assert changes.made == 0
     assert changes.ask({"code": "a", "revision": 1}, planned["confirm"]) == {"done": True}
     again = changes.ask({"revision": 1, "code": "a"}, planned["confirm"])
-    assert "used already" in again["refused"]
+    assert "already used" in again["refused"]
     assert changes.made == 1
 
 

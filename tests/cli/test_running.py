@@ -83,7 +83,7 @@ def test_every_setting_that_a_run_takes_works(running_platform: Platform, tmp_pa
     given = {"--entry-point": "main", "--style": "lambda", "--timeout-ms": "5000", "--memory-mb": "128"}
     given |= {"--env": "A=1", "--unset": "B", "--network": "none"}
     options = {name for option in run.params if isinstance(option, click.Option) for name in option.opts}
-    not_settings = {"--data", "--name", "--dry-run", "--output"} | {f"--{name}" for name in CONNECTION}
+    not_settings = {"--data", "--name", "--dry-run", "--output", "--inspect", "--inspect-port"} | {f"--{name}" for name in CONNECTION}
     assert options - not_settings == given.keys()
     arguments = [word for option in given.items() for word in option]
     assert json.loads(running_platform.zmesh("run", str(path), *arguments))["status"] == "success"
@@ -149,6 +149,7 @@ def test_a_dry_run_shows_the_rows_and_changes_none(
     assert (rows[2][0], rows[2][3]["payload"], len(rows)) == ("zmesh.invocations", {"again": True}, 3)
     assert running_platform.sql("select * from stock") == [{"id": 1, "item": "water"}]
     assert len(running_platform.history("stock-of-python")) == 1
+    running_platform.sql("drop table stock")
 
 
 def test_a_dry_run_reads_as_a_list_of_changes(running_platform: Platform, tmp_path: Path) -> None:

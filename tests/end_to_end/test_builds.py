@@ -170,7 +170,7 @@ def test_what_is_installed_beside_the_code_is_deployed_without_a_registry(parts:
     known = {"id": "PYSEC-1", "aliases": ["CVE-2026-1"], "summary": "It leaks.", "fixed_in": ["1.1"], "link": "x"}
     registry.open.set()
     said = parts.platform.zmesh("functions", "audit", "offline", "--output", "table", status=1, **place)
-    assert "not checked: good 1.0: 127.0.0.1 does not know it" in said
+    assert "not checked: good 1.0: 127.0.0.1 does not have it" in said
     assert "0 known vulnerabilities in 0 of 1 packages" in said
     registry.answers["/pypi/good/1.0/json"] = {"vulnerabilities": [known, {**known, "withdrawn": "2026-01-01"}]}
     said = parts.platform.zmesh("functions", "audit", "offline", "--output", "json", status=1, **place)

@@ -49,7 +49,8 @@ def build(platform: Platform, language: str, **files: str) -> dict[str, Any]:
 
 
 def layers(parts: Parts) -> bytes:
-    rows = parts.database.rows("select data from zmesh.layer_chunks order by project_id, hash, number")
+    query = "select data from zmesh.layer_chunks where project_id = %s order by hash, number"
+    rows = parts.database.rows(query, parts.platform.project_id)
     return b"".join(zlib.decompress(row["data"]) for row in rows)
 
 
