@@ -83,7 +83,8 @@ def test_every_setting_that_a_run_takes_works(running_platform: Platform, tmp_pa
     given = {"--entry-point": "main", "--style": "lambda", "--timeout-ms": "5000", "--memory-mb": "128"}
     given |= {"--env": "A=1", "--unset": "B", "--network": "none"}
     options = {name for option in run.params if isinstance(option, click.Option) for name in option.opts}
-    not_settings = {"--data", "--name", "--dry-run", "--output", "--inspect", "--inspect-port"} | {f"--{name}" for name in CONNECTION}
+    of_the_run = {"--data", "--name", "--dry-run", "--output", "--inspect", "--inspect-port"}
+    not_settings = of_the_run | {f"--{name}" for name in CONNECTION}
     assert options - not_settings == given.keys()
     arguments = [word for option in given.items() for word in option]
     assert json.loads(running_platform.zmesh("run", str(path), *arguments))["status"] == "success"
