@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from api.auth.credentials import Access
-from api.http.middleware import App, Receive, Scope, Send
-from api.http.problems import MEDIA_TYPE, Problem, busy, unauthorized
+from api.http.middleware import App, Receive, Scope, Send, header_of, send_problem
+from api.http.problems import Problem, busy, unauthorized
 from support.api_keys import is_api_key
 
 PATH = "/mcp"
@@ -62,10 +62,10 @@ class Agents:
                 serve = await self._loaded()
                 await serve(scope, receive, send, token, self._asking(scope))
         except Problem as problem:
-            await _refuse(problem, send)
+            await send_problem(problem, send)
 
     async def _authenticated(self, scope: Scope) -> str:
-        scheme, _, token = _header(scope, b"authorization").partition(" ")
+        scheme, _, token = header_of(scope, b"authorization").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             raise unauthorized(
@@ -117,19 +117,15 @@ def _check(scope: Scope) -> None:
     if scope["method"] != "POST":
         detail = "Only POST is supported: this server has no streams or sessions."
         raise Problem(405, "method_not_allowed", detail, headers={"Allow": "POST"})
-    origin = _header(scope, b"origin")
-    if origin and urlsplit(origin).netloc.lower() != _header(scope, b"host").lower():
+    origin = header_of(scope, b"origin")
+    if origin and urlsplit(origin).netloc.lower() != header_of(scope, b"host").lower():
         raise Problem(403, "origin_not_allowed", f"Requests from pages of {origin} are not allowed.")
-
-
-def _header(scope: Scope, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
 def _inner(scope: Scope, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Scope:
     """The scope of a request to the API, as the caller's own would be."""
     path, _, query = target.partition("?")
-    ours = {**headers, "host": _header(scope, b"host"), "x-request-id": _header(scope, b"x-request-id")}
+    ours = {**headers, "host": header_of(scope, b"host"), "x-request-id": header_of(scope, b"x-request-id")}
     ours["content-length"] = str(len(body))
     return {
         **{key: scope[key] for key in ("type", "asgi", "http_version", "scheme", "client", "server")},
@@ -161,10 +157,3 @@ async def _ask(app: App, scope: Scope, body: bytes) -> Answer:
 
     await app(scope, receive, send)
     return Answer(status, headers, b"".join(parts))
-
-
-async def _refuse(problem: Problem, send: Send) -> None:
-    headers = {"content-type": MEDIA_TYPE, **problem.headers}
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": problem.body()})

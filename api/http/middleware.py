@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from api.http.hosts import Hosts, host_of
-from api.http.problems import MEDIA_TYPE, not_found_here
+from api.http.problems import MEDIA_TYPE, Problem, not_found_here
 from observing.events import RequestAnswered
 from observing.logs import invocation_id, request_id
 from observing.stream import emit
@@ -80,8 +80,21 @@ class Edge:
 
     def _is_hidden(self, scope: Scope) -> bool:
         """Logins are refused on a project's host, because its functions control the pages there."""
-        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-        return host_of(host) in self._project_hosts and not scope["path"].startswith((PUBLIC, HOOKS))
+        host = host_of(header_of(scope, b"host"))
+        return host in self._project_hosts and not scope["path"].startswith((PUBLIC, HOOKS))
+
+
+def header_of(scope: Scope, name: bytes) -> str:
+    """The first header of this name in lower case; nothing where there is none."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+async def send_problem(problem: Problem, send: Send) -> None:
+    """Answer a request that goes no further than a layer of ASGI."""
+    headers = {"content-type": MEDIA_TYPE, **problem.headers}
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": problem.body()})
 
 
 class _Exchange:
@@ -145,10 +158,7 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": b""})
 
     async def answer_not_found(self) -> None:
-        problem = not_found_here()
-        headers = [(b"content-type", MEDIA_TYPE.encode())]
-        await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": problem.body()})
+        await send_problem(not_found_here(), self.send)
 
     def tell(self) -> None:
         """Emit how the request was answered."""
