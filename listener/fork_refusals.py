@@ -30,12 +30,13 @@ class ForkRefusals:
             return
         key, hash = (lease, invocation.function_id), layer.hash if layer else ""
         reason = storable(outcome.why_imported or "") if outcome.refused else None
-        if self._told.get(key) == (None if reason is None else (hash, reason)):
+        told = None if reason is None else (hash, reason)
+        if self._told.get(key) == told:
             return
         with suppress(*DATABASE_ERRORS):  # the next run says it again
             async with self._pool.connection() as connection:
                 await builds.tell_fork_refusal(connection, *key, hash, reason)
-            self._remember(key, None if reason is None else (hash, reason))
+            self._remember(key, told)
 
     def _remember(self, key: tuple[UUID, UUID], told: tuple[str, str] | None) -> None:
         self._told.pop(key, None)

@@ -77,11 +77,13 @@ def _manifest(
         return manifest_of(language, code, beside)
     request = msgspec.json.encode([language, code, relevant_files(language, beside)])
     key = hashlib.sha256(request).digest()
-    if key not in _known:
-        _known[key] = _read_apart(request)
-        while len(_known) > _REMEMBERED:
-            _known.popitem(last=False)
-    return _known[key]
+    try:
+        return _known[key]
+    except KeyError:  # the other thread may forget it again at any time
+        manifest = _known[key] = _read_apart(request)
+    while len(_known) > _REMEMBERED:
+        _known.popitem(last=False)
+    return manifest
 
 
 def _read_apart(request: bytes) -> Manifest | None:
