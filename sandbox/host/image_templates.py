@@ -170,7 +170,7 @@ class ImageTemplates:
     def failed(self, key: TemplateKey, why: str) -> None:
         """Drop a template that is no longer usable."""
         if key in self._ready:
-            why = self._ready[key].process.last_words or why
+            why = self._ready[key].process.why_it_ended() or why
             self._refuse(key, why, self._failures(key) + 1)
             self._end(key)
 

@@ -43,7 +43,7 @@ class TemplateProcess:
         self._answer: asyncio.Future[str] | None = None
         self.gone = asyncio.Event()
         self._started = False
-        self.last_words = ""  # why it ended, if it said so
+        self._last_words = ""
         self.facts = ""  # what it said when it was ready
         self.runs: set[int] = set()  # that were ordered and of which something may be left
         self.emptied = asyncio.Event()  # when nothing is left of any
@@ -115,6 +115,12 @@ class TemplateProcess:
             raise SandboxError(f"The sandbox cannot create a process: {answer}")
         child.handed_over()
 
+    def why_it_ended(self) -> str:
+        """What it said when it ended; empty when it said nothing, or runs."""
+        if not self.gone.is_set():
+            self._read()
+        return self._last_words
+
     def order_node(self, order: NodeTemplateOrder) -> None:
         """Start or end a Node.js template."""
         with contextlib.suppress(OSError):  # a template that is gone is replaced
@@ -131,6 +137,8 @@ class TemplateProcess:
                 message = self._control.recv(65536).decode()
             except BlockingIOError:
                 return
+            except ConnectionResetError:  # it ended with an order of ours unread: that is said before its last words
+                continue
             except OSError:
                 message = ""
             if not message:
@@ -150,7 +158,7 @@ class TemplateProcess:
                 self._on_node_gone(int(number), why)
             else:
                 if word in ("refused:", "broken:"):
-                    self.last_words = rest
+                    self._last_words = rest
                 if self._answer is not None and not self._answer.done():
                     self._answer.set_result(message)
 
