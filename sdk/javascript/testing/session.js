@@ -4,7 +4,7 @@
 const { Scope, Session, TransactionError } = require('../lib/database.js');
 
 const NO_TRANSACTION = '25P01';
-const IN_TRANSACTION = 'T'; // rather than in a failed one
+const IN_FAILED_TRANSACTION = '25P02';
 const IDLE = 'I';
 // What a commit would check. It is undone, so that constraints stay as deferred as they were.
 const CHECK_DEFERRED = 'savepoint zmesh_check; set constraints all immediate; rollback to zmesh_check; release zmesh_check';
@@ -62,8 +62,13 @@ class RolledBackSession extends Session {
     await this.#client?.end().catch(() => {});
   }
 
+  /** In a failed transaction there is nothing to check. The driver may not know yet that it failed. */
   async #checkDeferred() {
-    if (this.#client.getTransactionStatus() === IN_TRANSACTION) await this.#client.query(CHECK_DEFERRED);
+    try {
+      await this.#client.query(CHECK_DEFERRED);
+    } catch (error) {
+      if (error.code !== IN_FAILED_TRANSACTION) throw error;
+    }
   }
 }
 
