@@ -56,7 +56,7 @@ async def test_code_that_blocks_the_loop_is_named(watch: LoopWatch, caplog: pyte
 
 
 async def test_a_thread_that_keeps_the_interpreter_is_noticed(watch: LoopWatch) -> None:
-    text = "[" + "[]," * 1_000_000 + "1]"
+    text = "[" + "[]," * 3_000_000 + "1]"
     with ThreadPoolExecutor(1) as threads:  # parsing is one call into C, which lets nobody else run
         work = [threads.submit(json.loads, text) for _ in range(4)]
         while not all(future.done() for future in work):
