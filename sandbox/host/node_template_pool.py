@@ -52,6 +52,11 @@ class NodeTemplatePool:
             self._boot(number)
         return None
 
+    async def settled(self, memory_mb: int) -> None:
+        """Wait for the template for runs of this size until it is ready, or known not to be."""
+        if self.template_for(memory_mb) is None and (booting := self._booting.get(heap_class(memory_mb))):
+            await asyncio.wait([booting], timeout=BOOT_SECONDS)
+
     def _boot(self, number: int) -> None:
         self._booting[number] = asyncio.get_running_loop().create_future()
         self._order(NodeTemplateOrder(number, self._node.template_command(number)))

@@ -481,9 +481,15 @@ class Sandbox:
             for child in self._parked.pop(kind):
                 child.close()
 
+    async def prepare(self, memory_mb: int) -> None:
+        """Have Node.js booted for runs with this limit: one that is started anew cannot take over an attachment."""
+        await self._node_templates.settled(memory_mb)
+
     async def _make(self, kind: Kind, limits: Limits, image: str = "") -> Child:
         if kind.template is not None:
             return await self._make_forked(kind.template, kind, limits)
+        if kind.runtime == "node" and kind.network == "none":  # it has no other way to its database
+            await self.prepare(limits.memory_mb)
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while True:
             template = await self._living_template(deadline)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sandbox import Limits
 from sandbox.protocol.table import MOST_ATTACHMENTS
 from tests.sandbox.attacks import python
 from tests.sandbox.host import ConnectionTo
@@ -255,6 +256,15 @@ def test_runs_before_and_after_one_without_network_have_theirs(host: Host, langu
         for network in ("open", "none", "open"):
             outcome = host.run(language, body, str(port), network=network)
             assert outcome.status == ("success" if network == "open" else "error")
+
+
+@pytest.mark.parametrize("kind", ["root"])
+def test_the_first_run_of_a_heap_size_gets_its_session_too(kind: str, host: Host) -> None:
+    body = "return zmesh.db.query('select 1').catch(() => 'asked for it')"
+    with listening() as (server, port):
+        limits = Limits(memory_mb=1700)  # no other test's: nothing of this size has booted
+        host.run("javascript", body, network="none", limits=limits, attach=ConnectionTo(port))
+        server.accept()[0].close()
 
 
 @pytest.mark.parametrize("kind", ["root"])
