@@ -40,14 +40,16 @@ def take(buffer: bytearray) -> tuple[bytes, bytes] | None:
 
 @dataclass
 class Answers:
-    """Follows the messages of a server that somebody else reads: how often it was ready for a query, and the state of
-    the transaction at the last time (I, T or E)."""
+    """Follows the messages of a server that somebody else reads: how often it was ready for a query, the state of the
+    transaction at the last time (I, T or E), and how many more savepoints were made than released."""
 
     ready: int = 0
     transaction: str = "I"
     copies_in: bool = False
+    savepoints: int = 0
     _header: bytearray = field(default_factory=bytearray)
     _kind: bytes = b""
+    _tag: bytearray = field(default_factory=bytearray)  # of the command that was completed
     _left: int = 0
 
     def add(self, data: bytes) -> None:
@@ -68,9 +70,18 @@ class Answers:
             part = data[at : at + self._left]
             at += len(part)
             self._left -= len(part)
-            if self._kind == b"Z" and self._left == 0:
-                self.ready += 1
-                self.transaction = part[-1:].decode()
+            if self._kind == b"C":
+                self._tag += part
+            if self._left == 0:
+                self._add_message(part)
+
+    def _add_message(self, end: bytes) -> None:
+        if self._kind == b"Z":
+            self.ready += 1
+            self.transaction = end[-1:].decode()
+        elif self._kind == b"C":
+            self.savepoints += {b"SAVEPOINT\0": 1, b"RELEASE\0": -1}.get(bytes(self._tag), 0)
+            self._tag.clear()
 
 
 async def query(connection: socket.socket, text: str) -> list[list[str | None]]:
