@@ -16,6 +16,28 @@ create table zmesh_test.enqueued (
 comment on table zmesh_test.enqueued is 'Invocations in the order of their inserts: the clock that dates them stands still.';
 grant select on zmesh_test.enqueued to zmesh_project;
 
+create table zmesh_test.invoked (
+    number     bigint generated always as identity primary key,
+    function   text not null,
+    payload    jsonb not null,
+    timeout_ms double precision,
+    version    integer,
+    alias      text
+);
+comment on table zmesh_test.invoked is 'Calls of zmesh.invoke() in the sandbox.';
+grant select, insert, delete on zmesh_test.invoked to zmesh_project;
+
+create function zmesh_test.invoke(
+    p_function text, p_payload jsonb, p_timeout_ms double precision, p_version integer, p_alias text
+) returns jsonb
+language sql as $$
+    insert into zmesh_test.invoked (function, payload, timeout_ms, version, alias)
+    values (p_function, p_payload, p_timeout_ms, p_version, p_alias);
+    select nullif(current_setting('zmesh_test.answers', true), '')::jsonb -> p_function
+$$;
+comment on function zmesh_test.invoke(text, jsonb, double precision, integer, text)
+    is 'Records a call of zmesh.invoke(); returns how it ends, or null where the test has no answer to it.';
+
 create function zmesh_test.ensure_function(p_project_id uuid, p_slug text) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     insert into zmesh.functions (project_id, name, language, code)

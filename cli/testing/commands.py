@@ -57,14 +57,19 @@ def test(paths: tuple[Path, ...], output: str) -> None:
             code="no_tests",
             hint="Their files are called test_*.py, *_test.py, *.test.js, *.test.mjs or *.test.ts.",
         )
+    from cli.testing.sandbox import sandbox_beside
     from cli.testing.throwaway import throwaway_database
 
     languages = {language: [f for f in files if _language(f) == language] for language in ("python", "javascript")}
     if languages["python"]:
         _require_pytest()
     progress(style("Making a database for the tests ...", dim=True))
-    with throwaway_database(Path.cwd()) as url, tempfile.TemporaryDirectory() as reports:
-        environment = {**os.environ, "ZMESH_TEST_DATABASE_URL": url}
+    with (
+        throwaway_database(Path.cwd()) as url,
+        sandbox_beside(url) as variables,
+        tempfile.TemporaryDirectory() as reports,
+    ):
+        environment = {**os.environ, **variables}
         runs = [
             _run(RUNNERS[language], found, Path(reports) / language, environment)
             for language, found in languages.items()

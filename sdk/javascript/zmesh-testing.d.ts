@@ -17,6 +17,11 @@ declare module 'zmesh/testing' {
     enqueued(): Promise<Enqueued[]>;
     /** What of that may start by now, according to the clock. */
     due(): Promise<Enqueued[]>;
+    /**
+     * Runs the handler of a file or folder in the sandbox, with the limits that zmesh.toml declares, in the transaction
+     * of this test. Rejects with an InvocationError if it fails, or hits a limit.
+     */
+    run(file: string, payload?: unknown): Promise<any>;
     /** Has zmesh.request be this one. A body that is neither bytes nor text is sent as JSON. */
     setRequest(
       method?: string,

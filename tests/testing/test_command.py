@@ -23,10 +23,36 @@ def handler(payload, zmesh):
 TEST = """
 import pytest
 from place_order import handler
+from zmesh.testing import Failure, InvocationError
 
 def test_an_order_is_kept(zmesh):
     assert handler({"item": "tea"}, zmesh)["price"] == 3
     assert zmesh.enqueued[0].function == "send-receipt"
+
+def test_in_the_sandbox_it_shares_the_transaction(zmesh, capsys):
+    zmesh.db.insert("orders", {"item": "tea"})
+    zmesh.answers["price"] = {"cents": 12}
+    zmesh.env["GREETING"] = "hello"
+    zmesh.set_request("POST", "/", body={"n": 1})
+    for count in range(2, 9):  # so many that a driver prepares its statements
+        assert zmesh.run("sandboxed.py", {"n": 1}) == ["hello", {"n": 1}, {"cents": 12}, count]
+    assert zmesh.invoked[0].payload == {"n": 1}
+    assert [one.function for one in zmesh.due] == ["send-receipt"] * 7
+    assert "in the sandbox" in capsys.readouterr().out
+    zmesh.answers["price"] = Failure("sold_out", "no tea left")
+    with pytest.raises(InvocationError, match="no tea left"):
+        zmesh.run("sandboxed.py", {"n": 1})
+
+@pytest.mark.parametrize(("file", "limit"), [("slow.py", "timeout"), ("large.js", "memory_limit")])
+def test_a_limit_leaves_what_was_committed(zmesh, file, limit):
+    with pytest.raises(InvocationError) as raised:
+        zmesh.run(file)
+    assert raised.value.type == limit
+    assert [row["item"] for row in zmesh.db.select("orders")] == ["kept"]
+
+def test_what_cannot_run_is_told(zmesh):
+    with pytest.raises(RuntimeError, match="does not exist"):
+        zmesh.run("nothing.py")
 
 def test_of_tomorrow():
     pytest.skip("later")
@@ -38,15 +64,71 @@ export const handler = async ({ item }: { item: string }, zmesh: any) => await z
 JAVASCRIPT_TEST = """
 import assert from 'node:assert';
 import { test } from 'node:test';
-import { withZmesh } from 'zmesh/testing';
+import { Failure, withZmesh } from 'zmesh/testing';
 import { handler } from './keep-order';
 
 test('an order is kept', withZmesh(async (zmesh) => {
   assert.equal((await handler({ item: 'tea' }, zmesh)).price, 3);
 }));
+test('in the sandbox it shares the transaction', withZmesh(async (zmesh) => {
+  zmesh.answers.price = { cents: 12 };
+  zmesh.env.GREETING = 'hello';
+  zmesh.setRequest('POST', '/', { body: { n: 1 } });
+  for (const [file, count] of [['sandboxed.py', 1], ['sandboxed.ts', 2]]) {
+    assert.deepEqual(await zmesh.run(file, { n: 1 }), ['hello', { n: 1 }, { cents: 12 }, count]);
+  }
+  assert.deepEqual(zmesh.invoked.map((one) => one.function), ['price', 'price']);
+  assert.equal((await zmesh.due()).length, 2);
+  zmesh.answers.price = new Failure('sold_out', 'no tea left');
+  await assert.rejects(zmesh.run('sandboxed.ts', { n: 1 }), { status: 'error', message: 'no tea left' });
+}));
+test('a limit leaves what was committed', withZmesh(async (zmesh) => {
+  await assert.rejects(zmesh.run('slow.py'), { type: 'timeout' });
+  assert.deepEqual((await zmesh.db.select('orders')).map((row) => row.item), ['kept']);
+}));
 test('this one fails', withZmesh(async (zmesh) => {
   assert.equal((await handler({ item: 'tea' }, zmesh)).price, 4);
 }));
+"""
+LIMITS = """
+[functions.slow]
+path = "slow.py"
+timeout_ms = 500
+
+[functions.large]
+path = "large.js"
+memory_mb = 64
+network = "none"
+"""
+SLOW = """
+def handler(payload, zmesh):
+    zmesh.db.insert("orders", {"item": "kept"})
+    with zmesh.db.transaction():
+        zmesh.db.insert("orders", {"item": "lost"})
+        while True:
+            pass
+"""
+LARGE = """
+exports.handler = async (payload, zmesh) => {
+  await zmesh.db.insert('orders', { item: 'kept' });
+  for (const all = []; ; ) all.push(new Array(1e5).fill(payload));
+};
+"""
+SANDBOXED = """
+def handler(payload, zmesh):
+    print("in the sandbox")
+    zmesh.db.insert("orders", {"item": "tea"})
+    zmesh.enqueue("send-receipt", payload)
+    price = zmesh.invoke("price", payload)
+    return [zmesh.env["GREETING"], zmesh.request.json(), price, len(zmesh.db.select("orders"))]
+"""
+SANDBOXED_IN_TYPESCRIPT = """
+export const handler = async (payload: { n: number }, zmesh: any) => {
+  await zmesh.db.insert('orders', { item: 'tea' });
+  await zmesh.enqueue('send-receipt', payload);
+  const price = await zmesh.invoke('price', payload);
+  return [zmesh.env.GREETING, zmesh.request.json(), price, (await zmesh.db.select('orders')).length];
+};
 """
 Written = Callable[[dict[str, str]], Path]
 
@@ -72,6 +154,11 @@ def test_the_tests_of_every_language_run_on_the_migrated_database(written: Writt
             "keep-order.ts": JAVASCRIPT_FUNCTION,
             "tables.ts": "export const TABLE = 'orders';",
             "keep-order.test.ts": JAVASCRIPT_TEST,
+            "zmesh.toml": LIMITS,
+            "slow.py": SLOW,
+            "large.js": LARGE,
+            "sandboxed.py": SANDBOXED,
+            "sandboxed.ts": SANDBOXED_IN_TYPESCRIPT,
             "node_modules/other/other.test.js": "throw new Error('not ours')",
         }
     )
@@ -80,7 +167,7 @@ def test_the_tests_of_every_language_run_on_the_migrated_database(written: Writt
 
     assert done.returncode == 1, done.stderr
     summary = json.loads(done.stdout)
-    assert [summary[status] for status in ("passed", "failed", "skipped")] == [2, 1, 1]
+    assert [summary[status] for status in ("passed", "failed", "skipped")] == [8, 1, 1]
     [failed] = [test for test in summary["tests"] if test["status"] == "failed"]
     assert (failed["name"], failed["file"]) == ("this one fails", "keep-order.test.ts")
     assert "3 == 4" in failed["message"]

@@ -14,15 +14,22 @@ VARIABLE = "ZMESH_TEST_DATABASE_URL"
 
 @contextmanager
 def database_url(project: Path) -> Iterator[str]:
-    """Its connection string. One that is made here gets the project's migrations and lasts until the block ends."""
+    """Its connection string. One that is made here gets the project's migrations and lasts until the block ends, like
+    the sandbox beside it."""
     given = os.environ.get(VARIABLE)
     if given:
         yield given
         return
+    from cli.testing.sandbox import sandbox_beside
     from cli.testing.throwaway import throwaway_database
 
-    with throwaway_database(project) as url:
-        yield url
+    with throwaway_database(project) as url, sandbox_beside(url) as variables:
+        os.environ.update(variables)
+        try:
+            yield variables[VARIABLE]
+        finally:
+            for name in variables:
+                os.environ.pop(name, None)
 
 
 @contextmanager

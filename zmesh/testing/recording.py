@@ -8,14 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from zmesh_runtime import Env, InvocationError, Request, Response, Zmesh
+from zmesh_runtime.invocations import response_of
 from zmesh_runtime.results import to_json
 
 from zmesh.testing.clock import Clock
+from zmesh.testing.sandbox import run_in_sandbox
 from zmesh.testing.session import RolledBackSession
 
 _ENQUEUED = """
@@ -140,12 +144,44 @@ class RecordingZmesh(Zmesh):
             "headers": {**({"content-type": "application/json"} if is_json else {}), **(headers or {})},
             "body_base64": base64.b64encode(content).decode(),
         }
+        self._context = {**self._context, "request": request}
         self.request = Request(request)
         return self.request
+
+    def run(self, path: str | PathLike[str], payload: Any = None) -> Any:
+        """Run the handler of a file or folder in the sandbox, with the limits that zmesh.toml declares, in the
+        transaction of this test. Returns its result. Raises InvocationError if it fails, or hits a limit."""
+        sent = _as_json({} if payload is None else payload)
+        asked = {"payload": sent, "env": dict(self.env), "context": {**self._context, "database_url": ""}}
+        ended, invoked = run_in_sandbox(self._session, path, asked, self._ends())
+        self.invoked += [Invoked(**call) for call in invoked]
+        for line in ended["logs"]:
+            print(line["message"])
+        if ended["status"] != "success":
+            id = UUID(self._context["invocation_id"])
+            raise InvocationError(Path(path).stem, id, ended["status"], ended["error"] or {})
+        return ended["result"] if ended["response"] is None else response_of(ended["response"])
+
+    def _ends(self) -> dict[str, Any]:
+        """How calls of other functions end, as far as that is known beforehand."""
+        known = {function: answer for function, answer in self.answers.items() if not callable(answer)}
+        return {function: _end(answer) for function, answer in known.items()}
 
     def close(self) -> None:
         """Roll back what the test has done."""
         self._session.close()
+
+
+def _end(answer: Any) -> dict[str, Any]:
+    """As the platform stores how an invocation ended."""
+    if isinstance(answer, Failure):
+        error = {"type": answer.type, "message": answer.message}
+        return {"status": answer.status, "result": None, "response": None, "error": error}
+    if isinstance(answer, Response):
+        body = base64.b64encode(answer.body).decode()
+        response = {"status": answer.status, "headers": answer.headers, "body_base64": body}
+        return {"status": "success", "result": None, "response": response, "error": None}
+    return {"status": "success", "result": _as_json(answer), "response": None, "error": None}
 
 
 def _as_json(value: Any) -> Any:

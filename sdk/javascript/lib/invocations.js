@@ -1,7 +1,7 @@
 'use strict';
 // zmesh.enqueue and zmesh.invoke: functions that start other functions, by an insert into zmesh.invocations.
 
-const { randomBytes } = require('node:crypto');
+const { randomBytes, randomUUID } = require('node:crypto');
 const { appendCallerLines } = require('./callers.js');
 const { addHint } = require('./database.js');
 const statements = require('./statements.js');
@@ -15,6 +15,7 @@ const ENDED = `select id, status, result, response, error from zmesh.invocations
 // A key that was sent over HTTP belongs to another caller.
 const SAME_KEY =
   "select id from zmesh.invocations where function = $1 and idempotency_key = $2 and source <> 'api'";
+const ASK_THE_TEST = 'select zmesh_test.invoke($1, $2, $3, $4, $5) as ended';
 const TOO_DEEP = 'ZM508';
 const ENQUEUE_OPTIONS = {
   runAt: 'run_at',
@@ -79,8 +80,7 @@ class Invocations {
       const message = `no answer within ${timeout} ms; the function may still be running`;
       throw new InvocationError(name, id, 'timeout', { type: 'timeout', message });
     }
-    if (ended.status !== 'success') throw new InvocationError(name, id, ended.status, ended.error);
-    return ended.response === null ? ended.result : storedResponse(ended.response);
+    return resultOf(name, id, ended);
   }
 
   #columns(name, payload = {}, options) {
@@ -90,6 +90,26 @@ class Invocations {
 }
 
 appendCallerLines(Invocations, ['invoke', 'enqueue']);
+
+/** In the sandbox of `zmesh test`, where the test has laid down what other functions answer. */
+class AnsweredInvocations extends Invocations {
+  #database;
+
+  constructor(database, parentId, connect) {
+    super(database, parentId, connect);
+    this.#database = database;
+  }
+
+  /** Has the call recorded, and resolves to its answer. */
+  async invoke(name, payload = {}, options) {
+    const { timeout_ms: timeout, version, alias } = named(options, INVOKE_OPTIONS);
+    const { ended } = await this.#database.queryOne(ASK_THE_TEST, [name, toJson(payload), timeout ?? null, version ?? null, alias ?? null]);
+    if (ended !== null) return resultOf(name, randomUUID(), ended);
+    throw new Error(
+      `no answer to zmesh.invoke('${name}'): set zmesh.answers['${name}'] in the test, to a value or a Failure`,
+    );
+  }
+}
 
 /** A connection that listens on a random channel. The notification is only a hint; the row is authoritative. */
 class Waiter {
@@ -173,8 +193,13 @@ function cause(name, status, error) {
   return `function "${name}" ended as ${status}\n${what}`;
 }
 
+function resultOf(name, id, { status, result, response, error }) {
+  if (status !== 'success') throw new InvocationError(name, id, status, error);
+  return response === null ? result : storedResponse(response);
+}
+
 function storedResponse({ status, headers, body_base64: body }) {
   return new RawResponse(Buffer.from(body ?? '', 'base64'), { status, headers });
 }
 
-module.exports = { InvocationError, Invocations };
+module.exports = { AnsweredInvocations, InvocationError, Invocations, storedResponse };

@@ -2,11 +2,13 @@
 // The zmesh object of one test.
 
 const { randomUUID } = require('node:crypto');
+const path = require('node:path');
 const { RawResponse, Request, isBytes } = require('../lib/http.js');
-const { InvocationError } = require('../lib/invocations.js');
+const { InvocationError, storedResponse } = require('../lib/invocations.js');
 const { toJson } = require('../lib/results.js');
 const { Zmesh } = require('../lib/zmesh.js');
 const { Clock } = require('./clock.js');
+const { runInSandbox } = require('./sandbox.js');
 const { RolledBackSession } = require('./session.js');
 
 const ENQUEUED = `select id, function, payload, run_at as "runAt", expires_at as "expiresAt", priority,
@@ -23,12 +25,15 @@ class Failure {
 
 class RecordingZmesh extends Zmesh {
   #session;
+  #context;
 
   constructor(databaseUrl) {
     const clock = new Clock();
     const session = new RolledBackSession(databaseUrl, clock);
-    super({ invocation_id: randomUUID(), function: 'test', version: 1, source: 'api' }, {}, undefined, session);
+    const context = { invocation_id: randomUUID(), function: 'test', version: 1, source: 'api' };
+    super(context, {}, undefined, session);
     this.#session = session;
+    this.#context = context;
     this.clock = clock;
     /** Variables and secrets that the test sets. */
     this.env = Object.create(null);
@@ -65,21 +70,50 @@ class RecordingZmesh extends Zmesh {
     const every = Object.fromEntries(Object.entries(query).map(([name, value]) => [name, [value].flat()]));
     const pairs = Object.entries(every).flatMap(([name, values]) => values.map((value) => [name, value]));
     const isJson = typeof body !== 'string' && !isBytes(body);
-    this.request = new Request({
+    this.#context.request = {
       method: method.toUpperCase(),
       path,
       raw_query: String(new URLSearchParams(pairs)),
       query: every,
       headers: { ...(isJson && { 'content-type': 'application/json' }), ...headers },
       body_base64: Buffer.from(isJson ? toJson(body) : body).toString('base64'),
-    });
+    };
+    this.request = new Request(this.#context.request);
     return this.request;
+  }
+
+  /**
+   * Runs the handler of a file or folder in the sandbox, with the limits that zmesh.toml declares, in the transaction of
+   * this test. Resolves to its result; rejects with an InvocationError if it fails, or hits a limit.
+   */
+  async run(file, payload = {}) {
+    const asked = { payload: asJson(payload), env: { ...this.env }, context: this.#context };
+    const known = Object.entries(this.answers).filter(([, answer]) => typeof answer !== 'function');
+    const ends = Object.fromEntries(known.map(([name, answer]) => [name, end(answer)]));
+    const { ended, invoked } = await runInSandbox(this.#session, file, asked, ends);
+    this.invoked.push(...invoked);
+    for (const { message } of ended.logs) console.log(message);
+    const { status, result, response, error } = ended;
+    if (status !== 'success') throw new InvocationError(path.parse(file).name, asked.context.invocation_id, status, error);
+    return response === null ? result : storedResponse(response);
   }
 
   /** Rolls back what the test has done. */
   async close() {
     await this.#session.close();
   }
+}
+
+/** As the platform stores how an invocation ended. */
+function end(answer) {
+  const success = { status: 'success', result: null, response: null, error: null };
+  if (answer instanceof Failure) {
+    const { type, message, status } = answer;
+    return { ...success, status, error: { type, message } };
+  }
+  if (!(answer instanceof RawResponse)) return { ...success, result: asJson(answer) };
+  const { status, headers, body } = answer;
+  return { ...success, response: { status, headers, body_base64: Buffer.from(body).toString('base64') } };
 }
 
 /** As it arrives on the other side. */

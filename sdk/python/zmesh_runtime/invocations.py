@@ -19,6 +19,7 @@ from zmesh_runtime.http import Response
 
 POLL_SECONDS = 1.0
 _ROW = "select status, result, response, error from zmesh.invocations where id = %s and finished_at is not null"
+_ASK_THE_TEST = "select gen_random_uuid() as id, zmesh_test.invoke(%s, %s, %s, %s, %s) as ended"
 _TOO_DEEP = "ZM508"
 # A key that was sent over HTTP belongs to another caller.
 _SAME_KEY = "select id from zmesh.invocations where function = %s and idempotency_key = %s and source <> 'api'"
@@ -84,15 +85,26 @@ class Invocations:
         if ended is None:
             message = f"no answer within {timeout_ms} ms; the function may still be running"
             raise InvocationError(function, id, "timeout", {"type": "timeout", "message": message})
-        if ended["status"] != "success":
-            raise InvocationError(function, id, ended["status"], ended["error"] or {})
-        if ended["response"] is not None:
-            return _response_of(ended["response"])
-        return ended["result"]
+        return _result_of(function, id, ended)
 
     def _columns(self, function: str, payload: Any, **options: Any) -> dict[str, Any]:
         columns = {"function": function, "payload": Jsonb(payload), "parent_id": self._parent_id, **options}
         return {name: value for name, value in columns.items() if value is not None}
+
+
+class AnsweredInvocations(Invocations):
+    """In the sandbox of `zmesh test`, where the test has laid down what other functions answer."""
+
+    def invoke(self, function: str, payload: Any, timeout_ms: float | None, **options: Any) -> Any:
+        """Have the call recorded, and return its answer."""
+        parameters = [function, Jsonb(payload), timeout_ms, options["version"], options["alias"]]
+        [row] = self._database.query(_ASK_THE_TEST, parameters)
+        if row["ended"] is None:
+            raise LookupError(
+                f'no answer to zmesh.invoke("{function}"): set zmesh.answers["{function}"] in the test, '
+                "to a value or a Failure"
+            )
+        return _result_of(function, row["id"], row["ended"])
 
 
 class _Waiter:
@@ -126,6 +138,13 @@ def _invocation_error_for(function: str, error: psycopg.Error) -> Exception:
     return InvocationError(function, None, "error", {"type": "depth_limit", "message": str(error)})
 
 
-def _response_of(stored: Row) -> Response:
+def _result_of(function: str, id: UUID, ended: Row) -> Any:
+    if ended["status"] != "success":
+        raise InvocationError(function, id, ended["status"], ended["error"] or {})
+    return ended["result"] if ended["response"] is None else response_of(ended["response"])
+
+
+def response_of(stored: Row) -> Response:
+    """A response as the platform stores it."""
     body = base64.b64decode(stored.get("body_base64") or "")
     return Response(body, stored["status"], stored["headers"])

@@ -1,0 +1,83 @@
+"""The sandbox of tests, as a process of its own: its start, and how tests ask it for a run.
+
+Their database sessions pass through it, so that a run can work in the transaction of the test that asks for it. A test
+asks by one line of JSON on a Unix socket, and is answered by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from cli.errors import CliError
+
+if TYPE_CHECKING:
+    from cli.testing.sandboxed import SandboxedRuns
+
+DATABASE, SANDBOX = "ZMESH_TEST_DATABASE_URL", "ZMESH_TEST_SANDBOX"
+LARGEST_LINE = 64 * 1024 * 1024
+
+
+@contextmanager
+def sandbox_beside(url: str) -> Iterator[Mapping[str, str]]:
+    """The variables by which tests find their database, and the sandbox beside it. Raises CliError."""
+    database = urlsplit(url)
+    with tempfile.TemporaryDirectory(prefix="zmesh-sandbox-") as folder:
+        socket = f"{folder}/socket"
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__, socket, str(database.hostname), str(database.port)],
+            stdin=subprocess.PIPE,  # its end is the sign to stop, however we end
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            port = process.stdout.readline().decode().strip()
+            if not port:
+                raise CliError("The sandbox for tests did not start.", code="sandbox_failed")
+            netloc = f"{database.netloc.rpartition(':')[0]}:{port}"
+            yield {DATABASE: database._replace(netloc=netloc).geturl(), SANDBOX: socket}
+        finally:
+            process.stdin.close()
+            process.wait()
+
+
+async def serve(socket: str, host: str, port: int) -> None:
+    """Until stdin ends."""
+    from cli.testing.sandboxed import SandboxedRuns
+    from cli.testing.sessions import Sessions
+
+    sessions = Sessions(host, port)
+    runs = SandboxedRuns(sessions)
+    try:
+        listening = await sessions.listen()
+        await asyncio.start_unix_server(partial(_answer, runs), socket, limit=LARGEST_LINE)
+        os.write(sys.stdout.fileno(), b"%d\n" % listening)
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
+        await ended.wait()
+    finally:
+        await runs.close()
+
+
+async def _answer(runs: SandboxedRuns, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    answer: Mapping[str, Any]
+    try:
+        answer = await runs.run(json.loads(await reader.readline()))
+    except CliError as error:
+        answer = {"refused": f"{error.message} {error.hint}".strip()}
+    writer.write(json.dumps(answer).encode() + b"\n")
+    writer.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1], sys.argv[2], int(sys.argv[3])))
