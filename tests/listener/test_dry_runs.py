@@ -12,7 +12,7 @@ import msgspec
 import psycopg
 import pytest
 
-from listener import changed_rows, dry_runs
+from listener import changed_rows, relaying
 from listener.dry_runs import DryRun
 from listener.wire import SET_UP, ServerError, message, query
 from tests.databases import Database, TestProject
@@ -120,7 +120,7 @@ async def test_what_others_do_meanwhile_is_not_taken_for_its_own(
 
 async def test_no_message_commits(database: Database, project: TestProject, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole and broken ones, one after the other on sessions of their own."""
-    monkeypatch.setattr(dry_runs, "IDLE_SECONDS", 0.5)  # for the server's answers to what is no protocol
+    monkeypatch.setattr(relaying, "IDLE_SECONDS", 0.5)  # for the server's answers to what is no protocol
     before = content(database, project)
     insert = message(b"Q", b"insert into plain values ('x')\0")
 
@@ -221,7 +221,7 @@ async def test_a_run_may_end_anywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if "sleep" in last:
-        monkeypatch.setattr(dry_runs, "IDLE_SECONDS", 0.2)
+        monkeypatch.setattr(relaying, "IDLE_SECONDS", 0.2)
     before = content(database, project)
     with await attached(dry_run, project) as run:
         await query(run, "insert into plain values ('x')")
