@@ -29,9 +29,8 @@ async def test_a_template_that_ends_with_an_order_unread_is_heard(monkeypatch: p
     process = TemplateProcess(TemplateSettings("process", "/", "/"), ignore, ignore, ignore)
     await process.start()
     order = SpawnOrder(1, 0, [], 0, network=True, limits=standing_of_python(Limits()))
-    with open(os.devnull, "rb") as file:
-        with pytest.raises(SandboxError, match="they started threads later on"):
-            await process.spawn(order, SimpleNamespace(fds_of_run=[file.fileno()]))  # type: ignore[arg-type]
+    with open(os.devnull, "rb") as file, pytest.raises(SandboxError, match="they started threads later on"):
+        await process.spawn(order, SimpleNamespace(fds_of_run=[file.fileno()]))  # type: ignore[arg-type]
 
     assert process.why_it_ended() == "they started threads later on"
     await process.close()
