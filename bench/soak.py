@@ -162,8 +162,8 @@ class Soak:
 
     def _is_idle(self) -> bool:
         sandbox = self.sandbox
-        parked = sum(child.alive for children in sandbox._parked.values() for child in children)
-        return not sandbox._filling and len(sandbox._slot_of) == parked
+        parking = sandbox._parking
+        return not parking.filling and len(sandbox._slot_of) == parking.alive()
 
     def _strangers(self, known: set[int]) -> int:
         users = self.sandbox._uids

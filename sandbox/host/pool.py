@@ -7,12 +7,11 @@ import logging
 import os
 import sys
 import tempfile
-from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 from sandbox import native
 from sandbox.confinement import packages, root, workspaces
@@ -25,6 +24,7 @@ from sandbox.host.image_templates import ImageTemplate, ImageTemplates
 from sandbox.host.jobs import code_for_template
 from sandbox.host.node_command import NodeCommand
 from sandbox.host.node_template_pool import NodeTemplatePool
+from sandbox.host.parking import MOST_PARKED, PARKED_KINDS, Kind, Parking
 from sandbox.host.preloads import MOST_NAMES, Preloads, imported_by
 from sandbox.host.streams import Sink
 from sandbox.host.template_keys import TemplateKey, has_nearer_packages, key_of_image, key_of_run
@@ -48,20 +48,6 @@ from sandbox.protocol.orders import ImageSettings, Mode, NodeTemplateOrder, Spaw
 log = logging.getLogger(__name__)
 
 
-class Kind(NamedTuple):
-    """Which parked processes a run can take: for Node.js by the memory that its heap is limited for, with packages by
-    the template that has imported them."""
-
-    runtime: Runtime
-    memory_mb: int
-    network: Network
-    template: TemplateKey | None = None
-
-
-LEAST_PARKED, MOST_PARKED = 2, 4  # of each kind: more where they run out, few again when nobody asks
-CALM_SECONDS = 60.0
-REFILL_SECONDS = 0.005  # after a parked process was taken: short runs are over by then, and held up by nothing
-PARKED_KINDS = 6
 USERS_OF_IMAGES = RANGE // 2  # from there on in the range of users: one for each template of an image
 RESPAWN_SECONDS = 0.2
 RUN_DIR_PREFIX = "zmesh-run-"
@@ -109,7 +95,7 @@ class Sandbox:
         self._image_templates = ImageTemplates(
             self._image_limits,
             self._start_image_template,
-            self._close_parked,
+            lambda key: self._parking.close_those(lambda kind: kind.template == key),
             self._image_template_ended,
             on_image_refused,
         )
@@ -118,21 +104,17 @@ class Sandbox:
         self._users_of_images: dict[TemplateProcess, int] = {}
         self._free = asyncio.Semaphore(slots)
         self._turns = Turns()
-        self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
-        self._wanted: dict[Kind, int] = {}  # how many are to be parked, where that is more than the least
-        self._calming: dict[Kind, asyncio.TimerHandle] = {}
-        self._filling: set[Kind] = set()
+        self._parking = Parking(self._make, self._is_usable)
         self._template_of: dict[int, TemplateProcess] = {}  # run → where it was ordered
         self._slot_of: dict[int, int] = {}  # run → slot, until nothing of the run is left
         self._free_slots: list[int] = []  # the last first: the template keeps plans of slots that were used lately
         self._slot_freed = asyncio.Event()
         self._last_run = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._keeping: asyncio.Task[None] | None = None
         self._template: TemplateProcess | None = None
         self._uids: UidRange | None = None
         self._report = Report("reduced", "process", (), "started")
         self._lock = -1
-        self._closing = False
 
     async def start(self) -> None:
         """Find the best isolation that works here and get ready. Raises SandboxError."""
@@ -153,7 +135,7 @@ class Sandbox:
                 continue
             self._report = self._describe(mode, with_native, why)
             self._image_templates.off = self._no_image_templates()
-            self._spawn_task(self._keep_template())
+            self._keeping = asyncio.create_task(self._keep_template())
             return
         raise SandboxError("No isolation works on this machine: " + " | ".join([*why, *self._likely_cause()]))
 
@@ -235,17 +217,14 @@ class Sandbox:
 
     def parked(self) -> Mapping[Runtime, int]:
         """How many confined processes wait for a run, by runtime."""
-        found: dict[Runtime, int] = {"python": 0, "node": 0}
-        for kind, children in self._parked.items():
-            found[kind.runtime] += len(children)
-        return found
+        return self._parking.by_runtime()
 
     async def close(self) -> None:
         """End everything that runs; nothing is left afterwards."""
-        self._closing = True
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        await self._parking.stop()
         await self._image_templates.close()
         await self._stop_template()
         if self._uids is not None:
@@ -402,12 +381,6 @@ class Sandbox:
         for run in list(process.runs):
             self._reaped(run)
 
-    def _close_parked(self, key: TemplateKey) -> None:
-        """No more runs are forked from the template of an image."""
-        for kind in [kind for kind in self._parked if kind.template == key]:
-            for child in self._parked.pop(kind):
-                child.close()
-
     # Children
 
     def _place_of(self, image: Image | None) -> str:
@@ -425,61 +398,10 @@ class Sandbox:
         kind = _kind_of(request, template)
         if standing_of_python(request.limits) != standing_of_python(Limits()):
             return await self._make(kind, request.limits)  # parked ones have other limits, whatever their runtime
-        parked = self._parked.setdefault(kind, deque())
-        self._parked.move_to_end(kind)
-        child: Child | None = None
-        while parked and child is None:
-            candidate = parked.popleft()
-            if candidate.alive and self._template_of[candidate.number].ready:
-                child = candidate
-            else:
-                candidate.close()
-        # One that nobody had asked for before has not run out.
-        self._note_demand(kind, len(parked), ran_out=not parked and (child is not None or kind in self._filling))
-        return child or await self._make(kind, request.limits)
+        return self._parking.take(kind) or await self._make(kind, request.limits)
 
-    def _note_demand(self, kind: Kind, left: int, *, ran_out: bool) -> None:
-        """Replace what was taken, at once where none is left; park one more from now on where they ran out."""
-        loop = asyncio.get_running_loop()
-        if ran_out:
-            self._wanted[kind] = min(self._wanted.get(kind, LEAST_PARKED) + 1, MOST_PARKED)
-        if left == 0:
-            self._refill(kind)
-        else:
-            loop.call_later(REFILL_SECONDS, self._refill, kind)
-        if kind in self._calming:
-            self._calming[kind].cancel()
-        self._calming[kind] = loop.call_later(CALM_SECONDS, self._calm, kind)
-
-    def _calm(self, kind: Kind) -> None:
-        """Nobody has asked for a while: the least is enough."""
-        self._wanted.pop(kind, None)
-        del self._calming[kind]
-        parked = self._parked.get(kind, deque())
-        while len(parked) > LEAST_PARKED:
-            parked.pop().close()
-
-    def _refill(self, kind: Kind) -> None:
-        if kind not in self._filling and not self._closing:
-            self._filling.add(kind)
-            self._spawn_task(self._fill(kind))
-
-    async def _fill(self, kind: Kind) -> None:
-        try:
-            self._forget_old_kinds()
-            while len(self._parked.setdefault(kind, deque())) < self._wanted.get(kind, LEAST_PARKED):
-                child = await self._make(kind, Limits(memory_mb=kind.memory_mb or 256))
-                self._parked.setdefault(kind, deque()).append(child)  # another one, if the template ended meanwhile
-        except SandboxError as error:
-            log.warning("parking: %s", error)
-        finally:
-            self._filling.discard(kind)
-
-    def _forget_old_kinds(self) -> None:
-        """Park processes for the kinds used last only."""
-        for kind in list(self._parked)[:-PARKED_KINDS]:
-            for child in self._parked.pop(kind):
-                child.close()
+    def _is_usable(self, child: Child) -> bool:
+        return child.alive and self._template_of[child.number].ready
 
     async def prepare(self, memory_mb: int) -> None:
         """Have Node.js booted for runs with this limit: one that is started anew cannot take over an attachment."""
@@ -607,9 +529,7 @@ class Sandbox:
         return sorted({sys.base_prefix, self._node.prefix, str(self._sdk)})
 
     async def _stop_template(self) -> None:
-        for kind in [kind for kind in self._parked if kind.template is None]:
-            for child in self._parked.pop(kind):
-                child.close()
+        self._parking.close_those(lambda kind: kind.template is None)
         self._node_templates.all_gone()
         if self._template is not None:
             await self._template.close()
@@ -644,11 +564,6 @@ class Sandbox:
                 except SandboxError as error:
                     log.error("%s", error)
                     await asyncio.sleep(RESPAWN_SECONDS)
-
-    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _sweep(self) -> None:
         """Remove what an earlier sandbox that crashed has left."""

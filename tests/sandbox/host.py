@@ -102,8 +102,8 @@ class SandboxHost:
         return {
             "first_user": sandbox._uids.base if sandbox._uids else None,
             "slots_taken": len(sandbox._slot_of),
-            "parked": sum(child.alive for children in sandbox._parked.values() for child in children),
-            "making": len(sandbox._filling) + len(images._making) + len(images._closing),
+            "parked": sandbox._parking.alive(),
+            "making": sandbox._parking.filling + len(images._making) + len(images._closing),
             "image_templates": sandbox.image_templates(),
             "runs": len(self._runs),
             "descriptors": len(os.listdir("/proc/self/fd")),

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from sandbox import Language, RunRequest, Sandbox
-from sandbox.host import pool
+from sandbox.host import parking
 
 CODE: dict[Language, str] = {
     "python": "import time\ndef handler(payload, zmesh):\n    time.sleep(0.2)",
@@ -19,7 +19,7 @@ CODE: dict[Language, str] = {
 
 @pytest_asyncio.fixture
 async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
-    monkeypatch.setattr(pool, "CALM_SECONDS", 4.0)
+    monkeypatch.setattr(parking, "CALM_SECONDS", 4.0)
     sandbox = Sandbox(slots=8)
     await sandbox.start()
     yield sandbox
@@ -27,8 +27,7 @@ async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
 
 
 def parked(sandbox: Sandbox, language: Language) -> int:
-    runtime = "python" if language == "python" else "node"
-    return sum(child.alive for kind, children in sandbox._parked.items() if kind[0] == runtime for child in children)
+    return sandbox._parking.alive("python" if language == "python" else "node")
 
 
 async def until_parked(sandbox: Sandbox, language: Language, count: int) -> None:
@@ -43,9 +42,9 @@ async def test_more_are_parked_while_many_are_asked_for_and_few_again_when_nobod
 ) -> None:
     request = RunRequest(language, CODE[language], "handler", "busy", "{}")
     await sandbox.run(request)
-    await until_parked(sandbox, language, pool.LEAST_PARKED)
+    await until_parked(sandbox, language, parking.LEAST_PARKED)
     outcomes = await asyncio.gather(*(sandbox.run(request) for _ in range(8)))
     assert [outcome.status for outcome in outcomes] == ["success"] * 8
-    await until_parked(sandbox, language, pool.MOST_PARKED)
-    await until_parked(sandbox, language, pool.LEAST_PARKED)
+    await until_parked(sandbox, language, parking.MOST_PARKED)
+    await until_parked(sandbox, language, parking.LEAST_PARKED)
     assert (await sandbox.run(request)).status == "success"
