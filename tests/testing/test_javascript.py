@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
-from cli.testing.commands import node_command, read_report
+from cli.testing.commands import node_command, read_report, vitest_command
+from hatch_build import install_node_packages
 from tests.platform import clean_environment
 
-TESTS = Path(__file__).parent / "recording.test.ts"
+HERE = Path(__file__).parent
+TESTS = HERE / "recording.test.ts"
+VITEST = HERE / "vitest.test.ts"
+OF_VITEST = {
+    "keep-order.ts": """
+        export const keepOrder = async ({ item }: { item: string }, zmesh: any) => {
+          await zmesh.enqueue('send-receipt', { item });
+          return await zmesh.db.insert('orders', { item });
+        };
+    """,
+    "common-js.js": "exports.handler = async ({ n }) => n * 2;",
+    "package.json": (HERE / "package.json").read_text(),
+    VITEST.name: VITEST.read_text(),
+}
 
 
 def test_it_is_what_its_own_tests_say(prepared: str, tmp_path: Path) -> None:
@@ -27,3 +42,20 @@ def test_without_a_database_it_says_what_to_do(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "no database for tests: start them with `zmesh test`" in done.stdout
+
+
+def test_the_projects_own_vitest_runs_tests_too(prepared: str, tmp_path: Path) -> None:
+    install_node_packages(HERE, tools=True)
+    (tmp_path / "node_modules").symlink_to(HERE / "node_modules")
+    for name, text in OF_VITEST.items():
+        (tmp_path / name).write_text(text)
+    report = tmp_path / "report"
+    environment = {**clean_environment(), "ZMESH_TEST_DATABASE_URL": prepared}
+    done = subprocess.run(
+        vitest_command([f"./{VITEST.name}"], report), env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = read_report(report)
+    assert [one.status for one in found] == ["passed", "passed", "passed", "failed"], done.stdout + done.stderr
+    assert (found[3].name, found[3].file) == ("this one fails", os.path.relpath(VITEST.name))
+    assert "expected 1 to be 2" in (found[3].message or "")
