@@ -134,10 +134,10 @@ def deploy_project(client: Client, folder: Path, options: Options, *, dry_run: b
         return
     if not done.is_empty:
         click.echo(planning.summary(done, done=True))
-    _show_webhooks(client, done)
+    show_webhooks(client, done)
 
 
-def _show_webhooks(client: Client, done: Plan) -> None:
+def show_webhooks(client: Client, done: Plan) -> None:
     """URLs of new webhooks, and their secrets: to a person only, not to the log of a pipeline."""
     import sys
 

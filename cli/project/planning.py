@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -75,9 +75,10 @@ class Plan:
         """How many things are not the same on both sides, which includes those that are not declared."""
         return len([item for item in self.items if item["action"] != "unchanged"]) + len(self.migrations)
 
-    def only(self, declared: Collection[str]) -> Plan:
-        """Without what it leaves alone, and without triggers: of these functions."""
-        items = [item for item in self.items if item["kind"] == "function" and item["name"] in declared]
+    @property
+    def of_declared(self) -> Plan:
+        """Without what it leaves alone."""
+        items = [item for item in self.items if item["action"] != "undeclared"]
         return Plan({**self.answer, "items": items}, self.diffs)
 
     @property

@@ -1,4 +1,4 @@
-"""`zmesh promote`: exact versions of functions, from one environment to another."""
+"""`zmesh promote`: exact versions of functions, and their triggers, from one environment to another."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from cli.errors import CliError
 from cli.functions.building import Build, built, manifest_of_function
 from cli.functions.versions import version_of, warn_if_live_differs
 from cli.manifest import FunctionSettings
-from cli.output import output_option, print_json
+from cli.output import output_option, print_json, progress, style
 from cli.project import planning
-from cli.project.commands import DIFFERS, exit_code_option
+from cli.project.commands import DIFFERS, exit_code_option, show_webhooks
+from cli.project.triggers import Triggers, triggers_of
 from cli.prompts import confirm
 
 LIVE = "live"
@@ -33,6 +34,7 @@ class Chosen:
     """A version of a function of the source, with the secrets of its own and the build of its packages."""
 
     function: Function
+    slug: str
     version: int
     secrets: list[str]
     build: Build | None
@@ -46,6 +48,7 @@ class Promotion:
     secrets: Sequence[str]
     left_out: frozenset[str] = frozenset()
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # that the target keeps, by function
+    triggers: Triggers = field(default_factory=Triggers)
 
     @property
     def functions(self) -> list[Function]:
@@ -60,7 +63,7 @@ class Promotion:
     def request(self) -> dict[str, Any]:
         """What POST /deployments/project takes."""
         needed = [name for name in self.secrets if name not in self.left_out]
-        return {"functions": self.functions, "secrets": needed}
+        return {"functions": self.functions, "secrets": needed, **self.triggers.request()}
 
 
 @click.command("promote")
@@ -77,6 +80,7 @@ class Promotion:
 @click.option(
     "--without-secret", multiple=True, metavar="NAME", help="Secret that the target does not need; repeatable."
 )
+@click.option("--triggers", is_flag=True, help="Also the schedules, webhooks and table changes of these functions.")
 @click.option("--message", metavar="TEXT", help="What the new versions change. Default: where they come from.")
 @output_option
 def promote(
@@ -89,6 +93,7 @@ def promote(
     overwrite: bool,
     keep_env: bool,
     without_secret: tuple[str, ...],
+    triggers: bool,
     message: str | None,
     output: str,
 ) -> None:
@@ -96,42 +101,63 @@ def promote(
 
     What runs in the source is what the target gets: code, files, packages and settings of the version that is live
     there, or of the one that is named. Nothing is deleted, and nothing happens if the target lacks a secret that the
-    source has. Schedules, webhooks, table changes and migrations are not moved: deploy the project folder for these.
+    source has. Schedules, webhooks and table changes are moved with --triggers. Aliases and migrations are not: deploy
+    the project folder for these.
     """
     there, here = (Client(find_connection(None, None, None, profile)) for profile in (source, target))
     chosen = list(_chosen(there, functions))
     _refuse_same_project(there, here, source, target)
     kept = _variables(here, chosen) if keep_env else {}
     secrets = [secret["name"] for secret in there.items("/secrets")]
-    promotion = Promotion(chosen, secrets, frozenset(without_secret), kept)
+    found_triggers = triggers_of(there, {one.slug for one in chosen})
+    moved = found_triggers if triggers else Triggers()
+    promotion = Promotion(chosen, secrets, frozenset(without_secret), kept, moved)
     _build_packages(here, promotion)
     options = planning.Options(overwrite=overwrite, message=message or _message(source, chosen))
-    names = [one.function["name"] for one in chosen]
-    found = planning.planned(here, promotion, options).only(names)
+    found = planning.planned(here, promotion, options).of_declared
+    left = [] if triggers else list(found_triggers.without(triggers_of(here, {one.slug for one in chosen})).names())
     if output != "json":
         planning.show(found, done=False)
+        _show_left(left, target)
     if dry_run or found.is_empty:
         if output == "json":
-            print_json(found.described())
+            print_json(_described(found, left))
         if exit_code and not found.is_empty:
             raise SystemExit(DIFFERS)
         return
-    if found.missing_secrets:
-        missing = ", ".join(secret["name"] for secret in found.missing_secrets)
+    _require_secrets(found, source, target)
+    confirm(f"Promote this to {target}?", yes=yes)
+    done = _deployed(here, promotion, options, target).of_declared
+    if output == "json":
+        print_json(_described(planning.Plan(done.answer, found.diffs), left))
+        return
+    click.echo(planning.summary(done, done=True))
+    show_webhooks(here, done)
+    for one in chosen:
+        warn_if_live_differs(here, find_function(here, one.function["name"]))
+
+
+def _described(plan: planning.Plan, left: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    return {**plan.described(), "not_promoted": [{"kind": kind, "name": name} for kind, name in left]}
+
+
+def _show_left(left: Sequence[tuple[str, str]], target: str) -> None:
+    """What the target does not get, and how it would."""
+    if left:
+        names = ", ".join(f"{kind} {name}" for kind, name in left)
+        progress(f"{style('!', fg='yellow')} Not promoted: {names}. To promote these too, pass --triggers.")
+    progress(style(f"Migrations and aliases are not promoted: zmesh deploy FOLDER --profile {target}", dim=True))
+
+
+def _require_secrets(plan: planning.Plan, source: str, target: str) -> None:
+    if plan.missing_secrets:
+        missing = ", ".join(secret["name"] for secret in plan.missing_secrets)
         raise CliError(
             f"{target} lacks secrets that {source} has: {missing}. Nothing was promoted.",
             code="secrets_missing",
-            hint=f"Set each: zmesh secrets set {found.missing_secrets[0]['name']} --profile {target}. What {target} "
+            hint=f"Set each: zmesh secrets set {plan.missing_secrets[0]['name']} --profile {target}. What {target} "
             "does not need, leave out with --without-secret.",
         )
-    confirm(f"Promote this to {target}?", yes=yes)
-    done = _deployed(here, promotion, options, target).only(names)
-    if output == "json":
-        print_json(planning.Plan(done.answer, found.diffs).described())
-        return
-    click.echo(planning.summary(done, done=True))
-    for name in names:
-        warn_if_live_differs(here, find_function(here, name))
 
 
 def _deployed(client: Client, promotion: Promotion, options: planning.Options, target: str) -> planning.Plan:
@@ -161,7 +187,7 @@ def _chosen(client: Client, named: Sequence[str]) -> Iterator[Chosen]:
         own = [secret["name"] for secret in client.items(f"/functions/{function['id']}/secrets")]
         build = client.call("GET", f"/builds/{code['build_id']}").body if code["build_id"] else None
         wanted = {**settings, "name": function["name"], **{key: code[key] for key in CODE}}
-        yield Chosen(wanted, number, own, build)
+        yield Chosen(wanted, function["slug"], number, own, build)
 
 
 def _live_version(client: Client, function: Function) -> int:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from cli.client import Client, Response
+from cli.errors import CliError
+from cli.project.promoting import Chosen, Promotion, _build_packages
 from tests.platform import COMMANDS, Platform, clean_environment
 
 CODE = "def handler(payload, zmesh):\n    return [{!r}, dict(zmesh.env)]\n"
@@ -129,6 +132,66 @@ def test_what_was_changed_in_the_target_is_overwritten_only_on_request(environme
     assert production.result("price") == ["new", {"ADDRESS": "production"}]
     assert "variables set: ADDRESS" in environments.promote("--yes")
     assert production.result("price") == ["new", {"ADDRESS": "staging"}]
+
+
+def test_triggers_are_named_and_on_request_promoted(environments: Environments) -> None:
+    staging, production = environments.staging, environments.production
+    for name in ("price", "other"):
+        staging.deploy(name, CODE.format(name))
+        night = {"name": f"{name}-nightly", "function_id": name, "cron": "0 3 * * *", "payload": {"n": 1}}
+        assert staging.request("POST", "/schedules", json=night).status_code == 201
+    hook = {"name": "pushes", "function_id": "price", "preset": "github"}
+    assert staging.request("POST", "/webhooks", json=hook).status_code == 201
+    for platform in (staging, production):
+        platform.sql("create table orders (id bigint)")
+    change = {"table": "orders", "function_id": "price", "events": ["INSERT"]}
+    assert staging.request("POST", "/changes", json=change).status_code == 201
+
+    said = environments.promote("price", "--yes")
+    names = "schedule price-nightly, webhook pushes, table change orders → price"
+    assert f"Not promoted: {names}. To promote these too, pass --triggers." in said
+    assert "zmesh deploy FOLDER --profile production" in said
+    assert production.request("GET", "/schedules").json()["items"] == []
+
+    said = environments.promote("price", "--triggers", "--yes")
+    assert "Deployed: 3 created." in said
+    assert f"webhook pushes: {production.url}/" in said
+    [schedule] = production.request("GET", "/schedules").json()["items"]
+    assert (schedule["name"], schedule["cron"], schedule["payload"]) == ("price-nightly", "0 3 * * *", {"n": 1})
+    [passed_on] = production.request("GET", "/changes").json()["items"]
+    assert (passed_on["table"], passed_on["events"]) == ("orders", ["INSERT"])
+    assert "Not promoted" not in environments.promote("price")
+    described = json.loads(environments.zmesh("promote", "staging", "production", "--dry-run", "--output", "json"))
+    assert described["not_promoted"] == [{"kind": "schedule", "name": "other-nightly"}]
+
+
+def test_other_packages_than_those_of_the_source_are_refused() -> None:
+    def build(version: str) -> dict[str, Any]:
+        return {
+            "id": "b",
+            "status": "succeeded",
+            "lock": "six==1.16.0",
+            "packages": [{"name": "six", "version": version}],
+        }
+
+    class Target(Client):
+        """A platform where somebody has built the same manifest to something else."""
+
+        def __init__(self) -> None:
+            self.locks: list[str | None] = []
+
+        def call(self, method: str, path: str, body: Any = None, **_: Any) -> Response:
+            assert (method, path) == ("POST", "/builds")
+            self.locks.append(body["lock"])
+            return Response(200, build("1.17.0"), None)
+
+    code = '# /// script\n# dependencies = ["six"]\n# ///\ndef handler(payload, zmesh): ...\n'
+    function = {"name": "price", "language": "python", "code": code, "entry_file": None, "files": {}}
+    target = Target()
+    with pytest.raises(CliError, match="price would get other packages") as raised:
+        _build_packages(target, Promotion([Chosen(function, "price", 1, [], build("1.16.0"))], []))
+    assert raised.value.code == "packages_differ"
+    assert target.locks == ["six==1.16.0"] * 2
 
 
 def test_a_project_is_not_promoted_to_itself(environments: Environments) -> None:
