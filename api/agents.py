@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from api.auth.credentials import Access
+from api.http.hosts import is_origin_of
 from api.http.middleware import App, Receive, Scope, Send, header_of, send_problem
 from api.http.problems import Problem, busy, unauthorized
 from support.api_keys import is_api_key
@@ -118,7 +119,7 @@ def _check(scope: Scope) -> None:
         detail = "Only POST is supported: this server has no streams or sessions."
         raise Problem(405, "method_not_allowed", detail, headers={"Allow": "POST"})
     origin = header_of(scope, b"origin")
-    if origin and urlsplit(origin).netloc.lower() != header_of(scope, b"host").lower():
+    if origin and not is_origin_of(origin, header_of(scope, b"host")):
         raise Problem(403, "origin_not_allowed", f"Requests from pages of {origin} are not allowed.")
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
 
+from api.http.hosts import is_origin_of
 from api.http.middleware import CONSOLE_PATH, CONSOLE_SCOPE, SESSION_COOKIE, SESSION_COOKIE_OVER_TLS
 from api.http.problems import Problem
 
@@ -41,7 +41,7 @@ def require_own_page(connection: Connection) -> None:
     """Raises Problem 403 unless the request comes from a page of the console."""
     site, origin = connection.headers.get("sec-fetch-site"), connection.headers.get("origin")
     own_site = site in (None, "same-origin")
-    own_origin = origin is None or _host_of(origin) == connection.headers.get("host")
+    own_origin = origin is None or is_origin_of(origin, connection.headers.get("host", ""))
     method: Any = connection.scope.get("method")
     declared = method in SAFE_METHODS or OWN_HEADER in connection.headers
     if not (own_site and own_origin and declared):
@@ -83,10 +83,3 @@ def _name(connection: Connection) -> str:
 
 def _over_tls(connection: Connection) -> bool:
     return bool(connection.scope["scheme"] == "https")
-
-
-def _host_of(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).netloc or None
-    except ValueError:
-        return None

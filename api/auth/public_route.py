@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from litestar.handlers import BaseRouteHandler
@@ -22,7 +21,7 @@ from api.auth.credentials import (
     client_of,
     function_disabled,
 )
-from api.http.hosts import project_of_host
+from api.http.hosts import is_origin_of, project_of_host
 from api.http.middleware import CORS_SCOPE
 from api.http.problems import Problem, not_found, unauthorized
 from sql.access import PublicFunction
@@ -184,7 +183,7 @@ def _require_origin(connection: Connection, function: PublicFunction) -> None:
     if ANY in function.cors_origins:
         return
     connection.scope[CORS_SCOPE] = ((b"vary", b"origin"),)  # type: ignore[literal-required]
-    if origin is None or _host_of(origin) == connection.headers.get("host"):
+    if origin is None or is_origin_of(origin, connection.headers.get("host", "")):
         return
     if origin.lower() not in function.cors_origins:
         raise Problem(403, "origin_not_allowed", "Pages from this origin may not call this function.")
@@ -193,13 +192,6 @@ def _require_origin(connection: Connection, function: PublicFunction) -> None:
         (b"access-control-expose-headers", b"*"),
         (b"vary", b"origin"),
     )
-
-
-def _host_of(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:  # http://[
-        return None
 
 
 def _uuid(name: str) -> UUID | None:

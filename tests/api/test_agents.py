@@ -155,6 +155,7 @@ def test_nothing_but_a_bearer_is_a_credential(api: Api) -> None:
 def test_pages_of_other_origins_are_refused(api: Api) -> None:
     refused(post(api, HELLO, origin="https://evil.example"), 403, "origin_not_allowed")
     refused(post(api, HELLO, origin="null"), 403, "origin_not_allowed")
+    refused(post(api, HELLO, origin="http://["), 403, "origin_not_allowed")
     answered = post(api, HELLO, origin=api.url)
     assert answered.status_code == 200
     assert "access-control-allow-origin" not in answered.headers

@@ -29,7 +29,7 @@ def test_no_value_of_a_header_is_an_error_of_the_server(api: Api, header: str) -
     api.deploy()
     narrow = api.deploy("narrow", cors_origins=["https://good.example"], auth="none")["id"]
     [queued] = api.database.enqueue(api.project)
-    targets = [("POST", f"/api/functions/{narrow}"), ("PATCH", "/functions/greet")]
+    targets = [("POST", f"/api/functions/{narrow}"), ("PATCH", "/functions/greet"), ("POST", "/mcp")]
     if header in ("authorization", "content-type", "x-api-key", "x-forwarded-for"):
         targets += [("POST", "/auth/login"), ("POST", "/api/functions/greet"), ("GET", f"/invocations/{queued}")]
     if header.startswith("access-control"):
