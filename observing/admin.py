@@ -14,6 +14,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Protocol
@@ -119,6 +120,7 @@ class AdminServer:
         self._metrics = metrics
         self._readiness = readiness
         self._before_scrape = before_scrape
+        self._encoding = ThreadPoolExecutor(1, thread_name_prefix="metrics")  # clients have made them long
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], str] = {}  # with where each comes from, oldest first
 
@@ -145,6 +147,7 @@ class AdminServer:
 
     def close(self) -> None:
         """Stop listening and end every connection."""
+        self._encoding.shutdown(wait=False, cancel_futures=True)
         if self._server is not None:
             self._server.close()
         for task in self._open:
@@ -217,7 +220,8 @@ class AdminServer:
             encode, content_type = choose_encoder(headers.get(b"accept", ""))
         except (TypeError, ValueError):  # a version that is none
             encode, content_type = choose_encoder("")
-        return Answer(200, encode(self._metrics.registry), content_type)
+        encoding = asyncio.get_running_loop().run_in_executor(self._encoding, encode, self._metrics.registry)
+        return Answer(200, await encoding, content_type)
 
 
 def _origin(writer: asyncio.StreamWriter) -> str:

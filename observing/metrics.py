@@ -57,7 +57,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """What both processes measure. `observe` is the sink of events."""
+    """What both processes measure. `observe` is the sink of events. What is read at a scrape is read in a thread."""
 
     def __init__(self, process: str, version: str) -> None:
         self.registry = CollectorRegistry()

@@ -60,7 +60,7 @@ class LoopWatch:
     def recent_ms(self) -> float:
         """The longest block of the loop within the last minute, in ms."""
         oldest = int(time.monotonic()) - WINDOW_SECONDS
-        return max((ms for second, ms in self._seconds.items() if second >= oldest), default=0.0)
+        return max((ms for second, ms in list(self._seconds.items()) if second >= oldest), default=0.0)
 
     def _arm(self) -> None:
         self._due = time.monotonic() + BEAT_SECONDS

@@ -77,7 +77,7 @@ class Parking:
     def by_runtime(self) -> Mapping[Runtime, int]:
         """How many wait, by runtime."""
         found: dict[Runtime, int] = {"python": 0, "node": 0}
-        for kind, children in self._parked.items():
+        for kind, children in list(self._parked.items()):  # metrics are read in a thread
             found[kind.runtime] += len(children)
         return found
 

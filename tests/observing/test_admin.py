@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -61,10 +62,10 @@ class Port:
         return int(head.split()[1]), body
 
 
-async def opened(settings: Settings, capsys: pytest.CaptureFixture[str]) -> Port:
+async def opened(settings: Settings, capsys: pytest.CaptureFixture[str], metrics: Metrics | None = None) -> Port:
     examined = Examined()
     readiness = Readiness(examined, advisory=frozenset({"clock"}))
-    server = AdminServer(settings, Metrics("test", "1"), readiness)
+    server = AdminServer(settings, metrics or Metrics("test", "1"), readiness)
     await server.start()
     return Port(int(capsys.readouterr().out.rpartition(":")[2]), server, readiness, examined)
 
@@ -87,6 +88,26 @@ async def test_metrics_need_the_token(port: Port) -> None:
     for right in ("Bearer " + TOKEN, "bearer  " + TOKEN):
         status, body = await port.get("/metrics", right)
         assert (status, b'zmesh_info{process="test",version="1"} 1.0' in body) == (200, True)
+
+
+async def test_metrics_are_read_beside_the_event_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    """Requests of clients make them longer, by their routes, methods and statuses."""
+    readers: list[threading.Thread] = []
+
+    def blocked_ms() -> float:
+        readers.append(threading.current_thread())
+        return 5
+
+    metrics = Metrics("test", "1")
+    metrics.watch_loop(blocked_ms)
+    port = await opened(Settings(), capsys, metrics)
+
+    status, body = await port.get("/metrics", f"Bearer {TOKEN}")
+    port.server.close()
+
+    assert (status, b"zmesh_event_loop_blocked_seconds 0.005" in body) == (200, True)
+    assert readers
+    assert threading.current_thread() not in readers
 
 
 async def test_without_a_token_there_are_no_metrics(capsys: pytest.CaptureFixture[str]) -> None:
