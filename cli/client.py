@@ -249,6 +249,12 @@ class Client:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> CliError:
+        if isinstance(error, UnicodeEncodeError):  # of a header: a placeholder such as zb_… was copied
+            return CliError(
+                f"The API key or token contains {error.object[error.start]!r}, which none does.",
+                code="bad_credentials",
+                hint="Copy it again: zb_… in an example stands for your own key.",
+            )
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
             reason = "timed out"

@@ -236,6 +236,13 @@ def test_an_unreachable_address_is_named_with_a_hint(tmp_path: Path) -> None:
     assert "zmesh dev" in done.stderr
 
 
+def test_a_placeholder_of_a_key_is_not_taken_for_an_address(tmp_path: Path) -> None:
+    done = zmesh(tmp_path, "functions", "invoke", "x", ZMESH_URL="http://127.0.0.1:1", ZMESH_API_KEY="zb_…")
+    assert done.returncode == 1
+    assert "[bad_credentials]" in done.stderr
+    assert "127.0.0.1" not in done.stderr
+
+
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1", "127.0.0.1:8700", "http://"])
 def test_an_address_that_is_not_http_is_refused(tmp_path: Path, url: str) -> None:
     done = zmesh(tmp_path, "functions", "list", ZMESH_URL=url, ZMESH_TOKEN="t")
