@@ -24,7 +24,7 @@ UV_LOCK, REQUIREMENTS_LOCK, NPM_LOCK = "uv.lock", "requirements.lock", "package-
 LOCKS = (UV_LOCK, REQUIREMENTS_LOCK, NPM_LOCK)
 PUBLIC_REGISTRIES = frozenset({"pypi.org", "registry.npmjs.org", "registry.yarnpkg.com"})
 MOST_CONDITIONS = 32  # ways by which a package of uv.lock is needed under different conditions
-RENEW = "zmesh functions deploy --fresh-packages --write-lock"
+RENEW = "zmesh functions deploy FOLDER --fresh-packages --write-lock"
 
 _MADE_FOR = "# requirements: sha256:"
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*==\s*([^\s;]+)")

@@ -20,7 +20,7 @@ def registries() -> None:
 
 
 def _shown(registry: dict[str, Any]) -> str:
-    return registry["packages"] or "all others"
+    return registry["packages"] or "all other packages"
 
 
 def _yes(value: bool) -> str:
@@ -66,7 +66,7 @@ def set_registry(client: Client, runtime: str, address: str, packages: str, no_t
     if output == "json":
         print_json(found)
     else:
-        click.echo(f"set the {runtime} registry of {style(_shown(found), bold=True)}")
+        click.echo(f"The {runtime} registry of {style(_shown(found), bold=True)} is set.")
 
 
 @registries.command("delete")
@@ -86,4 +86,4 @@ def delete(client: Client, id: str, output: str) -> None:
     if output == "json":
         print_json({"action": "deleted", "id": found[0]["id"]})
     else:
-        click.echo(f"deleted the {found[0]['runtime']} registry of {_shown(found[0])}")
+        click.echo(f"The {found[0]['runtime']} registry of {_shown(found[0])} is deleted.")
