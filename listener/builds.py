@@ -15,6 +15,8 @@ import zipfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
 from importlib import util
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +26,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from listener import platforms
 from listener.build_output import Archive, Failed, FileSink, Installed, check_outcome, read_sent
+from listener.build_proxy import BuildProxy, refusal
 from listener.bundles import read_bundle
 from listener.layers import CHUNK, EXECUTOR, LayerError, Layers, append_chunk, compressed
 from listener.lease import Lease
@@ -35,7 +38,7 @@ from listener.waiting import wait_and_clear
 from listener.wakeups import Wakeups
 from observing.events import BuildEnded, DatabaseFailed, InternalError
 from observing.stream import emit
-from sandbox import Image, Limits, LogLine, RunRequest, Sandbox
+from sandbox import Image, Limits, LogLine, RunRequest, Sandbox, connect_filter
 from sql import builds
 from sql import registries as registries_in_database
 from sql.builds import ClaimedBuild, Layer
@@ -57,6 +60,7 @@ LIMITS = Limits(
     log_lines=5000,
 )
 PROGRAM = Path(__file__).resolve().parent.parent / "sdk" / "python" / "install_packages.py"
+NETWORK = PROGRAM.with_name("build_network.py")
 
 
 class Builds:
@@ -161,14 +165,18 @@ class Builds:
         allow_scripts: list[str],
     ) -> str:
         printed: list[LogLine] = []
-        common = {**self._payload(build), "ports": registries.ports()}
-        payload = {**common, "registries": registries.payload(), "allow_scripts": allow_scripts}
-        async with self._told(lease, build.id, printed, masker) as cancel:
-            installed, archive = await self._run(payload, printed, cancel, staging / "installed")
-            scripts = [name for name in installed.scripts if name in allow_scripts]
-            if scripts and archive.contents.files:
-                order = {**common, "scripts": scripts, "installed": asdict(installed)}
-                archive = await self._run_scripts(build, order, archive, printed, cancel, staging / "built")
+        proxy = BuildProxy([*registries.connected_to(), *self._settings.build_hosts], partial(_warn, printed))
+        async with self._told(lease, build.id, printed, masker) as cancel, proxy.serving():
+            common = {**self._payload(build), "network": _network(proxy)}
+            payload = {**common, "registries": registries.payload(), "allow_scripts": allow_scripts}
+            try:
+                installed, archive = await self._run(payload, printed, cancel, staging / "installed")
+                scripts = [name for name in installed.scripts if name in allow_scripts]
+                if scripts and archive.contents.files:
+                    order = {**common, "scripts": scripts, "installed": asdict(installed)}
+                    archive = await self._run_scripts(build, order, archive, printed, cancel, staging / "built")
+            except Failed as failure:
+                raise _explained(failure, proxy) from failure
         return await self._store(lease, build, installed, archive)
 
     async def _unbundle(self, lease: UUID, build: ClaimedBuild, hash: str, staging: Path, masker: Masker) -> str:
@@ -182,7 +190,7 @@ class Builds:
                 await EXECUTOR.run(sent.close)
             installed, archive = await EXECUTOR.run(read_bundle, staging, build.runtime, build.manifest, hash)
             if build.runtime == "python":
-                order = {**self._payload(build), "compile": True, "installed": asdict(installed), "ports": []}
+                order = {**self._payload(build), "compile": True, "installed": asdict(installed)}
                 archive = await self._run_scripts(build, order, archive, printed, cancel, staging / "built")
         return await self._store(lease, build, installed, archive)
 
@@ -318,8 +326,10 @@ def _request(payload: Mapping[str, Any], printed: list[LogLine], image: Image | 
     return RunRequest(
         language="python",
         code=PROGRAM.read_text("utf-8"),
+        entry_file=PROGRAM.name,
+        files=json.dumps({NETWORK.name: NETWORK.read_text("utf-8")}).encode(),
         entry_point="handler",
-        filename="install_packages.py",
+        filename=PROGRAM.name,
         payload_json=json.dumps(payload),
         limits=LIMITS,
         printed=printed,
@@ -327,6 +337,25 @@ def _request(payload: Mapping[str, Any], printed: list[LogLine], image: Image | 
         image=image,
         network="none" if payload.get("compile") else "open",
     )
+
+
+def _network(proxy: BuildProxy) -> dict[str, Any]:
+    """As sdk/python/build_network.py reads it."""
+    filters = {"notifying": connect_filter(notify=True), "allowing": connect_filter(notify=False)}
+    return {"port": proxy.port, "url": proxy.url} | {
+        name: base64.b64encode(program).decode() for name, program in filters.items()
+    }
+
+
+def _warn(printed: list[LogLine], sentence: str) -> None:
+    printed.append(LogLine(datetime.now(UTC), "warning", sentence))
+
+
+def _explained(failure: Failed, proxy: BuildProxy) -> Failed:
+    """The failure, with the hosts that the build was refused."""
+    if failure.type == "cancelled" or not proxy.refused:
+        return failure
+    return Failed(failure.type, f"{refusal(proxy.refused)} {failure.message}")
 
 
 def _check_registries(build: ClaimedBuild, registries: Registries) -> None:

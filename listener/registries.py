@@ -6,18 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
+from listener.build_hosts import Host, hosts_of
 from listener.settings import Settings
 from sql.registries import SealedRegistry
 from support.locks import host_of
 from support.sealing import Sealer
-
-DNS, HTTP, HTTPS = 53, 80, 443
-
-
-def port_of(url: str) -> int:
-    """The port that a URL names, or that of its scheme."""
-    parts = urlsplit(url)
-    return parts.port or (HTTP if parts.scheme == "http" else HTTPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +36,9 @@ class Registries:
         """What locks may name."""
         return {host_of(one.url) for one in self.all}
 
-    def ports(self) -> list[int]:
-        """TCP ports that builds connect to: those of the registries, HTTPS for files kept elsewhere, and DNS."""
-        return sorted({HTTPS, DNS, *(port_of(one.url) for one in self.all)})
+    def connected_to(self) -> list[Host]:
+        """Where they and their files are."""
+        return [host for one in self.all for host in hosts_of(one.url)]
 
     def secrets(self) -> list[str]:
         """What must be in no log: tokens and passwords, and the addresses."""

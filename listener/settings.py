@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from listener.build_hosts import Host, listed_hosts
 from listener.layers import default_folder
 from sql.connecting import checked_url
 from support.settings import Required, ServiceSettings, Variable
@@ -28,6 +29,13 @@ def _networks(value: object) -> object:
 
 
 Networks = Annotated[list[Network], BeforeValidator(_networks)]
+
+
+def _hosts(value: object) -> object:
+    return listed_hosts(value) if isinstance(value, str) else value
+
+
+Hosts = Annotated[list[Host], BeforeValidator(_hosts)]
 
 
 def _registry(value: str) -> str:
@@ -59,6 +67,7 @@ class Settings(ServiceSettings):
     python_index_url: Annotated[Registry, Variable("ZMESH_PYTHON_INDEX_URL")] = "https://pypi.org/simple"
     npm_registry: Annotated[Registry, Variable("ZMESH_NPM_REGISTRY")] = "https://registry.npmjs.org/"
     npm_token: Annotated[str | None, Variable("ZMESH_NPM_TOKEN")] = None
+    build_hosts: Annotated[Hosts, Variable("ZMESH_BUILD_HOSTS")] = Field(default_factory=list)
     name: Annotated[str, Variable("ZMESH_LISTENER_NAME")] = Field(
         default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}"
     )

@@ -6,6 +6,7 @@ outcome = await sandbox.run(RunRequest("python", code, "handler", "hello.py", '{
 """
 
 from sandbox.confinement.limits import Limits
+from sandbox.confinement.seccomp import connect_filter
 from sandbox.host.pool import Sandbox
 from sandbox.model import (
     Attachment,
@@ -43,4 +44,5 @@ __all__ = [
     "Sandbox",
     "SandboxError",
     "Style",
+    "connect_filter",
 ]

@@ -6,13 +6,14 @@ import errno
 import struct
 from collections.abc import Mapping
 
+from sandbox.confinement import kernel
 from sandbox.confinement.plan import Plan
 from sandbox.protocol.table import PRETENDED_ADDRESS_BYTES
 
 # Classic BPF opcodes (linux/bpf_common.h) and seccomp's answers (linux/seccomp.h).
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _MASK = 0x54
-_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_ALLOW, _KILL, _ERRNO, _NOTIFY = 0x7FFF0000, 0x80000000, 0x00050000, 0x7FC00000
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_0_AT, _ARGUMENT_1_AT, _ARGUMENT_2_AT, _ARGUMENT_3_AT = 0, 4, 16, 24, 32, 40
 _X32_BIT = 0x40000000
 _NAMESPACE_FLAGS = 0x7E020080  # every CLONE_NEW… that clone(2) takes
@@ -92,6 +93,7 @@ _SENDING = {
 }
 _MSG_FASTOPEN = 0x20000000
 _STREAM, _SEQUENCED, _TYPE_MASK = 1, 5, 0xF
+_TCP = 6
 NO_NETWORK = errno.ENETDOWN  # what a run without network gets for each attempt
 
 
@@ -278,19 +280,61 @@ def without_network(machine: str) -> bytes:
                 _step(_JUMP_EQUAL, 1, 0, _STREAM),
                 refuse,
             ),
-            _of(
-                _SOCKETPAIR[machine],
-                load_type,
-                _step(_JUMP_EQUAL, 2, 0, _STREAM),
-                _step(_JUMP_EQUAL, 1, 0, _SEQUENCED),
-                refuse,
-            ),
-            *(
-                _of(number, _step(_LOAD, 0, 0, flags_at), _step(_JUMP_ANY_BIT, 0, 1, _MSG_FASTOPEN), refuse)
-                for number, flags_at in _SENDING[machine]
-            ),
+            _pairs_of_streams(machine, refuse),
+            _no_fast_open(machine, refuse),
             _step(_RETURN, 0, 0, _ALLOW),
         )
+    )
+
+
+def connect_filter(*, notify: bool) -> bytes:
+    """A second filter, which a run may install for what it starts: TCP is all that those processes can connect by, and
+    they listen nowhere. Refused are datagrams, protocols beside TCP that Landlock does not cover, and named Unix
+    sockets. With `notify`, each connect(2) waits for who holds the filter's descriptor."""
+    machine = kernel.MACHINE
+    refuse = _step(_RETURN, 0, 0, _ERRNO | errno.EACCES)
+    allow = _step(_RETURN, 0, 0, _ALLOW)
+    answer = _step(_RETURN, 0, 0, _NOTIFY) if notify else allow
+    load_type = _step(_LOAD, 0, 0, _ARGUMENT_1_AT) + _step(_MASK, 0, 0, _TYPE_MASK)
+    return b"".join(
+        (
+            _step(_LOAD, 0, 0, _NUMBER_AT),
+            _answer(_NAMING[machine], errno.EACCES),
+            _of(_CONNECT[machine], answer),
+            _of(
+                _SOCKET[machine],
+                _step(_LOAD, 0, 0, _ARGUMENT_0_AT),
+                _step(_JUMP_EQUAL, 0, 1, _NETLINK),  # asked for addresses of this host
+                allow,
+                _only((_IPV4, _IPV6), _ARGUMENT_0_AT, errno.EACCES),
+                load_type,
+                _step(_JUMP_EQUAL, 1, 0, _STREAM),
+                refuse,
+                _only((0, _TCP), _ARGUMENT_2_AT, errno.EACCES),
+            ),
+            _pairs_of_streams(machine, refuse),
+            _no_fast_open(machine, refuse),
+            allow,
+        )
+    )
+
+
+def _pairs_of_streams(machine: str, refuse: bytes) -> bytes:
+    """Refuses pairs of datagram sockets, each message of which may have another address."""
+    return _of(
+        _SOCKETPAIR[machine],
+        _step(_LOAD, 0, 0, _ARGUMENT_1_AT) + _step(_MASK, 0, 0, _TYPE_MASK),
+        _step(_JUMP_EQUAL, 2, 0, _STREAM),
+        _step(_JUMP_EQUAL, 1, 0, _SEQUENCED),
+        refuse,
+    )
+
+
+def _no_fast_open(machine: str, refuse: bytes) -> bytes:
+    """Refuses what connects by sending."""
+    return b"".join(
+        _of(number, _step(_LOAD, 0, 0, flags_at), _step(_JUMP_ANY_BIT, 0, 1, _MSG_FASTOPEN), refuse)
+        for number, flags_at in _SENDING[machine]
     )
 
 

@@ -7,13 +7,11 @@ order of their paths (listener/archives.py describes the format and checks all o
 from __future__ import annotations
 
 import base64
-import ctypes
 import io
 import json
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import sysconfig
@@ -24,6 +22,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
+
+from build_network import Network
 
 HERE = Path.cwd()
 ADDRESS = re.compile(r"[a-z+]+://\S+")
@@ -45,9 +45,6 @@ NPM = {f"npm_config_allow_{kind}": "none" for kind in ("git", "remote", "file", 
 LARGEST_PAGE = 4 * 1024 * 1024
 CREDENTIALS = "set its token again, with zmesh registries set or in the settings of the installation"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-# Landlock, https://docs.kernel.org/userspace-api/landlock.html. Its system calls have the same numbers everywhere.
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
-CONNECT_TCP, NET_PORT, PORTS_SINCE = 2, 2, 4
 
 
 class BuildFailed(Exception):
@@ -55,33 +52,17 @@ class BuildFailed(Exception):
 
 
 def handler(payload: dict[str, Any], zmesh: Any) -> Any:
-    limit_ports(payload["ports"])
-    if payload.get("compile"):
+    if payload.get("compile"):  # that run has no network at all
         shutil.copytree(image_of(payload) / "python", HERE / "layer" / "python", copy_function=shutil.copyfile)
         compile_python(HERE / "layer" / "python")
-        installed = payload["installed"]
-    elif payload.get("scripts"):
-        installed = run_scripts(payload)
+        return zmesh.response(stream_of(payload["installed"]))
+    network = Network(payload["network"])
+    os.environ |= network.variables
+    if payload.get("scripts"):
+        installed = run_scripts(payload, network)
     else:
-        installed = install_python(payload) if payload["runtime"] == "python" else install_node(payload)
+        installed = (install_python if payload["runtime"] == "python" else install_node)(payload, network)
     return zmesh.response(stream_of(installed))
-
-
-def limit_ports(ports: list[int]) -> None:
-    """From here on, this process and its children connect to no other TCP port: not to services of the host, such as
-    PostgreSQL. Where Landlock cannot limit that (before Linux 6.7), they can."""
-    syscall = ctypes.CDLL(None, use_errno=True).syscall
-    syscall.restype = ctypes.c_long
-    long, size = ctypes.c_long, ctypes.c_size_t
-    if syscall(long(CREATE_RULESET), None, size(0), long(1)) < PORTS_SINCE:  # asks for the version
-        return
-    attributes = struct.pack("QQ", 0, CONNECT_TCP)
-    ruleset = syscall(long(CREATE_RULESET), attributes, size(len(attributes)), long(0))
-    rules = [struct.pack("QQ", CONNECT_TCP, port) for port in ports]
-    done = [syscall(long(ADD_RULE), long(ruleset), long(NET_PORT), rule, long(0)) for rule in rules]
-    if ruleset < 0 or any(done) or syscall(long(RESTRICT_SELF), long(ruleset), long(0)):
-        raise OSError(ctypes.get_errno(), "the ports that the build connects to cannot be limited")
-    os.close(ruleset)
 
 
 def stream_of(installed: dict[str, Any]) -> Iterator[bytes]:
@@ -113,7 +94,7 @@ def files_below(root: Path) -> list[tuple[str, Path]]:
 # Python
 
 
-def install_python(payload: dict[str, Any]) -> dict[str, Any]:
+def install_python(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     """Install what requirements.txt asks for into layer/python; a lock of exactly that."""
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(payload["pip"]))) as pip:
         pip.extractall(HERE / "pip")
@@ -128,7 +109,7 @@ def install_python(payload: dict[str, Any]) -> dict[str, Any]:
     indexes = [(one["packages"], index_url(one)) for one in payload["registries"]]
     print(f"Resolving and installing for Python {sys.version_info.major}.{sys.version_info.minor}")
     command = [sys.executable, "-P", "-c", PIP, "pip_indexes" if len(indexes) > 1 else "pip", "install", *arguments]
-    run(command, pip_environment(indexes), lambda lines: explain_pip(lines, indexes))
+    run(network, command, pip_environment(indexes), lambda lines: explain_pip(lines, indexes))
     report = json.loads((HERE / "report.json").read_text())
     packages, lock = [], []
     for one in report["install"]:
@@ -248,7 +229,7 @@ def page_of(name: str, index: str) -> str:
 # JavaScript
 
 
-def install_node(payload: dict[str, Any]) -> dict[str, Any]:
+def install_node(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     """Install what package.json asks for into layer/node_modules; a lock of exactly that."""
     folder = HERE / "layer"
     folder.mkdir()
@@ -257,7 +238,7 @@ def install_node(payload: dict[str, Any]) -> dict[str, Any]:
     (HERE / "npmrc").write_text(npmrc(payload["registries"]))
     command = "ci" if "package-lock.json" in payload["manifest"] else "install"
     print("Resolving and installing for Node.js")
-    run([*npm_command(payload, command), "--ignore-scripts"], npm_environment(), explain_npm)
+    run(network, [*npm_command(payload, command), "--ignore-scripts"], npm_environment(), explain_npm)
     lock = json.loads((folder / "package-lock.json").read_text())
     (folder / "package-lock.json").unlink()
     (folder / "package.json").unlink()
@@ -281,7 +262,7 @@ def install_node(payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_scripts(payload: dict[str, Any]) -> dict[str, Any]:
+def run_scripts(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     """Run the install scripts of some packages of a layer, in a run of its own that knows no token."""
     folder = HERE / "layer"
     shutil.copytree(image_of(payload) / "node_modules", folder / "node_modules", copy_function=shutil.copyfile)
@@ -290,7 +271,7 @@ def run_scripts(payload: dict[str, Any]) -> dict[str, Any]:
     for name in payload["scripts"]:
         print(f"Running the install script of {name}")
         command = [*npm_command(payload, "rebuild"), name, "--ignore-scripts=false", "--foreground-scripts"]
-        run(command, npm_environment(payload["node"]), lambda lines, name=name: explain_script(name, lines))
+        run(network, command, npm_environment(payload["node"]), lambda lines, name=name: explain_script(name, lines))
     (folder / "package.json").unlink()
     return payload["installed"] | {"platform": node_platform(payload)}
 
@@ -311,7 +292,8 @@ def npm_command(payload: dict[str, Any], command: str) -> list[str]:
 
 def npm_environment(node: str = "") -> dict[str, str]:
     environment = {**os.environ, **NPM, "SSL_CERT_FILE": CERTIFICATES}
-    if node:  # for scripts
+    if node:  # for scripts, which may use Node.js's own client
+        environment["NODE_USE_ENV_PROXY"] = "1"
         environment["PATH"] = f"{Path(node).parent}:{environment.get('PATH', os.defpath)}"
     if os.path.exists(CERTIFICATES):
         environment["NODE_EXTRA_CA_CERTS"] = CERTIFICATES
@@ -352,7 +334,7 @@ def explain_npm(lines: list[str]) -> str:
     if found := re.search(r"code (?:E401|E403|ENEEDAUTH)", text):
         return f"the registry{_asked_for(text)} refused the credentials ({found[0][5:]}): {CREDENTIALS}"
     if found := re.search(
-        r"code (ECONNREFUSED|ENOTFOUND|ETIMEDOUT|ECONNRESET|EAI_AGAIN|ERR_SOCKET_TIMEOUT|E5\d\d)", text
+        r"code (ECONNREFUSED|ENOTFOUND|ETIMEDOUT|ECONNRESET|EAI_AGAIN|ERR_SOCKET_TIMEOUT|E424|E5\d\d)", text
     ):
         return f"the registry{_asked_for(text)} cannot be reached ({found[1]}): deploy again later, or use --bundle"
     if "EALLOW" in text:
@@ -393,11 +375,9 @@ def _of_hash(text: str) -> str:
 # Both
 
 
-def run(command: list[str], environment: dict[str, str], explain: Any) -> None:
+def run(network: Network, command: list[str], environment: dict[str, str], explain: Any) -> None:
     """Run an installer and pass on what it prints, without addresses. Raises BuildFailed."""
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as installer:
+    with network.start(command, environment) as installer:
         assert installer.stdout is not None
         lines = []
         for line in installer.stdout:

@@ -75,6 +75,9 @@ class Registry:
     answers: dict[str, Any] = field(default_factory=dict)  # JSON at other paths
     tarballs: dict[str, tuple[dict[str, Any], bytes]] = field(default_factory=dict)
     wheels: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    files_on: str = (
+        "127.0.0.1"  # the host that Python's pages name for files, and to which npm's tarballs are redirected
+    )
     asked: list[str] = field(default_factory=list)
     credentials: set[str | None] = field(default_factory=set)
     open: threading.Event = field(default_factory=threading.Event)
@@ -115,7 +118,8 @@ class Registry:
         if name not in self.wheels:
             return None
         filename, content = self.wheels[name]
-        page = f'<a href="/simple/{name}/{filename}#sha256={hashlib.sha256(content).hexdigest()}">{filename}</a>'
+        base = f"http://{self.files_on}:{self.port}/simple/{name}"
+        page = f'<a href="{base}/{filename}#sha256={hashlib.sha256(content).hexdigest()}">{filename}</a>'
         return ("application/octet-stream", content) if path.endswith(filename) else ("text/html", page.encode())
 
     def url(self, credentials: str = "") -> str:
@@ -133,6 +137,11 @@ def serving() -> Iterator[Registry]:
             registry.open.wait(60)
             if registry.authorization not in (None, self.headers["Authorization"]):
                 self.send_error(401)
+                return
+            if self.path.endswith(".tgz") and registry.files_on not in self.headers["Host"]:
+                self.send_response(302)
+                self.send_header("Location", f"http://{registry.files_on}:{registry.port}{self.path}")
+                self.end_headers()
                 return
             found = registry.answer(self.path)
             if found is None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import socket
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -216,32 +218,93 @@ def test_people_are_told_why_runs_cannot_be_forked_after_the_import(parts: Parts
 
 
 CONNECTS = """
-const results = {};
-const ports = JSON.parse(require("fs").readFileSync("ports.json"));
-for (const port of ports) {
-  const socket = require("net").connect(port, "127.0.0.1");
-  socket.on("connect", () => { results[port] = "connected"; socket.destroy(); });
-  socket.on("error", (error) => { results[port] = error.code; });
-}
-process.on("exit", () => console.log("REACHED " + JSON.stringify(ports.map((port) => results[port]))));
+const { createConnection } = require("net");
+const places = JSON.parse(require("fs").readFileSync("places.json"));
+const proxy = new URL(process.env.HTTP_PROXY);
+const credentials = "Basic " + Buffer.from(`${proxy.username}:${proxy.password}`).toString("base64");
+const tried = (start) => new Promise((done) => start(done)).catch((error) => error.code);
+const connect = (place) => tried((done) => {
+  const socket = createConnection(place, () => done("connected")).on("error", (error) => done(error.code));
+  socket.on("connect", () => socket.destroy());
+});
+const ask = (url, authorization) => tried((done) => {
+  const socket = createConnection({ host: proxy.hostname, port: Number(proxy.port) });
+  socket.on("error", (error) => done(error.code)).on("data", (data) => done(String(data).split(" ")[1]));
+  socket.write(`GET ${url} HTTP/1.1\\r\\nProxy-Authorization: ${authorization}\\r\\n\\r\\n`);
+});
+const datagram = () => tried((done) => {
+  const socket = require("dgram").createSocket("udp4").on("error", (error) => done(error.code));
+  socket.send("x", 53, "127.0.0.1", (error) => done(error ? error.code : "sent"));
+});
+(async () => {
+  const seen = {
+    registry: (await fetch(places.registry)).status,
+    other: await ask(places.other, credentials),
+    anonymous: await ask(places.registry, "Basic eDp5"),
+    datagram: await datagram(),
+  };
+  const proxyElsewhere = { host: "127.0.0.2", port: Number(proxy.port) };
+  for (const place of [...places.direct, proxyElsewhere]) seen[Object.values(place).join(":")] = await connect(place);
+  console.log("REACHED " + Object.values(seen).join(" "));
+})();
 """
 
 
+def allow_scripts(platform: Platform, package: str) -> None:
+    slug = platform.request("GET", f"/projects/{platform.project_id}").json()["slug"]
+    platform.zmesh("projects", "scripts", slug, package)
+
+
+def build_node(platform: Platform, package: str) -> dict[str, Any]:
+    manifest = json.dumps({"dependencies": {package: "*"}})
+    body = {"language": "javascript", "files": {"package.json": manifest}}
+    return ended(platform, platform.request("POST", "/builds", json=body).json())
+
+
 @pytest.mark.skipif(kernel.landlock_version() < PORTS_SINCE, reason="Landlock of this kernel cannot limit ports")
-def test_a_build_reaches_the_ports_of_registries_and_no_other_service_of_the_host(
+def test_an_install_script_reaches_its_registry_through_the_proxy_and_nothing_else(
     parts: Parts, registry: Registry
 ) -> None:
     registry.open.set()
     with socket.create_server(("127.0.0.1", 0)) as service:
-        ports = [registry.port, service.getsockname()[1]]
-        files = {"s.js": CONNECTS.encode(), "ports.json": json.dumps(ports).encode(), "index.js": b""}
+        port = service.getsockname()[1]
+        database = urlsplit(parts.database.listener_url)
+        direct = [
+            *({"host": "127.0.0.1", "port": one} for one in (port, 443, 53, registry.port)),
+            {"host": database.hostname, "port": database.port},
+            {"host": "127.0.0.1", "port": urlsplit(parts.platform.url).port},
+            {"path": "/tmp/.s.PGSQL.5432"},
+        ]
+        places = {"registry": registry.npm_url() + "connects", "other": f"http://127.0.0.1:{port}/", "direct": direct}
+        files = {"s.js": CONNECTS.encode(), "places.json": json.dumps(places).encode(), "index.js": b""}
         registry.add_npm("connects", files, scripts={"install": "node s.js"})
         parts.start_listener(ZMESH_NPM_REGISTRY=registry.npm_url(), ZMESH_LAYERS_DIR=str(parts.folder / "layers"))
-        slug = parts.platform.request("GET", f"/projects/{parts.platform.project_id}").json()["slug"]
-        parts.platform.zmesh("projects", "scripts", slug, "connects")
-        package = json.dumps({"dependencies": {"connects": "*"}})
-        body = {"language": "javascript", "files": {"package.json": package}}
-        build = ended(parts.platform, parts.platform.request("POST", "/builds", json=body).json())
+        allow_scripts(parts.platform, "connects")
+        build = build_node(parts.platform, "connects")
         assert build["status"] == "succeeded", build
         said = parts.platform.request("GET", f"/builds/{build['id']}/logs").text
-        assert r"REACHED [\"connected\",\"EACCES\"]" in said
+        [reached] = re.findall(r"REACHED ([^\\\"]+)", said)
+        assert reached.split() == ["200", "421", "407", *["EACCES"] * (len(direct) + 2)]
+        assert f"The build was refused a connection to 127.0.0.1:{port}" in said
+
+
+def test_files_on_another_host_are_had_if_the_installation_allows_that_host(parts: Parts, registry: Registry) -> None:
+    registry.open.set()
+    registry.files_on = "localhost"
+    registry.add("good", {"good.py": b""})
+    registry.add_npm("fine", {"index.js": b""})
+    place = {
+        "ZMESH_PYTHON_INDEX_URL": registry.url(),
+        "ZMESH_NPM_REGISTRY": registry.npm_url(),
+        "ZMESH_LAYERS_DIR": str(parts.folder / "layers"),
+    }
+    refused = f"The build was refused a connection to localhost:{registry.port}: it may connect to its registries only"
+    listener = parts.start_listener(**place)
+    for build in (ended(parts.platform, request(parts.platform, "good")), build_node(parts.platform, "fine")):
+        assert build["error"]["type"] == "packages_not_installed"
+        assert build["error"]["message"].startswith(refused)
+        assert "ZMESH_BUILD_HOSTS" in build["error"]["message"]
+    listener.stop()
+    parts.start_listener(**place, ZMESH_BUILD_HOSTS=f"files.example, localhost:{registry.port}")
+    for build in (ended(parts.platform, request(parts.platform, "good")), build_node(parts.platform, "fine")):
+        assert build["status"] == "succeeded", build

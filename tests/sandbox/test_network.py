@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from collections.abc import Iterator
@@ -11,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from sandbox import Limits
+from sandbox import Limits, connect_filter
 from sandbox.protocol.table import MOST_ATTACHMENTS
 from tests.sandbox.attacks import python
 from tests.sandbox.host import ConnectionTo
-from tests.sandbox.hosts import Host
+from tests.sandbox.hosts import REPOSITORY, Host
 
 RULE = "network access is off for this function (network: none)"
 REFUSED = {"ENETDOWN", "EAFNOSUPPORT", "EPROTONOSUPPORT", "EINVAL", "ESOCKTNOSUPPORT"}
@@ -138,6 +139,68 @@ return {
 };
 """,
 }
+# As a build starts its installer: see sdk/python/build_network.py.
+BUILD = """
+open("build_network.py", "w").write(payload["program"])
+sys.path.insert(0, os.getcwd())
+from build_network import Network
+network = Network(payload["settings"])
+interpreters = (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3")  # the first may be of root alone
+interpreter = next(one for one in interpreters if os.access(one, os.X_OK))
+started = network.start([interpreter, "-c", payload["tries"], str(payload["settings"]["port"])], dict(os.environ))
+return [network.limited, started.stdout.read()]
+"""
+TRIES = """
+import ctypes, errno, json, os, socket, sys, threading
+port = int(sys.argv[1])
+
+def said(attempt):
+    try:
+        return attempt()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+def connect(name, host="127.0.0.1", port=port, timeout=None):
+    with socket.socket() as made:
+        made.settimeout(timeout)
+        made.connect((host, port))
+        made.sendall(name.encode())
+        return [os.get_blocking(made.fileno()), os.get_inheritable(made.fileno())]
+
+def in_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(said(lambda: connect("thread "))))
+    thread.start()
+    thread.join()
+    return found[0]
+
+def in_child():
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        theirs.send(json.dumps(said(lambda: connect("child "))).encode())
+        os._exit(0)
+    return json.loads(ours.recv(1000))
+
+def fast_open():
+    with socket.socket() as made:
+        return made.sendto(b"fast ", 0x20000000, ("127.0.0.1", port))
+
+print(json.dumps({
+    "blocking": said(lambda: connect("blocking ")),
+    "with a timeout": said(lambda: connect("timeout ", timeout=5)),
+    "in a thread": in_thread(),
+    "in a child": in_child(),
+    "another host": said(lambda: connect("elsewhere ", host="127.0.0.2")),
+    "another port": said(lambda: connect("elsewhere ", port=port - 1)),
+    "https": said(lambda: connect("elsewhere ", port=443)),
+    "datagram": said(lambda: socket.socket(type=socket.SOCK_DGRAM).connect(("127.0.0.1", 53))),
+    "pair": said(lambda: socket.socketpair(type=socket.SOCK_DGRAM)[0].fileno()),
+    "unix": said(lambda: socket.socket(socket.AF_UNIX).fileno()),
+    "multipath": said(lambda: socket.socket(proto=262).fileno()),
+    "fast open": said(fast_open),
+    "server": said(lambda: socket.create_server(("127.0.0.1", 0)).fileno()),
+}))
+"""
 LETTING_THROUGH = {
     "python": "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:9999/')",
     "javascript": "await fetch('http://127.0.0.1:9999/');",
@@ -215,6 +278,35 @@ def test_neither_a_socket_that_it_was_given_nor_one_of_the_host_leads_out(host: 
         lengths = found.pop("disconnect, with each length")
         assert lengths == ["EINPROGRESS", "ENETDOWN"]  # to the one length, nothing is done at all
         assert set(found.values()) == {"ENETDOWN"}, found
+
+
+def test_what_a_build_starts_connects_to_its_proxy_only(host: Host) -> None:
+    program = (REPOSITORY / "sdk" / "python" / "build_network.py").read_text()
+    with listening() as (server, port):
+        filters = {"notifying": connect_filter(notify=True), "allowing": connect_filter(notify=False)}
+        encoded = {name: base64.b64encode(text).decode() for name, text in filters.items()}
+        settings = {"port": port, "url": f"http://127.0.0.1:{port}", **encoded}
+        payload = {"program": program, "settings": settings, "tries": TRIES}
+        limited, text = host.value("python", python(BUILD), json.dumps(payload), whole=True)
+        heard = b""
+        for _ in range(4):
+            connection, _ = server.accept()
+            with connection:
+                heard += connection.recv(100)
+        server.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+    assert heard == b"blocking timeout thread child "
+    said = json.loads(text.splitlines()[-1])
+    for attempt in ("blocking", "in a thread", "in a child"):
+        assert said.pop(attempt) == [True, False]
+    assert said.pop("with a timeout") == [False, False]
+    if host.mode == "process":  # Landlock alone, which knows ports
+        assert said.pop("another host") == "ECONNREFUSED"
+        if not limited:
+            del said["another port"], said["https"]
+    assert set(said.values()) <= {"EACCES", "EPROTONOSUPPORT"}, said
 
 
 def test_each_error_names_the_rule(host: Host, language: str) -> None:

@@ -1,0 +1,95 @@
+"""Connections from the listener to registries: its own, or through the proxy that its operator has configured."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+from listener.http_heads import HeadError, read_head
+
+CONNECT_SECONDS = 30.0
+OWN_HOST = ("localhost", "127.", "::1")  # an address of this host is not the proxy's
+
+
+class Unreachable(Exception):
+    """A registry cannot be connected to; the message says why. The name of its host may not exist."""
+
+    def __init__(self, message: str, *, unknown_name: bool = False) -> None:
+        super().__init__(message)
+        self.unknown_name = unknown_name
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorProxy:
+    """What HTTPS_PROXY or HTTP_PROXY of the listener names."""
+
+    host: str
+    port: int
+    tls: bool
+    authorization: str  # a header field, or nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open connection. One for http through a proxy takes whole URLs, and the field that the proxy asks for."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    proxy: OperatorProxy | None
+
+
+def operator_proxy(scheme: Literal["http", "https"], host: str) -> OperatorProxy | None:
+    """The proxy for a host, by the usual variables: HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Raises Unreachable."""
+    url = getproxies_environment().get(scheme)
+    if not url or host.startswith(OWN_HOST) or proxy_bypass(host):
+        return None
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Unreachable(f"the listener's {scheme.upper()}_PROXY is not an address such as http://proxy.example:3128")
+    tls = parts.scheme == "https"
+    pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    encoded = base64.b64encode(pair.encode()).decode()
+    authorization = f"Proxy-Authorization: Basic {encoded}\r\n" if parts.username else ""
+    return OperatorProxy(parts.hostname, parts.port or (443 if tls else 80), tls, authorization)
+
+
+async def connect(scheme: Literal["http", "https"], host: str, port: int) -> Connection:
+    """Connect to a host: for https to the server itself, for http perhaps to a proxy only. Raises Unreachable."""
+    proxy = operator_proxy(scheme, host)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            if proxy is None:
+                return Connection(*await asyncio.open_connection(host, port), None)
+            tls = ssl.create_default_context() if proxy.tls else None
+            reader, writer = await asyncio.open_connection(proxy.host, proxy.port, ssl=tls)
+            if scheme == "https":
+                await _tunnel(reader, writer, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy)
+            return Connection(reader, writer, proxy)
+    except socket.gaierror as error:
+        raise Unreachable(f"cannot resolve {host if proxy is None else 'its proxy'}", unknown_name=True) from error
+    except TimeoutError as error:
+        raise Unreachable("timed out") from error
+    except (OSError, asyncio.IncompleteReadError, HeadError) as error:
+        whom = "" if proxy is None else "the listener's proxy: "
+        raise Unreachable(f"{whom}{getattr(error, 'strerror', None) or error}") from error
+
+
+async def _tunnel(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str, proxy: OperatorProxy
+) -> None:
+    """Have a proxy connect to the target. Raises Unreachable, OSError, IncompleteReadError, HeadError."""
+    writer.write(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{proxy.authorization}\r\n".encode())
+    try:
+        await writer.drain()
+        head = await read_head(reader)
+        if head.status != 200:
+            raise Unreachable(f"the listener's proxy answered {head.status or 'no HTTP'}")
+    except BaseException:
+        writer.close()
+        raise
