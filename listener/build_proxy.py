@@ -121,10 +121,10 @@ class BuildProxy:
 
 
 def refusal(hosts: Sequence[str]) -> str:
-    """The sentence for people."""
+    """The sentence for people, without a capital and a full stop."""
     return (
-        f"The build was refused a connection to {', '.join(hosts)}: it may connect to its registries only, "
-        "and to hosts in the listener's ZMESH_BUILD_HOSTS."
+        f"a connection to {', '.join(hosts)} was refused: builds may connect to their registries only, "
+        "and to hosts in the listener's ZMESH_BUILD_HOSTS"
     )
 
 

@@ -348,14 +348,14 @@ def _network(proxy: BuildProxy) -> dict[str, Any]:
 
 
 def _warn(printed: list[LogLine], sentence: str) -> None:
-    printed.append(LogLine(datetime.now(UTC), "warning", sentence))
+    printed.append(LogLine(datetime.now(UTC), "warning", f"{sentence[0].upper()}{sentence[1:]}"))
 
 
 def _explained(failure: Failed, proxy: BuildProxy) -> Failed:
     """The failure, with the hosts that the build was refused."""
     if failure.type == "cancelled" or not proxy.refused:
         return failure
-    return Failed(failure.type, f"{refusal(proxy.refused)} {failure.message}")
+    return Failed(failure.type, f"{refusal(proxy.refused)}; {failure.message}")
 
 
 def _check_registries(build: ClaimedBuild, registries: Registries) -> None:

@@ -29,6 +29,9 @@ HERE = Path.cwd()
 ADDRESS = re.compile(r"[a-z+]+://\S+")
 PIECE = 256 * 1024
 MOST_ERROR_LINES = 20
+MOST_COMPLAINTS = 5
+COMPLAINT = re.compile(r"error|fail|cannot|denied|not found|unable|missing", re.IGNORECASE)
+NOT_OF_A_SCRIPT = re.compile(r"\s*(?:npm error|> |at |node:|\(node:|$)")  # lines of npm, of stacks and of warnings
 # pip builds a source archive that a package names by its address, even with --only-binary. A build is code of the
 # package, and would be a subprocess.
 PIP = """
@@ -265,15 +268,25 @@ def install_node(payload: dict[str, Any], network: Network) -> dict[str, Any]:
 def run_scripts(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     """Run the install scripts of some packages of a layer, in a run of its own that knows no token."""
     folder = HERE / "layer"
-    shutil.copytree(image_of(payload) / "node_modules", folder / "node_modules", copy_function=shutil.copyfile)
+    shutil.copytree(image_of(payload) / "node_modules", folder / "node_modules", copy_function=copy_writable)
     (folder / "package.json").write_text(payload["manifest"]["package.json"])
     (HERE / "npmrc").write_text("")
+    environment, rebuild = npm_environment(payload["node"]), npm_command(payload, "rebuild")
+    # Scripts call programs of other packages, by links that are not part of a layer.
+    run(network, [*rebuild, "--ignore-scripts", "--bin-links"], environment, last_errors, show=False)
     for name in payload["scripts"]:
         print(f"Running the install script of {name}")
-        command = [*npm_command(payload, "rebuild"), name, "--ignore-scripts=false", "--foreground-scripts"]
-        run(network, command, npm_environment(payload["node"]), lambda lines, name=name: explain_script(name, lines))
+        command = [*rebuild, name, "--ignore-scripts=false", "--foreground-scripts"]
+        run(network, command, environment, lambda lines, name=name: explain_script(name, lines))
     (folder / "package.json").unlink()
     return payload["installed"] | {"platform": node_platform(payload)}
+
+
+def copy_writable(source: str, target: str) -> None:
+    """Copy a file that nobody can write to as one that its owner can, executable if it was."""
+    shutil.copyfile(source, target)
+    if os.stat(source).st_mode & 0o100:
+        os.chmod(target, 0o755)
 
 
 def image_of(payload: dict[str, Any]) -> Path:
@@ -354,9 +367,10 @@ def _asked_for(text: str) -> str:
 
 
 def explain_script(name: str, lines: list[str]) -> str:
-    """What a script said last."""
-    said = " ".join(shown_line(re.sub(r"^\s*npm error\s*", "", line)) for line in lines[-MOST_ERROR_LINES:])
-    return f"the install script of {name} failed: {said}"
+    """What a script complained about first, else what it said last."""
+    said = [line.strip() for line in lines if not NOT_OF_A_SCRIPT.match(line)]
+    errors = [line for line in said if COMPLAINT.search(line)][:MOST_COMPLAINTS] or said[-MOST_COMPLAINTS:]
+    return f"the install script of {name} failed: {' '.join(map(shown_line, errors))}"
 
 
 def _of_hash(text: str) -> str:
@@ -375,14 +389,14 @@ def _of_hash(text: str) -> str:
 # Both
 
 
-def run(network: Network, command: list[str], environment: dict[str, str], explain: Any) -> None:
+def run(network: Network, command: list[str], environment: dict[str, str], explain: Any, *, show: bool = True) -> None:
     """Run an installer and pass on what it prints, without addresses. Raises BuildFailed."""
     with network.start(command, environment) as installer:
         assert installer.stdout is not None
         lines = []
         for line in installer.stdout:
             lines.append(line.rstrip())
-            if shown := shown_line(line):
+            if show and (shown := shown_line(line)):
                 print(shown)
         status = installer.wait()
     if status != 0:

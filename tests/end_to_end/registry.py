@@ -48,6 +48,7 @@ def tarball(package: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
         for path, content in {"package.json": json.dumps(package).encode(), **files}.items():
             member = tarfile.TarInfo(f"package/{path}")
             member.size = len(content)
+            member.mode = 0o755 if content.startswith(b"#!") else 0o644
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 

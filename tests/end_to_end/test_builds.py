@@ -277,7 +277,10 @@ def test_an_install_script_reaches_its_registry_through_the_proxy_and_nothing_el
         ]
         places = {"registry": registry.npm_url() + "connects", "other": f"http://127.0.0.1:{port}/", "direct": direct}
         files = {"s.js": CONNECTS.encode(), "places.json": json.dumps(places).encode(), "index.js": b""}
-        registry.add_npm("connects", files, scripts={"install": "node s.js"})
+        files["run.sh"] = b"#!/bin/sh\necho RAN\n"
+        registry.add_npm("tool", {"tool.js": b"#!/usr/bin/env node\n"}, bin={"a-tool": "tool.js"})
+        scripts = {"install": "a-tool && ./run.sh && node s.js"}
+        registry.add_npm("connects", files, scripts=scripts, dependencies={"tool": "*"})
         parts.start_listener(ZMESH_NPM_REGISTRY=registry.npm_url(), ZMESH_LAYERS_DIR=str(parts.folder / "layers"))
         allow_scripts(parts.platform, "connects")
         build = build_node(parts.platform, "connects")
@@ -285,7 +288,8 @@ def test_an_install_script_reaches_its_registry_through_the_proxy_and_nothing_el
         said = parts.platform.request("GET", f"/builds/{build['id']}/logs").text
         [reached] = re.findall(r"REACHED ([^\\\"]+)", said)
         assert reached.split() == ["200", "421", "407", *["EACCES"] * (len(direct) + 2)]
-        assert f"The build was refused a connection to 127.0.0.1:{port}" in said
+        assert f"A connection to 127.0.0.1:{port} was refused: builds may connect to their registries only" in said
+        assert "RAN" in said
 
 
 def test_files_on_another_host_are_had_if_the_installation_allows_that_host(parts: Parts, registry: Registry) -> None:
@@ -298,7 +302,7 @@ def test_files_on_another_host_are_had_if_the_installation_allows_that_host(part
         "ZMESH_NPM_REGISTRY": registry.npm_url(),
         "ZMESH_LAYERS_DIR": str(parts.folder / "layers"),
     }
-    refused = f"The build was refused a connection to localhost:{registry.port}: it may connect to its registries only"
+    refused = f"a connection to localhost:{registry.port} was refused: builds may connect to their registries only"
     listener = parts.start_listener(**place)
     for build in (ended(parts.platform, request(parts.platform, "good")), build_node(parts.platform, "fine")):
         assert build["error"]["type"] == "packages_not_installed"

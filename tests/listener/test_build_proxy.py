@@ -107,7 +107,7 @@ def test_tunnels_lead_to_allowed_hosts_only_and_each_refusal_is_told_once() -> N
         assert answer.startswith("HTTP/1.1 200 Connected\r\n\r\nHTTP/1.1 200 OK")
         assert server.heads == [request]
         for target in ("127.0.0.1:1", "127.0.0.1:1", "localhost:443", "[::1]:5432"):
-            assert (await ask(proxy, f"CONNECT {target}")).startswith("HTTP/1.1 421 The build was refused")
+            assert (await ask(proxy, f"CONNECT {target}")).startswith("HTTP/1.1 421 a connection to ")
         assert (await ask(proxy, f"GET http://localhost:{server.port}/")).startswith("HTTP/1.1 421")
         assert (await ask(proxy, "CONNECT missing.invalid:443")).startswith(
             "HTTP/1.1 424 Cannot connect: cannot resolve"
@@ -117,7 +117,7 @@ def test_tunnels_lead_to_allowed_hosts_only_and_each_refusal_is_told_once() -> N
             assert await ask(proxy, malformed) == ""
 
     told = run(test, Host("missing.invalid", 443), Host("127.0.0.1", 2))
-    assert [sentence.split(" to ")[1].split(": ")[0] for sentence in told[:3]] == [
+    assert [sentence.split()[3] for sentence in told[:3]] == [
         "127.0.0.1:1",
         "localhost:443",
         "[::1]:5432",
