@@ -85,7 +85,7 @@ class Changer:
                 "function": now["slug"] if now else name,
                 "exists": now is not None,
                 "message": message,
-                "settings": {key: [now and now[key], value] for key, value in changes.items() if key not in ELSEWHERE},
+                "settings": _differing(now or {}, {key: changes[key] for key in changes if key not in ELSEWHERE}),
                 "variables": _changed_names((now or {}).get("env_vars", {}), desired["env_vars"]),
                 "diff": difference(now, desired),
                 **(live_alias(self._client, now) if now else {}),
@@ -135,9 +135,9 @@ class Changer:
         now = next(iter(self._client.items("/schedules", name=name)), None)
         given = {"cron": cron or None, "timezone": timezone or None, "payload": payload, "enabled": enabled}
         changes = {key: value for key, value in given.items() if value is not None and (now or {}).get(key) != value}
-        if function:
-            id = find_function(self._client, function)["id"]
-            changes |= {} if now and now["function_id"] == id else {"function_id": id}
+        invoked = find_function(self._client, function) if function else None
+        if invoked and not (now and now["function_id"] == invoked["id"]):
+            changes["function_id"] = invoked["id"]
         if now and not changes:
             return {"action": "unchanged", "schedule": name}
         if not now and not (function and cron):
@@ -148,7 +148,7 @@ class Changer:
             {
                 "schedule": name,
                 "exists": now is not None,
-                "changes": {key: [now and now[key], value] for key, value in changes.items()},
+                "changes": _differing(now or {}, {**changes, **({"function": invoked["slug"]} if invoked else {})}),
                 "next_due": self._due_times({"timezone": "UTC", "enabled": True, **(now or {}), **changes}),
             },
             confirm,
@@ -174,6 +174,15 @@ class Changer:
             return []
         query = urllib.parse.urlencode({"cron": schedule["cron"], "timezone": schedule["timezone"]})
         return list(self._client.call("GET", f"/schedules/preview?{query}").body["due_at"])
+
+
+def _differing(before: Data, after: Data) -> dict[str, list[Any]]:
+    """Each value that changes, before and after, as a plan shows it to people; functions are named."""
+    return {
+        key: [before.get(key), value]
+        for key, value in after.items()
+        if key != "function_id" and before.get(key) != value
+    }
 
 
 def _variables(now: Data | None, settings: Settings | None) -> dict[str, str]:

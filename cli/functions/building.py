@@ -10,6 +10,7 @@ import click
 
 from cli.client import Client
 from cli.errors import CliError
+from cli.functions.folders import shown_size
 from cli.output import progress, style
 from support.function_folders import own_folder
 from support.locks import ManifestError
@@ -118,9 +119,9 @@ def packages_of(build: Build) -> str:
     """What a build installed, in a line."""
     names = [f"{package['name']} {package['version']}" for package in build["packages"]]
     shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    return f"{shown} ({megabytes(build)})" if build["layer_bytes"] else shown or "none"
+    return f"{shown} ({layer_size(build)})" if build["layer_bytes"] else shown or "none"
 
 
-def megabytes(build: Build) -> str:
+def layer_size(build: Build) -> str:
     """The size of what a build installed."""
-    return "-" if build["layer_bytes"] is None else f"{build['layer_bytes'] / 1e6:.1f} MB"
+    return "-" if build["layer_bytes"] is None else shown_size(build["layer_bytes"])

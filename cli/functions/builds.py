@@ -10,7 +10,7 @@ import click
 from cli.client import Client
 from cli.connecting import connected
 from cli.errors import CliError
-from cli.functions.building import follow_build, megabytes, packages_of, show_packages
+from cli.functions.building import follow_build, layer_size, packages_of, show_packages
 from cli.groups import Group
 from cli.output import ago, output_option, print_json, print_table, progress, style, unique_length
 
@@ -41,7 +41,7 @@ def list_builds(client: Client, limit: int, output: str) -> None:
             style(build["status"], fg=STATUS_COLOURS.get(build["status"])),
             build["runtime"],
             str(len(build["packages"])),
-            megabytes(build),
+            layer_size(build),
             ago(build["created_at"]),
         ]
         for build in found

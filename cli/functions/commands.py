@@ -13,7 +13,7 @@ from cli.client import Client
 from cli.completing import names_of
 from cli.connecting import connected, find_function
 from cli.errors import CliError, did_you_mean
-from cli.functions.building import build_packages, megabytes, packages_of, show_packages
+from cli.functions.building import build_packages, layer_size, packages_of, show_packages
 from cli.functions.declared import read_functions
 from cli.functions.deploying import Deployment, change, deploy_functions, sources_of
 from cli.functions.folders import shown_extent, shown_size
@@ -200,7 +200,7 @@ def show(client: Client, name: str, version: int | None, path: str | None, outpu
     if function["auth"] == "none":
         facts.append(("public URL", f"{client.connection.url}/api/functions/{function['id']}"))
     if build:
-        facts.append(("packages", f"{len(build['packages'])} ({megabytes(build)})"))
+        facts.append(("packages", f"{len(build['packages'])} ({layer_size(build)})"))
     if version is None and function["not_forked_because"]:
         facts.append(("not forked", function["not_forked_because"]))
     for key, value in facts:

@@ -78,6 +78,7 @@ def test_an_agent_writes_runs_deploys_and_rolls_back_a_function(running_platform
         plan, deployed = await agent.change("deploy_function", **new, settings=settings, message="first")
         assert "+    return {'hello': payload['name']}" in plan["diff"]
         assert plan["settings"]["timeout_ms"] == [None, 5000]
+        assert "entry_file" not in plan["settings"], "a single file has none"
         assert plan["variables"] == {"set": ["PASSWORD"], "removed": []}
         assert deployed == {"action": "created", "function": name, "version": 1}
         read = await agent.call("read_function", name=name)
@@ -174,6 +175,7 @@ def test_an_agent_plans_changes_and_pauses_a_schedule(running_platform: Platform
     async def work(agent: Agent) -> None:
         plan, made = await agent.change("set_schedule", name=name, function=name, cron="0 3 * * *")
         assert len(plan["next_due"]) == 5
+        assert plan["changes"] == {"cron": [None, "0 3 * * *"], "function": [None, name]}
         assert made["action"] == "created"
         plan, made = await agent.change("set_schedule", name=name, enabled=False)
         assert (plan["changes"], made["schedule"]["next_due_at"]) == ({"enabled": [True, False]}, None)
