@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 WIDEST = 100  # of the line that is shown
 OWN_HINTS = {
-    "25006": "Leave out --read-only to write.",
+    "25006": "Leave out --read-only to write; agents need `zmesh mcp --sql-writes`.",
     "42501": "This command connects as the project's role, which owns only what it created.",
 }
 

@@ -168,7 +168,8 @@ def show(client: Client, id: str, output: str) -> None:
             print_json(found[key])
     if error := found["error"]:
         click.echo(f"{style(error['type'], fg='red', bold=True)}: {error['message']}")
-        click.echo(style((error["stack"] or "").rstrip(), dim=True))
+        if error["stack"]:
+            click.echo(style(error["stack"].rstrip(), dim=True))
     for line in found["logs"]:
         print_line(line)
 
