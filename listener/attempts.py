@@ -31,6 +31,7 @@ def run_request(
 ) -> RunRequest:
     """What the sandbox runs for this invocation. When the run first asks its database something, it takes a session;
     without network it takes one for each connection."""
+    assert invocation.payload is not None
     name = f"zmesh {invocation.slug}"[:LONGEST_NAME]
     settings = {"zmesh.invocation_id": str(invocation.id), "application_name": name}
     return RunRequest(

@@ -24,6 +24,7 @@ from listener.layers import LayerError, Layers
 from listener.lease import Lease
 from listener.logs import LiveLogs
 from listener.outcomes import OutcomeWriter
+from listener.payloads import Payloads
 from listener.postgres import DATABASE_ERRORS
 from listener.sessions import Sessions
 from listener.settings import Settings
@@ -35,6 +36,7 @@ from observing.logs import invocation_id
 from observing.stream import emit
 from sandbox import RunOutcome, RunRequest, Sandbox
 from sql import listeners
+from sql.errors import LeaseLost
 from sql.listeners import AttemptOutcome, ClaimedInvocation
 from sql.secrets import Sealed
 from support.sealing import Sealer, SealingError
@@ -63,6 +65,7 @@ class Runs:
         self._pool = pool
         self._databases = ProjectDatabases(pool, self._sealer, settings.database_url)
         self._files = Files(pool)
+        self._payloads = Payloads(pool)
         self._imports = Imports(pool)
         self._fork_refusals = ForkRefusals(pool)
         self._sessions = Sessions()
@@ -95,6 +98,8 @@ class Runs:
             outcome = failed_outcome(invocation, "platform_error", str(error))
         except SealingError as error:
             outcome = failed_outcome(invocation, "platform_error", f"{error}.")
+        except LeaseLost:  # it belongs to another listener, or has ended
+            outcome = None
         except DATABASE_ERRORS as error:  # nothing has started yet
             emit(AttemptNotStarted(invocation.id, invocation.attempt, str(error).strip()))
             await asyncio.sleep(RETRY_SECONDS)
@@ -121,6 +126,7 @@ class Runs:
         environment = await environment_of(invocation, secrets, self._sealer)
         url = await self._databases.url(invocation.project_id)
         files = await self._files.of(invocation)
+        invocation = await self._payloads.completed(lease, invocation)
         with closing(DryRun()) as dry_run:
             take_session = dry_run.attach if invocation.dry_run else self._sessions.take
             request = run_request(invocation, environment, files, url, take_session)

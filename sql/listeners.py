@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import class_row, tuple_row
 
-from sql.errors import translated
+from sql.errors import LeaseLost, translated
 
 QUEUE_CHANNEL = "zmesh_queue"
 CANCEL_CHANNEL = "zmesh_cancel"
@@ -20,7 +21,8 @@ CANCEL_CHANNEL = "zmesh_cancel"
 
 @dataclass(frozen=True, slots=True)
 class ClaimedInvocation:
-    """A claimed invocation with all it takes to run it. `payload` and `request` are JSON texts.
+    """A claimed invocation with all it takes to run it. `payload` and `request` are JSON texts; of large ones, the
+    payload is None, and payload_of() reads both.
 
     `network`: "none" where the function or its project has none. `lent`: the run that called it, on the same listener,
     waits and lends it its slot. `waited`: somebody waits for its end, a caller over HTTP or a run. `queue_ms`: how long
@@ -43,7 +45,7 @@ class ClaimedInvocation:
     memory_mb: int
     env_vars: dict[str, str]
     network: str
-    payload: str
+    payload: str | None
     request: str | None
     attempt: int
     max_attempts: int
@@ -62,6 +64,8 @@ class ClaimedInvocation:
 
 
 _COLUMNS = len(fields(ClaimedInvocation))
+_CODE = [field.name for field in fields(ClaimedInvocation)].index("code")
+LARGE_CODE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +150,25 @@ async def claim(connection: AsyncConnection, listener: UUID, slots: int) -> Clai
     with translated():
         async with connection.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute("select * from zmesh.claim_round(%s, %s)", (listener, slots), prepare=True)
-            *claimed, last = await cursor.fetchall()
+            *claimed, last = [row async for row in _in_turns(cursor)]
     return ClaimRound([ClaimedInvocation(*row[:_COLUMNS]) for row in claimed], *last[_COLUMNS:])
+
+
+async def _in_turns(cursor: AsyncCursor[tuple[Any, ...]]) -> AsyncIterator[tuple[Any, ...]]:
+    """Rows one by one, with turns of others in between: code may be as large as a request, for each slot."""
+    while (row := await cursor.fetchone()) is not None:
+        yield row
+        if len(row[_CODE] or "") > LARGE_CODE:
+            await asyncio.sleep(0)
+
+
+async def payload_of(connection: AsyncConnection, listener: UUID, id: UUID, attempt: int) -> tuple[str, str | None]:
+    """Payload and request of an attempt that this listener claimed. Raises LeaseLost where it is not its any more."""
+    query = "select * from zmesh.payload_of(%s, %s, %s::smallint)"
+    payload, request = await _one(connection, query, (listener, id, attempt))
+    if payload is None:
+        raise LeaseLost("The attempt is not this listener's any more.")
+    return payload, request
 
 
 async def keep_changes(connection: AsyncConnection, listener: UUID, id: UUID, changes: str) -> None:

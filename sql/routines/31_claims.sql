@@ -271,6 +271,25 @@ comment on function zmesh.nothing_to_claim(uuid, integer, zmesh.horizon) is
     'Whether a claim by this listener would find and change nothing, so that an idle listener takes no locks and '
     'writes nothing.';
 
+create or replace function zmesh.is_read_apart(p_payload jsonb, p_request json) returns boolean
+language sql immutable parallel safe
+-- As stored, which takes no reading; 4 KiB of them are at most some hundreds of KiB as text.
+return pg_column_size(p_payload) + coalesce(pg_column_size(p_request), 0) > 4096;
+comment on function zmesh.is_read_apart(jsonb, json) is
+    'Whether claims leave a payload and its request to zmesh.payload_of(): as many large ones as a listener has slots '
+    'would keep all other claims waiting, and the listener busy.';
+
+create or replace function zmesh.payload_of(p_listener uuid, p_id uuid, p_attempt smallint,
+                                            out payload text, out request text)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    select q.payload::text, q.request::text into payload, request
+      from zmesh.queue q
+     where q.id = p_id and q.listener_id = p_listener and q.attempt = p_attempt and q.status = 'running';
+end $$;
+comment on function zmesh.payload_of(uuid, uuid, smallint) is
+    'Payload and request of an attempt that this listener claimed; null if it is not the listener''s any more.';
+
 create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb, network text,
@@ -334,7 +353,9 @@ begin
                coalesce((v.settings ->> 'timeout_ms')::integer, f.timeout_ms),
                coalesce((v.settings ->> 'memory_mb')::integer, f.memory_mb), coalesce(v.settings -> 'env_vars', f.env_vars),
                case when 'none' in (p.network, coalesce(v.settings ->> 'network', f.network)) then 'none' else 'open' end,
-               q.payload::text, q.request::text, q.attempt, q.max_attempts,
+               case when not zmesh.is_read_apart(q.payload, q.request) then q.payload::text end,
+               case when not zmesh.is_read_apart(q.payload, q.request) then q.request::text end,
+               q.attempt, q.max_attempts,
                zmesh.traceparent_of(q.id, q.traceparent), q.id = any (v_called),
                exists (select from zmesh.secrets s where s.project_id = q.project_id
                           and (s.function_id is null or s.function_id = q.function_id)),
@@ -352,7 +373,8 @@ begin
 end $$;
 comment on function zmesh.claim(uuid, integer) is
     'Claims up to p_slots due invocations for a listener: waited-for ones first, then the projects in turn, within all '
-    'limits. Besides, what its runs called and wait for: those are lent their places and take no slot.';
+    'limits. Besides, what its runs called and wait for: those are lent their places and take no slot. The payload is null '
+    'where zmesh.payload_of() has it.';
 
 create or replace function zmesh.seconds_to_next() returns double precision
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
@@ -402,4 +424,5 @@ comment on function zmesh.claim_round(uuid, integer) is
     'inserts notify this listener; more, when something was left that may start once a run ends; seconds_to_next, when '
     'something delayed comes due. A listener that waits and left nothing need not claim when its runs end.';
 
-grant execute on function zmesh.claim(uuid, integer), zmesh.claim_round(uuid, integer), zmesh.seconds_to_next() to zmesh_listener;
+grant execute on function zmesh.claim(uuid, integer), zmesh.claim_round(uuid, integer), zmesh.seconds_to_next(),
+                          zmesh.payload_of(uuid, uuid, smallint) to zmesh_listener;

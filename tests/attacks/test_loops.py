@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from tests.attacks.conftest import Arena
+from tests.attacks.conftest import SLOTS, Arena
 from tests.loops import nothing_holds_the_loops
 from tests.platform import Platform
 
@@ -98,3 +98,16 @@ def test_many_large_calls_at_once_hold_no_loop(arena: Arena, attacker: Platform)
             for _ in range(6)
         ]
         assert {call.result().status_code for call in calls} == {200}
+
+
+def test_large_payloads_that_are_claimed_at_once_hold_no_loop(arena: Arena, attacker: Platform) -> None:
+    """A claim has brought all of them in one answer: half a second for 32 slots."""
+    attacker.deploy("size", "def handler(payload, zmesh):\n    return len(payload)\n", memory_mb=512)
+    text = "\u4e2d" + "a" * (LARGEST - 8)
+    with watched(arena):
+        rows = attacker.sql(
+            "insert into zmesh.invocations (function, payload)"
+            f" select 'size', to_jsonb(%s::text) from generate_series(1, {2 * int(SLOTS)}) returning id",
+            text,
+        )
+        assert {attacker.ended(str(row["id"]))["result"] for row in rows} == {len(text)}

@@ -87,3 +87,29 @@ def test_a_claim_that_waited_for_its_turn_reports_everything_inserted_meanwhile(
         jobs, _ = claim.result()
     assert [job["waited"] for job in jobs] == [True, False]
     assert all(job["queue_ms"] >= 0 for job in jobs)
+
+
+def test_large_payloads_are_left_to_the_runs_that_need_them(database: Database) -> None:
+    """All other claims wait for a claim, and a listener has as many payloads at once as slots."""
+    project = database.project()
+    database.function(project)
+    text = "".join(map(str, range(100_000)))
+    [id] = database.enqueue(project, payload=f'"{text}"')
+    listener, other = database.listener(), database.listener()
+    [job], _ = claim_round(database, listener)
+    assert (job["payload"], job["request"]) == (None, None)
+    query = "select payload::text, request::text from zmesh.payload_of(%s, %s, %s::smallint)"
+    assert database.rows(query, listener, id, 1, url=database.listener_url) == [
+        {"payload": f'"{text}"', "request": None}
+    ]
+    for asked in ((other, id, 1), (listener, id, 2)):
+        [row] = database.rows(query, *asked, url=database.listener_url)
+        assert row["payload"] is None
+
+
+def test_a_payload_that_is_null_is_not_taken_for_a_large_one(database: Database) -> None:
+    project = database.project()
+    database.function(project)
+    database.enqueue(project, payload="null")
+    [job], _ = claim_round(database, database.listener())
+    assert job["payload"] == "null"
