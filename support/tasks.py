@@ -1,12 +1,13 @@
-"""Ending tasks that talk to the database."""
+"""Tasks: ending those that talk to the database, and letting others have their turns in between."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, TypeVar
 
 AGAIN_SECONDS = 1
+Item = TypeVar("Item")
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -16,3 +17,11 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
+
+
+async def in_turns(items: Iterable[Item], each: int) -> AsyncIterator[Item]:
+    """The items, so many in each turn of the event loop: what one wakes has run before the next ones come."""
+    for count, item in enumerate(items):
+        if count and count % each == 0:
+            await asyncio.sleep(0)
+        yield item

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.http.admission import Admission, Bounds
 from api.http.problems import Problem
+from api.http.turns import Turns
 from observing.events import RequestRefused
 from observing.stream import emit
 
@@ -19,17 +21,20 @@ MOST_HEADERS = 100
 HEAD_SECONDS = 15.0  # for request line and headers, from the first byte or, on a new connection, from its start
 BODY_SECONDS = 300.0  # for the whole body: 8 MiB at 28 KB a second
 LINGER_SECONDS = 2.0
-
-
+BEGUN_AT_ONCE = 10
+ENDED_AT_ONCE = 20
 MOST_LINGERING = 64  # connections that were refused at once, and get to see why
 
 
 class Guard:
-    """State shared by all connections of a process: their number, and which idle ones can be closed to make room."""
+    """State shared by all connections of a process: their number, which idle ones can be closed to make room, and how
+    many requests begin or are cut off in a turn of the event loop: a client may have hundreds do so at once."""
 
     def __init__(self, admission: Admission) -> None:
         self.admission = admission
         self.lingering = 0
+        self.beginning = Turns(BEGUN_AT_ONCE)
+        self.ending = Turns(ENDED_AT_ONCE)
         self._idle: OrderedDict[GuardedProtocol, None] = OrderedDict()
 
     def idle(self, connection: GuardedProtocol) -> None:
@@ -77,7 +82,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._leave()
-        super().connection_lost(exc)
+        self._guard.ending.do(partial(super().connection_lost, exc))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._guard.beginning.do(partial(super()._start_asgi_task, cycle, app))
 
     def close_idle(self) -> None:
         """Close a connection that is idle: its client connects again when it needs one."""

@@ -19,11 +19,13 @@ from api.invoking.waiting import Replies
 from sql import history
 from sql.errors import DomainError
 from sql.history import Place, Progress
+from support.tasks import in_turns
 
 POLL_SECONDS = 0.4
 QUIET_SECONDS = 15.0  # proxies end connections that say nothing for longer
 LINES_AT_ONCE = 80  # of each invocation, and so many invocations in a statement: a loop takes that in its stride
 LARGEST_READ = 25
+TOLD_AT_ONCE = 5  # in a turn of the event loop: each encodes what it is told
 END = "end"
 Point = tuple[int, int]
 News = list[Progress]
@@ -47,7 +49,7 @@ class Followers:
     def __init__(self, database: Database, replies: Replies) -> None:
         self._database = database
         self._replies = replies
-        self._reads: Batcher[Place, News] = Batcher(self._read, LARGEST_READ)
+        self._reads: Batcher[Place, News] = Batcher(self._read, TOLD_AT_ONCE)
         self._quiet: dict[asyncio.Future[News], Place] = {}
         self._polling: asyncio.Task[None] | None = None
 
@@ -61,9 +63,9 @@ class Followers:
                 await asyncio.sleep(POLL_SECONDS)  # the database comes back, or the caller goes
                 continue
             lines = [one for one in news if one.line is not None]
-            for one in lines:
-                point = (one.attempt or 0, one.line or 0)
-                yield _line_event(one)
+            if lines:
+                point = (lines[-1].attempt or 0, lines[-1].line or 0)
+                yield b"".join(map(_line_event, lines))  # each piece that is sent costs more than to encode a line
             if not news:
                 yield b": still here\n\n"
             elif news[0].ended and len(lines) < LINES_AT_ONCE:
@@ -100,7 +102,7 @@ class Followers:
             found = await self._read([place for _, place in waiting])
         except (DomainError, psycopg.Error):
             found = [[] for _ in waiting]  # the next round tries again
-        for (future, _), news in zip(waiting, found, strict=True):
+        async for (future, _), news in in_turns(zip(waiting, found, strict=True), TOLD_AT_ONCE):
             if (news or self._replies.released) and not future.done():
                 future.set_result(news)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -111,3 +113,52 @@ def test_large_payloads_that_are_claimed_at_once_hold_no_loop(arena: Arena, atta
             text,
         )
         assert {attacker.ended(str(row["id"]))["result"] for row in rows} == {len(text)}
+
+
+def test_streams_that_open_and_close_at_once_hold_no_loop(arena: Arena, attacker: Platform) -> None:
+    with watched(arena):
+        opened = [begun_stream(attacker, "/live") for _ in range(150)]
+        for stream in opened:
+            assert stream.recv(12) == b"HTTP/1.1 200"
+        for stream in opened:
+            stream.close()
+        assert attacker.request("GET", "/functions/nothing").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/live", "/logs"])
+def test_news_for_many_streams_hold_no_loop(arena: Arena, attacker: Platform, path: str) -> None:
+    """Each of them was encoded for each client, and each line was sent by itself."""
+    attacker.deploy("printer", "def handler(payload, zmesh):\n    for n in range(100):\n        print('x' * 4000)\n")
+    attacker.deploy("later", "def handler(payload, zmesh):\n    return 1\n")
+    streams = [begun_stream(attacker, path) for _ in range(100)]
+    for stream in streams:
+        assert stream.recv(12) == b"HTTP/1.1 200"
+    with watched(arena):
+        if path == "/logs":
+            for id in [attacker.enqueue("printer") for _ in range(8)]:
+                attacker.ended(id)
+        else:
+            attacker.sql(
+                "insert into zmesh.invocations (function, payload, run_at)"
+                " select 'later', '1', now() + interval '1 day' from generate_series(1, 450)"
+            )
+        for stream in streams:
+            assert received(stream, 100_000)
+    for stream in streams:
+        stream.close()
+
+
+def begun_stream(attacker: Platform, path: str) -> socket.socket:
+    """A connection that has asked for a stream of events."""
+    address = urlsplit(attacker.url)
+    stream = socket.create_connection((str(address.hostname), address.port or 0), timeout=60)
+    head = f"GET {path} HTTP/1.1\r\nhost: {address.netloc}\r\nauthorization: Bearer {attacker.token}\r\n\r\n"
+    stream.sendall(head.encode())
+    return stream
+
+
+def received(stream: socket.socket, least: int) -> bool:
+    """Reads until so many bytes have come."""
+    while least > 0 and (data := stream.recv(1 << 20)):
+        least -= len(data)
+    return least <= 0
