@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
+from uuid import UUID
 
 from api.auth.credentials import Access
 from api.http.hosts import is_origin_of
@@ -18,6 +19,7 @@ from support.api_keys import is_api_key
 
 PATH = "/mcp"
 MOST_CALLS = 16  # at once: each may hold a thread for as long as a run takes
+MOST_CALLS_OF_PROJECT = 8
 MOST_CALLS_OF_CALLER = 4
 
 
@@ -49,7 +51,7 @@ class Agents:
         self._access = access
         self._load = load
         self._loading: asyncio.Task[Serve] | None = None
-        self._running: Counter[str] = Counter()
+        self._running: Counter[tuple[UUID, str]] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != PATH:
@@ -58,14 +60,15 @@ class Agents:
         scope["path_template"] = PATH
         try:
             _check(scope)
-            token = await self._authenticated(scope)
-            with self._place(token):
+            token, project_id = await self._authenticated(scope)
+            with self._place(token, project_id):
                 serve = await self._loaded()
                 await serve(scope, receive, send, token, self._asking(scope))
         except Problem as problem:
             await send_problem(problem, send)
 
-    async def _authenticated(self, scope: Scope) -> str:
+    async def _authenticated(self, scope: Scope) -> tuple[str, UUID]:
+        """The caller's credentials and project. Raises Problem."""
         scheme, _, token = header_of(scope, b"authorization").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -75,31 +78,26 @@ class Agents:
                 "Send the header Authorization: Bearer <token or API key>.",
             )
         if is_api_key(token):
-            await self._access.any_program(token, scope["client"][0] if scope.get("client") else "")
-        else:
-            await self._access.person(token)
-        return token
+            return token, await self._access.any_program(token, scope["client"][0] if scope.get("client") else "")
+        return token, (await self._access.person(token)).project_id
 
     @contextmanager
-    def _place(self, token: str) -> Iterator[None]:
+    def _place(self, token: str, project_id: UUID) -> Iterator[None]:
         """A place for a call. Raises Problem where there is none."""
         if self._running.total() >= MOST_CALLS:
             raise busy(f"{MOST_CALLS} calls of agents are running in this process.")
-        if self._running[token] >= MOST_CALLS_OF_CALLER:
-            raise Problem(
-                429,
-                "too_many_agent_calls",
-                f"{MOST_CALLS_OF_CALLER} calls with these credentials are running.",
-                "Wait until one of them has ended.",
-                headers={"Retry-After": "1"},
-            )
-        self._running[token] += 1
+        if self._running[project_id, token] >= MOST_CALLS_OF_CALLER:
+            raise _too_many(f"{MOST_CALLS_OF_CALLER} calls with these credentials are running.")
+        # Anybody can have many tokens and keys of a project.
+        if sum(count for (id, _), count in self._running.items() if id == project_id) >= MOST_CALLS_OF_PROJECT:
+            raise _too_many(f"{MOST_CALLS_OF_PROJECT} calls of agents in this project are running.")
+        self._running[project_id, token] += 1
         try:
             yield
         finally:
-            self._running[token] -= 1
-            if not self._running[token]:
-                del self._running[token]
+            self._running[project_id, token] -= 1
+            if not self._running[project_id, token]:
+                del self._running[project_id, token]
 
     async def _loaded(self) -> Serve:
         if self._loading is None or (self._loading.done() and self._loading.exception()):
@@ -111,6 +109,11 @@ class Agents:
             return await _ask(self._around, _inner(scope, method, target, headers, body), body)
 
         return ask
+
+
+def _too_many(detail: str) -> Problem:
+    hint = "Wait until one of them has ended."
+    return Problem(429, "too_many_agent_calls", detail, hint, headers={"Retry-After": "1"})
 
 
 def _check(scope: Scope) -> None:

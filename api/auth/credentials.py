@@ -128,9 +128,11 @@ class Access:
         """The caller of a deploy key, with a developer's access to its functions. Raises Problem 401."""
         return _program("developer", await self._keyed(key, "", client, scope="deploy"))
 
-    async def any_program(self, key: str, client: str) -> None:
-        """Raises Problem 401 for an API key that is of no use, whatever its scope."""
-        await self._keyed(key, "", client, scope=None)
+    async def any_program(self, key: str, client: str) -> UUID:
+        """The project of an API key, whatever its scope. Raises Problem 401 for one that is of no use."""
+        found = await self._keyed(key, "", client, scope=None)
+        assert found.project_id is not None
+        return found.project_id
 
     async def function_by_key(self, key: str, slug: str, client: str) -> tuple[PublicFunction | None, UUID | None]:
         """The function with this slug in the project of an API key, and the key's id. Raises Problem 401."""

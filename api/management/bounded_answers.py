@@ -29,7 +29,7 @@ class AnswersTooLarge(Exception):
 async def bounded_answers(connection: AsyncConnection, most: int = MOST_BYTES) -> AsyncIterator[None]:
     """Limit what the server sends on a connection that is idle, and close it at the end. Raises AnswersTooLarge in
     place of the error to which the loss of the connection led."""
-    ours, server = _intercepted(connection.pgconn.socket)
+    ours, server = intercepted(connection.pgconn.socket)
     questions = asyncio.create_task(_pass_on(ours, server, None))
     answers = asyncio.create_task(_pass_on(server, ours, most))
     try:
@@ -48,7 +48,7 @@ async def bounded_answers(connection: AsyncConnection, most: int = MOST_BYTES) -
         server.close()
 
 
-def _intercepted(descriptor: int) -> tuple[socket.socket, socket.socket]:
+def intercepted(descriptor: int) -> tuple[socket.socket, socket.socket]:
     """Our end of the pair whose other end this descriptor is from now on, and what it was before."""
     server = socket.socket(fileno=os.dup(descriptor))
     ours, theirs = socket.socketpair()

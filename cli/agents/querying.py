@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, LiteralString, cast
 
 from pydantic import Field
 
+from cli.agents.bounding import bounded_answers
 from cli.agents.plans import Settling
 from cli.agents.running import Confirm
 from cli.client import Client
@@ -38,15 +39,18 @@ class Querier:
     def query_database(self, statement: Statement) -> Data:
         """Run one SQL statement in a read-only transaction of the project's database, as the project's role.
 
-        At most 500 rows, in at most 30 seconds. information_schema.columns tells which tables there are; the view
-        zmesh.invocations has the project's invocations.
+        At most 500 rows and 2 MiB, in at most 30 seconds. information_schema.columns tells which tables there are; the
+        view zmesh.invocations has the project's invocations.
         """
         # It has run a query before the statement: then PostgreSQL lets nothing make it writable.
         with self._transaction("read only", statement) as connection:
             cursor = connection.cursor()
             # Row by row, so that a large table does not fill the memory; by the extended protocol.
             with closing(cast(Any, cursor.stream(statement.encode()))) as stream:
-                return _answer(cursor, list(islice(stream, MOST_ROWS + 1)))
+                found = _answer(cursor, list(islice(stream, MOST_ROWS + 1)))
+                if "rows_left_out" in found:
+                    connection.close()  # rather than wait for the rest
+            return found
 
     def change_database(self, statement: Statement, confirm: Confirm = "") -> Data:
         """Run one SQL statement that writes, in the project's database, as the project's role.
@@ -72,7 +76,7 @@ class Querier:
         """A transaction for a statement, rolled back where it was not committed. Raises CliError."""
         import psycopg
 
-        with project_database(self._client, self._database_url) as connection:
+        with project_database(self._client, self._database_url) as connection, bounded_answers(connection):
             read_as_text(connection)
             try:
                 connection.execute(f"begin transaction {mode}")
@@ -81,7 +85,8 @@ class Querier:
                     [str(TIMEOUT_MS), str(LOCK_TIMEOUT_MS)],
                 )
                 yield connection
-                connection.execute("rollback")
+                if not connection.closed:
+                    connection.execute("rollback")
             except psycopg.Error as error:
                 raise sql_error(error, statement) from error
 

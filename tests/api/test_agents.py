@@ -14,7 +14,7 @@ import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from api.agents import MOST_CALLS_OF_CALLER
+from api.agents import MOST_CALLS_OF_CALLER, MOST_CALLS_OF_PROJECT
 from cli.agents.plans import Plans
 from cli.agents.server import tools_of
 from cli.client import Client
@@ -176,21 +176,33 @@ def test_what_is_no_message_of_the_protocol_is_refused(api: Api) -> None:
         assert 400 <= answered.status_code < 500, body[:20]
 
 
+def test_no_row_of_a_project_fills_the_memory_of_the_api(api: Api) -> None:
+    """libpq takes one as a whole: a gigabyte, if somebody asks for it."""
+    for statement in ("select repeat('x', 50_000_000)", "select repeat('x', 100_000) from generate_series(1, 100)"):
+        assert "answers_too_large" in tool(api, "query_database", statement=statement)["error"]
+    many = tool(api, "query_database", statement="select n from generate_series(1, 5000000) n")
+    assert "500" in many["rows_left_out"]
+
+
 def test_waiting_calls_of_one_caller_leave_room_for_others(api: Api, stranger: Api) -> None:
     api.deploy("greet")
-    confirms = [tool(api, "invoke_function", name="greet", payload=n)["confirm"] for n in range(MOST_CALLS_OF_CALLER)]
-    with ThreadPoolExecutor(MOST_CALLS_OF_CALLER) as pool:
+    calls = [(credentials, n) for credentials in (api.token, api.key) for n in range(MOST_CALLS_OF_CALLER)]
+    assert len(calls) == MOST_CALLS_OF_PROJECT
+    confirms = [tool(api, "invoke_function", given, name="greet", payload=n)["confirm"] for given, n in calls]
+    with ThreadPoolExecutor(len(calls)) as pool:
         waiting = [
-            pool.submit(tool, api, "invoke_function", name="greet", payload=n, confirm=confirm)
-            for n, confirm in enumerate(confirms)
+            pool.submit(tool, api, "invoke_function", given, name="greet", payload=n, confirm=confirm)
+            for (given, n), confirm in zip(calls, confirms, strict=True)
         ]
         queued = "select count(*) from zmesh.invocations where project_id = %s"
         eventually(lambda: api.database.value(queued, api.project.id) == len(confirms), "the calls to be queued")
         refused(post(api, HELLO), 429, "too_many_agent_calls")
+        another = api.call("POST", "/keys", json={"name": "another"}).json()["key"]
+        refused(post(api, HELLO, authorization=f"Bearer {another}"), 429, "too_many_agent_calls")
         assert post(stranger, HELLO).status_code == 200
         assert api.client.get(f"{api.url}/health").status_code == 200
         with standing_in(api):
-            assert sorted(one.result()["result"] for one in waiting) == list(range(MOST_CALLS_OF_CALLER))
+            assert [one.result()["result"] for one in waiting] == [n for _, n in calls]
     assert post(api, HELLO).status_code == 200
 
 
