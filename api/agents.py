@@ -13,12 +13,14 @@ from uuid import UUID
 
 from api.auth.credentials import Access
 from api.http.hosts import is_origin_of
+from api.http.json_bodies import check_agents_message
 from api.http.middleware import App, Receive, Scope, Send, header_of, send_problem
-from api.http.problems import Problem, busy, unauthorized
+from api.http.problems import Problem, busy, too_large, unauthorized
 from support.api_keys import is_api_key
 
 PATH = "/mcp"
 MOST_CALLS = 16  # at once: each may hold a thread for as long as a run takes
+LARGEST_BODY = 1024 * 1024
 MOST_CALLS_OF_PROJECT = 8
 MOST_CALLS_OF_CALLER = 4
 
@@ -61,9 +63,11 @@ class Agents:
         try:
             _check(scope)
             token, project_id = await self._authenticated(scope)
+            body = await _body(receive)
+            await check_agents_message(body)
             with self._place(token, project_id):
                 serve = await self._loaded()
-                await serve(scope, receive, send, token, self._asking(scope))
+                await serve(scope, _again(body, receive), send, token, self._asking(scope))
         except Problem as problem:
             await send_problem(problem, send)
 
@@ -124,6 +128,29 @@ def _check(scope: Scope) -> None:
     origin = header_of(scope, b"origin")
     if origin and not is_origin_of(origin, header_of(scope, b"host")):
         raise Problem(403, "origin_not_allowed", f"Requests from pages of {origin} are not allowed.")
+
+
+async def _body(receive: Receive) -> bytes:
+    """All of it, before the call takes a place: it may come slowly. Raises Problem 413."""
+    parts, size, more = list[bytes](), 0, True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = message.get("more_body", False)
+        if size > LARGEST_BODY:
+            raise too_large("message", LARGEST_BODY)
+    return b"".join(parts)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """What receives a body that was received before, and then what follows."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Any:
+        return messages.pop() if messages else await receive()
+
+    return receive_again
 
 
 def _inner(scope: Scope, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Scope:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -55,6 +56,22 @@ def check_json(body: bytes) -> str:
     return text
 
 
+async def check_agents_message(body: bytes) -> None:
+    """Raises Problem for a message that has too many values for those who read it: they do so on the event loop."""
+    await PARSING.run(_check_agents_message, body)
+
+
+def _check_agents_message(body: bytes) -> None:
+    if len(body) > SMALL and has_more_values_than(MOST_VALUES, _decoded(body, msgspec.Raw)[0]):
+        raise _too_many_values(MOST_VALUES)
+    message = _decoded(body, Any)[1]
+    match message:
+        case {"params": {"arguments": {"payload": _} as arguments}}:
+            del arguments["payload"]  # of which any value will do
+    if _counts_more_than(MOST_MEMBERS, message, apart=()):
+        raise _too_many_values(MOST_MEMBERS, " beside payload")
+
+
 def has_nul(value: Any) -> bool:
     """Whether any text in a JSON value has a NUL character."""
     waiting = [value]
@@ -73,23 +90,22 @@ def has_nul(value: Any) -> bool:
 def _values(body: bytes) -> Any:
     """Every value of a JSON text. Raises Problem."""
     if len(body) > SMALL and has_more_values_than(MOST_VALUES, _decoded(body, msgspec.Raw)[0]):
-        raise _unstorable(f"The JSON contains more than {MOST_VALUES} values.", "Send less in one request.")
+        raise _too_many_values(MOST_VALUES)
     value = _decoded(body, Any)[1]
     # What is wrong with each of them makes an error of its own, which costs far more than the value.
     named = {name: one for name, one in value.items() if name != "payload"} if isinstance(value, dict) else value
     if _counts_more_than(MOST_MEMBERS, named):
-        raise _unstorable(
-            f"The JSON contains more than {MOST_MEMBERS} values beside payload and files.", "Send less in one request."
-        )
+        raise _too_many_values(MOST_MEMBERS, " beside payload and files")
     return value
 
 
-def _counts_more_than(most: int, value: Any) -> bool:
+def _counts_more_than(most: int, value: Any, apart: Collection[str] = ("files",)) -> bool:
+    """Whether so many members and elements are in it, beside those members, which are checked as a whole."""
     count, waiting = 0, [value]
     while waiting and count <= most:
         one = waiting.pop()
-        if isinstance(one, dict):  # files are checked as a whole, and make one error
-            named = {name: value for name, value in one.items() if name != "files"}
+        if isinstance(one, dict):
+            named = {name: value for name, value in one.items() if name not in apart}
             count += len(named)
             waiting += named.values()
         elif isinstance(one, list):
@@ -135,6 +151,10 @@ def _is_json_but_for_surrogates(text: str) -> bool:
 
 def _malformed(detail: str) -> Problem:
     return Problem(400, "malformed_json", detail)
+
+
+def _too_many_values(most: int, where: str = "") -> Problem:
+    return _unstorable(f"The JSON contains more than {most} values{where}.", "Send less in one request.")
 
 
 def _out_of_range() -> Problem:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from cli.errors import CliError
-from cli.functions.deploying import Deployment
+from cli.functions.deploying import Compare, Deployment
 from cli.functions.folders import LANGUAGES
 
 Function = Mapping[str, Any]
@@ -65,4 +66,20 @@ def _language_of(entry: str | None) -> str | None:
 def difference(existing: Function | None, code: Function) -> list[str]:
     """Unified diffs, and a line for each file that comes or goes."""
     now = existing or NOTHING
-    return Deployment(now, {**code, "version": "new"}, files=code["files"]).diff()
+    return Deployment(now, {**code, "version": "new"}, files=code["files"]).diff(_bounded_comparison())
+
+
+def _bounded_comparison() -> Compare:
+    """For the process that serves agents: some files would take hours to compare."""
+    from api.management.comparing import MOST_LINES, SECONDS, unified_diff
+
+    until, left = time.monotonic() + SECONDS, MOST_LINES
+
+    def compare(old: list[str], new: list[str], names: Sequence[str]) -> list[str]:
+        nonlocal left
+        left -= len(old) + len(new)
+        if left < 0:
+            return [f"@ {names[1]}: too many lines to compare ({len(old)} → {len(new)})"]
+        return unified_diff(old, new, (names[0], names[1]), until).splitlines()
+
+    return compare

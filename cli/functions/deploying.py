@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,12 @@ from cli.functions.folders import (
     size_of,
 )
 
+Compare = Callable[[list[str], list[str], Sequence[str]], list[str]]  # lines before and after, and the names of both
 UNLOADABLE = ("syntax_error", "import_not_found", "entry_point_missing")
+
+
+def _unified(old: list[str], new: list[str], names: Sequence[str]) -> list[str]:
+    return list(difflib.unified_diff(old, new, names[0], names[1], lineterm=""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,11 @@ class Deployment:
             return "created"
         return "updated" if self.changed else "unchanged"
 
-    def diff(self) -> list[str]:
+    def diff(self, compare: Compare = _unified) -> list[str]:
         """How code and files changed: a line for each file that came or went, unified diffs of the others."""
-        return [line for lines in self.diffs().values() for line in lines]
+        return [line for lines in self.diffs(compare).values() for line in lines]
 
-    def diffs(self) -> dict[str, list[str]]:
+    def diffs(self, compare: Compare = _unified) -> dict[str, list[str]]:
         """The same by path, for those that changed; the path of a single file is empty."""
         before = self.before or {"code": "", "version": 0}
         old = before.get("files") or {"": before["code"]}
@@ -53,12 +58,14 @@ class Deployment:
         found: dict[str, list[str]] = {}
         for path in sorted(old.keys() | new.keys()):
             names = [f"version {state['version']}{path and f': {path}'}" for state in (before, self.after)]
-            if lines := _file_diff(path, old.get(path), new.get(path), names):
+            if lines := _file_diff(path, old.get(path), new.get(path), names, compare):
                 found[path] = lines
         return found
 
 
-def _file_diff(path: str, old: Content | None, new: Content | None, names: Sequence[str]) -> list[str]:
+def _file_diff(
+    path: str, old: Content | None, new: Content | None, names: Sequence[str], compare: Compare
+) -> list[str]:
     if old == new:
         return []
     if old is None or new is None:
@@ -66,8 +73,7 @@ def _file_diff(path: str, old: Content | None, new: Content | None, names: Seque
         return [f"{'+' if old is None else '-'} {path} ({shown_size(size_of(present or ''))})"] if path else []
     if not isinstance(old, str) or not isinstance(new, str):
         return [f"@ {path} ({shown_size(size_of(old))} → {shown_size(size_of(new))})"]
-    diff = list(difflib.unified_diff(old.splitlines(), new.splitlines(), names[0], names[1], lineterm=""))
-    return diff or [f"@ {path} (line endings)"]
+    return compare(old.splitlines(), new.splitlines(), names) or [f"@ {path} (line endings)"]
 
 
 def read_function(path: Path, name: str | None = None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ HELLO = {
     "method": "initialize",
     "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
 }
+CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
 CODE = "def handler(payload, zmesh):\n    return 2\n"
 
 
@@ -45,7 +46,7 @@ def post(api: Api, message: dict[str, Any], **headers: str) -> httpx.Response:
 
 def tool(api: Api, name: str, credentials: str = "", /, **arguments: Any) -> dict[str, Any]:
     """The answer of a tool, or the text of its error."""
-    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+    call = {**CALL, "params": {"name": name, "arguments": arguments}}
     answered = post(api, call, **({"authorization": f"Bearer {credentials}"} if credentials else {}))
     assert answered.status_code == 200, answered.text
     result = answered.json()["result"]
@@ -174,6 +175,25 @@ def test_what_is_no_message_of_the_protocol_is_refused(api: Api) -> None:
         headers = {"authorization": f"Bearer {api.token}", "content-type": "application/json", "accept": "*/*"}
         answered = api.client.post(f"{api.url}/mcp", content=body, headers=headers)
         assert 400 <= answered.status_code < 500, body[:20]
+
+
+def test_a_message_with_more_values_than_a_request_is_refused(api: Api) -> None:
+    """Each of half a million wrong tags made an error, for two and a half seconds on the event loop."""
+    for count in (3_000, 30_000):
+        arguments = {"name": "x", "settings": {"tags": [1] * count}}
+        message = {**CALL, "params": {"name": "deploy_function", "arguments": arguments}}
+        refused(post(api, message), 422, "invalid_input")
+    api.deploy("greet")
+    assert tool(api, "invoke_function", name="greet", payload=[[]] * 15_000)["plan"]
+
+
+def test_a_plan_for_code_that_takes_long_to_compare_comes_at_once(api: Api) -> None:
+    """A hundred different lines, each as often as possible: hours for difflib."""
+    code = "def handler(payload, zmesh):\n    return 1\n"
+    lines = [f"# {n % 100}" for n in range(30_000)]
+    api.deploy("greet", code="\n".join([code, *lines]))
+    planned = tool(api, "deploy_function", name="greet", code="\n".join([code, *reversed(lines)]))
+    assert planned["plan"]["diff"] == ["@ version new: too many lines to compare (30003 → 30003)"]
 
 
 def test_no_row_of_a_project_fills_the_memory_of_the_api(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -79,6 +80,19 @@ def test_no_body_of_a_management_request_holds_a_loop(arena: Arena, attacker: Pl
         for body in (BODIES[kind][0], BODIES[kind][0][: MIB - 1], small):
             answer = attacker.request(method, path, content=body, headers={"content-type": JSON})
             assert answer.status_code in (400, 413, 422, 429), answer.text
+
+
+@pytest.mark.parametrize("kind", ["lists", "objects", "members", "half a pair", "one string"])
+def test_no_message_of_an_agent_holds_a_loop(arena: Arena, attacker: Platform, kind: str) -> None:
+    head = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "deploy_function", "arguments": '
+    headers = {"content-type": JSON, "accept": "application/json, text/event-stream"}
+    listed = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    assert attacker.request("POST", "/mcp", json=listed, headers=headers).status_code == 200  # has it loaded
+    small = {"name": "x", "files": {str(n): 1 for n in range(1_900)}}
+    with watched(arena):
+        for arguments in (BODIES[kind][0][: MIB - 200], json.dumps(small).encode()):
+            answer = attacker.request("POST", "/mcp", content=head + arguments + b"}}", headers=headers)
+            assert answer.status_code in (200, 400, 422), answer.text
 
 
 @pytest.mark.parametrize("kind", RESULTS)
