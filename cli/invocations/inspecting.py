@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from sandbox.protocol.frames import (
     FrameParser,
     encode,
 )
+from support.children import dying_with_parent
 
 HOST = "127.0.0.1"  # a debugger may execute anything, so nobody else's machine may attach
 PORTS = {"python": 5678, "node": 9229}  # where editors look
@@ -133,6 +135,7 @@ def _start(command: list[str], root: Path, channel: socket.socket) -> subprocess
         pass_fds=(channel.fileno(),),
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr.fileno(),
+        preexec_fn=dying_with_parent(signal.SIGKILL),  # it would wait for a debugger for ever, and keep the port
     )
 
 

@@ -26,9 +26,10 @@ from cli.errors import CliError
 from cli.output import progress, style
 from cli.platform.home import Home, Secrets
 from cli.platform.postgres import EmbeddedPostgres, PostgresError
-from cli.platform.processes import NoFreePort, dying_with_parent, free_port
+from cli.platform.processes import NoFreePort, free_port
 from cli.platform.services import Service
 from examples import load, setup
+from support.children import dying_with_parent
 
 if TYPE_CHECKING:
     from cli.platform.dev_session import DevSession

@@ -20,7 +20,8 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-from cli.platform.processes import NoFreePort, dying_with_parent, free_port, is_alive, wait_until
+from cli.platform.processes import NoFreePort, free_port, is_alive, wait_until
+from support.children import dying_with_parent
 
 SERVER_UID = 60718  # no account has it, so only this server owns its files
 SHARED_INSTALL = Path("/var/cache/zmesh")

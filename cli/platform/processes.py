@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import random
 import socket
 import time
@@ -11,21 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
 FIRST_PORT = 10_000
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def dying_with_parent(number: int) -> Callable[[], None]:
-    """What a child must run between fork and exec to get this signal when we end, however we end."""
-    parent = os.getpid()
-
-    def prepare() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, number)
-        if os.getppid() != parent:  # we ended before the kernel knew
-            os._exit(1)
-
-    return prepare
 
 
 def is_alive(pid: int) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli.output import progress, style
-from cli.platform.processes import dying_with_parent
+from support.children import dying_with_parent
 
 INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 SHORTEST_PAUSE = 0.5

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import click
 
 from cli.errors import CliError, CommandFailed
 from cli.output import output_option, print_json, progress, style
+from support.children import dying_with_parent
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -169,7 +171,13 @@ def _run(
 ) -> tuple[list[Result], bool]:
     """What its report says, and whether it failed."""
     names = [f"./{os.path.relpath(file)}" for file in files]  # none is taken for an option
-    done = subprocess.run(runner(names, report), env=environment, stdout=sys.stderr.fileno(), check=False)
+    done = subprocess.run(
+        runner(names, report),
+        env=environment,
+        stdout=sys.stderr.fileno(),
+        check=False,
+        preexec_fn=dying_with_parent(signal.SIGTERM),
+    )
     tests = read_report(report)
     return tests, done.returncode != 0 or not tests or any(test.status == "failed" for test in tests)
 

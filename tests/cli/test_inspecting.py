@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Mapping
@@ -46,6 +48,18 @@ def handler(payload, zmesh):
     return twice(payload["n"]) + int(zmesh.env.MORE)
 """
 TWICE_IN_PYTHON = "def twice(number):\n    result = number * 2\n    return result\n"
+INSPECTED = """
+import sys
+from pathlib import Path
+
+from cli.functions.declared import read_declared
+from cli.invocations.inspecting import run_inspected
+from cli.invocations.running import with_paths
+
+source = Path(sys.argv[1])
+function = with_paths(read_declared(source).code, source)
+list(run_inspected(function, source, {"entry_point": "handler", "env_vars": {}}, {}, {}, int(sys.argv[2])))
+"""
 CONTEXT = {"project_id": "p", "function": "f", "database_url": "postgresql://nobody@127.0.0.1:1/none"}
 
 
@@ -154,6 +168,13 @@ def _connection(port: int) -> socket.socket | None:
         return None
 
 
+def _listens(port: int) -> bool:
+    """Without connecting: debugpy's adapter takes a first client for its debugger."""
+    local = f"0100007F:{port:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return any(row[1] == local and row[3] == "0A" for row in rows)
+
+
 def _targets(port: int) -> Any:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
@@ -255,3 +276,16 @@ def test_an_error_names_the_files_as_always(tmp_path: Path) -> None:
     ended = run.end()
     assert (ended["status"], ended["error"]["type"]) == ("error", "TypeError")
     assert "(bad.js:2:9)" in ended["error"]["stack"] or "at bad.js:2:9" in ended["error"]["stack"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("double.js", JAVASCRIPT), ("double.py", "def handler(payload, zmesh): ...")]
+)
+def test_nothing_waits_for_a_debugger_once_the_command_was_killed(tmp_path: Path, name: str, code: str) -> None:
+    put(tmp_path, {name: code})
+    port = free_port()
+    command = subprocess.Popen([sys.executable, "-c", INSPECTED, name, str(port)], cwd=tmp_path)
+    eventually(lambda: _listens(port), "a debugger that waits")
+    command.kill()
+    command.wait()
+    eventually(lambda: not _listens(port), "the end of the run")
