@@ -284,8 +284,10 @@ def test_an_error_names_the_files_as_always(tmp_path: Path) -> None:
 def test_nothing_waits_for_a_debugger_once_the_command_was_killed(tmp_path: Path, name: str, code: str) -> None:
     put(tmp_path, {name: code})
     port = free_port()
-    command = subprocess.Popen([sys.executable, "-c", INSPECTED, name, str(port)], cwd=tmp_path)
-    eventually(lambda: _listens(port), "a debugger that waits")
+    said = tmp_path / "stderr"
+    with said.open("wb") as stderr:
+        command = subprocess.Popen([sys.executable, "-c", INSPECTED, name, str(port)], cwd=tmp_path, stderr=stderr)
+    eventually(lambda: _listens(port) and "Waiting for a debugger" in said.read_text(), "a debugger that waits")
     command.kill()
     command.wait()
     eventually(lambda: not _listens(port), "the end of the run")
