@@ -23,6 +23,7 @@ from cli.functions.excerpts import excerpt, frames_of, shown_path
 from cli.functions.folders import NEVER_FILES, SETTINGS, is_function, shared_folders
 from cli.manifest import is_project, read_project_file
 from cli.output import progress, style
+from cli.platform.watched_triggers import WatchedTriggers
 
 QUIET_MS = 20  # after a save, for the editor's other files
 LONGEST_QUIET_MS = 100
@@ -42,8 +43,10 @@ class Watcher:
         self._seen: dict[Path, Function | str] = {}  # as it was last deployed or refused, or why it cannot be read
         self._sources: dict[str, tuple[Path, Function]] = {}
         self._deployed: dict[Path, Function] = {}
+        self._triggers = WatchedTriggers(client, folder)
         self._declared_at = self._settings_written_at()
         self._complaint = ""
+        self._complaint_of_triggers = ""
         self._unreachable = False
         self.last_deployed: str | None = None
 
@@ -91,10 +94,11 @@ class Watcher:
         self._declared_at = self._settings_written_at()
         try:
             changed = self._read()
-            if len(changed) > 1 and self._deploy(changed, quietly=True):
-                return
-            for source, function in changed.items():
-                self._deploy({source: function})
+            if not (len(changed) > 1 and self._deploy(changed, quietly=True)):
+                for source, function in changed.items():
+                    self._deploy({source: function})
+            if not self._complaint:
+                self._deploy_triggers()
         except Exception as error:  # a file may vanish while it is read: the next save tries again
             self._complain(error if isinstance(error, CliError) else CliError(repr(error), code="watch_failed"))
 
@@ -162,6 +166,18 @@ class Watcher:
             self.last_deployed = deployment.after["slug"]
             self._show(deployment, time.monotonic() - began)
         return True
+
+    def _deploy_triggers(self) -> None:
+        """After the functions that they invoke. What fails is tried again with each save, and told once."""
+        try:
+            for text in self._triggers.deploy_changed():
+                self._note(text)
+            self._complaint_of_triggers = ""
+        except CliError as error:
+            self._unreachable |= error.code == "unreachable"
+            if str(error) != self._complaint_of_triggers:
+                self._complaint_of_triggers = str(error)
+                self._complain(error)
 
     def _show(self, deployment: Deployment, seconds: float) -> None:
         after = deployment.after

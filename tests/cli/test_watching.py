@@ -111,6 +111,34 @@ def test_settings_of_a_project_are_live_as_soon_as_they_are_saved(
         assert running_platform.request("GET", f"/functions/{name}").json()["memory_mb"] == 256
 
 
+def test_triggers_of_a_project_are_live_as_soon_as_they_are_saved(
+    running_platform: Platform, tmp_path: Path, screen: Screen
+) -> None:
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "rung.py").write_text(HANDLER)
+    settings = tmp_path / "zmesh.toml"
+    schedule = '[schedules.rung-nightly]\nfunction = "{}"\ncron = "{}"\n'
+    settings.write_text(schedule.format("rang", "0 3 * * *"))
+    with session(running_platform, tmp_path):
+        screen.wait_for('There is no function "rang" for a trigger to invoke')
+        settings.write_text(schedule.format("rung", "0 3 * * *"))
+        screen.wait_for("schedule rung-nightly created")
+        settings.write_text(schedule.format("rung", "0 4 * * *") + '[webhooks.rung-hook]\nfunction = "rung"\n')
+        assert f"webhook rung-hook created {running_platform.url}/" in screen.wait_for("rung-hook")
+        assert "schedule rung-nightly updated" in screen.text()
+        [night] = [
+            one
+            for one in running_platform.request("GET", "/schedules").json()["items"]
+            if one["name"] == "rung-nightly"
+        ]
+        assert night["cron"] == "0 4 * * *"
+        running_platform.request("PATCH", f"/schedules/{night['id']}", json={"cron": "0 5 * * *"})
+        settings.write_text(schedule.format("rung", "0 6 * * *"))
+        screen.wait_for("Something else has changed triggers that zmesh.toml declares.")
+        settings.write_text(schedule.format("rung", "0 5 * * *"))
+        screen.wait_for("webhook rung-hook is not declared any more. It stays")
+
+
 class Deployed:
     """A watcher over a folder that deploys nothing, but says what it would."""
 

@@ -1,0 +1,79 @@
+"""The triggers of a project that is watched: deployed when its zmesh.toml declares others than before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cli.client import ApiError, Client
+from cli.manifest import is_project, read_project_file
+from cli.output import style
+from cli.project import planning
+from cli.project.folder import Project
+
+KINDS = {"schedules": "schedule", "webhooks": "webhook", "changes": "table change"}
+Declared = Mapping[str, list[dict[str, Any]]]
+
+
+class WatchedTriggers:
+    """Schedules, webhooks and table changes of the project around a folder. None is deleted."""
+
+    def __init__(self, client: Client, folder: Path) -> None:
+        self._client = client
+        self._folder = folder.absolute()
+        self._deployed: Declared | None = None
+
+    def deploy_changed(self) -> Iterator[str]:
+        """Deploy them if they differ from what was last deployed, and tell what changed. Raises CliError."""
+        project = self._project()
+        if project is None:
+            return
+        request = project.request()
+        declared = {kind: request[kind] for kind in KINDS}
+        before = self._deployed or {kind: [] for kind in KINDS}
+        if declared == before:
+            return
+        try:
+            done = planning.deploy(self._client, project, planning.Options())
+        except ApiError as error:
+            raise _with_advice(error) from error
+        self._deployed = declared
+        yield from (_described(self._client, item) for item in done.of_declared.changes)
+        for kind, name in KINDS.items():
+            gone = {_name(one) for one in before[kind]} - {_name(one) for one in declared[kind]}
+            yield from (
+                f"{name} {one} is not declared any more. It stays; `zmesh deploy --prune` deletes it." for one in gone
+            )
+
+    def _project(self) -> Project | None:
+        """With nothing but its triggers. Raises CliError."""
+        root = next((folder for folder in (self._folder, *self._folder.parents) if is_project(folder)), None)
+        if root is None:
+            return None
+        file = read_project_file(root)
+        return Project(root, file.model_copy(update={"secrets": []}), [], [], None)
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return str(one["name"]) if "name" in one else f"{one['table']} → {one['function']}"
+
+
+def _described(client: Client, item: planning.Item) -> str:
+    kind = planning.KINDS.get(item["kind"], item["kind"])
+    said = f"{style('•', fg='green')} {kind} {style(item['name'], bold=True)} {style(item['action'], dim=True)}"
+    if item["secret"]:
+        said += f"; its secret: `zmesh webhooks rotate {item['name']}`"
+    return f"{said} {client.connection.url}{item['path']}" if item["path"] else said
+
+
+def _with_advice(error: ApiError) -> ApiError:
+    if error.code != "changed_elsewhere":
+        return error
+    message = "Something else has changed triggers that zmesh.toml declares."
+    return ApiError(
+        error.status,
+        message,
+        code=error.code,
+        hint="See `zmesh plan`; `zmesh deploy --overwrite` takes those of zmesh.toml.",
+    )
