@@ -101,9 +101,9 @@ class Client:
         except ApiError as error:
             if error.code not in ("missing_credentials", "wrong_key_scope"):
                 raise
-            can = "only invoke functions" if error.code == "wrong_key_scope" else "not do this"
+            can = "can only invoke functions" if error.code == "wrong_key_scope" else "cannot do this"
             raise CliError(
-                f"An API key can {can}; this command requires the token of a user.",
+                f"An API key {can}; this command requires the token of a user.",
                 code="not_logged_in",
                 hint="Run `zmesh login` and leave the API key out, or set ZMESH_TOKEN."
                 + (" To deploy from CI, use a key of the scope deploy." if error.code == "wrong_key_scope" else ""),
