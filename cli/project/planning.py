@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol
 
 import click
@@ -20,6 +22,7 @@ MARKS = {"created": ("+", "green"), "updated": ("~", "yellow"), "deleted": ("-",
 KINDS = {"change": "table change"}
 CONTENTS = {"code", "files"}
 HIDDEN = {"build_id": "other packages", "payload": "another payload"}
+MOST_NAMED = 5  # of a kind that the folder does not declare
 Item = Mapping[str, Any]
 
 
@@ -180,9 +183,7 @@ def show(plan: Plan, *, done: bool) -> None:
     for secret in plan.missing_secrets:
         by = f" (needed by {', '.join(secret['functions'])})" if secret["functions"] else ""
         click.echo(f"{style('!', fg='red')} secret {style(secret['name'], bold=True)} is not set{by}")
-    for item in plan.items:
-        if item["action"] == "undeclared":
-            _show_item(item, plan.diffs)
+    _show_undeclared([item for item in plan.items if item["action"] == "undeclared"])
     click.echo(summary(plan, done=done))
 
 
@@ -198,12 +199,27 @@ def summary(plan: Plan, *, done: bool) -> str:
     return f"{'Deployed' if done else 'Plan'}: {', '.join(counts)}{left}."
 
 
+def _show_undeclared(items: Sequence[Item]) -> None:
+    """A line each, or one for many of a kind: a project may have hundreds beside the folder's."""
+    mark = style(MARKS["undeclared"][0], fg=MARKS["undeclared"][1])
+    for kind, of_kind in groupby(sorted(items, key=itemgetter("kind")), itemgetter("kind")):
+        names = [style(item["name"], bold=True) for item in of_kind]
+        noun = KINDS.get(kind, kind)
+        if len(names) > MOST_NAMED:
+            rest = len(names) - MOST_NAMED
+            plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+            shown = f"{', '.join(names[:MOST_NAMED])} and {rest} more"
+            click.echo(f"{mark} {len(names)} {plural} are not declared here, and are left alone: {shown}")
+            continue
+        for name in names:
+            click.echo(f"{mark} {noun} {name} is not declared here, and is left alone")
+
+
 def _show_item(item: Item, diffs: Mapping[str, Deployment]) -> None:
     mark, colour = MARKS[item["action"]]
     kind = KINDS.get(item["kind"], item["kind"])
     version = f" (version {item['version']})" if item["version"] and item["action"] in ("created", "updated") else ""
-    said = " is not declared here, and is left alone" if item["action"] == "undeclared" else version
-    click.echo(f"{style(mark, fg=colour)} {kind} {style(item['name'], bold=True)}{said}")
+    click.echo(f"{style(mark, fg=colour)} {kind} {style(item['name'], bold=True)}{version}")
     if item["changed_elsewhere"]:
         click.echo(style("    ! something else has changed it since the last deployment", fg="red"))
     for key, value in item["changed"].items():

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cli.project.planning import Item, Plan, show
 from tests.platform import Platform
 
 TOML = """
@@ -233,3 +234,22 @@ def test_misuse_is_named(running_platform: Platform, tmp_path: Path, arguments: 
     if "." in arguments:
         put(tmp_path, {"zmesh.toml": ""})
     assert said in there.zmesh(*arguments, status=2 if said.startswith("--") else 1)
+
+
+def test_many_things_that_a_folder_does_not_declare_are_told_in_a_line_of_each_kind(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = [("function", f"f{n}") for n in range(7)] + [("alias", f"f/a{n}") for n in range(6)] + [("change", "t → f")]
+    undeclared: list[Item] = [
+        {"kind": kind, "name": name, "action": "undeclared", "version": None, "changed_elsewhere": False, "changed": {}}
+        for kind, name in names
+    ]
+
+    show(Plan({"items": undeclared, "migrations": [], "missing_secrets": []}), done=False)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "? 6 aliases are not declared here, and are left alone: f/a0, f/a1, f/a2, f/a3, f/a4 and 1 more",
+        "? table change t → f is not declared here, and is left alone",
+        "? 7 functions are not declared here, and are left alone: f0, f1, f2, f3, f4 and 2 more",
+        "No changes: the project is as declared; 14 not declared here.",
+    ]
