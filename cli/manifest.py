@@ -167,12 +167,13 @@ def read_function_file(folder: Path) -> FunctionSettings:
     return found
 
 
-def parse_function_file(text: str) -> FunctionSettings:
-    """The same of a text; defaults where it is none."""
+def parse_function_file(text: object) -> FunctionSettings | None:
+    """The same of what a function has as its file; None where read_function_file() would refuse it."""
     try:
-        return FunctionSettings.model_validate(tomllib.loads(text))
-    except (ValidationError, tomllib.TOMLDecodeError):
-        return FunctionSettings()
+        found = FunctionSettings.model_validate(tomllib.loads(text)) if isinstance(text, str) else None
+    except (ValidationError, tomllib.TOMLDecodeError, RecursionError):
+        return None
+    return None if found is None or found.path is not None else found
 
 
 def is_project(folder: Path) -> bool:

@@ -167,12 +167,19 @@ def pull(client: Client, folder: Path, yes: bool, output: str) -> None:
     pulled = pull_project(client, folder, yes=yes)
     for path in pulled.left_out:
         progress(f"{style('!', fg='yellow')} {path} was not written: deployments leave out files with such names.")
+    for path in pulled.unreadable:
+        progress(
+            f"{style('!', fg='yellow')} {path} was not written: it is malformed, and the folder could not be deployed. "
+            "The deployed function has it."
+        )
     if output == "json":
         print_json(asdict(pulled))
         return
     for path in pulled.written:
         click.echo(f"{style('~', fg='yellow')} {path}")
     click.echo(f"{len(pulled.written)} files written, {pulled.unchanged} unchanged.")
+    if pulled.problem is not None:
+        progress(f"{style('!', fg='yellow')} The folder cannot be planned: {pulled.problem}")
     if pulled.changes:
         progress(f"{style('!', fg='yellow')} The folder still differs from the project: see `zmesh plan`.")
 

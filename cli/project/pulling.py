@@ -27,12 +27,15 @@ Function = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What was written; `changes` is how many things still differ."""
+    """What was written; `changes` is how many things still differ, None where a `problem` keeps the folder from being
+    planned."""
 
     written: list[str]
     unchanged: int
-    changes: int
+    changes: int | None
     left_out: list[str]  # that no deployment from here would have
+    unreadable: list[str]  # settings that no deployment from here could read
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ def pull_project(client: Client, root: Path, *, yes: bool) -> Pulled:
     wanted, places = _files(running, root, here)
     # Somebody may have deployed them through the API: Git, say, runs commands that a .git folder names.
     left_out = sorted({path for place in places.values() for path in _left_out(place)} & wanted.keys())
-    for path in left_out:
+    unreadable = sorted({path for place in places.values() for path in _unreadable(place)} & wanted.keys())
+    for path in {*left_out, *unreadable}:
         del wanted[path]
     toml = project_toml(
         {function["name"]: _settings(function, places[function["name"]], local) for function in running.functions},
@@ -77,10 +81,14 @@ def pull_project(client: Client, root: Path, *, yes: bool) -> Pulled:
     if not ((root / SETTINGS).exists() and same_project(toml, local, slugs, own)):
         wanted[SETTINGS] = toml
     written = _write(root, wanted, _obsolete(root, here, places), yes=yes)
-    found = planning.plan(client, read_project(root), planning.Options(force=True))
+    unchanged = len(wanted.keys() - set(written))
+    try:
+        found = planning.plan(client, read_project(root), planning.Options(force=True))
+    except CliError as error:  # what was deployed in another way may be what no folder can have
+        return Pulled(written, unchanged, None, left_out, unreadable, str(error))
     unseen = {f"{item['kind']}:{item['name']}" for item in found.changes}  # changed while this was written, say
     remember_pulled(root, {key: hash for key, hash in found.answer["state"].items() if key not in unseen})
-    return Pulled(written, len(wanted.keys() - set(written)), len(found.changes), left_out)
+    return Pulled(written, unchanged, len(found.changes), left_out, unreadable)
 
 
 def _running(client: Client) -> Running:
@@ -126,6 +134,12 @@ def _left_out(place: Place) -> Iterator[str]:
             yield path
 
 
+def _unreadable(place: Place) -> Iterator[str]:
+    path = f"{place.source}/{SETTINGS}"
+    if path in place.files and parse_function_file(place.files[path]) is None:
+        yield path
+
+
 def _candidates(function: Function, root: Path, here: Path | None) -> Iterator[Place]:
     """Where its code may go, the best first."""
     name = function["name"] if PLAIN.fullmatch(function["name"]) else function["slug"]
@@ -151,8 +165,8 @@ def _candidates(function: Function, root: Path, here: Path | None) -> Iterator[P
 
 def _entry_to_declare(entry: str, files: Mapping[str, Content]) -> str | None:
     """The entry file, where it is not found by itself."""
-    text = files.get(SETTINGS)
-    if isinstance(text, str) and parse_function_file(text).entry == entry:
+    own = parse_function_file(files.get(SETTINGS))
+    if own is not None and own.entry == entry:
         return None
     return None if [name for name in ENTRY_FILES if name in files] == [entry] else entry
 
@@ -233,8 +247,7 @@ def _settings(function: Function, place: Place, local: ProjectFile) -> dict[str,
 
 def _own_settings(place: Place) -> FunctionSettings:
     """What the function's own folder says."""
-    text = place.files.get(f"{place.source}/{SETTINGS}")
-    return parse_function_file(text) if isinstance(text, str) else FunctionSettings()
+    return parse_function_file(place.files.get(f"{place.source}/{SETTINGS}")) or FunctionSettings()
 
 
 def _shares(shares: Mapping[str, int]) -> Any:

@@ -162,6 +162,25 @@ def test_files_that_other_programs_would_execute_are_not_pulled(
     assert sorted(found) == ["functions/trap/a", "functions/trap/a/b.txt", "functions/trap/main.py"]
 
 
+def test_settings_of_a_function_that_no_folder_can_have_do_not_keep_the_rest_from_being_pulled(
+    shop: Platform, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    there = replace(shop, folder=tmp_path_factory.mktemp("malformed"))
+    malformed = {"broken": "= no TOML", "misspelled": "timeout = 5", "bytes": {"base64": "/w=="}, "moved": 'path = "x"'}
+    for name, settings in malformed.items():
+        files = {"main.py": "def handler(payload, zmesh): ...\n", "b.txt": "b", "zmesh.toml": settings}
+        body = {"name": name, "language": "python", "entry_file": "main.py", "files": files}
+        assert shop.request("POST", "/functions", json=body).status_code == 201
+    pulled = json.loads(there.zmesh("pull", "--output", "json"))
+    said = there.zmesh("pull", "--output", "table")
+    for name in malformed:
+        shop.request("DELETE", f"/functions/{name}")
+    assert (pulled["unreadable"], pulled["problem"]) == (sorted(f"functions/{n}/zmesh.toml" for n in malformed), None)
+    assert pulled["changes"] == len(malformed)  # each lacks a file
+    assert {f"functions/{name}/b.txt" for name in malformed} | {*CODE, "zmesh.toml"} <= set(pulled["written"])
+    assert "0 files written" in said
+
+
 def test_what_others_changed_is_taken_over_or_overwritten_but_only_knowingly(shop: Platform) -> None:
     shop.request("PATCH", "/functions/hello", json={"code": "def handler(payload, zmesh):\n    return 'fixed'\n"})
     shop.request("PATCH", "/functions/folder", json={"memory_mb": 256})
