@@ -5,25 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-CPU_SECONDS = 5
 MEMORY_BYTES = 1024 * 1024 * 1024
 ENVIRONMENT = {"LANG": "C.UTF-8"}
-# Limits first, then the command: so nothing of this process's own is inherited but an empty environment.
-_BOUNDED = (
-    "import os, resource as r, sys\n"
-    f"r.setrlimit(r.RLIMIT_CPU, ({CPU_SECONDS}, {CPU_SECONDS})); r.setrlimit(r.RLIMIT_CORE, (0, 0))\n"
-    "r.setrlimit(r.RLIMIT_FSIZE, (0, 0)); r.setrlimit(r.RLIMIT_NOFILE, (64, 64))\n"
-    "limit = int(sys.argv[1])\n"
-    "with open('/proc/self/oom_score_adj', 'w') as file: file.write('1000')\n"  # rather than the API
-    "limit and r.setrlimit(r.RLIMIT_AS, (limit, limit))\n"
-    "os.execv(sys.argv[2], sys.argv[2:])\n"
-)
+_PROGRAM = str(Path(__file__).with_name("bounded_command.py"))
+# Beside interpreters: where shared libraries are, and what they open at their start.
+_OF_THE_HOST = ("/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/dev/null", "/dev/urandom", "/proc/self")
 
 
-def bounded(command: Sequence[str], memory_bytes: int = MEMORY_BYTES) -> list[str]:
-    """The command with these limits; 0 bytes: no limit."""
-    return [sys.executable, "-I", "-S", "-c", _BOUNDED, str(memory_bytes), *command]
+def bounded(
+    command: Sequence[str], memory_bytes: int = MEMORY_BYTES, data_bytes: int = 0, readable: Sequence[str] = ()
+) -> list[str]:
+    """The command with these limits; 0 bytes: no limit. With `readable`, it reads these paths and interpreters only,
+    and reaches no server and no other process."""
+    paths = [*readable, sys.base_prefix, sys.prefix, *_OF_THE_HOST] if readable else []
+    given = [str(memory_bytes), str(data_bytes), str(len(paths)), *paths]
+    return [sys.executable, "-I", "-S", _PROGRAM, *given, *command]
 
 
 def output_of(command: Sequence[str], given: bytes, seconds: float) -> bytes | None:

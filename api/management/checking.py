@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +22,8 @@ import msgspec
 
 from api.http.json_bodies import PARSING
 from api.http.problems import Problem
-from api.management.bounded_processes import CPU_SECONDS, ENVIRONMENT, bounded
+from api.management.bounded_command import CPU_SECONDS
+from api.management.bounded_processes import ENVIRONMENT, bounded
 from api.management.files import NO_FILES
 
 ENDINGS = {"javascript": "js", "python": "py", "typescript": "ts"}
@@ -28,6 +31,7 @@ PARSERS = 2  # at once
 SECONDS = float(CPU_SECONDS)
 SECONDS_ONE_BY_ONE = 20.0  # for a deployment that was too much together: what is left then is let through
 NODE_HEAP_MB = 256
+NODE_DATA_BYTES = 1536 * 1024 * 1024  # of Node.js, and of the compiler that it starts
 LARGEST_TEXT = 8 * 1024
 
 
@@ -104,6 +108,7 @@ async def _run(command: list[str], requests: bytes) -> bytes | None:
         stderr=asyncio.subprocess.DEVNULL,
         env=ENVIRONMENT,
         cwd="/",
+        start_new_session=True,
     )
     try:
         output, _ = await asyncio.wait_for(process.communicate(requests), SECONDS)
@@ -111,13 +116,14 @@ async def _run(command: list[str], requests: bytes) -> bytes | None:
         return None
     finally:
         with suppress(ProcessLookupError):
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with the compiler that it has started
         await process.wait()
     return output if process.returncode == 0 else None
 
 
 def _python() -> list[str]:
-    return bounded([sys.executable, "-I", "-S", "-X", "utf8", str(_sdk() / "python" / "check.py")])
+    command = [sys.executable, "-I", "-S", "-X", "utf8", str(_sdk() / "python" / "check.py")]
+    return bounded(command, readable=[str(_sdk())])
 
 
 def _node() -> list[str] | None:
@@ -126,12 +132,16 @@ def _node() -> list[str] | None:
         return None
     node = Path(package.origin).parent / "bin" / "node"
     flags = [
+        "--openssl-config=/dev/null",
         f"--max-old-space-size={NODE_HEAP_MB}",
         "--experimental-vm-modules",
         "--disable-warning=ExperimentalWarning",
     ]
     command = [str(node), *flags, str(_sdk() / "javascript" / "check.js")]
-    return bounded(command, memory_bytes=0) if node.exists() else None  # it reserves more than it uses
+    if not node.exists():
+        return None
+    readable = [str(_sdk()), str(node.parent)]
+    return bounded(command, memory_bytes=0, data_bytes=NODE_DATA_BYTES, readable=readable)  # it reserves more memory
 
 
 def _sdk() -> Path:

@@ -31,7 +31,9 @@ PIECE = 256 * 1024
 MOST_ERROR_LINES = 20
 MOST_COMPLAINTS = 5
 COMPLAINT = re.compile(r"error|fail|cannot|denied|not found|unable|missing", re.IGNORECASE)
-NOT_OF_A_SCRIPT = re.compile(r"\s*(?:npm error|> |at |node:|\(node:|$)")  # lines of npm, of stacks and of warnings
+NOT_OF_A_SCRIPT = re.compile(
+    r"\s*(?:npm error|> |(?:gyp ERR! stack )?at |node:|\(node:|$)"
+)  # lines of npm, of stacks and of warnings
 # pip builds a source archive that a package names by its address, even with --only-binary. A build is code of the
 # package, and would be a subprocess.
 PIP = """

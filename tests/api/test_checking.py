@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ import pytest
 from api.management import checking
 from api.management.bounded_processes import bounded
 from api.management.checking import Checker, Code
+from sandbox.confinement import kernel
 from tests.api.client import ECHO, Api, refused
 
 PROJECT = uuid4()
@@ -323,6 +326,57 @@ def test_a_parser_says_a_bounded_amount_about_a_long_line(language: str, code: s
 def test_a_parser_is_ended_before_the_api_where_memory_runs_out() -> None:
     shows = bounded(["/bin/cat", "/proc/self/oom_score_adj"], memory_bytes=0)
     assert asyncio.run(checking._run(shows, b"")) == b"1000\n"
+
+
+TRIES = """
+const { readFileSync, readdirSync, writeFileSync } = require("fs");
+const attempt = (action) => { try { action(); return "done"; } catch (error) { return error.code; } };
+const [secret, folder, parent, port] = process.argv.slice(1);
+const found = {
+  own: attempt(() => readFileSync(process.execPath)),
+  read: attempt(() => readFileSync(secret)),
+  list: attempt(() => readdirSync(folder)),
+  environment: attempt(() => readFileSync(`/proc/${parent}/environ`)),
+  write: attempt(() => writeFileSync(`${folder}/x`, "x")),
+  signal: attempt(() => process.kill(parent, 0)),
+};
+const say = ({ code }) => console.log(JSON.stringify({ ...found, connect: code }));
+require("net").connect(port, "127.0.0.1").on("error", say);
+"""
+
+
+def node_running(*arguments: str) -> list[str]:
+    """The parser's command, with another program."""
+    command = checking._node()
+    assert command is not None
+    return [*command[:-1], *arguments]
+
+
+@pytest.mark.skipif(kernel.landlock_version() < 6, reason="Landlock of this kernel cannot limit all of it")
+def test_a_parser_reads_nothing_but_itself_and_reaches_nobody(tmp_path: Path) -> None:
+    secret = tmp_path / "secrets.json"
+    secret.write_text("{}")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        given = (str(secret), str(tmp_path), str(os.getpid()), str(server.getsockname()[1]))
+        output = asyncio.run(checking._run(node_running("-e", TRIES, *given), b""))
+    assert output is not None
+    found = json.loads(output)
+    assert found.pop("own") == "done"
+    assert found.pop("signal") == "EPERM"
+    assert set(found.values()) == {"EACCES"}
+
+
+def test_a_parser_is_limited_in_memory_beside_its_heap() -> None:
+    takes = "const all = []; for (let n = 0; n < 30; n++) all.push(Buffer.alloc(100e6, n)); console.log('taken')"
+    assert asyncio.run(checking._run(node_running("-e", takes), b"")) is None
+
+
+def test_what_a_parser_has_started_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "SECONDS", 1.0)
+    starts = bounded(["/bin/sh", "-c", "sleep 4321.125 & sleep 4321.125"])
+    assert asyncio.run(checking._run(starts, b"")) is None
+    commands = [place.read_bytes() for place in Path("/proc").glob("[0-9]*/cmdline") if place.exists()]
+    assert [command for command in commands if b"4321.125" in command] == []
 
 
 def test_a_deployment_with_code_that_cannot_load_is_refused_as_a_whole_unless_forced(api: Api) -> None:
