@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import sys
 from collections.abc import Iterable
 from typing import IO, Any
@@ -46,3 +47,10 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """A question with the nearest candidate, or nothing."""
     nearest = difflib.get_close_matches(word, list(candidates), 1, 0.6)
     return f"Did you mean {nearest[0]}?" if nearest else ""
+
+
+def how_to_install(package: str) -> str:
+    """The hint for a package that is missing beside this command. Environments that uv made have no pip."""
+    has_pip = importlib.util.find_spec("pip") is not None
+    tool = f"{sys.executable} -m pip install" if has_pip else f"uv pip install --python {sys.executable}"
+    return f"Install it: {tool} {package}"

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cli.errors import CliError
+from cli.errors import CliError, how_to_install
 from cli.output import progress
 from sandbox.protocol.frames import (
     CHUNK,
@@ -113,7 +113,7 @@ def _command(runtime: str, port: int, channel: int) -> list[str]:
             raise CliError(
                 "Debugging Python needs debugpy, which is not installed beside zmesh.",
                 code="debugpy_missing",
-                hint=f"Install it: {sys.executable} -m pip install debugpy",
+                hint=how_to_install("debugpy"),
             )
         program = [str(programs / "python" / "main.py"), str(channel)]
         return [sys.executable, "-I", "-X", "frozen_modules=off", "-c", WAIT_IN_PYTHON, HOST, str(port), *program]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.errors import CliError, CommandFailed
+from cli.errors import CliError, CommandFailed, how_to_install
 from cli.output import output_option, print_json, progress, style
 from support.children import dying_with_parent
 
@@ -60,7 +60,7 @@ def test(paths: tuple[Path, ...], output: str) -> None:
         raise CliError(
             "No tests were found.",
             code="no_tests",
-            hint="Their files are called test_*.py, *_test.py, *.test.js, *.test.mjs or *.test.ts.",
+            hint="Their files are called test_*.py, *_test.py, *.test.js, *.test.mjs, *.test.cjs or *.test.ts.",
         )
     from cli.testing.sandbox import sandbox_beside
     from cli.testing.throwaway import throwaway_database
@@ -120,7 +120,7 @@ def _require_pytest() -> None:
         raise CliError(
             "Tests in Python need pytest, which is not installed beside zmesh.",
             code="pytest_missing",
-            hint=f"Install it: {sys.executable} -m pip install pytest",
+            hint=how_to_install("pytest"),
         )
 
 

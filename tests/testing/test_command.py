@@ -201,17 +201,20 @@ def test_without_tests_it_says_what_they_are_called(tmp_path: Path) -> None:
     assert "*.test.ts" in done.stderr
 
 
-def test_without_pytest_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, written: Written) -> None:
+@pytest.mark.parametrize(("has_pip", "command"), [(True, "-m pip install pytest"), (False, "uv pip install --python ")])
+def test_without_pytest_it_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, written: Written, has_pip: bool, command: str
+) -> None:
     from click.testing import CliRunner
 
     from cli.root import zmesh
 
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: (name == "pip" and has_pip) or None)
     done = CliRunner().invoke(zmesh, ["test", str(written({"test_one.py": ""}))], standalone_mode=False)
 
     assert isinstance(done.exception, CliError)
     assert done.exception.code == "pytest_missing"
-    assert "-m pip install pytest" in done.exception.hint
+    assert command in done.exception.hint
 
 
 def test_vitest_runs_what_does_not_import_the_other_runner(monkeypatch: pytest.MonkeyPatch, written: Written) -> None:
