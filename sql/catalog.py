@@ -171,28 +171,31 @@ async def list_functions(
     )
 
 
-async def insert_function(connection: AsyncConnection, project_id: UUID, values: Mapping[str, Any]) -> Function:
-    """Create a function with these settings. Raises UniqueViolation, CheckViolation or the trigger's errors."""
+async def insert_function(
+    connection: AsyncConnection, project_id: UUID, values: Mapping[str, Any], by: UUID
+) -> Function:
+    """Create a function with these settings, by this user or API key. Raises UniqueViolation, CheckViolation or the
+    trigger's errors."""
     function = await fetch_one(
         connection,
         Function,
-        f"select {COLUMNS} from zmesh.create_function(%s, %s)",
-        (project_id, _jsonb(_settings(values))),
+        f"select {COLUMNS} from zmesh.create_function(%s, %s, %s)",
+        (project_id, _jsonb(_settings(values)), by),
     )
     assert function is not None
     return function
 
 
 async def update_function(
-    connection: AsyncConnection, id: UUID, changes: Mapping[str, Any], revisions: Sequence[int] | None = None
+    connection: AsyncConnection, id: UUID, changes: Mapping[str, Any], by: UUID, revisions: Sequence[int] | None = None
 ) -> Function | None:
-    """Change these settings; the trigger saves the version. None where there is no such function, or where it has
-    none of the given revisions."""
+    """Change these settings, by this user or API key; the trigger saves the version. None where there is no such
+    function, or where it has none of the given revisions."""
     return await fetch_one(
         connection,
         Function,
-        f"select {COLUMNS} from zmesh.change_function(%s, %s, %s::integer[])",
-        (id, _jsonb(_settings(changes)), None if revisions is None else list(revisions)),
+        f"select {COLUMNS} from zmesh.change_function(%s, %s, %s::integer[], %s)",
+        (id, _jsonb(_settings(changes)), None if revisions is None else list(revisions), by),
     )
 
 

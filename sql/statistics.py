@@ -58,10 +58,11 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """When a version went live."""
+    """When a version went live, and who deployed it."""
 
     version: int
     at: datetime
+    deployed_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,17 @@ async def deployments(connection: AsyncConnection, function_id: UUID, range: Ran
         connection,
         Deployed,
         """
-        select version, at
-          from (select v.version + 1 as version, v.created_at as at from zmesh.function_versions v
-                 where v.function_id = %(id)s and v.version > 0
+        select d.version, d.at,
+               case when d.version = f.version then f.deployed_by else v.deployed_by end as deployed_by
+          from zmesh.functions f
+          cross join lateral (
+                select b.version + 1 as version, b.created_at as at from zmesh.function_versions b
+                 where b.function_id = f.id and b.version > 0
                 union all
-                select 1, f.created_at from zmesh.functions f where f.id = %(id)s) d
-         where at >= %(since)s and at < %(until)s
-         order by version desc limit %(limit)s
+                select 1, f.created_at) d
+          left join zmesh.function_versions v on v.function_id = f.id and v.version = d.version
+         where f.id = %(id)s and at >= %(since)s and at < %(until)s
+         order by d.version desc limit %(limit)s
         """,
         {"id": function_id, "limit": limit, **range.values},
     )
@@ -227,6 +232,7 @@ class ListedFunction:
     tags: list[str]
     updated_at: datetime
     deployed_at: datetime
+    deployed_by: str | None
     key: str | float
 
 
@@ -272,7 +278,7 @@ async def list_functions(
         {_HOUR if by_hour else ""}
         select * from (
             select f.id, f.slug, f.name, f.language, f.enabled, f.version, f.description, f.tags, f.updated_at,
-                   d.deployed_at, ({key})::{kind} as key
+                   d.deployed_at, f.deployed_by, ({key})::{kind} as key
               from zmesh.functions f {"left join h on h.function_id = f.id" if by_hour else ""}
               cross join lateral (
                   select coalesce((select v.created_at from zmesh.function_versions v

@@ -15,7 +15,8 @@ from sql.rows import fetch_all, fetch_one, fetch_value
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One state of a function's code; `created_at` is when it was deployed, `retired_at` since when nothing runs it.
+    """One state of a function's code; `created_at` is when it was deployed, `deployed_by` by whom, `retired_at` since
+    when nothing runs it.
 
     For the content of its files see sql.catalog.read_files().
     """
@@ -31,6 +32,7 @@ class Version:
     init: str | None
     file_sizes: dict[str, int]
     created_at: datetime
+    deployed_by: str | None
     retired_at: datetime | None
     message: str
 
@@ -52,15 +54,16 @@ class Alias:
 _VERSIONS = """
     with every as (
         select version, false as current, language, entry_point, code, entry_file, style, init, file_sizes, build_id,
-               created_at as ended_at, retired_at
+               created_at as ended_at, retired_at, deployed_by
           from zmesh.function_versions where function_id = %(id)s and version > 0
         union all
-        select version, true, language, entry_point, code, entry_file, style, init, file_sizes, build_id, null, null
+        select version, true, language, entry_point, code, entry_file, style, init, file_sizes, build_id, null, null,
+               deployed_by
           from zmesh.functions where id = %(id)s
     )
     select v.version, v.current, v.language, v.entry_point, v.code, v.entry_file, v.style, v.init, v.file_sizes,
            v.build_id,
-           v.retired_at,
+           v.retired_at, v.deployed_by,
            coalesce((select m.message from zmesh.version_messages m
                       where m.function_id = %(id)s and m.version = v.version), '') as message,
            -- A version is deployed at the moment the one before it is saved.
@@ -98,15 +101,15 @@ async def files_of(connection: AsyncConnection, function_id: UUID, version: int)
 
 
 async def rollback(
-    connection: AsyncConnection, function_id: UUID, version: int, revisions: Sequence[int] | None = None
+    connection: AsyncConnection, function_id: UUID, version: int, by: UUID, revisions: Sequence[int] | None = None
 ) -> Function:
-    """Restore a saved version. Raises the domain's errors where it does not exist, is the current one, or where the
-    function has none of the given revisions."""
+    """Restore a saved version, by this user or API key. Raises the domain's errors where it does not exist, is the
+    current one, or where the function has none of the given revisions."""
     function = await fetch_one(
         connection,
         Function,
-        f"select {COLUMNS} from zmesh.rollback(%s, %s, %s::integer[])",
-        (function_id, version, None if revisions is None else list(revisions)),
+        f"select {COLUMNS} from zmesh.rollback(%s, %s, %s::integer[], %s)",
+        (function_id, version, None if revisions is None else list(revisions), by),
     )
     assert function is not None
     return function

@@ -195,7 +195,8 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request that a webhook received. `headers`, and `request` with the body, are JSON texts."""
+    """A request that a webhook received. `headers`, and `request` with the body, are JSON texts. `event` is what the
+    body says it is about, and `beginning` how the payload begins."""
 
     id: UUID
     webhook_id: UUID
@@ -210,14 +211,24 @@ class ReceivedRequest:
     code: str | None
     detail: str | None
     message_id: str | None
+    event: str | None
+    beginning: str | None
     headers: str | None
     request: str | None
 
 
-_RECEIVED = """
+# Where senders write what a message is about: Slack in the first, Stripe and Standard Webhooks in the second.
+_EVENTS = ", ".join(
+    f"""jsonb_path_query_first(i.payload, '$.{path} ? (@.type() == "string")')"""
+    for path in ("event.type", "type", "event", "event_type", "topic")
+)
+_LARGEST_SHOWN = 16 * 1024  # as it is stored: a larger payload is not made a text for its beginning
+_RECEIVED = f"""
     select r.id, r.webhook_id, r.invocation_id, i.status as invocation_status, r.received_at, r.body_size,
            r.status_code, r.verdict, r.test, r.client, r.code, r.detail, r.message_id,
-           (coalesce(r.request, i.request) -> 'headers')::text as headers, {request} as request
+           left(coalesce({_EVENTS}) #>> '{{{{}}}}', 100) as event,
+           case when pg_column_size(i.payload) <= {_LARGEST_SHOWN} then left(i.payload::text, 200) end as beginning,
+           (coalesce(r.request, i.request) -> 'headers')::text as headers, {{request}} as request
       from zmesh.webhook_requests r left join zmesh.invocations i on i.id = r.invocation_id
 """
 

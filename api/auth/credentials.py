@@ -44,12 +44,21 @@ Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, in which project. A program has no user; `functions` are the ones its key is for, None for all."""
+    """Who asks, in which project. A program has an API key in place of a user; `functions` are the ones the key is for,
+    None for all."""
 
     project_id: UUID
     role: str
     user_id: UUID | None = None
     functions: frozenset[UUID] | None = None
+    key_id: UUID | None = None
+
+    @property
+    def id(self) -> UUID:
+        """The user's or the API key's."""
+        id = self.user_id or self.key_id
+        assert id is not None
+        return id
 
     @property
     def person(self) -> UUID:
@@ -222,7 +231,7 @@ class Access:
 def _program(role: str, found: KeyedFunction) -> Caller:
     assert found.project_id is not None
     functions = None if found.functions is None else frozenset(found.functions)
-    return Caller(found.project_id, role, functions=functions)
+    return Caller(found.project_id, role, functions=functions, key_id=found.key_id)
 
 
 def _wrong_scope(required: str) -> Problem:

@@ -14,7 +14,7 @@ from sql.callbacks import Callback
 from sql.history import Complete, Recorded, StoredLogLine
 
 Status = Literal["queued", "running", "success", "error", "timeout", "cancelled"]
-Source = Literal["api", "sql", "schedule", "webhook", "function"]
+Source = Literal["api", "sql", "schedule", "webhook", "change", "function"]
 Level = Literal["debug", "info", "warning", "error"]
 
 

@@ -144,6 +144,12 @@ class DeliverySummary(BaseModel):
     invocation_status: Status | None
     client: str = Field(description="Address of the sender.")
     body_size: int
+    event: str | None = Field(
+        description="What the JSON of the body says it is about, in `type`, `event`, `event_type` or `topic`."
+    )
+    beginning: str | None = Field(
+        description="The first characters of the payload; null if it is large or was refused."
+    )
     headers: dict[str, str] | None = Field(
         description="By lower-case name, without a secret; null where they are older than their retention."
     )

@@ -62,6 +62,7 @@ def versions(client: Client, name: str, output: str) -> None:
             str(version["version"]),
             _state(version),
             ago(version["created_at"]),
+            _short_name(version["deployed_by"] or ""),
             version["language"],
             version["entry_point"],
             _extent(version),
@@ -69,7 +70,12 @@ def versions(client: Client, name: str, output: str) -> None:
         ]
         for version in found
     ]
-    print_table(("version", "", "deployed", "language", "entry point", "code", "message"), rows, "No versions.")
+    print_table(("version", "", "deployed", "by", "language", "entry point", "code", "message"), rows, "No versions.")
+
+
+def _short_name(by: str) -> str:
+    """The first part of a member's address, or the name of a key or role: whole, they take the room of a message."""
+    return by.partition("@")[0].removesuffix(" (API key)").removesuffix(" (SQL)")
 
 
 def _extent(version: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from cli.invocations.history import ENDED, STATUS_COLOURS, heading, print_invoca
 from cli.output import local_time, output_option, print_json, progress, style
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-SOURCES = ("api", "sql", "schedule", "webhook", "function")
+SOURCES = ("api", "sql", "schedule", "webhook", "change", "function")
 EPOCH = datetime.fromtimestamp(0, UTC)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -27,7 +27,7 @@ export interface Zmesh {
     readonly function: string;
     readonly version: number | null;
     /** What has created it: a call over HTTP, SQL, a schedule, a webhook or another function. */
-    readonly source: 'api' | 'sql' | 'schedule' | 'webhook' | 'function' | null;
+    readonly source: 'api' | 'sql' | 'schedule' | 'webhook' | 'change' | 'function' | null;
   };
   /** W3C trace context to send along with requests of your own; functions that you start get it by themselves. */
   readonly traceparent: string | null;

@@ -1,3 +1,20 @@
+-- Who deploys is told to the triggers by a setting of the transaction. Each routine that writes functions sets it anew,
+-- and nobody but their owner writes functions without these routines.
+create or replace function zmesh.set_deployer(p_by uuid) returns void
+language plpgsql as $$
+begin
+    perform set_config('zmesh.deployer', coalesce((select u.email from zmesh.users u where u.id = p_by),
+                                                  (select k.name || ' (API key)' from zmesh.api_keys k where k.id = p_by), ''),
+                       true);
+end $$;
+comment on function zmesh.set_deployer(uuid) is
+    'Says which user or API key makes the next changes of functions in this transaction; null: the database''s own client.';
+
+create or replace function zmesh.deployer() returns text
+language sql stable
+return coalesce(nullif(current_setting('zmesh.deployer', true), ''), session_user || ' (SQL)');
+comment on function zmesh.deployer() is 'Who deploys: as zmesh.set_deployer() was told, or the role that logged in.';
+
 create or replace function zmesh.prepare_function() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -20,11 +37,12 @@ begin
     new.file_sizes := zmesh.checked_files(new.entry_file, new.code, new.files);
     new.version := 1;
     new.revision := 1;
+    new.deployed_by := zmesh.deployer();
     new.created_at := zmesh.now();
     new.updated_at := new.created_at;
     return new;
 end $$;
-comment on function zmesh.prepare_function() is 'Sets the slug, version, revision and times of a new function.';
+comment on function zmesh.prepare_function() is 'Sets the slug, version, revision, deployer and times of a new function.';
 
 create or replace trigger functions_prepare before insert on zmesh.functions
     for each row execute function zmesh.prepare_function();
@@ -38,6 +56,7 @@ begin
     new.file_sizes := old.file_sizes;
     new.version := old.version;
     new.revision := old.revision;
+    new.deployed_by := old.deployed_by;
     new.updated_at := old.updated_at;
     if new is not distinct from old then
         return new;
@@ -47,18 +66,19 @@ begin
        (old.code, old.entry_point, old.style, old.init, old.language, old.build_id, old.entry_file, old.files) then
         new.file_sizes := zmesh.checked_files(new.entry_file, new.code, new.files);
         insert into zmesh.function_versions (function_id, version, language, entry_point, code, build_id, entry_file, files,
-                                             file_sizes, style, init, created_at)
+                                             file_sizes, style, init, deployed_by, created_at)
         values (old.id, old.version, old.language, old.entry_point, old.code, old.build_id, old.entry_file, old.files,
-                old.file_sizes, old.style, old.init, zmesh.now());
+                old.file_sizes, old.style, old.init, old.deployed_by, zmesh.now());
         new.version := old.version + 1;
+        new.deployed_by := zmesh.deployer();
     end if;
     new.revision := old.revision + 1;
     new.updated_at := zmesh.now();
     return new;
 end $$;
 comment on function zmesh.snapshot_function() is
-    'Increments the revision on every change. When code or files change, saves the previous version and increments the '
-    'version.';
+    'Increments the revision on every change. When code or files change, saves the previous version, increments the '
+    'version and notes who deployed it.';
 
 create or replace trigger functions_snapshot before update on zmesh.functions
     for each row execute function zmesh.snapshot_function();
@@ -105,21 +125,23 @@ begin
 end $$;
 comment on function zmesh.check_function_settings(jsonb) is 'Rejects names that are not settings of functions.';
 
-create or replace function zmesh.create_function(p_project_id uuid, p_settings jsonb) returns zmesh.functions
+create or replace function zmesh.create_function(p_project_id uuid, p_settings jsonb, p_by uuid default null)
+returns zmesh.functions
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_columns  text := (select string_agg(quote_ident(k), ', ') from jsonb_object_keys(p_settings) k);
     v_function zmesh.functions;
 begin
     perform zmesh.check_function_settings(p_settings);
+    perform zmesh.set_deployer(p_by);
     -- Named, so that what is left out gets the default of its column.
     execute format('insert into zmesh.functions (project_id, %s)'
                    ' select $1, %1$s from jsonb_populate_record(null::zmesh.functions, $2) returning *', v_columns)
        into v_function using p_project_id, p_settings;
     return v_function;
 end $$;
-comment on function zmesh.create_function(uuid, jsonb) is
-    'Creates a function with these settings; the others get their defaults.';
+comment on function zmesh.create_function(uuid, jsonb, uuid) is
+    'Creates a function with these settings, by this user or API key; the others get their defaults.';
 
 create or replace function zmesh.function_by_name(p_project_id uuid, p_name text) returns setof zmesh.functions
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -130,7 +152,8 @@ comment on function zmesh.function_by_name(uuid, text) is
     'The function with exactly this name, locked until the transaction ends, so that a deployment can read it and '
     'then change it.';
 
-create or replace function zmesh.change_function(p_id uuid, p_settings jsonb, p_revisions integer[] default null)
+create or replace function zmesh.change_function(
+    p_id uuid, p_settings jsonb, p_revisions integer[] default null, p_by uuid default null)
 returns setof zmesh.functions
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -142,6 +165,7 @@ begin
     if not found then
         return;
     end if;
+    perform zmesh.set_deployer(p_by);
     v_new := jsonb_populate_record(v_new, p_settings);
     return query
         update zmesh.functions f
@@ -158,8 +182,8 @@ begin
          where f.id = p_id
         returning f.*;
 end $$;
-comment on function zmesh.change_function(uuid, jsonb, integer[]) is
-    'Changes these settings and returns the function; no row if it does not exist or has none of the revisions.';
+comment on function zmesh.change_function(uuid, jsonb, integer[], uuid) is
+    'Changes these settings, as this user or API key, and returns the function; no row if it does not exist or has none of the revisions.';
 
 create or replace function zmesh.delete_function(p_id uuid, p_revisions integer[] default null) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -190,7 +214,8 @@ end $$;
 comment on function zmesh.fail_retired(text, integer) is
     'Raises the error for running, restoring or naming a retired version.';
 
-create or replace function zmesh.rollback(p_function_id uuid, p_version integer, p_revisions integer[] default null)
+create or replace function zmesh.rollback(
+    p_function_id uuid, p_version integer, p_revisions integer[] default null, p_by uuid default null)
 returns zmesh.functions
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -216,6 +241,7 @@ begin
     if v_saved.retired_at is not null then
         perform zmesh.fail_retired(v_function.slug, p_version);
     end if;
+    perform zmesh.set_deployer(p_by);
     update zmesh.functions
        set language = v_saved.language, entry_point = v_saved.entry_point, code = v_saved.code,
            build_id = v_saved.build_id, entry_file = v_saved.entry_file, files = v_saved.files,
@@ -224,9 +250,9 @@ begin
     returning * into v_function;
     return v_function;
 end $$;
-comment on function zmesh.rollback(uuid, integer, integer[]) is
+comment on function zmesh.rollback(uuid, integer, integer[], uuid) is
     'Restores a saved version, if the function has one of the revisions; the trigger saves the current state first, so a rollback can be rolled back.';
 
-grant execute on function zmesh.create_function(uuid, jsonb), zmesh.function_by_name(uuid, text),
-      zmesh.change_function(uuid, jsonb, integer[]), zmesh.delete_function(uuid, integer[]),
-      zmesh.rollback(uuid, integer, integer[]) to zmesh_api;
+grant execute on function zmesh.create_function(uuid, jsonb, uuid), zmesh.function_by_name(uuid, text),
+      zmesh.change_function(uuid, jsonb, integer[], uuid), zmesh.delete_function(uuid, integer[]),
+      zmesh.rollback(uuid, integer, integer[], uuid) to zmesh_api;

@@ -138,8 +138,8 @@ returns text
 language sql immutable parallel safe
 return (select format(
     $sql$
-            %sinsert into zmesh.invocations (function, payload)
-            select %L, pg_catalog.jsonb_build_object('type', %L, 'schema', zmesh_change.schema_name,
+            %sinsert into zmesh.invocations (function, source, payload)
+            select %L, 'change', pg_catalog.jsonb_build_object('type', %L, 'schema', zmesh_change.schema_name,
                        'table', zmesh_change.table_name, 'record', %s, 'old_record', %s)
               from %s
              where (%s%s)%s;
@@ -194,8 +194,8 @@ returns text
 language sql stable set search_path = pg_catalog, pg_temp
 return (select format(
     $sql$
-        insert into zmesh.invocations (function, payload)
-        select %L, case when pg_catalog.octet_length(json.payload::pg_catalog.text) <= 8388608 then json.payload
+        insert into zmesh.invocations (function, source, payload)
+        select %L, 'change', case when pg_catalog.octet_length(json.payload::pg_catalog.text) <= 8388608 then json.payload
                         else zmesh.large_row(%L, %s, %s) end
           from %s
                -- A row that is this long as text is too long as JSON, and perhaps too long to convert to JSON.
@@ -228,8 +228,8 @@ return format(
     $sql$
                 %s
                 if passes%s then
-                    insert into zmesh.invocations (function, payload)
-                    values (%L, pg_catalog.jsonb_build_object('type', tg_op, 'schema', zmesh_change.schema_name, 'table',
+                    insert into zmesh.invocations (function, source, payload)
+                    values (%L, 'change', pg_catalog.jsonb_build_object('type', tg_op, 'schema', zmesh_change.schema_name, 'table',
                             zmesh_change.table_name, 'record', %s, 'old_record', %s));
                 end if;
     $sql$,
@@ -345,7 +345,7 @@ declare
                            from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_table);
     v_columns   text[] := nullif(p_columns, '{}');
     v_arguments jsonb := jsonb_build_object(
-        'layout', 2, 'id', v_id, 'function', p_function, 'when', p_when, 'columns', v_columns, 'table', p_table::oid,
+        'layout', 3, 'id', v_id, 'function', p_function, 'when', p_when, 'columns', v_columns, 'table', p_table::oid,
         'numbers', array(select a.attnum from unnest(v_columns) with ordinality c (name, n) left join pg_attribute a
                              on a.attrelid = p_table and a.attname = c.name order by c.n),
         'partitions', (select c.relkind = 'p' or c.relispartition from pg_class c where c.oid = p_table));
@@ -526,7 +526,7 @@ begin
                cross join lateral (select zmesh.change_arguments(t.tgargs) as arguments offset 0) a
          where p.proname like 'zmesh\_change\_%' and p.proowner = c.relowner and t.tgnargs = 1 and t.tgparentid = 0
            and c.relowner in (select r.oid from pg_roles r join zmesh.projects j on j.role_name = r.rolname)
-           and jsonb_typeof(a.arguments -> 'function') = 'string' and coalesce(a.arguments -> 'layout', '1') = '1'
+           and jsonb_typeof(a.arguments -> 'function') = 'string' and coalesce(a.arguments -> 'layout', '1') in ('1', '2')
     loop
         if cardinality(array_positions(v_waits, v_old.owner)) >= c_most_waits then
             raise warning 'the triggers of zmesh.on_change() on % are still those of an older version: sessions of % hold too many locks',

@@ -20,6 +20,7 @@ create table zmesh.functions (
     file_sizes              jsonb       not null    default '{}',
     version                 integer     not null    default 1,
     revision                integer     not null    default 1,
+    deployed_by             text,
     -- runs
     enabled                 boolean     not null    default true,
     timeout_ms              integer     not null    default 10000,
@@ -95,6 +96,9 @@ comment on column zmesh.functions.file_sizes is
     'Set by a database trigger: the size in bytes of every file, the entry file included; empty without an entry file.';
 comment on column zmesh.functions.version is
     'Incremented by a database trigger with every change of code, files, entry file, entry point, style, init or language, including a rollback.';
+comment on column zmesh.functions.deployed_by is
+    'Set by a database trigger: who deployed the current version: the address of a member, the name of an API key, or the role that a '
+    'client of the database logged in with. null: deployed before this was kept.';
 comment on column zmesh.functions.revision is
     'Incremented by a database trigger with every change. A client that sends it back cannot overwrite somebody else''s change.';
 comment on column zmesh.functions.network is
@@ -136,6 +140,7 @@ create table zmesh.function_versions (
     files       jsonb       not null default '{}',
     file_sizes  jsonb       not null default '{}',
     settings    jsonb,
+    deployed_by text,
     primary key (function_id, version)
 );
 create index function_versions_drafts on zmesh.function_versions (created_at) where version < 0;
@@ -143,6 +148,7 @@ comment on table zmesh.function_versions is
     'Every version of a function before its current one, written by a database trigger only. Numbers below zero are drafts: code that is tried, not deployed, and deleted after an hour.';
 comment on column zmesh.function_versions.retired_at is
     'When the version was retired: no attempt runs it since. null: it may run.';
+comment on column zmesh.function_versions.deployed_by is 'Who deployed the version, as in functions; null for drafts.';
 comment on column zmesh.function_versions.settings is
     'Of drafts: timeout_ms, memory_mb, env_vars and network in place of the function''s, and whether it is a dry_run.';
 

@@ -73,7 +73,7 @@ comment on column zmesh.invocations.max_attempts is 'How many attempts there may
 comment on column zmesh.invocations.attempt is 'How many attempts have started.';
 comment on column zmesh.invocations.cancel_requested is 'Whether somebody asked for the end of a running invocation.';
 comment on column zmesh.invocations.status is 'queued, running, success, error, timeout or cancelled.';
-comment on column zmesh.invocations.source is 'What inserted it: api, sql, schedule, webhook or function.';
+comment on column zmesh.invocations.source is 'What inserted it: api, sql, schedule, webhook, change or function. SQL may name change in place of sql.';
 comment on column zmesh.invocations.payload is 'What the handler is called with; any JSON value.';
 comment on column zmesh.invocations.request is 'The HTTP request, for invocations by the public route or a webhook.';
 comment on column zmesh.invocations.result is 'What the handler returned.';
@@ -112,7 +112,7 @@ comment on column zmesh.invocations.earlier_attempts is 'Outcomes of all attempt
 
 create table zmesh.queue partition of zmesh.invocations (
     constraint queue_id_is_unique                       primary key (id),
-    constraint invocations_source_is_known              check (source in ('api', 'sql', 'schedule', 'webhook', 'function')),
+    constraint invocations_source_is_known              check (source in ('api', 'sql', 'schedule', 'webhook', 'change', 'function')),
     constraint invocations_priority_is_small            check (priority between -100 and 100),
     constraint invocations_max_attempts_is_1_to_100     check (max_attempts between 1 and 100),
     constraint invocations_concurrency_key_is_short     check (length(concurrency_key) between 1 and 255),
@@ -185,7 +185,7 @@ create type zmesh.outcome as (
 comment on type zmesh.outcome is 'How one attempt of an invocation ended.';
 
 grant select,
-      insert (function, payload, version, alias, run_at, expires_at, priority, max_attempts, retry_base_ms, retry_max_ms,
+      insert (function, payload, source, version, alias, run_at, expires_at, priority, max_attempts, retry_base_ms, retry_max_ms,
               reply_channel, parent_id, idempotency_key, concurrency_key, traceparent, callback_url)
       on zmesh.invocations to zmesh_project;
 grant select,
@@ -200,4 +200,4 @@ alter table zmesh.invocations enable row level security;
 create policy platform on zmesh.invocations to zmesh_api using (true) with check (true);
 create policy own_project on zmesh.invocations to zmesh_project   -- a subquery: once for a statement, not for each row
     using      (project_id = (select zmesh.project_of(current_user)))
-    with check (project_id = (select zmesh.project_of(current_user)));
+    with check (project_id = (select zmesh.project_of(current_user)) and source in ('sql', 'change', 'function'));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -88,6 +89,22 @@ def test_a_test_message_is_signed_as_the_sender_signs(api: Api, preset: str) -> 
     for name, value in signature.items():
         if preset in ("github", "shopify") and "sha256" in name:
             assert delivery["headers"][name] == value
+
+
+def test_a_delivery_says_what_its_body_is_about_and_how_it_begins(api: Api) -> None:
+    webhook = hook(api, "none")
+    for body in (
+        {"id": "evt_1", "data": {"amount": 1250}, "type": "invoice.paid"},
+        {"type": "event_callback", "event": {"type": "app_mention"}},
+        {"event": "issue.opened"},
+        {"type": 7, "name": "n" * 300},
+        ["no object"],
+    ):
+        send(api, webhook, {}, json.dumps(body).encode())
+    found = deliveries(api, webhook, 5)[::-1]
+    assert [one["event"] for one in found] == ["invoice.paid", "app_mention", "issue.opened", None, None]
+    assert found[4]["beginning"] == '["no object"]'
+    assert len(found[3]["beginning"]) == 200
 
 
 def test_a_message_is_delivered_once_more_by_request(api: Api) -> None:

@@ -136,3 +136,26 @@ def test_a_function_made_anew_is_not_the_one_that_the_key_names(shop: Api) -> No
     shop.deploy("cart")
     refused(ci.deploy("cart"), 403, "key_limited")
     assert ci.names("/functions", "slug") == []
+
+
+def test_each_version_says_who_deployed_it(api: Api) -> None:
+    function = api.deploy()
+    ci = Deployer(api)
+    assert ci.deploy("greet").is_success
+    api.database.rows("update zmesh.functions set code = 'by hand' where id = %s", function["id"])
+    assert ci.call("POST", "/functions/greet/versions/1/rollback").is_success
+    assert api.call("PATCH", "/functions/greet", json={"timeout_ms": 5}).is_success  # deploys nothing
+    declared = {"functions": [{"name": "greet", "language": "python", "code": "pass"}]}
+    assert api.call("POST", "/deployments/project?force=true", json=declared | {"overwrite": True}).is_success
+    person = api.database.value("select email from zmesh.users where id = %s", api.user_id)
+    role = api.database.value("select session_user")
+    expected = [person, "CI (API key)", f"{role} (SQL)", "CI (API key)", person]
+    versions = ci.call("GET", "/functions/greet/versions").json()["items"]
+    assert [one["deployed_by"] for one in versions] == expected
+    assert ci.call("GET", "/functions/greet/versions/2").json()["deployed_by"] == "CI (API key)"
+    deployments = api.call("GET", "/functions/greet/statistics").json()["deployments"]
+    assert [(one["version"], one["deployed_by"]) for one in deployments] == list(
+        zip((5, 4, 3, 2, 1), expected, strict=True)
+    )
+    [listed] = api.call("GET", "/statistics/functions").json()["items"]
+    assert listed["deployed_by"] == person

@@ -222,7 +222,10 @@ def test_versions_are_compared_pinned_and_rolled_out_by_an_alias(platform: Platf
     path.write_text("def handler(payload, zmesh):\n    return 3\n")
     platform.zmesh("functions", "deploy", str(path), "--message", "Returns three", "--share", "0")
     assert result() == 2
-    assert "Returns three" in platform.zmesh("functions", "versions", "rolled", "--output", "table")
+    table = platform.zmesh("functions", "versions", "rolled", "--output", "table")
+    assert "Returns three" in table
+    email = json.loads((platform.folder / ".zmesh" / "dev.json").read_text())["admin_email"]
+    assert email.partition("@")[0] in table
 
 
 def test_an_invocation_can_be_asked_for_later(platform: Platform) -> None:

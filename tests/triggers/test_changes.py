@@ -55,7 +55,9 @@ def test_every_kind_of_change_arrives_as_supabase_sends_it(database: Database, p
         {"type": "INSERT", **about, "record": first, "old_record": None},
         {"type": "UPDATE", **about, "record": second, "old_record": first},
     ]
-    assert database.value("select count(distinct function) from zmesh.invocations where function = 'send-receipt'") == 1
+    assert database.rows("select distinct function, source from zmesh.invocations") == [
+        {"function": "send-receipt", "source": "change"}
+    ]
 
 
 def test_a_change_that_is_rolled_back_starts_nothing(database: Database, project: TestProject) -> None:

@@ -64,7 +64,8 @@ def check_renewed(database: Database, project: TestProject) -> None:
         connection.execute("update things set b = 21")
         connection.execute("update things set c = 31")
         connection.execute("update parts_1 set c = 31")
-    found = database.rows("select payload from zmesh.invocations order by payload ->> 'table'")
+    found = database.rows("select payload, source from zmesh.invocations order by payload ->> 'table'")
+    assert [row["source"] for row in found] == ["change"] * 2
     assert [row["payload"]["record"] for row in found] == [{"id": 1, "b": 20, "c": 31}, {"id": 1, "b": 21, "c": 31}]
     assert [row["payload"]["schema"] for row in found] == [project.schema] * 2
     listed = database.rows(

@@ -142,6 +142,7 @@ ATTACKS = [
     "insert into zmesh.invocations (project_id, function) values ('{theirs}', 'secret')",
     "insert into zmesh.invocations (function_id, function) values ('{function}', 'greet')",
     "insert into zmesh.invocations (function, source) values ('greet', 'api')",
+    "insert into zmesh.invocations (function, source) values ('greet', 'webhook')",
     "insert into zmesh.invocations (function, status) values ('greet', 'running')",
     "insert into zmesh.invocations (function, created_at) values ('greet', '2000-01-01')",
     "insert into zmesh.invocations (function, lane) values ('greet', 1)",

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 
+from api.auth.credentials import Caller
 from api.database import Database
 from api.http.etags import revision_conflict
 from api.http.problems import Problem, invalid, not_found, of_domain_error
@@ -102,33 +103,34 @@ async def _loaded_now(database: Database, project_id: UUID, name: str) -> Fields
 
 
 async def deploy_functions(
-    connection: AsyncConnection, project_id: UUID, desired: Sequence[Fields]
+    connection: AsyncConnection, caller: Caller, desired: Sequence[Fields]
 ) -> list[DeployedFunction]:
     """Create or update these functions in the transaction of the connection. Raises Problem."""
     done: dict[int, DeployedFunction] = {}
     # One order for everybody: two deployments of the same functions must not wait for each other.
     for index in sorted(range(len(desired)), key=lambda place: str(desired[place]["name"])):
         try:
-            done[index] = await _deploy_one(connection, project_id, desired[index])
+            done[index] = await _deploy_one(connection, caller, desired[index])
         except Problem as problem:
             raise with_function(problem, desired[index]["name"], index) from problem
     return [done[index] for index in range(len(desired))]
 
 
-async def _deploy_one(connection: AsyncConnection, project_id: UUID, desired: Fields) -> DeployedFunction:
+async def _deploy_one(connection: AsyncConnection, caller: Caller, desired: Fields) -> DeployedFunction:
+    project_id = caller.project_id
     try:
         with translated():
             function = await catalog.lock_by_name(connection, project_id, desired["name"])
             if function is None:
                 new = _new(desired)
                 new["build_id"] = await build_of(connection, project_id, new)
-                return DeployedFunction(None, await catalog.insert_function(connection, project_id, new))
+                return DeployedFunction(None, await catalog.insert_function(connection, project_id, new, caller.id))
             if desired.get("revision") not in (None, function.revision):
                 raise revision_conflict(function)
             changes = await _changes(connection, function, desired)
             if not changes:
                 return DeployedFunction(function, function)
-            changed = await catalog.update_function(connection, function.id, changes)
+            changed = await catalog.update_function(connection, function.id, changes, caller.id)
             assert changed is not None
             return DeployedFunction(function, changed, tuple(changes))
     except DomainError as error:

@@ -136,7 +136,7 @@ class ProjectDeployment:
                 f"A deploy key cannot delete functions, such as {others[0].name}. Nothing was deployed.",
                 "Deploy with prune as a member of the project.",
             )
-        deployed = await deploy_functions(connection, self._project_id, desired)
+        deployed = await deploy_functions(connection, self._caller, desired)
         kept = [one.after for one in deployed] + ([] if self._wanted.prune else others)
         functions = FunctionsByName(kept)
         outcomes = [_function(one) for one in deployed]

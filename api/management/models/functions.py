@@ -54,6 +54,13 @@ Init = Annotated[
         description="When top-level code is executed: once, in a process from which runs are forked; null: in each run."
     ),
 ]
+DeployedBy = Annotated[
+    str | None,
+    Field(
+        description="Address of a member, name of an API key, or role of a database client; null: deployed before this "
+        "was kept."
+    ),
+]
 PreloadName = Annotated[Text, matching(r"^[A-Za-z0-9_@./~:-]{1,214}$")]
 Preload = Annotated[
     list[PreloadName],

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.management.models.functions import Language
+from api.management.models.functions import DeployedBy, Language
 
 
 class Percentiles(BaseModel):
@@ -49,6 +49,7 @@ class DeploymentTime(BaseModel):
 
     version: int
     at: datetime
+    deployed_by: DeployedBy
 
 
 class ProjectStatistics(BaseModel):
@@ -68,7 +69,7 @@ class FunctionStatistics(ProjectStatistics):
     deployments: list[DeploymentTime] = Field(description="Versions that went live in this time, latest first.")
 
 
-Source = Literal["api", "function", "schedule", "sql", "webhook"]
+Source = Literal["api", "change", "function", "schedule", "sql", "webhook"]
 
 
 class LastHour(BaseModel):
@@ -93,6 +94,7 @@ class FunctionSummary(BaseModel):
     description: str
     tags: list[str]
     deployed_at: datetime = Field(description="When its current version went live.")
+    deployed_by: DeployedBy
     updated_at: datetime
     called_by: list[Source] = Field(
         description="Its schedules and webhooks, where it has any that are enabled, and what started the latest of its "

@@ -10,7 +10,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.http.models import Model, Name, Text
 from api.management.models.files import EntryFile, FileChange, FileSizes, StoredFiles
-from api.management.models.functions import EXAMPLE_CODE, FunctionChange, FunctionDetails, Init, Language, Style
+from api.management.models.functions import (
+    EXAMPLE_CODE,
+    DeployedBy,
+    FunctionChange,
+    FunctionDetails,
+    Init,
+    Language,
+    Style,
+)
 from sql.versions import Alias
 
 
@@ -30,6 +38,7 @@ class FunctionVersion(BaseModel):
     files: StoredFiles
     file_sizes: FileSizes
     created_at: datetime = Field(description="When this state was deployed.")
+    deployed_by: DeployedBy
     build_id: UUID | None = Field(description="The build whose packages it runs with; null: it needs none.")
     retired_at: datetime | None = Field(description="When the version was retired; null if it is not.")
     message: str = Field(description="Message of its deployment; may be empty.")

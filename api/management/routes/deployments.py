@@ -56,7 +56,7 @@ async def deploy(
     if not force:
         await check_code(database, checker, project_id, list(enumerate(desired)))
     async with database.changing(request.user.project_id) as connection, connection.transaction():
-        done = await deploy_functions(connection, project_id, desired)
+        done = await deploy_functions(connection, request.user, desired)
         if not all(request.user.may_see(one.after.id) for one in done):  # made anew since the look at the names
             request.user.require_all_functions()
         for one, wanted in zip(done, data.functions, strict=True):

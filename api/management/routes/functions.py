@@ -81,7 +81,7 @@ async def create_function(
         raise missing_code(data.entry_file)
     async with database.changing(request.user.project_id) as connection:
         fields["build_id"] = await build_of(connection, request.user.project_id, fields)
-        function = await catalog.insert_function(connection, request.user.project_id, fields)
+        function = await catalog.insert_function(connection, request.user.project_id, fields, request.user.id)
     return shown(function, 201)
 
 
@@ -128,7 +128,7 @@ async def update_function(
         async with database.changing(request.user.project_id) as connection:
             if changes.keys() & CODE_FIELDS:
                 changes["build_id"] = await build_of_changed(connection, function, changes)
-            changed = await catalog.update_function(connection, function.id, changes, revisions)
+            changed = await catalog.update_function(connection, function.id, changes, request.user.id, revisions)
         if changed is None:
             raise revision_conflict(await function_of(database, request, str(function.id)))
         function = changed

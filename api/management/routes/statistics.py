@@ -179,7 +179,10 @@ async def function_statistics(
         points=read.points(),
         total=read.total(),
         versions=read.versions(),
-        deployments=[DeploymentTime.model_construct(version=one.version, at=one.at) for one in deployed],
+        deployments=[
+            DeploymentTime.model_construct(version=one.version, at=one.at, deployed_by=one.deployed_by)
+            for one in deployed
+        ],
     )
 
 

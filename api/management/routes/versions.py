@@ -89,9 +89,10 @@ async def rollback(
     function = await function_of(database, request, id)
     if not 0 < version <= NEWEST:
         raise not_found("version", version)
+    by = request.user.id
     try:
         async with database.changing(request.user.project_id) as connection:
-            return shown(await versions.rollback(connection, function.id, version, required_revisions(request)))
+            return shown(await versions.rollback(connection, function.id, version, by, required_revisions(request)))
     except Outdated as error:
         raise revision_conflict(await function_of(database, request, str(function.id))) from error
     except NotFound as error:

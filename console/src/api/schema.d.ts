@@ -2239,6 +2239,16 @@ export interface components {
             /** Body Size */
             body_size: number;
             /**
+             * Event
+             * @description What the JSON of the body says it is about, in `type`, `event`, `event_type` or `topic`.
+             */
+            event: string | null;
+            /**
+             * Beginning
+             * @description The first characters of the payload; null if it is large or was refused.
+             */
+            beginning: string | null;
+            /**
              * Headers
              * @description By lower-case name, without a secret; null where they are older than their retention.
              */
@@ -2311,6 +2321,16 @@ export interface components {
             /** Body Size */
             body_size: number;
             /**
+             * Event
+             * @description What the JSON of the body says it is about, in `type`, `event`, `event_type` or `topic`.
+             */
+            event: string | null;
+            /**
+             * Beginning
+             * @description The first characters of the payload; null if it is large or was refused.
+             */
+            beginning: string | null;
+            /**
              * Headers
              * @description By lower-case name, without a secret; null where they are older than their retention.
              */
@@ -2367,6 +2387,11 @@ export interface components {
              * Format: date-time
              */
             at: string;
+            /**
+             * Deployed By
+             * @description Address of a member, name of an API key, or role of a database client; null: deployed before this was kept.
+             */
+            deployed_by: string | null;
         };
         /** Difference */
         Difference: {
@@ -3032,6 +3057,11 @@ export interface components {
              */
             deployed_at: string;
             /**
+             * Deployed By
+             * @description Address of a member, name of an API key, or role of a database client; null: deployed before this was kept.
+             */
+            deployed_by: string | null;
+            /**
              * Updated At
              * Format: date-time
              */
@@ -3040,7 +3070,7 @@ export interface components {
              * Called By
              * @description Its schedules and webhooks, where it has any that are enabled, and what started the latest of its invocations that ended within a day.
              */
-            called_by: ("api" | "function" | "schedule" | "sql" | "webhook")[];
+            called_by: ("api" | "change" | "function" | "schedule" | "sql" | "webhook")[];
             last_hour: components["schemas"]["LastHour"];
         };
         /**
@@ -3534,6 +3564,11 @@ export interface components {
              */
             created_at: string;
             /**
+             * Deployed By
+             * @description Address of a member, name of an API key, or role of a database client; null: deployed before this was kept.
+             */
+            deployed_by: string | null;
+            /**
              * Build Id
              * @description The build whose packages it runs with; null: it needs none.
              */
@@ -3652,7 +3687,7 @@ export interface components {
              * Source
              * @enum {string}
              */
-            source: "api" | "sql" | "schedule" | "webhook" | "function";
+            source: "api" | "sql" | "schedule" | "webhook" | "change" | "function";
             /** Version */
             version: number | null;
             /**
@@ -3800,7 +3835,7 @@ export interface components {
              * Source
              * @enum {string}
              */
-            source: "api" | "sql" | "schedule" | "webhook" | "function";
+            source: "api" | "sql" | "schedule" | "webhook" | "change" | "function";
             /** Version */
             version: number | null;
             /**
@@ -5015,7 +5050,7 @@ export interface components {
              * Source
              * @default null
              */
-            source: ("api" | "sql" | "schedule" | "webhook" | "function") | null;
+            source: ("api" | "sql" | "schedule" | "webhook" | "change" | "function") | null;
             /**
              * Version
              * @default null
@@ -5092,7 +5127,7 @@ export interface components {
              * Source
              * @enum {string}
              */
-            source: "api" | "sql" | "schedule" | "webhook" | "function";
+            source: "api" | "sql" | "schedule" | "webhook" | "change" | "function";
             /**
              * Started At
              * Format: date-time
@@ -8237,7 +8272,7 @@ export interface operations {
                 /** @description Only invocations with this status. */
                 status?: "queued" | "running" | "success" | "error" | "timeout" | "cancelled" | null;
                 /** @description Only those started by this source. */
-                source?: "api" | "sql" | "schedule" | "webhook" | "function" | null;
+                source?: "api" | "sql" | "schedule" | "webhook" | "change" | "function" | null;
                 /** @description Only invocations of this version. */
                 version?: number | null;
                 /** @description Only those created at this time or later. */
@@ -8337,7 +8372,7 @@ export interface operations {
                 /** @description Only invocations with this status. */
                 status?: "queued" | "running" | "success" | "error" | "timeout" | "cancelled" | null;
                 /** @description Only those started by this source. */
-                source?: "api" | "sql" | "schedule" | "webhook" | "function" | null;
+                source?: "api" | "sql" | "schedule" | "webhook" | "change" | "function" | null;
                 /** @description Only invocations of this version. */
                 version?: number | null;
                 /** @description Only those created at this time or later. */
