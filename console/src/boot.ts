@@ -19,6 +19,7 @@
     const named = thing ? null : shell.querySelector(`[data-page="${page}"]:not(.crumb, .back)`);
     shell.querySelector("h1")!.textContent = ofFunction ? thing : (named?.textContent ?? "");
     if (!ofFunction) for (const part of shell.querySelectorAll(".tabs, .crumb, .sep, .back")) part.remove();
+    for (const button of shell.querySelectorAll("button")) button.onclick = () => early.push("Ctrl-K");
     shell.hidden = false;
   };
 
@@ -27,6 +28,32 @@
     page.querySelector("p")!.textContent = location.host;
     page.hidden = false;
   };
+
+  // Keys and the search button wait for the program, which takes them: parts/keys.tsx.
+  const early: string[] = ((window as unknown as { earlyKeys: string[] }).earlyKeys = []);
+  const isHeld = (): boolean => "earlyKeys" in window;
+  const holdKey = (e: KeyboardEvent): void => {
+    if (!isHeld()) return removeEventListener("keydown", holdKey);
+    const isSearch = (e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "k";
+    if (isSearch) e.preventDefault();
+    if (isSearch || !(e.ctrlKey || e.metaKey || e.altKey)) early.push(isSearch ? "Ctrl-K" : e.key);
+  };
+  if (root === "p") addEventListener("keydown", holdKey);
+
+  const sayNotLoaded = (): void => {
+    const bones = document.querySelector("#frame .bones");
+    if (!bones) return;
+    const note = document.createElement("div");
+    note.className = "note bad";
+    note.setAttribute("role", "alert");
+    note.innerHTML = "<div><b>The console could not be loaded.</b> The server did not answer.</div><div class=acts><button type=button class=btn>Try again</button></div>";
+    note.querySelector("button")!.onclick = () => location.reload();
+    bones.replaceChildren(note);
+    bones.removeAttribute("aria-busy");
+    bones.removeAttribute("aria-label");
+    if (bones.closest(".shell")) bones.classList.add("page");
+  };
+  addEventListener("error", (e) => e.target instanceof HTMLScriptElement && sayNotLoaded(), true);
 
   const parsed = new MutationObserver(() => {
     if (!document.getElementById("first-end")) return;

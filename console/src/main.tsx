@@ -1,20 +1,21 @@
 import { render } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Redirect, Route, Router, Switch, useLocation } from "wouter-preact";
+import { Link, Redirect, Route, Router, Switch, useLocation } from "wouter-preact";
 import { onSessionEnded, setProject } from "./api/client.ts";
 import { ApiError } from "./api/errors.ts";
 import type { Session } from "./api/types.ts";
 import { startLive } from "./live/stream.ts";
-import { Failed } from "./parts/basic.tsx";
-import { handleKey } from "./parts/keys.tsx";
+import { Button, Empty, Failed } from "./parts/basic.tsx";
+import { handleKey, takeEarlyKeys } from "./parts/keys.tsx";
 import { lazily } from "./parts/lazy.tsx";
 import { Toasts } from "./parts/overlays.tsx";
-import { Shell } from "./parts/shell.tsx";
+import { Lone } from "./parts/lone.tsx";
+import { Bar, Shell } from "./parts/shell.tsx";
 import { Accept } from "./pages/accept.tsx";
 import { PAGES, loadPage } from "./pages/code_of_pages.ts";
 import { Functions } from "./pages/functions.tsx";
 import { SignIn, SignInAgain } from "./pages/signin.tsx";
-import { HereContext, allows, home, readSession } from "./state/session.ts";
+import { HereContext, allows, home, readSession, signOut, useHere } from "./state/session.ts";
 import { at } from "./support/routes.ts";
 
 const Palette = lazily(() => import("./pages/palette.tsx"));
@@ -25,7 +26,7 @@ function App({ first }: { first: First }) {
     <>
       <Switch>
         <Route path="/signin">
-          <SignIn signedIn={first.session} />
+          {first.session?.projects.length === 0 ? <NoProject session={first.session} /> : <SignIn signedIn={first.session} />}
         </Route>
         <Route path="/accept">
           <Accept />
@@ -57,9 +58,45 @@ type First = { session?: Session; error?: unknown };
 function NotStarted({ error }: { error: unknown }) {
   if (refused(error)) return null;
   return (
-    <main class="page">
+    <Lone title="zMesh">
       <Failed error={error} what="The console could not start." retry={() => location.reload()} />
-    </main>
+    </Lone>
+  );
+}
+
+const leave = (): void => void signOut().then(() => location.assign("/signin"));
+
+function NoProject({ session }: { session: Session }) {
+  return (
+    <Lone title="No project yet">
+      <p class="soft">{session.user.email} is a member of no project. An owner of one can invite you; the invitation is a link.</p>
+      <p class="lone-acts">
+        <Button onClick={leave}>Sign out</Button>
+      </p>
+    </Lone>
+  );
+}
+
+function ProjectList({ session }: { session: Session }) {
+  return (
+    <nav aria-label="Your projects">
+      <ul class="lone-list">
+        {session.projects.map((p) => (
+          <li key={p.id}>
+            <a href={`/p/${p.slug}/functions`}>
+              <span class="m cut">{p.name}</span>
+              <span class="meta">{p.role}</span>
+            </a>
+          </li>
+        ))}
+      </ul>
+      <p class="lone-acts row">
+        <span class="meta grow">Signed in as {session.user.email}</span>
+        <Button small onClick={leave}>
+          Sign out
+        </Button>
+      </p>
+    </nav>
   );
 }
 
@@ -87,17 +124,10 @@ function Project({ slug, first }: { slug: string; first: First }) {
   if (!session) return <NotStarted error={first.error} />;
   if (!here)
     return (
-      <main class="page stack">
-        <h1>No project “{slug}”</h1>
-        <p>
-          It does not exist, or you are not a member of it. Your projects:{" "}
-          {session.projects.map((p) => (
-            <a class="link" key={p.id} href={`/p/${p.slug}/functions`}>
-              {p.name}{" "}
-            </a>
-          ))}
-        </p>
-      </main>
+      <Lone title="Project not found">
+        <p class="soft">There is no project “{slug}”, or you are not a member of it.</p>
+        <ProjectList session={session} />
+      </Lone>
     );
   return (
     <HereContext.Provider value={here}>
@@ -108,25 +138,40 @@ function Project({ slug, first }: { slug: string; first: First }) {
 }
 
 function Pages() {
-  const [palette, setPalette] = useState(false);
+  const here = useHere();
+  const [palette, setPalette] = useState<string | null>(null);
   const [help, setHelp] = useState(false);
   const [path, go] = useLocation();
-  const open = useCallback(() => setPalette(true), []);
+  const coming = useRef(false); // the palette is asked for, and its code may not be there yet
+  const open = useCallback((text = "") => {
+    coming.current = true;
+    setPalette(text);
+  }, []);
+  const close = (): void => {
+    coming.current = false;
+    setPalette(null);
+  };
   useEffect(() => {
     const onKey = (e: KeyboardEvent): void => {
       if ((e.metaKey || e.ctrlKey) && e.key.toLowerCase() === "k") {
         e.preventDefault();
-        setPalette(true);
-      } else if (e.key === "?" && !(e.target as HTMLElement).closest("input, textarea, select, .cm-host")) setHelp(true);
+        if (!coming.current) open();
+      } else if (coming.current && !document.querySelector("dialog[open]")) {
+        if (e.key.length === 1) setPalette((text) => text + e.key);
+      } else if (e.key === "?" && !(e.target as HTMLElement | null)?.closest?.("input, textarea, select, .cm-host")) setHelp(true);
       else handleKey(e, (page) => go(at(page)));
     };
     addEventListener("keydown", onKey);
+    const early = takeEarlyKeys();
+    if (early.search !== null) open(early.search);
+    else for (const key of early.keys) onKey(new KeyboardEvent("keydown", { key }));
+    setTimeout(() => void Palette.load().catch(() => {}), 1000); // or what is typed right after Ctrl-K would be lost
     return () => removeEventListener("keydown", onKey);
   }, []);
   useFocusOnPage(path);
   return (
     <>
-      <Shell openPalette={open}>
+      <Shell openPalette={() => open()}>
         <Switch>
           <Route path="/p/:project/functions">
             <Functions />
@@ -169,13 +214,16 @@ function Pages() {
             <Redirect to={at("functions")} replace />
           </Route>
           <Route>
-            <div class="empty">
-              <h1>No such page</h1>
-            </div>
+            <Bar title="Page not found" line />
+            <Empty title="There is no page at this address">
+              <Link class="link" href={at("functions")}>
+                Functions of {here.project.name}
+              </Link>
+            </Empty>
           </Route>
         </Switch>
       </Shell>
-      {palette && <Palette close={() => setPalette(false)} openHelp={() => setHelp(true)} />}
+      {palette !== null && <Palette first={palette} close={close} openHelp={() => setHelp(true)} />}
       {help && <KeyHelp close={() => setHelp(false)} />}
     </>
   );

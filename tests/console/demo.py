@@ -111,7 +111,13 @@ def fill_shop(api: Api) -> None:
     api.deploy("send-newsletter", "python", "def handler(payload, zmesh):\n    return None\n")
     orders = [_order(k) for k in range(60)]
     api.invoke(receipt, orders)
-    api("PATCH", f"/functions/{receipt}", {"code": RECEIPT})
+    changed = {
+        "name": "order-receipt",
+        "language": "typescript",
+        "code": RECEIPT,
+        "message": "Receipts need an address",
+    }
+    api("POST", "/deployments", {"functions": [changed]})
     api.invoke(receipt, [order if k % 9 else {**order, "customer": None} for k, order in enumerate(orders)])
     api.invoke(search, [{"q": word} for word in ["mug", "tea", "pen"] * 8])
     api.invoke(sync, [{"pages": 1 + k % 4} for k in range(6)] + [{"stuck": True}])
@@ -150,6 +156,10 @@ def _webhooks(api: Api, function: str) -> None:
         signature = hmac.new(hook["secret"].encode(), body, hashlib.sha256).hexdigest()
         headers = {"X-Message-Id": f"m-{number // 2}", "X-Signature-256": f"sha256={signature}"}
         api.hook(hook["path"], body, headers if number < 3 else {"X-Signature-256": "sha256=00"})
+    stripe = api("POST", "/webhooks", {"function_id": function, "preset": "none", "name": "stripe events"})
+    for number, event in enumerate(("invoice.paid", "charge.refunded")):
+        body = json.dumps({"id": f"evt_{number}", "data": _order(number), "type": event}).encode()
+        api.hook(stripe["path"], body, {})
     api("POST", "/webhooks", {"function_id": function, "preset": "github", "name": "issues"})
 
 

@@ -107,14 +107,16 @@ def _say_error(message: ConsoleMessage) -> None:
 
 def shoot(browser: Browser, known: dict[str, str], out: Path, wanted: list[str]) -> None:
     addresses = {name: path for name, path in Addresses(known).all().items() if not wanted or name in wanted}
-    page = browser.new_page(reduced_motion="reduce")
-    page.on("console", _say_error)
-    page.on("pageerror", lambda error: print(error, file=sys.stderr))
-    sign_in(page, known)
+    stranger, member = browser.new_page(reduced_motion="reduce"), browser.new_page(reduced_motion="reduce")
+    for page in (stranger, member):
+        page.on("console", _say_error)
+        page.on("pageerror", lambda error: print(error, file=sys.stderr))
+    sign_in(member, known)
     schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
     for width, height in SIZES:
-        page.set_viewport_size({"width": width, "height": height})
         for name, path in addresses.items():
+            page = stranger if name == "signin" else member
+            page.set_viewport_size({"width": width, "height": height})
             open_page(page, known["url"] + path)
             for scheme in schemes:
                 page.emulate_media(color_scheme=scheme)

@@ -83,6 +83,7 @@ class Project:
     platform: Platform
     url: str
     password: str
+    person: str
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,12 @@ def project(running_platform: Platform) -> Iterator[Project]:
     created = running_platform.request("POST", "/projects", json={"name": f"console-{secrets.token_hex(4)}"}).json()
     facts = json.loads((running_platform.folder / ".zmesh" / "dev.json").read_text())
     there = running_platform.in_project(created["slug"])
-    yield Project(there, f"{running_platform.url}/p/{created['slug']}/", facts["admin_password"])
+    yield Project(
+        there,
+        f"{running_platform.url}/p/{created['slug']}/",
+        facts["admin_password"],
+        facts["admin_email"].partition("@")[0],
+    )
     running_platform.request("DELETE", f"/projects/{created['id']}")
 
 
@@ -146,6 +152,37 @@ def test_the_frame_is_there_before_the_program_and_does_not_move(page: Page, pro
     page.wait_for_url("**/functions")
 
 
+def test_keys_pressed_before_the_program_is_there_are_not_lost(page: Page, project: Project) -> None:
+    held: list[Route] = []
+    page.route("**/assets/index-*.js", held.append)
+    page.goto(project.url + "functions", wait_until="commit")
+    expect(page.get_by_role("heading", name="Functions", level=1)).to_be_visible()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("mem")
+    held[0].continue_()
+    page.unroute("**/assets/index-*.js")
+    expect(page.get_by_role("combobox", name="Search or go to")).to_have_value("mem")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/members")
+
+
+def test_what_cannot_be_shown_says_why(page: Page, project: Project) -> None:
+    page.route("**/assets/*.js", lambda route: route.abort() if "boot" not in route.request.url else route.continue_())
+    page.goto(project.url + "functions")
+    expect(page.get_by_role("alert")).to_contain_text("The console could not be loaded.")
+    page.unroute("**/assets/*.js")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("Your first function")).to_be_visible()
+    page.route("**/assets/queue-*.js", lambda route: route.abort())
+    page.get_by_role("link", name="Queue").first.click()
+    expect(page.get_by_text("The console has been updated since you opened it.")).to_be_visible()
+    page.unroute("**/assets/queue-*.js")
+    page.goto(project.platform.url + "/p/nowhere/functions")
+    expect(page.get_by_role("heading", name="Project not found")).to_be_visible()
+    page.get_by_role("navigation", name="Your projects").get_by_role("link", name="console-").first.click()
+    expect(page.get_by_role("heading", name="Functions", level=1)).to_be_visible()
+
+
 def test_one_writes_breaks_and_fixes_a_function(page: Page, project: Project) -> None:
     page.goto(project.url + "functions/new")
     page.get_by_label("Name").fill("greeter")
@@ -178,7 +215,9 @@ def test_one_rolls_out_a_tenth_and_rolls_back(page: Page, project: Project) -> N
     page.get_by_role("button", name="Roll back to v2").click()
     page.get_by_role("dialog").get_by_role("button", name="Roll back to v2").click()
     expect(page.get_by_text("greeter is at v4, with the code of v2")).to_be_visible()
-    expect(page.get_by_role("link", name="Greets nobody, too")).to_be_visible()
+    expect(page.get_by_role("link", name="Greets nobody, too")).to_contain_text(f"{project.person}, ")
+    page.get_by_role("link", name="Overview").click()
+    expect(page.get_by_text(f"v4 live by {project.person}")).to_be_visible()
 
 
 def test_one_adds_a_file_and_deploys_it_for_a_quarter_of_the_calls(page: Page, project: Project) -> None:

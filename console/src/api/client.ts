@@ -1,5 +1,5 @@
 import createClient from "openapi-fetch";
-import { ApiError, problemOf } from "./errors.ts";
+import { ApiError, problemOf, unreachable } from "./errors.ts";
 import type { paths } from "./schema.d.ts";
 
 export const API = "/console/api";
@@ -39,7 +39,7 @@ const reachable = async (request: Request): Promise<Response> => {
     return await send(withHeaders(request));
   } catch (cause) {
     if (cause instanceof DOMException && cause.name === "AbortError") throw cause;
-    throw new ApiError(0, { code: "unreachable", detail: "The server did not answer. Check the connection; nothing typed here is lost." });
+    throw unreachable();
   }
 };
 

@@ -17,6 +17,9 @@ export class ApiError extends Error {
   }
 }
 
+/** What `fetch` rejects with says "Failed to fetch" at best. */
+export const unreachable = (): ApiError => new ApiError(0, { code: "unreachable", detail: "The server did not answer. Check the connection." });
+
 export async function problemOf(response: Response): Promise<Problem> {
   const id = response.headers.get("x-request-id");
   try {

@@ -10,7 +10,7 @@ import { Box } from "../parts/data.tsx";
 
 const LATEST = 50;
 
-/** What started the latest invocations, and the tables whose changes start it: those count as SQL. */
+/** What started the latest invocations, and the tables whose changes start it. */
 export function CalledBy({ fn }: { fn: FunctionDetails }) {
   const latest = useData(`called by ${fn.id}`, () => call<Page<InvocationSummary>>("GET", withQuery("/invocations", { function: fn.slug, limit: LATEST, logs: "false" })));
   const changes = useData("changes", () => must(api.GET("/changes")));
@@ -36,7 +36,7 @@ export function CalledBy({ fn }: { fn: FunctionDetails }) {
             <dt class="row" key={source}>
               <Icon name={sourceIcon(source)} small />
               <Link class="link" href={withQuery(at("invocations"), { function: fn.slug, source })}>
-                {source === "sql" && tables.length ? "SQL or a table" : sourceName(source)}
+                {sourceName(source)}
               </Link>
             </dt>,
             <dd class="num" key={`${source} count`}>
@@ -46,7 +46,9 @@ export function CalledBy({ fn }: { fn: FunctionDetails }) {
           {tables.map((t) => [
             <dt class="row" key={t.table}>
               <Icon name="table" small />
-              <span class="cut">{t.table}</span>
+              <Link class="link cut" href={at("changes")}>
+                {t.table}
+              </Link>
             </dt>,
             <dd class="quiet" key={`${t.table} events`}>
               {t.events.join(", ").toLowerCase()}

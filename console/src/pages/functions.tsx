@@ -7,7 +7,7 @@ import { invalidate, useData } from "../state/data.ts";
 import { useHere } from "../state/session.ts";
 import { at, fnAt, withQuery } from "../support/routes.ts";
 import { useQuery } from "../support/query.ts";
-import { formatCount, formatDuration, share } from "../support/format.ts";
+import { formatCount, formatDuration, share, shortName } from "../support/format.ts";
 import { sourceIcon, sourceName } from "../support/sources.ts";
 import { Ago, Bones, Button, Empty, Failed, FilterField, Icon, Lang, Segmented, Select } from "../parts/basic.tsx";
 import { Spark } from "../parts/data.tsx";
@@ -200,6 +200,7 @@ function Row({ f }: { f: FunctionSummary }) {
       </td>
       <td class="c-dep quiet">
         <Ago at={f.deployed_at} />
+        {f.deployed_by && <span title={f.deployed_by}> by {shortName(f.deployed_by)}</span>}
       </td>
     </tr>
   );

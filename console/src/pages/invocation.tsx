@@ -119,7 +119,7 @@ export default function InvocationPage({ id }: { id: string }) {
               <Link class="link" href={fnAt(i.function)}>
                 {i.function}
               </Link>{" "}
-              {i.version !== null && versionName(i.version)}, started by {sourceName(i.source)} at <span class="num">{clock(i.created_at)}</span>, <Ago at={i.created_at} />. Attempt {i.attempt} of {i.max_attempts}
+              {i.version !== null && versionName(i.version)}, started by <Source i={i} /> at <span class="num">{clock(i.created_at)}</span>, <Ago at={i.created_at} />. Attempt {i.attempt} of {i.max_attempts}
               {total !== null && (
                 <>
                   , <span class="num">{formatDuration(total)}</span> in all
@@ -141,12 +141,12 @@ export default function InvocationPage({ id }: { id: string }) {
             <div>
               <dt>Started by</dt>
               <dd class="m">
-                {i.parent_id ? (
+                {i.parent_id && i.source === "function" ? (
                   <Link class="link" href={invocationAt(i.parent_id)}>
                     a function
                   </Link>
                 ) : (
-                  sourceName(i.source)
+                  <Source i={i} />
                 )}
               </dd>
             </div>
@@ -466,6 +466,20 @@ function Usage({ i, fn }: { i: Invocation; fn: FunctionDetails }) {
   );
 }
 
+/** What invoked it; of a table change, which table. */
+function Source({ i }: { i: Invocation }) {
+  const { table } = (i.source === "change" && (i.payload as { table?: unknown } | null)) || {};
+  if (typeof table !== "string") return <>{sourceName(i.source)}</>;
+  return (
+    <>
+      a change of{" "}
+      <Link class="link" href={at("changes")}>
+        {table}
+      </Link>
+    </>
+  );
+}
+
 function CameFrom({ i }: { i: Invocation }) {
   const parent = useData(i.parent_id ? `invocation ${i.parent_id}` : null, () => must(api.GET("/invocations/{id}", { params: { path: { id: i.parent_id! } } })));
   return (
@@ -474,7 +488,7 @@ function CameFrom({ i }: { i: Invocation }) {
         <ol class="chain">
           <li>
             <Icon name={sourceIcon(parent.data?.source ?? i.source)} />
-            <span class="cut">{sourceName(parent.data?.source ?? i.source)}</span>
+            <span class="cut">{parent.data ? sourceName(parent.data.source) : <Source i={i} />}</span>
           </li>
           {parent.data && (
             <li>

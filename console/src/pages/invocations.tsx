@@ -38,6 +38,7 @@ const SOURCES: [string, string][] = [
   ["sql", "SQL"],
   ["schedule", "a schedule"],
   ["webhook", "a webhook"],
+  ["change", "a table change"],
   ["function", "a function"],
 ];
 const LIMIT = 50;

@@ -115,7 +115,7 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
             <dd class="v">
               <Figure ms={t.duration_ms?.p50} />
             </dd>
-            <dd class="d">{(past && sayDuration(t, past.total, past.name, "p50")) ?? "half of the runs were faster"}</dd>
+            <dd class="d">{(past && sayDuration(t, past.total, past.name, "p50")) ?? "the median"}</dd>
           </div>
           <div>
             <dt>Duration p95</dt>

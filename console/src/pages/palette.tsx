@@ -1,6 +1,7 @@
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
-import { api, must } from "../api/client.ts";
+import { api, call, must } from "../api/client.ts";
+import type { Page } from "../api/types.ts";
 import { useData } from "../state/data.ts";
 import { signOut, useHere } from "../state/session.ts";
 import { at, fnAt, invocationAt, withQuery } from "../support/routes.ts";
@@ -11,14 +12,15 @@ import { ownPages, setScheme } from "../parts/shell.tsx";
 type Item = { group: string; icon: string; text: string; says?: string; run: () => void };
 
 /** Reaches everything: functions, then actions of the one the page shows, pages, documentation. */
-export default function Palette({ close, openHelp }: { close: () => void; openHelp: () => void }) {
+export default function Palette({ first, close, openHelp }: { first: string; close: () => void; openHelp: () => void }) {
   const { may, session, project } = useHere();
   const [path, go] = useLocation();
-  const [text, setText] = useState("");
+  const [text, setText] = useState(first);
   const [chosen, setChosen] = useState(0);
   const ref = useRef<HTMLDialogElement>(null);
-  const functions = useData("function names", () => must(api.GET("/functions", { params: { query: { limit: 100 } as never } })));
-  useEffect(() => {
+  const functions = useData("function names", () => must(api.GET("/functions", { params: { query: { limit: 100, code: false } as never } })));
+  const more = useSearch(functions.data?.next_cursor ? text.trim() : "");
+  useLayoutEffect(() => {
     const before = document.activeElement as HTMLElement | null;
     ref.current?.showModal();
     ref.current?.querySelector("input")?.focus();
@@ -42,7 +44,7 @@ export default function Palette({ close, openHelp }: { close: () => void; openHe
             ] as const
           ).map(([t, tab]) => ({ group: decodeURIComponent(here), icon: "rightc", text: t, run: to(fnAt(decodeURIComponent(here), tab)) }))
         : []),
-      ...(functions.data?.items ?? []).map((f) => ({ group: "Functions", icon: "fn", text: f.slug, says: f.description, run: to(fnAt(f.slug)) })),
+      ...[...new Map([...(functions.data?.items ?? []), ...more].map((f) => [f.slug, f])).values()].map((f) => ({ group: "Functions", icon: "fn", text: f.slug, says: f.description, run: to(fnAt(f.slug)) })),
       ...(may("developer")
         ? [
             { group: "Actions", icon: "plus", text: "New function", run: to(at("functions", "new")) },
@@ -66,7 +68,7 @@ export default function Palette({ close, openHelp }: { close: () => void; openHe
       .sort((a, b) => b.score - a.score)
       .slice(0, 30)
       .map((x) => x.i);
-  }, [text, functions.data, here]);
+  }, [text, functions.data, more, here]);
   const grouped = useMemo(() => {
     const groups = new Map<string, Item[]>();
     for (const i of items) groups.set(i.group, [...(groups.get(i.group) ?? []), i]);
@@ -138,6 +140,25 @@ export default function Palette({ close, openHelp }: { close: () => void; openHe
       </div>
     </dialog>
   );
+}
+
+type Named = { slug: string; description: string };
+
+/** Functions that the server finds; of a project with more of them than are listed here. */
+function useSearch(text: string): Named[] {
+  const [found, set] = useState<Named[]>([]);
+  useEffect(() => {
+    if (!text) return set([]);
+    let on = true;
+    const timer = setTimeout(() => {
+      void call<Page<Named>>("GET", withQuery("/statistics/functions", { search: text, limit: 20 })).then((page) => on && set(page.items), () => {});
+    }, 150);
+    return () => {
+      on = false;
+      clearTimeout(timer);
+    };
+  }, [text]);
+  return found;
 }
 
 const ORDER = ["Invocation", "Functions", "Actions", "Pages", "Projects", "Console"];

@@ -88,7 +88,7 @@ export default function Parts() {
         <section>
           <h2>Charts</h2>
           <Spark calls={POINTS.map((p) => p.success + p.error)} errors={POINTS.map((p) => p.error)} />
-          <OutcomeBars points={POINTS} step={60} height={120} flags={[{ version: 18, at: POINTS[35]!.at }]} />
+          <OutcomeBars points={POINTS} step={60} height={120} flags={[{ version: 18, at: POINTS[35]!.at, deployed_by: "mara@example.com" }]} />
           <Meter used={61} of={256} />
           <Meter used={4} of={4} />
         </section>

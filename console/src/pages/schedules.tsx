@@ -9,8 +9,9 @@ import { toast } from "../state/toast.ts";
 import { at, fnAt, invocationAt } from "../support/routes.ts";
 import { useQuery } from "../support/query.ts";
 import { clockChange, cronWords, ownZone, zoneName } from "../support/cron.ts";
-import { exact, oneLine, shortClock, shortId, spanExact, weekday } from "../support/format.ts";
+import { exact, shortClock, shortId, spanExact, weekday } from "../support/format.ts";
 import { Ago, Bones, Button, Empty, Facts, Failed, Icon, SelectField, StatusMark, Switch, TextField, useNow } from "../parts/basic.tsx";
+import { Json } from "../parts/data.tsx";
 import { CodeEditor } from "../parts/editor.tsx";
 import { Confirm, Dialog, Menu } from "../parts/overlays.tsx";
 import { Bar } from "../parts/shell.tsx";
@@ -223,9 +224,8 @@ function Detail({ s, reload }: { s: Schedule; reload: () => Promise<void> }) {
         <Facts
           items={[
             ["When", `${cronWords(s.cron) ?? s.cron} in ${zoneName(s.timezone)}`],
-            ["If the previous run has not ended", s.overlap === "skip" ? "skip" : "queue the next one"],
+            ["If it is still running", s.overlap === "skip" ? "skip" : "queue the next one"],
             ["If due times were missed", { skip: "skip them", once: "fire once for all", all: "fire each" }[s.missed]],
-            ["Payload", <code key="p">{oneLine(s.payload, 60) || "null"}</code>],
           ]}
         />
       </div>
@@ -264,6 +264,10 @@ function Detail({ s, reload }: { s: Schedule; reload: () => Promise<void> }) {
           )}
         </>
       )}
+      <h3 class="dpad">Payload</h3>
+      <div class="dpad">
+        <Json value={s.payload} label="Payload" />
+      </div>
       <h3 class="dpad">History</h3>
       {runs.data?.items.length ? (
         <ul class="hist-list">
@@ -384,7 +388,7 @@ function Form({ schedule: s, given, close, done }: { schedule: Schedule | undefi
         <SelectField label="Time zone" value={form.timezone} options={zones.map((z) => [z, z])} onChange={set("timezone")} />
         <div class="fieldgrid">
           <SelectField
-            label="If the previous run has not ended"
+            label="If it is still running"
             value={form.overlap}
             options={[
               ["skip", "Skip"],

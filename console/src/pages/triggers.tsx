@@ -1,6 +1,7 @@
 import { Link } from "wouter-preact";
 import { api, must } from "../api/client.ts";
 import { useData } from "../state/data.ts";
+import { presetName } from "../support/presets.ts";
 import { at, withQuery } from "../support/routes.ts";
 import { invokeSnippets } from "../support/snippets.ts";
 import { useHere } from "../state/session.ts";
@@ -54,7 +55,7 @@ export default function Triggers({ fn }: FunctionProps) {
                 <Link class="link" href={at("webhooks", w.id)}>
                   {w.name}
                 </Link>
-                <span class="quiet">{w.preset}</span>
+                <span class="quiet">{presetName(w.preset)}</span>
                 <span class="meta end">{w.enabled ? "" : "disabled"}</span>
               </li>
             ))}

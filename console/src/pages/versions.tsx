@@ -1,5 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
-import { Link } from "wouter-preact";
+import { Link, useLocation } from "wouter-preact";
 import { api, call, must } from "../api/client.ts";
 import { sayError } from "../api/errors.ts";
 import type { FunctionVersion, Statistics } from "../api/types.ts";
@@ -11,12 +11,12 @@ import { fnAt, withQuery } from "../support/routes.ts";
 import { useQuery } from "../support/query.ts";
 import { filesOf } from "../support/files.ts";
 import { countChanges, diffFiles } from "../support/diff.ts";
-import { formatCount, formatDuration, plural, share } from "../support/format.ts";
+import { formatCount, formatDuration, plural, share, shortName } from "../support/format.ts";
 import { callSnippets } from "../support/snippets.ts";
 import { Ago, Bones, Button, Failed, Segmented } from "../parts/basic.tsx";
 import { Box } from "../parts/data.tsx";
 import { Diff } from "../parts/diff.tsx";
-import { Confirm, CopyAs } from "../parts/overlays.tsx";
+import { Confirm, CopyAs, CopyDialog, Menu } from "../parts/overlays.tsx";
 import { Frame, type FunctionProps } from "./function.tsx";
 import { setLive } from "./shares.tsx";
 
@@ -25,6 +25,8 @@ export default function Versions(props: FunctionProps) {
   const { may } = useHere();
   const [query, setQuery] = useQuery();
   const [rolling, setRolling] = useState(false);
+  const [copying, setCopying] = useState(false);
+  const [, go] = useLocation();
   const [all, setAll] = useState(false);
   const [form, setForm] = useState<"side" | "one">("side");
   const list = useData(`versions ${fn.id} ${fn.version}`, () => must(api.GET("/functions/{id}/versions", { params: { path: { id: fn.id }, query: { limit: 100 } } })));
@@ -39,6 +41,7 @@ export default function Versions(props: FunctionProps) {
     const v = stats.data?.versions.find((x) => x.version === version);
     return v ? { calls: v.success + v.error + v.timeout + v.cancelled, failed: v.error + v.timeout, p95: v.duration_ms?.p95 ?? null } : null;
   };
+  const snippets = callSnippets(location.origin, "POST", `/functions/${fn.id}/versions/${rollTo ?? fn.version}/rollback`, undefined, `zmesh functions rollback ${fn.slug} ${rollTo ?? fn.version}`);
   const shown = versions.filter((v, k) => all || k < RECENT || v.version === from || v.version === to);
   return (
     <Frame
@@ -46,13 +49,26 @@ export default function Versions(props: FunctionProps) {
       tab="versions"
       actions={
         <>
-          <CopyAs snippets={callSnippets(location.origin, "POST", `/functions/${fn.id}/versions/${rollTo ?? fn.version}/rollback`, undefined, `zmesh functions rollback ${fn.slug} ${rollTo ?? fn.version}`)} />
+          <CopyAs snippets={snippets} />
           {may("developer") && chosen && (
-            <Link class="btn" href={withQuery(fnAt(fn.slug, "code"), { test: 1, run: chosen })}>
+            <Link class="btn wide" href={withQuery(fnAt(fn.slug, "code"), { test: 1, run: chosen })}>
               Run v{chosen}
             </Link>
           )}
-          {may("developer") && rollTo && <Button onClick={() => setRolling(true)}>Roll back to v{rollTo}</Button>}
+          {may("developer") && rollTo && (
+            <Button onClick={() => setRolling(true)}>
+              Roll back<span class="wide"> to v{rollTo}</span>
+            </Button>
+          )}
+          <span class="narrow">
+            <Menu
+              label="More"
+              items={[
+                ...(may("developer") && chosen ? [{ label: `Run v${chosen}`, run: () => go(withQuery(fnAt(fn.slug, "code"), { test: 1, run: chosen })) }] : []),
+                { label: "Copy as SQL, curl or CLI", run: () => setCopying(true) },
+              ]}
+            />
+          </span>
         </>
       }
     >
@@ -88,7 +104,17 @@ export default function Versions(props: FunctionProps) {
                             {part !== undefined ? <span class="tag">{part} %</span> : v.current ? <span class="tag">current</span> : v.retired_at ? <span class="tag amber">retired</span> : null}
                           </span>
                           <span class="row between meta">
-                            <span class="cut">{v.message ? <Ago at={v.created_at} /> : plural(Math.max(1, Object.keys(v.file_sizes).length), "file")}</span>
+                            <span class="cut" title={v.deployed_by ?? undefined}>
+                              {shortName(v.deployed_by)}
+                              {v.message ? (
+                                <>
+                                  {v.deployed_by && ", "}
+                                  <Ago at={v.created_at} />
+                                </>
+                              ) : (
+                                !v.deployed_by && plural(Math.max(1, Object.keys(v.file_sizes).length), "file")
+                              )}
+                            </span>
                             {f && f.calls > 0 ? <span class={`num ${f.failed / f.calls > 0.05 ? "err" : ""}`}>{f.failed ? `${formatCount(f.failed)} of ${formatCount(f.calls)} failed` : plural(f.calls, "call")}</span> : null}
                           </span>
                         </span>
@@ -107,6 +133,7 @@ export default function Versions(props: FunctionProps) {
           </div>
         </div>
       </div>
+      {copying && <CopyDialog snippets={snippets} close={() => setCopying(false)} />}
       {rolling && rollTo && (
         <Confirm
           title={`Roll back ${fn.slug} to v${rollTo}?`}

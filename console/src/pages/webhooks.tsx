@@ -9,6 +9,7 @@ import { useHere } from "../state/session.ts";
 import { toast } from "../state/toast.ts";
 import { at, fnAt, invocationAt, withQuery } from "../support/routes.ts";
 import { eventOf } from "../support/events.ts";
+import { PRESETS, presetName } from "../support/presets.ts";
 import { useQuery } from "../support/query.ts";
 import { clock, exact, formatBytes, shortId } from "../support/format.ts";
 import { Bones, Button, CopyButton, Empty, Failed, Icon, Input, Field, Segmented, SelectField, StatusMark, Switch, TextField } from "../parts/basic.tsx";
@@ -18,17 +19,6 @@ import { Confirm, Dialog, Menu } from "../parts/overlays.tsx";
 import { Bar } from "../parts/shell.tsx";
 import { usePageKeys } from "../parts/keys.tsx";
 import { functionOptions } from "./schedules.tsx";
-
-const PRESETS: [string, string][] = [
-  ["hmac", "HMAC of the body (generic)"],
-  ["standard", "Standard Webhooks"],
-  ["stripe", "Stripe"],
-  ["github", "GitHub"],
-  ["shopify", "Shopify"],
-  ["slack", "Slack"],
-  ["shared_secret", "A shared secret in a header"],
-  ["none", "None: anybody who knows the URL"],
-];
 
 export default function Webhooks({ id }: { id: string | undefined }) {
   const { may } = useHere();
@@ -79,7 +69,7 @@ export default function Webhooks({ id }: { id: string | undefined }) {
                     </span>
                     <span class="row between meta">
                       <span class="cut">
-                        {w.preset} to {w.function}
+                        {presetName(w.preset)} to {w.function}
                       </span>
                     </span>
                   </Link>
@@ -231,8 +221,8 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
                       <StatusMark status={{ accepted: "success", duplicate: "cancelled", refused: "error" }[d.verdict as string] ?? "queued"} word={d.test ? `${d.verdict}, test` : d.verdict} />
                     </td>
                     <td class="c-ev">
-                      <Link class="go cut block" href={withQuery(at("webhooks", w.id), { ...query, delivery: d.id })}>
-                        {d.detail ?? (d.verdict === "refused" ? d.code : (eventOf(d.headers) ?? `${formatBytes(d.body_size)} from ${d.client}`))}
+                      <Link class="go cut block" href={withQuery(at("webhooks", w.id), { ...query, delivery: d.id })} title={`${formatBytes(d.body_size)} from ${d.client}`}>
+                        <About d={d} />
                       </Link>
                     </td>
                     <td class="mono quiet c-id cut">{d.message_id ?? "–"}</td>
@@ -286,6 +276,13 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
       )}
     </div>
   );
+}
+
+/** Why it was refused; else what the sender calls the event, or how the body begins where it says nothing of the kind. */
+function About({ d }: { d: DeliverySummary }) {
+  const named = d.detail ?? (d.verdict === "refused" ? d.code : (eventOf(d.headers) ?? d.event));
+  if (named) return <>{named}</>;
+  return d.beginning ? <span class="mono soft">{d.beginning}</span> : <>{formatBytes(d.body_size)}</>;
 }
 
 const kept = (d: Delivery): boolean => d.body !== null || d.body_base64 !== null;

@@ -1,10 +1,11 @@
 import { useState } from "preact/hooks";
 import type { Outcomes } from "../api/types.ts";
-import { exact, formatCount, shortClock } from "../support/format.ts";
+import { exact, formatCount, shortClock, shortName } from "../support/format.ts";
 import { timeTicks } from "../support/ticks.ts";
 
 type Point = Outcomes & { at: string };
-type Props = { points: Point[] | undefined; step: number; height: number; bare?: boolean; flags?: { version: number; at: string }[]; onPick?: (from: string, until: string) => void };
+type Flag = { version: number; at: string; deployed_by?: string | null };
+type Props = { points: Point[] | undefined; step: number; height: number; bare?: boolean; flags?: Flag[]; onPick?: (from: string, until: string) => void };
 
 const niceTop = (top: number): number => {
   if (top <= 4) return 4;
@@ -54,8 +55,10 @@ export function OutcomeBars({ points = [], step, height, bare, flags = [], onPic
         {flags.map((f) => {
           const share = (Date.parse(f.at) - first) / length;
           return share >= 0 && share < 1 ? (
-            <div class={`flag ${Date.parse(f.at) < newest ? "thin" : ""} ${share > 0.9 ? "at-end" : ""}`} key={f.version} style={{ left: `${share * 100}%` }}>
-              <b>v{f.version} live</b>
+            <div class={`flag ${Date.parse(f.at) < newest ? "thin" : ""} ${share > 0.6 ? "at-end" : ""}`} key={f.version} style={{ left: `${share * 100}%` }}>
+              <b title={`${exact(f.at)}${f.deployed_by ? `, by ${f.deployed_by}` : ""}`}>
+                v{f.version} live{f.deployed_by && <span class="by"> by {shortName(f.deployed_by)}</span>}
+              </b>
             </div>
           ) : null;
         })}

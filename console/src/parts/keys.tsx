@@ -14,6 +14,20 @@ export function usePageKeys(keys: Keys): void {
   });
 }
 
+declare global {
+  interface Window {
+    /** What was pressed before the program was there, from boot.ts. */
+    earlyKeys?: string[] | undefined;
+  }
+}
+/** The keys pressed so far; from Ctrl-K on they are what the palette searches for. */
+export function takeEarlyKeys(): { keys: string[]; search: string | null } {
+  const keys = window.earlyKeys ?? [];
+  delete window.earlyKeys;
+  const from = keys.indexOf("Ctrl-K");
+  return from < 0 ? { keys, search: null } : { keys: [], search: keys.slice(from + 1).filter((key) => key.length === 1).join("") };
+}
+
 let pending: ReturnType<typeof setTimeout> | null = null;
 export function handleKey(e: KeyboardEvent, go: (page: string) => void): void {
   if (e.defaultPrevented || e.metaKey || e.ctrlKey || e.altKey || typing(e.target) || document.querySelector("dialog[open]") || keysOff()) return;

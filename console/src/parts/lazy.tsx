@@ -1,6 +1,6 @@
 import type { ComponentType, FunctionComponent } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { Bones, Failed } from "./basic.tsx";
+import { Bones, Button, Notice } from "./basic.tsx";
 
 export type Lazy<P> = FunctionComponent<P> & { load: () => Promise<void> };
 
@@ -12,22 +12,53 @@ export function lazily<P extends object>(load: () => Promise<{ default: Componen
   };
   function Lazy(props: P) {
     const [, redraw] = useState(0);
-    const [failed, setFailed] = useState<unknown>();
+    const [failed, setFailed] = useState(false);
     useEffect(() => {
       if (Loaded) return;
       let on = true;
-      void ready().then(() => on && redraw(1), (e) => on && setFailed(e));
+      void ready().then(() => on && redraw(1), () => on && setFailed(true));
       return () => {
         on = false;
       };
     }, []);
-    if (failed)
-      return (
-        <div class="page">
-          <Failed error={new Error("A new version may have been installed. Reload the page.")} what="This page could not be loaded." retry={() => location.reload()} />
-        </div>
-      );
+    if (failed) return <NotLoaded />;
     return Loaded ? <Loaded {...props} /> : <Bones />;
   }
   return Object.assign(Lazy, { load: ready });
+}
+
+const CHECKED_EVERY_MS = 3000;
+const answers = (): Promise<boolean> => fetch("/health", { cache: "no-store" }).then((r) => r.ok, () => false);
+
+/** The code of a page did not come: the server is away, or has a newer console, whose files have other names. */
+function NotLoaded() {
+  const [state, setState] = useState<"unknown" | "away" | "newer">("unknown");
+  useEffect(() => {
+    let wasAway = false;
+    let timer: ReturnType<typeof setTimeout>;
+    const check = async (): Promise<void> => {
+      if (!(await answers())) {
+        wasAway = true;
+        setState("away");
+        timer = setTimeout(() => void check(), CHECKED_EVERY_MS);
+      } else if (wasAway) location.reload();
+      else setState("newer");
+    };
+    void check();
+    return () => clearTimeout(timer);
+  }, []);
+  if (state === "unknown") return <Bones />;
+  return (
+    <div class="page">
+      {state === "away" ? (
+        <Notice kind="warn">
+          <b>This page could not be loaded: the server does not answer.</b> It opens as soon as it does.
+        </Notice>
+      ) : (
+        <Notice icon="info" actions={<Button onClick={() => location.reload()}>Reload</Button>}>
+          <b>The console has been updated since you opened it.</b> Reload to go on. Drafts are kept in this browser.
+        </Notice>
+      )}
+    </div>
+  );
 }

@@ -223,6 +223,16 @@ export function SnippetTabs({ snippets }: { snippets: Snippets }) {
   );
 }
 
+export const CopyDialog = ({ snippets, close }: { snippets: Snippets; close: () => void }) => (
+  <Dialog title="The same with SQL, curl or the CLI" onClose={close} footer={<Button onClick={close}>Close</Button>}>
+    <div class="bd">
+      <div>
+        <SnippetTabs snippets={snippets} />
+      </div>
+    </div>
+  </Dialog>
+);
+
 /** "Show me the SQL / curl / CLI" of an action. */
 export function CopyAs({ snippets, label = "Copy as", small }: { snippets: Snippets; label?: string; small?: boolean }) {
   const [open, setOpen] = useState(false);
@@ -231,15 +241,7 @@ export function CopyAs({ snippets, label = "Copy as", small }: { snippets: Snipp
       <Button class="wide" small={small} onClick={() => setOpen(true)}>
         {label}
       </Button>
-      {open && (
-        <Dialog title="The same with SQL, curl or the CLI" onClose={() => setOpen(false)} footer={<Button onClick={() => setOpen(false)}>Close</Button>}>
-          <div class="bd">
-            <div>
-              <SnippetTabs snippets={snippets} />
-            </div>
-          </div>
-        </Dialog>
-      )}
+      {open && <CopyDialog snippets={snippets} close={() => setOpen(false)} />}
     </>
   );
 }

@@ -1,6 +1,6 @@
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
-import { ApiError, problemOf } from "../api/errors.ts";
+import { ApiError, problemOf, unreachable } from "../api/errors.ts";
 import type { Role, Session } from "../api/types.ts";
 
 async function ask(method: string, path: string, body?: unknown): Promise<Session> {
@@ -8,7 +8,7 @@ async function ask(method: string, path: string, body?: unknown): Promise<Sessio
     method,
     headers: { "x-zmesh-console": "1", ...(body ? { "content-type": "application/json" } : {}) },
     ...(body ? { body: JSON.stringify(body) } : {}),
-  });
+  }).catch(() => Promise.reject(unreachable()));
   if (!response.ok) throw new ApiError(response.status, await problemOf(response));
   return (response.status === 204 ? undefined : await response.json()) as Session;
 }

@@ -4,7 +4,7 @@ import { earlier, sayDuration, sayFailed, type Compared } from "./compare.ts";
 import { clockChange, cronWords } from "./cron.ts";
 import { diffFiles, diffLines, fold } from "./diff.ts";
 import { eventOf } from "./events.ts";
-import { ago, duration, share, spanExact } from "./format.ts";
+import { ago, duration, share, shortName, spanExact } from "./format.ts";
 import { worseVersion } from "./outcome.ts";
 import { problemPlace } from "./problems.ts";
 import { firstShare, sayFirstShare } from "./shares.ts";
@@ -15,6 +15,10 @@ import { deploySnippets, invokeSnippets } from "./snippets.ts";
 import { placeOf } from "./stack.ts";
 import { membersOf } from "../editor/declarations.ts";
 import { timeTicks } from "./ticks.ts";
+
+test("who deployed is named in short", () => {
+  assert.deepEqual(["ada@example.com", "CI (API key)", "postgres (SQL)", null].map(shortName), ["ada", "CI", "postgres", null]);
+});
 
 test("a share is never 0 for something, nor 100 for almost all", () => {
   assert.deepEqual([share(0, 10), share(1, 5000), share(15, 1000), share(1, 4), share(9999, 10_000)], ["0", "<0.1", "1.5", "25", ">99.9"]);
