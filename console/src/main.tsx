@@ -10,7 +10,7 @@ import { handleKey, takeEarlyKeys } from "./parts/keys.tsx";
 import { lazily } from "./parts/lazy.tsx";
 import { Toasts } from "./parts/overlays.tsx";
 import { Lone } from "./parts/lone.tsx";
-import { Bar, Shell } from "./parts/shell.tsx";
+import { Bar, Shell, focusHeading } from "./parts/shell.tsx";
 import { Accept } from "./pages/accept.tsx";
 import { PAGES, loadPage } from "./pages/code_of_pages.ts";
 import { Functions } from "./pages/functions.tsx";
@@ -229,17 +229,11 @@ function Pages() {
   );
 }
 
-/** After a change of page the focus is on its heading, so that a screen reader says where one is. */
 function useFocusOnPage(path: string): void {
   const first = useRef(true);
   useEffect(() => {
-    if (first.current) {
-      first.current = false;
-      return;
-    }
-    const active = document.activeElement;
-    if (active && active !== document.body && !active.closest(".side, .dock") && active.isConnected) return;
-    document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
+    if (!first.current) focusHeading();
+    first.current = false;
   }, [path]);
 }
 

@@ -154,7 +154,7 @@ def test_the_frame_is_there_before_the_program_and_does_not_move(page: Page, pro
 
 def test_keys_pressed_before_the_program_is_there_are_not_lost(page: Page, project: Project) -> None:
     held: list[Route] = []
-    page.route("**/assets/index-*.js", held.append)
+    page.route("**/assets/index-*.js", lambda route: held.append(route))
     page.goto(project.url + "functions", wait_until="commit")
     expect(page.get_by_role("heading", name="Functions", level=1)).to_be_visible()
     page.keyboard.press("Control+k")
@@ -200,6 +200,11 @@ def test_one_writes_breaks_and_fixes_a_function(page: Page, project: Project) ->
     page.reload()  # what was typed is kept in the browser
     expect(page.get_by_text("let x = ;")).to_be_visible()
     write(page, FIXED)
+    page.keyboard.press("Control+End")
+    page.keyboard.type("// typed faster than the page is drawn")
+    expect(page.get_by_role("textbox", name="Code of greeter.js")).to_contain_text(
+        "// typed faster than the page is drawn"
+    )
     deploy(page, "Greets nobody, too")
     expect(page.get_by_text("greeter v3 is deployed")).to_be_visible()
     page.get_by_role("button", name="Run").click()

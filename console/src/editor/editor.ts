@@ -156,7 +156,7 @@ export function createEditor(host: HTMLElement, options: EditorOptions): Editor 
     }),
   ];
   const view = new EditorView({ parent: root as unknown as Element, root, state: EditorState.create({ doc: options.text, extensions: extensions() }) });
-  view.scrollDOM.tabIndex = 0;
+  if (options.readOnly) view.scrollDOM.tabIndex = 0; // a text that can be edited takes the focus itself
   return {
     show(text, file) {
       if (file === current && text === view.state.doc.toString()) return;

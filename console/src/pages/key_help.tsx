@@ -18,6 +18,7 @@ const KEYS: [string[], string][] = [
   [[keyName("S")], "Review and deploy"],
   [["Space"], "Pause the live list"],
   [["Y"], "Copy the link"],
+  [["Esc", "Tab"], "Leave the editor"],
   [["Esc"], "Close, clear, back"],
 ];
 

@@ -121,7 +121,12 @@ function Row({ s, chosen }: { s: Schedule; chosen: boolean }) {
       <td class="c-when">
         {cronWords(s.cron) ?? <span class="mono">{s.cron}</span>}
         <div class="meta">
-          <code>{s.cron}</code> · {zoneName(s.timezone)}
+          {cronWords(s.cron) && (
+            <>
+              <code>{s.cron}</code> ·{" "}
+            </>
+          )}
+          {zoneName(s.timezone)}
         </div>
       </td>
       <td class="c-next">
@@ -197,9 +202,9 @@ function Detail({ s, reload }: { s: Schedule; reload: () => Promise<void> }) {
       <div class="dhead">
         <div class="grow">
           <h2 class="cut">{s.name}</h2>
-          <span class="soft">
-            runs{" "}
-            <Link class="link" href={fnAt(s.function)}>
+          <span class="soft row">
+            runs
+            <Link class="link cut" href={fnAt(s.function)}>
               {s.function}
             </Link>
           </span>

@@ -68,6 +68,9 @@ function Credentials({ done, wrong: before, email: known }: { done: (s: Session)
   const [shown, setShown] = useState(false);
   const [busy, setBusy] = useState(false);
   const [wrong, setWrong] = useState(before);
+  useEffect(() => {
+    if (matchMedia("(pointer: fine)").matches) document.querySelector<HTMLInputElement>("input[name=email]")?.focus(); // on a phone it would raise the keyboard
+  }, []);
   const submit = async (e: Event): Promise<void> => {
     e.preventDefault();
     setBusy(true);

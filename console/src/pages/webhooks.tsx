@@ -138,7 +138,7 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
           <div>
             <h2 class="big">{w.name}</h2>
             <span class="soft">
-              {PRESETS.find(([k]) => k === w.preset)?.[1]}
+              {w.preset === "none" ? "Unsigned: anybody who knows the address may send" : PRESETS.find(([k]) => k === w.preset)?.[1]}
               {["stripe", "slack", "standard"].includes(w.preset) ? `, at most ${w.replay_window_seconds / 60} minutes old` : ""}. Runs{" "}
               <Link class="link" href={fnAt(w.function)}>
                 {w.function}

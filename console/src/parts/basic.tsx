@@ -192,7 +192,7 @@ export function FilterField({ value, onInput, label, placeholder, icon = "filter
   return (
     <div class={`in filter ${extra ?? ""}`}>
       <Icon name={icon} />
-      <input type="search" data-filter aria-label={label} placeholder={placeholder} value={value} onInput={(e) => onInput(e.currentTarget.value)} />
+      <input type="search" data-filter aria-label={label} placeholder={placeholder} value={value} onInput={(e) => onInput(e.currentTarget.value)} onKeyDown={(e) => e.key === "Escape" && !value && e.currentTarget.blur()} />
       <kbd class="wide" aria-hidden="true">
         /
       </kbd>

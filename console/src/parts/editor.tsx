@@ -9,18 +9,24 @@ export function CodeEditor({ text, file, label, readOnly, small, onChange, onCur
   const editor = useRef<Editor | null>(null);
   const fns = useRef({ onChange, onCursor, onProblems, keys });
   fns.current = { onChange, onCursor, onProblems, keys };
+  const given = useRef({ text, file });
+  given.current = { text, file };
+  const typed = useRef<string[]>([]); // texts that come back as props, perhaps when more has been typed already
+  const shown = useRef(file);
   const [ready, setReady] = useState(false);
   useEffect(() => {
     let on = true;
     void import("../editor/editor.ts").then(({ createEditor }) => {
       if (!on || !host.current) return;
       editor.current = createEditor(host.current, {
-        text,
-        file,
+        ...given.current,
         label,
         readOnly: !!readOnly,
         small: !!small,
-        onChange: (t) => fns.current.onChange(t),
+        onChange: (t) => {
+          typed.current.push(t);
+          fns.current.onChange(t);
+        },
         onCursor: (l, c) => fns.current.onCursor?.(l, c),
         onProblems: (p) => fns.current.onProblems?.(p),
         keys: Object.keys(keys ?? {}).map((key) => ({ key, run: () => (fns.current.keys?.[key]?.(), true) })),
@@ -35,7 +41,13 @@ export function CodeEditor({ text, file, label, readOnly, small, onChange, onCur
       editor.current = null;
     };
   }, []);
-  useEffect(() => editor.current?.show(text, file), [text, file]);
+  useEffect(() => {
+    const at = shown.current === file ? typed.current.lastIndexOf(text) : -1;
+    typed.current.splice(0, at < 0 ? Infinity : at + 1);
+    if (at >= 0) return; // to show it would undo what was typed since
+    shown.current = file;
+    editor.current?.show(text, file);
+  }, [text, file]);
   return (
     <div class="cm-box">
       <div class="cm-host" ref={host} />

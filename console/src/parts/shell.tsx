@@ -161,6 +161,17 @@ function Connection() {
   );
 }
 
+/** After a change of page its heading takes the focus, so that a screen reader says where one is; also one that comes
+ *  later, with the page's data, unless somebody has pressed or clicked in the meantime. */
+let isHeadingDue = false;
+for (const event of ["keydown", "pointerdown"]) addEventListener(event, () => (isHeadingDue = false), true);
+const isLost = (e: Element | null): boolean => !e || e === document.body || !e.isConnected;
+export function focusHeading(): void {
+  isHeadingDue = true;
+  const active = document.activeElement;
+  if (isLost(active) || active!.closest(".side, .dock")) document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
+}
+
 type HeadProps = { title: string; count?: number | string | undefined; back?: [string, string]; line?: boolean; before?: ComponentChildren; after?: ComponentChildren; actions?: ComponentChildren };
 /** The bar of a page: where, name, state; at most three buttons. The heading takes the focus when the page changes. */
 export function Bar({ title, count, back, line, before, after, actions }: HeadProps) {
@@ -168,6 +179,9 @@ export function Bar({ title, count, back, line, before, after, actions }: HeadPr
   useEffect(() => {
     document.title = `${title} · zMesh`;
   }, [title]);
+  useEffect(() => {
+    if (isHeadingDue && isLost(document.activeElement)) heading.current?.focus({ preventScroll: true });
+  }, []);
   return (
     <header class={`bar ${line ? "line" : ""}`}>
       {back && (
