@@ -143,7 +143,7 @@ export function createEditor(host: HTMLElement, options: EditorOptions): Editor 
     // Sideways scrolling with a finger loses the beginning of the lines; wrapped ones hang below it.
     ...(isNarrow() ? [EditorView.lineWrapping] : []),
     language.of(languageFor(current)),
-    name.of(EditorView.contentAttributes.of({ "aria-label": options.label })),
+    name.of(EditorView.contentAttributes.of({ "aria-label": options.label, tabindex: "0" })),
     EditorView.editable.of(!options.readOnly),
     EditorState.readOnly.of(!!options.readOnly),
     EditorView.updateListener.of((u) => {
@@ -156,7 +156,6 @@ export function createEditor(host: HTMLElement, options: EditorOptions): Editor 
     }),
   ];
   const view = new EditorView({ parent: root as unknown as Element, root, state: EditorState.create({ doc: options.text, extensions: extensions() }) });
-  if (options.readOnly) view.scrollDOM.tabIndex = 0; // a text that can be edited takes the focus itself
   return {
     show(text, file) {
       if (file === current && text === view.state.doc.toString()) return;

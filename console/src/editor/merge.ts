@@ -11,8 +11,18 @@ const tints = EditorView.theme({
   // The library lays its buttons over the text; a finger needs them above it, and the console has no green.
   ".cm-deletedChunk .cm-chunkButtons": { position: "static", display: "flex", gap: "8px", justifyContent: "end", padding: "4px 8px" },
   ".cm-deletedChunk .cm-chunkButtons button": { height: "40px", margin: "0", padding: "0 12px", font: "500 13px/20px var(--font)", color: "var(--ink) !important", background: "var(--bg) !important", border: "1px solid var(--line-2) !important", borderRadius: "6px" },
-  ".cm-changedText": { background: "none !important", textDecoration: "underline", textUnderlineOffset: "3px" },
+  ".cm-collapsedLines": { background: "var(--sunken) !important", color: "var(--ink-3)", padding: "4px 8px", "&:before, &:after": { content: "none !important" } },
+  ".cm-changedLineGutter": { background: "var(--ok-fill) !important" },
+  ".cm-deletedLineGutter, &.cm-merge-a .cm-changedLineGutter": { background: "var(--error-fill) !important" },
+  ".cm-changedText, .cm-deletedChunk .cm-deletedText": { background: "none !important", textDecoration: "underline", textUnderlineOffset: "3px" },
 });
+
+function takeTheirs(): HTMLElement {
+  const button = Object.assign(document.createElement("button"), { type: "button", textContent: "→", title: "Take theirs" });
+  button.setAttribute("aria-label", "Take theirs");
+  Object.assign(button.style, { width: "24px", height: "24px", marginInline: "-2px", border: "1px solid var(--line-2)", borderRadius: "6px", background: "var(--bg)", color: "var(--ink)", cursor: "pointer", font: "500 13px/20px var(--font)" });
+  return button;
+}
 
 export function createMerge(host: HTMLElement, { file, theirs, mine, onChange }: { file: string; theirs: string; mine: string; onChange: (t: string) => void }): () => void {
   const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
@@ -32,6 +42,7 @@ export function createMerge(host: HTMLElement, { file, theirs, mine, onChange }:
     parent: root,
     root,
     revertControls: "a-to-b",
+    renderRevertControl: takeTheirs,
     collapseUnchanged: { margin: 3 },
   });
   return () => view.destroy();

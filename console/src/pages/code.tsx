@@ -94,8 +94,14 @@ export default function CodePage(props: FunctionProps) {
               </>
             )}
             <Button kind="primary" keys={keyName("S")} off={!draft.changed && "No changes"} onClick={review}>
-              Review and deploy
+              <span class="wide">Review and deploy</span>
+              <span class="narrow">Deploy</span>
             </Button>
+            {draft.changed && (
+              <span class="narrow">
+                <Menu label="More" items={[{ label: "Discard the draft", danger: true, run: () => setDiscarding(true) }]} />
+              </span>
+            )}
           </>
         ) : (
           <span class="meta">A viewer reads the code; a developer changes it.</span>
@@ -113,17 +119,19 @@ export default function CodePage(props: FunctionProps) {
           </div>
         </div>
       )}
-      <div class="panes-switch narrow">
-        <Segmented
-          label="Pane"
-          value={pane}
-          options={[
-            ["code", "Code"],
-            ["test", "Test"],
-          ]}
-          onChange={setPane}
-        />
-      </div>
+      {editable && (
+        <div class="panes-switch narrow">
+          <Segmented
+            label="Pane"
+            value={pane}
+            options={[
+              ["code", "Code"],
+              ["test", "Test"],
+            ]}
+            onChange={setPane}
+          />
+        </div>
+      )}
       <div class={`panes ${editable ? "" : "no-test"}`} data-show={pane}>
         <div class="pane-tree wide">
           <ul class="tree" aria-label="Files">

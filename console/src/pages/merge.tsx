@@ -47,11 +47,13 @@ export default function Merge({ fn, draft, close }: { fn: FunctionDetails; draft
         </>
       }
     >
-      <div class="bd">
-        {names.length > 1 && <Select aria-label="File" value={file} options={names.map((n) => [n, n])} onChange={setFile} />}
-        {!names.length && <p>There are no differences.</p>}
-        {names.length > 0 && <p class="meta narrow">Red: v{fn.version}, as deployed. Petrol: your draft, to edit.</p>}
-      </div>
+      {names.length !== 1 && (
+        <div class="bd">
+          {names.length > 1 && <Select aria-label="File" value={file} options={names.map((n) => [n, n])} onChange={setFile} />}
+          {!names.length && <p>There are no differences.</p>}
+        </div>
+      )}
+      {names.length > 0 && <p class="bd meta narrow">Red: v{fn.version}, as deployed. Petrol: your draft, to edit.</p>}
       <div class="dscroll mergebox">
         <div class="cm-host" ref={host} />
       </div>

@@ -37,7 +37,7 @@ export function formatBytes(bytes: number): string {
 
 export function ago(then: number, now: number): string {
   const s = Math.round((now - then) / 1000);
-  if (s < 0) return `in ${span(-s)}`;
+  if (s < -3) return `in ${span(-s)}`; // less: the clock of the server is a little ahead
   if (s < 2) return "now";
   return s < 7 * 86_400 ? `${span(s)} ago` : exactDay(then);
 }
