@@ -63,14 +63,19 @@ def versions(client: Client, name: str, output: str) -> None:
             _state(version),
             ago(version["created_at"]),
             _short_name(version["deployed_by"] or ""),
-            version["language"],
-            version["entry_point"],
+            _language(version),
             _extent(version),
             version["message"],
         ]
         for version in found
     ]
-    print_table(("version", "", "deployed", "by", "language", "entry point", "code", "message"), rows, "No versions.")
+    print_table(("version", "", "deployed", "by", "language", "code", "message"), rows, "No versions.")
+
+
+def _language(version: Mapping[str, Any]) -> str:
+    """With the entry point, where that is not the usual one."""
+    entry_point = version["entry_point"]
+    return str(version["language"]) if entry_point == "handler" else f"{version['language']}, {entry_point}"
 
 
 def _short_name(by: str) -> str:

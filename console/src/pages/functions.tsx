@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
-import { call } from "../api/client.ts";
+import { api, call, must } from "../api/client.ts";
 import type { FunctionSummary, Page } from "../api/types.ts";
 import { listen, onReopened } from "../live/stream.ts";
 import { invalidate, useData } from "../state/data.ts";
@@ -76,7 +76,7 @@ export function Functions() {
         <>
           <div class="tools">
             <Segmented label="Show" value={show} options={[["all", "All"], ["failing", "Failing"], ["disabled", "Disabled"]]} onChange={(v) => setQuery({ show: v === "all" ? null : v })} />
-            <FilterField label="Filter functions" placeholder="Name, tag or text" value={query.search ?? ""} onInput={(v) => setQuery({ search: v || null }, { replace: true })} />
+            <FilterField label="Filter functions" placeholder="Name or tag" value={query.search ?? ""} onInput={(v) => setQuery({ search: v || null }, { replace: true })} />
             <div class="end wide">
               <span class="quiet" aria-hidden="true">
                 Sorted by
@@ -91,7 +91,7 @@ export function Functions() {
               </div>
             )}
             {!list.data && !list.error && <Bones />}
-            {list.data && !items.length && <Empty title={show === "failing" ? "No function failed in the last hour." : "No matching functions"}>{query.search ? `No name, tag or description contains “${query.search}”.` : null}</Empty>}
+            {list.data && !items.length && <Empty title={show === "failing" ? "No function failed in the last hour." : "No matching functions"}>{query.search ? `No name or tag contains “${query.search}”.` : null}</Empty>}
             {items.length > 0 && <Table items={items} />}
             {cursor && (
               <div class="more">
@@ -123,7 +123,16 @@ function watchCalls(reload: () => void): () => void {
   };
 }
 
+/** The tables whose changes start functions, by function; read only where a function was started by one. */
+function useTables(items: FunctionSummary[]): Map<string, string[]> {
+  const changes = useData(items.some((f) => f.called_by.includes("change")) ? "changes" : null, () => must(api.GET("/changes")));
+  const tables = new Map<string, string[]>();
+  for (const c of changes.data?.items ?? []) if (c.function_id) tables.set(c.function_id, [...(tables.get(c.function_id) ?? []), c.table]);
+  return tables;
+}
+
 function Table({ items }: { items: FunctionSummary[] }) {
+  const tables = useTables(items);
   return (
     <table class="tbl two fns" data-list>
       <thead class="stick">
@@ -142,14 +151,15 @@ function Table({ items }: { items: FunctionSummary[] }) {
       </thead>
       <tbody>
         {items.map((f) => (
-          <Row key={f.id} f={f} />
+          <Row key={f.id} f={f} tables={tables.get(f.id)} />
         ))}
       </tbody>
     </table>
   );
 }
 
-function Row({ f }: { f: FunctionSummary }) {
+function Row({ f, tables }: { f: FunctionSummary; tables: string[] | undefined }) {
+  const said = (source: string): string => (source === "change" && tables ? `change of ${tables.join(", ")}` : sourceName(source));
   const { calls, errors, series, error_series, duration_ms } = f.last_hour;
   const failed = share(errors, calls);
   const alarming = calls > 0 && errors / calls >= 0.01 && errors > 0;
@@ -178,9 +188,9 @@ function Row({ f }: { f: FunctionSummary }) {
       <td class="c-trig wide">
         <span class="trig">
           {f.called_by.map((source) => (
-            <span key={source} title={sourceName(source)}>
+            <span key={source} title={said(source)}>
               <Icon name={sourceIcon(source)} small />
-              <span class="sr">{sourceName(source)}</span>
+              <span class="sr">{said(source)}</span>
             </span>
           ))}
         </span>

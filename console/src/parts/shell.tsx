@@ -47,7 +47,7 @@ export function Shell({ openPalette, children }: { openPalette: () => void; chil
           </nav>
         ))}
         <div class="foot">
-          {queue && <Pulse queue={queue} />}
+          <Pulse queue={queue} />
           <Menu
             label={`Account ${session.user.email}`}
             text={
@@ -105,15 +105,16 @@ export function useQueue(): Queue | null {
   return queue;
 }
 
-function Pulse({ queue }: { queue: Queue }) {
-  const { total, busy } = queue.slots;
+/** Its place is kept until the figures come. */
+function Pulse({ queue }: { queue: Queue | null }) {
+  const { total, busy } = queue?.slots ?? { total: 16, busy: 0 };
   const ticks = Math.min(total, 48);
   return (
     <Link class="pulse" href={at("queue")}>
       <span class="row between meta">
         <span>Running</span>
         <span class="num">
-          {busy} of {total} slots
+          {queue && `${busy} of ${total} slots`}
         </span>
       </span>
       <span class="ticks" aria-hidden="true">
