@@ -16,6 +16,7 @@ from typing import Any
 
 from cli.config import Connection, claims_of, locked, read_json, write_private_json
 from cli.errors import CliError
+from cli.waiting import moving
 
 Json = Any
 REQUEST_SECONDS = 60
@@ -240,7 +241,10 @@ class Client:
         """Status, headers and body that one request is answered with. Raises CliError."""
         try:
             request = urllib.request.Request(f"{self.connection.url}{path}", data, headers, method=method)
-            with _opener(request.host).open(request, timeout=seconds) as answer:
+            with (
+                moving(f"waiting for {request.host}"),
+                _opener(request.host).open(request, timeout=seconds) as answer,
+            ):
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as answer:
             with answer:

@@ -151,7 +151,7 @@ def read_project_file(root: Path) -> ProjectFile:
         raise CliError(
             f"{root.resolve()} has no {SETTINGS}.",
             code="no_project",
-            hint="Create a project folder with `zmesh init`, or name what to deploy: zmesh deploy ./my-function.py",
+            hint="Create a project folder with `zmesh init`, or name what to deploy: zmesh deploy FILE",
         )
     return _read(path, ProjectFile)
 

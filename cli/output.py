@@ -101,12 +101,15 @@ def print_code(code: str, language: str) -> None:
     console.print(highlighted, soft_wrap=True, end="")  # a Syntax by itself cuts what is wider than the terminal
 
 
+BEFORE_PROGRESS: list[Callable[[], None]] = []  # what erases a line that moves
 QUIET: ContextVar[bool] = ContextVar("quiet", default=False)  # nobody watches: an agent's call within the API
 
 
 def progress(message: str = "") -> None:
     """Print a line of progress to stderr."""
     if not QUIET.get():
+        for prepare in BEFORE_PROGRESS:
+            prepare()
         click.echo(message, err=True)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from cli.errors import CliError, did_you_mean
+from support.texts import sentence
 
 CHOICE = re.compile(r"'(?P<given>[^']*)' is not one of")
 
@@ -21,7 +22,7 @@ class UsageFailed(CliError):
 def explained(error: click.UsageError) -> CliError:
     """The error with its code and a hint."""
     context = error.ctx
-    message = error.format_message().rstrip(".") + "."
+    message = sentence(error.format_message())
     if context is None:
         return UsageFailed(message, code="bad_usage", hint="See `zmesh --help`.")
     if isinstance(error, click.NoSuchOption):

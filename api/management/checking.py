@@ -25,6 +25,7 @@ from api.http.problems import Problem
 from api.management.bounded_command import CPU_SECONDS
 from api.management.bounded_processes import ENVIRONMENT, bounded
 from api.management.files import NO_FILES
+from support.texts import sentence
 
 ENDINGS = {"javascript": "js", "python": "py", "typescript": "ts"}
 PARSERS = 2  # at once
@@ -156,7 +157,7 @@ def _problem(fault: dict[str, Any] | None) -> Problem | None:
     return Problem(
         422,
         fault["type"],
-        f"{what}: {message.rstrip('.')}.",
+        f"{what}: {sentence(message)}",
         "Fix the code, or deploy it as it is with ?force=true.",
         errors=[{"field": "code", "message": place or message}],
     )

@@ -12,9 +12,11 @@ from cli.client import Client
 from cli.errors import CliError
 from cli.functions.folders import shown_size
 from cli.output import progress, style
+from cli.waiting import moving
 from support.function_folders import own_folder
 from support.locks import ManifestError
 from support.manifests import Manifest, manifest_of
+from support.texts import sentence
 
 POLL_SECONDS = 0.5
 UNFINISHED = ("queued", "running")
@@ -70,7 +72,8 @@ def finished(client: Client, function: Mapping[str, Any], manifest: Manifest, bu
     if build["status"] in UNFINISHED:
         progress(f"{style('•', fg='green')} Installing the packages of {function['name']} ({manifest.source}) ...")
         try:
-            build = follow_build(client, build["id"])
+            with moving(f"installing the packages of {function['name']}"):
+                build = follow_build(client, build["id"])
         except KeyboardInterrupt:
             client.call("POST", f"/builds/{build['id']}/cancel")
             raise
@@ -78,7 +81,7 @@ def finished(client: Client, function: Mapping[str, Any], manifest: Manifest, bu
         return build
     reason = build["error"]["message"] if build["error"] else f"The build was {build['status']}"
     raise CliError(
-        f"{function['name']}: {reason.rstrip('.')}. Nothing was deployed.",
+        f"{function['name']}: {sentence(reason)} Nothing was deployed.",
         code=build["error"]["type"] if build["error"] else "build_cancelled",
         hint=f"Read the whole log: zmesh builds logs {build['id']}",
     )

@@ -32,4 +32,4 @@ def list_functions(client: Client, tag: str | None, output: str) -> None:
         for function in found
     ]
     headings = ("function", "language", "version", "timeout", "memory", "updated")
-    print_table(headings, rows, "No functions yet. Deploy one: zmesh functions deploy ./my-function.py")
+    print_table(headings, rows, "No functions yet. Deploy one: zmesh init hello && zmesh deploy hello")

@@ -28,6 +28,7 @@ from cli.platform.home import Home, Secrets
 from cli.platform.postgres import EmbeddedPostgres, PostgresError
 from cli.platform.processes import NoFreePort, free_port
 from cli.platform.services import Service
+from cli.waiting import moving
 from examples import load, setup
 from support.children import dying_with_parent
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 EXAMPLES = "examples"  # slug and name of the project that they live in
 START_SECONDS = 60
+SLOWEST_START_SECONDS = 300  # of API and listener: each that ends is noticed at once
+TITLES = {"api": "API", "listener": "listener"}
 STOP_SECONDS = 10
 DRAIN_SECONDS = 5
 WATCH_SECONDS = 0.2
@@ -111,13 +114,14 @@ class Dev:
         self._claim_port()
         admin_url = self._start_database()
         self._step("Preparing the database")
-        self._created = created = in_subprocess(
-            "prepare_database",
-            admin_url=admin_url,
-            own_server=self._postgres is not None,
-            home=str(self._home.folder),
-            token_seconds=TOKEN_SECONDS,
-        )
+        with moving("waiting for the database"):
+            self._created = created = in_subprocess(
+                "prepare_database",
+                admin_url=admin_url,
+                own_server=self._postgres is not None,
+                home=str(self._home.folder),
+                token_seconds=TOKEN_SECONDS,
+            )
         self._renew_token_at = time.monotonic() + TOKEN_SECONDS / 2
         secrets = self._home.secrets()
         self._step("Starting the API and a listener")
@@ -176,7 +180,8 @@ class Dev:
     def _run_postgres(self) -> None:
         assert self._postgres is not None
         try:
-            self._postgres.start()
+            with moving("waiting for PostgreSQL"):
+                self._postgres.start()
         except PostgresError as error:
             raise CliError(str(error), code="postgres_failed") from error
 
@@ -212,8 +217,12 @@ class Dev:
 
     def _wait_for_health(self, secrets: Secrets) -> Client:
         """A client of the API, once that answers and a listener is at work. Raises CliError."""
+        with moving("waiting until the API answers, and until a listener has tried out its sandbox"):
+            return self._healthy_client(secrets)
+
+    def _healthy_client(self, secrets: Secrets) -> Client:
         api = self._services[0]
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + SLOWEST_START_SECONDS
         while time.monotonic() < deadline:
             for service in self._services:
                 if service.pid is None:
@@ -226,7 +235,7 @@ class Dev:
                     if client.call_anonymously("GET", "/health").body["listeners"] > 0:
                         return client
             time.sleep(0.05)
-        raise _did_not_start(self._services[1] if api.announcement else api)
+        raise _is_late(self._services[1] if api.announcement else api)
 
     def _renew_token(self) -> None:
         """Write dev.json with a fresh token, and note when the next one is due."""
@@ -280,7 +289,7 @@ class Dev:
                 f"  zmesh functions logs send-welcome --project {EXAMPLES}"
             )
         if self._watched is None:
-            progress("  zmesh functions deploy ./my-function.py\n")
+            progress("  zmesh init hello && zmesh deploy hello\n")
         progress(style(f"Logs are in {self._home.logs}. Ctrl+C stops everything.", dim=True))
 
     def _start_session(self, folder: Path) -> None:
@@ -341,10 +350,12 @@ def in_subprocess(action: str, **arguments: object) -> dict[str, str]:
     done = subprocess.run(
         [sys.executable, "-P", "-c", "from cli.platform.preparing import main; main()"],
         input=json.dumps([action, arguments]).encode(),
-        stdout=subprocess.PIPE,
+        capture_output=True,
         start_new_session=True,  # Ctrl+C is for us
         preexec_fn=dying_with_parent(signal.SIGKILL),
     )
+    if done.stderr:
+        progress(done.stderr.decode(errors="replace").removesuffix("\n"))
     if done.returncode != 0:
         raise CliError(f"{action} ended with status {done.returncode}; its output is above.", code="start_failed")
     outcome, said = json.loads(done.stdout)
@@ -381,7 +392,17 @@ def _ignore_name_taken() -> Iterator[None]:
 
 def _did_not_start(service: Service) -> CliError:
     return CliError(
-        f"The {service.name} did not start. Its last output:\n{service.last_output()}",
+        f"The {TITLES[service.name]} did not start. Its last output:\n{service.last_output()}",
         code="start_failed",
         hint=f"The full log is in {service.log}.",
+    )
+
+
+def _is_late(service: Service) -> CliError:
+    what = "answer" if service.name == "api" else "register"
+    return CliError(
+        f"The {TITLES[service.name]} runs, but did not {what} within {SLOWEST_START_SECONDS} s. Its last output:\n"
+        f"{service.last_output()}",
+        code="start_failed",
+        hint=f"The full log is in {service.log}. Is this machine busy? Then start again.",
     )

@@ -62,9 +62,9 @@ def _name(one: Mapping[str, Any]) -> str:
 def _described(client: Client, item: planning.Item) -> str:
     kind = planning.KINDS.get(item["kind"], item["kind"])
     said = f"{style('•', fg='green')} {kind} {style(item['name'], bold=True)} {style(item['action'], dim=True)}"
-    if item["secret"]:
-        said += f"; its secret: `zmesh webhooks rotate {item['name']}`"
-    return f"{said} {client.connection.url}{item['path']}" if item["path"] else said
+    if item["path"]:
+        said += f" {client.connection.url}{item['path']}"
+    return f"{said}; for its secret: `zmesh webhooks rotate {item['name']}`" if item["secret"] else said
 
 
 def _with_advice(error: ApiError) -> ApiError:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ import click
 
 from cli.errors import CliError, CommandFailed, how_to_install
 from cli.output import output_option, print_json, progress, style
+from cli.waiting import moving
 from support.children import dying_with_parent
 
 if TYPE_CHECKING:
@@ -70,13 +71,11 @@ def test(paths: tuple[Path, ...], output: str) -> None:
         _require_pytest()
     if runners["vitest"]:
         _require_vitest()
-    progress(style("Making a database for the tests ...", dim=True))
-    with (
-        throwaway_database(Path.cwd()) as url,
-        sandbox_beside(url) as variables,
-        tempfile.TemporaryDirectory() as reports,
-    ):
-        environment = {**os.environ, **variables}
+    with ExitStack() as stack:
+        with moving("making a database for the tests"):
+            url = stack.enter_context(throwaway_database(Path.cwd()))
+            environment = {**os.environ, **stack.enter_context(sandbox_beside(url))}
+        reports = stack.enter_context(tempfile.TemporaryDirectory())
         runs = [
             _run(RUNNERS[runner], found, Path(reports) / runner, environment)
             for runner, found in runners.items()
@@ -170,6 +169,7 @@ def _run(
     runner: Runner, files: Sequence[Path], report: Path, environment: Mapping[str, str]
 ) -> tuple[list[Result], bool]:
     """What its report says, and whether it failed."""
+    progress(style(f"{len(files)} file{'s' if len(files) > 1 else ''} with {report.name} ...", dim=True))
     names = [f"./{os.path.relpath(file)}" for file in files]  # none is taken for an option
     done = subprocess.run(
         runner(names, report),

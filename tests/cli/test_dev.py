@@ -17,9 +17,12 @@ import httpx
 import psycopg
 import pytest
 
-from cli.platform.dev import in_subprocess
+from cli.errors import CliError
+from cli.platform import dev as dev_module
+from cli.platform.dev import Dev, in_subprocess
 from cli.platform.postgres import EmbeddedPostgres
 from cli.platform.processes import ephemeral_ports
+from cli.platform.services import Service
 from tests.platform import REPOSITORY, ZMESH, Platform, Process, clean_environment, eventually, zmesh_dev
 
 NO_OP = "def handler(payload, zmesh):\n    return payload\n"
@@ -280,3 +283,27 @@ def test_its_token_can_be_renewed(running_platform: Platform) -> None:
     made = in_subprocess("issue_token", home=str(running_platform.folder / ".zmesh"), seconds=60, **whom)
     answer = httpx.get(f"{running_platform.url}/functions", headers={"authorization": f"Bearer {made['token']}"})
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("announcements", "said"),
+    [(("", ""), "The API runs, but did not answer"), (("listening x", ""), "The listener runs")],
+)
+def test_what_is_slow_to_start_is_named(
+    announcements: tuple[str, str], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Slow(Service):
+        pid = 1
+
+        def last_output(self) -> str:
+            return "busy"
+
+    started = Dev(tmp_path, 0, examples=False, database_url=None, verbose=False)
+    for name, announcement in zip(("api", "listener"), announcements, strict=True):
+        service = Slow(name, {}, tmp_path / name, verbose=False)
+        service.announcement = announcement
+        started._services.append(service)
+    monkeypatch.setattr(dev_module, "SLOWEST_START_SECONDS", 0.1)
+    with pytest.raises(CliError, match=said) as raised:
+        started._wait_for_health(None)  # type: ignore[arg-type]
+    assert "Is this machine busy?" in raised.value.hint

@@ -216,7 +216,7 @@ def test_an_api_key_is_told_what_deploying_needs(platform: Platform) -> None:
     [
         ("broken.py", "def handler(p, z):\n    return (1\n", ['File "broken.py", line 2', "return (1", "^"]),
         ("broken.js", "exports.handler = () => {\n  const a = ;\n};", ["broken.js:2", "const a = ;", "^"]),
-        ("typo.py", "def hander(p, z):\n    return 1\n", ["did you mean hander?"]),
+        ("typo.py", "def hander(p, z):\n    return 1\n", ["did you mean hander? Nothing was deployed."]),
         ("typo.ts", "exports.main = (p: string) => p;", ["it exports main"]),
     ],
 )

@@ -22,6 +22,7 @@ from api.management.packages import build_of, build_of_changed
 from sql import catalog, versions
 from sql.catalog import Function
 from sql.errors import DomainError, translated
+from support.texts import sentence
 
 Fields = dict[str, Any]
 Action = Literal["created", "updated", "unchanged"]
@@ -172,7 +173,7 @@ def in_deployment(problem: Problem, what: str, field: str) -> Problem:
     return Problem(
         problem.status,
         problem.code,
-        f"{what}: {problem.detail.rstrip('.')}. Nothing was deployed.",
+        f"{what}: {sentence(problem.detail)} Nothing was deployed.",
         problem.hint,
         errors=[{**error, "field": f"{field}.{error['field']}".rstrip(".")} for error in problem.errors],
         headers=problem.headers,

@@ -1,0 +1,55 @@
+"""A line on the terminal that moves while a command waits, so that it does not look stuck."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cli.output import BEFORE_PROGRESS, QUIET, style
+
+QUIET_SECONDS = 0.5  # what is over by then needs no line
+FRAME_SECONDS = 0.1
+FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+ERASE = "\r\x1b[2K"
+
+
+@contextmanager
+def moving(text: str) -> Iterator[None]:
+    """Shows what is waited for, and for how long, until the block ends: to a person, and from the main thread only,
+    since others work beside what is on the screen. Progress may be printed meanwhile."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if QUIET.get() or BEFORE_PROGRESS or not is_main or not sys.stderr.isatty():
+        yield
+        return
+    done = threading.Event()
+    drawing = threading.Thread(target=_draw, args=(text, done), daemon=True)
+    BEFORE_PROGRESS.append(lambda: _write(ERASE))
+    drawing.start()
+    try:
+        yield
+    finally:
+        BEFORE_PROGRESS.clear()
+        done.set()
+        drawing.join()
+
+
+def _draw(text: str, done: threading.Event) -> None:
+    began, frame = time.monotonic(), 0
+    if done.wait(QUIET_SECONDS):
+        return
+    while True:
+        seconds = time.monotonic() - began
+        _write(f"{ERASE}{style(f'{FRAMES[frame % len(FRAMES)]} {text} … {seconds:.0f} s', dim=True)}")
+        frame += 1
+        if done.wait(FRAME_SECONDS):
+            _write(ERASE)
+            return
+
+
+def _write(text: str) -> None:
+    """Not through sys.stderr, which escapes control characters."""
+    os.write(sys.stderr.fileno(), text.encode(sys.stderr.encoding, "replace"))
