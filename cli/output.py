@@ -108,9 +108,14 @@ QUIET: ContextVar[bool] = ContextVar("quiet", default=False)  # nobody watches: 
 def progress(message: str = "") -> None:
     """Print a line of progress to stderr."""
     if not QUIET.get():
-        for prepare in BEFORE_PROGRESS:
-            prepare()
+        make_room()
         click.echo(message, err=True)
+
+
+def make_room() -> None:
+    """Before something is printed while a command waits: erase the line that moves."""
+    for erase in BEFORE_PROGRESS:
+        erase()
 
 
 def style(text: str, fg: str | None = None, *, bold: bool = False, dim: bool = False) -> str:

@@ -21,8 +21,9 @@ from cli.functions.settings import run_options, settings_of
 from cli.invocations.dry_runs import changes_of, show_changes
 from cli.invocations.history import print_line
 from cli.invocations.invoking import RUNNING, print_raw
-from cli.output import output_option, print_json, progress, style
+from cli.output import make_room, output_option, print_json, progress, style
 from cli.payloads import read_payload
+from cli.waiting import moving
 
 SHORT_SECONDS = 1  # a run that is over by then is shown at once; the log of any other is followed
 ENVELOPE = ("status", "result", "error", "duration_ms", "version")
@@ -149,9 +150,10 @@ def follow(client: Client, id: str, output: str) -> dict[str, Any]:
     ended = _invocation(client, id)
     if ended["status"] in RUNNING or ended["logs_truncated"]:
         try:
-            for event, line in client.events(f"/invocations/{id}/logs"):
-                if event == "log":
-                    _show_line(line, output)
+            with moving("running"):
+                for event, line in client.events(f"/invocations/{id}/logs"):
+                    if event == "log":
+                        _show_line(line, output)
         except KeyboardInterrupt:
             client.call("POST", f"/invocations/{id}/cancel")
             raise
@@ -167,6 +169,7 @@ def _invocation(client: Client, id: str) -> dict[str, Any]:
 
 def _show_line(line: dict[str, Any], output: str) -> None:
     if output == "table":
+        make_room()
         print_line(line, err=True)
     else:
         progress(line["message"])
