@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from cli.completing import profile_names
 from cli.output import output_option
 
 
@@ -37,11 +38,23 @@ from cli.output import output_option
     metavar="DIR",
     help="Deploy the functions of this folder on every save, and show what they print.",
 )
-def dev(home: Path, port: int, no_examples: bool, verbose: bool, watched: Path | None) -> None:
+@click.option(
+    "--profile",
+    shell_complete=profile_names,
+    help="With --watch: deploy to this profile's platform instead of starting one.",
+)
+def dev(home: Path, port: int, no_examples: bool, verbose: bool, watched: Path | None, profile: str | None) -> None:
     """Run the whole platform on this machine: PostgreSQL, an API and a listener.
 
     With DATABASE_URL set, that PostgreSQL is used instead of a private one.
     """
+    if profile is not None:
+        from cli.platform.watching_there import watch_there
+
+        if watched is None:
+            raise click.UsageError("--profile needs --watch DIR: it names where saves are deployed.")
+        watch_there(profile, watched)
+        return
     from cli.platform.dev import Dev
 
     database_url = os.environ.get("DATABASE_URL") or None

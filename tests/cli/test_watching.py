@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -23,7 +24,7 @@ from cli.errors import CliError
 from cli.platform import hotkeys
 from cli.platform.dev_session import DevSession
 from cli.platform.watching import Watcher
-from tests.platform import ZMESH, Platform, clean_environment, eventually
+from tests.platform import COMMANDS, ZMESH, Platform, Process, clean_environment, eventually
 
 HANDLER = "def handler(payload, zmesh):\n    return {}\n"
 
@@ -137,6 +138,28 @@ def test_triggers_of_a_project_are_live_as_soon_as_they_are_saved(
         screen.wait_for("Something else has changed triggers that zmesh.toml declares.")
         settings.write_text(schedule.format("rung", "0 5 * * *"))
         screen.wait_for("webhook rung-hook is not declared any more. It stays")
+
+
+def test_a_platform_that_is_running_already_gets_what_is_saved(running_platform: Platform, tmp_path: Path) -> None:
+    facts = json.loads((running_platform.folder / ".zmesh" / "dev.json").read_text())
+    environment = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "ZMESH_PASSWORD": facts["admin_password"]}
+    login = ("login", "--url", running_platform.url, "--email", facts["admin_email"], "--profile", "there")
+    COMMANDS.run(login, cwd=tmp_path, env={**clean_environment(), **environment})
+    (folder := tmp_path / "code").mkdir()
+    (folder / "watched-there.py").write_text(HANDLER)
+    command = ["dev", "--watch", str(folder), "--profile", "there"]
+    watching = Process(command, tmp_path / "log", {**environment, "NO_COLOR": "1"}, tmp_path)
+    try:
+        watching.line(f"! Each save is deployed to there ({running_platform.url})")
+        eventually(lambda: "watched-there version 1 created in" in watching.output(), "the first deployment")
+        (folder / "watched-there.py").write_text(HANDLER.replace("{}", "[1]"))
+        eventually(lambda: "watched-there version 2 updated in" in watching.output(), "the second")
+        assert running_platform.result("watched-there") == [1]
+    finally:
+        watching.signal(signal.SIGINT)
+        assert watching.wait() == 0
+    refused = COMMANDS.run(["dev", "--profile", "there"], cwd=tmp_path, env={**clean_environment(), **environment})
+    assert "--profile needs --watch DIR" in refused.stderr
 
 
 class Deployed:
