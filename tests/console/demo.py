@@ -108,7 +108,7 @@ def fill_shop(api: Api) -> None:
     sync = api.deploy("sync-stock", "python", SYNC, timeout_ms=3000, description="Copies the stock of the warehouse")
     search = api.deploy("search-products", "javascript", SEARCH, description="Full-text search", auth="none")
     stock = api.deploy("stock-changed", "javascript", STOCK, description="Told of each change of the table products")
-    api.deploy("send-newsletter", "python", "def handler(payload, zmesh):\n    return None\n")
+    newsletter = api.deploy("send-newsletter", "python", "def handler(payload, zmesh):\n    return None\n")
     orders = [_order(k) for k in range(60)]
     api.invoke(receipt, orders)
     changed = {
@@ -122,7 +122,7 @@ def fill_shop(api: Api) -> None:
     api.invoke(search, [{"q": word} for word in ["mug", "tea", "pen"] * 8])
     api.invoke(sync, [{"pages": 1 + k % 4} for k in range(6)] + [{"stuck": True}])
     _schedules(api, receipt, sync)
-    _webhooks(api, receipt)
+    _webhooks(api, receipt, newsletter)
     _tables(api, stock)
     for name in ("MAILER_TOKEN", "WAREHOUSE_PASSWORD"):
         api("PUT", f"/secrets/{name}", {"value": secrets.token_hex(8)})
@@ -149,14 +149,14 @@ def _schedules(api: Api, receipt: str, sync: str) -> None:
     api("POST", "/schedules", paused)
 
 
-def _webhooks(api: Api, function: str) -> None:
+def _webhooks(api: Api, function: str, other: str) -> None:
     hook = api("POST", "/webhooks", {"function_id": function, "preset": "hmac", "name": "payments"})
     for number in range(4):
         body = json.dumps(_order(number)).encode()
         signature = hmac.new(hook["secret"].encode(), body, hashlib.sha256).hexdigest()
         headers = {"X-Message-Id": f"m-{number // 2}", "X-Signature-256": f"sha256={signature}"}
         api.hook(hook["path"], body, headers if number < 3 else {"X-Signature-256": "sha256=00"})
-    stripe = api("POST", "/webhooks", {"function_id": function, "preset": "none", "name": "stripe events"})
+    stripe = api("POST", "/webhooks", {"function_id": other, "preset": "none", "name": "stripe events"})
     for number, event in enumerate(("invoice.paid", "charge.refunded")):
         body = json.dumps({"id": f"evt_{number}", "data": _order(number), "type": event}).encode()
         api.hook(stripe["path"], body, {})
