@@ -31,6 +31,7 @@ export function CalledBy({ fn }: { fn: FunctionDetails }) {
     >
       <div class="body">
         {latest.data && !all && !tables.length && <p class="soft">Nothing yet.</p>}
+        {!latest.data && <p>&nbsp;</p>}
         <dl class="facts">
           {sources.map(([source, count]) => [
             <dt class="row" key={source}>

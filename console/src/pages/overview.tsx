@@ -18,7 +18,7 @@ import type { FunctionProps } from "./function.tsx";
 import { CalledBy } from "./called_by.tsx";
 import { LiveShares } from "./shares.tsx";
 
-const Lines = lazily(() => import("../parts/lines.tsx"));
+const Lines = lazily(() => import("../parts/lines.tsx"), ({ height }) => <div class="lines" style={{ height: `${height}px` }} />);
 
 const RANGES: Record<string, { text: string; ms: number; step: number; bare: string }> = {
   "15m": { text: "15 min", ms: 900_000, step: 60, bare: "15 minutes" },
@@ -243,7 +243,7 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
               ) : (
                 <div class="body">
                   <p class="soft">
-                    No invocation failed. {calls ? `${formatCount(t.success)} ended well.` : ""}
+                    {failed ? "\u00a0" : `No invocation failed. ${calls ? `${formatCount(t.success)} ended well.` : ""}`}
                   </p>
                 </div>
               )}

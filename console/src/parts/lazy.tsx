@@ -4,8 +4,8 @@ import { Bones, Button, Notice } from "./basic.tsx";
 
 export type Lazy<P> = FunctionComponent<P> & { load: () => Promise<void> };
 
-/** A page that is fetched when it is first opened, or earlier by `load`. */
-export function lazily<P extends object>(load: () => Promise<{ default: ComponentType<P> }>): Lazy<P> {
+/** A page that is fetched when it is first opened, or earlier by `load`; `Place` keeps the room of a part until it is there. */
+export function lazily<P extends object>(load: () => Promise<{ default: ComponentType<P> }>, Place?: FunctionComponent<P>): Lazy<P> {
   let Loaded: ComponentType<P> | null = null;
   const ready = async (): Promise<void> => {
     Loaded ??= (await load()).default;
@@ -22,7 +22,7 @@ export function lazily<P extends object>(load: () => Promise<{ default: Componen
       };
     }, []);
     if (failed) return <NotLoaded />;
-    return Loaded ? <Loaded {...props} /> : <Bones />;
+    return Loaded ? <Loaded {...props} /> : Place ? <Place {...props} /> : <Bones />;
   }
   return Object.assign(Lazy, { load: ready });
 }
