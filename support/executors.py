@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+SHORT_SECONDS = 0.05  # of a processor
 
 
 class Busy(Exception):
     """The executor's queue is full."""
 
 
+class _TakesLong(Exception):
+    """A call has had its time, and begins again among others of its kind."""
+
+
+_calls = threading.local()  # until which CPU time of its thread the present call may go on
+
+
+def breathe() -> None:
+    """Called by long work between its steps: so it makes room for short calls, once it proves to be long."""
+    until: float | None = getattr(_calls, "until", None)
+    if until is not None and time.thread_time() > until:
+        raise _TakesLong
+
+
 class Executor:
     """The threads for one purpose; they start on the first call."""
 
-    def __init__(self, name: str, threads: int, most_waiting: int | None = None) -> None:
-        """`most_waiting`: how many calls may be running or waiting at once; None means no limit."""
+    def __init__(
+        self, name: str, threads: int, most_waiting: int | None = None, *, at_length: Executor | None = None
+    ) -> None:
+        """`most_waiting`: how many calls may be running or waiting at once; None means no limit. `at_length`: where
+        work that calls breathe() begins again when it takes long, so that it has no side effects."""
         self.name = name
+        self._at_length = at_length
         self._most_waiting = most_waiting
         self._under_way = 0
         self._counting = threading.Lock()  # calls end in their own threads
@@ -31,6 +51,14 @@ class Executor:
         self, work: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs
     ) -> Result:
         """Run a call in a thread. Raises Busy when the queue is full."""
+        if self._at_length is None:
+            return await self._submit(work, *arguments, **options)
+        try:
+            return await self._submit(_within_its_time, work, *arguments, **options)
+        except _TakesLong:
+            return await self._at_length.run(work, *arguments, **options)
+
+    async def _submit(self, work: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
         self._begin()
         future = self._threads.submit(work, *arguments, **options)
         future.add_done_callback(lambda _: self._done())
@@ -45,3 +73,11 @@ class Executor:
     def _done(self) -> None:
         with self._counting:
             self._under_way -= 1
+
+
+def _within_its_time(work: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+    _calls.until = time.thread_time() + SHORT_SECONDS
+    try:
+        return work(*arguments, **options)
+    finally:
+        _calls.until = None

@@ -26,7 +26,7 @@ NUL_MESSAGE = "contains a NUL character, which PostgreSQL cannot store"
 
 
 # Texts of tenants and clients that are too large for the event loop are read here.
-PARSING = Executor("parsing", 2)
+PARSING = Executor("parsing", 2, at_length=Executor("parsing at length", 1))
 
 
 class JsonRequest(Request[Any, Any, State]):

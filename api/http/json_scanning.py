@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import re
 
+from support.executors import breathe
+
 SLICE = 256 * 1024
 LONGEST_NUMBER = 4300  # digits, as Python reads them
 NUMERIC = frozenset("0123456789+-.eE")
@@ -21,13 +23,16 @@ _EXPONENTS = (re.compile(r"e\+?[0-9]{3}"), re.compile(r"E\+?[0-9]{3}"))
 
 def has_escaped_nul(text: str) -> bool:
     """Whether a JSON text contains an escaped NUL character; an escaped backslash before u0000 is none."""
-    at = text.find(NUL)
+    at, looked_at = text.find(NUL), 0
     while at >= 0:
         first = at
         while first and text[first - 1] == "\\":
             first -= 1
         if (at - first) % 2 == 0:
             return True
+        if at - looked_at > SLICE:
+            looked_at = at
+            breathe()
         at = text.find(NUL, at + 1)
     return False
 
@@ -54,6 +59,7 @@ def _has_overflow(text: str, exponent: re.Pattern[str]) -> bool:
     strings = _Strings(text)
     end = 0  # of the last one looked at: a number has one exponent, what has several is in a string
     for start in range(0, len(text), SLICE):
+        breathe()
         for found in exponent.finditer(text, start, start + SLICE + len("e+999")):
             if end <= found.start() < start + SLICE:
                 first, end = _number_at(text, found.start())

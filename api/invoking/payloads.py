@@ -26,6 +26,7 @@ from api.http.json_scanning import SLICE
 from api.http.problems import Problem, invalid, too_large
 from api.http.targets import raw_target
 from support.api_keys import is_api_key
+from support.executors import breathe
 
 Headers = Mapping[str, str]
 AnyRequest = Request[Any, Any, Any]
@@ -213,6 +214,7 @@ def _unescaped(part: bytes, charset: str) -> str:
         end = start + SLICE
         if (cut := part.find(b"%", end - 2, end)) >= 0:
             end = cut
+        breathe()
         pieces.append(unquote_to_bytes(part[start:end]))
         start = end
     return decoded(b"".join(pieces), charset)
@@ -244,6 +246,7 @@ def _quoted(text: str) -> str:
     """As a JSON string, slice by slice: characters that are escaped take long."""
     pieces, size = [], 0
     for at in range(0, len(text), SLICE):
+        breathe()
         piece = msgspec.json.encode(text[at : at + SLICE])[1:-1]
         size += len(piece)
         if size > LARGEST_PAYLOAD:  # here rather than by the database, to which all of it would be sent
