@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, unquote_to_bytes
 
@@ -110,17 +110,15 @@ async def request_of(
     *,
     segments: int,
     root_path: str = "",
-    without: str | None = None,
+    without: Collection[str] = (),
     unparsed: str | None = None,
 ) -> str:
-    """The JSON text of zmesh.request, without the caller's own credentials and the header `without`.
+    """The JSON text of zmesh.request, without the caller's own credentials and the headers `without`.
 
     `segments` of the request's path are the platform's, `root_path` where the function may know them; `unparsed` says
     why the body is not the payload.
     """
-    headers = headers_of(request)
-    if without is not None:
-        headers.pop(without, None)
+    headers = {name: value for name, value in headers_of(request).items() if name not in without}
     query = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="replace")
     head = {
         "method": request.method,

@@ -27,7 +27,7 @@ from api.invoking.responses import ID_HEADER, public_response, respond
 from api.webhooks.deliveries import Message, WebhookMessages, read_message
 from api.webhooks.models import Accepted
 from api.webhooks.recording import LARGEST_BODY_KEPT, RequestLog
-from api.webhooks.signatures import secret_header_of, slack_challenge
+from api.webhooks.signatures import possible_secret_headers, secret_header_of, slack_challenge
 from sql.webhooks import NewRequest, WebhookTarget
 
 AnyRequest = Request[Any, Any, State]
@@ -78,8 +78,9 @@ async def _accept(
     if challenge is not None:
         return Response({"challenge": challenge}, status_code=200)
     payload, unparsed = await read_message(headers, body)
-    secret_header = secret_header_of(webhook.preset, webhook.signature_header, headers)
-    shown = await request_of(request, "/", body, segments=HOOK_SEGMENTS, without=secret_header, unparsed=unparsed)
+    secret = secret_header_of(webhook.preset, webhook.signature_header, headers)
+    without = () if secret is None else (secret,)
+    shown = await request_of(request, "/", body, segments=HOOK_SEGMENTS, without=without, unparsed=unparsed)
     message = Message(webhook, message_id, payload, shown, traceparent_of(request))
     if webhook.answer == "result":
         return await _accept_and_wait(request, hooks, log, message, len(body))
@@ -115,9 +116,9 @@ async def _record_refusal(
 ) -> None:
     if not log.has_room(webhook.id):
         return
-    secret_header = secret_header_of(webhook.preset, webhook.signature_header, headers_of(request))
+    secrets = possible_secret_headers(webhook.preset, webhook.signature_header)
     kept = body if len(body) <= LARGEST_BODY_KEPT else b""
-    shown = await request_of(request, "/", kept, segments=HOOK_SEGMENTS, without=secret_header)
+    shown = await request_of(request, "/", kept, segments=HOOK_SEGMENTS, without=secrets)
     log.record(
         NewRequest(
             id=new_id(),

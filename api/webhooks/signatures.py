@@ -78,6 +78,13 @@ def secret_header_of(preset: str, header: str | None, headers: Headers) -> str |
     return next((name for name in _secret_headers(header) if headers.get(name)), None)
 
 
+def possible_secret_headers(preset: str, header: str | None) -> tuple[str, ...]:
+    """Headers in which a sender that was set up wrong may have sent the secret."""
+    if preset != "shared_secret":
+        return ()
+    return SECRET_HEADERS if header is None else (*SECRET_HEADERS, header)
+
+
 def _secret_headers(header: str | None) -> tuple[str, ...]:
     return SECRET_HEADERS if header is None else (header,)
 

@@ -56,6 +56,17 @@ def test_accepted_repeated_and_refused_messages_are_kept_with_their_verdicts(api
     assert [item["id"] for item in deliveries(api, webhook, 1, verdict="refused")] == [refusal["id"]]
 
 
+@pytest.mark.parametrize("named", [None, "x-our-secret"])
+def test_a_secret_in_another_header_than_it_belongs_into_is_not_kept(api: Api, named: str | None) -> None:
+    """Whoever looks for the mistake of a sender may be a viewer."""
+    webhook = hook(api, "shared_secret", **({} if named is None else {"signature_header": named}))
+    secret = webhook["secret"]
+    send(api, webhook, {"x-webhook-secret": "no", "x-gitlab-token": secret, "authorization": f"Bearer {secret}"})
+    [refusal] = deliveries(api, webhook, 1)
+    assert refusal["verdict"] == "refused"
+    assert secret not in str(one(api, webhook, refusal["id"]))
+
+
 def test_a_secret_in_a_header_is_not_kept(api: Api) -> None:
     webhook = hook(api, "shared_secret")
     send(api, webhook, {"x-webhook-secret": "a secret that somebody mistyped"})
