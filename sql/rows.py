@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import DictRow, class_row, dict_row
 
 Row = TypeVar("Row")
+MANY = 20
+_making: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 Values = Sequence[Any] | Mapping[str, Any]
 
 
@@ -16,7 +20,7 @@ async def fetch_all(connection: AsyncConnection, row: type[Row], query: str, val
     """Every row of a query."""
     async with connection.cursor(row_factory=class_row(row)) as cursor:
         await cursor.execute(query.encode(), values)
-        return await cursor.fetchall()
+        return await _all_of(cursor)
 
 
 async def fetch_one(connection: AsyncConnection, row: type[Row], query: str, values: Values) -> Row | None:
@@ -30,7 +34,17 @@ async def fetch_dicts(connection: AsyncConnection, query: str, values: Values) -
     """Every row of a query, by the names of its columns."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query.encode(), values)
+        return await _all_of(cursor)
+
+
+async def _all_of(cursor: AsyncCursor[Row]) -> list[Row]:
+    """Its rows; many are made in a turn of the event loop of their own, or those of all connections would be in one."""
+    if cursor.rowcount <= MANY:
         return await cursor.fetchall()
+    async with _making.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        rows = await cursor.fetchall()
+        await asyncio.sleep(0)
+        return rows
 
 
 async def fetch_value(connection: AsyncConnection, query: str, values: Values) -> Any:
