@@ -24,7 +24,8 @@ HEAD_SECONDS = 10.0
 LONGEST_HEAD = 32 * 1024
 MOST_CONNECTIONS = 64
 MOST_UNPROVEN = 16  # connections that have not shown the token: of any process of the host
-MOST_REFUSED = 20
+MOST_REFUSED = 5  # that an error names
+MOST_LOGGED = 20
 PIECE = 64 * 1024
 REFUSED = 421  # installers take it for a failure that trying again does not mend
 UNKNOWN_NAME = 424
@@ -32,11 +33,13 @@ _PROXY_FIELDS = frozenset({"connection", "keep-alive", "proxy-authorization", "p
 
 
 class BuildProxy:
-    """Serves one build; `refused` are the hosts that it asked for in vain."""
+    """Serves one build, and says in its log which connections it did not get; `refused` are the hosts that it may not
+    connect to."""
 
-    def __init__(self, hosts: Sequence[Host], on_refusal: Callable[[str], None]) -> None:
+    def __init__(self, hosts: Sequence[Host], log: Callable[[str], None]) -> None:
         self._hosts = hosts
-        self._on_refusal = on_refusal
+        self._log = log
+        self._logged: set[str] = set()
         self.refused: list[str] = []
         self.token = secrets.token_hex(24)
         self._credentials = "Basic " + base64.b64encode(f"build:{self.token}".encode()).decode()
@@ -93,31 +96,38 @@ class BuildProxy:
             await _answer(writer, 503, "Too many connections of the build")
             return
         method, _, rest = head.line.partition(" ")
-        scheme, host, port = _target(method, rest.partition(" ")[0])
-        if not is_among(self._hosts, host, port):
-            await _answer(writer, REFUSED, self._refuse(Host(normal(host), port)))
+        scheme, name, port = _target(method, rest.partition(" ")[0])
+        host = Host(normal(name), port)
+        if not is_among(self._hosts, host.name, port):
+            self._refuse(host)
+            await _answer(writer, REFUSED, "not a host that builds connect to")
             return
         try:
-            upstream = await connect(scheme, host, port)
+            upstream = await connect(scheme, host.name, port)
         except Unreachable as error:
-            await _answer(writer, UNKNOWN_NAME if error.unknown_name else 502, f"Cannot connect: {error}")
+            sentence = f"cannot connect to {host}: {error}"
+            self._tell(sentence)
+            await _answer(writer, UNKNOWN_NAME if error.unknown_name else 502, sentence)
             return
         try:
             if scheme == "https":
                 await _answer(writer, 200, "Connected", end=False)
-                await _relay(reader, writer, upstream, Host(normal(host), port))
+                await _relay(reader, writer, upstream, host)
             else:
                 await _forward(head, reader, writer, upstream)
         finally:
             upstream.writer.close()
 
-    def _refuse(self, host: Host) -> str:
-        """Why a connection is refused, as the build's log and its error have it."""
-        sentence = refusal([str(host)])
+    def _refuse(self, host: Host) -> None:
         if str(host) not in self.refused and len(self.refused) < MOST_REFUSED:
             self.refused.append(str(host))
-            self._on_refusal(sentence)
-        return sentence
+        self._tell(refusal([str(host)]))
+
+    def _tell(self, sentence: str) -> None:
+        """Say it in the log, unless it was said, or much has been said."""
+        if sentence not in self._logged and len(self._logged) < MOST_LOGGED:
+            self._logged.add(sentence)
+            self._log(sentence)
 
 
 def refusal(hosts: Sequence[str]) -> str:

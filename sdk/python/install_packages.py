@@ -47,6 +47,9 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 # What a package may ask for by an address comes from elsewhere, and of a Git repository, npm runs scripts. Variables
 # reach each npm that npm starts.
 NPM = {f"npm_config_allow_{kind}": "none" for kind in ("git", "remote", "file", "directory")}
+# What the proxy of the build answers (listener/build_proxy.py). The listener names the host that it refused.
+NOT_A_HOST = "not a host that builds connect to"
+CANNOT_CONNECT = re.compile(r"cannot connect to \S+: (.+?)(?='|\)| - | for url|$)", re.MULTILINE)
 LARGEST_PAGE = 4 * 1024 * 1024
 CREDENTIALS = "set its token again, with zmesh registries set or in the settings of the installation"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -172,6 +175,8 @@ def compile_python(target: Path) -> None:
 def explain_pip(lines: list[str], indexes: list[tuple[str, str]]) -> str:
     """What went wrong, in a sentence that names the package."""
     text = "\n".join(lines)
+    if NOT_A_HOST in text:
+        return f"a file of {(re.findall(r'^Collecting ([^ (]+)', text, re.MULTILINE) or ['a package'])[-1]} is there"
     if "only wheels are installed" in text:  # see PIP
         return "a package asks for a source archive by its address: only wheels are installed"
     if found := re.search(r"No matching distribution found for (.+)", text):
@@ -203,10 +208,13 @@ def explain_missing(wanted: str, text: str, indexes: list[tuple[str, str]]) -> s
             return f"{whose} refused the credentials for {name} (HTTP {error.code}): {CREDENTIALS}"
         if error.code == 404:
             return f"{name} does not exist in {whose}: check its name"
+        if found := CANNOT_CONNECT.match(error.reason):
+            return f"{whose} of {name} cannot be reached ({found[1]}): deploy again later, or use --bundle"
         return f"{whose} cannot serve {name} (HTTP {error.code}): deploy again later"
     except OSError as error:
-        reason = getattr(error, "reason", error)
-        return f"{whose} of {name} cannot be reached ({shown_line(str(reason))}): deploy again later, or use --bundle"
+        reason = shown_line(str(getattr(error, "reason", error)))
+        reason = found[1] if (found := CANNOT_CONNECT.search(reason)) else reason
+        return f"{whose} of {name} cannot be reached ({reason}): deploy again later, or use --bundle"
     versions = re.search(r"from versions: (?!none\))([^)]+)", text)
     if versions:
         return (
@@ -341,6 +349,10 @@ def npmrc(registries: list[dict[str, str]]) -> str:
 def explain_npm(lines: list[str]) -> str:
     """What went wrong, in a sentence that names the package."""
     text = "\n".join(lines)
+    if NOT_A_HOST in text:
+        return f"a file{_asked_for(text) or ' of a package'} is there"
+    if found := CANNOT_CONNECT.search(text):
+        return f"the registry{_asked_for(text)} cannot be reached ({found[1]}): deploy again later, or use --bundle"
     if found := re.search(r"404 +'?([^' ]+)'? is not in this registry|404 Not Found - GET \S*/(\S+)", text):
         name = (found[1] or found[2]).replace("%2f", "/")
         return f"{name} does not exist in the registry: check its name, and whether the token may read it"
@@ -349,9 +361,14 @@ def explain_npm(lines: list[str]) -> str:
     if found := re.search(r"code (?:E401|E403|ENEEDAUTH)", text):
         return f"the registry{_asked_for(text)} refused the credentials ({found[0][5:]}): {CREDENTIALS}"
     if found := re.search(
-        r"code (ECONNREFUSED|ENOTFOUND|ETIMEDOUT|ECONNRESET|EAI_AGAIN|ERR_SOCKET_TIMEOUT|E424|E5\d\d)", text
+        r"code (ECONNREFUSED|ENOTFOUND|ETIMEDOUT|ECONNRESET|EAI_AGAIN|ERR_SOCKET_TIMEOUT|E5\d\d)", text
     ):
         return f"the registry{_asked_for(text)} cannot be reached ({found[1]}): deploy again later, or use --bundle"
+    if "EALLOWREMOTE" in text:
+        return (
+            "a package asks for another by an address, or its registry names a file on another host: only packages "
+            "of a registry are installed, from its own host"
+        )
     if "EALLOW" in text:
         return "a package asks for another by an address: only packages of a registry are installed"
     if "EINTEGRITY" in text:

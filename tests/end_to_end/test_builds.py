@@ -297,6 +297,8 @@ def test_files_on_another_host_are_had_if_the_installation_allows_that_host(part
     registry.files_on = "localhost"
     registry.add("good", {"good.py": b""})
     registry.add_npm("fine", {"index.js": b""})
+    registry.add_npm("strange", {"index.js": b""})
+    registry.tarballs["strange"][0]["dist"]["tarball"] = f"http://localhost:{registry.port}/strange/-/1.0.0.tgz"
     place = {
         "ZMESH_PYTHON_INDEX_URL": registry.url(),
         "ZMESH_NPM_REGISTRY": registry.npm_url(),
@@ -304,10 +306,13 @@ def test_files_on_another_host_are_had_if_the_installation_allows_that_host(part
     }
     refused = f"a connection to localhost:{registry.port} was refused: builds may connect to their registries only"
     listener = parts.start_listener(**place)
-    for build in (ended(parts.platform, request(parts.platform, "good")), build_node(parts.platform, "fine")):
+    builds = ended(parts.platform, request(parts.platform, "good")), build_node(parts.platform, "fine")
+    for package, build in zip(("good", "fine"), builds, strict=True):
         assert build["error"]["type"] == "packages_not_installed"
         assert build["error"]["message"].startswith(refused)
-        assert "ZMESH_BUILD_HOSTS" in build["error"]["message"]
+        assert build["error"]["message"].endswith(f"in the listener's ZMESH_BUILD_HOSTS; a file of {package} is there")
+    strange = build_node(parts.platform, "strange")  # not by a redirect
+    assert "its registry names a file on another host" in strange["error"]["message"]
     listener.stop()
     parts.start_listener(**place, ZMESH_BUILD_HOSTS=f"files.example, localhost:{registry.port}")
     for build in (ended(parts.platform, request(parts.platform, "good")), build_node(parts.platform, "fine")):

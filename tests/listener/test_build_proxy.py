@@ -107,12 +107,12 @@ def test_tunnels_lead_to_allowed_hosts_only_and_each_refusal_is_told_once() -> N
         assert answer.startswith("HTTP/1.1 200 Connected\r\n\r\nHTTP/1.1 200 OK")
         assert server.heads == [request]
         for target in ("127.0.0.1:1", "127.0.0.1:1", "localhost:443", "[::1]:5432"):
-            assert (await ask(proxy, f"CONNECT {target}")).startswith("HTTP/1.1 421 a connection to ")
+            assert (await ask(proxy, f"CONNECT {target}")).startswith("HTTP/1.1 421 not a host that builds")
         assert (await ask(proxy, f"GET http://localhost:{server.port}/")).startswith("HTTP/1.1 421")
         assert (await ask(proxy, "CONNECT missing.invalid:443")).startswith(
-            "HTTP/1.1 424 Cannot connect: cannot resolve"
+            "HTTP/1.1 424 cannot connect to missing.invalid:443: cannot resolve"
         )
-        assert (await ask(proxy, "CONNECT 127.0.0.1:2")).startswith("HTTP/1.1 502 Cannot connect")
+        assert (await ask(proxy, "CONNECT 127.0.0.1:2")).startswith("HTTP/1.1 502 cannot connect to 127.0.0.1:2: ")
         for malformed in ("GET /", "CONNECT x", "GET https://localhost/", "CONNECT a b:1", "GET http://[x/"):
             assert await ask(proxy, malformed) == ""
 
@@ -122,7 +122,10 @@ def test_tunnels_lead_to_allowed_hosts_only_and_each_refusal_is_told_once() -> N
         "localhost:443",
         "[::1]:5432",
     ]
-    assert len(told) == 4
+    assert [sentence.rpartition(": ")[0] for sentence in told[4:]] == [
+        "cannot connect to missing.invalid:443",
+        "cannot connect to 127.0.0.1:2",
+    ]
 
 
 def hello(name: str | None) -> bytes:
@@ -183,7 +186,8 @@ def test_a_tunnel_to_the_port_of_https_is_for_the_server_that_it_was_asked_for(
 def test_who_does_not_know_the_token_is_refused_and_holds_up_nobody() -> None:
     async def test(proxy: BuildProxy, server: Server) -> None:
         target = f"GET http://127.0.0.1:{server.port}/"
-        for token in ("eDp5", "\xff"):
+        other = BuildProxy([server.host()], lambda _: None)
+        for token in ("eDp5", "\xff", credentials(other)):
             assert (await ask(proxy, target, token=token)).startswith("HTTP/1.1 407")
         idle = [await asyncio.open_connection("127.0.0.1", proxy.port) for _ in range(MOST_UNPROVEN + 1)]
         assert (await ask(proxy, target)).startswith("HTTP/1.1 200")
@@ -218,7 +222,8 @@ def test_the_operators_proxy_is_used_unless_it_is_not_for_that_host(monkeypatch:
         monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1")
         assert "HTTPS_PROXY is not an address" in await ask(proxy, "CONNECT packages.example:443")
 
-    assert run(test, *(Host("packages.example", port) for port in (443, 8443, 80))) == []
+    told = run(test, *(Host("packages.example", port) for port in (443, 8443, 80)))
+    assert all(sentence.startswith("cannot connect to packages.example:443: ") for sentence in told)
 
 
 def test_no_connection_outlives_the_build() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import Mock
+from urllib.error import HTTPError, URLError
 
 import pytest
 
@@ -127,3 +130,46 @@ def test_a_python_package_has_the_registry_of_its_name_or_longest_prefix(install
     indexes = [("", "public"), ("acme-*", "acme"), ("acme-lab-*", "lab"), ("acme-lab-core", "core")]
     names = ["good", "acme", "Acme_Core", "acme.lab.x", "acme-lab-core"]
     assert [index_of(name, indexes) for name in names] == ["public", "public", "acme", "lab", "core"]
+
+
+@pytest.mark.parametrize(
+    ("language", "line", "reason"),
+    [
+        (
+            "node",
+            "npm error 424 cannot connect to a.example:443: cannot resolve a.example - GET https://a.example/ms",
+            "the registry of ms cannot be reached (cannot resolve a.example): deploy again later",
+        ),
+        (
+            "node",
+            "npm error 421 not a host that builds connect to - GET https://b.example/@acme/core/-/core-1.tgz",
+            "a file of @acme/core is there",
+        ),
+        (
+            "python",
+            "Collecting good>=1 (from -r requirements.txt (line 1))\n"
+            "(Caused by ProxyError('Cannot connect to proxy.', "
+            "OSError('Tunnel connection failed: 421 not a host that builds connect to')))",
+            "a file of good>=1 is there",
+        ),
+    ],
+)
+def test_a_host_that_the_proxy_of_the_build_does_not_lead_to(
+    installer: ModuleType, language: str, line: str, reason: str
+) -> None:
+    explained = installer.explain_npm(line.split("\n")) if language == "node" else None
+    assert (explained or installer.explain_pip(line.split("\n"), [])).startswith(reason)
+
+
+def test_a_registry_behind_the_proxy_of_the_build_that_is_down(
+    installer: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = NONE_FOUND.format("good", "none").splitlines()
+    reason = "cannot connect to a.example:443: Connection refused"
+    for error in (
+        HTTPError("http://a.example", 502, reason, Message(), None),
+        URLError(OSError(f"Tunnel connection failed: 502 {reason}")),
+    ):
+        monkeypatch.setattr(installer, "page_of", Mock(side_effect=error))
+        explained = installer.explain_pip(said, [("", "https://a.example/simple")])
+        assert explained.startswith("the registry of good cannot be reached (Connection refused): deploy again later")
