@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ from cli.errors import CliError
 
 if TYPE_CHECKING:
     from cli.testing.sandboxed import SandboxedRuns
+    from cli.testing.sessions import Sessions
 
 DATABASE, SANDBOX = "ZMESH_TEST_DATABASE_URL", "ZMESH_TEST_SANDBOX"
 LARGEST_LINE = 64 * 1024 * 1024
@@ -53,11 +54,10 @@ def sandbox_beside(url: str) -> Iterator[Mapping[str, str]]:
 
 async def serve(socket: str, host: str, port: int) -> None:
     """Until stdin ends."""
-    from cli.testing.sandboxed import SandboxedRuns
     from cli.testing.sessions import Sessions
 
     sessions = Sessions(host, port)
-    runs = SandboxedRuns(sessions)
+    runs = _Runs(sessions)
     try:
         listening = await sessions.listen()
         await asyncio.start_unix_server(partial(_answer, runs), socket, limit=LARGEST_LINE)
@@ -67,9 +67,32 @@ async def serve(socket: str, host: str, port: int) -> None:
         await ended.wait()
     finally:
         await runs.close()
+        await sessions.close()
 
 
-async def _answer(runs: SandboxedRuns, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class _Runs:
+    """Imported with the first: most tests ask for none, and all wait until the server listens."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    @cached_property
+    def _runs(self) -> SandboxedRuns:
+        from cli.testing.sandboxed import SandboxedRuns
+
+        return SandboxedRuns(self._sessions)
+
+    async def run(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """How the run ended. Raises CliError."""
+        return await self._runs.run(asked)
+
+    async def close(self) -> None:
+        """End what runs."""
+        if "_runs" in self.__dict__:
+            await self._runs.close()
+
+
+async def _answer(runs: _Runs, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     answer: Mapping[str, Any]
     try:
         answer = await runs.run(json.loads(await reader.readline()))

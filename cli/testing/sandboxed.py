@@ -44,7 +44,7 @@ class SandboxedRuns:
         if request.runtime == "node":
             await sandbox.prepare(request.limits.memory_mb)
         async with session.lent() as lent:
-            database = _DatabaseOfRun(lent)
+            database = _DatabaseOfRun(SignedIn(*lent))
             outcome = await sandbox.run(replace(request, attach=database.attach))
             await database.settle(outcome)
         return _ended(outcome)
@@ -53,7 +53,6 @@ class SandboxedRuns:
         """End what runs."""
         if self._sandbox is not None:
             await self._sandbox.close()
-        await self._sessions.close()
 
     async def _started(self) -> Sandbox:
         async with self._starting:

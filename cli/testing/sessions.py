@@ -8,7 +8,6 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from listener.sign_in import SignedIn
 from listener.wire import CHUNK, ProtocolError, message, take
 from support.tasks import end
 
@@ -83,12 +82,13 @@ class Session:
             await end(self._tasks)
 
     @asynccontextmanager
-    async def lent(self) -> AsyncIterator[SignedIn]:
-        """While the block lasts, nobody else reads it; the test must be waiting."""
+    async def lent(self) -> AsyncIterator[tuple[socket.socket, bytes]]:
+        """Its socket, and what a driver has to know. While the block lasts, nobody else reads it; the test must be
+        waiting."""
         assert self._answering is not None
         await end({self._answering})
         try:
-            yield SignedIn(self._server, self._greeting)
+            yield self._server, self._greeting
         finally:
             self._answering = self._start(self._server, self._client)
 
