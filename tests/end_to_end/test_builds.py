@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 
@@ -240,7 +240,7 @@ const datagram = () => tried((done) => {
   const seen = {
     registry: (await fetch(places.registry)).status,
     other: await ask(places.other, credentials),
-    anonymous: await ask(places.registry, "Basic eDp5"),
+    stranger: await ask(places.registry, `Basic ${places.token}`),
     datagram: await datagram(),
   };
   const proxyElsewhere = { host: "127.0.0.2", port: Number(proxy.port) };
@@ -248,6 +248,12 @@ const datagram = () => tried((done) => {
   console.log("REACHED " + Object.values(seen).join(" "));
 })();
 """
+
+
+def proxy_of(registry: Registry) -> SplitResult:
+    """The proxy of the build that asks this registry, with its token."""
+    environment = (Path("/proc") / processes_of(registry)[0] / "environ").read_text()
+    return urlsplit(re.findall(r"\bHTTP_PROXY=([^\0]+)", environment)[0])
 
 
 def allow_scripts(platform: Platform, package: str) -> None:
@@ -266,22 +272,35 @@ def test_an_install_script_reaches_its_registry_through_the_proxy_and_nothing_el
     parts: Parts, registry: Registry
 ) -> None:
     registry.open.set()
-    with socket.create_server(("127.0.0.1", 0)) as service:
+    with socket.create_server(("127.0.0.1", 0)) as service, serving() as held:
+        parts.start_listener(
+            ZMESH_BUILDS="2",
+            ZMESH_NPM_REGISTRY=registry.npm_url(),
+            ZMESH_PYTHON_INDEX_URL=held.url(f"ada:{TOKEN}@"),
+            ZMESH_LAYERS_DIR=str(parts.folder / "layers"),
+        )
+        request(parts.platform, "held")
+        eventually(lambda: held.asked, "a request of another build")
+        other = proxy_of(held)
         port = service.getsockname()[1]
         database = urlsplit(parts.database.listener_url)
         direct = [
-            *({"host": "127.0.0.1", "port": one} for one in (port, 443, 53, registry.port)),
+            *({"host": "127.0.0.1", "port": one} for one in (port, 443, 53, registry.port, other.port)),
             {"host": database.hostname, "port": database.port},
             {"host": "127.0.0.1", "port": urlsplit(parts.platform.url).port},
             {"path": "/tmp/.s.PGSQL.5432"},
         ]
-        places = {"registry": registry.npm_url() + "connects", "other": f"http://127.0.0.1:{port}/", "direct": direct}
+        places = {
+            "registry": registry.npm_url() + "connects",
+            "other": f"http://127.0.0.1:{port}/",
+            "token": base64.b64encode(f"{other.username}:{other.password}".encode()).decode(),
+            "direct": direct,
+        }
         files = {"s.js": CONNECTS.encode(), "places.json": json.dumps(places).encode(), "index.js": b""}
         files["run.sh"] = b"#!/bin/sh\necho RAN\n"
         registry.add_npm("tool", {"tool.js": b"#!/usr/bin/env node\n"}, bin={"a-tool": "tool.js"})
         scripts = {"install": "a-tool && ./run.sh && node s.js"}
         registry.add_npm("connects", files, scripts=scripts, dependencies={"tool": "*"})
-        parts.start_listener(ZMESH_NPM_REGISTRY=registry.npm_url(), ZMESH_LAYERS_DIR=str(parts.folder / "layers"))
         allow_scripts(parts.platform, "connects")
         build = build_node(parts.platform, "connects")
         assert build["status"] == "succeeded", build
