@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -120,11 +120,7 @@ def promote(
         planning.show(found, done=False)
         _show_left(left, target)
     if dry_run or found.is_empty:
-        if output == "json":
-            print_json(_described(found, left))
-        if exit_code and not found.is_empty:
-            raise SystemExit(DIFFERS)
-        return
+        _end(found, left, output, DIFFERS if exit_code and not found.is_empty else 0)
     _require_secrets(found, source, target)
     confirm(f"Promote this to {target}?", yes=yes)
     done = _deployed(here, promotion, options, target).of_declared
@@ -135,6 +131,13 @@ def promote(
     show_webhooks(here, done)
     for one in chosen:
         warn_if_live_differs(here, find_function(here, one.function["name"]))
+
+
+def _end(plan: planning.Plan, left: Sequence[tuple[str, str]], output: str, status: int) -> NoReturn:
+    """Nothing is promoted."""
+    if output == "json":
+        print_json(_described(plan, left))
+    raise SystemExit(status)
 
 
 def _described(plan: planning.Plan, left: Sequence[tuple[str, str]]) -> dict[str, Any]:
