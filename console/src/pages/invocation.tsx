@@ -69,7 +69,7 @@ export default function InvocationPage({ id }: { id: string }) {
         </div>
       </>
     );
-  if (!i) return <Bones rows={8} />;
+  if (!i || (!fn.data && !fn.error)) return <Bones rows={8} />; // what its function adds stands between other parts, and would move them
   const error = errorOf(i.error);
   const total = i.finished_at ? Date.parse(i.finished_at) - Date.parse(i.created_at) : null;
   return (

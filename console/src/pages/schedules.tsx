@@ -269,38 +269,42 @@ function Detail({ s, reload }: { s: Schedule; reload: () => Promise<void> }) {
           )}
         </>
       )}
-      <h3 class="dpad">Payload</h3>
-      <div class="dpad">
-        <Json value={s.payload} label="Payload" />
-      </div>
-      <h3 class="dpad">History</h3>
-      {runs.data?.items.length ? (
-        <ul class="hist-list">
-          {runs.data.items.map((r) => (
-            <li key={r.due_at + r.outcome}>
-              <span class="when num" title={exact(r.due_at)}>
-                {weekday(r.due_at).split(" ").slice(1).join(" ")}, {shortClock(r.due_at)}
-              </span>
-              <span>
-                <StatusMark status={broken(r) ? "error" : skipped(r) ? "cancelled" : (r.status ?? "success")} word={outcomeWords(r)} />
-                <div class="meta">
-                  {r.invocation_id ? (
-                    <Link class="link" href={invocationAt(r.invocation_id)}>
-                      {s.function} {shortId(r.invocation_id)}
-                    </Link>
-                  ) : (
-                    (r.error ?? WHY[r.outcome] ?? "")
-                  )}
-                </div>
-              </span>
-              <span class="quiet">
-                <Ago at={r.due_at} />
-              </span>
-            </li>
-          ))}
-        </ul>
-      ) : (
-        <p class="dpad soft">Not due yet.</p>
+      {(!s.enabled || !!preview.data || !!preview.error) && (
+        <>
+          <h3 class="dpad">Payload</h3>
+          <div class="dpad">
+            <Json value={s.payload} label="Payload" />
+          </div>
+          <h3 class="dpad">History</h3>
+          {runs.data?.items.length ? (
+            <ul class="hist-list">
+              {runs.data.items.map((r) => (
+                <li key={r.due_at + r.outcome}>
+                  <span class="when num" title={exact(r.due_at)}>
+                    {weekday(r.due_at).split(" ").slice(1).join(" ")}, {shortClock(r.due_at)}
+                  </span>
+                  <span>
+                    <StatusMark status={broken(r) ? "error" : skipped(r) ? "cancelled" : (r.status ?? "success")} word={outcomeWords(r)} />
+                    <div class="meta">
+                      {r.invocation_id ? (
+                        <Link class="link" href={invocationAt(r.invocation_id)}>
+                          {s.function} {shortId(r.invocation_id)}
+                        </Link>
+                      ) : (
+                        (r.error ?? WHY[r.outcome] ?? "")
+                      )}
+                    </div>
+                  </span>
+                  <span class="quiet">
+                    <Ago at={r.due_at} />
+                  </span>
+                </li>
+              ))}
+            </ul>
+          ) : (
+            <p class="dpad soft">Not due yet.</p>
+          )}
+        </>
       )}
       {deleting && (
         <Confirm

@@ -86,7 +86,7 @@ export default function Usage() {
               </Box>
             </>
           )}
-          {usage.data && (
+          {(!!s || !!stats.error) && usage.data && (
             <Box title="Limits" aside="of this project, now">
               <div class="body stack uses">
                 {queue.data && <Use name="Running at once" used={queue.data.running} of={queue.data.max_running} />}

@@ -33,7 +33,7 @@ export default function Versions(props: FunctionProps) {
   const stats = useData(`statistics ${fn.id} versions`, () => call<Statistics>("GET", withQuery(`/functions/${fn.id}/statistics`, { since: new Date(Date.now() - 86_400_000).toISOString(), step: 3600 })));
   const versions = list.data?.items ?? [];
   const to = Number(query.to) || fn.version;
-  const from = Number(query.from) || previous(versions, to);
+  const from = Number(query.from) || (list.data ? previous(versions, to) : to - 1 || null);
   const draft = readDraft(fn.id);
   const chosen = to === fn.version ? from : to;
   const rollTo = chosen && chosen !== fn.version ? chosen : null;
@@ -74,6 +74,7 @@ export default function Versions(props: FunctionProps) {
     >
       <div class="scroll">
         <div class="page stack">
+          {fn.version > 1 && !list.data && <div class="box live-place" aria-hidden="true" />}
           {versions.length > 1 && <LiveBox {...props} versions={versions} from={from} figures={figures} />}
           <div class="cols ver-cols">
             <Box title="Versions" aside={formatCount(fn.version)}>
