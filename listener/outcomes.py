@@ -21,7 +21,8 @@ RETRY_SECONDS = 0.5
 # An error that persists for this long is blamed on the values too: one outcome must not block all others forever.
 UNEXPLAINED_SECONDS = 60.0
 LARGEST_BATCH = 64
-LARGEST_BYTES = 16 * 1024 * 1024
+LARGEST_BYTES = 4 * 1024 * 1024
+ESCAPED = 6  # bytes of a control character in JSON
 
 
 class OutcomeWriter:
@@ -80,9 +81,11 @@ class OutcomeWriter:
 
 
 def _size(outcome: AttemptOutcome) -> int:
-    """Roughly how many bytes it adds to a statement."""
+    """Roughly how many bytes it adds to a statement, at most."""
     body = outcome.response.get("body_base64") if outcome.response else None
-    return len(outcome.result or "") + len(body or "")
+    error = outcome.error or {}
+    texts = [*(line["message"] for line in outcome.logs), error.get("message"), error.get("stack")]
+    return len(outcome.result or "") + len(body or "") + ESCAPED * sum(len(text or "") for text in texts)
 
 
 def without_values(outcome: AttemptOutcome, error: Exception) -> AttemptOutcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
@@ -127,6 +128,23 @@ def test_large_payloads_that_are_claimed_at_once_hold_no_loop(arena: Arena, atta
             text,
         )
         assert {attacker.ended(str(row["id"]))["result"] for row in rows} == {len(text)}
+
+
+def test_large_logs_and_errors_of_runs_that_end_at_once_hold_no_loop(arena: Arena, attacker: Platform) -> None:
+    """They were written in one statement: 289 ms for 16 slots."""
+    code = """
+import time
+def handler(payload, zmesh):
+    time.sleep(max(0, payload - time.time()))
+    for n in range(16):
+        print("\\x01" * 60_000)
+    raise ValueError("\u00e4\\x01" * 400_000)
+"""
+    attacker.deploy("loud", code)
+    with watched(arena):
+        together = time.time() + 1.5
+        ids = [attacker.enqueue("loud", together, max_attempts=1) for _ in range(int(SLOTS))]
+        assert {attacker.ended(id)["error"]["type"] for id in ids} == {"ValueError"}
 
 
 def test_streams_that_open_and_close_at_once_hold_no_loop(arena: Arena, attacker: Platform) -> None:
