@@ -25,6 +25,7 @@ from sql.listeners import ClaimedInvocation, NewLogLine
 
 PAUSE_SECONDS = 0.4
 LARGEST_BATCH = 2000
+MOST_CHARACTERS = 4 * 1024 * 1024  # in a statement, where it is not those of one log
 
 
 @dataclass(slots=True)
@@ -48,6 +49,9 @@ class LiveLog:
             NewLogLine(self.invocation.id, self.invocation.attempt, number, line.at, line.level, message)
             for number, line, message in numbered(lines, before, self.environment)
         ]
+
+
+Part = tuple[LiveLog, list[NewLogLine]]
 
 
 def numbered(lines: Sequence[LogLine], before: int, environment: Environment) -> Iterator[tuple[int, LogLine, str]]:
@@ -91,13 +95,33 @@ class LiveLogs:
         most = max(1, LARGEST_BATCH // len(logs))
         # All at once: a log that takes long to mask delays the others once, instead of each taking its turn.
         unwritten = await asyncio.gather(*(live.unwritten(most) for live in logs))
-        parts = list(zip(logs, unwritten, strict=True))
+        for parts in in_statements(list(zip(logs, unwritten, strict=True))):
+            if not await self._write_parts(lease, parts):
+                return
+
+    async def _write_parts(self, lease: UUID, parts: Sequence[Part]) -> bool:
+        """In one statement; False where the next round is to try again."""
         try:
             async with self._pool.connection() as connection:
                 await listeners.append_logs(connection, lease, [line for _, lines in parts for line in lines])
         except DATABASE_ERRORS as error:
             emit(DatabaseFailed("log lines", str(error).strip()))
             if not is_permanent(error):
-                return
+                return False
         for live, lines in parts:
             live.written += len(lines)
+        return True
+
+
+def in_statements(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    """Parts that are written together: many large ones at once would block the event loop."""
+    together, characters = list[Part](), 0
+    for part in parts:
+        size = sum(len(line.message) for line in part[1])
+        if together and characters + size > MOST_CHARACTERS:
+            yield together
+            together, characters = [], 0
+        together.append(part)
+        characters += size
+    if together:
+        yield together
