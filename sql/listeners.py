@@ -82,6 +82,9 @@ class ClaimRound:
     seconds_to_next: float | None
 
 
+_ANSWER = _COLUMNS + len(fields(ClaimRound)) - 1  # columns in all; with another number nothing can be claimed
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:
     """How an attempt ended, ready for the database: `result` and `response` are JSON texts, times in ms.
@@ -147,9 +150,10 @@ async def renew_lease(connection: AsyncConnection, listener: UUID, lease_seconds
 
 async def claim(connection: AsyncConnection, listener: UUID, slots: int) -> ClaimRound:
     """Claim up to `slots` invocations, and what this listener's runs wait for. Raises LeaseLost."""
+    query = "select * from zmesh.claim_round(%s, %s, %s)"
     with translated():
         async with connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute("select * from zmesh.claim_round(%s, %s)", (listener, slots), prepare=True)
+            await cursor.execute(query, (listener, slots, _ANSWER), prepare=True)
             *claimed, last = [row async for row in _in_turns(cursor)]
     return ClaimRound([ClaimedInvocation(*row[:_COLUMNS]) for row in claimed], *last[_COLUMNS:])
 

@@ -395,7 +395,23 @@ comment on function zmesh.wait_in_queue(uuid) is
     'Whether somebody waits for a claimed invocation, and how long it was ready. A function, so that it sees rows that '
     'became visible only after the statement that claims began.';
 
-create or replace function zmesh.claim_round(p_listener uuid, p_slots integer)
+create or replace function zmesh.fail_other_version() returns void
+language plpgsql as $$
+begin
+    perform zmesh.fail('0A000', 'the listener is of another version than the database',
+                       'Replace it with the version that migrated the database; until then it claims nothing.');
+end $$;
+comment on function zmesh.fail_other_version() is
+    'Raises the error for a listener that would misread what it claims. Listeners log it, and go on with what they run.';
+
+create or replace function zmesh.claim_round(p_listener uuid, p_slots integer) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform zmesh.fail_other_version();
+end $$;
+comment on function zmesh.claim_round(uuid, integer) is 'As listeners of version 0.1.0 call it.';
+
+create or replace function zmesh.claim_round(p_listener uuid, p_slots integer, p_columns integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
                entry_point text, code text, timeout_ms integer, memory_mb integer, env_vars jsonb, network text,
                payload text, request text, attempt smallint, max_attempts smallint, traceparent text, lent boolean,
@@ -408,6 +424,9 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp set enab
 declare
     v_ready_since timestamptz;
 begin
+    if p_columns <> 31 then
+        perform zmesh.fail_other_version();
+    end if;
     return query
         select c.*, w.waited, w.queue_ms, null::boolean, null::boolean, null::double precision
           from zmesh.claim(p_listener, p_slots) c cross join lateral zmesh.wait_in_queue(c.id) w;
@@ -419,10 +438,11 @@ begin
     seconds_to_next := zmesh.seconds_to_next();
     return next;
 end $$;
-comment on function zmesh.claim_round(uuid, integer) is
-    'Claims as zmesh.claim() does, and says in a last row without an invocation when to claim again: waiting, when '
+comment on function zmesh.claim_round(uuid, integer, integer) is
+    'Claims as zmesh.claim() does, for a program that knows all columns of the answer, and says in a last row without an invocation when to claim again: waiting, when '
     'inserts notify this listener; more, when something was left that may start once a run ends; seconds_to_next, when '
     'something delayed comes due. A listener that waits and left nothing need not claim when its runs end.';
 
-grant execute on function zmesh.claim(uuid, integer), zmesh.claim_round(uuid, integer), zmesh.seconds_to_next(),
+grant execute on function zmesh.claim(uuid, integer), zmesh.claim_round(uuid, integer),
+                          zmesh.claim_round(uuid, integer, integer), zmesh.seconds_to_next(),
                           zmesh.payload_of(uuid, uuid, smallint) to zmesh_listener;

@@ -5,15 +5,18 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
+import psycopg
 import pytest
 
+from sql import listeners
 from tests.databases import Database, Row
 from tests.platform import eventually
 
 
 def claim_round(database: Database, listener: UUID, slots: int = 4) -> tuple[list[Row], Row]:
     """The jobs, and the row behind them."""
-    rows = database.rows("select * from zmesh.claim_round(%s, %s)", listener, slots, url=database.listener_url)
+    query = "select * from zmesh.claim_round(%s, %s, %s)"
+    rows = database.rows(query, listener, slots, listeners._ANSWER, url=database.listener_url)
     return rows[:-1], rows[-1]
 
 
@@ -27,6 +30,19 @@ def test_a_claim_that_leaves_nothing_says_so(database: Database) -> None:
     jobs, last = claim_round(database, listener)
     assert [job["attempt"] for job in jobs] == [1, 1, 1]
     assert (last["waiting"], last["more"]) == (True, False)
+
+
+@pytest.mark.parametrize("columns", ["", f", {listeners._ANSWER - 1}", f", {listeners._ANSWER + 1}"])
+def test_a_listener_of_another_version_claims_nothing(database: Database, columns: str) -> None:
+    project = database.project()
+    database.function(project)
+    [queued] = database.enqueue(project)
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="another version than the database") as raised:
+        database.rows(
+            f"select * from zmesh.claim_round(%s, 4{columns})", database.listener(), url=database.listener_url
+        )
+    assert "Replace it" in (raised.value.diag.message_hint or "")
+    assert database.value("select status from zmesh.queue where id = %s", queued) == "queued"
 
 
 def test_a_listener_that_is_full_cannot_know_what_else_there_is(database: Database) -> None:
