@@ -19,7 +19,7 @@ SECTIONS = {
         "test": Place(
             "cli.testing.commands",
             "test",
-            "Run the tests of functions: test_*.py and *_test.py with pytest, *.test.js, .mjs and .ts with node:test.",
+            "Run the tests of functions with pytest, node:test or vitest.",
         ),
         "plan": Place(
             "cli.project.commands",

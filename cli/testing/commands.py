@@ -50,11 +50,11 @@ class Result:
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[PATH]...")
 @output_option
 def test(paths: tuple[Path, ...], output: str) -> None:
-    """Run the tests of functions: test_*.py and *_test.py with pytest, *.test.js, .mjs and .ts with node:test, or with
-    vitest where package.json has it.
+    """Run the tests of functions with pytest, node:test or vitest.
 
-    They get a database of their own, made from migrations/*.sql, or schema.sql, in the working directory. What the
-    runners print goes to stderr. Without a path, all tests below the working directory run.
+    Tests in Python are test_*.py and *_test.py, in JavaScript and TypeScript *.test.js, .mjs and .ts; these run with
+    vitest if package.json names it. All get a database of their own, made from migrations/*.sql, or schema.sql, in the
+    working directory. What the runners print goes to stderr. Without a path, all tests below the working directory run.
     """
     files = sorted({file.resolve() for path in paths or (Path(),) for file in _tests_in(path)})
     if not files:

@@ -188,18 +188,19 @@ def test_an_example_that_a_person_changed_or_deleted_stays_so(tmp_path: Path) ->
         assert examples.sql("select to_regclass('movies') as it") == [{"it": None}]
 
 
-def test_what_it_says_in_the_end_can_be_typed(running_platform: Platform) -> None:
+def test_what_it_says_in_the_end_can_be_typed(tmp_path: Path) -> None:
     """The commands that it prints for the other terminal, as they are."""
-    folder = running_platform.folder
-    [log] = folder.glob("dev-*.log")
-    said = eventually(lambda: text if "Ctrl+C" in (text := log.read_text()) else None, "the closing lines")
-    commands = re.findall(r"^  (zmesh .*)$", said, re.MULTILINE)
-    assert len(commands) == 4
     environment = {**clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    for command in commands:
-        done = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-    assert running_platform.request("DELETE", "/functions/greeter").status_code == 204
+    with zmesh_dev(tmp_path):
+        [log] = tmp_path.glob("dev-*.log")
+        said = eventually(lambda: text if "Ctrl+C" in (text := log.read_text()) else None, "the closing lines")
+        commands = re.findall(r"^  (zmesh .*)$", said, re.MULTILINE)
+        assert len(commands) == 4
+        for command in commands:
+            done = subprocess.run(
+                ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
 def test_the_four_commands_of_the_first_minute_work_with_nothing_to_configure(tmp_path: Path) -> None:
