@@ -255,7 +255,7 @@ class Client:
     def _unreachable(self, error: Exception) -> CliError:
         if isinstance(error, UnicodeEncodeError):  # of a header: a placeholder such as zb_… was copied
             return CliError(
-                f"The API key or token contains {error.object[error.start]!r}, which none does.",
+                f"The API key or token contains {error.object[error.start]!r}, which no key or token has.",
                 code="bad_credentials",
                 hint="Copy it again: zb_… in an example stands for your own key.",
             )

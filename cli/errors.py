@@ -50,7 +50,7 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 
 def how_to_install(package: str) -> str:
-    """The hint for a package that is missing beside this command. Environments that uv made have no pip."""
+    """The hint for a package that is missing from this command's environment. Those made by uv have no pip."""
     has_pip = importlib.util.find_spec("pip") is not None
     tool = f"{sys.executable} -m pip install" if has_pip else f"uv pip install --python {sys.executable}"
     return f"Install it: {tool} {package}"

@@ -168,7 +168,7 @@ def read_function_file(folder: Path) -> FunctionSettings:
 
 
 def parse_function_file(text: object) -> FunctionSettings | None:
-    """The same of what a function has as its file; None where read_function_file() would refuse it."""
+    """The settings in the text of a function's file; None where read_function_file() would refuse it."""
     try:
         found = FunctionSettings.model_validate(tomllib.loads(text)) if isinstance(text, str) else None
     except (ValidationError, tomllib.TOMLDecodeError, RecursionError):

@@ -101,7 +101,7 @@ def print_code(code: str, language: str) -> None:
     console.print(highlighted, soft_wrap=True, end="")  # a Syntax by itself cuts what is wider than the terminal
 
 
-BEFORE_PROGRESS: list[Callable[[], None]] = []  # what erases a line that moves
+BEFORE_PROGRESS: list[Callable[[], None]] = []  # erase the line that moves
 QUIET: ContextVar[bool] = ContextVar("quiet", default=False)  # nobody watches: an agent's call within the API
 
 
@@ -113,7 +113,7 @@ def progress(message: str = "") -> None:
 
 
 def make_room() -> None:
-    """Before something is printed while a command waits: erase the line that moves."""
+    """Erase the line that moves, before something is printed while a command waits."""
     for erase in BEFORE_PROGRESS:
         erase()
 

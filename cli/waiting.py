@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from cli.output import BEFORE_PROGRESS, QUIET, style
 
-QUIET_SECONDS = 0.5  # what is over by then needs no line
+QUIET_SECONDS = 0.5  # shorter waits need no line
 FRAME_SECONDS = 0.1
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 ERASE = "\r\x1b[2K"
@@ -19,8 +19,8 @@ ERASE = "\r\x1b[2K"
 
 @contextmanager
 def moving(text: str) -> Iterator[None]:
-    """Shows what is waited for, and for how long, until the block ends: to a person, and from the main thread only,
-    since others work beside what is on the screen. Progress may be printed meanwhile."""
+    """Show what the command is waiting for, and for how long, until the block ends: only on a terminal and from the
+    main thread, since other threads work behind what is on the screen. Progress may be printed meanwhile."""
     is_main = threading.current_thread() is threading.main_thread()
     if QUIET.get() or BEFORE_PROGRESS or not is_main or not sys.stderr.isatty():
         yield
@@ -51,5 +51,5 @@ def _draw(text: str, done: threading.Event) -> None:
 
 
 def _write(text: str) -> None:
-    """Not through sys.stderr, which escapes control characters."""
+    """Write past sys.stderr, which escapes control characters."""
     os.write(sys.stderr.fileno(), text.encode(sys.stderr.encoding, "replace"))

@@ -19,9 +19,9 @@ MOST_BYTES = 2 * 1024 * 1024  # many times what a tool answers
 
 @contextmanager
 def bounded_answers(connection: psycopg.Connection, most: int = MOST_BYTES) -> Iterator[None]:
-    """Limit what the server sends on a connection that is idle, and close it at the end, as the API does for its own.
+    """Limit what the server sends on an idle connection, as the API does on its own, and close it at the end.
 
-    Raises CliError in place of the error to which the loss of the connection led.
+    Raises CliError in place of the error that the loss of the connection caused.
     """
     ours, server = intercepted(connection.pgconn.socket)
     for end in (ours, server):
@@ -53,7 +53,7 @@ def bounded_answers(connection: psycopg.Connection, most: int = MOST_BYTES) -> I
 
 
 def _pass_on(source: socket.socket, target: socket.socket, most: int | None, too_much: threading.Event) -> None:
-    """From one to the other until one of them ends, which ends both."""
+    """Pass on bytes until one of the two ends, which ends both."""
     passed = 0
     with suppress(OSError):
         while piece := source.recv(PIECE):

@@ -177,7 +177,7 @@ class Changer:
 
 
 def _differing(before: Data, after: Data) -> dict[str, list[Any]]:
-    """Each value that changes, before and after, as a plan shows it to people; functions are named."""
+    """Each value that changes, before and after, as a plan shows it to people: with names of functions, not ids."""
     return {
         key: [before.get(key), value]
         for key, value in after.items()

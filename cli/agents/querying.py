@@ -39,8 +39,8 @@ class Querier:
     def query_database(self, statement: Statement) -> Data:
         """Run one SQL statement in a read-only transaction of the project's database, as the project's role.
 
-        At most 500 rows and 2 MiB, in at most 30 seconds. information_schema.columns tells which tables there are; the
-        view zmesh.invocations has the project's invocations.
+        At most 500 rows and 2 MiB, in at most 30 seconds. information_schema.columns lists the tables; the view
+        zmesh.invocations has the project's invocations.
         """
         # It has run a query before the statement: then PostgreSQL lets nothing make it writable.
         with self._transaction("read only", statement) as connection:

@@ -73,13 +73,13 @@ def versions(client: Client, name: str, output: str) -> None:
 
 
 def _language(version: Mapping[str, Any]) -> str:
-    """With the entry point, where that is not the usual one."""
+    """The language, and the entry point unless it is the default."""
     entry_point = version["entry_point"]
     return str(version["language"]) if entry_point == "handler" else f"{version['language']}, {entry_point}"
 
 
 def _short_name(by: str) -> str:
-    """The first part of a member's address, or the name of a key or role: whole, they take the room of a message."""
+    """The first part of a member's address, or the name of a key or role: in full, it leaves no room for a message."""
     return by.partition("@")[0].removesuffix(" (API key)").removesuffix(" (SQL)")
 
 

@@ -135,7 +135,7 @@ def _start(command: list[str], root: Path, channel: socket.socket) -> subprocess
         pass_fds=(channel.fileno(),),
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr.fileno(),
-        preexec_fn=dying_with_parent(signal.SIGKILL),  # it would wait for a debugger for ever, and keep the port
+        preexec_fn=dying_with_parent(signal.SIGKILL),  # it would wait for a debugger forever, and keep the port
     )
 
 

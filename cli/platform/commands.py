@@ -52,7 +52,7 @@ def dev(home: Path, port: int, no_examples: bool, verbose: bool, watched: Path |
         from cli.platform.watching_there import watch_there
 
         if watched is None:
-            raise click.UsageError("--profile needs --watch DIR: it names where saves are deployed.")
+            raise click.UsageError("--profile needs --watch DIR: it names the platform to which saves are deployed.")
         watch_there(profile, watched)
         return
     from cli.platform.dev import Dev

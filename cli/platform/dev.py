@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 EXAMPLES = "examples"  # slug and name of the project that they live in
 START_SECONDS = 60
-SLOWEST_START_SECONDS = 300  # of API and listener: each that ends is noticed at once
+SLOWEST_START_SECONDS = 300  # of the API and the listener; if one ends, that is noticed at once
 TITLES = {"api": "API", "listener": "listener"}
 STOP_SECONDS = 10
 DRAIN_SECONDS = 5
@@ -217,7 +217,7 @@ class Dev:
 
     def _wait_for_health(self, secrets: Secrets) -> Client:
         """A client of the API, once that answers and a listener is at work. Raises CliError."""
-        with moving("waiting until the API answers, and until a listener has tried out its sandbox"):
+        with moving("waiting for the API to answer, and for a listener to try out its sandbox"):
             return self._healthy_client(secrets)
 
     def _healthy_client(self, secrets: Secrets) -> Client:
@@ -401,8 +401,8 @@ def _did_not_start(service: Service) -> CliError:
 def _is_late(service: Service) -> CliError:
     what = "answer" if service.name == "api" else "register"
     return CliError(
-        f"The {TITLES[service.name]} runs, but did not {what} within {SLOWEST_START_SECONDS} s. Its last output:\n"
-        f"{service.last_output()}",
+        f"The {TITLES[service.name]} is running, but did not {what} within {SLOWEST_START_SECONDS} s. "
+        f"Its last output:\n{service.last_output()}",
         code="start_failed",
-        hint=f"The full log is in {service.log}. Is this machine busy? Then start again.",
+        hint=f"The full log is in {service.log}. If this machine is busy, start again.",
     )

@@ -1,4 +1,4 @@
-"""The triggers of a project that is watched: deployed when its zmesh.toml declares others than before."""
+"""The triggers of a watched project: deployed whenever those that its zmesh.toml declares have changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Declared = Mapping[str, list[dict[str, Any]]]
 
 
 class WatchedTriggers:
-    """Schedules, webhooks and table changes of the project around a folder. None is deleted."""
+    """Schedules, webhooks and table changes of the project that contains a folder. None is deleted."""
 
     def __init__(self, client: Client, folder: Path) -> None:
         self._client = client
@@ -25,7 +25,7 @@ class WatchedTriggers:
         self._deployed: Declared | None = None
 
     def deploy_changed(self) -> Iterator[str]:
-        """Deploy them if they differ from what was last deployed, and tell what changed. Raises CliError."""
+        """Deploy them if they differ from what was last deployed, and yield what changed. Raises CliError."""
         project = self._project()
         if project is None:
             return
@@ -43,11 +43,11 @@ class WatchedTriggers:
         for kind, name in KINDS.items():
             gone = {_name(one) for one in before[kind]} - {_name(one) for one in declared[kind]}
             yield from (
-                f"{name} {one} is not declared any more. It stays; `zmesh deploy --prune` deletes it." for one in gone
+                f"{name} {one} is no longer declared. It stays; `zmesh deploy --prune` deletes it." for one in gone
             )
 
     def _project(self) -> Project | None:
-        """With nothing but its triggers. Raises CliError."""
+        """The project with nothing but its triggers. Raises CliError."""
         root = next((folder for folder in (self._folder, *self._folder.parents) if is_project(folder)), None)
         if root is None:
             return None
@@ -64,16 +64,16 @@ def _described(client: Client, item: planning.Item) -> str:
     said = f"{style('•', fg='green')} {kind} {style(item['name'], bold=True)} {style(item['action'], dim=True)}"
     if item["path"]:
         said += f" {client.connection.url}{item['path']}"
-    return f"{said}; for its secret: `zmesh webhooks rotate {item['name']}`" if item["secret"] else said
+    return f"{said}; for a secret: `zmesh webhooks rotate {item['name']}`" if item["secret"] else said
 
 
 def _with_advice(error: ApiError) -> ApiError:
     if error.code != "changed_elsewhere":
         return error
-    message = "Something else has changed triggers that zmesh.toml declares."
+    message = "Triggers that zmesh.toml declares were changed elsewhere."
     return ApiError(
         error.status,
         message,
         code=error.code,
-        hint="See `zmesh plan`; `zmesh deploy --overwrite` takes those of zmesh.toml.",
+        hint="`zmesh plan` shows the changes; `zmesh deploy --overwrite` deploys what zmesh.toml declares.",
     )

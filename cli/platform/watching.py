@@ -168,7 +168,7 @@ class Watcher:
         return True
 
     def _deploy_triggers(self) -> None:
-        """After the functions that they invoke. What fails is tried again with each save, and told once."""
+        """Deployed after the functions that they invoke. A failure is retried with each save, and reported once."""
         try:
             for text in self._triggers.deploy_changed():
                 self._note(text)

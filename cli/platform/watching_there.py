@@ -1,4 +1,4 @@
-"""`zmesh dev --watch DIR --profile NAME`: the same on a platform that runs already."""
+"""`zmesh dev --watch DIR --profile NAME`: deploys every save to a platform that is already running."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from cli.platform.dev_session import DevSession
 
 
 def watch_there(profile: str, folder: Path) -> None:
-    """Deploy what is saved to the project of a profile, until SIGINT or SIGTERM. Raises CliError."""
+    """Deploy every save to the project of a profile, until SIGINT or SIGTERM. Raises CliError."""
     client = Client(find_connection(None, None, None, profile))
     if not client.is_logged_in:
         raise CliError(
-            f"The profile {profile} has no login of a person, who alone may see what runs.",
+            f"The profile {profile} has no person's login, which is needed to see what runs.",
             code="not_logged_in",
             hint=f"Log in: zmesh login --profile {profile} --url {client.connection.url}",
         )
@@ -27,7 +27,9 @@ def watch_there(profile: str, folder: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     where = f"{style(profile, bold=True)} ({client.connection.url})"
-    progress(f"{style('!', fg='yellow')} Each save is deployed to {where}. Ctrl+C ends this, and nothing there.")
+    progress(
+        f"{style('!', fg='yellow')} Each save is deployed to {where}. Ctrl+C stops watching; the platform keeps running."
+    )
     session = DevSession(lambda: find_connection(None, None, None, profile), folder)
     session.start()
     try:

@@ -169,8 +169,8 @@ def pull(client: Client, folder: Path, yes: bool, output: str) -> None:
         progress(f"{style('!', fg='yellow')} {path} was not written: deployments leave out files with such names.")
     for path in pulled.unreadable:
         progress(
-            f"{style('!', fg='yellow')} {path} was not written: it is malformed, and the folder could not be deployed. "
-            "The deployed function has it."
+            f"{style('!', fg='yellow')} {path} was not written: it is malformed, and with it the folder could not be "
+            "deployed. The deployed function keeps it."
         )
     if output == "json":
         print_json(asdict(pulled))

@@ -80,7 +80,7 @@ class Plan:
 
     @property
     def of_declared(self) -> Plan:
-        """Without what it leaves alone."""
+        """The plan without what it leaves alone."""
         items = [item for item in self.items if item["action"] != "undeclared"]
         return Plan({**self.answer, "items": items}, self.diffs)
 
@@ -200,7 +200,7 @@ def summary(plan: Plan, *, done: bool) -> str:
 
 
 def _show_undeclared(items: Sequence[Item]) -> None:
-    """A line each, or one for many of a kind: a project may have hundreds beside the folder's."""
+    """Print a line each, or one for many of a kind: a project may have hundreds that the folder does not declare."""
     mark = style(MARKS["undeclared"][0], fg=MARKS["undeclared"][1])
     for kind, of_kind in groupby(sorted(items, key=itemgetter("kind")), itemgetter("kind")):
         names = [style(item["name"], bold=True) for item in of_kind]

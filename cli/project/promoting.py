@@ -80,7 +80,9 @@ class Promotion:
 @click.option(
     "--without-secret", multiple=True, metavar="NAME", help="Secret that the target does not need; repeatable."
 )
-@click.option("--triggers", is_flag=True, help="Also the schedules, webhooks and table changes of these functions.")
+@click.option(
+    "--triggers", is_flag=True, help="Also promote the schedules, webhooks and table changes of these functions."
+)
 @click.option("--message", metavar="TEXT", help="What the new versions change. Default: where they come from.")
 @output_option
 def promote(
@@ -134,7 +136,7 @@ def promote(
 
 
 def _end(plan: planning.Plan, left: Sequence[tuple[str, str]], output: str, status: int) -> NoReturn:
-    """Nothing is promoted."""
+    """End without promoting anything."""
     if output == "json":
         print_json(_described(plan, left))
     raise SystemExit(status)
@@ -145,7 +147,7 @@ def _described(plan: planning.Plan, left: Sequence[tuple[str, str]]) -> dict[str
 
 
 def _show_left(left: Sequence[tuple[str, str]], target: str) -> None:
-    """What the target does not get, and how it would."""
+    """Print what is not promoted, and how to promote it."""
     if left:
         names = ", ".join(f"{kind} {name}" for kind, name in left)
         progress(f"{style('!', fg='yellow')} Not promoted: {names}. To promote these too, pass --triggers.")

@@ -34,7 +34,7 @@ class Pulled:
     unchanged: int
     changes: int | None
     left_out: list[str]  # that no deployment from here would have
-    unreadable: list[str]  # settings that no deployment from here could read
+    unreadable: list[str]  # settings that no deployment could read
     problem: str | None = None
 
 
@@ -84,7 +84,7 @@ def pull_project(client: Client, root: Path, *, yes: bool) -> Pulled:
     unchanged = len(wanted.keys() - set(written))
     try:
         found = planning.plan(client, read_project(root), planning.Options(force=True))
-    except CliError as error:  # what was deployed in another way may be what no folder can have
+    except CliError as error:  # deployed in another way, it may be something that no folder can contain
         return Pulled(written, unchanged, None, left_out, unreadable, str(error))
     unseen = {f"{item['kind']}:{item['name']}" for item in found.changes}  # changed while this was written, say
     remember_pulled(root, {key: hash for key, hash in found.answer["state"].items() if key not in unseen})

@@ -1,4 +1,4 @@
-"""The triggers of functions in one environment, as another can be given them."""
+"""The triggers of functions in one environment, in the form in which another can be given them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Items = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Triggers:
-    """As POST /deployments/project takes them."""
+    """Triggers in the form that POST /deployments/project takes."""
 
     schedules: Items = field(default_factory=list)
     webhooks: Items = field(default_factory=list)
@@ -25,13 +25,13 @@ class Triggers:
         return {"schedules": self.schedules, "webhooks": self.webhooks, "changes": self.changes}
 
     def names(self) -> Iterator[tuple[str, str]]:
-        """What people call each: its kind and name."""
+        """The kind and the name of each, for people."""
         yield from (("schedule", one["name"]) for one in self.schedules)
         yield from (("webhook", one["name"]) for one in self.webhooks)
         yield from (("table change", f"{one['table']} → {one['function']}") for one in self.changes)
 
     def without(self, others: Triggers) -> Triggers:
-        """Those that `others` does not have just the same."""
+        """Those that `others` lacks or has differently."""
         return Triggers(
             [one for one in self.schedules if one not in others.schedules],
             [one for one in self.webhooks if one not in others.webhooks],
@@ -40,7 +40,7 @@ class Triggers:
 
 
 def triggers_of(client: Client, functions: Collection[str]) -> Triggers:
-    """Those of the functions with these slugs. Raises CliError."""
+    """The triggers of the functions with these slugs. Raises CliError."""
     return Triggers(
         list(_declared(client, "/schedules", ScheduleSettings, functions)),
         list(_declared(client, "/webhooks", WebhookSettings, functions)),

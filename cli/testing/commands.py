@@ -53,8 +53,9 @@ def test(paths: tuple[Path, ...], output: str) -> None:
     """Run the tests of functions with pytest, node:test or vitest.
 
     Tests in Python are test_*.py and *_test.py, in JavaScript and TypeScript *.test.js, .mjs and .ts; these run with
-    vitest if package.json names it. All get a database of their own, made from migrations/*.sql, or schema.sql, in the
-    working directory. What the runners print goes to stderr. Without a path, all tests below the working directory run.
+    vitest if package.json names it, else with node:test. All tests get a temporary database, made from
+    migrations/*.sql or schema.sql in the working directory. What the test runners print goes to stderr. Without a path,
+    all tests below the working directory run.
     """
     files = sorted({file.resolve() for path in paths or (Path(),) for file in _tests_in(path)})
     if not files:
@@ -72,7 +73,7 @@ def test(paths: tuple[Path, ...], output: str) -> None:
     if runners["vitest"]:
         _require_vitest()
     with ExitStack() as stack:
-        with moving("making a database for the tests"):
+        with moving("creating a database for the tests"):
             url = stack.enter_context(throwaway_database(Path.cwd()))
             environment = {**os.environ, **stack.enter_context(sandbox_beside(url))}
         reports = stack.enter_context(tempfile.TemporaryDirectory())
@@ -102,7 +103,7 @@ def _tests_in(path: Path) -> Iterator[Path]:
 def _runner(file: Path) -> str:
     if file.suffix == ".py":
         return "pytest"
-    # Whatever the project uses, a file that imports node:test is one of its tests.
+    # Whichever runner the project uses, a file that imports node:test needs that one.
     return "vitest" if _uses_vitest() and b"node:test" not in file.read_bytes() else "node:test"
 
 

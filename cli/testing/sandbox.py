@@ -1,7 +1,7 @@
 """The sandbox of tests, as a process of its own: its start, and how tests ask it for a run.
 
-Their database sessions pass through it, so that a run can work in the transaction of the test that asks for it. A test
-asks by one line of JSON on a Unix socket, and is answered by one.
+The tests' database sessions pass through it, so that a run can work in the transaction of the test that requests it.
+A request is one line of JSON on a Unix socket, and so is its answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LARGEST_LINE = 64 * 1024 * 1024
 
 @contextmanager
 def sandbox_beside(url: str) -> Iterator[Mapping[str, str]]:
-    """The variables by which tests find their database, and the sandbox beside it. Raises CliError."""
+    """The variables by which tests find their database and the sandbox beside it. Raises CliError."""
     database = urlsplit(url)
     with tempfile.TemporaryDirectory(prefix="zmesh-sandbox-") as folder:
         socket = f"{folder}/socket"
@@ -53,7 +53,7 @@ def sandbox_beside(url: str) -> Iterator[Mapping[str, str]]:
 
 
 async def serve(socket: str, host: str, port: int) -> None:
-    """Until stdin ends."""
+    """Serve tests until stdin ends."""
     from cli.testing.sessions import Sessions
 
     sessions = Sessions(host, port)
@@ -71,7 +71,7 @@ async def serve(socket: str, host: str, port: int) -> None:
 
 
 class _Runs:
-    """Imported with the first: most tests ask for none, and all wait until the server listens."""
+    """Runs, imported with the first one: most tests request none, and all of them wait until the server listens."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions

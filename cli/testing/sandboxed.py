@@ -22,8 +22,8 @@ from sandbox import Attachment, Limits, RunOutcome, RunRequest, Sandbox, Sandbox
 
 AT_ONCE = 4
 DEFAULTS: Mapping[str, Any] = {"entry_point": "handler", "style": None, "timeout_ms": 10_000, "memory_mb": 256}
-UNDO = "rollback to zmesh_1"  # the SDK's name for what it has begun
-FORGET = "deallocate all"  # the next run gives the same names
+UNDO = "rollback to zmesh_1"  # the SDK's name for the savepoint of a transaction
+FORGET = "deallocate all"  # the next run gives its statements the same names
 Asked = Mapping[str, Any]
 
 
@@ -39,7 +39,7 @@ class SandboxedRuns:
         """How the run ended, as the API shows invocations. Raises CliError."""
         session = self._sessions.served_by(asked["process_id"])
         if session is None:
-            raise CliError("The session of this test does not pass through the sandbox.", code="session_lost")
+            raise CliError("This test's database session does not pass through the sandbox.", code="session_lost")
         request, sandbox = request_of(asked), await self._started()
         if request.runtime == "node":
             await sandbox.prepare(request.limits.memory_mb)
@@ -80,14 +80,14 @@ class _DatabaseOfRun:
         return self._relay.attachment()
 
     async def settle(self, outcome: RunOutcome) -> None:
-        """Leave the session as a new run and the test expect it. Raises CliError."""
+        """Leave the session in the state that the test and the next run expect. Raises CliError."""
         if self._relay is None:
             return
         try:
             if not await self._relay.is_idle():
-                raise CliError("The run ended in the middle of a statement that did not end.", code="session_lost")
+                raise CliError("A statement of the run did not end with the run.", code="session_lost")
             answers = self._relay.answers
-            if answers.savepoints > 0 or answers.transaction == "E":  # its end came amid a transaction
+            if answers.savepoints > 0 or answers.transaction == "E":  # it ended in the middle of a transaction
                 await query(self._session.socket, UNDO)
             await query(self._session.socket, FORGET)
         except (OSError, ServerError) as error:

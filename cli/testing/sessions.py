@@ -1,4 +1,4 @@
-"""Database sessions of tests on their way to the server, which the sandbox may have for a while."""
+"""Passes on the database sessions of tests to the server, and lends them to the sandbox."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNED_IN = b"\0\0\0\0"
 
 
 class Sessions:
-    """A port of this machine that stands for the server's."""
+    """A port of this machine in place of the server's, and the sessions that come through it."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = host, port
@@ -58,7 +58,7 @@ class Sessions:
 
 
 class Session:
-    """A test at the one end, the server at the other."""
+    """A session with a test at one end and the server at the other."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self._client = client
@@ -70,7 +70,7 @@ class Session:
         self._answering: asyncio.Task[None] | None = None
 
     async def pass_on(self, open: dict[int, Session]) -> None:
-        """Until the test ends it. Raises OSError, ProtocolError."""
+        """Pass on messages until the test ends the session. Raises OSError, ProtocolError."""
         forwarding = self._start(self._client, self._server)
         try:
             await self._greet()
@@ -83,8 +83,8 @@ class Session:
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[tuple[socket.socket, bytes]]:
-        """Its socket, and what a driver has to know. While the block lasts, nobody else reads it; the test must be
-        waiting."""
+        """The server's socket, and what a driver has to know. During the block, nobody else reads the socket; the test
+        must be waiting."""
         assert self._answering is not None
         await end({self._answering})
         try:

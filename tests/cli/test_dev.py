@@ -289,7 +289,7 @@ def test_its_token_can_be_renewed(running_platform: Platform) -> None:
 
 @pytest.mark.parametrize(
     ("announcements", "said"),
-    [(("", ""), "The API runs, but did not answer"), (("listening x", ""), "The listener runs")],
+    [(("", ""), "The API is running, but did not answer"), (("listening x", ""), "The listener is running")],
 )
 def test_what_is_slow_to_start_is_named(
     announcements: tuple[str, str], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -308,4 +308,4 @@ def test_what_is_slow_to_start_is_named(
     monkeypatch.setattr(dev_module, "SLOWEST_START_SECONDS", 0.1)
     with pytest.raises(CliError, match=said) as raised:
         started._wait_for_health(None)  # type: ignore[arg-type]
-    assert "Is this machine busy?" in raised.value.hint
+    assert "If this machine is busy" in raised.value.hint

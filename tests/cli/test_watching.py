@@ -135,9 +135,9 @@ def test_triggers_of_a_project_are_live_as_soon_as_they_are_saved(
         assert night["cron"] == "0 4 * * *"
         running_platform.request("PATCH", f"/schedules/{night['id']}", json={"cron": "0 5 * * *"})
         settings.write_text(schedule.format("rung", "0 6 * * *"))
-        screen.wait_for("Something else has changed triggers that zmesh.toml declares.")
+        screen.wait_for("Triggers that zmesh.toml declares were changed elsewhere.")
         settings.write_text(schedule.format("rung", "0 5 * * *"))
-        screen.wait_for("webhook rung-hook is not declared any more. It stays")
+        screen.wait_for("webhook rung-hook is no longer declared. It stays")
 
 
 def test_a_platform_that_is_running_already_gets_what_is_saved(running_platform: Platform, tmp_path: Path) -> None:
