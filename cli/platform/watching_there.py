@@ -27,9 +27,7 @@ def watch_there(profile: str, folder: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     where = f"{style(profile, bold=True)} ({client.connection.url})"
-    progress(
-        f"{style('!', fg='yellow')} Each save is deployed to {where}. Ctrl+C stops watching; the platform keeps running."
-    )
+    progress(f"{style('!', fg='yellow')} Each save is deployed to {where}. Ctrl+C stops watching, not the platform.")
     session = DevSession(lambda: find_connection(None, None, None, profile), folder)
     session.start()
     try:

@@ -69,7 +69,7 @@ const leave = (): void => void signOut().then(() => location.assign("/signin"));
 function NoProject({ session }: { session: Session }) {
   return (
     <Lone title="No project yet">
-      <p class="soft">{session.user.email} is a member of no project. An owner of one can invite you; the invitation is a link.</p>
+      <p class="soft">{session.user.email} is not a member of any project. An owner of a project can send you an invitation link.</p>
       <p class="lone-acts">
         <Button onClick={leave}>Sign out</Button>
       </p>
@@ -142,7 +142,7 @@ function Pages() {
   const [palette, setPalette] = useState<string | null>(null);
   const [help, setHelp] = useState(false);
   const [path, go] = useLocation();
-  const coming = useRef(false); // the palette is asked for, and its code may not be there yet
+  const coming = useRef(false); // the palette was requested, but its code may not be loaded yet
   const open = useCallback((text = "") => {
     coming.current = true;
     setPalette(text);

@@ -466,7 +466,7 @@ function Usage({ i, fn }: { i: Invocation; fn: FunctionDetails }) {
   );
 }
 
-/** What invoked it; of a table change, which table. */
+/** What invoked it; for a table change, which table. */
 function Source({ i }: { i: Invocation }) {
   const { table } = (i.source === "change" && (i.payload as { table?: unknown } | null)) || {};
   if (typeof table !== "string") return <>{sourceName(i.source)}</>;

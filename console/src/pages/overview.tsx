@@ -243,7 +243,7 @@ export default function Overview({ fn, live, reload }: FunctionProps) {
               ) : (
                 <div class="body">
                   <p class="soft">
-                    {failed ? "\u00a0" : `No invocation failed. ${calls ? `${formatCount(t.success)} ended well.` : ""}`}
+                    {failed ? "\u00a0" : `No invocation failed. ${calls ? `${formatCount(t.success)} succeeded.` : ""}`}
                   </p>
                 </div>
               )}

@@ -144,7 +144,7 @@ export default function Palette({ first, close, openHelp }: { first: string; clo
 
 type Named = { slug: string; description: string };
 
-/** Functions that the server finds; of a project with more of them than are listed here. */
+/** Functions that the server finds, in a project with more of them than are listed here. */
 function useSearch(text: string): Named[] {
   const [found, set] = useState<Named[]>([]);
   useEffect(() => {

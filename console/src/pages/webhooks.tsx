@@ -278,7 +278,7 @@ function Detail({ w, reload, showSecret }: { w: Webhook; reload: () => Promise<v
   );
 }
 
-/** Why it was refused; else what the sender calls the event, or how the body begins where it says nothing of the kind. */
+/** Why it was refused, or else the event that the body names, or how the body begins if it names none. */
 function About({ d }: { d: DeliverySummary }) {
   const named = d.detail ?? (d.verdict === "refused" ? d.code : (eventOf(d.headers) ?? d.event));
   if (named) return <>{named}</>;

@@ -30,7 +30,7 @@ export function lazily<P extends object>(load: () => Promise<{ default: Componen
 const CHECKED_EVERY_MS = 3000;
 const answers = (): Promise<boolean> => fetch("/health", { cache: "no-store" }).then((r) => r.ok, () => false);
 
-/** The code of a page did not come: the server is away, or has a newer console, whose files have other names. */
+/** The code of a page could not be loaded: the server does not answer, or has a newer console with other file names. */
 function NotLoaded() {
   const [state, setState] = useState<"unknown" | "away" | "newer">("unknown");
   useEffect(() => {
@@ -56,7 +56,7 @@ function NotLoaded() {
         </Notice>
       ) : (
         <Notice icon="info" actions={<Button onClick={() => location.reload()}>Reload</Button>}>
-          <b>The console has been updated since you opened it.</b> Reload to go on. Drafts are kept in this browser.
+          <b>The console has been updated since you opened it.</b> Reload to continue. Drafts are kept in this browser.
         </Notice>
       )}
     </div>

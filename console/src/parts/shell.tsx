@@ -162,8 +162,8 @@ function Connection() {
   );
 }
 
-/** After a change of page its heading takes the focus, so that a screen reader says where one is; also one that comes
- *  later, with the page's data, unless somebody has pressed or clicked in the meantime. */
+/** After a change of page, its heading takes the focus, so that a screen reader says where the user is; so does a heading
+ *  that comes later, with the page's data, unless the user has pressed a key or clicked in the meantime. */
 let isHeadingDue = false;
 for (const event of ["keydown", "pointerdown"]) addEventListener(event, () => (isHeadingDue = false), true);
 const isLost = (e: Element | null): boolean => !e || e === document.body || !e.isConnected;

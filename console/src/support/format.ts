@@ -68,7 +68,7 @@ export function exact(at: string | number): string {
   return `${new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "long" }).format(date)}, ${date.toISOString().slice(11, 19)} UTC`;
 }
 
-/** Who deployed, in short: the first part of an address, the name of a key or role. Null: nobody knows. */
+/** Who deployed, in short: the first part of an address, or the name of a key or role. Null: unknown. */
 export const shortName = (by: string | null | undefined): string | null => (by ? by.replace(/@.*/, "").replace(/ \((API key|SQL)\)$/, "") : null);
 
 /** A draft that was tried has a version below zero. */
