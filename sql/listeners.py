@@ -82,7 +82,7 @@ class ClaimRound:
     seconds_to_next: float | None
 
 
-_ANSWER = _COLUMNS + len(fields(ClaimRound)) - 1  # columns in all; with another number nothing can be claimed
+_ANSWER = _COLUMNS + len(fields(ClaimRound)) - 1  # number of all columns; with any other number, nothing can be claimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ async def claim(connection: AsyncConnection, listener: UUID, slots: int) -> Clai
 
 
 async def _in_turns(cursor: AsyncCursor[tuple[Any, ...]]) -> AsyncIterator[tuple[Any, ...]]:
-    """Rows one by one, with turns of others in between: code may be as large as a request, for each slot."""
+    """Rows one by one, with turns for others in between: for each slot, code may be as large as a request."""
     while (row := await cursor.fetchone()) is not None:
         yield row
         if len(row[_CODE] or "") > LARGE_CODE:
@@ -167,11 +167,11 @@ async def _in_turns(cursor: AsyncCursor[tuple[Any, ...]]) -> AsyncIterator[tuple
 
 
 async def payload_of(connection: AsyncConnection, listener: UUID, id: UUID, attempt: int) -> tuple[str, str | None]:
-    """Payload and request of an attempt that this listener claimed. Raises LeaseLost where it is not its any more."""
+    """Payload and request of an attempt that this listener claimed. Raises LeaseLost if it no longer belongs to it."""
     query = "select * from zmesh.payload_of(%s, %s, %s::smallint)"
     payload, request = await _one(connection, query, (listener, id, attempt))
     if payload is None:
-        raise LeaseLost("The attempt is not this listener's any more.")
+        raise LeaseLost("The attempt no longer belongs to this listener.")
     return payload, request
 
 

@@ -38,7 +38,7 @@ async def fetch_dicts(connection: AsyncConnection, query: str, values: Values) -
 
 
 async def _all_of(cursor: AsyncCursor[Row]) -> list[Row]:
-    """Its rows; many are made in a turn of the event loop of their own, or those of all connections would be in one."""
+    """Its rows. Many rows are made in a separate turn of the event loop, so that not all connections share one turn."""
     if cursor.rowcount <= MANY:
         return await cursor.fetchall()
     async with _making.setdefault(asyncio.get_running_loop(), asyncio.Lock()):

@@ -36,7 +36,7 @@ language sql as $$
     select nullif(current_setting('zmesh_test.answers', true), '')::jsonb -> p_function
 $$;
 comment on function zmesh_test.invoke(text, jsonb, double precision, integer, text)
-    is 'Records a call of zmesh.invoke(); returns how it ends, or null where the test has no answer to it.';
+    is 'Records a call of zmesh.invoke(); returns how it ends, or null if the test has no answer to it.';
 
 create function zmesh_test.ensure_function(p_project_id uuid, p_slug text) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$

@@ -195,8 +195,8 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request that a webhook received. `headers`, and `request` with the body, are JSON texts. `event` is what the
-    body says it is about, and `beginning` how the payload begins."""
+    """A request that a webhook received. `headers`, and `request` with the body, are JSON texts. `event` is the event
+    that the body names, and `beginning` is how the payload begins."""
 
     id: UUID
     webhook_id: UUID
@@ -217,12 +217,12 @@ class ReceivedRequest:
     request: str | None
 
 
-# Where senders write what a message is about: Slack in the first, Stripe and Standard Webhooks in the second.
+# Where senders name the event of a message: Slack in the first, Stripe and Standard Webhooks in the second.
 _EVENTS = ", ".join(
     f"""jsonb_path_query_first(i.payload, '$.{path} ? (@.type() == "string")')"""
     for path in ("event.type", "type", "event", "event_type", "topic")
 )
-_LARGEST_SHOWN = 16 * 1024  # as it is stored: a larger payload is not made a text for its beginning
+_LARGEST_SHOWN = 16 * 1024  # as stored: a larger payload is not converted to text just for its beginning
 _RECEIVED = f"""
     select r.id, r.webhook_id, r.invocation_id, i.status as invocation_status, r.received_at, r.body_size,
            r.status_code, r.verdict, r.test, r.client, r.code, r.detail, r.message_id,

@@ -1,4 +1,4 @@
--- Invocations that a table change inserted say so. The triggers that are there already are renewed by zmesh.renew_changes().
+-- Invocations that a table change inserted have their own source. zmesh.renew_changes() renews existing database triggers.
 
 alter table zmesh.queue drop constraint invocations_source_is_known,
     add constraint invocations_source_is_known check (source in ('api', 'sql', 'schedule', 'webhook', 'change', 'function'));

@@ -1,5 +1,5 @@
--- Who deploys is told to the triggers by a setting of the transaction. Each routine that writes functions sets it anew,
--- and nobody but their owner writes functions without these routines.
+-- A setting of the transaction tells the database triggers who deploys. Each routine that writes functions sets it anew,
+-- and only the owner of the table can write functions without these routines.
 create or replace function zmesh.set_deployer(p_by uuid) returns void
 language plpgsql as $$
 begin
@@ -13,7 +13,7 @@ comment on function zmesh.set_deployer(uuid) is
 create or replace function zmesh.deployer() returns text
 language sql stable
 return coalesce(nullif(current_setting('zmesh.deployer', true), ''), session_user || ' (SQL)');
-comment on function zmesh.deployer() is 'Who deploys: as zmesh.set_deployer() was told, or the role that logged in.';
+comment on function zmesh.deployer() is 'Who deploys: whoever zmesh.set_deployer() was given, or the role that logged in.';
 
 create or replace function zmesh.prepare_function() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

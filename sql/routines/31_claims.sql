@@ -273,11 +273,11 @@ comment on function zmesh.nothing_to_claim(uuid, integer, zmesh.horizon) is
 
 create or replace function zmesh.is_read_apart(p_payload jsonb, p_request json) returns boolean
 language sql immutable parallel safe
--- As stored, which takes no reading; 4 KiB of them are at most some hundreds of KiB as text.
+-- Measured as stored, for which they need not be read; 4 KiB of them are at most some hundreds of KiB as text.
 return pg_column_size(p_payload) + coalesce(pg_column_size(p_request), 0) > 4096;
 comment on function zmesh.is_read_apart(jsonb, json) is
     'Whether claims leave a payload and its request to zmesh.payload_of(): as many large ones as a listener has slots '
-    'would keep all other claims waiting, and the listener busy.';
+    'would delay all other claims and keep the listener busy.';
 
 create or replace function zmesh.payload_of(p_listener uuid, p_id uuid, p_attempt smallint,
                                             out payload text, out request text)
@@ -288,7 +288,7 @@ begin
      where q.id = p_id and q.listener_id = p_listener and q.attempt = p_attempt and q.status = 'running';
 end $$;
 comment on function zmesh.payload_of(uuid, uuid, smallint) is
-    'Payload and request of an attempt that this listener claimed; null if it is not the listener''s any more.';
+    'Payload and request of an attempt that this listener claimed; null if it no longer belongs to this listener.';
 
 create or replace function zmesh.claim(p_listener uuid, p_slots integer)
 returns table (id uuid, project_id uuid, function_id uuid, slug text, version integer, language text,
@@ -374,7 +374,7 @@ end $$;
 comment on function zmesh.claim(uuid, integer) is
     'Claims up to p_slots due invocations for a listener: waited-for ones first, then the projects in turn, within all '
     'limits. Besides, what its runs called and wait for: those are lent their places and take no slot. The payload is null '
-    'where zmesh.payload_of() has it.';
+    'if it has to be read with zmesh.payload_of().';
 
 create or replace function zmesh.seconds_to_next() returns double precision
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off as $$
@@ -398,11 +398,11 @@ comment on function zmesh.wait_in_queue(uuid) is
 create or replace function zmesh.fail_other_version() returns void
 language plpgsql as $$
 begin
-    perform zmesh.fail('0A000', 'the listener is of another version than the database',
-                       'Replace it with the version that migrated the database; until then it claims nothing.');
+    perform zmesh.fail('0A000', 'the listener and the database have different versions',
+                       'Replace the listener with the version that migrated the database; until then it claims nothing.');
 end $$;
 comment on function zmesh.fail_other_version() is
-    'Raises the error for a listener that would misread what it claims. Listeners log it, and go on with what they run.';
+    'Raises the error for a listener that would misread what it claims. Listeners log it and go on with their runs.';
 
 create or replace function zmesh.claim_round(p_listener uuid, p_slots integer) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

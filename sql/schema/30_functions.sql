@@ -97,8 +97,8 @@ comment on column zmesh.functions.file_sizes is
 comment on column zmesh.functions.version is
     'Incremented by a database trigger with every change of code, files, entry file, entry point, style, init or language, including a rollback.';
 comment on column zmesh.functions.deployed_by is
-    'Set by a database trigger: who deployed the current version: the address of a member, the name of an API key, or the role that a '
-    'client of the database logged in with. null: deployed before this was kept.';
+    'Set by a database trigger: who deployed the current version: the address of a member, the name of an API key, or the role with which a '
+    'client of the database logged in. null: deployed before this was recorded.';
 comment on column zmesh.functions.revision is
     'Incremented by a database trigger with every change. A client that sends it back cannot overwrite somebody else''s change.';
 comment on column zmesh.functions.network is

@@ -73,7 +73,7 @@ comment on column zmesh.invocations.max_attempts is 'How many attempts there may
 comment on column zmesh.invocations.attempt is 'How many attempts have started.';
 comment on column zmesh.invocations.cancel_requested is 'Whether somebody asked for the end of a running invocation.';
 comment on column zmesh.invocations.status is 'queued, running, success, error, timeout or cancelled.';
-comment on column zmesh.invocations.source is 'What inserted it: api, sql, schedule, webhook, change or function. SQL may name change in place of sql.';
+comment on column zmesh.invocations.source is 'What inserted it: api, sql, schedule, webhook, change or function. SQL clients may set change instead of sql.';
 comment on column zmesh.invocations.payload is 'What the handler is called with; any JSON value.';
 comment on column zmesh.invocations.request is 'The HTTP request, for invocations by the public route or a webhook.';
 comment on column zmesh.invocations.result is 'What the handler returned.';

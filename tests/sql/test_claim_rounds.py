@@ -37,11 +37,13 @@ def test_a_listener_of_another_version_claims_nothing(database: Database, column
     project = database.project()
     database.function(project)
     [queued] = database.enqueue(project)
-    with pytest.raises(psycopg.errors.FeatureNotSupported, match="another version than the database") as raised:
+    with pytest.raises(
+        psycopg.errors.FeatureNotSupported, match="the listener and the database have different versions"
+    ) as raised:
         database.rows(
             f"select * from zmesh.claim_round(%s, 4{columns})", database.listener(), url=database.listener_url
         )
-    assert "Replace it" in (raised.value.diag.message_hint or "")
+    assert "Replace the listener" in (raised.value.diag.message_hint or "")
     assert database.value("select status from zmesh.queue where id = %s", queued) == "queued"
 
 
