@@ -1,4 +1,4 @@
-"""Which hosts builds connect to: those of their registries, and others that the installation names."""
+"""The hosts that builds may connect to: those of their registries, and others that the installation names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTED = re.compile(r"((?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host and its port. A name that begins with `*.` stands for all names below it."""
+    """A host and its port. A name that begins with `*.` stands for all names below that domain."""
 
     name: str
     port: int
@@ -32,7 +32,7 @@ class Host:
 
 
 def hosts_of(url: str) -> list[Host]:
-    """The host of a registry, and the one where it is known to keep its files."""
+    """The host of a registry, and the host on which it is known to keep its files."""
     parts = urlsplit(url)
     name = normal(parts.hostname or "")
     host = Host(name, parts.port or (HTTP if parts.scheme == "http" else HTTPS))
@@ -52,7 +52,7 @@ def listed_hosts(text: str) -> list[Host]:
 
 
 def normal(name: str) -> str:
-    """A host name as it is compared: of lower case, without the dot of its end, in ASCII where it can be."""
+    """A host name as it is compared: in lower case, without a trailing dot, and in ASCII if possible."""
     name = name.lower().removesuffix(".")
     try:
         return name if name.isascii() else name.encode("idna").decode()

@@ -1,4 +1,4 @@
-"""The proxy of one build: all that its processes can connect to. It leads to the hosts of the build's registries.
+"""The proxy of one build, the only thing that its processes can connect to: it leads to the build's registries.
 
 It listens on loopback while the build runs, and serves who knows its token: CONNECT for https, and requests with a
 whole URL for http. Names are resolved here or by the proxy of the operator, never by the build.
@@ -23,18 +23,18 @@ from listener.tls_hello import HANDSHAKE, NotHello, read_hello
 HEAD_SECONDS = 10.0
 LONGEST_HEAD = 32 * 1024
 MOST_CONNECTIONS = 64
-MOST_UNPROVEN = 16  # connections that have not shown the token: of any process of the host
+MOST_UNPROVEN = 16  # connections that have not presented the token: any process of the host can open them
 MOST_REFUSED = 5  # that an error names
 MOST_LOGGED = 20
 PIECE = 64 * 1024
-REFUSED = 421  # installers take it for a failure that trying again does not mend
+REFUSED = 421  # installers do not retry after this status
 UNKNOWN_NAME = 424
 _PROXY_FIELDS = frozenset({"connection", "keep-alive", "proxy-authorization", "proxy-connection", "upgrade"})
 
 
 class BuildProxy:
-    """Serves one build, and says in its log which connections it did not get; `refused` are the hosts that it may not
-    connect to."""
+    """Serves one build, and says in its log which connections failed; `refused` are the hosts that it asked for and may
+    not connect to."""
 
     def __init__(self, hosts: Sequence[Host], log: Callable[[str], None]) -> None:
         self._hosts = hosts
@@ -53,7 +53,7 @@ class BuildProxy:
 
     @property
     def url(self) -> str:
-        """As HTTPS_PROXY takes it."""
+        """The address for HTTPS_PROXY."""
         return f"http://build:{self.token}@127.0.0.1:{self._port}"
 
     @asynccontextmanager
@@ -124,16 +124,16 @@ class BuildProxy:
         self._tell(refusal([str(host)]))
 
     def _tell(self, sentence: str) -> None:
-        """Say it in the log, unless it was said, or much has been said."""
+        """Write the sentence to the log, unless the log has it, or has many such sentences."""
         if sentence not in self._logged and len(self._logged) < MOST_LOGGED:
             self._logged.add(sentence)
             self._log(sentence)
 
 
 def refusal(hosts: Sequence[str]) -> str:
-    """The sentence for people, without a capital and a full stop."""
+    """The sentence for people, without a capital letter and a full stop."""
     return (
-        f"a connection to {', '.join(hosts)} was refused: builds may connect to their registries only, "
+        f"a connection to {', '.join(hosts)} was refused: builds may connect only to their registries "
         "and to hosts in the listener's ZMESH_BUILD_HOSTS"
     )
 
@@ -175,13 +175,13 @@ async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ups
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(pass_on_checked())
             tasks.create_task(_pass_on(upstream.reader, writer))
-    except* (OSError, asyncio.IncompleteReadError, NotHello):  # a side that is gone, or not let through
+    except* (OSError, asyncio.IncompleteReadError, NotHello):  # one side is gone, or is not let through
         pass
 
 
 async def _opening(reader: asyncio.StreamReader, host: Host) -> bytes:
-    """What a client sends first. By TLS it has to ask for the host that it named: one address may be that of many
-    servers, such as all of a content delivery network. Raises NotHello."""
+    """What a client sends first. Its TLS must ask for the host that it named, since many servers may share one address,
+    such as those of a content delivery network. Raises NotHello."""
     first = await reader.read(1)
     if first[:1] != bytes([HANDSHAKE]) and host.port != HTTPS:
         return first

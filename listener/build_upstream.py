@@ -1,4 +1,4 @@
-"""Connections from the listener to registries: its own, or through the proxy that its operator has configured."""
+"""Connections from the listener to registries: direct, or through the proxy that the operator has configured."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OperatorProxy:
-    """What HTTPS_PROXY or HTTP_PROXY of the listener names."""
+    """The proxy that the listener's HTTPS_PROXY or HTTP_PROXY names."""
 
     host: str
     port: int
@@ -37,7 +37,7 @@ class OperatorProxy:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An open connection. One for http through a proxy takes whole URLs, and the field that the proxy asks for."""
+    """An open connection. For http through a proxy, requests carry whole URLs and the header field that it requires."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter

@@ -340,7 +340,7 @@ def _request(payload: Mapping[str, Any], printed: list[LogLine], image: Image | 
 
 
 def _network(proxy: BuildProxy) -> dict[str, Any]:
-    """As sdk/python/build_network.py reads it."""
+    """The settings that sdk/python/build_network.py reads."""
     filters = {"notifying": connect_filter(notify=True), "allowing": connect_filter(notify=False)}
     return {"port": proxy.port, "url": proxy.url} | {
         name: base64.b64encode(program).decode() for name, program in filters.items()

@@ -1,4 +1,4 @@
-"""Heads of HTTP/1.1 messages: the first line and the fields, read strictly since hostile code may have sent them."""
+"""Heads of HTTP/1.1 messages, the first line and the fields: read strictly, since hostile code may have sent them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Head:
         return next((value for key, value in self.fields if key.lower() == name), "")
 
     def encoded(self, line: str, without: Container[str], *more: tuple[str, str]) -> bytes:
-        """The head with another first line, without some fields (of lower case), and with more."""
+        """The head with another first line, without some fields (named in lower case), and with others added."""
         kept = [*((key, value) for key, value in self.fields if key.lower() not in without), *more]
         return "".join([f"{line}\r\n", *(f"{key}: {value}\r\n" for key, value in kept), "\r\n"]).encode("latin-1")
 

@@ -25,7 +25,7 @@ from sql.listeners import ClaimedInvocation, NewLogLine
 
 PAUSE_SECONDS = 0.4
 LARGEST_BATCH = 2000
-MOST_CHARACTERS = 4 * 1024 * 1024  # in a statement, where it is not those of one log
+MOST_CHARACTERS = 4 * 1024 * 1024  # in a statement, unless one log alone has more
 
 
 @dataclass(slots=True)
@@ -100,7 +100,7 @@ class LiveLogs:
                 return
 
     async def _write_parts(self, lease: UUID, parts: Sequence[Part]) -> bool:
-        """In one statement; False where the next round is to try again."""
+        """Write them in one statement; False if the next round should try again."""
         try:
             async with self._pool.connection() as connection:
                 await listeners.append_logs(connection, lease, [line for _, lines in parts for line in lines])

@@ -13,14 +13,14 @@ from sql.listeners import ClaimedInvocation
 
 
 class Payloads:
-    """Reads one at a time: several that arrive at once would block the event loop for as long as all take together."""
+    """Reads them one at a time: several that arrive at once would block the event loop for the time of all together."""
 
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
         self._turn = asyncio.Lock()
 
     async def completed(self, lease: UUID, invocation: ClaimedInvocation) -> ClaimedInvocation:
-        """The invocation with its payload. Raises LeaseLost where another listener has it by now, psycopg.Error."""
+        """The invocation with its payload. Raises LeaseLost if another listener has it by now, and psycopg.Error."""
         if invocation.payload is not None:
             return invocation
         async with self._turn, self._pool.connection() as connection:

@@ -38,7 +38,7 @@ TOO_LARGE = _failing(
 
 
 class Relay:
-    """Between one run and a session in whose transaction it works. Nobody else reads the session meanwhile."""
+    """Stands between a run and the session in whose transaction it works. Nobody else reads the session meanwhile."""
 
     def __init__(self, session: SignedIn) -> None:
         self.answers = Answers()
@@ -108,7 +108,7 @@ class Relay:
                 await loop.sock_sendall(self._session.socket, message(kind, body))
 
     async def _answer(self) -> None:
-        """From the server to the run; on to nobody once that has ended."""
+        """From the server to the run; once the run has ended, answers are read and dropped."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError, ProtocolError):
             while data := await loop.sock_recv(self._session.socket, CHUNK):

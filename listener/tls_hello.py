@@ -48,7 +48,7 @@ class _Bytes:
         return int.from_bytes(self.take(size))
 
     def vector(self, size: int) -> bytes:
-        """Bytes after a length of so many bytes."""
+        """Bytes preceded by their length, which takes `size` bytes."""
         return self.take(self.number(size))
 
 

@@ -288,9 +288,9 @@ def without_network(machine: str) -> bytes:
 
 
 def connect_filter(*, notify: bool) -> bytes:
-    """A second filter, which a run may install for what it starts: TCP is all that those processes can connect by, and
-    they listen nowhere. Refused are datagrams, protocols beside TCP that Landlock does not cover, and named Unix
-    sockets. With `notify`, each connect(2) waits for who holds the filter's descriptor."""
+    """A second filter, which a run may install for what it starts: those processes can connect only by TCP, and cannot
+    listen. Refused are datagrams, protocols other than TCP that Landlock does not cover, and named Unix sockets.
+    With `notify`, each connect(2) waits for the holder of the filter's descriptor."""
     machine = kernel.MACHINE
     refuse = _step(_RETURN, 0, 0, _ERRNO | errno.EACCES)
     allow = _step(_RETURN, 0, 0, _ALLOW)
@@ -331,7 +331,7 @@ def _pairs_of_streams(machine: str, refuse: bytes) -> bytes:
 
 
 def _no_fast_open(machine: str, refuse: bytes) -> bytes:
-    """Refuses what connects by sending."""
+    """Refuses messages that open a connection."""
     return b"".join(
         _of(number, _step(_LOAD, 0, 0, flags_at), _step(_JUMP_ANY_BIT, 0, 1, _MSG_FASTOPEN), refuse)
         for number, flags_at in _SENDING[machine]

@@ -53,7 +53,7 @@ class NodeTemplatePool:
         return None
 
     async def settled(self, memory_mb: int) -> None:
-        """Wait for the template for runs of this size until it is ready, or known not to be."""
+        """Wait until the template for runs of this size is ready, or is known not to become ready."""
         if self.template_for(memory_mb) is None and (booting := self._booting.get(heap_class(memory_mb))):
             await asyncio.wait([booting], timeout=BOOT_SECONDS)
 

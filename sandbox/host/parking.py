@@ -1,4 +1,4 @@
-"""Processes that were confined, and wait, before a run asks for one."""
+"""Confined processes that wait until a run needs one."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sandbox.host.template_keys import TemplateKey
 from sandbox.model import Network, Runtime, SandboxError
 
 log = logging.getLogger(__name__)
-LEAST_PARKED, MOST_PARKED = 2, 4  # of each kind: more where they run out, few again when nobody asks
+LEAST_PARKED, MOST_PARKED = 2, 4  # of each kind: more if they run out, and fewer again when nobody asks
 PARKED_KINDS = 6
 CALM_SECONDS = 60.0
-REFILL_SECONDS = 0.005  # after a parked process was taken: short runs are over by then, and held up by nothing
+REFILL_SECONDS = 0.005  # after a parked process was taken: by then, short runs are over and were not held up
 
 
 class Kind(NamedTuple):
-    """Which runs a parked process can take: for Node.js by the memory that its heap is limited for, with packages by
-    the template that has imported them."""
+    """Which runs a parked process can take: for Node.js, those with the memory that its heap is limited for; with
+    packages, those of the template that has imported them."""
 
     runtime: Runtime
     memory_mb: int
@@ -31,10 +31,10 @@ class Kind(NamedTuple):
 
 
 class Parking:
-    """A few processes of each kind that was asked for lately."""
+    """A few processes of each kind that was asked for recently."""
 
     def __init__(self, make: Callable[[Kind, Limits], Awaitable[Child]], is_usable: Callable[[Child], bool]) -> None:
-        """`make` raises SandboxError. One is usable while it, and what it was forked from, is alive."""
+        """`make` raises SandboxError. A process is usable while it and the one that it was forked from are alive."""
         self._make = make
         self._is_usable = is_usable
         self._parked: OrderedDict[Kind, deque[Child]] = OrderedDict()
@@ -44,7 +44,7 @@ class Parking:
         self._closing = False
 
     def take(self, kind: Kind) -> Child | None:
-        """One that waits, if there is one; others will wait for the next run of this kind."""
+        """A waiting process, if there is one; others will be made for the next runs of this kind."""
         parked = self._parked.setdefault(kind, deque())
         self._parked.move_to_end(kind)
         child: Child | None = None
@@ -54,12 +54,12 @@ class Parking:
                 child = candidate
             else:
                 candidate.close()
-        # One that nobody had asked for before has not run out.
+        # A kind that nobody had asked for before has not run out.
         self._note_demand(kind, len(parked), ran_out=not parked and (child is not None or kind in self._filling))
         return child
 
     def close_those(self, match: Callable[[Kind], bool]) -> None:
-        """End all that wait, of the kinds that match."""
+        """End all waiting processes of the kinds that match."""
         for kind in [kind for kind in self._parked if match(kind)]:
             for child in self._parked.pop(kind):
                 child.close()
@@ -88,11 +88,11 @@ class Parking:
 
     @property
     def filling(self) -> int:
-        """Of how many kinds some are being made."""
+        """For how many kinds processes are being made."""
         return len(self._filling)
 
     def _note_demand(self, kind: Kind, left: int, *, ran_out: bool) -> None:
-        """Replace what was taken, at once where none is left; park one more from now on where they ran out."""
+        """Replace what was taken, at once if none is left; park one more from now on if they ran out."""
         loop = asyncio.get_running_loop()
         if ran_out:
             self._wanted[kind] = min(self._wanted.get(kind, LEAST_PARKED) + 1, MOST_PARKED)
@@ -105,7 +105,7 @@ class Parking:
         self._calming[kind] = loop.call_later(CALM_SECONDS, self._calm, kind)
 
     def _calm(self, kind: Kind) -> None:
-        """Nobody has asked for a while: the least is enough."""
+        """Return to the least number, since nobody has asked for a while."""
         self._wanted.pop(kind, None)
         del self._calming[kind]
         parked = self._parked.get(kind, deque())
@@ -128,6 +128,6 @@ class Parking:
             del self._filling[kind]
 
     def _forget_old_kinds(self) -> None:
-        """Park processes for the kinds used last only."""
+        """Keep processes only of the kinds that were used last."""
         oldest = list(self._parked)[:-PARKED_KINDS]
         self.close_those(lambda kind: kind in oldest)

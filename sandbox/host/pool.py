@@ -404,7 +404,7 @@ class Sandbox:
         return child.alive and self._template_of[child.number].ready
 
     async def prepare(self, memory_mb: int) -> None:
-        """Have Node.js booted for runs with this limit: one that is started anew cannot take over an attachment."""
+        """Boot Node.js for runs with this limit: one started without the template cannot take over an attachment."""
         await self._node_templates.settled(memory_mb)
 
     async def _make(self, kind: Kind, limits: Limits, image: str = "") -> Child:

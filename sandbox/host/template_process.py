@@ -116,7 +116,7 @@ class TemplateProcess:
         child.handed_over()
 
     def why_it_ended(self) -> str:
-        """What it said when it ended; empty when it said nothing, or runs."""
+        """What it said when it ended; empty if it said nothing, or is still running."""
         if not self.gone.is_set():
             self._read()
         return self._last_words

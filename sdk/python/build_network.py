@@ -1,4 +1,4 @@
-"""What a build connects to: the proxy of its own in the listener, and nothing else.
+"""What a build connects to: its own proxy in the listener, and nothing else.
 
 Landlock limits the build to the port of that proxy, though at any host. So what it starts is under a filter as well,
 which has each connect(2) wait for this process, and this process connects to the proxy instead. No address that a
@@ -35,7 +35,7 @@ LONGEST_ADDRESS = 128
 
 
 class Network:
-    """The proxy of a build, and the filters for what it starts: which has each connection wait, or only allows TCP."""
+    """The proxy of a build, and two filters for what it starts: one makes each connection wait, one only allows TCP."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._port = int(settings["port"])
@@ -62,12 +62,12 @@ class Network:
         if kind == NOTIFIED:
             threading.Thread(target=self._serve, args=descriptors, daemon=True).start()
         elif not self.limited:
-            print("The kernel of this listener cannot limit what builds connect to")
+            print("The kernel of this listener cannot limit which hosts builds connect to")
         return started
 
     def _enter(self, tell: socket.socket) -> None:
-        """In the new process, before its program. Where its descriptors cannot be looked at, which is so without
-        namespaces, or another filter has a listener already, Landlock alone is left."""
+        """Called in the new process, before its program. Only Landlock is left where descriptors cannot be inspected,
+        as without namespaces, or where another filter already has a listener."""
         notifying, allowing = self._filters
         try:
             open(f"/proc/{os.getpid()}/fdinfo/0").close()
@@ -93,9 +93,9 @@ class Network:
         os.close(descriptor)
 
     def _connect(self, descriptor: int, id: int, thread: int, target: int, address: tuple[int, int]) -> int:
-        """Put a connection to the proxy in the place of a socket; an error number where it wants to go elsewhere.
+        """Put a connection to the proxy in the place of a socket; an error number if the address is not the proxy's.
 
-        What it names may change meanwhile: that decides about the error alone."""
+        The address may change meanwhile, but it only decides about the error."""
         try:
             if named := self._named(thread, *address):
                 return named
@@ -110,7 +110,7 @@ class Network:
         return 0
 
     def _named(self, thread: int, place: int, length: int) -> int:
-        """EACCES for an address that is not the proxy's, and 0 where it is, or cannot be read."""
+        """EACCES for an address that is not the proxy's; 0 if it is, or cannot be read."""
         try:
             with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
                 memory.seek(place)
@@ -123,7 +123,7 @@ class Network:
 
 
 def add_filter(program: bytes, flags: int) -> int:
-    """Put this process and its children under a filter, for good; the descriptor of its listener if it has one."""
+    """Put this process and its children under a filter, for good. Returns the descriptor of its listener, if any."""
     instructions = ctypes.create_string_buffer(program, len(program))
     head = struct.pack("=H6xQ", len(program) // 8, ctypes.addressof(instructions))
     return _syscall(SECCOMP[os.uname().machine], SET_MODE_FILTER, flags, head)

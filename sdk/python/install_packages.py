@@ -282,7 +282,7 @@ def run_scripts(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     (folder / "package.json").write_text(payload["manifest"]["package.json"])
     (HERE / "npmrc").write_text("")
     environment, rebuild = npm_environment(payload["node"]), npm_command(payload, "rebuild")
-    # Scripts call programs of other packages, by links that are not part of a layer.
+    # Scripts call programs of other packages through links that are not part of a layer.
     run(network, [*rebuild, "--ignore-scripts", "--bin-links"], environment, last_errors, show=False)
     for name in payload["scripts"]:
         print(f"Running the install script of {name}")
@@ -293,7 +293,7 @@ def run_scripts(payload: dict[str, Any], network: Network) -> dict[str, Any]:
 
 
 def copy_writable(source: str, target: str) -> None:
-    """Copy a file that nobody can write to as one that its owner can, executable if it was."""
+    """Copy a read-only file as one that its owner can write, executable if it was."""
     shutil.copyfile(source, target)
     if os.stat(source).st_mode & 0o100:
         os.chmod(target, 0o755)
@@ -366,11 +366,11 @@ def explain_npm(lines: list[str]) -> str:
         return f"the registry{_asked_for(text)} cannot be reached ({found[1]}): deploy again later, or use --bundle"
     if "EALLOWREMOTE" in text:
         return (
-            "a package asks for another by an address, or its registry names a file on another host: only packages "
-            "of a registry are installed, from its own host"
+            "a package refers to another by an address, or its registry names a file on another host: only packages "
+            "of a registry are installed, and only from its own host"
         )
     if "EALLOW" in text:
-        return "a package asks for another by an address: only packages of a registry are installed"
+        return "a package refers to another by an address: only packages of a registry are installed"
     if "EINTEGRITY" in text:
         return f"{_of_hash(text)} does not have the hash that package-lock.json gives: renew the lock, if you trust it"
     if "can only install packages when your package.json and package-lock.json" in text:
@@ -386,7 +386,7 @@ def _asked_for(text: str) -> str:
 
 
 def explain_script(name: str, lines: list[str]) -> str:
-    """What a script complained about first, else what it said last."""
+    """The first errors that a script printed, or else its last lines."""
     said = [line.strip() for line in lines if not NOT_OF_A_SCRIPT.match(line)]
     errors = [line for line in said if COMPLAINT.search(line)][:MOST_COMPLAINTS] or said[-MOST_COMPLAINTS:]
     return f"the install script of {name} failed: {' '.join(map(shown_line, errors))}"

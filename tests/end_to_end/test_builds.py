@@ -307,7 +307,7 @@ def test_an_install_script_reaches_its_registry_through_the_proxy_and_nothing_el
         said = parts.platform.request("GET", f"/builds/{build['id']}/logs").text
         [reached] = re.findall(r"REACHED ([^\\\"]+)", said)
         assert reached.split() == ["200", "421", "407", *["EACCES"] * (len(direct) + 2)]
-        assert f"A connection to 127.0.0.1:{port} was refused: builds may connect to their registries only" in said
+        assert f"A connection to 127.0.0.1:{port} was refused: builds may connect only to their registries" in said
         assert "RAN" in said
 
 
@@ -323,7 +323,7 @@ def test_files_on_another_host_are_had_if_the_installation_allows_that_host(part
         "ZMESH_NPM_REGISTRY": registry.npm_url(),
         "ZMESH_LAYERS_DIR": str(parts.folder / "layers"),
     }
-    refused = f"a connection to localhost:{registry.port} was refused: builds may connect to their registries only"
+    refused = f"a connection to localhost:{registry.port} was refused: builds may connect only to their registries"
     listener = parts.start_listener(**place)
     builds = ended(parts.platform, request(parts.platform, "good")), build_node(parts.platform, "fine")
     for package, build in zip(("good", "fine"), builds, strict=True):

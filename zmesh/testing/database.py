@@ -14,8 +14,8 @@ VARIABLE = "ZMESH_TEST_DATABASE_URL"
 
 @contextmanager
 def database_url(project: Path) -> Iterator[str]:
-    """Its connection string. One that is made here gets the project's migrations and lasts until the block ends, like
-    the sandbox beside it."""
+    """Its connection string. A database that is made here gets the project's migrations and, like the
+    sandbox beside it, lasts until the block ends."""
     given = os.environ.get(VARIABLE)
     if given:
         yield given

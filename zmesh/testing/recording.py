@@ -163,7 +163,7 @@ class RecordingZmesh(Zmesh):
         return ended["result"] if ended["response"] is None else response_of(ended["response"])
 
     def _ends(self) -> dict[str, Any]:
-        """How calls of other functions end, as far as that is known beforehand."""
+        """How calls of other functions end, as far as this is known before the run."""
         known = {function: answer for function, answer in self.answers.items() if not callable(answer)}
         return {function: _end(answer) for function, answer in known.items()}
 

@@ -23,7 +23,7 @@ def run_in_sandbox(
     session: RolledBackSession, path: str | os.PathLike[str], asked: Mapping[str, Any], ends: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """How it ended, and its calls of zmesh.invoke(), which end as `ends` says. Raises RuntimeError if it cannot run."""
-    with session.transaction(session.current.get()) as scope:  # checks at its end what a commit would
+    with session.transaction(session.current.get()) as scope:  # its end checks what a commit would
         [row] = session.run(scope, _PREPARE, [json.dumps(ends)])
         ended = _answer({**asked, **row, "path": str(Path(path).absolute())})
         invoked = session.run(scope, _INVOKED, None)

@@ -91,7 +91,7 @@ class Invocations {
 
 appendCallerLines(Invocations, ['invoke', 'enqueue']);
 
-/** In the sandbox of `zmesh test`, where the test has laid down what other functions answer. */
+/** For the sandbox of `zmesh test`, where the test has set what other functions answer. */
 class AnsweredInvocations extends Invocations {
   #database;
 
@@ -100,7 +100,7 @@ class AnsweredInvocations extends Invocations {
     this.#database = database;
   }
 
-  /** Has the call recorded, and resolves to its answer. */
+  /** Records the call, and resolves to its answer. */
   async invoke(name, payload = {}, options) {
     const { timeout_ms: timeout, version, alias } = named(options, INVOKE_OPTIONS);
     const { ended } = await this.#database.queryOne(ASK_THE_TEST, [name, toJson(payload), timeout ?? null, version ?? null, alias ?? null]);

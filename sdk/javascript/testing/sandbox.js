@@ -9,7 +9,7 @@ const PREPARE = "select set_config('zmesh_test.answers', $1, false), pg_backend_
 const INVOKED = `with calls as (delete from zmesh_test.invoked returning *)
   select function, payload, timeout_ms as "timeoutMs", version, alias from calls order by number`;
 
-/** How it ended, and its calls of zmesh.invoke(), which end as `ends` says. */
+/** How the run ended, and its calls of zmesh.invoke(), which end as `ends` says. */
 function runInSandbox(session, file, asked, ends) {
   const current = session.current.getStore() ?? session.root;
   // Its end checks what a commit would.

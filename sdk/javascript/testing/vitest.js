@@ -1,5 +1,5 @@
 'use strict';
-// Started by `zmesh test` in a project that uses vitest: its vitest with its configuration, and `zmesh/testing`.
+// Started by `zmesh test` in a project that uses vitest: runs the project's vitest with its configuration and `zmesh/testing`.
 
 const { createRequire } = require('node:module');
 const path = require('node:path');

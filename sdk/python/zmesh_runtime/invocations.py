@@ -93,10 +93,10 @@ class Invocations:
 
 
 class AnsweredInvocations(Invocations):
-    """In the sandbox of `zmesh test`, where the test has laid down what other functions answer."""
+    """For the sandbox of `zmesh test`, where the test has set what other functions answer."""
 
     def invoke(self, function: str, payload: Any, timeout_ms: float | None, **options: Any) -> Any:
-        """Have the call recorded, and return its answer."""
+        """Record the call, and return its answer."""
         parameters = [function, Jsonb(payload), timeout_ms, options["version"], options["alias"]]
         [row] = self._database.query(_ASK_THE_TEST, parameters)
         if row["ended"] is None:
