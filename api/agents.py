@@ -92,7 +92,7 @@ class Agents:
             raise busy(f"{MOST_CALLS} calls of agents are running in this process.")
         if self._running[project_id, token] >= MOST_CALLS_OF_CALLER:
             raise _too_many(f"{MOST_CALLS_OF_CALLER} calls with these credentials are running.")
-        # Anybody can have many tokens and keys of a project.
+        # One person can have many tokens and keys of a project.
         if sum(count for (id, _), count in self._running.items() if id == project_id) >= MOST_CALLS_OF_PROJECT:
             raise _too_many(f"{MOST_CALLS_OF_PROJECT} calls of agents in this project are running.")
         self._running[project_id, token] += 1
@@ -131,7 +131,7 @@ def _check(scope: Scope) -> None:
 
 
 async def _body(receive: Receive) -> bytes:
-    """All of it, before the call takes a place: it may come slowly. Raises Problem 413."""
+    """Receive the whole body before the call takes a place, since it may arrive slowly. Raises Problem 413."""
     parts, size, more = list[bytes](), 0, True
     while more:
         message = await receive()
@@ -144,7 +144,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """What receives a body that was received before, and then what follows."""
+    """A `receive` that returns a body that was received already, and then whatever follows."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Any:

@@ -120,7 +120,7 @@ class AdminServer:
         self._metrics = metrics
         self._readiness = readiness
         self._before_scrape = before_scrape
-        self._encoding = ThreadPoolExecutor(1, thread_name_prefix="metrics")  # clients have made them long
+        self._encoding = ThreadPoolExecutor(1, thread_name_prefix="metrics")  # clients can make them long
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], str] = {}  # with where each comes from, oldest first
 

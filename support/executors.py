@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-SHORT_SECONDS = 0.05  # of a processor
+SHORT_SECONDS = 0.05  # of CPU time
 
 
 class Busy(Exception):
@@ -19,14 +19,14 @@ class Busy(Exception):
 
 
 class _TakesLong(Exception):
-    """A call has had its time, and begins again among others of its kind."""
+    """A call has used up its time, and begins again among other long ones."""
 
 
-_calls = threading.local()  # until which CPU time of its thread the present call may go on
+_calls = threading.local()  # `until`: the CPU time of its thread up to which the current call may go on
 
 
 def breathe() -> None:
-    """Called by long work between its steps: so it makes room for short calls, once it proves to be long."""
+    """Called by long work between its steps, so that it makes room for short calls once it proves to be long."""
     until: float | None = getattr(_calls, "until", None)
     if until is not None and time.thread_time() > until:
         raise _TakesLong
@@ -39,7 +39,7 @@ class Executor:
         self, name: str, threads: int, most_waiting: int | None = None, *, at_length: Executor | None = None
     ) -> None:
         """`most_waiting`: how many calls may be running or waiting at once; None means no limit. `at_length`: where
-        work that calls breathe() begins again when it takes long, so that it has no side effects."""
+        work that calls breathe() begins again if it takes long; it must have no side effects."""
         self.name = name
         self._at_length = at_length
         self._most_waiting = most_waiting

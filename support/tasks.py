@@ -1,4 +1,4 @@
-"""Tasks: ending those that talk to the database, and letting others have their turns in between."""
+"""Tasks: ends those that talk to the database, and lets others have their turns in between."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 async def in_turns(items: Iterable[Item], each: int) -> AsyncIterator[Item]:
-    """The items, so many in each turn of the event loop: what one wakes has run before the next ones come."""
+    """The items, a few in each turn of the event loop: what one of them wakes has run before the next turn's items."""
     for count, item in enumerate(items):
         if count and count % each == 0:
             await asyncio.sleep(0)

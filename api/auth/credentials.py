@@ -138,7 +138,7 @@ class Access:
         return _program("developer", await self._keyed(key, "", client, scope="deploy"))
 
     async def any_program(self, key: str, client: str) -> UUID:
-        """The project of an API key, whatever its scope. Raises Problem 401 for one that is of no use."""
+        """The project of an API key of any scope. Raises Problem 401 if the key is not valid."""
         found = await self._keyed(key, "", client, scope=None)
         assert found.project_id is not None
         return found.project_id

@@ -28,7 +28,7 @@ MOST_LINGERING = 64  # connections that were refused at once, and get to see why
 
 class Guard:
     """State shared by all connections of a process: their number, which idle ones can be closed to make room, and how
-    many requests begin or are cut off in a turn of the event loop: a client may have hundreds do so at once."""
+    many requests begin or are cut off in a turn of the event loop, since a client may have hundreds do so at once."""
 
     def __init__(self, admission: Admission) -> None:
         self.admission = admission

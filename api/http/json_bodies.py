@@ -57,7 +57,7 @@ def check_json(body: bytes) -> str:
 
 
 async def check_agents_message(body: bytes) -> None:
-    """Raises Problem for a message that has too many values for those who read it: they do so on the event loop."""
+    """Raises Problem for a message with too many values for its readers, which read it on the event loop."""
     await PARSING.run(_check_agents_message, body)
 
 
@@ -67,9 +67,9 @@ def _check_agents_message(body: bytes) -> None:
     message = _decoded(body, Any)[1]
     match message:
         case {"params": {"arguments": {"payload": _} as arguments}}:
-            del arguments["payload"]  # of which any value will do
+            del arguments["payload"]  # any value is allowed in it
     if _counts_more_than(MOST_MEMBERS, message, apart=()):
-        raise _too_many_values(MOST_MEMBERS, " beside payload")
+        raise _too_many_values(MOST_MEMBERS, " outside payload")
 
 
 def has_nul(value: Any) -> bool:
@@ -95,12 +95,12 @@ def _values(body: bytes) -> Any:
     # What is wrong with each of them makes an error of its own, which costs far more than the value.
     named = {name: one for name, one in value.items() if name != "payload"} if isinstance(value, dict) else value
     if _counts_more_than(MOST_MEMBERS, named):
-        raise _too_many_values(MOST_MEMBERS, " beside payload and files")
+        raise _too_many_values(MOST_MEMBERS, " outside payload and files")
     return value
 
 
 def _counts_more_than(most: int, value: Any, apart: Collection[str] = ("files",)) -> bool:
-    """Whether so many members and elements are in it, beside those members, which are checked as a whole."""
+    """Whether it has more members and elements than that, apart from those members, which are checked as a whole."""
     count, waiting = 0, [value]
     while waiting and count <= most:
         one = waiting.pop()

@@ -1,4 +1,4 @@
-"""Work that arrives all at once, spread over turns of the event loop."""
+"""Spreads work that arrives all at once over turns of the event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Turns:
-    """Does so many things in a turn of the event loop, and what is beyond in the next ones, in order."""
+    """Does a limited number of things in each turn of the event loop, and the others in the next turns, in order."""
 
     def __init__(self, each: int) -> None:
         self._each = each
@@ -17,7 +17,7 @@ class Turns:
         self._counting = False
 
     def do(self, work: Callable[[], object]) -> None:
-        """Now, or in one of the next turns."""
+        """Do the work now, or in one of the next turns."""
         self._waiting.append(work)
         self._do_some()
 

@@ -1,4 +1,4 @@
-"""Runs a command with limits, and with nothing of this host but what it may read: for parsers of what somebody sends.
+"""Runs a command that is limited and can read only some paths of this host: for parsers of what somebody sends.
 
 A program of its own, started by api/management/bounded_processes.py with bytes of address space and of data (0: no
 limit), the number of paths that may be read (0: all), these paths, and the command.
@@ -24,7 +24,7 @@ SCOPES_SINCE, ABSTRACT_SOCKETS_AND_SIGNALS = 6, 3
 
 
 def limit(memory: int, data: int) -> None:
-    """Limits of this process and its children."""
+    """Limit this process and its children."""
     bounds = {
         resource.RLIMIT_CPU: CPU_SECONDS,
         resource.RLIMIT_CORE: 0,
@@ -36,13 +36,13 @@ def limit(memory: int, data: int) -> None:
     for kind, bound in bounds.items():
         if bound is not None:
             resource.setrlimit(kind, (bound, bound))
-    with open("/proc/self/oom_score_adj", "w") as file:  # it is killed rather than the API
+    with open("/proc/self/oom_score_adj", "w") as file:  # the kernel kills it rather than the API
         file.write("1000")
 
 
 def confine(readable: list[str]) -> None:
-    """From here on, this process and its children read these paths, write nothing, and reach no server and no other
-    process: as far as the kernel can limit that (Linux 5.13, for TCP 6.7, for signals 6.12)."""
+    """From here on, this process and its children can read only these paths, write nothing, and reach no server and no
+    other process, as far as the kernel can limit that (Linux 5.13; TCP 6.7, signals 6.12)."""
     syscall = ctypes.CDLL(None, use_errno=True).syscall
     syscall.restype = ctypes.c_long
     long, size = ctypes.c_long, ctypes.c_size_t

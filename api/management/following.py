@@ -25,7 +25,7 @@ POLL_SECONDS = 0.4
 QUIET_SECONDS = 15.0  # proxies end connections that say nothing for longer
 LINES_AT_ONCE = 80  # of each invocation, and so many invocations in a statement: a loop takes that in its stride
 LARGEST_READ = 25
-TOLD_AT_ONCE = 5  # in a turn of the event loop: each encodes what it is told
+TOLD_AT_ONCE = 5  # in a turn of the event loop: each of them encodes what it is told
 END = "end"
 Point = tuple[int, int]
 News = list[Progress]
@@ -65,7 +65,7 @@ class Followers:
             lines = [one for one in news if one.line is not None]
             if lines:
                 point = (lines[-1].attempt or 0, lines[-1].line or 0)
-                yield b"".join(map(_line_event, lines))  # each piece that is sent costs more than to encode a line
+                yield b"".join(map(_line_event, lines))  # sending a piece costs more than encoding a line
             if not news:
                 yield b": still here\n\n"
             elif news[0].ended and len(lines) < LINES_AT_ONCE:

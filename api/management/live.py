@@ -45,7 +45,7 @@ _LINE = [f.name for f in fields(FreshLine) if f.name != "project_id"]
 
 @dataclass(eq=False)
 class _Client:
-    """What a client has not been sent yet: at most one state of each invocation. All that is large is encoded already,
+    """What a client has not been sent yet: at most one state of each invocation. Everything large is encoded already,
     once for all clients."""
 
     project_id: UUID
@@ -71,7 +71,7 @@ class _Client:
             self.news.set()
 
     def add_lines(self, lines: Iterable[tuple[UUID, bytes]]) -> None:
-        """Lines that functions printed; of very many, the last ones."""
+        """Lines that functions printed; only the last ones if there are very many."""
         own = [line for function_id, line in lines if self.function_id in (None, function_id)]
         self._lines.extend(own)
         self._line_bytes += sum(map(len, own))
@@ -95,7 +95,7 @@ class _Client:
         self.news.set()
 
     def take(self) -> bytes:
-        """The events to send now: in one piece, since each that is sent costs more than to encode it."""
+        """The events to send now: in one piece, since sending a piece costs more than encoding it."""
         self.news.clear()
         events = [*self._lines]
         if self._invocations or self._truncated:

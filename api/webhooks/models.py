@@ -145,7 +145,7 @@ class DeliverySummary(BaseModel):
     client: str = Field(description="Address of the sender.")
     body_size: int
     event: str | None = Field(
-        description="What the JSON of the body says it is about, in `type`, `event`, `event_type` or `topic`."
+        description="The event that the JSON body names in `type`, `event`, `event_type` or `topic`."
     )
     beginning: str | None = Field(
         description="The first characters of the payload; null if it is large or was refused."

@@ -79,7 +79,7 @@ def secret_header_of(preset: str, header: str | None, headers: Headers) -> str |
 
 
 def possible_secret_headers(preset: str, header: str | None) -> tuple[str, ...]:
-    """Headers in which a sender that was set up wrong may have sent the secret."""
+    """Headers in which a misconfigured sender may have sent the secret."""
     if preset != "shared_secret":
         return ()
     return SECRET_HEADERS if header is None else (*SECRET_HEADERS, header)

@@ -58,7 +58,7 @@ DeployedBy = Annotated[
     str | None,
     Field(
         description="Address of a member, name of an API key, or role of a database client; null: deployed before this "
-        "was kept."
+        "was recorded."
     ),
 ]
 PreloadName = Annotated[Text, matching(r"^[A-Za-z0-9_@./~:-]{1,214}$")]

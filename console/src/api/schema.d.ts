@@ -2240,7 +2240,7 @@ export interface components {
             body_size: number;
             /**
              * Event
-             * @description What the JSON of the body says it is about, in `type`, `event`, `event_type` or `topic`.
+             * @description The event that the JSON body names in `type`, `event`, `event_type` or `topic`.
              */
             event: string | null;
             /**
@@ -2322,7 +2322,7 @@ export interface components {
             body_size: number;
             /**
              * Event
-             * @description What the JSON of the body says it is about, in `type`, `event`, `event_type` or `topic`.
+             * @description The event that the JSON body names in `type`, `event`, `event_type` or `topic`.
              */
             event: string | null;
             /**
@@ -2389,7 +2389,7 @@ export interface components {
             at: string;
             /**
              * Deployed By
-             * @description Address of a member, name of an API key, or role of a database client; null: deployed before this was kept.
+             * @description Address of a member, name of an API key, or role of a database client; null: deployed before this was recorded.
              */
             deployed_by: string | null;
         };
@@ -3058,7 +3058,7 @@ export interface components {
             deployed_at: string;
             /**
              * Deployed By
-             * @description Address of a member, name of an API key, or role of a database client; null: deployed before this was kept.
+             * @description Address of a member, name of an API key, or role of a database client; null: deployed before this was recorded.
              */
             deployed_by: string | null;
             /**
@@ -3565,7 +3565,7 @@ export interface components {
             created_at: string;
             /**
              * Deployed By
-             * @description Address of a member, name of an API key, or role of a database client; null: deployed before this was kept.
+             * @description Address of a member, name of an API key, or role of a database client; null: deployed before this was recorded.
              */
             deployed_by: string | null;
             /**
