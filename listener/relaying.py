@@ -79,7 +79,7 @@ class Relay:
         return True
 
     def close(self) -> None:
-        """Pass nothing on any more."""
+        """Stop passing anything on."""
         for task in self._pumps:
             task.cancel()
         self._run.close()

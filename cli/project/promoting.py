@@ -73,7 +73,7 @@ class Promotion:
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @exit_code_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--overwrite", is_flag=True, help="Also over what something else has changed in the target.")
+@click.option("--overwrite", is_flag=True, help="Also overwrite what something else has changed in the target.")
 @click.option(
     "--keep-env", is_flag=True, help="Leave the variables of functions that the target has as they are there."
 )

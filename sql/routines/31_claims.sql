@@ -175,7 +175,7 @@ declare
     v_waited  boolean;
     v_goal    integer;
     v_slots   integer := (select l.slots from zmesh.listeners l where l.id = p_listener);
-    -- Anybody can say that he waits, and go on and on: in a quarter of the slots, background work goes first.
+    -- Any caller can claim to wait, without end: in a quarter of the slots, background work goes first.
     v_first   integer := v_slots - v_slots / 4 - (select count(*) from zmesh.queue q
                              where q.status = 'running' and q.listener_id = p_listener and q.waited);
 begin
