@@ -30,6 +30,7 @@ SET_MODE_FILTER, NEW_LISTENER = 1, 8
 RECEIVE, ANSWER, ADD_DESCRIPTOR = 0xC0502100, 0xC0182101, 0x40182103
 NOTIFICATION = struct.Struct("=QIIiIQ6Q")  # id, thread, flags; number, architecture, where, arguments
 IN_PLACE = 1
+REPLACES_SINCE = (5, 9)  # Linux, for ADD_DESCRIPTOR
 ALLOWED, NOTIFIED = b"a", b"n"
 LONGEST_ADDRESS = 128
 
@@ -67,12 +68,14 @@ class Network:
 
     def _enter(self, tell: socket.socket) -> None:
         """Called in the new process, before its program. Only Landlock is left where descriptors cannot be inspected,
-        as without namespaces, or where another filter already has a listener."""
+        as without namespaces, where another filter already has a listener, and before Linux 5.9."""
         notifying, allowing = self._filters
         try:
             open(f"/proc/{os.getpid()}/fdinfo/0").close()
-            descriptor = add_filter(notifying, NEW_LISTENER)
+            descriptor = add_filter(notifying, NEW_LISTENER) if kernel() >= REPLACES_SINCE else None
         except OSError:
+            descriptor = None
+        if descriptor is None:
             add_filter(allowing, 0)
             tell.send(ALLOWED)
         else:
@@ -120,6 +123,12 @@ class Network:
         port, ip = address[2:4], address[8:24] if address[:2] == struct.pack("=H", socket.AF_INET6) else address[4:8]
         own = port == self._port.to_bytes(2) and ip in (b"\x7f\0\0\1", bytes(10) + b"\xff\xff\x7f\0\0\1")
         return 0 if own else errno.EACCES
+
+
+def kernel() -> tuple[int, int]:
+    """The version of Linux."""
+    major, minor = re.findall(r"\d+", os.uname().release)[:2]
+    return int(major), int(minor)
 
 
 def add_filter(program: bytes, flags: int) -> int:
