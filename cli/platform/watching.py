@@ -57,6 +57,7 @@ class Watcher:
     def run(self, stop: threading.Event) -> None:
         """Deploy everything, then what is saved, until `stop` is set."""
         self.deploy_changed()
+        missed = True  # what was saved after that was read, and before anything watches
         for changes in watch(
             *self._watched(),
             watch_filter=lambda _, path: self._matters(Path(path)),
@@ -68,7 +69,8 @@ class Watcher:
             raise_interrupt=False,
             ignore_permission_denied=True,
         ):
-            if changes or self._unreachable or self._settings_written_at() != self._declared_at:
+            if changes or missed or self._unreachable or self._settings_written_at() != self._declared_at:
+                missed = False
                 self.deploy_changed()
 
     def _watched(self) -> list[Path]:

@@ -220,6 +220,23 @@ def test_what_could_not_be_sent_is_tried_again(tmp_path: Path, monkeypatch: pyte
     assert "a version 1 created" in screen.text()
 
 
+def test_what_is_saved_before_anything_watches_is_deployed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: Screen
+) -> None:
+    (tmp_path / "a.py").write_text(HANDLER)
+    deployed = Deployed(tmp_path, monkeypatch)
+    stop = threading.Event()
+
+    def watch(*_: Path, **__: Any) -> Iterator[set[Any]]:
+        (tmp_path / "a.py").write_text(HANDLER + "\n")
+        yield set()  # as after a second in which nothing changed
+        stop.set()
+
+    monkeypatch.setattr("cli.platform.watching.watch", watch)
+    deployed.watcher.run(stop)
+    assert deployed.sent == [["a.py"], ["a.py"]]
+
+
 def test_of_two_sources_with_one_name_the_second_stays_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: Screen
 ) -> None:
