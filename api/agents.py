@@ -171,12 +171,8 @@ def _inner(scope: Scope, method: str, target: str, headers: Mapping[str, str], b
 
 
 async def _ask(app: App, scope: Scope, body: bytes) -> Answer:
-    never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
+    nothing_follows: Receive = asyncio.get_running_loop().create_future
     status, headers, parts = 0, dict[str, str](), list[bytes]()
-
-    async def receive() -> Any:
-        return messages.pop() if messages else await never
 
     async def send(message: Any) -> None:
         nonlocal status
@@ -186,5 +182,5 @@ async def _ask(app: App, scope: Scope, body: bytes) -> Answer:
         else:
             parts.append(message.get("body", b""))
 
-    await app(scope, receive, send)
+    await app(scope, _again(body, nothing_follows), send)
     return Answer(status, headers, b"".join(parts))
