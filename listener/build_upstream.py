@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
+from listener.build_hosts import HTTP, HTTPS, Host
 from listener.http_heads import HeadError, read_head
 
 CONNECT_SECONDS = 30.0
@@ -56,7 +57,7 @@ def operator_proxy(scheme: Literal["http", "https"], host: str) -> OperatorProxy
     pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
     encoded = base64.b64encode(pair.encode()).decode()
     authorization = f"Proxy-Authorization: Basic {encoded}\r\n" if parts.username else ""
-    return OperatorProxy(parts.hostname, parts.port or (443 if tls else 80), tls, authorization)
+    return OperatorProxy(parts.hostname, parts.port or (HTTPS if tls else HTTP), tls, authorization)
 
 
 async def connect(scheme: Literal["http", "https"], host: str, port: int) -> Connection:
@@ -69,7 +70,7 @@ async def connect(scheme: Literal["http", "https"], host: str, port: int) -> Con
             tls = ssl.create_default_context() if proxy.tls else None
             reader, writer = await asyncio.open_connection(proxy.host, proxy.port, ssl=tls)
             if scheme == "https":
-                await _tunnel(reader, writer, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy)
+                await _tunnel(reader, writer, str(Host(host, port)), proxy)
             return Connection(reader, writer, proxy)
     except socket.gaierror as error:
         raise Unreachable(f"cannot resolve {host if proxy is None else 'its proxy'}", unknown_name=True) from error
