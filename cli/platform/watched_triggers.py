@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from cli.client import ApiError, Client
 from cli.manifest import is_project, read_project_file
 from cli.output import style
 from cli.project import planning
 from cli.project.folder import Project
-
-KINDS = {"schedules": "schedule", "webhooks": "webhook", "changes": "table change"}
-Declared = Mapping[str, list[dict[str, Any]]]
+from cli.project.triggers import Triggers
 
 
 class WatchedTriggers:
@@ -22,7 +19,7 @@ class WatchedTriggers:
     def __init__(self, client: Client, folder: Path) -> None:
         self._client = client
         self._folder = folder.absolute()
-        self._deployed: Declared | None = None
+        self._deployed = Triggers()
 
     def deploy_changed(self) -> Iterator[str]:
         """Deploy them if they differ from what was last deployed, and yield what changed. Raises CliError."""
@@ -30,8 +27,7 @@ class WatchedTriggers:
         if project is None:
             return
         request = project.request()
-        declared = {kind: request[kind] for kind in KINDS}
-        before = self._deployed or {kind: [] for kind in KINDS}
+        before, declared = self._deployed, Triggers(request["schedules"], request["webhooks"], request["changes"])
         if declared == before:
             return
         try:
@@ -40,11 +36,10 @@ class WatchedTriggers:
             raise _with_advice(error) from error
         self._deployed = declared
         yield from (_described(self._client, item) for item in done.of_declared.changes)
-        for kind, name in KINDS.items():
-            gone = {_name(one) for one in before[kind]} - {_name(one) for one in declared[kind]}
-            yield from (
-                f"{name} {one} is no longer declared. It stays; `zmesh deploy --prune` deletes it." for one in gone
-            )
+        kept = set(declared.names())
+        for kind, name in before.names():
+            if (kind, name) not in kept:
+                yield f"{kind} {name} is no longer declared. It stays; `zmesh deploy --prune` deletes it."
 
     def _project(self) -> Project | None:
         """The project with nothing but its triggers. Raises CliError."""
@@ -53,10 +48,6 @@ class WatchedTriggers:
             return None
         file = read_project_file(root)
         return Project(root, file.model_copy(update={"secrets": []}), [], [], None)
-
-
-def _name(one: Mapping[str, Any]) -> str:
-    return str(one["name"]) if "name" in one else f"{one['table']} → {one['function']}"
 
 
 def _described(client: Client, item: planning.Item) -> str:
