@@ -26,9 +26,9 @@ WAIT_SECONDS = 3.0
 MOST_CHANGES = 5
 MOST_CHANGES_OF_PROJECT = 2
 CHANGE_SECONDS = 20.0
-CONNECTION: dict[str, Any] = {
-    "autocommit": True,
+OPTIONS: dict[str, Any] = {
     "options": "-c timezone=UTC -c statement_timeout=20s -c idle_in_transaction_session_timeout=20s",
+    "application_name": "zmesh api",
     **KEEPALIVE_OPTIONS,
 }
 
@@ -45,7 +45,7 @@ class Database:
             open=False,
             timeout=WAIT_SECONDS,
             reconnect_timeout=WAIT_SECONDS,
-            kwargs={**CONNECTION, "application_name": "zmesh api"},
+            kwargs={"autocommit": True, **OPTIONS},
         )
         self._changes = asyncio.Semaphore(MOST_CHANGES)
         self._changes_of: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -10,12 +9,9 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import PGconn, PollingStatus
 from psycopg.pq import abc as pq
 
-from sql.connecting import with_required_auth
+from sql.signing_in import UsesTls, signed_in
 
 CONNECTION_OPTIONS = {"application_name": "zmesh for the next run", "client_encoding": "UTF8", "gssencmode": "disable"}
 # What a server reports at the start of a session, and drivers rely on (GUC_REPORT in PostgreSQL 18).
@@ -79,14 +75,11 @@ class SignedIn:
 
 async def sign_in(url: str) -> SignedIn:
     """Raises SessionNotTransferable, psycopg.Error, OSError."""
-    pgconn = PGconn.connect_start(await _conninfo(url))
     try:
-        while (status := pgconn.connect_poll()) in (PollingStatus.READING, PollingStatus.WRITING):
-            await _ready(pgconn.socket, writing=status == PollingStatus.WRITING)
-        if status != PollingStatus.OK:
-            raise psycopg.OperationalError(pgconn.get_error_message())
-        if pgconn.ssl_in_use:
-            raise SessionNotTransferable
+        pgconn = await signed_in(url, **CONNECTION_OPTIONS)
+    except UsesTls:
+        raise SessionNotTransferable from None
+    try:
         session = SignedIn(socket.socket(fileno=os.dup(pgconn.socket)), _greeting(pgconn))
         session.socket.setblocking(False)
         null = os.open(os.devnull, os.O_RDWR)
@@ -95,32 +88,6 @@ async def sign_in(url: str) -> SignedIn:
         return session
     finally:
         pgconn.finish()
-
-
-async def _conninfo(url: str) -> bytes:
-    """With the address resolved, since libpq would block the event loop while resolving it. Raises OSError."""
-    parts = conninfo_to_dict(with_required_auth(url), **CONNECTION_OPTIONS)
-    host = str(parts.get("host") or "/")
-    if "hostaddr" not in parts and not host.startswith(("/", "@")):
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        parts["hostaddr"] = str(found[0][4][0])
-    return make_conninfo("", **parts).encode()
-
-
-async def _ready(descriptor: int, writing: bool) -> None:
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    if writing:
-        loop.add_writer(descriptor, ready.set)
-    else:
-        loop.add_reader(descriptor, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        if writing:
-            loop.remove_writer(descriptor)
-        else:
-            loop.remove_reader(descriptor)
 
 
 def _greeting(pgconn: pq.PGconn) -> bytes:

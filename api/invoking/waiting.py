@@ -15,7 +15,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from api.batching import Batcher
-from api.database import CONNECTION, Database
+from api.database import OPTIONS, Database
 from observing.events import DatabaseFailed
 from observing.stream import emit
 from sql import invocations
@@ -124,7 +124,8 @@ class Replies:
         while True:
             try:
                 async with await AsyncConnection.connect(
-                    with_required_auth(self._url), **{**CONNECTION, "application_name": "zmesh api replies"}
+                    with_required_auth(self._url),
+                    **{**OPTIONS, "autocommit": True, "application_name": "zmesh api replies"},
                 ) as connection:
                     for channel in (self.channel, self.stream_channel):
                         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, generators, waiting
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import abc as pq
 
-from api.database import CONNECTION, Database, translate_error
+from api.database import OPTIONS, Database, translate_error
 from api.http.problems import Problem, unavailable
 from api.management.bounded_answers import MOST_BYTES, AnswersTooLarge, bounded_answers
 from sql import listeners
 from sql.accounts import password_purpose, role_url
-from sql.connecting import with_required_auth
+from sql.signing_in import SECONDS, AnswerRefused, UsesTls, conninfo, signed_in
 from support.sealing import Sealer
+
+SIGNAL_SECONDS = 0.1  # how often psycopg looks whether a signal has come
 
 
 class ProjectRoles:
@@ -28,6 +35,7 @@ class ProjectRoles:
         self._sealer = sealer
         self._server_url = server_url
         self._client_url = server_url if client_address is None else _at_address(server_url, client_address)
+        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     async def url_for_owners(self, project_id: UUID) -> str:
         """Connection string of the project's role, for its owners. Raises Problem 503."""
@@ -43,20 +51,55 @@ class ProjectRoles:
     @asynccontextmanager
     async def connection(self, project_id: UUID) -> AsyncIterator[AsyncConnection]:
         """A connection with the rights of the project and no others. What is asked there may run the project's code,
-        which may answer only so much. Raises DomainError for psycopg's errors, Problem 409."""
+        which may answer only so much. Raises DomainError for psycopg's errors, Problem 409 or 503."""
         url = await self._url(project_id, self._server_url)
         try:
-            async with (
-                await AsyncConnection.connect(
-                    with_required_auth(url), **CONNECTION, application_name="zmesh api"
-                ) as connection,
-                bounded_answers(connection),
-            ):
+            async with await self._connected(project_id, url) as connection, bounded_answers(connection):
                 yield connection
         except AnswersTooLarge as error:
             raise _too_large() from error
         except psycopg.Error as error:
             raise translate_error(error) from error
+
+    async def _connected(self, project_id: UUID, url: str) -> AsyncConnection:
+        options = {**OPTIONS, "client_encoding": "UTF8"}
+        try:
+            try:
+                pgconn = await signed_in(url, **options)
+            except UsesTls:
+                pgconn = await self._signed_in_by_tls(project_id, await conninfo(url, **options))
+        except AnswerRefused as error:
+            raise unavailable(f"Cannot sign in as the project's role: {error}.") from error
+        except OSError as error:
+            raise unavailable("The project's database does not answer.") from error
+        pgconn.nonblocking = 1
+        connection = AsyncConnection(pgconn)
+        await connection.set_autocommit(True)
+        return connection
+
+    async def _signed_in_by_tls(self, project_id: UUID, conninfo: str) -> pq.PGconn:
+        """In a thread, since the project decides how long that takes: it can keep one, for a quarter of an hour."""
+        lock = self._locks.setdefault(project_id, asyncio.Lock())
+        async with asyncio.timeout(SECONDS):
+            await lock.acquire()
+            signing_in = _sign_in_a_thread(conninfo)
+            loop = asyncio.get_running_loop()
+            signing_in.add_done_callback(lambda _: loop.call_soon_threadsafe(lock.release))
+            return await asyncio.wrap_future(signing_in)
+
+
+def _sign_in_a_thread(conninfo: str) -> Future[pq.PGconn]:
+    future: Future[pq.PGconn] = Future()
+    future.set_running_or_notify_cancel()
+
+    def sign_in() -> None:
+        try:
+            future.set_result(waiting.wait_conn(generators.connect(conninfo), SIGNAL_SECONDS, SECONDS))
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=sign_in, name="sign-in", daemon=True).start()  # the process does not wait for its end
+    return future
 
 
 def _too_large() -> Problem:

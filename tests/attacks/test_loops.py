@@ -8,10 +8,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 
 from tests.attacks.conftest import SLOTS, Arena
+from tests.databases import TestProject
+from tests.hostile_roles import demand_hashing
 from tests.loops import nothing_holds_the_loops
 from tests.platform import Platform
 
@@ -194,3 +197,15 @@ def received(stream: socket.socket, least: int) -> bool:
     while least > 0 and (data := stream.recv(1 << 20)):
         least -= len(data)
     return least <= 0
+
+
+def test_no_role_that_demands_much_of_those_who_sign_in_holds_a_loop(arena: Arena) -> None:
+    """A verifier with a thousand million iterations stopped the listener, or the API, for a quarter of an hour."""
+    mallory = arena.parts.project_of("mallory")
+    mallory.deploy("query", "def handler(payload, zmesh):\n    return zmesh.db.query('select 1')\n", timeout_ms=2000)
+    project = TestProject(UUID(mallory.project_id), mallory.database_url, "", "")
+    demand_hashing(arena.database, project)
+    with watched(arena):
+        assert not mallory.invoke("query").is_success
+        assert mallory.request("GET", "/changes").status_code == 503
+    assert arena.victim.request("GET", "/changes").status_code == 200
