@@ -109,7 +109,7 @@ def _rounds(answer: bytes) -> float:
 
 
 async def conninfo(url: str, **options: Any) -> str:
-    """The connection string with the server's addresses, since libpq would block the event loop
+    """The connection string with the server's addresses: libpq would block the event loop while it resolves names.
     Raises OSError."""
     parts = conninfo_to_dict(with_required_auth(url), **options)
     if not parts.get("hostaddr"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,12 +10,30 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from api.management.bounded_answers import PIECE, intercepted
+from cli.database.connecting import OPTIONS, connected
 from cli.errors import CliError
 
 if TYPE_CHECKING:
     import psycopg
 
 MOST_BYTES = 2 * 1024 * 1024  # many times what a tool answers
+
+
+def bounded_sign_in(url: str) -> psycopg.Connection:
+    """A new connection as a project's role, which may have been changed so that signing in takes long. Raises
+    psycopg.Error."""
+    import psycopg
+
+    from sql.signing_in import UsesTls, signed_in
+
+    try:
+        pgconn = asyncio.run(signed_in(url, **OPTIONS))
+    except UsesTls:
+        return connected(url)
+    except OSError as error:
+        raise psycopg.OperationalError(str(error) or "the server does not answer") from error
+    pgconn.nonblocking = 1
+    return psycopg.Connection(pgconn)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, LiteralString, cast
 
 from pydantic import Field
 
-from cli.agents.bounding import bounded_answers
+from cli.agents.bounding import bounded_answers, bounded_sign_in
 from cli.agents.plans import Settling
 from cli.agents.running import Confirm
 from cli.client import Client
@@ -76,7 +76,10 @@ class Querier:
         """A transaction for a statement, rolled back where it was not committed. Raises CliError."""
         import psycopg
 
-        with project_database(self._client, self._database_url) as connection, bounded_answers(connection):
+        with (
+            project_database(self._client, self._database_url, connect=bounded_sign_in) as connection,
+            bounded_answers(connection),
+        ):
             read_as_text(connection)
             try:
                 connection.execute(f"begin transaction {mode}")

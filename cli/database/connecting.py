@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+OPTIONS: Mapping[str, Any] = {"connect_timeout": 10, "client_encoding": "utf8", "application_name": "zmesh"}
 ELSEWHERE = ("in_project", "profile", "url")  # options that name another project than the environment's
 
 
@@ -39,22 +40,20 @@ def _applies(context: click.Context) -> bool:
 
 @contextmanager
 def project_database(
-    client: Client, database_url: str | None, *, read_only: bool = False
+    client: Client,
+    database_url: str | None,
+    *,
+    read_only: bool = False,
+    connect: Callable[[str], psycopg.Connection] | None = None,
 ) -> Iterator[psycopg.Connection]:
-    """A connection on which each statement commits by itself. Raises CliError."""
+    """A connection on which each statement commits by itself; made by `connect`, or by psycopg. Raises CliError."""
     import psycopg
 
     from cli.database.errors import sql_error
-    from sql.connecting import with_required_auth
 
     try:
-        connection = psycopg.connect(
-            with_required_auth(database_url or url_of_database(client)),
-            autocommit=True,
-            connect_timeout=10,
-            client_encoding="utf8",
-            application_name="zmesh",
-        )
+        connection = (connect or connected)(database_url or url_of_database(client))
+        connection.autocommit = True
     except psycopg.Error as error:
         raise CliError(
             f"Cannot connect to the project's database: {str(error).splitlines()[0].rstrip('.')}.",
@@ -68,6 +67,15 @@ def project_database(
             yield connection
         except psycopg.Error as error:
             raise sql_error(error, "") from error
+
+
+def connected(url: str) -> psycopg.Connection:
+    """A new connection. Raises psycopg.Error."""
+    import psycopg
+
+    from sql.connecting import with_required_auth
+
+    return psycopg.connect(with_required_auth(url), **OPTIONS)
 
 
 def url_of_database(client: Client) -> str:

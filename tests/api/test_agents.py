@@ -21,6 +21,7 @@ from cli.client import Client
 from cli.config import Connection
 from tests.api.client import Api, ApiProcess, eventually, refused, standing_in
 from tests.api.conftest import Backend
+from tests.hostile_roles import demand_hashing
 
 HELLO = {
     "jsonrpc": "2.0",
@@ -202,6 +203,13 @@ def test_no_row_of_a_project_fills_the_memory_of_the_api(api: Api) -> None:
         assert "answers_too_large" in tool(api, "query_database", statement=statement)["error"]
     many = tool(api, "query_database", statement="select n from generate_series(1, 5000000) n")
     assert "500" in many["rows_left_out"]
+
+
+def test_a_role_whose_verifier_takes_long_to_check_keeps_no_call_waiting(api: Api) -> None:
+    demand_hashing(api.database, api.project)
+    refusal = tool(api, "query_database", statement="select 1")["error"]
+    assert "database_unreachable" in refusal
+    assert "iterations" in refusal
 
 
 def test_waiting_calls_of_one_caller_leave_room_for_others(api: Api, stranger: Api) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api.client import Api, refused
+from tests.hostile_roles import demand_hashing
 
 
 @pytest.fixture
@@ -135,3 +136,8 @@ def test_what_a_condition_says_is_not_taken_in_without_bound(shop: Api) -> None:
     )
     shouting = {"table": "orders", "function_id": "greet", "when": "shout()"}
     refused(shop.call("POST", "/changes", json=shouting), 409, "answers_too_large")
+
+
+def test_a_role_whose_verifier_takes_long_to_check_is_not_signed_in_to(shop: Api) -> None:
+    demand_hashing(shop.database, shop.project)
+    assert "iterations" in refused(shop.call("GET", "/changes"), 503, "unavailable")["detail"]
