@@ -162,6 +162,15 @@ comment on function zmesh.keep_periods() is
     'Creates and drops partitions unless sessions block that; ends sessions of projects that have blocked it for '
     'too long.';
 
+create or replace function zmesh.remember_horizon() returns void
+language sql security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    update zmesh.upkeep set horizon_at = zmesh.now(), horizon = pg_snapshot_xmin(pg_current_snapshot()), former_horizon = horizon
+     where horizon_at is null or horizon_at <= zmesh.now() - interval '1 hour';
+end;
+comment on function zmesh.remember_horizon() is
+    'Once an hour, records the oldest transaction that is running, for zmesh.harmful_sessions().';
+
 create or replace function zmesh.maintain() returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
 begin
@@ -172,6 +181,7 @@ begin
     if not found then
         return false;
     end if;
+    perform zmesh.remember_horizon();
     begin   -- a failing step does not undo another
         perform zmesh.delete_rest(), zmesh.forget_streams(), zmesh.forget_builds();
     exception when lock_not_available or deadlock_detected then null;

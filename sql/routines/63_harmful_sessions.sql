@@ -42,6 +42,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_now    timestamptz := clock_timestamp();
     v_beyond integer[] := zmesh.sessions_beyond_share();
+    v_former xid := (select u.former_horizon::xid from zmesh.upkeep u);
 begin
     -- Cached in this session from now on, so that end_sessions_exhausting_locks() looks nothing up.
     perform count(pg_get_userbyid(r.oid)), bool_and(pg_has_role('pg_signal_backend', 'usage'))
@@ -49,7 +50,7 @@ begin
     return query
         with sessions as materialized (
             select a.pid, pg_get_userbyid(a.usesysid) as role_name, a.state, a.xact_start, a.query_start,
-                   a.state_change, a.wait_event
+                   a.state_change, a.wait_event, a.backend_xmin
               from pg_stat_get_activity(null) a where a.usesysid is not null
         ), projects as materialized (
             select p.role_name from zmesh.projects p
@@ -70,6 +71,8 @@ begin
                 when s.state = 'active' and s.query_start < v_now - interval '16 minutes'
                     then 'ran one statement for 16 minutes'
                 when s.xact_start < v_now - interval '1 hour' then 'kept one transaction for an hour'
+                -- A young transaction may have it from an older one, by pg_export_snapshot().
+                when age(s.backend_xmin) > age(v_former) then 'kept one snapshot for an hour'
                 when pg_notification_queue_usage() > 0.1
                      and (s.wait_event = 'ClientWrite' or s.xact_start < v_now - interval '10 seconds'
                           -- A procedure that commits starts a new transaction each time, but reads no notifications.

@@ -8,9 +8,14 @@ create table zmesh.periods (
 comment on table zmesh.periods is 'Periods for which zmesh.history and zmesh.logs have a partition each.';
 
 create table zmesh.upkeep (
-    only_row    boolean     primary key default true,
-    last_run_at timestamptz,
+    only_row       boolean     primary key default true,
+    last_run_at    timestamptz,
+    horizon_at     timestamptz,
+    horizon        xid8,
+    former_horizon xid8,
     constraint upkeep_is_one_row check (only_row)
 );
-comment on table zmesh.upkeep is 'When zmesh.maintain() last ran; its row lock allows one at a time.';
+comment on table zmesh.upkeep is
+    'When zmesh.maintain() last ran; its row lock allows one at a time. The oldest transaction that ran at horizon_at, '
+    'and an hour before.';
 insert into zmesh.upkeep default values;

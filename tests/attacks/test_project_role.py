@@ -117,6 +117,30 @@ def test_a_temporary_table_holds_up_the_freezing_of_transactions_for_no_longer_t
             session.execute("select 1")
 
 
+def test_a_snapshot_that_transactions_pass_on_is_not_kept_for_ever(database: Database) -> None:
+    """No transaction was old, but no dead row of the platform could be removed."""
+    attacker, neighbour = database.project("eve"), database.project("bob")
+    harmful = "select role_name, why from zmesh.harmful_sessions()"
+    maintain_later = "update zmesh.upkeep set last_run_at = null, horizon_at = horizon_at - interval '1 hour'"
+    begin = "begin isolation level repeatable read"
+    with database.connect(attacker.url) as first, database.connect(attacker.url) as second:
+        first.execute(begin)
+        snapshot = first.execute("select pg_export_snapshot() as id").fetchone()
+        assert snapshot is not None
+        database.rows("create table later (id integer)", url=neighbour.url)  # a transaction more
+        database.rows("select zmesh.maintain()")
+        second.execute(begin)
+        second.execute(f"set transaction snapshot '{snapshot['id']}'")
+        first.execute("rollback")
+        with database.connect(neighbour.url) as other:
+            other.execute(begin)
+            other.execute("select 1")
+            assert database.rows(harmful) == []
+            database.rows(maintain_later)
+            database.rows("select zmesh.maintain()")
+            assert database.rows(harmful) == [{"role_name": attacker.role, "why": "kept one snapshot for an hour"}]
+
+
 def test_an_operator_is_told_what_to_change_in_the_server(database: Database) -> None:
     database.rows("insert into zmesh.leftover_roles values ('zmesh_p_gone', now(), 'objects elsewhere')")
     database.rows("insert into zmesh.leftover_roles values (current_user, now(), 'objects elsewhere')")
