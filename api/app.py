@@ -66,6 +66,7 @@ from api.webhooks.deliveries import WebhookMessages
 from api.webhooks.recording import RequestLog
 from observing.events import EventLoopBlocked
 from observing.stream import emit
+from support.garbage import collected_when_calm
 from support.loop_watch import LoopWatch
 from support.sealing import Sealer
 from support.tasks import end
@@ -165,15 +166,16 @@ def create_app(parts: Parts) -> Litestar:
         await parts.database.open()
         parts.replies.start()
         polling = asyncio.create_task(parts.streams.poll())
-        parts.loop_watch.start()
-        try:
-            yield
-        finally:
-            parts.loop_watch.stop()
-            await end([polling])
-            await parts.replies.close()
-            await parts.log.close()
-            await parts.database.close()
+        with collected_when_calm():
+            parts.loop_watch.start()
+            try:
+                yield
+            finally:
+                parts.loop_watch.stop()
+                await end([polling])
+                await parts.replies.close()
+                await parts.log.close()
+                await parts.database.close()
 
     def provider(part: Any) -> Provide:
         return Provide(lambda: part, use_cache=True, sync_to_thread=False)

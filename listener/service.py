@@ -25,6 +25,7 @@ from listener.wakeups import Wakeups
 from observing.events import EventLoopBlocked, ListenerStopping
 from observing.stream import emit
 from sandbox import Sandbox
+from support.garbage import collected_when_calm
 from support.loop_watch import LoopWatch
 from support.sealing import Sealer
 from support.tasks import end
@@ -55,6 +56,10 @@ class Listener:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then let runs finish within `drain_seconds` and give the rest back."""
+        with collected_when_calm():
+            await self._run(stop)
+
+    async def _run(self, stop: asyncio.Event) -> None:
         await self._layers.open()
         duties = [asyncio.create_task(duty, name=name) for name, duty in self._duties().items()]
         stopped = asyncio.create_task(stop.wait())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import math
 import os
 import sys
@@ -40,10 +39,7 @@ class LoopWatch:
         self.longest_ms = 0.0  # since the start
 
     def start(self) -> None:
-        """Watch the running loop until `stop`. Objects that exist now are frozen: the garbage collector, which halts
-        all threads, need not traverse them again and again."""
-        gc.collect()
-        gc.freeze()
+        """Watch the running loop until `stop`."""
         self._loop_thread = threading.get_ident()
         threading.Thread(target=self._look, name="loop watch", daemon=True).start()
         self._beat_at = time.monotonic()
@@ -54,7 +50,6 @@ class LoopWatch:
         self._stopped.set()
         if self._timer is not None:
             self._timer.cancel()
-        gc.unfreeze()
 
     @property
     def recent_ms(self) -> float:

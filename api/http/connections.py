@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -13,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from api.http.admission import Admission, Bounds
 from api.http.problems import Problem
 from api.http.turns import Turns
+from api.http.unsent import Unsent
 from observing.events import RequestRefused
 from observing.stream import emit
 
@@ -20,19 +23,25 @@ LARGEST_HEAD = 32 * 1024
 MOST_HEADERS = 100
 HEAD_SECONDS = 15.0  # for request line and headers, from the first byte or, on a new connection, from its start
 BODY_SECONDS = 300.0  # for the whole body: 8 MiB at 28 KB a second
+SEND_SECONDS = 300.0  # for a client to take what was sent to it
 LINGER_SECONDS = 2.0
+KERNEL_BYTES = 128 * 1024  # of a response that the kernel may keep unsent; it would take megabytes, which nobody counts
+READ_AT_ONCE = 100
 BEGUN_AT_ONCE = 10
 ENDED_AT_ONCE = 20
+MOST_PIPELINED = 32  # requests that wait for the response to the one before them
 MOST_LINGERING = 64  # connections that were refused at once, and get to see why
 
 
 class Guard:
     """State shared by all connections of a process: their number, which idle ones can be closed to make room, and how
-    many requests begin or are cut off in a turn of the event loop, since a client may have hundreds do so at once."""
+    many are read, or have requests begin or be cut off, in a turn of the event loop: thousands may do so at once."""
 
     def __init__(self, admission: Admission) -> None:
         self.admission = admission
         self.lingering = 0
+        self.unsent = Unsent(admission.bounds)
+        self.reading = Turns(READ_AT_ONCE)
         self.beginning = Turns(BEGUN_AT_ONCE)
         self.ending = Turns(ENDED_AT_ONCE)
         self._idle: OrderedDict[GuardedProtocol, None] = OrderedDict()
@@ -66,9 +75,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0  # received of a head that is not complete
         self._sizes = 0  # of its parts so far
         self._refused: Problem | None = None
+        self._hung_up = False
+        self._answering: RequestResponseCycle | None = None  # `cycle` is the one that is read
+        self._next: Callable[[], object] | None = None  # begins a request once the response before it is taken
+        self._send_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, KERNEL_BYTES)
         self._client = self._guard.admission.client_of(self.client[0] if self.client else "")
         self._guard.make_room()
         refusal = self._guard.admission.connect(self._client)
@@ -80,15 +94,57 @@ class GuardedProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._guard.reading.do(partial(self._end, exc))  # what came before is read first
+
+    def _end(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_sending()
         self._leave()
-        self._guard.ending.do(partial(super().connection_lost, exc))
+        self._guard.ending.do(partial(self._cut_off, exc))
+
+    def _cut_off(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Tell the request that is being answered; those behind it are not begun."""
+        self.pipeline.clear()
+        self._next = None
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._guard.beginning.do(partial(super()._start_asgi_task, cycle, app))
+        self._answering = cycle
+        self._next = partial(self._guard.beginning.do, partial(super()._start_asgi_task, cycle, app))
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        if self._next is not None and not self.flow.write_paused:
+            begin, self._next = self._next, None
+            begin()
+
+    def pause_writing(self) -> None:
+        """The client takes a response more slowly than it is sent."""
+        super().pause_writing()
+        self._send_timer = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+        self._guard.unsent.hold(self.transport, self._client, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """It has taken nearly all of it."""
+        super().resume_writing()
+        self._stop_sending()
+        self._begin_next()
+
+    def _stop_sending(self) -> None:
+        self._guard.unsent.release(self.transport)
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
 
     def close_idle(self) -> None:
         """Close a connection that is idle: its client connects again when it needs one."""
+        self._hung_up = True
         self._stop_timer()
         self._leave()
         self.transport.close()
@@ -116,8 +172,19 @@ class GuardedProtocol(HttpToolsProtocol):
         self._guard.lingering -= 1
 
     def data_received(self, data: bytes) -> None:
-        if self._refused is not None:
-            return  # read on for a moment, so that the client gets to see the answer
+        self._unset_keepalive_if_required()  # or it could be hung up on before the data is read
+        if self._guard.reading.do(partial(self._read, data)):
+            return
+        self.transport.pause_reading()  # or all that a client sends meanwhile would be kept here
+        self._guard.reading.do(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing() and not self.flow.read_paused:
+            self.transport.resume_reading()
+
+    def _read(self, data: bytes) -> None:
+        if self._refused is not None or self._hung_up:
+            return  # where it was refused, read on for a moment, so that the client gets to see the answer
         self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > LARGEST_HEAD and self._refused is None:
@@ -126,6 +193,9 @@ class GuardedProtocol(HttpToolsProtocol):
     # What the parser finds
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self._refused = _too_many_pipelined()
+            raise ValueError("too many requests wait")  # ends the parser, which then has send_400_response() called
         super().on_message_begin()
         if self._timer is None:
             self._expect_head()
@@ -141,7 +211,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._sizes += len(name) + len(value)
         if self._sizes > LARGEST_HEAD or len(self.headers) > MOST_HEADERS:
             self._refused = _head_too_large()
-            raise ValueError("the head is too large")  # ends the parser, which then has send_400_response() called
+            raise ValueError("the head is too large")  # ends the parser, too
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -205,11 +275,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_timer()
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        answering = self._answering
+        if answering is None or answering.response_complete or not answering.response_started:
             self.transport.write(_as_http(problem))
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._disconnect()
         self.transport.write_eof()
         self.flow.resume_reading()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
@@ -220,6 +289,11 @@ def _head_too_large() -> Problem:
         f"Request line and headers exceed {LARGEST_HEAD // 1024} KiB, or there are more than {MOST_HEADERS} headers."
     )
     return Problem(431, "headers_too_large", detail)
+
+
+def _too_many_pipelined() -> Problem:
+    detail = f"More than {MOST_PIPELINED} requests wait on this connection: read responses before you send more."
+    return Problem(429, "too_many_pipelined", detail)
 
 
 def _as_http(problem: Problem) -> bytes:

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 
+MOST_SECONDS = 0.01  # of a turn
+
 
 class Turns:
-    """Does a limited number of things in each turn of the event loop, and the others in the next turns, in order."""
+    """Does a limited number of things in each turn of the event loop, or as many as a few milliseconds are enough for,
+    and the others in the next turns, in order."""
 
     def __init__(self, each: int) -> None:
         self._each = each
         self._done = 0
         self._waiting: deque[Callable[[], object]] = deque()
         self._counting = False
+        self._ends = 0.0
 
-    def do(self, work: Callable[[], object]) -> None:
-        """Do the work now, or in one of the next turns."""
+    def do(self, work: Callable[[], object]) -> bool:
+        """Do the work now, which is to return True, or in one of the next turns."""
         self._waiting.append(work)
         self._do_some()
+        return not self._waiting
 
     def _do_some(self) -> None:
         if self._waiting and not self._counting:
             self._counting = True  # before any work, which may raise
+            self._ends = time.perf_counter() + MOST_SECONDS
             asyncio.get_running_loop().call_soon(self._next_turn)
-        while self._waiting and self._done < self._each:
+        while self._waiting and self._done < self._each and (self._done == 0 or time.perf_counter() < self._ends):
             self._done += 1
             self._waiting.popleft()()
 

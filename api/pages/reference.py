@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,4 +52,10 @@ def _asset(name: FromPath[str]) -> Response[bytes]:
     if name not in ASSETS:
         raise Problem(404, "not_found", "There is no such file.")
     path, media_type = ASSETS[name]
-    return Response(path.read_bytes(), media_type=media_type, headers=ASSET_HEADERS)
+    return Response(_bytes_of(path), media_type=media_type, headers=ASSET_HEADERS)
+
+
+@cache
+def _bytes_of(path: Path) -> bytes:
+    """Once for all who are sent it: they may take a megabyte slowly."""
+    return path.read_bytes()

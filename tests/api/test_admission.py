@@ -124,3 +124,66 @@ def test_unfinished_uploads_of_one_address_take_no_more_memory_than_its_share(ap
 )
 def test_a_client_is_an_address_a_network_or_nobody_in_particular(address: str, client: str) -> None:
     assert Admission(Bounds(), ["10.0.0.0/8"]).client_of(address) == client
+
+
+def asked(url: str, source: str, path: str) -> socket.socket:
+    """A connection whose client asks for something and takes as little of it as it can."""
+    address = urlsplit(url)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.bind((source, 0))
+    connection.settimeout(20)
+    connection.connect((address.hostname, address.port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nhost: h\r\n\r\n".encode())
+    assert connection.recv(12) == b"HTTP/1.1 200"
+    return connection
+
+
+def is_whole(connection: socket.socket) -> bool:
+    """Whether all of the response comes, once its client takes it."""
+    received = b""
+    try:
+        while b"\r\n\r\n" not in received:
+            received += connection.recv(65536)
+        head, _, body = received.partition(b"\r\n\r\n")
+        left = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) - len(body)
+        while left and (data := connection.recv(1 << 20)):
+            left -= len(data)
+    except ConnectionResetError:
+        return False
+    return not left
+
+
+BUNDLE = "/schema/assets/swagger-ui-bundle.js"  # 1.7 MB, for anybody
+
+
+def test_of_responses_that_nobody_takes_no_more_is_kept_than_an_address_may_send(api: Api, tmp_path: Path) -> None:
+    """200 connections that read nothing of 6 MB had the API grow by 650 MB, and so on without a limit."""
+    bounds = {"ZMESH_MAX_UPLOAD_MB": "16", "ZMESH_MAX_UPLOAD_MB_PER_ADDRESS": "8"}
+    with started(api, tmp_path, **bounds) as url, ExitStack() as open:
+        first = open.enter_context(asked(url, "127.0.0.2", BUNDLE))
+        greedy = [open.enter_context(asked(url, "127.0.0.1", BUNDLE)) for _ in range(12)]
+        assert is_whole(first), "of another address"
+        whole = [is_whole(one) for one in greedy]
+        assert not any(whole[:6])  # 8 MiB are less than six
+        assert all(whole[-4:])
+        many = [open.enter_context(asked(url, f"127.0.1.{n + 1}", BUNDLE)) for n in range(20)]
+        assert health(url, "127.0.0.3") == 200
+        whole = [is_whole(one) for one in many]
+        assert not any(whole[:8])
+        assert all(whole[-8:])
+
+
+def test_a_connection_begins_no_request_before_the_response_to_the_one_before_was_taken(
+    api: Api, tmp_path: Path
+) -> None:
+    """What would be sent next is in memory, too."""
+    with started(api, tmp_path) as url, asked(url, "127.0.0.1", BUNDLE) as connection:
+        connection.sendall(b"GET /nowhere HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+        assert health(url, "127.0.0.1") == 200
+        assert "/nowhere" not in (tmp_path / "log").read_text()
+        received = b""
+        while data := connection.recv(1 << 20):
+            received += data
+        assert b"HTTP/1.1 404" in received
+        assert "/nowhere" in (tmp_path / "log").read_text()

@@ -6,13 +6,14 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
 
 from api.http import connections
-from api.http.connections import GuardedProtocol
+from api.http.connections import MOST_PIPELINED, READ_AT_ONCE, GuardedProtocol
 from tests.api.client import Api
 
 
@@ -80,19 +81,46 @@ async def connected(port: int, sent: bytes) -> tuple[asyncio.StreamReader, async
     return await asyncio.open_connection(sock=connection)
 
 
+class Streaming:
+    """An application whose response to the path /stream goes on until its client is gone."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.gone = asyncio.Event()
+
+    async def __call__(self, scope: dict[str, str], receive: object, send: object) -> None:
+        self.begun.append(scope["path"])
+        if scope["path"] == "/stream":
+            await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]
+            while (await receive())["type"] != "http.disconnect":  # type: ignore[operator]
+                pass
+            self.gone.set()
+        else:
+            await nothing(scope, receive, send)
+
+
+@asynccontextmanager
+async def serving(application: object) -> AsyncIterator[int]:
+    """Its port."""
+    config = uvicorn.Config(application, port=0, http=GuardedProtocol, ws="none", lifespan="off", log_config=None)  # type: ignore[arg-type]
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        await server.shutdown()
+
+
 @pytest.fixture
 async def impatient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """Port of a server that gives head and body a moment only."""
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
     monkeypatch.setattr(connections, "BODY_SECONDS", 0.2)
     monkeypatch.setattr(connections, "LINGER_SECONDS", 0.05)
-    config = uvicorn.Config(nothing, port=0, http=GuardedProtocol, ws="none", lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    config.load()
-    server.lifespan = config.lifespan_class(config)
-    await server.startup()
-    yield server.servers[0].sockets[0].getsockname()[1]
-    await server.shutdown()
+    async with serving(nothing) as port:
+        yield port
 
 
 @pytest.mark.parametrize(
@@ -125,3 +153,79 @@ async def test_slow_clients_keep_nobody_else_from_being_answered(impatient: int)
         assert (await waiting.read()).startswith(b"HTTP/1.1 408")
     for _, writer in slow:
         writer.close()
+
+
+def request(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nhost: h\r\n\r\n".encode()
+
+
+async def test_pipelined_requests_are_answered_in_their_order() -> None:
+    application = Streaming()
+    paths = [f"/{n}" for n in range(MOST_PIPELINED)]
+    async with serving(application) as port:
+        reader, writer = await connected(port, b"".join(map(request, paths)))
+        for _ in paths:
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        writer.close()
+    assert application.begun == paths
+
+
+async def test_more_requests_than_may_wait_on_a_connection_are_refused() -> None:
+    """Ten connections that sent 5,000 each held the event loop for 915 ms."""
+    application = Streaming()
+    async with serving(application) as port:
+        reader, writer = await connected(port, request("/more") * 5000)
+        received = await reader.read()
+        writer.close()
+    assert received.count(b"HTTP/1.1 429") == 1
+    assert b"too_many_pipelined" in received
+    assert len(application.begun) <= 1
+
+
+async def test_a_client_that_hangs_up_ends_the_request_before_those_that_it_pipelined() -> None:
+    application = Streaming()
+    async with serving(application) as port:
+        reader, writer = await connected(port, request("/stream") + request("/next") * 3)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        async with asyncio.timeout(20):
+            await application.gone.wait()
+    assert application.begun == ["/stream"]
+
+
+async def test_a_request_whose_client_hangs_up_at_once_is_begun() -> None:
+    """However many connections are read at the same time."""
+    application = Streaming()
+    async with serving(application) as port:
+        for n in range(3 * READ_AT_ONCE):
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(request(f"/{n}"))
+        async with asyncio.timeout(20):
+            while len(application.begun) < 3 * READ_AT_ONCE:
+                await asyncio.sleep(0.01)
+    assert set(application.begun) == {f"/{n}" for n in range(3 * READ_AT_ONCE)}
+
+
+async def test_what_is_read_later_is_complete_and_in_order() -> None:
+    """While a connection waits for its turn, nothing more is taken from its client."""
+    bodies: dict[str, bytes] = {}
+
+    async def keep(scope: dict[str, str], receive: object, send: object) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()  # type: ignore[operator]
+            body += message["body"]
+            more = message["more_body"]
+        bodies[scope["path"]] = body
+        await send({"type": "http.response.start", "status": 204, "headers": []})  # type: ignore[operator]
+        await send({"type": "http.response.body"})  # type: ignore[operator]
+
+    sent = {f"/{n}": bytes(f"{n:06}", "ascii") * 40_000 for n in range(READ_AT_ONCE + 50)}
+    async with serving(keep) as port:
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in sent]
+        for (path, body), (_, writer) in zip(sent.items(), opened, strict=True):
+            writer.write(f"POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        for reader, writer in opened:
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+            writer.close()
+    assert bodies == sent

@@ -183,6 +183,21 @@ def test_news_for_many_streams_hold_no_loop(arena: Arena, attacker: Platform, pa
         stream.close()
 
 
+@pytest.mark.parametrize("request_head", [b"GET /health HTTP/1.1\r\nhost: h\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n" * 5000])
+def test_requests_of_many_connections_at_once_hold_no_loop(arena: Arena, request_head: bytes) -> None:
+    """Of anybody. Each connection was read at once, and garbage collections went through all that was in progress."""
+    address = urlsplit(arena.attacker.url)
+    count = 2000 if len(request_head) < 100 else 20
+    opened = [socket.create_connection((str(address.hostname), address.port or 0)) for _ in range(count)]
+    with watched(arena):
+        for connection in opened:
+            connection.sendall(request_head[:60_000])
+        for connection in opened:
+            assert connection.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 400", b"HTTP/1.1 429")
+    for connection in opened:
+        connection.close()
+
+
 def begun_stream(attacker: Platform, path: str) -> socket.socket:
     """A connection that has asked for a stream of events."""
     address = urlsplit(attacker.url)

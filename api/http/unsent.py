@@ -1,0 +1,40 @@
+"""Bytes of responses that clients have not taken, per address and in total."""
+
+from __future__ import annotations
+
+from asyncio import WriteTransport
+from collections import Counter, OrderedDict
+
+from api.http.admission import Bounds
+
+
+class Unsent:
+    """Keeps them within the bounds that requests have: beyond, whoever has waited longest is hung up on."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._held: OrderedDict[WriteTransport, tuple[str, int]] = OrderedDict()
+        self._of_client: Counter[str] = Counter()
+        self._all = 0
+
+    def hold(self, connection: WriteTransport, client: str, size: int) -> None:
+        """Count what is left of a response until `release`; an empty client has no limit of its own."""
+        self._held[connection] = client, size
+        self._of_client[client] += size
+        self._all += size
+        while client and self._of_client[client] > self._bounds.upload_bytes_of_address:
+            self._hang_up(next(one for one, (its, _) in self._held.items() if its == client))
+        while self._all > self._bounds.upload_bytes:
+            self._hang_up(next(iter(self._held)))
+
+    def release(self, connection: WriteTransport) -> None:
+        """It was sent, or its client is gone."""
+        client, size = self._held.pop(connection, ("", 0))
+        self._all -= size
+        self._of_client[client] -= size
+        if not self._of_client[client]:
+            del self._of_client[client]
+
+    def _hang_up(self, connection: WriteTransport) -> None:
+        self.release(connection)
+        connection.abort()

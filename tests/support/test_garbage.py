@@ -1,0 +1,62 @@
+"""Full garbage collections wait until few tasks live."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from support import garbage
+from support.garbage import collected_when_calm
+
+
+@contextmanager
+def full_collections() -> Iterator[list[int]]:
+    """A number for each that has begun."""
+    begun: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start" and info["generation"] == 2:
+            begun.append(len(begun))
+
+    gc.callbacks.append(note)
+    try:
+        yield begun
+    finally:
+        gc.callbacks.remove(note)
+
+
+async def one_of(begun: list[int]) -> None:
+    async with asyncio.timeout(20):
+        while not begun:
+            await asyncio.sleep(0.01)
+
+
+async def test_objects_of_a_burst_bring_no_full_collection() -> None:
+    with collected_when_calm(), full_collections() as begun:
+        assert len([[n] for n in range(300_000)]) == 300_000
+        assert begun == []
+    with full_collections() as begun:
+        assert len([[n] for n in range(300_000)]) == 300_000
+        assert begun != [], "as Python does without it"
+
+
+async def test_cycles_that_outlive_young_collections_are_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "CALM_SECONDS", 0.01)
+    with collected_when_calm(), full_collections() as begun:
+        await one_of(begun)
+
+
+async def test_many_tasks_delay_a_full_collection_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "CALM_SECONDS", 0.01)
+    tasks = [asyncio.create_task(asyncio.sleep(60)) for _ in range(garbage.CALM_TASKS)]
+    with collected_when_calm(), full_collections() as begun:
+        await asyncio.sleep(0.1)
+        assert begun == []
+        monkeypatch.setattr(garbage, "LONGEST_SECONDS", 0.0)
+        await one_of(begun)
+    for task in tasks:
+        task.cancel()
