@@ -154,8 +154,9 @@ def _checked_entry(entry: object, folder: Path, said_by: str) -> str:
 
 
 def _refuse_misspelling(settings: Mapping[str, Any], path: Path) -> None:
+    known = ("entry", "entry_point")
     for key in settings:
-        if hint := did_you_mean(key, ["entry"]):
+        if key not in known and (hint := did_you_mean(key, known)):
             raise CliError(f'{path}: unknown key "{key}".', code="bad_settings_file", hint=hint)
 
 

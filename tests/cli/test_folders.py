@@ -143,6 +143,7 @@ def test_links_may_not_leave_the_folder(tmp_path: Path) -> None:
         ({"zmesh.toml": "entry = 1"}, "bad_settings_file", "entry is not a file of this folder"),
         ({"zmesh.toml": "entry = "}, "bad_settings_file", "cannot be read"),
         ({"zmesh.toml": 'entri = "main.py"', "app.py": ""}, "bad_settings_file", 'unknown key "entri"'),
+        ({"zmesh.toml": 'entry_pont = "run"', "main.py": ""}, "bad_settings_file", 'unknown key "entry_pont"'),
         ({"zmesh.toml": 'entry = "a.rb"', "a.rb": ""}, "unknown_language", "unsupported file extension"),
         ({"main.py": b"\xff"}, "unreadable_file", "main.py, the entry file, is not UTF-8 text"),
         ({"main.py": b"#" * 1_048_577}, "too_large", "the limit is 1.0 MiB"),
@@ -159,6 +160,12 @@ def test_what_cannot_be_deployed_is_refused_with_a_reason(
         put(tmp_path / "hello", path, content)
     refused = refusal(tmp_path / "hello")
     assert (refused.code, said in refused.message) == (code, True), refused.message
+
+
+def test_the_settings_of_a_folder_may_name_the_entry_point_without_the_entry_file(tmp_path: Path) -> None:
+    put(tmp_path, "zmesh.toml", 'entry_point = "run"\n')
+    put(tmp_path, "main.py")
+    assert read_function(tmp_path)["entry_file"] == "main.py"
 
 
 def test_a_missing_path_is_called_missing_whatever_its_ending(tmp_path: Path) -> None:
