@@ -188,10 +188,19 @@ def explain_pip(lines: list[str], indexes: list[tuple[str, str]]) -> str:
     if found := re.search(r"Hashes are required in --require-hashes mode.*?\n\s*(\S+)", text, re.DOTALL):
         return f"{found[1]} has no --hash, and others have: give hashes for all packages, or for none"
     if found := re.search(r"Cannot install (.+?) because these package versions have conflicting dependencies", text):
+        packages = named_packages(found[1], text)
         return (
-            f"{found[1]} need versions of other packages that exclude each other: widen the versions that you ask for"
+            f"{packages} need versions of other packages that exclude each other: widen the versions that you ask for"
         )
     return last_errors(lines)
+
+
+def named_packages(packages: str, text: str) -> str:
+    """With the requirements of lines of the manifest, which pip names by their numbers."""
+    collected = re.findall(r"^Collecting (.+) \((?:from )?(-r \S+ \(line \d+\))\)$", text, re.MULTILINE)
+    for requirement, line in collected:
+        packages = packages.replace(line, requirement)
+    return packages
 
 
 def explain_missing(wanted: str, text: str, indexes: list[tuple[str, str]]) -> str:

@@ -109,6 +109,17 @@ def test_hashes_that_are_missing_or_wrong(installer: ModuleType) -> None:
         assert reason in installer.explain_pip(said.splitlines(), [("", "http://127.0.0.1:9/simple")])
 
 
+def test_packages_that_exclude_each_other_are_named_as_the_manifest_does(installer: ModuleType) -> None:
+    said = (
+        "Collecting requests==2.31.0 (from -r requirements.txt (line 1))\n"
+        "Collecting six (from requests==2.31.0->-r requirements.txt (line 1))\n"
+        "ERROR: Cannot install -r requirements.txt (line 1) and urllib3==1.20 because these package versions have "
+        "conflicting dependencies."
+    )
+    explained = installer.explain_pip(said.splitlines(), [("", "http://127.0.0.1:9/simple")])
+    assert explained.startswith("requests==2.31.0 and urllib3==1.20 need versions of other packages")
+
+
 def test_each_registry_of_npm_gets_its_own_credentials_only(installer: ModuleType) -> None:
     registries = [
         {"packages": "", "url": "https://registry.npmjs.org/", "token": ""},
