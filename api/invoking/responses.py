@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec
 
 import msgspec
-from litestar import Response
+from litestar import Request, Response
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
@@ -34,19 +35,26 @@ ID_HEADER = "X-Zmesh-Invocation-Id"
 
 
 class RawResponse(Response[bytes]):
-    """A response whose headers may repeat, as Set-Cookie does."""
+    """A response whose headers may repeat, as Set-Cookie does. `length` is what its function says that a GET sends."""
 
-    def __init__(self, body: bytes, status: int, headers: list[tuple[str, str]]) -> None:
+    def __init__(self, body: bytes, status: int, headers: list[tuple[str, str]], length: str | None = None) -> None:
         super().__init__(body, status_code=status)
         self._lines = headers
+        self._length = str(len(body)) if body else length
 
-    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
-        return ASGIResponse(
+    def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **_: Any) -> ASGIResponse:
+        if request.method == "HEAD":
+            length = [("content-length", self._length)] if self._length else []
+            return ASGIResponse(status_code=self.status_code, headers=[*self._lines, *length], is_head_response=True)
+        answer = ASGIResponse(
             body=self.content,
             status_code=self.status_code,
             headers=self._lines,
             media_type="application/octet-stream",  # where no header says what it is
         )
+        if not self.content and not any(name == "content-type" for name, _ in self._lines):
+            del answer.headers["content-type"]
+        return answer
 
 
 class FunctionResponse(msgspec.Struct):
@@ -168,7 +176,14 @@ def _own_response(answer: InvocationState, ours: dict[str, str], site: Site) -> 
             410, "response_not_kept", "The response was streamed to its first caller and is too large to store."
         )
     headers = [*sent_headers(decoded.headers, site), *ours.items()]
-    return RawResponse(b"" if decoded.status in WITHOUT_BODY else body, decoded.status, headers)
+    if decoded.status in WITHOUT_BODY:
+        return RawResponse(b"", decoded.status, headers)
+    return RawResponse(body, decoded.status, headers, _stated_length(decoded.headers))
+
+
+def _stated_length(headers: Mapping[str, Any]) -> str | None:
+    value = next((str(value) for name, value in headers.items() if name.lower() == "content-length"), "")
+    return value if re.fullmatch(r"\d{1,18}", value, re.ASCII) else None
 
 
 def _streamed(result: CallResult, streaming: ResponseStream, preference: Preference, site: Site) -> Response[bytes]:

@@ -282,6 +282,34 @@ def test_a_response_that_may_have_no_body_has_none(api: Api, status: int) -> Non
         assert api.invoke().status_code == status  # over the same connection
 
 
+def test_an_empty_response_has_no_content_type_but_the_functions_own(api: Api) -> None:
+    api.deploy()
+    for status in (200, 302, 304):
+        with standing_in(api, lambda job, status=status: response(status, {}, "")):
+            assert "content-type" not in api.invoke().headers, status
+    with standing_in(api, lambda job: response(200, {"Content-Type": "text/csv"}, "")):
+        assert api.invoke().headers["content-type"] == "text/csv"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "length"),
+    [
+        ({"Content-Length": "17"}, "", "17"),
+        ({"content-length": "17"}, base64.b64encode(b"body").decode(), "4"),
+        ({"content-length": "-1"}, "", None),
+        ({}, "", None),
+    ],
+)
+def test_the_response_to_head_has_the_length_that_a_get_would_send(
+    api: Api, headers: dict[str, str], body: str, length: str | None
+) -> None:
+    id = api.deploy(auth="none")["id"]
+    with standing_in(api, lambda job: response(200, headers, body)):
+        answer = api.client.head(f"{api.url}/api/functions/{id}")
+        assert (answer.status_code, answer.headers.get("content-length"), answer.content) == (200, length, b"")
+        assert api.client.head(f"{api.url}/api/functions/{id}").status_code == 200  # over the same connection
+
+
 @pytest.mark.parametrize(("status", "body"), [(99, ""), (600, ""), (100, ""), (200, "no base64")])
 def test_a_response_that_http_cannot_carry_is_named(api: Api, status: int, body: str) -> None:
     api.deploy()

@@ -164,6 +164,23 @@ def test_a_wsgi_response_whose_length_is_known_goes_out_whole() -> None:
     assert (here(code).text, [kind for kind, _ in here(code).ending.finals]) == ("ab", ["H"])
 
 
+def test_an_empty_response_gets_no_content_type() -> None:
+    """A cache would take that of a 304 for the type of what it has."""
+    code = """
+        def app(environ, start_response):
+            start_response('304 Not Modified', [('etag', 'x')])
+            return [b'']
+    """
+    assert (here(code).status, here(code).headers) == (304, {"etag": "x"})
+    code = asgi(
+        """
+        await send({'type': 'http.response.start', 'status': 304, 'headers': [(b'etag', b'x')]})
+        await send({'type': 'http.response.body', 'body': b''})
+    """.replace("        ", "")
+    )
+    assert (here(code).status, here(code).headers) == (304, {"etag": "x"})
+
+
 def test_a_wsgi_error_handler_replaces_the_response_before_it_is_sent() -> None:
     code = """
         import sys

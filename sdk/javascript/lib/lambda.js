@@ -119,8 +119,8 @@ function statedResponse({ statusCode, headers = {}, multiValueHeaders = {}, cook
   }
   const merged = { ...headers, ...multiValueHeaders };
   const lines = [...Object.entries(merged), ...cookies.map((cookie) => ['set-cookie', cookie])];
-  const content = isBase64Encoded ? Buffer.from(body ?? '', 'base64') : (body ?? '');
-  return new RawResponse(content, { status: Number(statusCode), headers: lines });
+  const content = isBase64Encoded ? Buffer.from(body ?? '', 'base64') : body;
+  return new RawResponse(content?.length ? content : null, { status: Number(statusCode), headers: lines });
 }
 
 module.exports = { lambdaHandler };

@@ -142,7 +142,7 @@ def _stated_response(result: Mapping[str, Any]) -> Response:
     merged = {**(result.get("headers") or {}), **(result.get("multiValueHeaders") or {})}
     lines = [*merged.items(), *(("set-cookie", cookie) for cookie in result.get("cookies") or [])]
     try:
-        content = base64.b64decode(body) if result.get("isBase64Encoded") else body
+        content = (base64.b64decode(body) if result.get("isBase64Encoded") else body) or None
     except ValueError as error:
         raise Failure("invalid_result", f"body is not base64, but isBase64Encoded is true: {error}") from None
     status = result["statusCode"]

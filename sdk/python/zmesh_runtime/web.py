@@ -72,7 +72,7 @@ def request_of(payload: Any, zmesh: Zmesh) -> WebRequest:
 def made_response(body: Any, status: Any, headers: list[tuple[str, str]]) -> Response:
     """Raises Failure for an invalid status or header."""
     try:
-        return Response(body, status, headers)
+        return Response(body or None, status, headers)  # an empty body has no type, unless a header names one
     except (TypeError, ValueError) as error:
         raise Failure("invalid_result", f"the application's response is not valid HTTP: {error}") from None
 
