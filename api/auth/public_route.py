@@ -90,6 +90,7 @@ def _admit(connection: Connection, name: str, access: PublicAccess) -> None:
         raise function_disabled(function.slug)
     _require_foreign_page(connection)
     _require_method(connection, function)
+    _refuse_websocket(connection)
     _require_origin(connection, function)
     connection.scope["auth"] = access
 
@@ -175,6 +176,16 @@ def _require_method(connection: Connection, function: PublicFunction) -> None:
         f"This function does not accept {method}; it accepts {allowed}.",
         headers={"Allow": allowed},
     )
+
+
+def _refuse_websocket(connection: Connection) -> None:
+    if connection.headers.get("upgrade", "").lower() == "websocket":
+        raise Problem(
+            501,
+            "websockets_not_supported",
+            "Functions answer HTTP requests only; they cannot accept a WebSocket.",
+            "Use a streamed response, such as server-sent events.",
+        )
 
 
 def _require_origin(connection: Connection, function: PublicFunction) -> None:

@@ -310,6 +310,19 @@ def test_the_response_to_head_has_the_length_that_a_get_would_send(
         assert api.client.head(f"{api.url}/api/functions/{id}").status_code == 200  # over the same connection
 
 
+def test_a_websocket_is_refused_before_anything_runs(api: Api) -> None:
+    id = api.deploy(auth="none")["id"]
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "WebSocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    with standing_in(api) as jobs:
+        refused(api.client.get(f"{api.url}/api/functions/{id}", headers=headers), 501, "websockets_not_supported")
+    assert not jobs
+
+
 @pytest.mark.parametrize(("status", "body"), [(99, ""), (600, ""), (100, ""), (200, "no base64")])
 def test_a_response_that_http_cannot_carry_is_named(api: Api, status: int, body: str) -> None:
     api.deploy()
