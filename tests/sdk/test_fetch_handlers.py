@@ -171,6 +171,22 @@ def test_a_response_keeps_bytes_status_and_every_cookie() -> None:
     assert answer.headers == {"set-cookie": ["a=1", "b=2"], "x-y": "z", "content-type": "application/octet-stream"}
 
 
+def test_a_response_may_be_of_a_librarys_own_implementation_of_the_standard() -> None:
+    code = """
+        class Ponyfill {
+          [Symbol.toStringTag] = 'Response';
+          status = 201;
+          headers = new Headers({ a: 'b' });
+          body = ReadableStream.from([Buffer.from('one '), Buffer.from('two')]);
+          async arrayBuffer() {}
+          async text() { return 'one two'; }
+        }
+        module.exports = { fetch: () => new Ponyfill() };
+    """
+    answer = fetch(code)
+    assert (answer.status, answer.headers["a"], answer.text) == (201, "b", "one two")
+
+
 def test_a_body_may_be_read_and_sent_in_pieces() -> None:
     code = """
       module.exports = { fetch: (request) => new Response(request.body.pipeThrough(new TransformStream({

@@ -115,9 +115,11 @@ class RawResponse {
   }
 }
 
-/** A response of the web standard, new Response(…), or of a subclass. Asks by name: touching the class loads fetch. */
+/** A response of the web standard, new Response(…), of a subclass, or of a library's own implementation of the standard. Asks by
+ * name: touching the class loads fetch. */
 function isWebResponse(value) {
-  return typeof value?.arrayBuffer === 'function' && isNamed(Object.getPrototypeOf(value), 'Response');
+  if (typeof value?.arrayBuffer !== 'function') return false;
+  return value[Symbol.toStringTag] === 'Response' || isNamed(Object.getPrototypeOf(value), 'Response');
 }
 
 function isNamed(prototype, name) {
