@@ -60,7 +60,7 @@ async def serve(socket: str, host: str, port: int) -> None:
     runs = _Runs(sessions)
     try:
         listening = await sessions.listen()
-        await asyncio.start_unix_server(partial(_answer, runs), socket, limit=LARGEST_LINE)
+        await asyncio.start_unix_server(partial(_serve_one, runs), socket, limit=LARGEST_LINE)
         os.write(sys.stdout.fileno(), b"%d\n" % listening)
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
@@ -92,14 +92,21 @@ class _Runs:
             await self._runs.close()
 
 
-async def _answer(runs: _Runs, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    answer: Mapping[str, Any]
+async def _serve_one(runs: _Runs, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
-        answer = await runs.run(json.loads(await reader.readline()))
+        answer = await _answer(runs, await reader.readline())
+        writer.write(json.dumps(answer).encode() + b"\n")
+    finally:
+        writer.close()  # however it ends: the test waits for it
+
+
+async def _answer(runs: _Runs, asked: bytes) -> Mapping[str, Any]:
+    try:
+        return await runs.run(json.loads(asked))
     except CliError as error:
-        answer = {"refused": f"{error.message} {error.hint}".strip()}
-    writer.write(json.dumps(answer).encode() + b"\n")
-    writer.close()
+        return {"refused": f"{error.message} {error.hint}".strip()}
+    except (OSError, ValueError) as error:  # of a path that no file can have
+        return {"refused": str(error)}
 
 
 if __name__ == "__main__":

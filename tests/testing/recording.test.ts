@@ -56,6 +56,31 @@ test('code that commits by itself is told', withZmesh(async (zmesh) => {
   await place(zmesh, 'tea'); // rolled back: other tests would see it
 }));
 
+test('a test that does not await its work fails, and the next one sees nothing of it', async () => {
+  const forgets = withZmesh(async (zmesh) => void zmesh.db.insert('orders', { item: 'tea' }));
+  await assert.rejects(forgets(), /await everything that uses zmesh/);
+  const forgetsLater = withZmesh(async (zmesh) => {
+    await items(zmesh);
+    zmesh.db.query('select pg_sleep(3600)');
+  });
+  await assert.rejects(forgetsLater(), /await everything that uses zmesh/);
+  await withZmesh(async (zmesh) => assert.deepEqual(await items(zmesh), []))();
+});
+
+test('an error of the test comes before its work that nobody awaited', async () => {
+  const fails = withZmesh(async (zmesh) => {
+    zmesh.db.query('select pg_sleep(3600)');
+    throw new Error('the reason');
+  });
+  await assert.rejects(fails(), /the reason/);
+});
+
+test('what starts after its test is refused', async () => {
+  let ended;
+  await withZmesh(async (zmesh) => void (ended = zmesh))();
+  await assert.rejects(ended.db.select('orders'), /this test has ended/);
+});
+
 test('due times follow a clock that stands still', withZmesh(async (zmesh) => {
   zmesh.clock.set('2030-01-01T00:00:00Z');
   await place(zmesh, 'tea');

@@ -53,6 +53,8 @@ def test_a_limit_leaves_what_was_committed(zmesh, file, limit):
 def test_what_cannot_run_is_told(zmesh):
     with pytest.raises(RuntimeError, match="does not exist"):
         zmesh.run("nothing.py")
+    with pytest.raises(RuntimeError, match="File name too long"):
+        zmesh.run("long" * 100 + ".py")
 
 def test_of_tomorrow():
     pytest.skip("later")

@@ -87,6 +87,13 @@ def test_code_that_commits_by_itself_is_told(zmesh: RecordingZmesh) -> None:
         assert another.db.select("orders") == []
 
 
+def test_a_thread_that_outlives_its_test_cannot_go_on(prepared: str) -> None:
+    with closing(RecordingZmesh(prepared)) as ended:
+        assert ended.db.query_one("select 1 as one") == {"one": 1}
+    with pytest.raises(TransactionError, match="this test has ended"):
+        ended.db.query("select 1")
+
+
 def test_due_times_follow_a_clock_that_stands_still(zmesh: RecordingZmesh) -> None:
     zmesh.clock.set(datetime(2030, 1, 1, tzinfo=UTC))
     place(zmesh, "tea")

@@ -22,6 +22,7 @@ _COMMITTED = (
     "the code ended the transaction by an SQL statement of its own, and a test's cannot be rolled back then: "
     "use zmesh.db.transaction()"
 )
+_ENDED = "this test has ended: wait for each thread that uses zmesh"
 
 
 class RolledBackSession(Session):
@@ -30,6 +31,7 @@ class RolledBackSession(Session):
     def __init__(self, url: str, clock: Clock) -> None:
         super().__init__(url, "zmesh test", root=Scope(depth=1))
         self._clock = clock
+        self._closed = False
         self._time: datetime | None = None  # what zmesh.now() says, as for the due times of what is enqueued
 
     def run(self, scope: Scope, sql: str, params: Params) -> list[Row]:
@@ -50,11 +52,14 @@ class RolledBackSession(Session):
 
     def close(self) -> None:
         """Roll everything back."""
+        self._closed = True
         if self._connection is not None:
             with suppress(psycopg.Error):
                 self._connection.close()
 
     def _open(self, scope: Scope) -> Connection:
+        if self._closed:  # a connection of its own would hold its locks until all tests have ended
+            raise TransactionError(_ENDED)
         connection = super()._open(scope)
         if scope is self.root:
             if connection.info.transaction_status == TransactionStatus.IDLE:

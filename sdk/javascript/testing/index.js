@@ -8,12 +8,17 @@ function withZmesh(test) {
   return async function withZmesh(...given) {
     const zmesh = new RecordingZmesh(databaseUrl());
     globalThis.zmesh = zmesh; // as in a run, for modules that nobody passes it to
+    let value;
     try {
-      return await test(zmesh, ...given);
+      value = await test(zmesh, ...given);
+    } catch (error) {
+      await zmesh.close().catch(() => {}); // what failed first matters
+      throw error;
     } finally {
       delete globalThis.zmesh;
-      await zmesh.close();
     }
+    await zmesh.close();
+    return value;
   };
 }
 

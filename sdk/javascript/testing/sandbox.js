@@ -23,7 +23,7 @@ function runInSandbox(session, file, asked, ends) {
 async function answer(asked) {
   const sandbox = process.env.ZMESH_TEST_SANDBOX;
   if (!sandbox) throw new Error('no sandbox for tests: start them with `zmesh test`');
-  const socket = net.connect(sandbox);
+  const socket = net.connect(sandbox).unref(); // a test that awaits has a session, which keeps the process alive
   socket.write(`${JSON.stringify(asked)}\n`);
   const found = JSON.parse((await text(socket)) || '{"refused": "the sandbox for tests has ended"}');
   if (found.refused) throw new Error(found.refused);

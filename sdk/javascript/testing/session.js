@@ -1,6 +1,7 @@
 'use strict';
 // The database session of a test: everything happens in one transaction, which is never committed.
 
+const { setImmediate: nextTurn } = require('node:timers/promises');
 const { Scope, Session, TransactionError } = require('../lib/database.js');
 
 const NO_TRANSACTION = '25P01';
@@ -11,12 +12,16 @@ const CHECK_DEFERRED = 'savepoint zmesh_check; set constraints all immediate; ro
 const COMMITTED =
   "the code ended the transaction by an SQL statement of its own, and a test's cannot be rolled back then: " +
   'use zmesh.db.transaction()';
+const LEFT_BEHIND = 'the test ended while the database was still working for it: await everything that uses zmesh';
+const ENDED = 'this test has ended: await everything that uses zmesh';
 
 /** As in a run, each statement and each outermost transaction fails or succeeds by itself: they are savepoints. */
 class RolledBackSession extends Session {
   #client = null;
   #clock;
   #time = null; // what zmesh.now() says, as for the due times of what is enqueued
+  #working = 0; // transactions that have not ended
+  #closed = false;
 
   constructor(url, clock) {
     super(url, 'zmesh test');
@@ -30,6 +35,8 @@ class RolledBackSession extends Session {
   }
 
   async transaction(parent, work) {
+    if (this.#closed) throw new TransactionError(ENDED);
+    this.#working++;
     try {
       return await super.transaction(parent, async (scope) => {
         const value = await work(scope);
@@ -37,12 +44,17 @@ class RolledBackSession extends Session {
         return value;
       });
     } catch (error) {
+      if (this.#closed) return await new Promise(() => {}); // nobody waits for it, and close() has reported it
       throw error?.code === NO_TRANSACTION ? new TransactionError(COMMITTED, { cause: error }) : error;
+    } finally {
+      this.#working--;
     }
   }
 
   async open(scope) {
     const client = await super.open(scope);
+    this.#client = client;
+    if (this.#closed) await this.#end(); // it was still connecting
     if (scope === this.root) {
       if (client.getTransactionStatus() === IDLE) {
         await client.query('begin');
@@ -53,12 +65,19 @@ class RolledBackSession extends Session {
         await client.query("select set_config('zmesh_test.now', $1, false)", [this.#time.toISOString()]);
       }
     }
-    this.#client = client;
     return client;
   }
 
-  /** Rolls everything back. */
+  /** Rolls everything back. Rejects if something still works on the session. */
   async close() {
+    await nextTurn(); // by then, each call of the test has reached the session
+    const isWorking = this.#working > 0;
+    this.#closed = true;
+    await this.#end();
+    if (isWorking) throw new TransactionError(LEFT_BEHIND);
+  }
+
+  async #end() {
     await this.#client?.end().catch(() => {});
   }
 
