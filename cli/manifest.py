@@ -15,6 +15,8 @@ from cli.errors import CliError, did_you_mean
 from cli.functions.folders import SETTINGS
 
 Model = TypeVar("Model", bound=BaseModel)
+ENCODING = "utf-8-sig"  # some editors begin files with a byte order mark
+QUOTES = 'A name with other characters than A-Z a-z 0-9 _ and - needs quotes: [functions."send mail"]'
 Option = Literal[
     "callback_url", "concurrency_key", "delay", "expires_at", "idempotency_key", "max_attempts", "priority", "version"
 ]
@@ -182,7 +184,7 @@ def is_project(folder: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        return not (tomllib.loads(path.read_text("utf-8")).keys() - ProjectFile.model_fields.keys())
+        return not (tomllib.loads(path.read_text(ENCODING)).keys() - ProjectFile.model_fields.keys())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError):
         return True  # reading it as one says what is wrong
 
@@ -202,12 +204,23 @@ def payload_of(name: str, schedule: ScheduleSettings) -> Any:
 
 def _read(path: Path, model: type[Model]) -> Model:
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text(ENCODING)
         return model.model_validate(tomllib.loads(text))
     except ValidationError as error:
+        if model is FunctionSettings and is_project(path.parent):
+            raise _is_a_project(path.parent) from error
         raise _refusal(path, text, model, error) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise CliError(f"{path} cannot be read: {error}.", code="bad_settings_file") from error
+        hint = QUOTES if "end of a table declaration" in str(error) else ""
+        raise CliError(f"{path} cannot be read: {error}.", code="bad_settings_file", hint=hint) from error
+
+
+def _is_a_project(folder: Path) -> CliError:
+    return CliError(
+        f"{folder} is a project, not a function.",
+        code="is_a_project",
+        hint=f"Name a function in it, or deploy all of it: zmesh deploy {folder}",
+    )
 
 
 def _refusal(path: Path, text: str, model: type[BaseModel], error: ValidationError) -> CliError:

@@ -118,6 +118,11 @@ def make_room() -> None:
         erase()
 
 
+def to_terminal(controls: str) -> None:
+    """Write to stderr past the stream, which escapes control characters."""
+    os.write(sys.stderr.fileno(), controls.encode(sys.stderr.encoding, "replace"))
+
+
 def style(text: str, fg: str | None = None, *, bold: bool = False, dim: bool = False) -> str:
     """Text in a colour, unless NO_COLOR asks for none."""
     plain = os.environ.get("NO_COLOR") or not (fg or bold or dim)

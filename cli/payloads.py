@@ -14,9 +14,9 @@ def read_payload(data: str) -> str:
     """The JSON text, kept as it was written; `data` is JSON, @FILE, or - for standard input."""
     try:
         if data == "-":
-            text = sys.stdin.read()
+            text = sys.stdin.read().removeprefix("\ufeff")
         elif data.startswith("@"):
-            text = Path(data[1:]).read_text("utf-8")
+            text = Path(data[1:]).read_text("utf-8-sig")
         else:
             text = data
         json.loads(text, parse_constant=_no_constant)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cli.output import BEFORE_PROGRESS, QUIET, style
+from cli.output import BEFORE_PROGRESS, QUIET, style, to_terminal
 
 QUIET_SECONDS = 0.5  # shorter waits need no line
 FRAME_SECONDS = 0.1
@@ -27,7 +26,7 @@ def moving(text: str) -> Iterator[None]:
         return
     done = threading.Event()
     drawing = threading.Thread(target=_draw, args=(text, done), daemon=True)
-    BEFORE_PROGRESS.append(lambda: _write(ERASE))
+    BEFORE_PROGRESS.append(lambda: to_terminal(ERASE))
     drawing.start()
     try:
         yield
@@ -43,13 +42,8 @@ def _draw(text: str, done: threading.Event) -> None:
         return
     while True:
         seconds = time.monotonic() - began
-        _write(f"{ERASE}{style(f'{FRAMES[frame % len(FRAMES)]} {text} … {seconds:.0f} s', dim=True)}")
+        to_terminal(f"{ERASE}{style(f'{FRAMES[frame % len(FRAMES)]} {text} … {seconds:.0f} s', dim=True)}")
         frame += 1
         if done.wait(FRAME_SECONDS):
-            _write(ERASE)
+            to_terminal(ERASE)
             return
-
-
-def _write(text: str) -> None:
-    """Write past sys.stderr, which escapes control characters."""
-    os.write(sys.stderr.fileno(), text.encode(sys.stderr.encoding, "replace"))

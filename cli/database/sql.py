@@ -47,7 +47,7 @@ def sql(client: Client, statement: str | None, read_only: bool, database_url: st
             with _history():
                 session.prompt(input)
         else:
-            session.run(sys.stdin.read())
+            session.run(sys.stdin.read().removeprefix("\ufeff"))
 
 
 class Session:

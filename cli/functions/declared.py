@@ -115,7 +115,16 @@ def _api_name(name: str) -> str:
 
 
 def sources_of_functions(root: Path, file: ProjectFile) -> dict[str, Path]:
-    """The file or folder of each function, by name: those in functions/, and those whose path is declared."""
+    """The file or folder of each function, by name. Raises CliError."""
+    found, without_code = find_sources(root, file)
+    if without_code:
+        raise without_code[0]
+    return found
+
+
+def find_sources(root: Path, file: ProjectFile) -> tuple[dict[str, Path], list[CliError]]:
+    """The file or folder of each function, by name: those in functions/, and those whose path is declared. Then an
+    error for each that is declared without code. Raises CliError for two of one name."""
     declared = {name: root / settings.path for name, settings in file.functions.items() if settings.path}
     taken = {path.resolve() for path in declared.values()}
     folder = root / FUNCTIONS
@@ -132,10 +141,14 @@ def sources_of_functions(root: Path, file: ProjectFile) -> dict[str, Path]:
                 hint="Rename one of them.",
             )
         found[name] = path
-    for name in file.functions.keys() - found.keys() - declared.keys():
-        raise CliError(
-            f'{root / SETTINGS}: [functions.{name}] has no code: there is no file or folder "{name}" in {folder}.',
-            code="file_not_found",
-            hint=did_you_mean(name, found) or "Add it, or set its location: path = …",
-        )
-    return found | declared
+    without_code = [name for name in file.functions if name not in found and name not in declared]
+    return found | declared, [_no_code(root, name, found) for name in without_code]
+
+
+def _no_code(root: Path, name: str, found: Mapping[str, Path]) -> CliError:
+    folder = root / FUNCTIONS
+    return CliError(
+        f'{root / SETTINGS}: [functions.{name}] has no code: there is no file or folder "{name}" in {folder}.',
+        code="file_not_found",
+        hint=did_you_mean(name, found) or "Add it, or set its location: path = …",
+    )

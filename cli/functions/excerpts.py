@@ -19,7 +19,7 @@ _JAVASCRIPT = re.compile(
     r"^ +at (?:(?:async )?(?P<where>[^(\n]+) \()?(?:async )?(?P<path>[^()\n:]+):(?P<line>\d+):(?P<column>\d+)\)?$"
 )
 _SYNTAX_ERROR = re.compile(r"^(?P<path>[^\s:][^:\n]*):(?P<line>\d+)$")
-_CARETS = re.compile(r"^(?P<before> *)(?P<carets>[~^]+) *$")
+_CARETS = re.compile(r"^(?P<before>[ \t]*)(?P<carets>[~^]+) *$")
 Texts = Mapping[str, Any]
 
 

@@ -137,7 +137,7 @@ def _configured_entry(folder: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        settings = tomllib.loads(path.read_text("utf-8"))
+        settings = tomllib.loads(path.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise CliError(f"{path} cannot be read: {error}.", code="bad_settings_file") from error
     entry = settings.get("entry")
@@ -162,7 +162,7 @@ def _refuse_misspelling(settings: Mapping[str, Any], path: Path) -> None:
 
 def _main_of_package(path: Path) -> str | None:
     try:
-        main = json.loads(path.read_text("utf-8")).get("main")
+        main = json.loads(path.read_text("utf-8-sig")).get("main")
     except (OSError, ValueError, AttributeError):
         return None
     if not isinstance(main, str) or not _is_inside(main) or not (path.parent / main).is_file():

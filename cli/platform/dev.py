@@ -277,6 +277,11 @@ class Dev:
     def _print_next_steps(self) -> None:
         names = style("email, password and API key are in", dim=True)
         progress(f"\nzMesh runs at {style(self._facts['url'], bold=True)}  {names} {self._home.facts_file}")
+        if self._watched is None or self._with_examples:
+            self._print_commands()
+        progress(style(f"Logs are in {self._home.logs}. Ctrl+C stops everything.", dim=True))
+
+    def _print_commands(self) -> None:
         progress("\nNext, in another terminal:")
         if shutil.which("zmesh") is None:
             progress(f"  source {sys.prefix}/bin/activate")
@@ -290,7 +295,6 @@ class Dev:
             )
         if self._watched is None:
             progress("  zmesh init hello && zmesh deploy hello\n")
-        progress(style(f"Logs are in {self._home.logs}. Ctrl+C stops everything.", dim=True))
 
     def _start_session(self, folder: Path) -> None:
         from cli.platform.dev_session import DevSession

@@ -11,12 +11,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import click
-
 from cli.access.console import is_built, sign_in_link
 from cli.client import Client
 from cli.config import Connection
-from cli.output import progress, style
+from cli.output import progress, style, to_terminal
 from cli.platform import hotkeys
 from cli.platform.run_feed import RunFeed
 from cli.platform.watching import Watcher
@@ -29,6 +27,7 @@ KEYS = {
     "q": "quit",
     "?": "these keys",
 }
+CLEAR = "\x1b[H\x1b[2J\x1b[3J"  # the screen, and what can be scrolled back to
 GRAPHICAL = ("DISPLAY", "WAYLAND_DISPLAY")
 MOST_CHOICES = 9
 LONGEST_STOP = 2.0
@@ -71,7 +70,7 @@ class DevSession:
             "i": self.invoke_again,
             "o": self._open_console,
             "s": self.run_schedule,
-            "c": click.clear,
+            "c": self._clear,
             "q": lambda: os.kill(os.getpid(), signal.SIGINT),
             "?": self._help,
             **numbers,
@@ -80,6 +79,10 @@ class DevSession:
     def _say(self, text: str) -> None:
         with self._screen:
             progress(text)
+
+    def _clear(self) -> None:
+        with self._screen:
+            to_terminal(CLEAR)
 
     def _help(self) -> None:
         keys = "  ".join(f"{style(key, fg='cyan', bold=True)} {style(what, dim=True)}" for key, what in KEYS.items())

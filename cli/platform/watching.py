@@ -17,7 +17,7 @@ from watchfiles import watch
 from cli.client import Client
 from cli.errors import CliError
 from cli.functions.building import build_packages
-from cli.functions.declared import read_declared, sources_of_functions, with_resets
+from cli.functions.declared import find_sources, read_declared, with_resets
 from cli.functions.deploying import UNLOADABLE, Deployment, deploy_functions, sources_of
 from cli.functions.excerpts import excerpt, frames_of, shown_path
 from cli.functions.folders import NEVER_FILES, SETTINGS, is_function, shared_folders
@@ -45,7 +45,8 @@ class Watcher:
         self._deployed: dict[Path, Function] = {}
         self._triggers = WatchedTriggers(client, folder)
         self._declared_at = self._settings_written_at()
-        self._complaint = ""
+        self._complaint = ""  # why nothing can be deployed
+        self._complaints: set[str] = set()  # about single functions of the project
         self._complaint_of_triggers = ""
         self._unreachable = False
         self.last_deployed: str | None = None
@@ -71,12 +72,18 @@ class Watcher:
         ):
             if changes or missed or self._unreachable or self._settings_written_at() != self._declared_at:
                 missed = False
+                if changes:  # whoever saves shall see why it is not live
+                    self._complaint = ""
                 self.deploy_changed()
 
     def _watched(self) -> list[Path]:
         """With the shared folders beside a function: it may import them."""
         folder = self._folder.resolve()
-        return [folder, *(shared_folders(folder.parent) if is_function(folder) else [])]
+        try:
+            is_alone = is_function(folder)
+        except CliError:  # of a zmesh.toml that is broken, and will say what the folder is
+            is_alone = True
+        return [folder, *(shared_folders(folder.parent) if is_alone else [])]
 
     def _settings_written_at(self) -> list[int]:
         """When the zmesh.toml of the project around the folder was written; nothing else above it is watched."""
@@ -125,8 +132,17 @@ class Watcher:
 
     def _sources_in_folder(self) -> list[Path]:
         if is_project(self._folder):
-            return list(sources_of_functions(self._folder, read_project_file(self._folder)).values())
+            sources, without_code = find_sources(self._folder, read_project_file(self._folder))
+            self._complain_once(without_code)
+            return list(sources.values())
         return sources_of([self._folder])
+
+    def _complain_once(self, problems: list[CliError]) -> None:
+        """Show those that are new. They do not keep other functions from being deployed."""
+        for problem in problems:
+            if str(problem) not in self._complaints:
+                self._complain(problem)
+        self._complaints = {str(problem) for problem in problems}
 
     def _function_of(self, source: Path) -> Function | None:
         try:

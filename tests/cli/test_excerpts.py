@@ -42,6 +42,7 @@ def test_javascript_names_it_first_and_gives_the_column() -> None:
     [
         ("a.py", "def f():\n    return 1 +\n", '  File "a.py", line 2\n    return 1 +\n              ^\n', 15),
         ("a.py", "if x:\n  if y:\n\treturn (\n", '  File "a.py", line 3\n    return (\n           ^\n', 9),
+        ("a.py", "def f():\n\tif x\n", '  File "a.py", line 2\n    \tif x\n    \t    ^\n', 6),
         ("a.js", "f = () => {\n  return 1 + ;\n};", "a.js:2\n  return 1 + ;\n             ^\n\nSyntaxError: x", 14),
         ("a.ts", "let a;\nlet b = ;\n", "a.ts:2\nlet a;\nlet b = ;\n        ^\n\nSyntaxError: x", 9),
         ("a.py", "x\n", '  File "a.py", line 7\n    gone\n    ^\n', None),

@@ -258,12 +258,13 @@ def test_the_name_may_be_another_than_the_files(platform: Platform) -> None:
     assert answer["result"] == "named"
 
 
-@pytest.mark.parametrize("way", ["argument", "file", "stdin"])
+@pytest.mark.parametrize("way", ["argument", "file", "stdin", "file with a byte order mark"])
 def test_a_payload_arrives_as_it_was_written(platform: Platform, way: str) -> None:
     code = "def handler(payload, zmesh):\n    return [repr(n) for n in payload]\n"
     platform.zmesh("functions", "deploy", str(write(platform, "exact.py", code)))
     text = "[1.0, 12345678901234567890]"
-    data = {"argument": text, "file": f"@{write(platform, 'data.json', text)}", "stdin": "-"}[way]
+    file = write(platform, "data.json", f"\ufeff{text}" if "mark" in way else text)
+    data = {"argument": text, "stdin": "-"}.get(way, f"@{file}")
     command = ("functions", "invoke", "exact", "--data", data)
     done = COMMANDS.run(command, cwd=platform.folder, env=clean_environment(), stdin=text)
     assert json.loads(done.stdout)["result"] == ["1.0", "12345678901234567890"]

@@ -20,7 +20,7 @@ from api.management.models.deployments import (
 )
 from cli.errors import CliError
 from cli.functions.declared import read_declared, with_resets
-from cli.manifest import PARTS, line_of, read_project_file
+from cli.manifest import PARTS, is_project, line_of, read_project_file
 from cli.project import initialising
 from cli.project.folder import Project, read_project
 from cli.project.pulling import check_inside
@@ -51,6 +51,7 @@ def project(root: Path, toml: str, *paths: str) -> Project:
         ('[[changes]]\ntable = "t"\nfunction = "f"\n[[changes]]\ntable = "u"\nfn = "f"', ":6: unknown key", "function"),
         ("functions = 3", ":1: functions", ""),
         ("[functions.a\n", "cannot be read", ""),
+        ("[functions.naïve]\n", "cannot be read", '[functions."send mail"]'),
         ('[functions]\na.timeout_ms = "x"', ":2: timeout_ms in [functions.a]", ""),
     ],
 )
@@ -60,6 +61,25 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, toml: str, said: str, 
         read_project_file(tmp_path)
     assert said in f"{refused.value.message}"
     assert hint in refused.value.hint
+
+
+def test_a_byte_order_mark_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "zmesh.toml").write_text("[functions.a]\ntimeout_ms = 5\n", "utf-8-sig")
+    assert is_project(tmp_path)
+    assert read_project_file(tmp_path).functions["a"].timeout_ms == 5
+    folder = tmp_path / "functions" / "a"
+    folder.mkdir(parents=True)
+    (folder / "zmesh.toml").write_text('entry = "b.py"\nmemory_mb = 300\n', "utf-8-sig")
+    (folder / "b.py").write_text(HANDLER, "utf-8-sig")
+    assert read_declared(folder).function["memory_mb"] == 300
+
+
+def test_a_project_is_not_taken_for_a_function(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(HANDLER)
+    (tmp_path / "zmesh.toml").write_text("[functions.a]\n")
+    with pytest.raises(CliError, match="is a project, not a function") as refused:
+        read_declared(tmp_path)
+    assert f"zmesh deploy {tmp_path}" in refused.value.hint
 
 
 def test_a_key_that_is_hard_to_find_is_named_without_a_line() -> None:

@@ -22,7 +22,7 @@ from cli.client import Client
 from cli.config import Connection
 from cli.errors import CliError
 from cli.platform import hotkeys
-from cli.platform.dev_session import DevSession
+from cli.platform.dev_session import CLEAR, DevSession
 from cli.platform.watching import Watcher
 from tests.platform import COMMANDS, ZMESH, Platform, Process, clean_environment, eventually
 
@@ -160,6 +160,38 @@ def test_a_platform_that_is_running_already_gets_what_is_saved(running_platform:
         assert watching.wait() == 0
     refused = COMMANDS.run(["dev", "--profile", "there"], cwd=tmp_path, env={**clean_environment(), **environment})
     assert "--profile needs --watch DIR" in refused.stderr
+
+
+def test_a_function_that_lost_its_code_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: Screen
+) -> None:
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "zmesh.toml").write_text("[functions.a]\n")
+    (tmp_path / "functions" / "a.py").write_text(HANDLER)
+    deployed = Deployed(tmp_path, monkeypatch)
+    assert deployed.after_save() == [["a.py"]]
+    (tmp_path / "functions" / "a.py").rename(tmp_path / "functions" / "b.py")
+    assert deployed.after_save() == [["b.py"]]
+    assert deployed.after_save() == []
+    assert screen.text().count("[functions.a] has no code") == screen.text().count("a.py is gone") == 1
+
+
+def test_what_keeps_a_save_from_being_live_is_told_with_each_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: Screen
+) -> None:
+    settings = tmp_path / "zmesh.toml"
+    settings.write_text("[functions.a\n")
+    deployed = Deployed(tmp_path, monkeypatch)
+    stop = threading.Event()
+
+    def watch(*_: Path, **__: Any) -> Iterator[set[Any]]:
+        yield set()  # nothing was saved
+        yield {("modified", str(settings))}
+        stop.set()
+
+    monkeypatch.setattr("cli.platform.watching.watch", watch)
+    deployed.watcher.run(stop)
+    assert screen.text().count("zmesh.toml cannot be read") == 2
 
 
 class Deployed:
@@ -305,6 +337,10 @@ def test_q_ends_everything_and_restores_the_terminal(tmp_path: Path) -> None:
         while b"hello version 1" not in said:
             said += os.read(ours, 65536)
         assert re.search(rb"i invoke again  o open the console", said)
+        os.write(ours, b"c")
+        while CLEAR.encode() not in said:
+            said += os.read(ours, 65536)
+        assert b"Next, in another terminal:" not in said  # there is nothing to do there
         os.write(ours, b"q")
         assert dev.wait(60) == 0
         assert termios.tcgetattr(theirs) == before
