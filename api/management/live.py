@@ -123,20 +123,25 @@ class LiveFeeds:
 
     def require_room(self, project_id: UUID) -> None:
         """Raises Problem 503 where too many watch this project already."""
-        if len(self._clients.get(project_id, ())) >= MOST_CLIENTS:
+        if not self._has_room(project_id):
             raise busy(f"{MOST_CLIENTS} clients are already watching this project.")
+
+    def _has_room(self, project_id: UUID) -> bool:
+        return len(self._clients.get(project_id, ())) < MOST_CLIENTS
 
     async def follow(
         self, project_id: UUID, topics: Collection[str], function_id: UUID | None, check: Check
     ) -> AsyncIterator[bytes]:
         """Events, until the client goes or `check` raises Problem: it may be a member no more."""
-        yield b"retry: 1000\n\n"
+        if not self._has_room(project_id):
+            return  # others came first: the client comes again, and is told so
         client = _Client(project_id, topics, function_id)
         self._clients.setdefault(project_id, set()).add(client)
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll())
         checked = time.monotonic()
         try:
+            yield b"retry: 1000\n\n"
             while not self._replies.released:
                 yield client.take() if await _is_set(client.news) else b": still here\n\n"
                 if time.monotonic() - checked > ALLOWED_SECONDS:
@@ -184,11 +189,13 @@ class LiveFeeds:
         if not projects:
             return
         found = await self._database.read(lambda c: live.changes(c, projects, LOOK_BACK_SECONDS, MOST_CHANGES + 1))
-        for project_id, own in _by_project(found).items():
+        by_project = _by_project(found)
+        for project_id, own in by_project.items():
             fresh = self._untold(project_id, own, lambda one: (one.id.int, one.status, one.attempt))
             items = {str(one.id): _item(one) for one in fresh}
+            left_out = len(found) > MOST_CHANGES and len(own) >= MOST_CHANGES // len(by_project)
             async for client in self._watching("invocations", project_id):
-                client.add(items, truncated=len(found) > MOST_CHANGES and bool(items))
+                client.add(items, truncated=left_out and bool(items))
 
     async def _look_at_logs(self) -> None:
         projects = self._watched("logs")

@@ -57,6 +57,21 @@ begin
 end $$;
 comment on function zmesh.live_listeners() is 'The live listeners, with the number of their runs, of whatever project.';
 
+create or replace function zmesh.recent_endings(p_projects uuid[], p_since timestamptz, p_looks integer, p_limit integer)
+returns setof uuid
+language sql stable security definer set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set jit = off set enable_bitmapscan = off
+begin atomic
+    select i.invocation_id
+      from (select e.invocation_id, row_number() over (partition by e.project_id order by e.ended_at desc) as turn
+              from (select e.invocation_id, e.project_id, e.ended_at from zmesh.endings e
+                     where e.ended_at >= p_since and e.project_id = any (p_projects)
+                     order by e.ended_at desc limit p_looks) e) i
+     order by i.turn limit p_limit;
+end;
+comment on function zmesh.recent_endings(uuid[], timestamptz, integer, integer) is
+    'Invocations of these projects that ended since then: as many of each project, of the last p_looks that ended.';
+
 create or replace function zmesh.recent_changes(p_projects uuid[], p_within interval, p_limit integer)
 returns table (project_id uuid, id uuid, function_id uuid, function text, status text, source text, version integer,
                attempt smallint, max_attempts smallint, created_at timestamptz, started_at timestamptz,
@@ -65,18 +80,21 @@ returns table (project_id uuid, id uuid, function_id uuid, function text, status
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off set jit = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
+    c_looks constant integer := 10 * p_limit;   -- so many of one project leave room for those of others
     v_since timestamptz := zmesh.now() - p_within;
     v_ids   uuid[];
 begin
     v_ids := array(
-        (select q.id from zmesh.queue q where q.id >= zmesh.id_at(v_since) and q.project_id = any (p_projects)
-          order by q.id desc limit p_limit)
+        (select i.id from (select q.id, row_number() over (partition by q.project_id order by q.id desc) as turn
+                             from (select q.id, q.project_id from zmesh.queue q
+                                    where q.id >= zmesh.id_at(v_since) and q.project_id = any (p_projects)
+                                    order by q.id desc limit c_looks) q) i
+          order by i.turn limit p_limit)
         union
         (select q.id from zmesh.queue q
           where q.status = 'running' and q.started_at >= v_since and q.project_id = any (p_projects) limit p_limit)
         union
-        (select e.invocation_id from zmesh.endings e where e.ended_at >= v_since and e.project_id = any (p_projects)
-          order by e.ended_at desc limit p_limit));
+        (select zmesh.recent_endings(p_projects, v_since, c_looks, p_limit)));
     return query
         select i.project_id, i.id, i.function_id, i.function, i.status, i.source, i.version, i.attempt, i.max_attempts,
                i.created_at, i.started_at, i.finished_at, i.duration_ms,
@@ -89,7 +107,8 @@ begin
           join zmesh.invocations i on i.id = changed;
 end $$;
 comment on function zmesh.recent_changes(uuid[], interval, integer) is
-    'Invocations of these projects that were inserted, were started or ended within this time, up to a number of each.';
+    'Invocations of these projects that were inserted, were started or ended within this time, up to a number of each kind; as many of '
+    'each project, of the last ten times that number.';
 
 create or replace function zmesh.fresh_lines(p_projects uuid[], p_within interval, p_limit integer)
 returns table (project_id uuid, function_id uuid, function text, invocation_id uuid, attempt smallint, line integer,
@@ -103,21 +122,21 @@ begin
     v_ids := array(
         (select q.id from zmesh.queue q where q.status = 'running' and q.project_id = any (p_projects) limit 500)
         union
-        (select e.invocation_id from zmesh.endings e where e.ended_at >= v_since and e.project_id = any (p_projects)
-          order by e.ended_at desc limit 500));
+        (select zmesh.recent_endings(p_projects, v_since, 5000, 500)));
     return query
-        select i.project_id, i.function_id, i.function, l.invocation_id, l.attempt, l.line, l.at, l.level,
-               left(l.message, 4000)
-          from unnest(v_ids) printing
-          join zmesh.invocations i on i.id = printing
-          cross join lateral (select * from zmesh.logs g where g.invocation_id = i.id
-                               order by g.attempt desc, g.line desc limit 100) l
-         where l.at >= v_since
-         order by l.at, l.invocation_id, l.attempt, l.line
-         limit p_limit;
+        select f.project_id, f.function_id, f.function, f.invocation_id, f.attempt, f.line, f.at, f.level, left(f.message, 4000)
+          from (select i.project_id, i.function_id, i.function, l.invocation_id, l.attempt, l.line, l.at, l.level, l.message
+                  from unnest(v_ids) printing
+                  join zmesh.invocations i on i.id = printing
+                  cross join lateral (select * from zmesh.logs g where g.invocation_id = i.id
+                                       order by g.attempt desc, g.line desc limit 100) l
+                 where l.at >= v_since
+                 order by row_number() over (partition by i.project_id order by l.at desc, l.line desc)
+                 limit p_limit) f
+         order by f.at, f.invocation_id, f.attempt, f.line;
 end $$;
 comment on function zmesh.fresh_lines(uuid[], interval, integer) is
-    'What running invocations of these projects, and those that have just ended, printed within this time: of each the last 100 lines at most.';
+    'What running invocations of these projects, and those that have just ended, printed within this time: of each the last 100 lines at most, and as many of each project.';
 
 grant execute on function zmesh.queue_by_function(uuid), zmesh.running_invocations(uuid), zmesh.live_listeners(),
       zmesh.recent_changes(uuid[], interval, integer), zmesh.fresh_lines(uuid[], interval, integer) to zmesh_api;

@@ -7,10 +7,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Queue
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import uuid4
 
 import httpx
+import pytest
 
+from api.http.problems import Problem
+from api.management import live
 from tests.api.client import Api, eventually, refused
 
 Event = tuple[str, Any]
@@ -156,3 +161,23 @@ def test_a_stream_says_what_is_wrong_with_its_request(api: Api) -> None:
     refused(api.call("GET", "/functions/none/logs"), 404, "function_not_found")
     refused(api.client.get(f"{api.url}/live"), 401, "missing_credentials")
     eventually(lambda: api.call("GET", "/queue").json()["functions"] == [], "an empty queue")
+
+
+async def test_clients_that_come_at_once_are_no_more_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each was counted when its stream had begun, when the next had been let in already."""
+
+    async def allowed() -> None: ...
+
+    monkeypatch.setattr(live, "MOST_CLIENTS", 1)
+    feeds = live.LiveFeeds(*cast(Any, (None, SimpleNamespace(released=False), None)))
+    project = uuid4()
+    streams = []
+    for _ in range(2):
+        feeds.require_room(project)
+        streams.append(feeds.follow(project, (), None, allowed))
+    assert await anext(streams[0]) == b"retry: 1000\n\n"
+    assert [event async for event in streams[1]] == []
+    with pytest.raises(Problem):
+        feeds.require_room(project)
+    await cast(Any, streams[0]).aclose()
+    feeds.require_room(project)
