@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import platform
+import resource
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 GIB = 1024**3
 LEAST_FREE_BYTES = GIB
+LEAST_PROCESSES = 512  # of API, listener and 16 runs: threads count as well
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
 
 
@@ -43,7 +45,16 @@ class Finding:
 
 def examine(output: str) -> None:
     """Print the findings. Raises CommandFailed if the platform cannot run here."""
-    checks: list[Callable[[], Finding]] = [_python, _node, _postgres, _isolation, _server_port, _port, _disk]
+    checks: list[Callable[[], Finding]] = [
+        _python,
+        _node,
+        _postgres,
+        _isolation,
+        _processes,
+        _server_port,
+        _port,
+        _disk,
+    ]
     findings = []
     for check in checks:
         finding = check()
@@ -146,7 +157,22 @@ def _isolation() -> Finding:
     if not report.gaps:
         return Finding("Isolation", "ok", detail)
     gaps = "; ".join(report.gaps)
-    return Finding("Isolation", "warning", f"{detail}: {gaps}", "See docs/concepts.md, “The sandbox”.")
+    return Finding("Isolation", "warning", f"{detail}: {gaps}", "See docs/concepts/sandbox.md.")
+
+
+def _processes() -> Finding:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    if limit == resource.RLIM_INFINITY or os.geteuid() == 0:  # the kernel does not limit root
+        return Finding("Processes", "ok", "no limit for this user")
+    detail = f"{limit} processes and threads for this user (ulimit -u)"
+    if limit >= LEAST_PROCESSES:
+        return Finding("Processes", "ok", detail)
+    return Finding(
+        "Processes",
+        "warning",
+        f"only {detail}: runs fail to start where they are used up",
+        f"Raise ulimit -u to {LEAST_PROCESSES} or more, in /etc/security/limits.conf or LimitNPROC= of the service.",
+    )
 
 
 def _server_port() -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,17 @@ def test_it_tells_no_part_of_a_password_that_is_not_encoded(monkeypatch: pytest.
         assert "percent-encode" in finding.detail
         assert "hidden" not in str(finding)
         assert "key" not in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("limit", "user", "state"),
+    [(100, 1000, "warning"), (4096, 1000, "ok"), (resource.RLIM_INFINITY, 1000, "ok"), (100, 0, "ok")],
+)
+def test_it_warns_of_a_low_limit_of_processes(
+    monkeypatch: pytest.MonkeyPatch, limit: int, user: int, state: str
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    finding = doctor._processes()
+    assert finding.state == state
+    assert ("ulimit -u" in finding.fix) == (state == "warning")
