@@ -21,7 +21,12 @@ from sandbox.protocol import frames
 from sandbox.protocol.frames import FrameError
 
 OUT_OF_MEMORY_SIGNALS = (signal.SIGABRT, signal.SIGTRAP, signal.SIGSEGV, signal.SIGILL)
-OUT_OF_MEMORY_TEXTS = (b"heap out of memory", b"Fatal process out of memory", b"Fatal process OOM")
+OUT_OF_MEMORY_TEXTS = (
+    *(b"heap out of memory", b"Fatal process out of memory", b"Fatal process OOM"),  # V8
+    *(b"std::bad_alloc", b"memory allocation of "),  # C++, Rust
+)
+# The dynamic linker ends a process with this code if there is no memory for a library's thread-local data.
+LINKER_FAILED, LINKER_OUT_OF_MEMORY = 127, b"cannot allocate memory"
 LONGEST_MESSAGE = 16 * 1024
 LONGEST_STACK = 64 * 1024
 LARGEST_HEADERS = 1024 * 1024
@@ -180,6 +185,8 @@ def _limit_of_ending(seen: Observed) -> str | None:
         return "file_size_limit"
     tail = seen.logs.error_tail
     if number in OUT_OF_MEMORY_SIGNALS and any(text in tail for text in OUT_OF_MEMORY_TEXTS):
+        return "memory_limit"
+    if seen.report.get("exit") == LINKER_FAILED and LINKER_OUT_OF_MEMORY in tail:
         return "memory_limit"
     return None
 

@@ -207,6 +207,18 @@ def test_running_out_of_memory_in_python_is_named_with_its_line(body: str) -> No
     assert 'File "send-welcome.py", line ' in ending.error["stack"]
 
 
+def test_a_library_without_room_in_memory_is_named_as_that() -> None:
+    for raised in (
+        "ImportError('libscipy_openblas.so: failed to map segment from shared object')",
+        "ImportError('libx.so: cannot create shared object descriptor: Cannot allocate memory')",
+    ):
+        ending = run("python", wrapped("python", f"raise {raised}"))
+        assert ending.error["type"] == "memory_limit"
+        assert "raise memory_mb" in ending.error["message"]
+    other = run("python", wrapped("python", "raise ImportError('x.so: cannot allocate memory in static TLS block')"))
+    assert other.error["type"] == "ImportError"
+
+
 def test_running_out_of_memory_again_while_an_error_is_passed_on_keeps_the_line_of_the_function() -> None:
     program = """if True:
         from zmesh_runtime.failures import Code, out_of_memory

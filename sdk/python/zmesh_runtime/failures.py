@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import traceback
 from types import TracebackType
 from typing import NamedTuple
@@ -13,6 +14,11 @@ from zmesh_runtime import network, own_modules
 MAX_MESSAGE = 16 * 1024
 MAX_STACK = 64 * 1024
 _NO_PACKAGE = "packages are named in requirements.txt, or in the code as script metadata"
+# What the dynamic linker says of a library that the rest of the address space is too small for.
+_NO_ROOM_FOR_LIBRARY = re.compile(
+    r"failed to map segment|cannot map zero-fill pages|cannot allocate memory(?! in static TLS)", re.IGNORECASE
+)
+_MORE_MEMORY = "raise memory_mb: packages with large libraries need address space for all of them"
 _LIMIT_OF_ERRNO = {
     errno.EFBIG: "file_size_limit",
     errno.ENOSPC: "workspace_limit",
@@ -131,13 +137,17 @@ def _message(error: BaseException) -> str:
 
 
 def _explained(error: BaseException) -> str:
-    """Its message, with a hint where a package is missing."""
+    """Its message, with a hint where a package is missing or too large."""
+    if isinstance(error, ImportError) and limit_hit(error) == "memory_limit":
+        return f"{_message(error)} ({_MORE_MEMORY})"
     is_missing = isinstance(error, ModuleNotFoundError) and error.name and "." not in error.name
     return f"{_message(error)} ({_NO_PACKAGE})" if is_missing else _message(error)
 
 
 def limit_hit(error: BaseException) -> str | None:
     """The name of the limit that caused it, if one did."""
+    if isinstance(error, (ImportError, OSError)) and _NO_ROOM_FOR_LIBRARY.search(_message(error)):
+        return "memory_limit"
     if isinstance(error, OSError):
         if error.errno == errno.EAGAIN and _came_from_fork(error):
             return "process_limit"
