@@ -86,13 +86,16 @@ def deploy_files(
     release = {key: value for key, value in (("message", message), ("share", share)) if value is not None}
     done = deploy_functions(client, functions, settings, built, release=release, force=force)
     if output == "json":
-        print_json([_described(deployment, built.get(deployment.after["name"])) for deployment in done])
+        described = [(_described(one, built.get(one.after["name"])), _why_not_forked(client, one)) for one in done]
+        print_json([{**shown, "not_forked_because": why} if why else shown for shown, why in described])
         return
     for deployment in done:
         _show_deployment(deployment)
         if build := built.get(deployment.after["name"]):
             click.echo(f"  packages: {packages_of(build)}")
-            _tell_whether_forked(client, deployment)
+        if reason := _why_not_forked(client, deployment):
+            what = "executes its top-level code" if deployment.after["init"] else "imports its packages"
+            click.echo(style(f"  Each run {what} by itself: {reason}", fg="yellow"))
         if not {"code", "files"}.isdisjoint(deployment.changed):
             warn_if_live_differs(client, deployment.after)
 
@@ -147,13 +150,12 @@ def _list_files(function: Mapping[str, Any]) -> None:
         click.echo(f"  … and {len(sizes) - MOST_LISTED} more")
 
 
-def _tell_whether_forked(client: Client, deployment: Deployment) -> None:
-    """Say why runs of a function that has run with these packages before import them again each time."""
-    if deployment.before is None:
-        return
+def _why_not_forked(client: Client, deployment: Deployment) -> str | None:
+    """Why runs of a function that has run before import its packages or execute its top-level code again each time."""
+    if deployment.before is None or not (deployment.after["build_id"] or deployment.after["init"]):
+        return None
     function = client.call("GET", f"/functions/{deployment.after['id']}").body
-    if reason := function["not_forked_because"]:
-        click.echo(style(f"  Each run imports its packages by itself: {reason}", fg="yellow"))
+    return function["not_forked_because"] or None
 
 
 def _show_deployment(deployment: Deployment) -> None:

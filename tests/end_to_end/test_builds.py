@@ -205,6 +205,10 @@ def test_people_are_told_why_runs_cannot_be_forked_after_the_import(parts: Parts
 
     assert eventually(lambda: reason_of("busy"), "the reason", 60) == "packages: they started a thread"
     assert reason_of("calm") is None
+    for output in ("table", "json"):
+        again = platform.zmesh("functions", "deploy", "uses-busy.py", "--output", output)
+        assert "packages: they started a thread" in again, output
+        assert "forked" not in platform.zmesh("functions", "deploy", "uses-calm.py", "--output", output)
 
     invocation = platform.request("POST", "/functions/uses-busy/invoke", json={"payload": {}}).json()["invocation_id"]
     shown = platform.request("GET", f"/invocations/{invocation}").json()

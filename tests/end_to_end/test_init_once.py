@@ -43,6 +43,8 @@ def test_a_model_is_loaded_once_and_code_that_cannot_says_why_in_its_log(running
     said = eventually(notice, "the notice", 60)
     assert said.startswith("init = once has no effect on this run: packages or top-level code: ")
     assert "cannot read the environment variable NAME" in said
+    again = platform.zmesh("functions", "deploy", "model.py", "--output", "table")
+    assert "Each run executes its top-level code by itself: packages or top-level code: " in again
     platform.zmesh("functions", "update", "model", "--init", "none")
     assert platform.request("GET", "/functions/model").json()["init"] is None
     platform.request("DELETE", "/functions/model")
