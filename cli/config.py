@@ -27,7 +27,7 @@ PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 @dataclass(slots=True)
 class Connection:
     """Where the API is and what we may show it. `file` is where a renewed token belongs; the token is renewed with
-    the refresh token, or with the credentials."""
+    the refresh token, or with the credentials. `profile` is the one that was named."""
 
     url: str
     token: str | None = None
@@ -37,6 +37,7 @@ class Connection:
     refresh_token: str | None = None
     project_id: str | None = None
     database_url: str | None = None
+    profile: str | None = None
 
 
 def find_connection(url: str | None, token: str | None, api_key: str | None, profile: str | None = None) -> Connection:
@@ -65,7 +66,7 @@ def _stored(profile: str | None) -> Connection:
             code="profile_not_found",
             hint=did_you_mean(profile, profiles()) or f"Create it with `zmesh login --profile {profile}`.",
         )
-    return found
+    return replace(found, profile=profile)
 
 
 def claims_of(token: str) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shlex
 from collections.abc import Callable, Collection
@@ -68,6 +69,9 @@ def _is_typed(option: str) -> bool:
 
 def command_for(client: Client, *words: str) -> str:
     """A command to suggest that works in the same project."""
+    profile = client.connection.profile
+    if profile is not None and profile != os.environ.get("ZMESH_PROFILE"):
+        words = (*words, "--profile", profile)
     return shlex.join(["zmesh", *words, *(["--project", client.project] if client.project else [])])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cli.client import ApiError, Client
+from cli.connecting import command_for
 from cli.manifest import is_project, read_project_file
 from cli.output import style
 from cli.project import planning
@@ -55,7 +56,8 @@ def _described(client: Client, item: planning.Item) -> str:
     said = f"{style('•', fg='green')} {kind} {style(item['name'], bold=True)} {style(item['action'], dim=True)}"
     if item["path"]:
         said += f" {client.connection.url}{item['path']}"
-    return f"{said}; for a secret: `zmesh webhooks rotate {item['name']}`" if item["secret"] else said
+    rotate = command_for(client, "webhooks", "rotate", item["name"])
+    return f"{said}; for a secret: `{rotate}`" if item["secret"] else said
 
 
 def _with_advice(error: ApiError) -> ApiError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -116,7 +117,8 @@ def promote(
     promotion = Promotion(chosen, secrets, frozenset(without_secret), kept, moved)
     _build_packages(here, promotion)
     options = planning.Options(overwrite=overwrite, message=message or _message(source, chosen))
-    found = planning.planned(here, promotion, options).of_declared
+    with _advice(target):
+        found = planning.planned(here, promotion, options).of_declared
     left = [] if triggers else list(found_triggers.without(triggers_of(here, {one.slug for one in chosen})).names())
     if output != "json":
         planning.show(found, done=False)
@@ -125,7 +127,8 @@ def promote(
         _end(found, left, output, DIFFERS if exit_code and not found.is_empty else 0)
     _require_secrets(found, source, target)
     confirm(f"Promote this to {target}?", yes=yes)
-    done = _deployed(here, promotion, options, target).of_declared
+    with _advice(target):
+        done = planning.deploy(here, promotion, options).of_declared
     if output == "json":
         print_json(_described(planning.Plan(done.answer, found.diffs), left))
         return
@@ -165,17 +168,21 @@ def _require_secrets(plan: planning.Plan, source: str, target: str) -> None:
         )
 
 
-def _deployed(client: Client, promotion: Promotion, options: planning.Options, target: str) -> planning.Plan:
+@contextmanager
+def _advice(target: str) -> Iterator[None]:
+    """Errors of the target with what to do about them in a promotion."""
     try:
-        return planning.deploy(client, promotion, options)
+        yield
     except ApiError as error:
-        if error.code != "changed_elsewhere":
+        if error.code == "changed_elsewhere":
+            message = f"In {target}, something else has changed what the plan marks. Nothing was promoted."
+            hint = "To promote over these changes, pass --overwrite."
+        elif error.code == "table_not_found":
+            message = f"In {target}: {error.message}"
+            hint = f"Apply its migrations first: zmesh migrations apply --profile {target}"
+        else:
             raise
-        raise CliError(
-            f"In {target}, something else has changed functions since the last deployment. Nothing was promoted.",
-            code=error.code,
-            hint="The plan marks them. To promote over these changes, pass --overwrite.",
-        ) from error
+        raise CliError(message, code=error.code, hint=hint) from error
 
 
 def _chosen(client: Client, named: Sequence[str]) -> Iterator[Chosen]:

@@ -142,8 +142,7 @@ def test_triggers_are_named_and_on_request_promoted(environments: Environments) 
         assert staging.request("POST", "/schedules", json=night).status_code == 201
     hook = {"name": "pushes", "function_id": "price", "preset": "github"}
     assert staging.request("POST", "/webhooks", json=hook).status_code == 201
-    for platform in (staging, production):
-        platform.sql("create table orders (id bigint)")
+    staging.sql("create table orders (id bigint)")
     change = {"table": "orders", "function_id": "price", "events": ["INSERT"]}
     assert staging.request("POST", "/changes", json=change).status_code == 201
 
@@ -153,7 +152,12 @@ def test_triggers_are_named_and_on_request_promoted(environments: Environments) 
     assert "zmesh deploy FOLDER --profile production" in said
     assert production.request("GET", "/schedules").json()["items"] == []
 
+    said = environments.promote("price", "--triggers", "--yes", status=1)
+    assert 'In production: table "orders" does not exist' in said
+    assert "zmesh migrations apply --profile production" in said
+    production.sql("create table orders (id bigint)")
     said = environments.promote("price", "--triggers", "--yes")
+    assert "zmesh webhooks rotate pushes --profile production" in said
     assert "Deployed: 3 created." in said
     assert f"webhook pushes: {production.url}/" in said
     [schedule] = production.request("GET", "/schedules").json()["items"]
