@@ -41,6 +41,34 @@ def trap(database: Database, table: str, project: TestProject) -> None:
         session.execute(f"insert into {table} select generate_series(1, 500)")
 
 
+def trap_by_ranges(database: Database, table: str, project: TestProject) -> None:
+    """A table whose ANALYZE does not end, without any expression: it asks how long ranges are."""
+    with database.connect(project.url) as session:
+        session.execute(
+            "create function far(integer, integer) returns double precision language plpgsql immutable as $$ begin"
+            " perform pg_sleep(600); return 1; end $$"
+        )
+        session.execute("create type span as range (subtype = integer, subtype_diff = far)")
+        session.execute(f"create table {table} (span span)")
+        session.execute(f"insert into {table} select span(n, n + 1) from generate_series(1, 500) n")
+
+
+def slow_down(database: Database, table: str, project: TestProject, options: str) -> None:
+    """A table whose VACUUM takes a quarter of an hour."""
+    with database.connect(project.url) as session:
+        session.execute(f"create table {table} (id integer, text text) with (fillfactor = 10, {options})")
+        session.execute(f"insert into {table} select n, repeat('x', 500) from generate_series(1, 3000) n")
+        session.execute(f"delete from {table}")
+
+
+def vacuumed(database: Database) -> list[Row]:
+    """Workers that vacuum a table that slows them."""
+    return database.rows(
+        "select v.pid from pg_stat_progress_vacuum v join pg_class c on c.oid = v.relid"
+        " where c.relname like 'trap%%' and v.datname = current_database()"
+    )
+
+
 def trapped(database: Database) -> list[Row]:
     """Workers that are in the owner's code."""
     return database.rows(

@@ -229,12 +229,12 @@ comment on function zmesh_roles.drop_project_role(name, name) is
     ' here and without login.';
 
 -- Needs no privilege to signal: PostgreSQL itself cancels a worker that blocks a lock request, after deadlock_timeout.
-create or replace function zmesh_roles.stop_autovacuum(p_role name, p_table oid) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+create or replace function zmesh_roles.alter_tables(p_role name, p_tables regclass[], p_change text) returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     c_most_waits constant integer := 10;   -- the project's sessions may lock each of its tables
     v_table      regclass;
-    v_stopped    integer := 0;
+    v_altered    integer := 0;
     v_waits      integer := 0;
 begin
     if p_role <> 'zmesh_project' then
@@ -243,30 +243,66 @@ begin
     end if;
     perform set_config('lock_timeout', format('%sms', (
         extract(epoch from current_setting('deadlock_timeout')::interval) * 1000)::integer + 1000), true);
-    for v_table in
-        select c.oid from pg_class c
-         where c.relowner = p_role::regrole and c.relkind in ('r', 'm') and c.relpersistence <> 't'
-           and not coalesce(c.reloptions, '{}') && array['autovacuum_enabled=off', 'autovacuum_enabled=false']
-           and (c.oid = p_table or exists (select from pg_index i where i.indrelid = c.oid and (i.indexprs is not null or i.indpred is not null))
-                or exists (select from pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null))
-         order by c.oid <> p_table limit 200
-    loop
+    foreach v_table in array p_tables loop
         begin
-            execute format('alter table %s set (autovacuum_enabled = off)', v_table);
-            v_stopped := v_stopped + 1;
+            execute format('alter table %s %s', v_table, p_change);
+            v_altered := v_altered + 1;
         exception when lock_not_available or undefined_table or deadlock_detected then
             v_waits := v_waits + 1;
-            exit when v_table = p_table   -- the worker still holds its lock: it has been cancelled, and the next call tries again
+            exit when v_table = p_tables[1]   -- the worker still holds its lock: it has been cancelled, and the next call tries again
                    or v_waits >= c_most_waits;
         end;
         perform set_config('lock_timeout', '100ms', true);   -- the others are a precaution
     end loop;
     perform zmesh_roles.leave_projects();
-    return v_stopped;
+    return v_altered;
+end $$;
+comment on function zmesh_roles.alter_tables(name, regclass[], text) is
+    'Alters tables of a project; the first one keeps a worker of autovacuum, which is cancelled. Returns how many were altered.';
+
+create or replace function zmesh_roles.stop_autovacuum(p_role name, p_table oid) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return zmesh_roles.alter_tables(p_role, array(
+        select c.oid from pg_class c
+         where c.relowner = p_role::regrole and c.relkind in ('r', 'm') and c.relpersistence <> 't'
+           and not coalesce(c.reloptions, '{}') && array['autovacuum_enabled=off', 'autovacuum_enabled=false']
+           and (c.oid = p_table or exists (select from pg_index i where i.indrelid = c.oid and (i.indexprs is not null or i.indpred is not null))
+                or exists (select from pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null)
+                -- ANALYZE calls subtype_diff of range types.
+                or exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
+                            where a.attrelid = c.oid and t.typnamespace <> 'pg_catalog'::regnamespace
+                              and t.typanalyze in ('range_typanalyze'::regproc, 'multirange_typanalyze'::regproc)))
+         order by c.oid <> p_table limit 200), 'set (autovacuum_enabled = off)');
 end $$;
 comment on function zmesh_roles.stop_autovacuum(name, oid) is
-    'Turns autovacuum off for a table of a project, and for its other tables whose ANALYZE runs expressions; '
+    'Turns autovacuum off for a table of a project, and for its other tables whose ANALYZE runs the project''s code; '
     'returns how many.';
+
+create or replace function zmesh_roles.slows_vacuum(p_table oid) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select exists (
+        select from pg_class c, unnest(c.reloptions) o
+         where c.oid in (p_table, (select t.reltoastrelid from pg_class t where t.oid = p_table))
+           and (o like 'autovacuum\_vacuum\_cost\_delay=%' and split_part(o, '=', 2)::float8 > 2
+                or o like 'autovacuum\_vacuum\_cost\_limit=%' and split_part(o, '=', 2)::float8 < 200));
+end;
+comment on function zmesh_roles.slows_vacuum(oid) is
+    'Whether the owner of a table has made its VACUUM slower than it is by default.';
+
+create or replace function zmesh_roles.hurry_vacuum(p_role name, p_table oid) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return zmesh_roles.alter_tables(p_role, array(
+        select c.oid from pg_class c
+         where c.relowner = p_role::regrole and c.relkind in ('r', 'm') and c.relpersistence <> 't' and zmesh_roles.slows_vacuum(c.oid)
+         order by c.oid <> p_table limit 200),
+        'reset (autovacuum_vacuum_cost_delay, autovacuum_vacuum_cost_limit, '
+        'toast.autovacuum_vacuum_cost_delay, toast.autovacuum_vacuum_cost_limit)');
+end $$;
+comment on function zmesh_roles.hurry_vacuum(name, oid) is
+    'Has a table of a project, and its other tables, vacuumed no slower than by default; returns how many were slower.';
 
 -- These would outlive every project: see zmesh_roles.join_projects().
 create or replace function zmesh_roles.drop_strays(p_limit integer) returns integer

@@ -18,15 +18,22 @@ end $$;
 comment on function zmesh.tables_behind_on_vacuum() is
     'Tables of the platform that autovacuum has fallen behind with: at least 100,000 more dead rows than live ones.';
 
+create or replace function zmesh.workers_are_scarce() returns boolean
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select count(*) >= current_setting('autovacuum_max_workers')::integer or exists (select from zmesh.tables_behind_on_vacuum())
+      from pg_stat_get_activity(null) a where a.backend_type = 'autovacuum worker';
+end;
+comment on function zmesh.workers_are_scarce() is
+    'Whether all workers of autovacuum are busy, or it has fallen behind with tables of the platform.';
+
 -- Only ANALYZE: VACUUM runs no owner code, and may legitimately take hours.
 create or replace function zmesh.slow_workers(p_patience interval)
 returns table (pid integer, table_id oid, table_name text, role_name name)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
-declare
-    v_busy integer := (select count(*) from pg_stat_get_activity(null) a where a.backend_type = 'autovacuum worker');
 begin
-    if v_busy >= current_setting('autovacuum_max_workers')::integer or exists (select from zmesh.tables_behind_on_vacuum()) then
+    if zmesh.workers_are_scarce() then
         p_patience := p_patience / 6;
     end if;
     return query
@@ -43,6 +50,29 @@ end $$;
 comment on function zmesh.slow_workers(interval) is
     'Autovacuum workers that have analyzed a project''s table for that long, or for a sixth of it if workers are '
     'scarce.';
+
+-- A table's owner may have VACUUM sleep after each page: hours for a small table.
+create or replace function zmesh.slowed_workers(p_patience interval)
+returns table (pid integer, table_id oid, table_name text, role_name name)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    if not zmesh.workers_are_scarce() then
+        return;
+    end if;
+    return query
+        select a.pid, c.oid, format('%I.%I', n.nspname, c.relname), r.rolname
+          from pg_stat_get_activity(null) a
+          join pg_stat_progress_vacuum w on w.pid = a.pid
+          join pg_class c on w.relid in (c.oid, c.reltoastrelid)
+          join pg_namespace n on n.oid = c.relnamespace
+          join pg_roles r on r.oid = c.relowner
+           and (r.rolname = 'zmesh_project' or r.rolname in (select p.role_name from zmesh.projects p))
+         where a.backend_type = 'autovacuum worker' and w.datname = current_database()
+           and a.xact_start < clock_timestamp() - p_patience / 6 and zmesh_roles.slows_vacuum(c.oid);
+end $$;
+comment on function zmesh.slowed_workers(interval) is
+    'While workers are scarce, those that vacuum a project''s table more slowly than by default, for a sixth of that time.';
 
 create or replace function zmesh.end_worker(p_pid integer) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -67,15 +97,21 @@ begin
         v_ended := zmesh.end_worker(v_worker.pid);
         if zmesh_roles.stop_autovacuum(v_worker.role_name, v_worker.table_id) > 0 or v_ended then
             return next format('%s (%s): ANALYZE took too long; autovacuum is off for it and for other tables of this '
-                               'project with index expressions', v_worker.table_name, v_worker.role_name);
+                               'project whose ANALYZE runs its code', v_worker.table_name, v_worker.role_name);
         else
             return next format('%s (%s): ANALYZE takes too long, and its worker cannot be ended: have a superuser run zmesh migrate',
                                v_worker.table_name, v_worker.role_name);
         end if;
     end loop;
+    for v_worker in select * from zmesh.slowed_workers(p_patience) loop
+        perform zmesh.end_worker(v_worker.pid), zmesh_roles.hurry_vacuum(v_worker.role_name, v_worker.table_id);
+        return next format('%s (%s): VACUUM was slowed by the table''s options while workers were scarce; they were reset',
+                           v_worker.table_name, v_worker.role_name);
+    end loop;
 end $$;
 comment on function zmesh.end_slow_workers(interval) is
-    'Ends autovacuum workers trapped in a project''s table and turns autovacuum off for it; returns which tables.';
+    'Ends autovacuum workers trapped in a project''s table and turns autovacuum off for it, or resets the options that '
+    'slow them; returns which tables.';
 
 -- VACUUM waits for every session that has a cursor on a page it cleans up, for as long as it is open.
 create or replace function zmesh.vacuum_blockers() returns table (pid integer, role_name name)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from tests.autovacuum import eager_autovacuum, neglect, reloptions, trap, trapped
+from tests.autovacuum import eager_autovacuum, neglect, reloptions, slow_down, trap, trap_by_ranges, trapped, vacuumed
 from tests.databases import Database
 from tests.platform import eventually
 
@@ -36,6 +36,35 @@ def test_a_worker_that_a_projects_index_expression_keeps_is_ended(database: Data
     eventually(lambda: not trapped(database), "the end of the worker")
     off = ["autovacuum_enabled=off"]
     assert reloptions(database) == {"trap": off, "trap_2": off, "trap_without": None}
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_worker_that_a_projects_range_type_keeps_is_ended(database: Database) -> None:
+    project = database.project()
+    trap_by_ranges(database, "trap", project)
+    database.rows("create table trap_2 (span span)", url=project.url)
+    eventually(lambda: trapped(database), "a worker in the trap")
+    assert database.rows("select zmesh.end_slow_workers('0 s')", url=database.listener_url)
+    eventually(lambda: not trapped(database), "the end of the worker")
+    off = ["autovacuum_enabled=off"]
+    assert reloptions(database) == {"trap": off, "trap_2": off}
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("option", ["autovacuum_vacuum_cost_limit = 1", "autovacuum_vacuum_cost_delay = 100"])
+def test_a_worker_that_a_projects_table_slows_down_is_ended_when_workers_are_scarce(
+    database: Database, option: str
+) -> None:
+    project = database.project()
+    slow_down(database, "trap", project, option)
+    database.rows(f"create table trap_2 (id integer) with ({option})", url=project.url)
+    eventually(lambda: vacuumed(database), "a worker that is slowed down")
+    end = "select zmesh.end_slow_workers('0 s')"
+    assert database.rows(end, url=database.listener_url) == []
+    neglect(database)
+    eventually(lambda: database.rows("select * from zmesh.tables_behind_on_vacuum()"), "the statistics")
+    eventually(lambda: database.rows(end, url=database.listener_url), "the end of the worker")
+    assert reloptions(database) == {"trap": ["fillfactor=10"], "trap_2": None}
 
 
 @pytest.mark.usefixtures("eager")
