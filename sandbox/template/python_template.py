@@ -119,6 +119,7 @@ def _import_packages(runtime: Any, confinement: Plan, preload: Preload) -> None:
     if why is not None:
         os.write(ORDERS, f"failed: {why}".encode()[:4000])
         os._exit(0)
+    runtime.keep_files(WORKSPACE)
     _say_and_wait(b"imported")
 
 

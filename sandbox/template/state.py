@@ -11,6 +11,7 @@ from sandbox.confinement import workspaces
 
 KIB = 1024
 RENEWED = ("anon_inode:[eventfd]", "anon_inode:[eventpoll]", "pipe:")  # in each run, by template.c
+OF_LIBC = 0b11 << 31  # signals 32 and 33: libc handles them by itself once there has been a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +19,14 @@ class State:
     """At one moment. `signals` are the masks of those that it ignores and those that it handles."""
 
     threads: int
-    signals: tuple[str, str]
+    signals: tuple[int, int]
     descriptors: frozenset[str]
     shared_memory: frozenset[str]  # that forks could write to
 
     @classmethod
     def of(cls, pid: int) -> State:
         status = _status(pid)
-        signals = status["SigIgn"], status["SigCgt"]
+        signals = int(status["SigIgn"], 16), int(status["SigCgt"], 16) & ~OF_LIBC
         return cls(int(status["Threads"]), signals, frozenset(_descriptors(pid)), frozenset(_shared_memory(pid)))
 
 

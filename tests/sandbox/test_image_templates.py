@@ -271,7 +271,17 @@ HARMFUL = {
         "import signal\nsignal.signal(signal.SIGTERM, lambda *a: None)\n",
         "they changed how signals are handled",
     ),
-    "a file": ("open('/workspace/cache', 'w').close()\n", "they wrote files into the working folder"),
+    "a large file": (
+        "open('/workspace/cache', 'wb').write(bytes(2**20 + 1))\n",
+        "they wrote files into the working folder",
+    ),
+    "many files": (
+        "for n in range(65): open(f'/workspace/{n}', 'w').close()\n",
+        "they wrote files into the working folder",
+    ),
+    "a link": ("import os\nos.symlink('/etc', '/workspace/link')\n", "they wrote files into the working folder"),
+    "an open file": ("file = open('/workspace/cache', 'w+')\n", "they wrote files into the working folder"),
+    "a temporary file": ("open('/workspace/tmp/x', 'w').close()\n", "they wrote temporary files"),
     "an exit": ("import sys\nsys.exit(3)\n", "importing harmful raised SystemExit: 3"),
     "an end": ("import os\nos._exit(3)\n", "they ended the process (exit code 3)"),
     "a crash": ("import ctypes\nctypes.string_at(0)\n", "the process was ended by SIGSEGV"),
@@ -293,6 +303,48 @@ def test_a_template_is_not_used_where_forks_of_it_would_not_be_like_imports(
     assert refused(host, image) == why
     after = host.run("python", body, image=image)
     assert (after.result_json, after.packages, after.why_imported) == ("1", "imported", f"packages: {why}")
+
+
+CACHES = """
+import os, threading
+timer = threading.Timer(60, print)  # as Matplotlib has one while it looks for fonts
+timer.start()
+timer.cancel()
+timer.join()
+os.makedirs('/workspace/.cache/fonts/empty')
+with open('/workspace/.cache/fonts/list.json', 'w') as file:
+    file.write('[1]')
+with open('/workspace/mine.txt', 'w') as file:
+    file.write('of the package')
+"""
+READS = """
+import caches, os
+from pathlib import Path
+home = Path('/workspace')
+found = [(home / '.cache/fonts/list.json').read_text(), (home / 'mine.txt').read_text()]
+(home / '.cache/fonts/list.json').write_text('changed')
+(home / '.cache/fonts/empty/new').write_text('x')
+return [*found, sorted(os.listdir(home / '.cache/fonts/empty'))]
+"""
+
+
+@somewhere
+def test_each_run_has_its_own_copy_of_the_caches_that_packages_have_written(host: Host, make_image: Any) -> None:
+    image = make_image({"python/caches.py": CACHES}, ("caches",))
+
+    for _ in range(2):
+        outcome = forked(host, "python", READS, image)
+        assert json.loads(outcome.result_json or "") == ["[1]", "of the package", ["new"]], outcome
+
+
+@somewhere
+def test_a_functions_own_file_takes_precedence_over_one_that_packages_have_written(host: Host, make_image: Any) -> None:
+    image = make_image({"python/caches.py": CACHES}, ("caches",))
+    options = {"entry_file": "main.py", "files": {"mine.txt": "of the function"}}
+
+    outcome = forked(host, "python", READS, image, **options)
+
+    assert json.loads(outcome.result_json or "") == ["[1]", "of the function", ["new"]], outcome
 
 
 HARMFUL_JAVASCRIPT = {

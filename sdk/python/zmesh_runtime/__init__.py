@@ -6,6 +6,7 @@ Functions may import the types for their editor: ``from zmesh_runtime import Zme
 from zmesh_runtime.database import Database, Row, TransactionError
 from zmesh_runtime.http import Request, Response
 from zmesh_runtime.invocations import InvocationError
+from zmesh_runtime.kept_files import take as keep_files
 from zmesh_runtime.serving import load_once, serve
 from zmesh_runtime.warming import preload, prepare
 from zmesh_runtime.zmesh import Env, Invocation, Zmesh
@@ -20,6 +21,7 @@ __all__ = [
     "Row",
     "TransactionError",
     "Zmesh",
+    "keep_files",
     "load_once",
     "preload",
     "prepare",

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from zmesh_runtime import files, loading, randomness
+from zmesh_runtime import files, kept_files, loading, randomness
 from zmesh_runtime.channel import Channel
 from zmesh_runtime.output import Output
 
@@ -57,6 +57,8 @@ def load(job: dict[str, Any], others: dict[str, Any]) -> types.ModuleType:
     if job.get("entry_file") and not in_place:
         files.write({job["entry_file"]: job["code"]})
         files.write(others)
+    if "limits" in job:  # neither a rehearsal nor a template
+        kept_files.give()
     if job.get("is_loaded") and _loaded is not None:
         importlib.invalidate_caches()  # the folder of the template had files of the same names
         loading.enter_folder(job["filename"], {job["filename"], *others})
