@@ -117,7 +117,7 @@ return {
 HIGHER_LIMITS = """
 import resource
 answers = {}
-for name in ("AS", "CORE", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK", "MSGQUEUE", "MEMLOCK", "RTPRIO", "NICE"):
+for name in ("AS", "CORE", "CPU", "FSIZE", "NOFILE", "NPROC", "STACK", "MSGQUEUE", "SIGPENDING", "MEMLOCK", "RTPRIO", "NICE"):
     kind = getattr(resource, f"RLIMIT_{name}")
     soft, hard = resource.getrlimit(kind)
     try:

@@ -188,6 +188,18 @@ def test_a_run_may_hold_many_locks_on_files(host: Host) -> None:
     assert host.value("python", LOCKS, "8000") == "kept"
 
 
+def test_timers_are_limited(host: Host) -> None:
+    """They are memory of the kernel's as well: 30 MB for each run."""
+    body = """
+        import ctypes
+        timer, made = ctypes.c_int(), 0
+        while made < 5000 and ctypes.CDLL(None).syscall(payload, 1, None, ctypes.byref(timer)) == 0:
+            made += 1
+        return made
+    """
+    assert host.value("python", body, str({"x86_64": 222, "aarch64": 107}[platform.machine()])) <= 1024
+
+
 def test_locks_that_could_not_be_counted_are_refused(host: Host) -> None:
     """Those of open file descriptions: the kernel does not say whose they are."""
     body = """
