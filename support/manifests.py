@@ -48,6 +48,11 @@ _MOST_NPM = 10_000  # places in the code where a package may be named
 _BEFORE_NPM = re.compile(r"""\b(?:from|import|require)\s{0,20}+(?:\(\s{0,20})?["']$""")
 _NPM_SPECIFIER = re.compile(r"""/?((?:@[\w.~-]{1,214}+/)?[\w.~-]{1,214}+)(?:@([^"'/\s]{1,200}+))?["'/]""")
 _LONGEST_BEFORE_NPM = 50
+DENO = ("deno.json", "deno.jsonc")
+_NPM_TARGET = re.compile(r"npm:/?((?:@[\w.~-]+/)?[\w.~-]+)(?:@([^/]+))?(/.*)?")
+_JSON_TEXT = r'("[^"\\]*+(?:\\.[^"\\]*+)*+"?)'
+_JSON_COMMENT = re.compile(rf"{_JSON_TEXT}|//[^\n]*+|/\*(?:.*?\*/|.*)", re.DOTALL)
+_JSON_COMMA = re.compile(rf"{_JSON_TEXT}|,(?=\s*+[\]}}])", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ def is_costly(language: str, code: str, files: Mapping[str, Any]) -> bool:
 
 def relevant_files(language: str, files: Mapping[str, Any]) -> dict[str, Any]:
     """Those in which packages are named."""
-    named = {"requirements.txt", "pyproject.toml", "package.json", *LOCKS}
+    named = {"requirements.txt", "pyproject.toml", "package.json", *DENO, *LOCKS}
     return {
         name: content if isinstance(content, str) else False  # no text, which is an error
         for name, content in files.items()
@@ -257,8 +262,9 @@ def _strings(source: str, value: Any) -> list[str]:
 
 def _of_node(code: str, files: Mapping[str, Any]) -> Manifest | None:
     wanted, optional = _package_dependencies(_text(files, "package.json"))
-    source = "package.json" if wanted or optional else "npm: imports"
-    for name, version in _npm_imports(code, files):
+    mapped = [*_mapped_by_deno(files)]
+    source = "package.json" if wanted or optional else DENO[0] if mapped else "npm: imports"
+    for name, version in (*mapped, *_npm_imports(code, files)):
         if wanted.setdefault(name, version or "*") != version and version:
             raise ManifestError(f'the version of {name} is given twice: "{wanted[name]}" and "{version}"')
     if not wanted and not optional:
@@ -288,6 +294,31 @@ def _package_dependencies(text: str | None) -> tuple[dict[str, str], dict[str, s
             raise ManifestError(f"package.json: {section} must be an object of versions by name")
         found.append(dict(sorted(listed.items())))
     return found[0], found[1]
+
+
+def _mapped_by_deno(files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and version of each package of npm in the import map of Deno's configuration. What it maps to other places
+    may be no more than types, so it is left to the imports themselves."""
+    for file in DENO:
+        if (text := _text(files, file)) is None:
+            continue
+        mapped = read_json(file, _without_comments(text)).get("imports")
+        for name, target in sorted(mapped.items()) if isinstance(mapped, dict) else ():
+            if isinstance(target, str) and (found := _NPM_TARGET.fullmatch(target)):
+                yield _mapped(file, name.removesuffix("/"), found[1], found[2] or "*", found[3])
+
+
+def _mapped(file: str, name: str, package: str, version: str, path: str | None) -> tuple[str, str]:
+    if path not in (None, "/"):
+        hint = f'import "npm:{package}@{version}{path}" in the code'
+        raise ManifestError(f'{file}: "{name}" is mapped to a path in a package, which is not supported: {hint}')
+    return name, version if name == package else f"npm:{package}@{version}"
+
+
+def _without_comments(text: str) -> str:
+    """JSON of a file that may have comments, and commas before closing brackets, as Deno allows."""
+    plain = _JSON_COMMENT.sub(lambda found: found[1] or " ", text)
+    return _JSON_COMMA.sub(lambda found: found[1] or "", plain)
 
 
 def _npm_imports(code: str, files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

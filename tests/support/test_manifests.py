@@ -32,6 +32,31 @@ def packages(code: str = "", **files: object) -> dict[str, str]:
     return {} if found is None else json.loads(found.files["package.json"])["dependencies"]
 
 
+def test_an_import_map_of_deno_names_packages() -> None:
+    config = """{
+      // "zod": "npm:zod@1",
+      "imports": {
+        "zod": "npm:zod@4", /* a comment, "with" text */
+        "hono/": "npm:/hono@^4.6/",
+        "supabase": "npm:@supabase/supabase-js@2",
+        "dayjs": "npm:dayjs",
+        "@supabase/functions-js": "jsr:@supabase/functions-js@^2",
+        "slashes": "https://esm.sh/x//y",
+        "@/": "./src/",
+      },
+    }"""
+    for file in ("deno.json", "deno.jsonc"):
+        found = manifest_of("typescript", "import { z } from 'npm:zod@4';", {file: config})
+        assert found is not None
+        assert found.source == "deno.json"
+        assert json.loads(found.files["package.json"])["dependencies"] == {
+            "dayjs": "*",
+            "hono": "^4.6",
+            "supabase": "npm:@supabase/supabase-js@2",
+            "zod": "4",
+        }
+
+
 def test_code_without_a_manifest_needs_no_packages() -> None:
     assert manifest_of("python", "import json", {"helpers.py": "x = 1"}) is None
     assert manifest_of("typescript", "import fs from 'node:fs'", {"data.json": "{}"}) is None

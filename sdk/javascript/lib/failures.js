@@ -23,7 +23,7 @@ const LIMIT_OF_CODE = {
   ERR_WORKER_OUT_OF_MEMORY: 'memory_limit',
 };
 const NO_MEMORY = /^(Array buffer allocation failed|WebAssembly\.Memory\(\): could not allocate memory)/;
-const NO_PACKAGE = 'packages are named in package.json, or imported as npm:NAME';
+const NO_PACKAGE = 'packages are named in package.json or deno.json, or imported as npm:NAME';
 const MISSING_PACKAGE = /^Cannot find (?:module|package) '(?![./#])[^']+'[^\n]*/;
 const { stringify } = JSON;
 

@@ -13,7 +13,9 @@ from zmesh_runtime import network, own_modules
 
 MAX_MESSAGE = 16 * 1024
 MAX_STACK = 64 * 1024
-_NO_PACKAGE = "packages are named in requirements.txt, or in the code as script metadata"
+_NO_PACKAGE = (
+    "packages are named in requirements.txt, in [project] of pyproject.toml, or in the code as script metadata"
+)
 # What the dynamic linker says of a library that the rest of the address space is too small for.
 _NO_ROOM_FOR_LIBRARY = re.compile(
     r"failed to map segment|cannot map zero-fill pages|cannot allocate memory(?! in static TLS)", re.IGNORECASE
