@@ -146,6 +146,17 @@ PARTS: dict[str, type[Declared]] = {
 }
 
 
+def check_inside(root: Path, path: Path) -> None:
+    """Raises CliError for a file of a project that is elsewhere, through a link say: its content would leave this
+    computer, or be overwritten."""
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise CliError(
+            f"{path} leads out of the project folder.",
+            code="link_outside",
+            hint="Copy the file instead.",
+        )
+
+
 def read_project_file(root: Path) -> ProjectFile:
     """The zmesh.toml of a project folder. Raises CliError that names the line."""
     path = root / SETTINGS

@@ -13,6 +13,7 @@ from cli.connecting import connected
 from cli.database.connecting import database_option, project_database
 from cli.errors import CliError
 from cli.groups import Group
+from cli.manifest import check_inside
 from cli.output import local_time, output_option, print_json, print_table, progress
 from support.project_migrations import NAME, Applied, Migration, MigrationsDiverged, in_order, pending, states
 
@@ -107,8 +108,11 @@ def apply(client: Client, database_url: str | None, output: str) -> None:
 
 
 def read_migrations(folder: Path) -> list[Migration]:
-    """The files of a folder, which need not exist. Raises CliError."""
-    return [_read(file) for file in _files(folder)]
+    """The files of a project's folder, which need not exist. Raises CliError."""
+    files = _files(folder)
+    for file in files:
+        check_inside(folder.parent, file)
+    return [_read(file) for file in files]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from cli.manifest import (
     FunctionSettings,
     ProjectFile,
     Shares,
+    check_inside,
     is_project,
     read_function_file,
     read_project_file,
@@ -141,6 +142,8 @@ def find_sources(root: Path, file: ProjectFile) -> tuple[dict[str, Path], list[C
                 hint="Rename one of them.",
             )
         found[name] = path
+    for path in (*found.values(), *declared.values()):
+        check_inside(root, path)
     without_code = [name for name in file.functions if name not in found and name not in declared]
     return found | declared, [_no_code(root, name, found) for name in without_code]
 

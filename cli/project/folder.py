@@ -12,7 +12,7 @@ from typing import Any
 from cli.database.migrations import FOLDER as MIGRATIONS
 from cli.database.migrations import read_migrations
 from cli.functions.declared import declared_function, sources_of_functions
-from cli.manifest import FunctionSettings, ProjectFile, payload_of, read_project_file, shares_of
+from cli.manifest import FunctionSettings, ProjectFile, check_inside, payload_of, read_project_file, shares_of
 from support.project_migrations import Migration
 
 PULLED = Path(".zmesh", "pulled.json")
@@ -72,8 +72,9 @@ def pulled_state(root: Path) -> Mapping[str, str] | None:
 
 
 def remember_pulled(root: Path, state: Mapping[str, str]) -> None:
-    """Let the next deployment change what has these hashes, and nothing that has changed since."""
+    """Let the next deployment change what has these hashes, and nothing that has changed since. Raises CliError."""
     path = root / PULLED
+    check_inside(root, path)
     if not path.parent.exists():
         path.parent.mkdir()
         (path.parent / ".gitignore").write_text("*\n")

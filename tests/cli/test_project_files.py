@@ -22,7 +22,7 @@ from cli.errors import CliError
 from cli.functions.declared import read_declared, with_resets
 from cli.manifest import PARTS, is_project, line_of, read_project_file
 from cli.project import initialising
-from cli.project.folder import Project, read_project
+from cli.project.folder import Project, read_project, remember_pulled
 from cli.project.pulling import check_inside
 from cli.project.toml_writing import can_be_written, table
 from tests.platform import COMMANDS, clean_environment
@@ -194,6 +194,28 @@ def test_a_pull_writes_nothing_outside_of_the_folder(tmp_path: Path, path: str) 
     with pytest.raises(CliError) as refused:
         check_inside(root, path)
     assert refused.value.code == "link_outside"
+
+
+@pytest.mark.parametrize("link", ["functions/x.py", "app.py", "migrations/0001_a.sql", "migrations"])
+def test_nothing_outside_of_the_folder_is_deployed_through_a_link(tmp_path: Path, link: str) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    (root / link).parent.mkdir(parents=True)
+    (elsewhere / "0001_a.sql").parent.mkdir()
+    (elsewhere / "0001_a.sql").write_text("create table secret (id int)")
+    (root / link).symlink_to(elsewhere if link == "migrations" else elsewhere / "0001_a.sql")
+    with pytest.raises(CliError) as refused:
+        project(root, '[functions.app]\npath = "app.py"' if link == "app.py" else "")
+    assert refused.value.code == "link_outside"
+
+
+def test_what_was_pulled_is_remembered_in_the_folder_and_nowhere_else(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    (root / ".zmesh").mkdir(parents=True)
+    elsewhere.write_text("kept")
+    (root / ".zmesh" / "pulled.json").symlink_to(elsewhere)
+    with pytest.raises(CliError):
+        remember_pulled(root, {})
+    assert elsewhere.read_text() == "kept"
 
 
 def test_a_function_deployed_by_itself_has_the_settings_of_its_folder(tmp_path: Path) -> None:
