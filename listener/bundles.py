@@ -7,6 +7,7 @@ import platform
 import struct
 import sys
 from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from listener.postgres import storable
 
 LARGEST_METADATA = 1024 * 1024
 MOST_PACKAGES = 5000
+MOST_TAGS = 1000  # of a package
 Package = dict[str, str]
 
 
@@ -84,6 +86,11 @@ def _headers(text: str) -> dict[str, list[str]]:
 
 
 def _check_tags(package: str, tags: list[str], here: list[Tag]) -> None:
+    # Each stands for all combinations of what is between its dots: a thousand million in a few thousand bytes.
+    if sum(prod(part.count(".") + 1 for part in text.split("-")) for text in tags) > MOST_TAGS:
+        raise Failed("invalid_bundle", f"{package} says that it was installed for more than {MOST_TAGS} platforms.")
+    if any(text.count("-") != 2 for text in tags):
+        raise Failed("invalid_bundle", f"{package} does not say which platform it was installed for: install it again.")
     made_for = {tag for text in tags for tag in parse_tag(text)}
     if made_for and made_for.isdisjoint(here):
         raise Failed(

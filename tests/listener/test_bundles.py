@@ -62,6 +62,17 @@ def test_a_bundle_of_npm_lists_nested_packages_too(tmp_path: Path) -> None:
             {**SIX, f"{INFO}/METADATA": b"Name: six\nVersion: 1.16.0\n"},
             "has six 1.16.0, and the manifest asks",
         ),
+        (
+            "python",
+            {**SIX, f"{INFO}/METADATA": b"Name: six\nVersion: of today\n"},
+            "has six of today, and the manifest",
+        ),
+        ("python", {**SIX, f"{INFO}/WHEEL": b"Tag: any\n"}, "does not say which platform"),
+        (
+            "python",
+            {**SIX, f"{INFO}/WHEEL": b"Tag: " + b"-".join([b"a." * 300 + b"a"] * 3)},
+            "more than 1000 platforms",
+        ),
         ("python", {**SIX, f"{INFO}/METADATA": b"Name: sax\nVersion: 1.17.0\n"}, "has no six"),
         ("python", {**SIX, f"{INFO}/METADATA": b"nothing"}, "does not say which package"),
         ("python", {**SIX, "python/zmesh_runtime/__init__.py": b""}, "name of a part of the platform"),
