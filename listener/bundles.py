@@ -165,8 +165,14 @@ def _allows(listed: object, here: str) -> bool:
 
 def _check_dependencies(packages: list[Package], manifest: dict[str, Any]) -> None:
     installed = {one["name"] for one in packages}
-    if missing := sorted(set(manifest.get("dependencies", {})) - installed):
+    wanted = {_name_in_registry(name, version) for name, version in manifest.get("dependencies", {}).items()}
+    if missing := sorted(wanted - installed):
         raise Failed("stale_bundle", f"The bundle has no {missing[0]}: run npm install and deploy again.")
+
+
+def _name_in_registry(name: str, version: str) -> str:
+    """The package that a name stands for, which may be an alias: "npm:zod@4"."""
+    return version.removeprefix("npm:").rpartition("@")[0] if version.startswith("npm:") else name
 
 
 # Both

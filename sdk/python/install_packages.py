@@ -269,7 +269,7 @@ def install_node(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     for place, package in sorted(lock["packages"].items()):
         package.pop("resolved", None)
         if place and (folder / place).is_dir():
-            name, hash = place.rpartition("node_modules/")[2], package.get("integrity", "")
+            name, hash = name_of(place, package), package.get("integrity", "")
             packages.append({"name": name, "version": package.get("version", ""), "hash": hash})
             scripts |= {name} if package.get("hasInstallScript") else set()
     for package in packages:
@@ -284,6 +284,11 @@ def install_node(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     }
 
 
+def name_of(place: str, package: dict[str, Any]) -> str:
+    """The name of a locked package in its registry. Its folder is named by whoever asks for it, who may use another."""
+    return str(package.get("name") or place.rpartition("node_modules/")[2])
+
+
 def run_scripts(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     """Run the install scripts of some packages of a layer, in a run of its own that knows no token."""
     folder = HERE / "layer"
@@ -293,9 +298,11 @@ def run_scripts(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     environment, rebuild = npm_environment(payload["node"]), npm_command(payload, "rebuild")
     # Scripts call programs of other packages through links that are not part of a layer.
     run(network, [*rebuild, "--ignore-scripts", "--bin-links"], environment, last_errors, show=False)
+    locked = json.loads(payload["installed"]["lock"])["packages"]
     for name in payload["scripts"]:
         print(f"Running the install script of {name}")
-        command = [*rebuild, name, "--ignore-scripts=false", "--foreground-scripts"]
+        places = [str(folder / place) for place, package in locked.items() if place and name_of(place, package) == name]
+        command = [*rebuild, *filter(os.path.isdir, places), "--ignore-scripts=false", "--foreground-scripts"]
         run(network, command, environment, lambda lines, name=name: explain_script(name, lines))
     (folder / "package.json").unlink()
     return payload["installed"] | {"platform": node_platform(payload)}
@@ -407,7 +414,7 @@ def _of_hash(text: str) -> str:
     lock = HERE / "layer" / "package-lock.json"
     packages = json.loads(lock.read_text()).get("packages", {}) if lock.exists() else {}
     named = [
-        f"{place.rpartition('node_modules/')[2]} {package.get('version', '')}".strip()
+        f"{name_of(place, package)} {package.get('version', '')}".strip()
         for place, package in packages.items()
         if wanted and package.get("integrity") == wanted[1]
     ]

@@ -264,10 +264,35 @@ def allow_scripts(platform: Platform, package: str) -> None:
     platform.zmesh("projects", "scripts", slug, package)
 
 
-def build_node(platform: Platform, package: str) -> dict[str, Any]:
-    manifest = json.dumps({"dependencies": {package: "*"}})
+def build_node(platform: Platform, packages: str | dict[str, str]) -> dict[str, Any]:
+    manifest = json.dumps({"dependencies": {packages: "*"} if isinstance(packages, str) else packages})
     body = {"language": "javascript", "files": {"package.json": manifest}}
     return ended(platform, platform.request("POST", "/builds", json=body).json())
+
+
+def test_a_package_under_the_name_of_another_is_called_by_its_own_and_runs_no_script_of_that(
+    parts: Parts, registry: Registry
+) -> None:
+    registry.open.set()
+    script = {"install": "node s.js"}
+    packages: list[tuple[str, str, dict[str, str]]] = [
+        ("trusted", "1.0.0", {}),
+        ("evil", "2.0.0", {}),
+        ("parent", "1.0.0", {"trusted": "npm:evil@2"}),
+    ]
+    for name, version, dependencies in packages:
+        files = {"s.js": f"console.log('RAN {name}')".encode(), "index.js": b""}
+        registry.add_npm(name, files, version, scripts=script, dependencies=dependencies)
+    parts.start_listener(ZMESH_NPM_REGISTRY=registry.npm_url(), ZMESH_LAYERS_DIR=str(parts.folder / "layers"))
+    allow_scripts(parts.platform, "trusted")
+
+    build = build_node(parts.platform, {"parent": "*", "trusted": "*", "mine": "npm:trusted@1"})
+
+    assert build["status"] == "succeeded", build
+    assert [package["name"] for package in build["packages"]] == ["trusted", "parent", "evil", "trusted"]
+    said = parts.platform.request("GET", f"/builds/{build['id']}/logs").text
+    assert sorted(re.findall(r"RAN \w+", said)) == ["RAN trusted"] * 2
+    assert "The install script of evil is not run." in said
 
 
 @pytest.mark.skipif(kernel.landlock_version() < PORTS_SINCE, reason="Landlock of this kernel cannot limit ports")

@@ -43,6 +43,12 @@ def test_a_bundle_of_npm_lists_nested_packages_too(tmp_path: Path) -> None:
     assert read(tmp_path, "node", {**NPM, **nested}, manifest) == ["zod 4.0.0", "@a/b 1.0.0"]
 
 
+def test_a_bundle_may_have_a_package_under_another_name(tmp_path: Path) -> None:
+    files = {path.replace("/zod/", "/schema/"): content for path, content in NPM.items()}
+    manifest = {"package.json": '{"dependencies": {"schema": "npm:zod@4"}}'}
+    assert read(tmp_path, "node", files, manifest) == ["zod 4.0.0"]
+
+
 @pytest.mark.parametrize(
     ("runtime", "files", "reason"),
     [
