@@ -222,8 +222,13 @@ def _read(path: Path, model: type[Model]) -> Model:
             raise _is_a_project(path.parent) from error
         raise _refusal(path, text, model, error) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        hint = QUOTES if "end of a table declaration" in str(error) else ""
+        hint = QUOTES if "end of a table declaration" in str(error) and _line_at(error, text).endswith("]") else ""
         raise CliError(f"{path} cannot be read: {error}.", code="bad_settings_file", hint=hint) from error
+
+
+def _line_at(error: Exception, text: str) -> str:
+    found = re.search(r"at line (\d+)", str(error))
+    return text.splitlines()[int(found[1]) - 1].strip() if found else ""
 
 
 def _is_a_project(folder: Path) -> CliError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,17 +71,22 @@ def read_declared(source: Path, name: str | None = None) -> Declared:
 
 
 def _name_in_project(root: Path, file: ProjectFile, source: Path) -> str | None:
-    path = source.resolve()
     for name, settings in file.functions.items():
-        if settings.path is not None and (root / settings.path).resolve() == path:
+        if settings.path is not None and (root / settings.path).resolve() == source.resolve():
             return name
     if not _is_in_functions(root, source):
         return None
+    path = _as_named(source)
     return path.name if path.is_dir() else path.stem
 
 
 def _is_in_functions(root: Path, source: Path) -> bool:
-    return source.resolve().parent == (root / FUNCTIONS).resolve()
+    return _as_named(source).parent.resolve() == (root / FUNCTIONS).resolve()
+
+
+def _as_named(source: Path) -> Path:
+    """Without . and .., but if it is a link, not what it leads to: that may have another name."""
+    return Path(os.path.abspath(source))
 
 
 def read_functions(sources: Sequence[Path], name: str | None = None) -> dict[Path, Function]:

@@ -51,6 +51,7 @@ def project(root: Path, toml: str, *paths: str) -> Project:
         ('[[changes]]\ntable = "t"\nfunction = "f"\n[[changes]]\ntable = "u"\nfn = "f"', ":6: unknown key", "function"),
         ("functions = 3", ":1: functions", ""),
         ("[functions.a\n", "cannot be read", ""),
+        ("[functions.a b]\n", "cannot be read", "needs quotes"),
         ("[functions.naïve]\n", "cannot be read", '[functions."send mail"]'),
         ('[functions]\na.timeout_ms = "x"', ":2: timeout_ms in [functions.a]", ""),
     ],
@@ -72,6 +73,18 @@ def test_a_byte_order_mark_does_not_count(tmp_path: Path) -> None:
     (folder / "zmesh.toml").write_text('entry = "b.py"\nmemory_mb = 300\n', "utf-8-sig")
     (folder / "b.py").write_text(HANDLER, "utf-8-sig")
     assert read_declared(folder).function["memory_mb"] == 300
+
+
+def test_a_link_in_functions_has_its_own_name_and_settings(tmp_path: Path) -> None:
+    toml = "[functions.file]\ntimeout_ms = 1\n[functions.folder]\ntimeout_ms = 2\n"
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "file.py").symlink_to("../elsewhere/main.py")
+    (tmp_path / "functions" / "folder").symlink_to("../elsewhere")
+    declared = project(tmp_path, toml, "elsewhere/main.py").functions
+    assert [(one["name"], one["timeout_ms"]) for one in declared] == [("file", 1), ("folder", 2)]
+    for name, milliseconds in (("file.py", 1), ("folder", 2)):
+        function = read_declared(tmp_path / "functions" / name).function
+        assert (function["name"], function["timeout_ms"]) == (name.removesuffix(".py"), milliseconds)
 
 
 def test_a_project_is_not_taken_for_a_function(tmp_path: Path) -> None:
