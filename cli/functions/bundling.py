@@ -39,14 +39,19 @@ def bundle_packages(client: Client, functions: Mapping[Path, Mapping[str, Any]])
         manifest = manifest_of_function(function)
         if manifest is None:
             continue
-        folder = source if source.is_dir() else source.parent
-        files = dict(_python_files(folder, manifest) if manifest.runtime == "python" else _node_files(folder))
-        if len(files) > MOST_FILES:
-            raise CliError(
-                f"{folder}: {len(files)} files of packages; the limit is {MOST_FILES}.", code="too_many_files"
-            )
+        files = installed_files(source, manifest)
         found[function["name"]] = _upload(client, function, manifest, files)
     return found
+
+
+def installed_files(source: Path, manifest: Manifest, also: Path | None = None) -> dict[str, Path]:
+    """The packages of a function that are installed beside it, by their paths in an image. Where none are, Python's
+    environment `also` counts, and for Node.js the folders up to that one. Raises CliError."""
+    folder = source if source.is_dir() else source.parent
+    files = dict(_python_files(folder, manifest, also) if manifest.runtime == "python" else _node_files(folder, also))
+    if len(files) > MOST_FILES:
+        raise CliError(f"{folder}: {len(files)} files of packages; the limit is {MOST_FILES}.", code="too_many_files")
+    return files
 
 
 def _upload(client: Client, function: Mapping[str, Any], manifest: Manifest, files: Mapping[str, Path]) -> Build:
@@ -76,9 +81,9 @@ def _upload(client: Client, function: Mapping[str, Any], manifest: Manifest, fil
 # Python
 
 
-def _python_files(folder: Path, manifest: Manifest) -> Iterator[tuple[str, Path]]:
+def _python_files(folder: Path, manifest: Manifest, also: Path | None) -> Iterator[tuple[str, Path]]:
     """The files of the packages that the manifest needs, and of those that they need."""
-    site = _site_packages(folder)
+    site = _site_packages(folder, also)
     installed: dict[str, Distribution] = {canonicalize_name(one.name): one for one in distributions(path=[str(site)])}
     for name in sorted(_needed(manifest.requirements, installed, site)):
         distribution = installed[name]
@@ -94,9 +99,10 @@ def _python_files(folder: Path, manifest: Manifest) -> Iterator[tuple[str, Path]
                 yield f"python/{file.as_posix()}", place
 
 
-def _site_packages(folder: Path) -> Path:
+def _site_packages(folder: Path, also: Path | None) -> Path:
     active = os.environ.get("VIRTUAL_ENV")
-    environments = [*(folder / name for name in ENVIRONMENTS), *([Path(active)] if active else [])]
+    others = (Path(active) if active else None, also)
+    environments = [*(folder / name for name in ENVIRONMENTS), *(other for other in others if other)]
     for environment in environments:
         for site in sorted(environment.glob("lib/python3.*/site-packages")):
             return site
@@ -124,7 +130,7 @@ def _needed(requirements: tuple[str, ...], installed: Mapping[str, Distribution]
             raise CliError(
                 f"{wanted.name}, which {by} needs, is not installed in {site}.",
                 code="nothing_installed",
-                hint="Install the packages of the function there, and deploy again.",
+                hint="Install the packages of the function there.",
             )
         for extra in ("", *sorted(wanted.extras)):
             if (name, extra) not in done:
@@ -143,9 +149,10 @@ def _requires(distribution: Distribution, extra: str) -> Iterator[str]:
 # npm
 
 
-def _node_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    root = folder / "node_modules"
-    if not root.is_dir():
+def _node_files(folder: Path, also: Path | None) -> Iterator[tuple[str, Path]]:
+    above = [place for place in folder.resolve().parents if also and place.is_relative_to(also)]
+    root = next((place / "node_modules" for place in (folder, *above) if (place / "node_modules").is_dir()), None)
+    if root is None:
         raise CliError(
             f"No packages are installed for {folder}: it has no node_modules.",
             code="nothing_installed",

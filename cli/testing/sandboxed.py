@@ -11,8 +11,9 @@ from typing import Any
 
 from cli.errors import CliError
 from cli.functions.building import manifest_of_function
-from cli.functions.declared import read_declared
+from cli.functions.declared import Declared, read_declared
 from cli.invocations.running import with_paths
+from cli.testing.packages import Packages
 from cli.testing.sessions import Sessions
 from listener.main import platform_folders
 from listener.relaying import Relay
@@ -33,6 +34,7 @@ class SandboxedRuns:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._sandbox: Sandbox | None = None
+        self._packages = Packages()
         self._starting = asyncio.Lock()
 
     async def run(self, asked: Asked) -> dict[str, Any]:
@@ -40,7 +42,7 @@ class SandboxedRuns:
         session = self._sessions.served_by(asked["process_id"])
         if session is None:
             raise CliError("This test's database session does not pass through the sandbox.", code="session_lost")
-        request, sandbox = request_of(asked), await self._started()
+        request, sandbox = await self._request(asked), await self._started()
         if request.runtime == "node":
             await sandbox.prepare(request.limits.memory_mb)
         async with session.lent() as lent:
@@ -53,11 +55,19 @@ class SandboxedRuns:
         """End what runs."""
         if self._sandbox is not None:
             await self._sandbox.close()
+        self._packages.close()
+
+    async def _request(self, asked: Asked) -> RunRequest:
+        path = Path(asked["path"])
+        declared = read_declared(path)
+        manifest = manifest_of_function(declared.code)
+        image = None if manifest is None else await self._packages.installed(path, manifest, Path(asked["root"]))
+        return replace(request_of(asked, declared), image=image)
 
     async def _started(self) -> Sandbox:
         async with self._starting:
             if self._sandbox is None:
-                sandbox = Sandbox(AT_ONCE, hidden=platform_folders())
+                sandbox = Sandbox(AT_ONCE, hidden=platform_folders(), images=self._packages.folder)
                 try:
                     await sandbox.start()
                 except SandboxError as error:
@@ -96,17 +106,9 @@ class _DatabaseOfRun:
             self._relay.close()
 
 
-def request_of(asked: Asked) -> RunRequest:
-    """The run of a file or folder, as its project declares it. Raises CliError."""
-    path = Path(asked["path"])
-    declared = read_declared(path)
-    if manifest_of_function(declared.code) is not None:
-        raise CliError(
-            f"{path.name} needs packages, which only the platform installs.",
-            code="needs_packages",
-            hint="Try it with `zmesh run --dry-run`.",
-        )
-    function = with_paths(declared.code, path)
+def request_of(asked: Asked, declared: Declared) -> RunRequest:
+    """The run of a file or folder, as its project declares it."""
+    function = with_paths(declared.code, Path(asked["path"]))
     entry = function["entry_file"]
     settings = {**DEFAULTS, "network": "open", "env_vars": {}, **declared.settings_of_runs}
     others = {name: content for name, content in function["files"].items() if name != entry}

@@ -132,6 +132,42 @@ export const handler = async (payload: { n: number }, zmesh: any) => {
   return [zmesh.env.GREETING, zmesh.request.json(), price, (await zmesh.db.select('orders')).length];
 };
 """
+PACKED = {
+    "packed/requirements.txt": "idna",  # the command's own environment has it
+    "packed/main.py": "import idna\ndef handler(payload, zmesh): return idna.encode(payload).decode()\n",
+    "functions/above/package.json": '{"dependencies": {"shout": "1"}}',
+    "functions/above/index.js": "exports.handler = async (payload) => require('shout')(payload);",
+    "node_modules/shout/package.json": '{"name": "shout", "version": "1.0.0"}',
+    "node_modules/shout/index.js": "module.exports = (text) => text.toUpperCase();",
+    "nearer/package.json": '{"dependencies": {"shout": "1"}}',
+    "nearer/index.js": "exports.handler = async (payload) => require('shout')(payload);",
+    "nearer/node_modules/shout/index.js": "module.exports = (text) => `${text}!`;",
+    "missing/requirements.txt": "no-such-package",
+    "missing/main.py": "def handler(payload, zmesh): ...",
+    "test_packed.py": """
+import pytest
+
+@pytest.mark.parametrize(
+    ("path", "result"),
+    [("packed", "xn--tda"), ("functions/above", "\u00dc"), ("nearer", "\u00fc!"), ("packed", "xn--tda")],
+)
+def test_installed_packages_can_be_imported(zmesh, path, result):
+    assert zmesh.run(path, "\u00fc") == result
+
+def test_packages_that_are_not_installed_are_named(zmesh):
+    with pytest.raises(RuntimeError, match="no-such-package, which the manifest needs, is not installed"):
+        zmesh.run("missing")
+""",
+    "packed.test.js": """
+const assert = require('node:assert');
+const { test } = require('node:test');
+const { withZmesh } = require('zmesh/testing');
+test('installed packages can be imported', withZmesh(async (zmesh) => {
+  assert.equal(await zmesh.run('packed', '\u00fc'), 'xn--tda');
+  assert.equal(await zmesh.run('functions/above', '\u00fc'), '\u00dc');
+}));
+""",
+}
 Written = Callable[[dict[str, str]], Path]
 
 
@@ -174,6 +210,11 @@ def test_the_tests_of_every_language_run_on_the_migrated_database(written: Writt
     assert (failed["name"], failed["file"]) == ("this one fails", "keep-order.test.ts")
     assert "3 == 4" in failed["message"]
     assert "this one fails" in done.stderr
+
+
+def test_runs_in_the_sandbox_get_the_packages_that_are_installed(written: Written) -> None:
+    done = COMMANDS.run(["test", "--output", "table"], cwd=written(PACKED), env=clean_environment())
+    assert (done.returncode, done.stdout) == (0, "6 passed\n"), done.stderr
 
 
 def test_pytest_finds_the_fixture_by_itself() -> None:

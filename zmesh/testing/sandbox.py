@@ -25,7 +25,7 @@ def run_in_sandbox(
     """How it ended, and its calls of zmesh.invoke(), which end as `ends` says. Raises RuntimeError if it cannot run."""
     with session.transaction(session.current.get()) as scope:  # its end checks what a commit would
         [row] = session.run(scope, _PREPARE, [json.dumps(ends)])
-        ended = _answer({**asked, **row, "path": str(Path(path).absolute())})
+        ended = _answer({**asked, **row, "path": str(Path(path).absolute()), "root": str(Path.cwd())})
         invoked = session.run(scope, _INVOKED, None)
     return ended, invoked
 

@@ -15,7 +15,7 @@ function runInSandbox(session, file, asked, ends) {
   // Its end checks what a commit would.
   return session.transaction(current, async (scope) => {
     const [{ process_id }] = await session.run(scope, PREPARE, [JSON.stringify(ends)]);
-    const ended = await answer({ ...asked, process_id, path: path.resolve(file) });
+    const ended = await answer({ ...asked, process_id, path: path.resolve(file), root: process.cwd() });
     return { ended, invoked: await session.run(scope, INVOKED) };
   });
 }
