@@ -228,6 +228,6 @@ def test_uv_is_used_where_it_is(tmp_path: Path) -> None:
 def test_tests_that_cannot_have_pg_cron_are_skipped_loudly(tmp_path: Path) -> None:
     if Path("/usr/share/postgresql/15/extension/pg_cron.control").exists():
         pytest.skip("it is installed here")
-    done = run_script("system.sh", tmp_path)
+    done = run_script("system.sh", tmp_path, mktemp="echo probe", rm="exit 0")
     assert done.returncode == 0
     assert "SKIPPED" in done.stderr
