@@ -32,6 +32,7 @@ LANGUAGES = re.compile(r"(?P<python>\.py$)|(?P<javascript>\.[mc]?[jt]s$)")
 NOT_TESTS = {"node_modules", "__pycache__", "venv"}  # beside all names that begin with a dot
 ENDS = {"failure": "failed", "error": "failed", "skipped": "skipped"}
 COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
+SECONDS_TO_END = 5
 Runner = Callable[[Sequence[str], Path], list[str]]  # makes the command from the files and the path of its report
 
 
@@ -64,6 +65,7 @@ def test(paths: tuple[Path, ...], output: str) -> None:
             code="no_tests",
             hint="Their files are called test_*.py, *_test.py, *.test.js, *.test.mjs, *.test.cjs or *.test.ts.",
         )
+    _clean_up_after_signals()
     from cli.testing.sandbox import sandbox_beside
     from cli.testing.throwaway import throwaway_database
 
@@ -85,6 +87,12 @@ def test(paths: tuple[Path, ...], output: str) -> None:
     _summarize([test for tests, _ in runs for test in tests], output)
     if any(failed for _, failed in runs):
         raise CommandFailed
+
+
+def _clean_up_after_signals() -> None:
+    """Delete the database also if the terminal is closed, or the pipeline is cancelled."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def _tests_in(path: Path) -> Iterator[Path]:
@@ -172,15 +180,27 @@ def _run(
     """What its report says, and whether it failed."""
     progress(style(f"{len(files)} file{'s' if len(files) > 1 else ''} with {report.name} ...", dim=True))
     names = [f"./{os.path.relpath(file)}" for file in files]  # none is taken for an option
-    done = subprocess.run(
-        runner(names, report),
-        env=environment,
-        stdout=sys.stderr.fileno(),
-        check=False,
-        preexec_fn=dying_with_parent(signal.SIGTERM),
-    )
+    status = _status_of(runner(names, report), environment)
     tests = read_report(report)
-    return tests, done.returncode != 0 or not tests or any(test.status == "failed" for test in tests)
+    if not tests:
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        progress(f"{report.name} {how}, and has reported no test.")
+    return tests, status != 0 or not tests or any(test.status == "failed" for test in tests)
+
+
+def _status_of(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    process = subprocess.Popen(
+        command, env=environment, stdout=sys.stderr.fileno(), preexec_fn=dying_with_parent(signal.SIGTERM)
+    )
+    try:
+        return process.wait()
+    except BaseException as ended:
+        if not isinstance(ended, KeyboardInterrupt):  # Ctrl+C has reached it too
+            process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_END)
+        process.kill()
+        raise
 
 
 def read_report(report: Path) -> list[Result]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -110,4 +111,5 @@ async def _answer(runs: _Runs, asked: bytes) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the command, which ends this process
     asyncio.run(serve(sys.argv[1], sys.argv[2], int(sys.argv[3])))

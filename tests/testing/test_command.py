@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from cli.errors import CliError
 from cli.testing.commands import _run, _runner, _tests_in
 from cli.testing.throwaway import apply_sql_of
-from tests.platform import COMMANDS, clean_environment
+from tests.platform import COMMANDS, ZMESH, clean_environment, eventually
 
 FUNCTION = """
 def handler(payload, zmesh):
@@ -132,6 +134,14 @@ export const handler = async (payload: { n: number }, zmesh: any) => {
   return [zmesh.env.GREETING, zmesh.request.json(), price, (await zmesh.db.select('orders')).length];
 };
 """
+ENDLESS = """
+import os, pathlib
+def test_it_never_ends(zmesh):
+    zmesh.db.query("select 1")
+    pathlib.Path("new").write_text(str(os.getpid()))
+    os.rename("new", "pid")
+    while True: pass
+"""
 PACKED = {
     "packed/requirements.txt": "idna",  # the command's own environment has it
     "packed/main.py": "import idna\ndef handler(payload, zmesh): return idna.encode(payload).decode()\n",
@@ -215,6 +225,33 @@ def test_the_tests_of_every_language_run_on_the_migrated_database(written: Writt
 def test_runs_in_the_sandbox_get_the_packages_that_are_installed(written: Written) -> None:
     done = COMMANDS.run(["test", "--output", "table"], cwd=written(PACKED), env=clean_environment())
     assert (done.returncode, done.stdout) == (0, "6 passed\n"), done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_of_tests_that_are_interrupted(written: Written, number: signal.Signals) -> None:
+    folder = written({"test_endless.py": ENDLESS})
+    (temporary := folder / "temporary").mkdir()
+    environment = {**clean_environment(), "TMPDIR": str(temporary)}
+    log = folder / "log"
+    with log.open("wb") as output:
+        running = subprocess.Popen(
+            [*ZMESH, "test"], cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    pid = eventually(lambda: (folder / "pid").exists() and int((folder / "pid").read_text()), "the test to run")
+    assert list(temporary.iterdir())
+    (os.killpg if number == signal.SIGINT else os.kill)(running.pid, number)  # Ctrl+C is for the whole group
+    assert running.wait(60) == 128 + number
+    assert not Path(f"/proc/{pid}").exists()
+    assert list(temporary.iterdir()) == []
+    assert ("test_endless.py:7: KeyboardInterrupt" in log.read_text()) is (number == signal.SIGINT)
+    assert "sandbox.py" not in log.read_text()
+
+
+def test_a_runner_that_dies_is_told(written: Written) -> None:
+    dies = "import os\ndef test_it_dies():\n    os.kill(os.getpid(), 9)\n"
+    done = COMMANDS.run(["test", "--output", "table"], cwd=written({"test_dies.py": dies}), env=clean_environment())
+    assert (done.returncode, done.stdout) == (1, "no test ran\n")
+    assert "pytest was ended by SIGKILL, and has reported no test." in done.stderr
 
 
 def test_pytest_finds_the_fixture_by_itself() -> None:
