@@ -12,6 +12,7 @@ from typing import Any, Literal
 from cli.client import ApiError, Client
 from cli.connecting import functions_by_name
 from cli.errors import CliError, did_you_mean
+from cli.functions.excerpts import located_in
 from cli.functions.folders import (
     LANGUAGES,
     NEVER_FILES,
@@ -165,7 +166,7 @@ def deploy_functions(
         if error.code in UNLOADABLE:
             hint = "Fix it, or deploy it as it is with --force."
         message = re.sub(r"\bfunctions\.\d+\.([a-z_]+)", lambda field: _option(field[1]), error.message)
-        raise ApiError(error.status, message, code=error.code, hint=hint, place=error.place) from error
+        raise ApiError(error.status, message, code=error.code, hint=hint, place=located_in(error, functions)) from error
 
 
 def _option(field: str) -> str:

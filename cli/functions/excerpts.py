@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from cli.errors import CliError
 from cli.output import progress, style
 
 CONTEXT = 2  # lines before the one that failed
@@ -20,6 +21,7 @@ _JAVASCRIPT = re.compile(
 )
 _SYNTAX_ERROR = re.compile(r"^(?P<path>[^\s:][^:\n]*):(?P<line>\d+)$")
 _CARETS = re.compile(r"^(?P<before>[ \t]*)(?P<carets>[~^]+) *$")
+SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
 Texts = Mapping[str, Any]
 
 
@@ -86,6 +88,30 @@ def excerpt(frame: Frame, text: str, shown_path: str) -> list[str]:
         before = " " * (frame.column - 1)
         said.append(f"    {' ' * width} {style('│', dim=True)} {before}{style(frame.carets, fg='red', bold=True)}")
     return said
+
+
+def texts_of(function: Mapping[str, Any], slug: str) -> Texts:
+    """Its files by the paths that errors name."""
+    return function["files"] or {f"{slug}.{SUFFIXES[function['language']]}": function["code"]}
+
+
+def located(place: str, source: Path, function: Mapping[str, Any]) -> str:
+    """What a parser says about the code of a function, as the lines of the author's file if it names one."""
+    name = function["name"]
+    texts = {**texts_of(function, name), **texts_of(function, re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"))}
+    frames = frames_of(place, texts)
+    if not frames:
+        return place
+    path = shown_path(source, frames[0].path) if function["files"] else str(source)
+    return "\n".join(excerpt(frames[0], texts[frames[0].path], path))
+
+
+def located_in(error: CliError, functions: Mapping[Path, Mapping[str, Any]]) -> str:
+    """The same for an error that begins with the name of one of these functions."""
+    for source, function in functions.items():
+        if error.message.startswith(f'"{function["name"]}":'):
+            return located(error.place, source, function)
+    return error.place
 
 
 def show_error(error: Mapping[str, Any], files: Texts, source: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from cli.client import Client
 from cli.errors import CliError
-from cli.functions.excerpts import show_error
+from cli.functions.excerpts import show_error, texts_of
 from cli.invocations.history import ENDED, MOST_FOLLOWED, SHORT_ID, STATUS_COLOURS, print_line
 from cli.output import progress, style
-from cli.platform.watching import clock, texts_of
+from cli.platform.watching import clock
 
 RECONNECT_SECONDS = 1.0
 MOST_SHOWN = 20  # of the invocations that ended within the same half second

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from cli.errors import CliError
 from cli.functions.building import build_packages
 from cli.functions.declared import find_sources, read_declared, with_resets
 from cli.functions.deploying import UNLOADABLE, Deployment, deploy_functions, sources_of
-from cli.functions.excerpts import excerpt, frames_of, shown_path
+from cli.functions.excerpts import located
 from cli.functions.folders import NEVER_FILES, SETTINGS, is_function, shared_folders
 from cli.manifest import is_project, read_project_file
 from cli.output import progress, style
@@ -28,7 +27,6 @@ from cli.platform.watched_triggers import WatchedTriggers
 QUIET_MS = 20  # after a save, for the editor's other files
 LONGEST_QUIET_MS = 100
 RETRY_MS = 1000  # while the API cannot be reached
-SUFFIXES = {"python": "py", "javascript": "js", "typescript": "ts"}
 Function = dict[str, Any]
 
 
@@ -210,27 +208,13 @@ class Watcher:
             progress(f"{clock()} {text}")
 
     def _complain(self, error: CliError, source: Path | None = None, function: Function | None = None) -> None:
-        files = texts_of(function, slug_like(function["name"])) if function else {}
-        frames = frames_of(error.place, files)
+        place = located(error.place, source, function) if source and function else error.place
         with self._screen:
             progress(f"{clock()} {style('error', fg='red', bold=True)}: {error.message} [{error.code}]")
-            if frames and source:
-                for line in excerpt(frames[0], files[frames[0].path], shown_path(source, frames[0].path)):
-                    progress(line)
-            elif error.place:
-                progress(error.place)
+            if place:
+                progress(place)
             if error.hint and error.code not in UNLOADABLE:
                 progress(f"{style(' hint', fg='cyan')}: {error.hint}")
-
-
-def texts_of(function: Mapping[str, Any], slug: str) -> Mapping[str, Any]:
-    """Its files by the paths that errors name."""
-    return function["files"] or {f"{slug}.{SUFFIXES[function['language']]}": function["code"]}
-
-
-def slug_like(name: str) -> str:
-    """The slug that a name most likely gets; the server decides."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def clock() -> str:

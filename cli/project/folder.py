@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Project:
     functions: list[dict[str, Any]]
     aliases: list[dict[str, Any]]
     migrations: list[Migration] | None
+    sources: Mapping[str, Path] = field(default_factory=dict)
 
     def request(self) -> dict[str, Any]:
         """What POST /deployments/project takes."""
@@ -61,7 +62,7 @@ def read_project(root: Path) -> Project:
         for alias, shares in one.aliases.items():
             aliases.append({"function": name, "name": alias, "versions": dict(shares_of(shares))})
     migrations = read_migrations(root / MIGRATIONS) if (root / MIGRATIONS).is_dir() else None
-    return Project(root, file, functions, aliases, migrations)
+    return Project(root, file, functions, aliases, migrations, sources)
 
 
 def pulled_state(root: Path) -> Mapping[str, str] | None:

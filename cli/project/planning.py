@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Protocol
 
 import click
@@ -15,6 +16,7 @@ from cli.client import ApiError, Client
 from cli.connecting import functions_by_name
 from cli.functions.building import build_packages
 from cli.functions.deploying import UNLOADABLE, Deployment
+from cli.functions.excerpts import located_in
 from cli.functions.versions import DIFF_COLOURS
 from cli.output import style
 
@@ -32,6 +34,10 @@ class Deployable(Protocol):
     @property
     def functions(self) -> list[dict[str, Any]]:
         """With their code and settings."""
+
+    @property
+    def sources(self) -> Mapping[str, Path]:
+        """The file or folder of each function that has one here, by name."""
 
     def request(self) -> dict[str, Any]:
         """What POST /deployments/project takes."""
@@ -132,7 +138,9 @@ def _send(client: Client, project: Deployable, options: Options, *, plan: bool) 
     except ApiError as error:
         hint = "Fix it, or deploy it as it is with --force." if error.code in UNLOADABLE else error.hint
         message = re.sub(r"\b(functions|schedules|webhooks|aliases)\.(\d+)\b", _named(body), error.message)
-        raise ApiError(error.status, message, code=error.code, hint=hint, place=error.place) from error
+        here = {project.sources[one["name"]]: one for one in project.functions if one["name"] in project.sources}
+        place = located_in(error, here)
+        raise ApiError(error.status, message, code=error.code, hint=hint, place=place) from error
     return answer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -55,6 +56,11 @@ class Promotion:
     def functions(self) -> list[Function]:
         """As they are to be in the target."""
         return [self._declared(one) for one in self.chosen]
+
+    @property
+    def sources(self) -> Mapping[str, Path]:
+        """None: nothing of it is in files here."""
+        return {}
 
     def _declared(self, one: Chosen) -> Function:
         variables = self.variables.get(one.function["name"], one.function["env_vars"])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.functions.excerpts import Frame, excerpt, frames_of, show_error
+from cli.errors import CliError
+from cli.functions.excerpts import Frame, excerpt, frames_of, located_in, show_error
 
 PYTHON = 'def divide(n):\n    return 1 / n\n\n\ndef handler(payload, zmesh):\n    return divide(payload["n"])\n'
 PYTHON_STACK = """Traceback (most recent call last):
@@ -78,3 +79,23 @@ def test_an_error_without_a_place_shows_its_stack(
     show_error({"type": "timeout", "message": "ran for longer than 5 ms", "stack": None}, {}, Path("a.py"))
     show_error({"type": "Odd", "message": "m", "stack": "  somewhere else"}, {}, Path("a.py"))
     assert capsys.readouterr().err == "timeout: ran for longer than 5 ms\nOdd: m\n  somewhere else\n"
+
+
+@pytest.mark.parametrize("named_by", ["My fn", "my-fn"])
+def test_a_parsers_error_is_shown_in_the_authors_file(
+    tmp_path: Path, named_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    code = "exports.handler = (p) =>\n\tp +* 2;\n"
+    function = {"name": "My fn", "language": "javascript", "code": code, "files": {}}
+    said = f"{named_by}.js:2\n\tp +* 2;\n\t   ^\n\nSyntaxError: Unexpected token '*'"
+    error = CliError('"My fn": The code cannot be loaded: …', code="syntax_error", place=said)
+    others = {tmp_path / "other.js": {**function, "name": "other"}}
+    shown = located_in(error, {**others, tmp_path / "another name.js": function})
+    assert shown.splitlines() == [
+        f"  {tmp_path / 'another name.js'}:2:5",
+        "    1 │ exports.handler = (p) =>",
+        "  › 2 │  p +* 2;",
+        "      │     ^",
+    ]
+    assert located_in(error, others) == said
