@@ -28,9 +28,18 @@ def complaints(folder: Path, *files: Path, options: tuple[str, ...] = ()) -> str
             shutil.copytree(file, folder / file.name)
         else:
             shutil.copy(file, folder)
-    command = [NODE, HERE / "node_modules" / "typescript" / "bin" / "tsc", "--strict", "--noEmit", "--pretty", "false"]
     entries = [f"{file.name}/index.ts" if file.is_dir() else file.name for file in files]
     names = [*(file.name for file in DECLARATIONS), *entries]
-    done = subprocess.run([*command, *options, *names], cwd=folder, capture_output=True, text=True, timeout=100)
+    return _tsc(folder, "--strict", "--noEmit", *options, *names)
+
+
+def complaints_about_project(folder: Path, config: str) -> str:
+    """What an editor says of the files of a folder that has this configuration."""
+    return _tsc(folder, "--project", config)
+
+
+def _tsc(folder: Path, *arguments: str) -> str:
+    command = [NODE, HERE / "node_modules" / "typescript" / "bin" / "tsc", "--pretty", "false", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
     assert (done.returncode == 0) == (done.stdout == ""), done
     return done.stdout

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.project.initialising import write_project
 from tests.platform import REPOSITORY
-from tests.types.compiler import HERE, MODULES, complaints, install_compiler
+from tests.types.compiler import HERE, MODULES, complaints, complaints_about_project, install_compiler
 
 EXAMPLES = sorted(
     path
@@ -16,6 +17,20 @@ EXAMPLES = sorted(
     if path.suffix in (".ts", ".js") or (path / "index.ts").is_file()
 )
 CHECK_JAVASCRIPT = ("--allowJs", "--checkJs", "--noImplicitAny", "false")  # JavaScript does not name its types
+
+
+TABLES = """import './zmesh';
+declare module './zmesh' {
+  interface Tables { orders: { row: { item: string }; insert: { item: string } } }
+}
+"""
+TYPED_TEST = """
+import { withZmesh } from 'zmesh/testing';
+export default withZmesh(async (zmesh) => {
+  const [order] = await zmesh.db.select('orders');
+  return [zmesh.clock.now, order?.item, order?.price, zmesh.clock.then];
+});
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,3 +75,13 @@ def test_the_snippet_of_the_guide_compiles_strictly(tmp_path: Path) -> None:
     file = tmp_path / "given" / "snippet.js"
     file.write_text(snippet)
     assert complaints(tmp_path, file, options=("--allowJs", "--checkJs")) == ""
+
+
+@pytest.mark.parametrize(("language", "config"), [("javascript", "jsconfig.json"), ("typescript", "tsconfig.json")])
+def test_editors_know_the_types_in_every_file_of_a_new_project(tmp_path: Path, language: str, config: str) -> None:
+    write_project(tmp_path, language, "github")
+    assert complaints_about_project(tmp_path, config) == ""
+    (tmp_path / "zmesh-tables.d.ts").write_text(TABLES)
+    (tmp_path / "tests" / ("typed.test.mjs" if language == "javascript" else "typed.test.ts")).write_text(TYPED_TEST)
+    found = complaints_about_project(tmp_path, config)
+    assert re.findall(r"Property '(\w+)' does not exist", found) == ["price", "then"]
