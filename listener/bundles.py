@@ -11,7 +11,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
+import msgspec
+from packaging.requirements import Requirement
 from packaging.tags import Tag, parse_tag, sys_tags
 from packaging.utils import canonicalize_name
 
@@ -20,11 +21,21 @@ from listener.build_output import Archive, Failed, Installed
 from listener.layers import unpack_file
 from listener.platforms import platform_of
 from listener.postgres import storable
+from support.locks import is_allowed
 
 LARGEST_METADATA = 1024 * 1024
 MOST_PACKAGES = 5000
 MOST_TAGS = 1000  # of a package
 Package = dict[str, str]
+
+
+class _Manifest(msgspec.Struct):
+    """What is read of a package.json; no other values are made, since those of 1 MiB would hold the listener."""
+
+    name: str = ""
+    version: str = ""
+    os: str | list[str] | None = None
+    cpu: str | list[str] | None = None
 
 
 def read_bundle(staging: Path, runtime: str, manifest: Mapping[str, str], hash: str) -> tuple[Installed, Archive]:
@@ -48,12 +59,14 @@ def read_bundle(staging: Path, runtime: str, manifest: Mapping[str, str], hash: 
 
 
 def _bounded(file: Path) -> str:
+    if not file.is_file():  # a folder of that name
+        return ""
     with open(file, "rb") as opened:
         return opened.read(LARGEST_METADATA).decode("utf-8", "replace")
 
 
-def _package(name: object, version: object) -> Package:
-    return {"name": storable(str(name)[:214]), "version": storable(str(version)[:100]), "hash": ""}
+def _package(name: str, version: str) -> Package:
+    return {"name": storable(name[:214]), "version": storable(version[:100]), "hash": ""}
 
 
 # Python
@@ -63,13 +76,14 @@ def _python_packages(folder: Path) -> list[Package]:
     here = list(sys_tags())
     packages: list[Package] = []
     for info in sorted(folder.glob("*.dist-info"))[:MOST_PACKAGES]:
-        metadata = _headers(_bounded(info / "METADATA")) if (info / "METADATA").is_file() else {}
+        metadata = _headers(_bounded(info / "METADATA"))
         name, version = metadata.get("name", [""])[0], metadata.get("version", [""])[0]
         if not name or not version:
             raise Failed("invalid_bundle", f"{info.name[:100]} does not say which package it is: install it again.")
-        if (info / "WHEEL").is_file():
-            _check_tags(f"{name} {version}", _headers(_bounded(info / "WHEEL")).get("tag", []), here)
-        packages.append(_package(name, version))
+        one = _package(name, version)
+        shown = f"{one['name']} {one['version']}"
+        _check_tags(shown, _tags(shown, _headers(_bounded(info / "WHEEL")).get("tag", [])), here)
+        packages.append(one)
     for library in folder.rglob("*.so"):
         _check_machine(library, folder)
     return packages
@@ -85,19 +99,27 @@ def _headers(text: str) -> dict[str, list[str]]:
     return found
 
 
-def _check_tags(package: str, tags: list[str], here: list[Tag]) -> None:
+def _tags(package: str, texts: list[str]) -> set[Tag]:
+    unclear = f"{package} does not say which platform it was installed for: install it again."
+    if any(text.count("-") != 2 for text in texts):
+        raise Failed("invalid_bundle", unclear)
     # Each stands for all combinations of what is between its dots: a thousand million in a few thousand bytes.
-    if sum(prod(part.count(".") + 1 for part in text.split("-")) for text in tags) > MOST_TAGS:
+    if sum(prod(part.count(".") + 1 for part in text.split("-")) for text in texts) > MOST_TAGS:
         raise Failed("invalid_bundle", f"{package} says that it was installed for more than {MOST_TAGS} platforms.")
-    if any(text.count("-") != 2 for text in tags):
-        raise Failed("invalid_bundle", f"{package} does not say which platform it was installed for: install it again.")
-    made_for = {tag for text in tags for tag in parse_tag(text)}
+    try:
+        return {tag for text in texts for tag in parse_tag(text)}
+    except ValueError as error:  # a part is empty
+        raise Failed("invalid_bundle", unclear) from error
+
+
+def _check_tags(package: str, made_for: set[Tag], here: list[Tag]) -> None:
     if made_for and made_for.isdisjoint(here):
+        platforms = ", ".join(sorted(map(str, made_for))[:3])[:200]
         raise Failed(
             "wrong_platform",
-            f"{package} was installed for {', '.join(sorted(map(str, made_for))[:3])}, and this installation runs "
-            f"{here[0]}: install it with Python {sys.version_info.major}.{sys.version_info.minor} on {sys.platform} "
-            f"{platform.machine()}, and deploy again.",
+            f"{package} was installed for {platforms}, and this installation runs {here[0]}: install it with "
+            f"Python {sys.version_info.major}.{sys.version_info.minor} on {sys.platform} {platform.machine()}, and "
+            "deploy again.",
         )
 
 
@@ -106,15 +128,17 @@ def _check_requirements(packages: list[Package], text: str) -> None:
     for line in text.splitlines():
         try:
             wanted = Requirement(line.partition(" --hash")[0])
-        except InvalidRequirement:
-            continue  # the manifest was checked when the build was requested
-        if wanted.marker is not None and not wanted.marker.evaluate():
+            applies = wanted.marker is None or wanted.marker.evaluate()
+        except (ValueError, RecursionError) as error:  # which packages of Python raise too, besides their own
+            raise Failed("invalid_bundle", f'"{line[:100]}" is not a requirement: {str(error)[:200]}') from error
+        if not applies:
             continue
         version = installed.get(canonicalize_name(wanted.name))
-        if version is None or not wanted.specifier.contains(version, prereleases=True):
+        if version is None or not is_allowed(version, wanted):
             has = f"has {wanted.name} {version}" if version else f"has no {wanted.name}"
             raise Failed(
-                "stale_bundle", f"The bundle {has}, and the manifest asks for {wanted}: install it and deploy again."
+                "stale_bundle",
+                f"The bundle {has}, and the manifest asks for {line[:200]}: install it and deploy again.",
             )
 
 
@@ -124,18 +148,20 @@ def _check_requirements(packages: list[Package], text: str) -> None:
 def _node_packages(folder: Path) -> list[Package]:
     system, machine = platform_of("node").split("-")[1:]
     packages: list[Package] = []
-    for manifest in _manifests(folder):
-        package = _json(manifest)
-        if not package.get("name") or not package.get("version"):
+    for file in _manifests(folder):
+        package = _manifest(file)
+        if not package.name or not package.version:
             continue  # of a folder inside of a package
-        one = _package(package["name"], package["version"])
-        if not (_allows(package.get("os"), system) and _allows(package.get("cpu"), machine)):
-            made_for = f"{package.get('os') or 'any system'} {package.get('cpu') or 'any processor'}"
+        one = _package(package.name, package.version)
+        if not (_allows(package.os, system) and _allows(package.cpu, machine)):
+            made_for = f"{package.os or 'any system'} {package.cpu or 'any processor'}"
             raise Failed(
                 "wrong_platform",
                 f"{one['name']} {one['version']} was installed for {storable(made_for)[:200]}, and this installation "
                 f"runs {system}-{machine}: run npm install --os={system} --cpu={machine}, and deploy again.",
             )
+        if len(packages) == MOST_PACKAGES:
+            raise Failed("invalid_bundle", f"The bundle has more than {MOST_PACKAGES} packages.")
         packages.append(one)
     for library in folder.rglob("build/Release/*.node"):
         _check_machine(library, folder)
@@ -148,17 +174,17 @@ def _manifests(folder: Path) -> Iterator[Path]:
         yield from sorted(folder.glob(f"**/node_modules/{pattern}"))
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _manifest(file: Path) -> _Manifest:
+    """What a package.json says; nothing where it is none."""
     try:
-        found = json.loads(_bounded(file))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return msgspec.json.decode(_bounded(file), type=_Manifest)
+    except (msgspec.MsgspecError, RecursionError):
+        return _Manifest()
 
 
-def _allows(listed: object, here: str) -> bool:
+def _allows(listed: str | list[str] | None, here: str) -> bool:
     """As npm reads `os` and `cpu`: names, of which some may begin with an exclamation mark."""
-    names = [str(name) for name in listed] if isinstance(listed, list) else [listed] if isinstance(listed, str) else []
+    names = [listed] if isinstance(listed, str) else listed or []
     wanted = [name for name in names if not name.startswith("!")]
     return f"!{here}" not in names and (not wanted or here in wanted or "any" in wanted)
 
@@ -190,7 +216,9 @@ def _check_machine(library: Path, folder: Path) -> None:
 
 
 def _machine(file: Path) -> str | None:
-    """System and processor that a file is compiled for; None where it is not compiled."""
+    """System and processor that a file is compiled for; None where it is not compiled, or a folder."""
+    if not file.is_file():
+        return None
     with open(file, "rb") as opened:
         head = opened.read(20)
     if head[:4] == b"\x7fELF" and len(head) == 20:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
@@ -35,6 +35,8 @@ _NPM_PLACE = re.compile(rf"node_modules/{NPM_NAME.pattern}(?:/node_modules/{NPM_
 _NPM_LOCKED = (
     *("name", "version", "integrity", "dependencies", "optionalDependencies", "peerDependencies"),
     *("peerDependenciesMeta", "optional", "devOptional", "peer", "engines", "os", "cpu", "libc", "inBundle"),
+    "hasInstallScript",
+    "hasInstallScript",
 )
 _NPM_SECTIONS = ("dependencies", "optionalDependencies")
 
@@ -73,8 +75,17 @@ def check_requirements_lock(text: str, pins: Sequence[str], source: str, require
         version = pinned.get(canonicalize_name(wanted.name))
         if version is None and wanted.marker is None:
             raise _stale(REQUIREMENTS_LOCK, source, f"it has no {wanted.name}", RENEW)
-        if version is not None and not wanted.specifier.contains(version, prereleases=True):
-            raise _stale(REQUIREMENTS_LOCK, source, f"{wanted.name} {version} is not {wanted.specifier}", RENEW)
+        if version is not None and not is_allowed(version, wanted):
+            why = f"{wanted.name} {version[:100]} is not {str(wanted.specifier)[:100] or 'a version'}"
+            raise _stale(REQUIREMENTS_LOCK, source, why, RENEW)
+
+
+def is_allowed(version: str, wanted: Requirement) -> bool:
+    """Whether the requirement allows this version."""
+    try:
+        return wanted.specifier.contains(version, prereleases=True)
+    except ValueError:  # a number with too many digits
+        return False
 
 
 def _hash(requirements: Sequence[str]) -> str:
@@ -84,7 +95,7 @@ def _hash(requirements: Sequence[str]) -> str:
 def _requirement(text: str) -> Requirement:
     try:
         return Requirement(text.partition(" --hash")[0])
-    except InvalidRequirement as error:
+    except (ValueError, RecursionError) as error:  # InvalidRequirement, a number with too many digits, many parentheses
         raise ManifestError(f'"{text[:100]}" is not a requirement: {str(error).splitlines()[0]}') from None
 
 

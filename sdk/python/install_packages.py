@@ -271,7 +271,7 @@ def install_node(payload: dict[str, Any], network: Network) -> dict[str, Any]:
         if place and (folder / place).is_dir():
             name, hash = name_of(place, package), package.get("integrity", "")
             packages.append({"name": name, "version": package.get("version", ""), "hash": hash})
-            scripts |= {name} if package.get("hasInstallScript") else set()
+            scripts |= {name} if has_script(package) else set()
     for package in packages:
         print(f"Installed {package['name']} {package['version']}")
     for name in sorted(scripts - set(payload["allow_scripts"])):
@@ -289,6 +289,11 @@ def name_of(place: str, package: dict[str, Any]) -> str:
     return str(package.get("name") or place.rpartition("node_modules/")[2])
 
 
+def has_script(package: dict[str, Any]) -> bool:
+    """Whether a locked package has a script of its own. One that is part of another's archive has any name it likes."""
+    return bool(package.get("hasInstallScript") and not package.get("inBundle"))
+
+
 def run_scripts(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     """Run the install scripts of some packages of a layer, in a run of its own that knows no token."""
     folder = HERE / "layer"
@@ -300,9 +305,12 @@ def run_scripts(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     run(network, [*rebuild, "--ignore-scripts", "--bin-links"], environment, last_errors, show=False)
     locked = json.loads(payload["installed"]["lock"])["packages"]
     for name in payload["scripts"]:
+        named = [place for place, package in locked.items() if name_of(place, package) == name and has_script(package)]
+        places = [str(folder / place) for place in named if (folder / place).is_dir()]
+        if not places:  # npm would run the scripts of all packages
+            continue
         print(f"Running the install script of {name}")
-        places = [str(folder / place) for place, package in locked.items() if place and name_of(place, package) == name]
-        command = [*rebuild, *filter(os.path.isdir, places), "--ignore-scripts=false", "--foreground-scripts"]
+        command = [*rebuild, *places, "--ignore-scripts=false", "--foreground-scripts"]
         run(network, command, environment, lambda lines, name=name: explain_script(name, lines))
     (folder / "package.json").unlink()
     return payload["installed"] | {"platform": node_platform(payload)}

@@ -100,6 +100,9 @@ class Registry:
             package["hasInstallScript"] = True
         self.tarballs[name] = (package, content)
 
+    def integrity(self, name: str) -> str:
+        return str(self.tarballs[name][0]["dist"]["integrity"])
+
     def npm_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 

@@ -264,9 +264,10 @@ def allow_scripts(platform: Platform, package: str) -> None:
     platform.zmesh("projects", "scripts", slug, package)
 
 
-def build_node(platform: Platform, packages: str | dict[str, str]) -> dict[str, Any]:
+def build_node(platform: Platform, packages: str | dict[str, str], lock: str | None = None) -> dict[str, Any]:
     manifest = json.dumps({"dependencies": {packages: "*"} if isinstance(packages, str) else packages})
-    body = {"language": "javascript", "files": {"package.json": manifest}}
+    files = {"package.json": manifest, **({} if lock is None else {"package-lock.json": lock})}
+    body = {"language": "javascript", "files": files}
     return ended(platform, platform.request("POST", "/builds", json=body).json())
 
 
@@ -293,6 +294,29 @@ def test_a_package_under_the_name_of_another_is_called_by_its_own_and_runs_no_sc
     said = parts.platform.request("GET", f"/builds/{build['id']}/logs").text
     assert sorted(re.findall(r"RAN \w+", said)) == ["RAN trusted"] * 2
     assert "The install script of evil is not run." in said
+
+
+def test_allowed_scripts_run_also_with_a_lock_but_not_those_of_a_folder_in_the_archive_of_another(
+    parts: Parts, registry: Registry
+) -> None:
+    registry.open.set()
+    registry.add_npm("good", {"index.js": b""}, scripts={"install": "echo RAN good"})
+    bundled = json.dumps({"name": "good", "version": "1.0.0", "scripts": {"install": "echo RAN bundled"}}).encode()
+    files = {"index.js": b"", "node_modules/good/package.json": bundled}
+    registry.add_npm("bundling", files, dependencies={"good": "*"}, bundleDependencies=["good"])
+    parts.start_listener(ZMESH_NPM_REGISTRY=registry.npm_url(), ZMESH_LAYERS_DIR=str(parts.folder / "layers"))
+    allow_scripts(parts.platform, "good")
+    locked = {"version": "1.0.0", "hasInstallScript": True, "integrity": registry.integrity("good")}
+    packages = {"": {"dependencies": {"good": "*"}}, "node_modules/good": locked}
+
+    builds = [
+        build_node(parts.platform, "bundling"),
+        build_node(parts.platform, "good", json.dumps({"lockfileVersion": 3, "packages": packages})),
+    ]
+
+    logs = [parts.platform.request("GET", f"/builds/{build['id']}/logs").text for build in builds]
+    assert [build["status"] for build in builds] == ["succeeded", "succeeded"], logs
+    assert [re.findall(r'"(RAN \w+)"', text) for text in logs] == [[], ["RAN good"]]
 
 
 @pytest.mark.skipif(kernel.landlock_version() < PORTS_SINCE, reason="Landlock of this kernel cannot limit ports")

@@ -81,6 +81,7 @@ def test_a_bundle_may_have_a_package_under_another_name(tmp_path: Path) -> None:
         ),
         ("python", {**SIX, f"{INFO}/METADATA": b"Name: sax\nVersion: 1.17.0\n"}, "has no six"),
         ("python", {**SIX, f"{INFO}/METADATA": b"nothing"}, "does not say which package"),
+        ("python", {**SIX, f"{INFO}/WHEEL": b"Tag: py3--any"}, "does not say which platform|was installed for py3"),
         ("python", {**SIX, "python/zmesh_runtime/__init__.py": b""}, "name of a part of the platform"),
         ("python", {"elsewhere/six.py": b""}, "is not where packages are"),
         (
@@ -92,6 +93,7 @@ def test_a_bundle_may_have_a_package_under_another_name(tmp_path: Path) -> None:
             r"x 1\.0\.0 was installed for \['darwin'\] \['arm64'\], and this installation runs linux-",
         ),
         ("node", {"node_modules/y/package.json": b'{"name": "y", "version": "1.0.0"}'}, "has no zod: run npm install"),
+        ("node", {"node_modules/zod/package.json": b"[" * 100_000}, "has no zod"),
     ],
 )
 def test_a_bundle_that_does_not_fit_is_refused(
@@ -100,6 +102,28 @@ def test_a_bundle_that_does_not_fit_is_refused(
     manifest = MANIFEST if runtime == "python" else {"package.json": json.dumps({"dependencies": {"zod": "^4"}})}
     with pytest.raises(Failed, match=reason):
         read(tmp_path, runtime, files, manifest)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "reason"),
+    [
+        ("six ; " + "(" * 5000 + "python_version > '3'" + ")" * 5000, "is not a requirement"),
+        ("six==" + "1" * 9999, "has six 1.17.0, and the manifest asks for"),
+    ],
+    ids=["parentheses", "digits"],
+)
+def test_a_requirement_that_python_cannot_read_is_refused(tmp_path: Path, requirement: str, reason: str) -> None:
+    with pytest.raises(Failed, match=reason):
+        read(tmp_path, "python", SIX, {"requirements.txt": requirement})
+
+
+def test_folders_with_the_names_of_files_are_nothing_special(tmp_path: Path) -> None:
+    folders = {f"{place}/x": b"" for place in ("python/fast.so", "python/six-1.17.0.dist-info/WHEEL/y")}
+    files = {path: content for path, content in SIX.items() if not path.endswith("WHEEL")}
+    assert read(tmp_path / "python", "python", {**files, **folders}) == ["six 1.17.0"]
+    folders = {"node_modules/x/package.json/y": b"", "node_modules/x/build/Release/x.node/y": b""}
+    manifest = {"package.json": '{"dependencies": {"zod": "^4"}}'}
+    assert read(tmp_path / "node", "node", {**NPM, **folders}, manifest) == ["zod 4.0.0"]
 
 
 def test_a_bundle_that_is_not_what_was_uploaded_is_refused(tmp_path: Path) -> None:

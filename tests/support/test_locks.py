@@ -202,11 +202,25 @@ def test_the_lock_of_a_build_replaces_the_manifest_until_that_changes() -> None:
         ("six", "six==1.17.0\n", "is not a pinned version with a --hash"),
         ("six", "six>=1 --hash=sha256:aa\n", "is not a pinned version"),
         ("six", "--index-url https://evil.example\n", "the option"),
+        ("six", "six==" + "1" * 9999 + " --hash=sha256:aa\n", "six 1{100} is not a version"),
     ],
 )
 def test_a_lock_of_another_tool_must_fit_by_its_versions(requirements: str, lock: str, reason: str) -> None:
     with pytest.raises(ManifestError, match=rf"^requirements\.lock.*{reason}"):
         manifest_of("python", "", {"requirements.txt": requirements, "requirements.lock": lock})
+
+
+@pytest.mark.parametrize(
+    ("requirement", "reason"),
+    [
+        ("six ; " + "(" * 5000 + "os_name == ''" + ")" * 5000, "is not a requirement"),
+        ("six==" + "1" * 9999, "six 1.17.0 is not ==1"),
+    ],
+    ids=["parentheses", "digits"],
+)
+def test_a_requirement_that_python_cannot_read_is_refused(requirement: str, reason: str) -> None:
+    with pytest.raises(ManifestError, match=reason):
+        manifest_of("python", "", {"requirements.txt": requirement, "requirements.lock": OWN_LOCK})
 
 
 def test_two_locks_of_one_project_are_refused() -> None:
