@@ -29,11 +29,11 @@ def _failing(message: str, hint: str) -> bytes:
 
 
 NO_END = _failing(
-    "a dry run cannot end its transaction",
+    "this run cannot end its transaction",
     "Everything is rolled back at the end. Use zmesh.db.transaction(), which works, or leave it out.",
 )
 TOO_LARGE = _failing(
-    "a dry run cannot execute a text of more than 1 MiB or 10,000 statements", "Pass large values as parameters."
+    "this run cannot execute a text of more than 1 MiB or 10,000 statements", "Pass large values as parameters."
 )
 
 

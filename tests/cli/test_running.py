@@ -140,7 +140,7 @@ def test_a_dry_run_shows_the_rows_and_changes_none(
     assert answer["result"] == ["milk", "tea", ""]
     said = [line["message"] for line in running_platform.ended(answer["invocation_id"])["logs"]]
     assert said[0] == "UniqueViolation"
-    assert said[1].startswith("a dry run cannot end its transaction (Everything is rolled back at the end.")
+    assert said[1].startswith("this run cannot end its transaction (Everything is rolled back at the end.")
     assert said[2].startswith("zmesh.invoke is not available in a dry run")
     rows = [(row["table"], row["operation"], row["old"], row["new"]) for row in answer["changes"]["rows"]]
     assert rows[:2] == [

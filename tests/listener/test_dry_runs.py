@@ -159,7 +159,7 @@ async def test_an_end_of_the_transaction_is_an_error_that_says_what_to_do(
 ) -> None:
     with await attached(dry_run, project) as run:
         await query(run, "savepoint a")
-        with pytest.raises(ServerError, match="a dry run cannot end its transaction"):
+        with pytest.raises(ServerError, match="this run cannot end its transaction"):
             await query(run, "commit")
         await query(run, "rollback to a")
         with pytest.raises(ServerError, match="more than 1 MiB or 10,000 statements"):
