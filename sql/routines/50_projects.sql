@@ -104,7 +104,9 @@ begin
     for v_project in
         select p.role_name, p.max_connections from zmesh.projects p
           join pg_roles r on r.rolname = p.role_name
-         where r.rolcanlogin and r.rolconnlimit <> coalesce(p.max_connections, v_default) limit 100
+         where r.rolcanlogin and r.rolconnlimit <> coalesce(p.max_connections, v_default)
+           and not exists (select from zmesh.offences o
+                            where o.role_name = p.role_name and o.at > clock_timestamp() - interval '1 minute') limit 100
     loop
         perform zmesh_roles.limit_connections(v_project.role_name, v_project.max_connections);
         v_count := v_count + 1;

@@ -111,12 +111,43 @@ end $$;
 comment on function zmesh.end_sessions_exhausting_locks() is
     'Ends the sessions of a project that holds half of all locks; returns which.';
 
+-- A session is back at once, and blocks the next call: notifications of others waited behind those of one project for
+-- seconds, each time.
+create or replace function zmesh.close_offenders(p_roles name[]) returns setof text
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
+declare
+    c_most constant integer := 5;   -- times within half a minute
+    v_role name;
+begin
+    delete from zmesh.offences o where o.at < clock_timestamp() - interval '10 minutes';
+    insert into zmesh.offences (role_name, at) select distinct r, clock_timestamp() from unnest(p_roles) r;
+    for v_role in
+        select o.role_name from zmesh.offences o
+         where o.role_name = any (p_roles) and o.at > clock_timestamp() - interval '30 seconds'
+         group by o.role_name having count(*) >= c_most
+    loop
+        perform pg_terminate_backend(a.pid) from pg_stat_get_activity(null) a where pg_get_userbyid(a.usesysid) = v_role;
+        begin
+            perform zmesh_roles.limit_connections(v_role, 0);
+            return next format('%s may not sign in for a minute: its sessions blocked the platform again and again', v_role);
+        exception when lock_not_available or internal_error then null;   -- a session that is ending has altered the role
+        end;
+    end loop;
+end $$;
+comment on function zmesh.close_offenders(name[]) is
+    'Notes that sessions of these roles were ended, and closes roles of which that has happened five times in half a minute, '
+    'until zmesh.renew_connection_limits(); returns which.';
+
 create or replace function zmesh.end_harmful_sessions() returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_session record;
+    v_blocked name[] := '{}';
 begin
     for v_session in select * from zmesh.harmful_sessions() loop
+        if v_session.why in ('held a lock that others waited for', 'prevented notifications from being discarded') then
+            v_blocked := v_blocked || v_session.role_name;
+        end if;
         begin
             perform pg_terminate_backend(v_session.pid);
         exception when insufficient_privilege then
@@ -124,6 +155,9 @@ begin
         end;
         return next format('%s, process %s, %s', v_session.role_name, v_session.pid, v_session.why);
     end loop;
+    if cardinality(v_blocked) > 0 then
+        return query select * from zmesh.close_offenders(v_blocked);
+    end if;
 end $$;
 comment on function zmesh.end_harmful_sessions() is
     'Ends sessions of projects that block the platform; returns which, and why.';

@@ -19,3 +19,11 @@ comment on table zmesh.upkeep is
     'When zmesh.maintain() last ran; its row lock allows one at a time. The oldest transaction that ran at horizon_at, '
     'and an hour before.';
 insert into zmesh.upkeep default values;
+
+create table zmesh.offences (
+    role_name name        not null,
+    at        timestamptz not null,
+    primary key (role_name, at)
+);
+comment on table zmesh.offences is
+    'When sessions of a project''s role were ended because they blocked the platform, for some minutes: see zmesh.close_offenders().';

@@ -106,6 +106,27 @@ def test_while_there_are_connections_enough_none_is_ended(database: Database) ->
         assert len(open_ones(held)) == len(held)
 
 
+def test_a_role_whose_sessions_block_the_platform_again_and_again_is_closed_for_a_minute(database: Database) -> None:
+    attacker, neighbour = database.project("eve"), database.project("bob")
+    default = limit_of(database, attacker)
+    with sessions(attacker, 2) as held, sessions(neighbour, 1) as others:
+        for _ in range(4):
+            assert database.rows("select zmesh.close_offenders(array[%s::name])", attacker.role) == []
+        assert len(open_ones(held)) == 2
+        [said] = database.rows("select zmesh.close_offenders(array[%s::name]) as said", attacker.role)
+        assert said["said"].startswith(attacker.role)
+        eventually(lambda: not open_ones(held), "the end of its sessions")
+        assert len(open_ones(others)) == 1
+    with pytest.raises(psycopg.OperationalError, match="too many connections"), sessions(attacker, 1):
+        pass
+    database.rows("select zmesh.maintain()", url=database.listener_url)
+    assert limit_of(database, attacker) == 0
+    database.rows("update zmesh.offences set at = at - interval '1 minute'")
+    database.rows("update zmesh.upkeep set last_run_at = null")
+    database.rows("select zmesh.maintain()", url=database.listener_url)
+    assert limit_of(database, attacker) == default
+
+
 def owned(connection: psycopg.Connection[object], new: accounts.NewProject, user: UUID) -> None:
     """Create a project that this user owns."""
     values = (new.name, new.role_name, new.schema_name, new.verifier, new.sealed_password, user)

@@ -1,0 +1,9 @@
+-- Roles whose sessions block the platform again and again are closed for a minute.
+
+create table zmesh.offences (
+    role_name name        not null,
+    at        timestamptz not null,
+    primary key (role_name, at)
+);
+comment on table zmesh.offences is
+    'When sessions of a project''s role were ended because they blocked the platform, for some minutes: see zmesh.close_offenders().';
