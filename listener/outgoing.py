@@ -72,13 +72,13 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes, networks: Seq
         name = host.encode("idna").decode() if not host.isascii() else host
     except (ValueError, UnicodeError) as error:
         raise NotSent(f"invalid URL: {error}", for_good=True) from error
+    # The connection is to the very address that was checked: a second look-up might return a different one.
     address = await _address(name, port, networks)
-    tls = _tls() if parts.scheme == "https" else None
     try:
-        # To the very address that was checked: a second look-up might return a different one.
-        reader, writer = await asyncio.open_connection(
-            str(address), port, ssl=tls, server_hostname=name if tls else None, limit=LARGEST_HEAD
-        )
+        if parts.scheme == "https":
+            reader, writer = await _connected_by_tls(str(address), port, name)
+        else:
+            reader, writer = await asyncio.open_connection(str(address), port, limit=LARGEST_HEAD)
     except (OSError, ssl.SSLError) as error:
         raise NotSent(f"{name} cannot be reached: {error.strerror or error}") from error
     try:
@@ -91,10 +91,31 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes, networks: Seq
         writer.transport.abort()
 
 
+async def _connected_by_tls(address: str, port: int, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Raises OSError, of which ssl.SSLError is one."""
+    usual, older = _contexts()
+    try:
+        return await asyncio.open_connection(address, port, ssl=usual, server_hostname=name, limit=LARGEST_HEAD)
+    except ssl.SSLCertVerificationError:
+        raise
+    except (ssl.SSLError, ConnectionResetError):  # asyncio's word for an alert that comes with the end
+        return await asyncio.open_connection(address, port, ssl=older, server_hostname=name, limit=LARGEST_HEAD)
+
+
 @cache
-def _tls() -> ssl.SSLContext:
-    """Created once: it reads every certificate of the system's store."""
-    return ssl.create_default_context()
+def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """For most servers, and for those of TLS 1.2 with a certificate on another curve. Created once: it reads every
+    certificate of the system's store.
+
+    The receiver chooses how keys are exchanged. Over finite fields that takes up to 0.6 s, on the event loop, so there
+    are elliptic curves only; of TLS 1.3, which names fields like curves, the one curve that each server must have.
+    """
+    usual, older = ssl.create_default_context(), ssl.create_default_context()
+    for context in (usual, older):
+        context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!SHA1:!AESCCM")
+    usual.set_ecdh_curve("prime256v1")
+    older.maximum_version = ssl.TLSVersion.TLSv1_2
+    return usual, older
 
 
 async def _address(host: str, port: int, networks: Sequence[Network]) -> Address:

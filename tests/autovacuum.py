@@ -53,10 +53,13 @@ def trap_by_ranges(database: Database, table: str, project: TestProject) -> None
         session.execute(f"insert into {table} select span(n, n + 1) from generate_series(1, 500) n")
 
 
-def slow_down(database: Database, table: str, project: TestProject, options: str) -> None:
+SLEEPY = "autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_cost_delay = 100"
+
+
+def slow_down(database: Database, table: str, project: TestProject) -> None:
     """A table whose VACUUM takes a quarter of an hour."""
     with database.connect(project.url) as session:
-        session.execute(f"create table {table} (id integer, text text) with (fillfactor = 10, {options})")
+        session.execute(f"create table {table} (id integer, text text) with (fillfactor = 10, {SLEEPY})")
         session.execute(f"insert into {table} select n, repeat('x', 500) from generate_series(1, 3000) n")
         session.execute(f"delete from {table}")
 

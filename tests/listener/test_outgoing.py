@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from listener import outgoing
 from listener.outgoing import Network, NotSent, is_allowed, post
 from listener.settings import Settings
 from support.settings import SettingsError, read_settings
@@ -55,9 +59,9 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def server(talk: Talk) -> AsyncIterator[int]:
+async def server(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """The port of a server that answers every client this way."""
-    listening = await asyncio.start_server(talk, "127.0.0.1", 0)
+    listening = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=tls)
     try:
         yield listening.sockets[0].getsockname()[1]
     finally:
@@ -160,3 +164,50 @@ async def test_a_server_without_tls_gets_nothing() -> None:
         with pytest.raises(NotSent):
             await send(f"https://127.0.0.1:{port}/", seconds=2)
     assert not any(b"POST" in head for head in seen)
+
+
+@pytest.fixture
+def key_and_certificate(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, Path]:
+    """Of localhost, of the kind that the test names; receivers are trusted with it."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    kind = ["rsa:2048"] if request.param == "rsa" else ["ec", "-pkeyopt", f"ec_paramgen_curve:{request.param}"]
+    command = ["openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-keyout", key, "-out", certificate]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, *names], check=True, capture_output=True)
+    for context in outgoing._contexts():
+        context.load_verify_locations(certificate)
+    return key, certificate
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+@pytest.mark.parametrize("key_and_certificate", ["rsa", "prime256v1", "secp384r1"], indirect=True)
+async def test_receivers_have_usual_certificates(key_and_certificate: tuple[Path, Path], version: str) -> None:
+    key, certificate = key_and_certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.maximum_version = ssl.TLSVersion[version]
+    async with server(answering("HTTP/1.1 204 No Content"), context) as port:
+        assert await send(f"https://localhost:{port}/") == 204
+
+
+@pytest.mark.parametrize("options", ["-tls1_3 -groups ffdhe8192", "-tls1_2 -cipher DHE"])
+@pytest.mark.parametrize("key_and_certificate", ["rsa"], indirect=True)
+async def test_no_keys_are_exchanged_over_large_fields(key_and_certificate: tuple[Path, Path], options: str) -> None:
+    """0.1 and 0.6 s of the event loop, for each callback that a project sends to its own server."""
+    key, certificate = key_and_certificate
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["-accept", f"127.0.0.1:{port}", "-key", key, "-cert", certificate, *options.split()]
+    receiver = await asyncio.create_subprocess_exec(
+        "openssl", "s_server", *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert receiver.stdout is not None
+        while b"ACCEPT" not in await receiver.stdout.readline():
+            pass
+        with pytest.raises(NotSent, match="cannot be reached"):
+            await send(f"https://localhost:{port}/")
+    finally:
+        receiver.kill()
+        await receiver.communicate()

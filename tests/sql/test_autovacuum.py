@@ -9,7 +9,17 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from tests.autovacuum import eager_autovacuum, neglect, reloptions, slow_down, trap, trap_by_ranges, trapped, vacuumed
+from tests.autovacuum import (
+    SLEEPY,
+    eager_autovacuum,
+    neglect,
+    reloptions,
+    slow_down,
+    trap,
+    trap_by_ranges,
+    trapped,
+    vacuumed,
+)
 from tests.databases import Database
 from tests.platform import eventually
 
@@ -51,13 +61,10 @@ def test_a_worker_that_a_projects_range_type_keeps_is_ended(database: Database) 
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("option", ["autovacuum_vacuum_cost_limit = 1", "autovacuum_vacuum_cost_delay = 100"])
-def test_a_worker_that_a_projects_table_slows_down_is_ended_when_workers_are_scarce(
-    database: Database, option: str
-) -> None:
+def test_a_worker_that_a_projects_table_slows_down_is_ended_when_workers_are_scarce(database: Database) -> None:
     project = database.project()
-    slow_down(database, "trap", project, option)
-    database.rows(f"create table trap_2 (id integer) with ({option})", url=project.url)
+    slow_down(database, "trap", project)
+    database.rows(f"create table trap_2 (id integer) with ({SLEEPY})", url=project.url)
     eventually(lambda: vacuumed(database), "a worker that is slowed down")
     end = "select zmesh.end_slow_workers('0 s')"
     assert database.rows(end, url=database.listener_url) == []
@@ -65,6 +72,25 @@ def test_a_worker_that_a_projects_table_slows_down_is_ended_when_workers_are_sca
     eventually(lambda: database.rows("select * from zmesh.tables_behind_on_vacuum()"), "the statistics")
     eventually(lambda: database.rows(end, url=database.listener_url), "the end of the worker")
     assert reloptions(database) == {"trap": ["fillfactor=10"], "trap_2": None}
+
+
+@pytest.mark.parametrize(
+    ("options", "slows"),
+    [
+        ("autovacuum_vacuum_cost_limit = 199", True),
+        ("autovacuum_vacuum_cost_delay = 2.5", True),
+        ("toast.autovacuum_vacuum_cost_delay = 100", True),
+        ("autovacuum_vacuum_cost_limit = 10000, autovacuum_vacuum_cost_delay = 0", False),
+        ("fillfactor = 10", False),
+    ],
+)
+def test_a_table_slows_vacuum_by_these_options(database: Database, options: str, slows: bool) -> None:
+    project = database.project()
+    database.rows(f"create table slow (id text) with ({options})", url=project.url)
+    schema = f"{project.schema}.slow"
+    assert database.value("select zmesh_roles.slows_vacuum(%s::regclass)", schema) is slows
+    assert database.value("select zmesh_roles.hurry_vacuum(%s, %s::regclass)", project.role, schema) == slows
+    assert database.value("select zmesh_roles.slows_vacuum(%s::regclass)", schema) is False
 
 
 @pytest.mark.usefixtures("eager")
