@@ -6,7 +6,10 @@ import asyncio
 import base64
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -15,6 +18,9 @@ from listener.build_hosts import HTTP, HTTPS, Host
 from listener.http_heads import HeadError, read_head
 
 CONNECT_SECONDS = 30.0
+# A pool of its own: a project's owner names its registries, and one whose name server does not answer holds a thread.
+# The event loop has four for all names, that of the database among them.
+_LOOK_UPS = ThreadPoolExecutor(16, thread_name_prefix="registry look-ups")
 OWN_HOST = ("localhost", "127.", "::1")  # an address of this host is not the proxy's
 
 
@@ -66,7 +72,7 @@ async def connect(scheme: Literal["http", "https"], host: str, port: int) -> Con
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             if proxy is None:
-                return Connection(*await asyncio.open_connection(host, port), None)
+                return Connection(*await _open(host, port), None)
             tls = ssl.create_default_context() if proxy.tls else None
             reader, writer = await asyncio.open_connection(proxy.host, proxy.port, ssl=tls)
             if scheme == "https":
@@ -79,6 +85,17 @@ async def connect(scheme: Literal["http", "https"], host: str, port: int) -> Con
     except (OSError, asyncio.IncompleteReadError, HeadError) as error:
         whom = "" if proxy is None else "the listener's proxy: "
         raise Unreachable(f"{whom}{getattr(error, 'strerror', None) or error}") from error
+
+
+async def _open(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Raises OSError."""
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look_up)
+    addresses = [str(address[0]) for *_, address in found]
+    for address in addresses[:-1]:
+        with suppress(OSError):
+            return await asyncio.open_connection(address, port)
+    return await asyncio.open_connection(addresses[-1], port)
 
 
 async def _tunnel(

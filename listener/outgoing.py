@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LARGEST_HEAD = 65536
+LONGEST_HOST = 253  # in DNS; encoding a longer one holds the event loop
 INTERIM = range(100, 200)
 AS_THEY_ARE = "%:/?#[]@!$&'()*+,;="
 # Global according to the registry or the library, yet detours: translation to IPv4, tunnels into it, site-local.
@@ -69,6 +70,8 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes, networks: Seq
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        if len(host) > LONGEST_HOST:
+            raise ValueError("the host's name is too long")
         name = host.encode("idna").decode() if not host.isascii() else host
     except (ValueError, UnicodeError) as error:
         raise NotSent(f"invalid URL: {error}", for_good=True) from error

@@ -14,6 +14,7 @@ import pytest
 
 from listener.build_hosts import Host, hosts_of, is_among, listed_hosts
 from listener.build_proxy import MOST_UNPROVEN, BuildProxy
+from listener.build_upstream import Unreachable, connect
 
 
 @dataclass
@@ -263,3 +264,17 @@ def test_hosts_are_those_of_registries_and_those_that_are_listed() -> None:
     for wrong in ("https://files.example", "*", "a.*.example", "files.example:0", "a b"):
         with pytest.raises(ValueError, match="is not a host"):
             listed_hosts(wrong)
+
+
+async def test_names_of_registries_are_looked_up_by_threads_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop's threads, which all names share, would wait for a name server that does not answer."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    async with serving() as server:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", refuse)
+        connection = await connect("https", "localhost", server.port)
+        connection.writer.close()
+        with pytest.raises(Unreachable, match="cannot resolve"):
+            await connect("https", "name.invalid", server.port)

@@ -158,6 +158,12 @@ async def test_an_answer_that_does_not_come_is_waited_for_only_so_long() -> None
             await send(f"http://127.0.0.1:{port}/", seconds=0.1)
 
 
+async def test_a_host_with_a_longer_name_than_dns_has_is_refused_for_good() -> None:
+    with pytest.raises(NotSent, match="too long") as refused:
+        await send(f"https://{'é.' * 900}example/")
+    assert refused.value.for_good
+
+
 async def test_a_server_without_tls_gets_nothing() -> None:
     seen: list[bytes] = []
     async with server(answering("HTTP/1.1 200 OK", seen=seen)) as port:
