@@ -122,6 +122,40 @@ def test_functions_that_share_an_image_each_have_what_they_import_loaded(host: H
     assert forked(host, "python", body.format("one", "three"), known).imported == ("one", "three")
 
 
+PARTS = {
+    "python/large/__init__.py": "def __getattr__(name):\n    import importlib\n"
+    "    return importlib.import_module(f'large.{name}')\n",
+    "python/large/part.py": "import large.inner, helping.tool\n",
+    "python/large/inner.py": "",
+    "python/large/lazy.py": "",
+    "python/large/unused.py": "",
+    "python/helping/__init__.py": "",
+    "python/helping/tool.py": "",
+}
+USES_PARTS = """
+import sys
+names = ("large.part", "large.inner", "helping.tool", "large.lazy", "large.unused")
+there = [name in sys.modules for name in names]
+import large.part
+try:
+    import large.missing
+except ImportError:
+    large.lazy
+return there
+"""
+
+
+@somewhere
+def test_parts_of_packages_are_imported_beforehand_if_the_function_imports_them(host: Host, make_image: Any) -> None:
+    image = make_image(PARTS)
+
+    first = host.run("python", USES_PARTS, image=image)
+    outcome = forked(host, "python", USES_PARTS, image)
+
+    assert list(first.imported) == ["large.lazy", "large.part"]
+    assert json.loads(outcome.result_json or "") == [True, True, True, True, False]
+
+
 @somewhere
 def test_imports_of_modules_are_learned_as_imports(host: Host, make_image: Any) -> None:
     image = make_image(

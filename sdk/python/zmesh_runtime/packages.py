@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 
 _FALLBACKS = "/.fallbacks"  # a folder of the platform that comes after all packages
 MOST_NAMES = 64
@@ -14,6 +16,7 @@ _ONE_THREAD = """
     POLARS_MAX_THREADS RAYON_NUM_THREADS VECLIB_MAXIMUM_THREADS
 """
 _folder = ""  # of the image, with a slash
+_outermost: _Outermost | None = None
 
 
 def use(image: str | None) -> None:
@@ -38,21 +41,40 @@ def has_imported(name: str) -> bool:
     return _origin_of(sys.modules.get(name)).startswith(_folder) if _folder else False
 
 
-def imported(image: str) -> list[str]:
-    """The imported modules of the image: for each package, the topmost one that has code."""
-    folder = f"{image}/python/"
-    found: dict[str, None] = {}
-    for name, module in list(sys.modules.items()):
-        if isinstance(name, str) and _origin_of(module).startswith(folder):
-            found[name] = None
-    return [name for name in found if not _is_below(name, found)][:MOST_NAMES]
+class _Outermost:
+    """A finder that notes which modules of an image are imported by anything but these: they bring the rest.
+
+    A name of a package is not enough, since importing scipy does not import scipy.stats.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.names: dict[str, None] = {}
+        self._folder = folder
+        self._current: ModuleSpec | None = None
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if getattr(self._current, "_initializing", False):  # set by importlib while a module is executed
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or not (spec.origin or "").startswith(self._folder):
+            return None
+        self.names[name], self._current = None, spec
+        return spec
+
+
+def learn(image: str) -> None:
+    """From now on, note what is imported from this image."""
+    global _outermost
+    _outermost = _Outermost(f"{image}/python/")
+    sys.meta_path.insert(sys.meta_path.index(PathFinder), _outermost)
+
+
+def learned() -> list[str]:
+    """The names to import for all that was. A module's name stands for the packages above it."""
+    names = [name for name in _outermost.names if name in sys.modules] if _outermost else []
+    return [name for name in names if not any(other.startswith(f"{name}.") for other in names)][:MOST_NAMES]
 
 
 def _origin_of(module: object) -> str:
     origin = getattr(getattr(module, "__spec__", None), "origin", None)
     return origin if isinstance(origin, str) else ""
-
-
-def _is_below(name: str, others: Collection[str]) -> bool:
-    parts = name.split(".")
-    return any(".".join(parts[:length]) in others for length in range(1, len(parts)))

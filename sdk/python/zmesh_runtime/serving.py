@@ -64,6 +64,8 @@ def serve(channel_fd: int, make_limiter: MakeLimiter = lambda: lambda limits: No
         limit(job["limits"])
         others = channel.receive()[1] if job.get("has_files") else b"{}"
         packages.use(job.get("image"))
+        if job.get("learn"):
+            packages.learn(job["image"])
         _, payload = channel.receive()
     except Closed:
         os._exit(0)
@@ -75,7 +77,7 @@ def serve(channel_fd: int, make_limiter: MakeLimiter = lambda: lambda limits: No
         os._exit(0 if kind != ERROR else 1)  # a child forked by user code returned to this point
     _output.flush()
     if job.get("learn"):
-        channel.send(IMPORTED, json.dumps(packages.imported(job["image"])).encode())
+        channel.send(IMPORTED, json.dumps(packages.learned()).encode())
     channel.send(kind, body)
     channel.wait_for_end()
     os._exit(0)
