@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass, field
 
 LARGEST_MESSAGE = 16 * 1024 * 1024
+LONGEST_ERROR = 2000  # bytes: it is kept with what a dry run changed
 CHUNK = 64 * 1024
 SET_UP = b"C\0\0\0\x08SET\0Z\0\0\0\x05I"  # what a run reads first: its settings were applied
 
@@ -125,4 +126,4 @@ def _values(body: bytes) -> list[str | None]:
 
 def _message_of(body: bytes) -> str:
     fields = {part[:1]: part[1:] for part in body.split(b"\0") if part}
-    return fields.get(b"M", b"").decode("utf-8", "replace")
+    return fields.get(b"M", b"")[:LONGEST_ERROR].decode("utf-8", "replace")

@@ -204,6 +204,23 @@ async def test_what_would_fail_at_the_end_is_told(project: TestProject, dry_run:
     assert "would have failed: insert or update on table" in (await changes_of(dry_run))["note"]
 
 
+async def test_of_an_error_at_the_end_no_more_than_a_sentence_is_kept(project: TestProject, dry_run: DryRun) -> None:
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        connection.execute(
+            "create function boom() returns trigger language plpgsql as"
+            " $$ begin raise exception '%', repeat('x', 5000000); end $$"
+        )
+        connection.execute(
+            "create constraint trigger boom after insert on parents deferrable initially deferred"
+            " for each row execute function boom()"
+        )
+    with await attached(dry_run, project) as run:
+        await query(run, "insert into parents values (9)")
+    note = (await changes_of(dry_run))["note"]
+    assert note.endswith("x" * 100)
+    assert len(note) < 3000
+
+
 @pytest.mark.parametrize(
     ("last", "note"),
     [
