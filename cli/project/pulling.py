@@ -148,7 +148,7 @@ def _candidates(function: Function, root: Path, here: Path | None) -> Iterator[P
     if entry is None:
         suffix = SUFFIXES[function["language"]]
         path = local if local and local.endswith(suffix) else f"{FUNCTIONS}/{name}{suffix}"
-        yield Place(path, {path: function["code"]})
+        yield Place(path, {path: _as_it_is(root / path, function["code"])})
         return
     others = {PurePosixPath(path).parts[0] for path in files if "/" in path}
     folder = PurePosixPath(entry).parts[0] if "/" in entry else ""
@@ -161,6 +161,14 @@ def _candidates(function: Function, root: Path, here: Path | None) -> Iterator[P
             yield Place(f"{FUNCTIONS}/{folder or entry}", below, _entry_to_declare(rest, own) if folder else None)
     source = local if local and (root / local).is_dir() else f"{FUNCTIONS}/{name}"
     yield Place(source, {f"{source}/{path}": c for path, c in files.items()}, _entry_to_declare(entry, files))
+
+
+def _as_it_is(file: Path, code: str) -> str:
+    """The text of a file that is deployed as this code, for which every line ends with \\n; else the code."""
+    with suppress(OSError, UnicodeDecodeError):
+        if file.read_text("utf-8") == code:
+            return file.read_bytes().decode()
+    return code
 
 
 def _entry_to_declare(entry: str, files: Mapping[str, Content]) -> str | None:

@@ -147,6 +147,18 @@ def test_a_plan_after_a_pull_is_empty(shop: Platform, tmp_path_factory: pytest.T
     assert (again["written"], (shop.folder / "zmesh.toml").read_text()) == ([], TOML)
 
 
+def test_a_pull_leaves_the_ends_of_lines_as_they_are(platform: Platform) -> None:
+    put(platform.folder, {"zmesh.toml": ""})
+    (folder := platform.folder / "functions").mkdir()
+    for name in ("same", "other"):
+        (folder / f"{name}.py").write_bytes(b"def handler(payload, zmesh):\r\n    return 1\r\n")
+    platform.zmesh("deploy")
+    (folder / "other.py").write_bytes(b"def handler(payload, zmesh):\r\n    return 2\r\n")
+    platform.zmesh("pull", "--yes")
+    assert (folder / "same.py").read_bytes() == b"def handler(payload, zmesh):\r\n    return 1\r\n"
+    assert (folder / "other.py").read_bytes() == b"def handler(payload, zmesh):\n    return 1\n"
+
+
 def test_files_that_other_programs_would_execute_are_not_pulled(
     shop: Platform, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
