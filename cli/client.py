@@ -22,6 +22,7 @@ Json = Any
 REQUEST_SECONDS = 60
 RECONNECT_SECONDS = 1.0
 RECONNECTIONS = 30
+INVALID_KEYS = ("invalid_api_key", "api_key_revoked", "api_key_expired")
 PAGE = 100
 
 
@@ -233,7 +234,20 @@ class Client:
     def _send(self, method: str, path: str, body: Json, headers: dict[str, str], seconds: float) -> Response:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
-        return response_of(*self._exchange(method, path, data, headers, seconds))
+        try:
+            return response_of(*self._exchange(method, path, data, headers, seconds))
+        except ApiError as error:
+            error.hint = self._other_credentials(error.code) or error.hint
+            raise
+
+    def _other_credentials(self, code: str) -> str:
+        """Where valid ones come from, if these are not."""
+        profile = self.connection.profile
+        where = f" --profile {profile} --url {self.connection.url}" if profile else ""
+        if code in INVALID_KEYS:
+            store = f"Store another key: zmesh login --with-key{where}"
+            return store if profile else "Use another key. An owner creates one: zmesh keys create NAME"
+        return f"Log in again: zmesh login{where}" if profile and is_of_session(code) else ""
 
     def _exchange(
         self, method: str, path: str, data: bytes | None, headers: dict[str, str], seconds: float
@@ -329,10 +343,15 @@ def response_of(status: int, headers: Message, raw: bytes) -> Response:
     return Response(status, body, invocation_id)
 
 
+def is_of_session(code: str) -> bool:
+    """Whether an error says that a person has to log in."""
+    return code.startswith("token_") or code in ("session_ended", "invalid_refresh_token")
+
+
 def _problem(status: int, body: dict[str, Json]) -> ApiError:
     message = str(body.get("detail") or body.get("title") or status)
     code, hint = str(body.get("code") or "unknown"), str(body.get("hint") or "")
-    if code.startswith("token_") or code in ("session_ended", "invalid_refresh_token"):
+    if is_of_session(code):
         hint = "Run `zmesh login` again, or set ZMESH_TOKEN to a valid one."
     errors = body.get("errors") or []
     place = str(errors[0].get("message", "")) if code == "syntax_error" and errors else ""

@@ -205,6 +205,14 @@ def test_a_project_is_not_promoted_to_itself(environments: Environments) -> None
     assert 'There is no profile "stagin"' in environments.zmesh("promote", "stagin", "production", status=1)
 
 
+def test_the_profile_whose_key_is_not_valid_any_more_is_named(environments: Environments) -> None:
+    production = environments.production
+    [key] = [one for one in production.request("GET", "/keys").json()["items"] if one["name"] == "ci"]
+    assert production.request("DELETE", f"/keys/{key['id']}").status_code in (200, 204)
+    said = environments.promote("--dry-run", status=1)
+    assert f"zmesh login --with-key --profile production --url {production.url}" in said
+
+
 def test_a_key_that_is_stored_under_a_profile_is_a_known_one(environments: Environments) -> None:
     url = environments.staging.url
     arguments = ("login", "--with-key", "--url", url, "--profile", "other")
