@@ -214,8 +214,8 @@ def test_an_api_key_is_told_what_deploying_needs(platform: Platform) -> None:
 @pytest.mark.parametrize(
     ("file", "code", "said"),
     [
-        ("broken.py", "def handler(p, z):\n    return (1\n", ['File "broken.py", line 2', "return (1", "^"]),
-        ("broken.js", "exports.handler = () => {\n  const a = ;\n};", ["broken.js:2", "const a = ;", "^"]),
+        ("broken.py", "def handler(p, z):\n    return (1\n", ["broken.py:2:12", "return (1", "^"]),
+        ("broken.js", "exports.handler = () => {\n  const a = ;\n};", ["broken.js:2:13", "const a = ;", "^"]),
         ("typo.py", "def hander(p, z):\n    return 1\n", ["did you mean hander? Nothing was deployed."]),
         ("typo.ts", "exports.main = (p: string) => p;", ["it exports main"]),
     ],
