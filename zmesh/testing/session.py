@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _CHECK_DEFERRED = "savepoint zmesh_check; set constraints all immediate; rollback to zmesh_check; release zmesh_check"
 _COMMITTED = (
     "the code ended the transaction by an SQL statement of its own, and a test's cannot be rolled back then: "
-    "use zmesh.db.transaction()"
+    "use zmesh.db.transaction(). What it committed stays until all tests have ended"
 )
 _ENDED = "this test has ended: wait for each thread that uses zmesh"
 

@@ -11,7 +11,7 @@ const IDLE = 'I';
 const CHECK_DEFERRED = 'savepoint zmesh_check; set constraints all immediate; rollback to zmesh_check; release zmesh_check';
 const COMMITTED =
   "the code ended the transaction by an SQL statement of its own, and a test's cannot be rolled back then: " +
-  'use zmesh.db.transaction()';
+  'use zmesh.db.transaction(). What it committed stays until all tests have ended';
 const LEFT_BEHIND = 'the test ended while the database was still working for it: await everything that uses zmesh';
 const ENDED = 'this test has ended: await everything that uses zmesh';
 
