@@ -40,15 +40,16 @@ def completion(context: click.Context, shell: str) -> None:
     click.echo(source.replace('string split ","', 'string split --max 1 ","'))  # fish: help has commas of its own
 
 
-def names_of(noun: str) -> Complete:
+def names_of(noun: str, profile: str = "profile") -> Complete:
     """What completes an argument with the names of the project's functions, schedules …; nothing, and no message, where
-    they cannot be had in time."""
+    they cannot be had in time. `profile` is the parameter that names the profile."""
 
     def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from threading import Thread
 
         found: list[str] = []
-        thread = Thread(target=_ask, args=(context.params, noun, found), daemon=True)
+        options = {**context.params, "profile": context.params.get(profile)}
+        thread = Thread(target=_ask, args=(options, noun, found), daemon=True)
         thread.start()
         thread.join(SECONDS + RENEWAL_SECONDS)
         return [CompletionItem(name) for name in sorted(found) if name.startswith(incomplete) and name.isprintable()]

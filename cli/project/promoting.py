@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from cli.client import ApiError, Client
-from cli.completing import profile_names
+from cli.completing import names_of, profile_names
 from cli.config import find_connection
 from cli.connecting import find_function
 from cli.errors import CliError
@@ -76,7 +76,9 @@ class Promotion:
 @click.command("promote")
 @click.argument("source", shell_complete=profile_names)
 @click.argument("target", shell_complete=profile_names)
-@click.argument("functions", nargs=-1, metavar="[FUNCTION[@VERSION]]...")
+@click.argument(
+    "functions", nargs=-1, metavar="[FUNCTION[@VERSION]]...", shell_complete=names_of("functions", profile="source")
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @exit_code_option
 @click.option("--yes", is_flag=True, help="Do not ask.")

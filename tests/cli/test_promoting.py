@@ -213,6 +213,16 @@ def test_the_profile_whose_key_is_not_valid_any_more_is_named(environments: Envi
     assert f"zmesh login --with-key --profile production --url {production.url}" in said
 
 
+def test_a_shell_completes_profiles_and_the_functions_of_the_source(environments: Environments) -> None:
+    environments.staging.deploy("only-in-staging", CODE.format("new"))
+    offered = {"staging ": "production", "staging production ": "only-in-staging"}
+    for typed, name in offered.items():
+        words = f"zmesh promote {typed}"
+        completing = {"_ZMESH_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        environment = {**clean_environment(), "XDG_CONFIG_HOME": str(environments.folder / "config"), **completing}
+        assert f"plain,{name}\n" in COMMANDS.run([], cwd=environments.folder, env=environment).stdout
+
+
 def test_a_key_that_is_stored_under_a_profile_is_a_known_one(environments: Environments) -> None:
     url = environments.staging.url
     arguments = ("login", "--with-key", "--url", url, "--profile", "other")
