@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 HTTP, HTTPS = 80, 443
+LONGEST_NAME = 253  # in DNS; encoding a longer one holds the event loop
 # Public registries whose pages name files on another host.
 FILES_OF = {"pypi.org": "files.pythonhosted.org", "test.pypi.org": "test-files.pythonhosted.org"}
-_LISTED = re.compile(r"((?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.IGNORECASE)
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_LISTED = re.compile(rf"((?:\*\.)?{_NAME.pattern}|\[[0-9a-f:.]+\])(?::([0-9]{{1,5}}))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,11 @@ def normal(name: str) -> str:
         return name if name.isascii() else name.encode("idna").decode()
     except UnicodeError:
         return name
+
+
+def is_host(name: str) -> bool:
+    """Whether it can be the name or address of a host. Other characters mean different things to different proxies."""
+    return len(name) <= LONGEST_NAME and "%" not in name and (_NAME.fullmatch(name) is not None or is_address(name))
 
 
 def is_address(name: str) -> bool:

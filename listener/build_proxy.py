@@ -12,24 +12,41 @@ import hmac
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from listener.build_hosts import HTTP, HTTPS, Host, is_address, is_among, normal
-from listener.build_upstream import Connection, Unreachable, connect
+from listener.build_hosts import HTTP, HTTPS, LONGEST_NAME, Host, is_address, is_among, is_host, normal
+from listener.build_upstream import Connection, Unreachable, close, connect
 from listener.http_heads import Head, HeadError, read_head
 from listener.tls_hello import HANDSHAKE, NotHello, read_hello
 
 HEAD_SECONDS = 10.0
 LONGEST_HEAD = 32 * 1024
 MOST_CONNECTIONS = 64
-MOST_UNPROVEN = 16  # connections that have not presented the token: any process of the host can open them
+MOST_CONNECTING = 8  # so that a build does not keep all threads that look up names
+MOST_UNPROVEN = 64  # connections that have not presented the token: any process of the host can open them
 MOST_REFUSED = 5  # that an error names
 MOST_LOGGED = 20
+MOST_INTERIM = 8  # responses before the final one
 PIECE = 64 * 1024
 REFUSED = 421  # installers do not retry after this status
 UNKNOWN_NAME = 424
 _PROXY_FIELDS = frozenset({"connection", "keep-alive", "proxy-authorization", "proxy-connection", "upgrade"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client of the proxy wants, made of parts that were checked: its own words are passed on to nobody."""
+
+    method: str
+    scheme: Literal["http", "https"]
+    host: Host
+    path: str  # for http
+
+    @property
+    def authority(self) -> str:
+        return str(self.host).removesuffix(f":{HTTP}")
 
 
 class BuildProxy:
@@ -44,6 +61,7 @@ class BuildProxy:
         self.token = secrets.token_hex(24)
         self._credentials = "Basic " + base64.b64encode(f"build:{self.token}".encode()).decode()
         self._port = 0
+        self._connecting = asyncio.Semaphore(MOST_CONNECTING)
         self._connections: set[asyncio.Task[None]] = set()
         self._unproven: dict[asyncio.StreamWriter, None] = {}  # the oldest first
 
@@ -69,21 +87,23 @@ class BuildProxy:
             await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._unproven) >= MOST_UNPROVEN:  # the oldest gives way, so that nobody holds up the build
+            oldest = next(iter(self._unproven))
+            del self._unproven[oldest]
+            oldest.transport.abort()
+        self._unproven[writer] = None
         task = asyncio.get_running_loop().create_task(self._handle(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._unproven[writer] = None
-        if len(self._unproven) > MOST_UNPROVEN:  # the oldest gives way, so that nobody holds up the build
-            next(iter(self._unproven)).transport.abort()
         try:
             await self._serve(reader, writer)
         except (OSError, HeadError, asyncio.IncompleteReadError):
             pass
         finally:
             self._unproven.pop(writer, None)
-            writer.close()
+            close(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(HEAD_SECONDS):
@@ -92,31 +112,48 @@ class BuildProxy:
             await _answer(writer, 407, "Proxy Authentication Required", ("Proxy-Authenticate", "Basic"))
             return
         self._unproven.pop(writer, None)
-        if len(self._connections) > MOST_CONNECTIONS:
+        if len(self._connections) - len(self._unproven) > MOST_CONNECTIONS:
             await _answer(writer, 503, "Too many connections of the build")
             return
-        method, _, rest = head.line.partition(" ")
-        scheme, name, port = _target(method, rest.partition(" ")[0])
-        host = Host(normal(name), port)
-        if not is_among(self._hosts, host.name, port):
-            self._refuse(host)
+        request = _request_of(head.line)
+        if not is_among(self._hosts, request.host.name, request.host.port):
+            self._refuse(request.host)
             await _answer(writer, REFUSED, "not a host that builds connect to")
             return
         try:
-            upstream = await connect(scheme, host.name, port)
+            async with self._connecting:
+                upstream = await connect(request.scheme, request.host.name, request.host.port)
         except Unreachable as error:
-            sentence = f"cannot connect to {host}: {error}"
+            sentence = f"cannot connect to {request.host}: {error}"
             self._tell(sentence)
             await _answer(writer, UNKNOWN_NAME if error.unknown_name else 502, sentence)
             return
         try:
-            if scheme == "https":
+            if request.scheme == "https":
                 await _answer(writer, 200, "Connected", end=False)
-                await _relay(reader, writer, upstream, host)
+                await self._relay(reader, writer, upstream, request.host)
             else:
-                await _forward(head, reader, writer, upstream)
+                await _forward(request, head, reader, writer, upstream)
         finally:
-            upstream.writer.close()
+            close(upstream.writer)
+
+    async def _relay(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: Connection, host: Host
+    ) -> None:
+        """Pass on bytes in both directions until both have ended, or one has failed."""
+
+        async def pass_on_checked() -> None:
+            upstream.writer.write(await _opening(reader, host))
+            await _pass_on(reader, upstream.writer)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(pass_on_checked())
+                tasks.create_task(_pass_on(upstream.reader, writer))
+        except* NotHello:
+            self._tell(f"a connection to {host} was closed: it does not begin with TLS that asks for this server")
+        except* (OSError, asyncio.IncompleteReadError):  # one side is gone
+            pass
 
     def _refuse(self, host: Host) -> None:
         if str(host) not in self.refused and len(self.refused) < MOST_REFUSED:
@@ -138,19 +175,23 @@ def refusal(hosts: Sequence[str]) -> str:
     )
 
 
-def _target(method: str, target: str) -> tuple[Literal["http", "https"], str, int]:
-    """Where a request wants to go. Raises HeadError."""
+def _request_of(line: str) -> Request:
+    """What the first line of a head asks for. Raises HeadError."""
+    method, target, version = [*line.split(" "), "", ""][:3]
+    if line.count(" ") != 2 or not version.startswith("HTTP/1.") or not target.isprintable():
+        raise HeadError("malformed")
     try:
         parts = urlsplit(f"https://{target}" if method == "CONNECT" else target)
-        host, port = parts.hostname, parts.port
+        name, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise HeadError("malformed target") from error
-    if not host or len(host) > 253 or not host.isprintable() or " " in host:
+    if len(name) > LONGEST_NAME or not is_host(name := normal(name)):
         raise HeadError("malformed target")
     if method == "CONNECT" and port:
-        return "https", host, port
+        return Request(method, "https", Host(name, port), "")
     if method != "CONNECT" and parts.scheme == "http":
-        return "http", host, HTTP if port is None else port
+        path = target.partition("://")[2][len(parts.netloc) :]
+        return Request(method, "http", Host(name, port or HTTP), path if path.startswith("/") else f"/{path}")
     raise HeadError("neither CONNECT nor a URL of http")
 
 
@@ -162,21 +203,6 @@ async def _answer(
     reason = reason.encode("ascii", "replace").decode()
     writer.write(Head("", fields + ending).encoded(f"HTTP/1.1 {status} {reason}", ()))
     await writer.drain()
-
-
-async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: Connection, host: Host) -> None:
-    """Pass on bytes in both directions until both have ended, or one has failed."""
-
-    async def pass_on_checked() -> None:
-        upstream.writer.write(await _opening(reader, host))
-        await _pass_on(reader, upstream.writer)
-
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(pass_on_checked())
-            tasks.create_task(_pass_on(upstream.reader, writer))
-    except* (OSError, asyncio.IncompleteReadError, NotHello):  # one side is gone, or is not let through
-        pass
 
 
 async def _opening(reader: asyncio.StreamReader, host: Host) -> bytes:
@@ -199,30 +225,37 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         writer.write_eof()
 
 
+async def _pass_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: int) -> None:
+    while length and (data := await reader.read(min(length, PIECE))):
+        writer.write(data)
+        await writer.drain()
+        length -= len(data)
+
+
 async def _forward(
-    head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: Connection
+    request: Request, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: Connection
 ) -> None:
     """Pass on one request, and its response as the last of the connection: the next request may go elsewhere."""
-    method, url, _ = head.line.split(" ", 2) if head.line.count(" ") == 2 else (head.line, "", "")
-    netloc = urlsplit(url).netloc
-    if upstream.proxy is None:
-        path = url.partition("://")[2][len(netloc) :]
-        url = path if path.startswith("/") else f"/{path}"
-    host = ("Host", netloc.rpartition("@")[2])
-    request = head.encoded(f"{method} {url} HTTP/1.1", _PROXY_FIELDS | {"host"}, host, ("Connection", "close"))
+    length = head.length()
+    if length is None:
+        await _answer(writer, 411, "Length Required")
+        return
+    target = request.path if upstream.proxy is None else f"http://{request.authority}{request.path}"
+    fields = ("Host", request.authority), ("Connection", "close")
+    encoded = head.encoded(f"{request.method} {target} HTTP/1.1", _PROXY_FIELDS | {"host"}, *fields)
     if upstream.proxy is not None:
-        request = request[:-2] + upstream.proxy.authorization.encode() + b"\r\n"
-    upstream.writer.write(request)
-    sending = asyncio.create_task(_pass_on(reader, upstream.writer))
+        encoded = encoded[:-2] + upstream.proxy.authorization.encode() + b"\r\n"
+    upstream.writer.write(encoded)
+    sending = asyncio.create_task(_pass_body(reader, upstream.writer, length))
     try:
-        while True:
+        for _ in range(MOST_INTERIM + 1):
             answer = await read_head(upstream.reader)
-            informational = answer.status is not None and answer.status < 200
-            closing = () if informational else (("Connection", "close"),)
+            interim = answer.status is not None and answer.status < 200
+            closing = () if interim else (("Connection", "close"),)
             writer.write(answer.encoded(answer.line, _PROXY_FIELDS, *closing))
-            if not informational:
+            if not interim:
+                await _pass_on(upstream.reader, writer)
                 break
-        await _pass_on(upstream.reader, writer)
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)

@@ -18,6 +18,7 @@ from listener.build_hosts import HTTP, HTTPS, Host
 from listener.http_heads import HeadError, read_head
 
 CONNECT_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
 # A pool of its own: a project's owner names its registries, and one whose name server does not answer holds a thread.
 # The event loop has four for all names, that of the database among them.
 _LOOK_UPS = ThreadPoolExecutor(16, thread_name_prefix="registry look-ups")
@@ -66,6 +67,12 @@ def operator_proxy(scheme: Literal["http", "https"], host: str) -> OperatorProxy
     return OperatorProxy(parts.hostname, parts.port or (HTTPS if tls else HTTP), tls, authorization)
 
 
+def close(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, even if the other side does not read what is still to be sent."""
+    writer.close()
+    asyncio.get_running_loop().call_later(CLOSE_SECONDS, writer.transport.abort)
+
+
 async def connect(scheme: Literal["http", "https"], host: str, port: int) -> Connection:
     """Connect to a host: for https to the server itself, for http perhaps to a proxy only. Raises Unreachable."""
     proxy = operator_proxy(scheme, host)
@@ -109,5 +116,5 @@ async def _tunnel(
         if head.status != 200:
             raise Unreachable(f"the listener's proxy answered {head.status or 'no HTTP'}")
     except BaseException:
-        writer.close()
+        close(writer)
         raise

@@ -129,7 +129,7 @@ def _check_requirements(packages: list[Package], text: str) -> None:
         try:
             wanted = Requirement(line.partition(" --hash")[0])
             applies = wanted.marker is None or wanted.marker.evaluate()
-        except (ValueError, RecursionError) as error:  # which packages of Python raise too, besides their own
+        except (ValueError, LookupError, RecursionError) as error:  # packaging raises these too, besides its own
             raise Failed("invalid_bundle", f'"{line[:100]}" is not a requirement: {str(error)[:200]}') from error
         if not applies:
             continue

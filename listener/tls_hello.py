@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 HANDSHAKE, CLIENT_HELLO, SERVER_NAME, HOST_NAME = 22, 1, 0, 0
+ENCRYPTED_HELLO = 0xFE0D  # names another server to whoever can decrypt it (RFC 9849)
 LARGEST_RECORD = 16 * 1024
 VERSION_AND_RANDOM = 34
 
@@ -59,10 +60,12 @@ def _server_name(record: _Bytes) -> str:
     hello.take(VERSION_AND_RANDOM)
     for size in (1, 2, 1):  # session, cipher suites, compression
         hello.vector(size)
-    extensions = _Bytes(hello.vector(2))
+    extensions, found = _Bytes(hello.vector(2)), ""
     while extensions:
         kind, content = extensions.number(2), _Bytes(extensions.vector(2))
+        if kind == ENCRYPTED_HELLO:
+            raise IndexError
         if kind == SERVER_NAME:
             names = _Bytes(content.vector(2))
-            return names.vector(2).decode("ascii") if names.number(1) == HOST_NAME else ""
-    return ""
+            found = names.vector(2).decode("ascii") if names.number(1) == HOST_NAME else ""
+    return found

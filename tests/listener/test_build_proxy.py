@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from listener import build_upstream
 from listener.build_hosts import Host, hosts_of, is_among, listed_hosts
-from listener.build_proxy import MOST_UNPROVEN, BuildProxy
+from listener.build_proxy import MOST_CONNECTIONS, MOST_UNPROVEN, BuildProxy
 from listener.build_upstream import Unreachable, connect
 
 
@@ -114,8 +119,16 @@ def test_tunnels_lead_to_allowed_hosts_only_and_each_refusal_is_told_once() -> N
             "HTTP/1.1 424 cannot connect to missing.invalid:443: cannot resolve"
         )
         assert (await ask(proxy, "CONNECT 127.0.0.1:2")).startswith("HTTP/1.1 502 cannot connect to 127.0.0.1:2: ")
-        for malformed in ("GET /", "CONNECT x", "GET https://localhost/", "CONNECT a b:1", "GET http://[x/"):
-            assert await ask(proxy, malformed) == ""
+        malformed = (
+            "GET /",
+            "CONNECT x",
+            "GET https://localhost/",
+            "CONNECT a b:1",
+            "GET http://[x/",
+            "GET http://a/\t",
+        )
+        for line in (*malformed, "CONNECT a\\b:1", "CONNECT a%b:1", "CONNECT [fe80::1%a]:1", f"CONNECT {'a' * 64}:1"):
+            assert await ask(proxy, line) == ""
 
     told = run(test, Host("missing.invalid", 443), Host("127.0.0.1", 2))
     assert [sentence.split()[3] for sentence in told[:3]] == [
@@ -140,6 +153,19 @@ def hello(name: str | None) -> bytes:
     return outgoing.read()
 
 
+def with_extension(hello: bytes, kind: int) -> bytes:
+    """The same hello with one more extension, in front of all others."""
+    added = kind.to_bytes(2) + b"\0\x01x"
+    at = 9 + 34  # of what has a length of its own
+    for size in (1, 2, 1):
+        at += size + int.from_bytes(hello[at : at + size])
+    longer = hello[: at + 2] + added + hello[at + 2 :]
+    for place, size in ((3, 2), (6, 3), (at, 2)):
+        length = int.from_bytes(longer[place : place + size]) + len(added)
+        longer = longer[:place] + length.to_bytes(size) + longer[place + size :]
+    return longer
+
+
 @pytest.mark.parametrize(
     ("host", "sent", "passed"),
     [
@@ -147,6 +173,8 @@ def hello(name: str | None) -> bytes:
         ("FILES.example", hello("files.example"), True),
         ("files.example", hello("evil.example"), False),
         ("files.example", hello(None), False),
+        ("files.example", with_extension(hello("files.example"), 0xFF01), True),
+        ("files.example", with_extension(hello("files.example"), 0xFE0D), False),  # which hides another name
         ("files.example", hello("files.example").replace(b"files.example", b"files.exampl\xff"), False),
         ("files.example", b"GET / HTTP/1.1\r\n\r\n", False),
         ("files.example", b"\x16\x03\x01\xff\xff" + bytes(100), False),
@@ -199,6 +227,143 @@ def test_who_does_not_know_the_token_is_refused_and_holds_up_nobody() -> None:
     assert run(test) == []
 
 
+@asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[tuple[Host, list[bytes]]]:
+    """A server that answers, and keeps all that it gets until the connection ends."""
+    got: list[bytes] = []
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        writer.write_eof()
+        got.append(await reader.read())
+        writer.close()
+
+    server = await asyncio.start_server(keep, "127.0.0.1", 0)
+    async with server:
+        yield Host("127.0.0.1", server.sockets[0].getsockname()[1]), got
+
+
+def test_one_request_is_passed_on_and_nothing_behind_it() -> None:
+    async def main() -> None:
+        async with answering(b"HTTP/1.1 200 OK\r\n\r\nhello") as (host, got):
+            proxy = BuildProxy([host], lambda _: None)
+            async with proxy.serving():
+                target = f"http://ada@127.0.0.1:{host.port}/a"
+                own = f"Host: x\r\nProxy-Authorization: Basic {credentials(proxy)}\r\n"
+                behind = f"GET {target} HTTP/1.1\r\n{own}\r\n"
+                for fields, answer in (
+                    ("Content-Length: 4\r\n", "HTTP/1.1 200"),
+                    ("Content-Length: 4\r\ncontent-length: 40\r\n", ""),
+                    ("Content-Length: +4\r\n", ""),
+                    ("Transfer-Encoding: chunked\r\n", "HTTP/1.1 411"),
+                ):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+                    writer.write(f"POST {target} HTTP/1.1\r\n{own}{fields}\r\nbody{behind}".encode())
+                    assert (await reader.readline()).decode().startswith(answer)
+                    writer.close()
+            assert got[0].endswith(b"\r\n\r\nbody")
+            assert not any(got[1:])
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_server_that_never_comes_to_its_response_is_given_up() -> None:
+    async def main() -> None:
+        async with answering(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000) as (host, _):
+            proxy = BuildProxy([host], lambda _: None)
+            async with proxy.serving():
+                answer = await ask(proxy, f"GET http://127.0.0.1:{host.port}/")
+                assert 1 < answer.count("100 Continue") < 1000
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+@pytest.mark.parametrize("field", ["a: " + " " * 30_000 + "\0", "a: x" + " \t" * 15_000 + "y", "a" * 30_000])
+def test_heads_are_read_at_once_whatever_they_hold(field: str) -> None:
+    async def test(proxy: BuildProxy, server: Server) -> None:
+        answer = await ask(proxy, f"GET http://127.0.0.1:{server.port}/ HTTP/1.1\r\n{field}\r\nb: c", token="x")
+        assert answer.startswith("HTTP/1.1 407") or answer == ""
+
+    assert run(test) == []
+
+
+def test_connections_that_are_opened_all_at_once_are_few_for_the_listener() -> None:
+    async def main() -> None:
+        proxy = BuildProxy([], lambda _: None)
+        async with proxy.serving():
+            opened = [socket.create_connection(("127.0.0.1", proxy.port)) for _ in range(100)]  # none is accepted yet
+            for one in opened:
+                one.setblocking(False)
+            loop = asyncio.get_running_loop()
+            ends = [asyncio.create_task(loop.sock_recv(one, 1)) for one in opened]
+            ended = 0
+            for end in asyncio.as_completed(ends):
+                with suppress(ConnectionError):
+                    assert await end == b""
+                if (ended := ended + 1) == len(opened) - MOST_UNPROVEN:
+                    break
+            assert sum(not end.done() for end in ends) == MOST_UNPROVEN
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+        for one in opened:
+            one.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def sockets() -> int:
+    """How many this process has open."""
+    return sum(
+        os.path.realpath(place).rpartition("/")[2].startswith("socket:") for place in Path("/proc/self/fd").iterdir()
+    )
+
+
+def test_a_registry_that_reads_nothing_does_not_keep_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_upstream, "CLOSE_SECONDS", 0.01)
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            host = Host("127.0.0.1", silent.getsockname()[1])
+            proxy = BuildProxy([host], lambda _: None)
+            async with proxy.serving():
+                before = sockets() + 1  # that of the registry
+                reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+                own = f"Proxy-Authorization: Basic {credentials(proxy)}"
+                writer.write(f"CONNECT {host} HTTP/1.1\r\n{own}\r\n\r\n".encode() + bytes(8 * 1024 * 1024))
+                await reader.readuntil(b"\r\n\r\n")
+                accepted, _ = silent.accept()
+                while writer.transport.get_write_buffer_size() == 0:
+                    await asyncio.sleep(0.01)
+            writer.transport.abort()
+            while sockets() > before:
+                await asyncio.sleep(0.01)
+            accepted.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_names_that_nobody_answers_for_hold_up_no_other_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, look_up = threading.Event(), socket.getaddrinfo
+
+    def slow(host: str, *arguments: Any, **options: Any) -> Any:
+        if host == "slow.example":
+            answered.wait(30)
+            raise socket.gaierror
+        return look_up(host, *arguments, **options)
+
+    async def test(proxy: BuildProxy, server: Server) -> None:
+        waiting = [asyncio.create_task(ask(proxy, "CONNECT slow.example:443")) for _ in range(MOST_CONNECTIONS)]
+        other = BuildProxy([server.host()], lambda _: None)
+        async with other.serving():
+            assert (await ask(other, f"GET http://127.0.0.1:{server.port}/")).startswith("HTTP/1.1 200")
+        answered.set()
+        assert {answer[:12] for answer in await asyncio.gather(*waiting)} == {"HTTP/1.1 424"}
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    run(test, Host("slow.example", 443))
+
+
 def test_the_operators_proxy_is_used_unless_it_is_not_for_that_host(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_PROXY", "no_proxy", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -215,6 +380,8 @@ def test_the_operators_proxy_is_used_unless_it_is_not_for_that_host(monkeypatch:
         assert server.heads[2].startswith("GET http://packages.example/simple/ HTTP/1.1\r\n")
         assert own in server.heads[2]
         assert credentials(proxy) not in server.heads[2]
+        await ask(proxy, "GET http://evil.example\\@packages.example:80?a")  # read as another host by some
+        assert server.heads.pop().startswith("GET http://packages.example/?a HTTP/1.1\r\nHost: packages.example\r\n")
         monkeypatch.setenv("no_proxy", ".example")
         assert "cannot resolve packages.example" in await ask(proxy, "CONNECT packages.example:443")
         await ask(proxy, f"GET http://127.0.0.1:{server.port}/own")

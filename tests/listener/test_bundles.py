@@ -108,9 +108,10 @@ def test_a_bundle_that_does_not_fit_is_refused(
     ("requirement", "reason"),
     [
         ("six ; " + "(" * 5000 + "python_version > '3'" + ")" * 5000, "is not a requirement"),
+        ("six ; 'a' in extras", "is not a requirement"),
         ("six==" + "1" * 9999, "has six 1.17.0, and the manifest asks for"),
     ],
-    ids=["parentheses", "digits"],
+    ids=["parentheses", "no environment", "digits"],
 )
 def test_a_requirement_that_python_cannot_read_is_refused(tmp_path: Path, requirement: str, reason: str) -> None:
     with pytest.raises(Failed, match=reason):
