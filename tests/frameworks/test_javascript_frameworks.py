@@ -121,6 +121,21 @@ def test_the_example_of_the_guide_answers() -> None:
     assert (created.status, created.json) == (201, {"n": 1})
 
 
+def test_express_answers_through_its_adapter_for_lambda() -> None:
+    code = example("greet-express/index.js") + (
+        "app.post('/echo', express.raw(), (request, response) => {\n"
+        "  response.cookie('a', '1').cookie('b', '2').status(201).send(request.body);\n"
+        "});\n"
+        "exports.handler = serverless(app, { binary: ['application/octet-stream'] });"
+    )
+    assert exchange("javascript", code, target="/hello/Ada", cwd=HERE, style="lambda").json == {"hello": "Ada"}
+    headers = {"content-type": "application/octet-stream"}
+    echo = exchange("javascript", code, "POST", "/echo", body=b"\x00\xff", headers=headers, cwd=HERE, style="lambda")
+    assert (echo.status, echo.body) == (201, b"\x00\xff")
+    assert echo.headers["set-cookie"] == ["a=1; Path=/", "b=2; Path=/"]
+    assert exchange("javascript", code, target="/none", cwd=HERE, style="lambda").status == 404
+
+
 def test_hono_in_a_folder_answers_through_the_public_route(running_platform: Platform) -> None:
     package = HERE / "node_modules" / "hono"
     paths = [path for path in package.glob("dist/**/*.js") if "cjs" not in path.parts] + [package / "package.json"]
