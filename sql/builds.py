@@ -19,11 +19,35 @@ _COLUMNS = (
     "id, project_id, status, runtime, created_at, started_at, finished_at, attempts, manifest_hash, manifest, lock,"
     " packages, error, layer_hash"
 )
-_DETAILS = f"""
-    select {", ".join(f"b.{column}" for column in _COLUMNS.split(", "))}, l.platform, l.bytes as layer_bytes
+_FROM_BUILDS = """
       from zmesh.builds b
       left join zmesh.layers l on l.project_id = b.project_id and l.hash = b.layer_hash
 """
+_DETAILS = f"""
+    select {", ".join(f"b.{column}" for column in _COLUMNS.split(", "))},
+           jsonb_array_length(b.packages) as package_count, l.platform, l.bytes as layer_bytes
+{_FROM_BUILDS}"""
+_SUMMARY = f"""
+    select b.id, b.status, b.runtime, b.created_at, b.started_at, b.finished_at, b.attempts, b.error,
+           jsonb_array_length(b.packages) as package_count, l.platform, l.bytes as layer_bytes
+{_FROM_BUILDS}"""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSummary:
+    """A build without what may be large: its manifest, its lock, and its packages, which are only counted."""
+
+    id: UUID
+    status: str
+    runtime: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempts: int
+    error: dict[str, str] | None
+    package_count: int
+    platform: str | None
+    layer_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +68,7 @@ class Build:
     packages: list[dict[str, str]]
     error: dict[str, str] | None
     layer_hash: str | None
+    package_count: int
     platform: str | None
     layer_bytes: int | None
 
@@ -122,13 +147,13 @@ async def find_build(connection: AsyncConnection, project_id: UUID, id: UUID) ->
 
 async def list_builds(
     connection: AsyncConnection, project_id: UUID, before: tuple[datetime, UUID] | None, limit: int
-) -> list[Build]:
+) -> list[BuildSummary]:
     """The builds of a project, newest first, from before this one on."""
     created_at, id = before or (None, None)
     return await fetch_all(
         connection,
-        Build,
-        f"""{_DETAILS} where b.project_id = %(project)s
+        BuildSummary,
+        f"""{_SUMMARY} where b.project_id = %(project)s
                and (%(at)s::timestamptz is null or (b.created_at, b.id) < (%(at)s, %(id)s::uuid))
              order by b.created_at desc, b.id desc limit %(limit)s""",
         {"project": project_id, "at": created_at, "id": id, "limit": limit},

@@ -40,7 +40,7 @@ def list_builds(client: Client, limit: int, output: str) -> None:
             build["id"][:shown],
             style(build["status"], fg=STATUS_COLOURS.get(build["status"])),
             build["runtime"],
-            str(len(build["packages"])),
+            str(build["package_count"]),
             layer_size(build),
             ago(build["created_at"]),
         ]

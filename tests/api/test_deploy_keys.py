@@ -123,6 +123,11 @@ def test_a_limited_key_changes_its_functions_and_cannot_reach_further_through_th
     new = {"name": "new", "language": "python", "code": ECHO}
     refused(ci.call("POST", "/functions", json=new), 403, "key_limited")
     refused(ci.call("GET", "/builds"), 403, "key_limited")
+    refused(ci.call("PUT", f"/bundles/{'0' * 64}/chunks/0", json={"data": ""}), 403, "key_limited")
+    build = {"language": "python", "files": {"requirements.txt": "six"}}
+    assert ci.call("POST", "/builds", json=build).is_success
+    for chosen in ({"lock": "six==1.0 --hash=sha256:aa\n"}, {"bundle": {"hash": "0" * 64, "chunks": 1}}):
+        refused(ci.call("POST", "/builds", json={**build, **chosen}), 403, "key_limited")
     for names in (["mail"], ["new"], ["cart", "mail"]):
         refused(ci.deploy(*names, code="def handler(:"), 403, "key_limited")
     assert shop.call("GET", "/functions/mail").json()["code"] == ECHO

@@ -47,3 +47,10 @@ def test_a_deployment_that_asks_twice_has_the_manifest_read_once(monkeypatch: py
             assert packages._manifest("python", f"# /// script\n# {number}", {}, None) is None
     assert len(read) == 10
     assert len(packages._known) <= packages._REMEMBERED
+
+
+def test_a_list_of_builds_only_counts_what_may_be_large(api: Api) -> None:
+    build = request(api, requirements_txt="six\n").json()
+    assert (build["packages"], build["lock"], build["package_count"]) == ([], None, 0)
+    [listed] = api.call("GET", "/builds").json()["items"]
+    assert {**listed, "packages": [], "lock": None} == build

@@ -68,8 +68,8 @@ class BuildError(BaseModel):
     message: str
 
 
-class BuildDetails(BaseModel):
-    """A build, and what it has made so far."""
+class BuildSummary(BaseModel):
+    """A build in a list, without its packages and its lock."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -80,11 +80,17 @@ class BuildDetails(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     attempts: int = Field(description="Number of starts; more than one if its listener was lost.")
-    packages: list[Package] = Field(description="What was installed.")
+    package_count: int = Field(description="How many packages were installed.")
     platform: str | None = Field(description="The platform that it was installed for.")
     layer_bytes: int | None = Field(description="Size of all installed files; null where there are none.")
-    lock: str | None = Field(description="Exact versions and hashes, as requirements.txt or package-lock.json.")
     error: BuildError | None
+
+
+class BuildDetails(BuildSummary):
+    """A build, and what it has made so far."""
+
+    packages: list[Package] = Field(description="What was installed.")
+    lock: str | None = Field(description="Exact versions and hashes, as requirements.txt or package-lock.json.")
 
 
 class BuildLogLine(BaseModel):

@@ -20,7 +20,7 @@ from api.http.endpoints import BEARER, problems
 from api.http.json_bodies import MIB
 from api.http.paging import Cursor, Limit, Page, read_cursor
 from api.http.problems import Problem, invalid, not_found
-from api.management.models.builds import BuildDetails, BuildLogLine, BuildToRequest, Bundle, BundleChunk
+from api.management.models.builds import BuildDetails, BuildLogLine, BuildSummary, BuildToRequest, Bundle, BundleChunk
 from api.management.packages import find_locked, find_manifest, key_of
 from sql import builds
 from sql.builds import Build
@@ -53,6 +53,8 @@ async def request_build(
 ) -> Response[BuildDetails]:
     """Resolves the manifest of the code to exact packages and installs them. Answers 202, or 200 if the same manifest
     was built before. Once it has succeeded, functions with this manifest can be deployed."""
+    if data.bundle is not None or data.lock is not None:  # other functions with this manifest get it too
+        request.user.require_all_functions()
     manifest = await find_manifest(data.language, data.code, data.files)
     if manifest is None:
         raise invalid("files", "asks for no packages")
@@ -114,6 +116,7 @@ async def upload_bundle_chunk(
     data: JSONBody[BundleChunk],
 ) -> None:
     """As `zmesh functions deploy --bundle` does. Chunks are kept for a day; POST /builds names the bundle."""
+    request.user.require_all_functions()
     if not re.fullmatch(r"[0-9a-f]{64}", hash):
         raise invalid("hash", "must be a SHA-256 in hexadecimal digits")
     if not 0 <= number < MOST_CHUNKS:
@@ -131,13 +134,14 @@ async def upload_bundle_chunk(
 @get("/builds", operation_id="listBuilds", opt={DEPLOY_KEYS: True}, summary="List builds", responses=problems(422))
 async def list_builds(
     request: CallerRequest, database: NamedDependency[Database], limit: Limit = 50, cursor: Cursor = None
-) -> Page[BuildDetails]:
-    """Newest first. A build is kept while a function or version refers to it, and for a day in any case."""
+) -> Page[BuildSummary]:
+    """Newest first, without packages and locks: GET /builds/{id} has them. A build is kept while a function or version
+    refers to it, and for a day in any case."""
     request.user.require_all_functions()
     project_id = request.user.project_id
     before = None if cursor is None else read_cursor(cursor, tuple[datetime, UUID], (datetime.max, project_id))
     found = await database.read(lambda c: builds.list_builds(c, project_id, before, limit + 1))
-    return Page[BuildDetails].of(found, limit, BuildDetails.model_validate, lambda build: (build.created_at, build.id))
+    return Page[BuildSummary].of(found, limit, BuildSummary.model_validate, lambda build: (build.created_at, build.id))
 
 
 @get(

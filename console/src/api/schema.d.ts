@@ -325,7 +325,8 @@ export interface paths {
         };
         /**
          * List builds
-         * @description Newest first. A build is kept while a function or version refers to it, and for a day in any case.
+         * @description Newest first, without packages and locks: GET /builds/{id} has them. A build is kept while a function or version
+         *     refers to it, and for a day in any case.
          */
         get: operations["listBuilds"];
         put?: never;
@@ -1854,10 +1855,10 @@ export interface components {
              */
             attempts: number;
             /**
-             * Packages
-             * @description What was installed.
+             * Package Count
+             * @description How many packages were installed.
              */
-            packages: components["schemas"]["Package"][];
+            package_count: number;
             /**
              * Platform
              * @description The platform that it was installed for.
@@ -1868,12 +1869,17 @@ export interface components {
              * @description Size of all installed files; null where there are none.
              */
             layer_bytes: number | null;
+            error: components["schemas"]["BuildError"] | null;
+            /**
+             * Packages
+             * @description What was installed.
+             */
+            packages: components["schemas"]["Package"][];
             /**
              * Lock
              * @description Exact versions and hashes, as requirements.txt or package-lock.json.
              */
             lock: string | null;
-            error: components["schemas"]["BuildError"] | null;
         };
         /**
          * BuildError
@@ -1899,6 +1905,28 @@ export interface components {
             at: string;
             /** Message */
             message: string;
+        };
+        /** BuildSummary */
+        BuildSummary: {
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            status: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+            /** @enum {string} */
+            runtime: "python" | "node";
+            /** Format: date-time */
+            created_at: string;
+            started_at: string | null;
+            finished_at: string | null;
+            /** @description Number of starts; more than one if its listener was lost. */
+            attempts: number;
+            /** @description How many packages were installed. */
+            package_count: number;
+            /** @description The platform that it was installed for. */
+            platform: string | null;
+            /** @description Size of all installed files; null where there are none. */
+            layer_bytes: number | null;
+            error: components["schemas"]["BuildError"] | null;
         };
         /**
          * BuildToRequest
@@ -4332,11 +4360,9 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
-        /** Page[BuildDetails] */
-        Page_BuildDetails_: {
-            /** Items */
-            items: components["schemas"]["BuildDetails"][];
-            /** Next Cursor */
+        /** Page[BuildSummary] */
+        Page_BuildSummary_: {
+            items: components["schemas"]["BuildSummary"][];
             next_cursor: string | null;
         };
         /** Page[ChangeDetails] */
@@ -5823,6 +5849,13 @@ export interface components {
              * @description Whether this message was accepted before, as this invocation.
              */
             duplicate: boolean;
+        };
+        /** Page[BuildDetails] */
+        Page_BuildDetails_: {
+            /** Items */
+            items: components["schemas"]["BuildDetails"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
     };
     responses: never;
@@ -7498,7 +7531,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_BuildDetails_"];
+                    "application/json": components["schemas"]["Page_BuildSummary_"];
                 };
             };
             /** @description The body is not JSON, or the request is malformed. */
