@@ -12,7 +12,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from listener import platforms
 from listener.build_output import Archive, Failed, FileSink, Installed, check_outcome, read_sent
 from listener.build_proxy import BuildProxy, refusal
 from listener.bundles import read_bundle
+from listener.environments import off_the_loop
 from listener.layers import CHUNK, EXECUTOR, LayerError, Layers, append_chunk, compressed
 from listener.lease import Lease
 from listener.masking import Masker
@@ -141,7 +142,8 @@ class Builds:
             emit(InternalError("a build", error))
             type, message = "platform_error", f"The platform failed to build this: {error!r}"
         status = "cancelled" if type == "cancelled" else "failed"
-        error_of_build = {"type": type, "message": storable(masker.masked(message))}
+        message = await off_the_loop(len(message), _shown, message, masker)
+        error_of_build = {"type": type, "message": message}
         async with self._pool.connection() as connection:
             await builds.finish(
                 connection, lease, build.id, status, error=error_of_build if status == "failed" else None
@@ -311,10 +313,9 @@ class Builds:
         self, lease: UUID, build: UUID, printed: list[LogLine], masker: Masker, start: int
     ) -> tuple[int, bool]:
         """The number of lines written so far, and whether the build should continue."""
-        lines = [
-            (number, line.at, storable(masker.masked(line.message)))
-            for number, line in enumerate(printed[start:], start + 1)
-        ]
+        new = printed[start:]
+        shown = await off_the_loop(sum(len(line.message) for line in new), _all_shown, new, masker)
+        lines = [(number, line.at, text) for number, (line, text) in enumerate(zip(new, shown, strict=True), start + 1)]
         async with self._pool.connection() as connection:
             go_on = await builds.tell(connection, lease, build, lines)
         return start + len(lines), go_on
@@ -337,6 +338,14 @@ def _request(payload: Mapping[str, Any], printed: list[LogLine], image: Image | 
         image=image,
         network="none" if payload.get("compile") else "open",
     )
+
+
+def _shown(text: str, masker: Masker) -> str:
+    return storable(masker.masked(text))
+
+
+def _all_shown(lines: Sequence[LogLine], masker: Masker) -> list[str]:
+    return [_shown(line.message, masker) for line in lines]
 
 
 def _network(proxy: BuildProxy) -> dict[str, Any]:
