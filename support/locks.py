@@ -275,7 +275,9 @@ def _check_fits_package(root: Any, package: Mapping[str, Any]) -> None:
 
 
 def _npm_wishes(package: Mapping[str, Any]) -> dict[str, str]:
-    sections = (package.get(section) or {} for section in _NPM_SECTIONS)
+    sections = [package.get(section) or {} for section in _NPM_SECTIONS]
+    if not all(isinstance(section, dict) for section in sections):
+        raise ManifestError(f"{NPM_LOCK}: the dependencies of the project are not versions by name")
     return {str(name): str(version) for section in sections for name, version in section.items()}
 
 

@@ -50,7 +50,7 @@ async def find_locked(manifest: Manifest, language: str, code: str, files: Mappi
         locked = await _EXECUTOR.run(_locked, manifest, language, code, files, lock)
     except ManifestError as error:
         raise invalid("lock", str(error)) from error
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise invalid("lock", "is not the lock of a build") from error
     except Busy as error:
         raise _busy() from error

@@ -79,7 +79,7 @@ def stream_of(installed: dict[str, Any]) -> Iterator[bytes]:
     files = files_below(root)
     yield json.dumps(installed).encode() + b"\n"
     for path, place in files:
-        name = path.encode()
+        name = os.fsencode(path)
         with open(place, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             executable = os.fstat(file.fileno()).st_mode & 0o100 != 0
@@ -443,7 +443,8 @@ def run(network: Network, command: list[str], environment: dict[str, str], expla
                 print(shown)
         status = installer.wait()
     if status != 0:
-        raise BuildFailed(explain(lines[-500:]))
+        killed = f"the installer was ended by signal {-status}" if status < 0 else "the installer said nothing"
+        raise BuildFailed(explain(lines[-500:]) or killed)
 
 
 def shown_line(line: str) -> str:

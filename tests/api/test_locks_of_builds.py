@@ -48,7 +48,7 @@ def test_the_versions_of_the_lock_are_installed_and_not_those_that_are_newest() 
         ("python", PYTHON, "no lock"),
         ("python", PYTHON, ""),
         ("python", {**PYTHON, "requirements.lock": PINNED}, PINNED),
-        *(("javascript", NODE, lock) for lock in ("{}", "[]", "no lock")),
+        *(("javascript", NODE, lock) for lock in ("{}", "[]", "no lock", "[" * 100_000)),
     ],
 )
 def test_what_is_no_lock_of_this_manifest_is_refused(language: str, files: dict[str, Any], lock: str) -> None:

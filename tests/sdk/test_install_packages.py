@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Iterator
 from email.message import Message
@@ -184,3 +185,22 @@ def test_a_registry_behind_the_proxy_of_the_build_that_is_down(
         monkeypatch.setattr(installer, "page_of", Mock(side_effect=error))
         explained = installer.explain_pip(said, [("", "https://a.example/simple")])
         assert explained.startswith("the registry of good cannot be reached (Connection refused): deploy again later")
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [("kill -9 $$", "was ended by signal 9"), ("exit 3", "said nothing"), ("echo ERROR: x; exit 1", "^x$")],
+)
+def test_an_installer_that_ends_without_a_word_is_said_to(installer: ModuleType, command: str, reason: str) -> None:
+    network = Mock(start=lambda command, _: subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    with pytest.raises(installer.BuildFailed, match=reason):
+        installer.run(network, ["sh", "-c", command], {}, installer.last_errors)
+
+
+def test_a_name_in_no_encoding_is_sent_as_it_is(
+    installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installer, "HERE", tmp_path)
+    (tmp_path / "layer" / "python").mkdir(parents=True)
+    (tmp_path / "layer" / "python" / "caf\udce9.txt").write_bytes(b"x")
+    assert b"python/caf\xe9.txt" in b"".join(installer.stream_of({}))

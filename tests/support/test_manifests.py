@@ -209,6 +209,13 @@ def test_manifests_that_ask_for_the_same_have_the_same_hash() -> None:
     assert one.hash == other.hash != third.hash
 
 
+@pytest.mark.parametrize("dependencies", [["x"], "x", 1])
+def test_a_package_lock_without_dependencies_by_name_is_refused(dependencies: object) -> None:
+    lock = json.dumps({"packages": {"": {"dependencies": dependencies}}})
+    with pytest.raises(ManifestError, match="the dependencies of the project are not versions by name"):
+        manifest_of("javascript", "", {"package.json": '{"dependencies": {"x": "1"}}', "package-lock.json": lock})
+
+
 @pytest.mark.parametrize(
     ("language", "files"),
     [
