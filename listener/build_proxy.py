@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -32,6 +33,8 @@ MOST_INTERIM = 8  # responses before the final one
 PIECE = 64 * 1024
 REFUSED = 421  # installers do not retry after this status
 UNKNOWN_NAME = 424
+# Of printable characters only: some proxies take a tab for a space, and what follows for the target.
+_REQUEST = re.compile(r"([A-Z]+) ([!-~]+) HTTP/1\.[01]")
 _PROXY_FIELDS = frozenset({"connection", "keep-alive", "proxy-authorization", "proxy-connection", "upgrade"})
 
 
@@ -177,9 +180,10 @@ def refusal(hosts: Sequence[str]) -> str:
 
 def _request_of(line: str) -> Request:
     """What the first line of a head asks for. Raises HeadError."""
-    method, target, version = [*line.split(" "), "", ""][:3]
-    if line.count(" ") != 2 or not version.startswith("HTTP/1.") or not target.isprintable():
+    found = _REQUEST.fullmatch(line)
+    if found is None:
         raise HeadError("malformed")
+    method, target = found.groups()
     try:
         parts = urlsplit(f"https://{target}" if method == "CONNECT" else target)
         name, port = parts.hostname or "", parts.port

@@ -126,6 +126,7 @@ def test_tunnels_lead_to_allowed_hosts_only_and_each_refusal_is_told_once() -> N
             "CONNECT a b:1",
             "GET http://[x/",
             "GET http://a/\t",
+            f"GET\thttp://evil/ http://127.0.0.1:{server.port}/",
         )
         for line in (*malformed, "CONNECT a\\b:1", "CONNECT a%b:1", "CONNECT [fe80::1%a]:1", f"CONNECT {'a' * 64}:1"):
             assert await ask(proxy, line) == ""
