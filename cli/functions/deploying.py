@@ -15,6 +15,7 @@ from cli.errors import CliError, did_you_mean
 from cli.functions.excerpts import located_in
 from cli.functions.folders import (
     LANGUAGES,
+    MOST_ENTRY_BYTES,
     NEVER_FILES,
     Content,
     is_function,
@@ -98,6 +99,12 @@ def read_function(path: Path, name: str | None = None) -> dict[str, Any]:
         raise CliError(f"{path} is not UTF-8 text.", code="unreadable_file") from error
     except OSError as error:
         raise CliError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
+    if (size := size_of(code)) > MOST_ENTRY_BYTES:
+        raise CliError(
+            f"{path} has {shown_size(size)}; the limit of a single file is {shown_size(MOST_ENTRY_BYTES)}.",
+            code="too_large",
+            hint="Make it a folder, and move code and data into other files.",
+        )
     with_shared = read_beside_shared(path, code)
     if with_shared is not None:
         return {"name": name or path.stem, **with_shared}

@@ -162,6 +162,14 @@ def test_what_cannot_be_deployed_is_refused_with_a_reason(
     assert (refused.code, said in refused.message) == (code, True), refused.message
 
 
+def test_a_single_file_that_is_too_large_is_refused_by_its_name(tmp_path: Path) -> None:
+    put(tmp_path, "large.py", b"#" * 1_048_577)
+    refused = refusal(tmp_path / "large.py")
+    assert refused.code == "too_large"
+    assert refused.message.endswith("large.py has 1.0 MiB; the limit of a single file is 1.0 MiB.")
+    assert refused.hint is not None
+
+
 def test_the_settings_of_a_folder_may_name_the_entry_point_without_the_entry_file(tmp_path: Path) -> None:
     put(tmp_path, "zmesh.toml", 'entry_point = "run"\n')
     put(tmp_path, "main.py")

@@ -97,7 +97,7 @@ def test_any_name_can_be_addressed(platform: Platform, name: str) -> None:
 
 NOISE = """
 def handler(payload, zmesh):
-    text = chr(0xd83d) + "\\x1b[2J\\x1b]0;title\\x07\\x9b2J\\x7f" + chr(0x1f525)
+    text = chr(0xd83d) + "\\x1b[2J\\x1b]0;title\\x07\\x9b2J\\x7f\\u202egpj.exe" + chr(0x1f525)
     print(text)
     if payload.get("fail"):
         raise ValueError(text)
@@ -141,7 +141,7 @@ def test_no_output_of_a_function_breaks_a_command_or_commands_the_terminal(
     platform.zmesh(*arguments, status=status)
     shown = platform.zmesh(*arguments, "--output", "table", status=status) + on_a_terminal(platform, *arguments)
     assert "Traceback" not in shown.replace("Traceback (most recent call last)", "")
-    for harmful in ("\x1b[2J", "\x1b]0", "\x07", "\x9b", "\x7f"):
+    for harmful in ("\x1b[2J", "\x1b]0", "\x07", "\x9b", "\x7f", "\u202e"):
         assert harmful not in shown
 
 
@@ -155,7 +155,7 @@ def test_json_stays_json_whatever_a_function_returns(platform: Platform) -> None
         env={**clean_environment(), **there, "PYTHONIOENCODING": "ascii"},
     )
     assert answer.returncode == 0, answer.stderr
-    assert json.loads(answer.stdout)["result"].endswith("\x7f🔥")
+    assert json.loads(answer.stdout)["result"].endswith("\x7f\u202egpj.exe🔥")
 
 
 def test_the_start_of_an_id_is_enough(platform: Platform) -> None:
