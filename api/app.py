@@ -66,7 +66,7 @@ from api.webhooks.deliveries import WebhookMessages
 from api.webhooks.recording import RequestLog
 from observing.events import EventLoopBlocked
 from observing.stream import emit
-from support.garbage import collected_when_calm
+from support.garbage import deferred_full_collections
 from support.loop_watch import LoopWatch
 from support.sealing import Sealer
 from support.tasks import end
@@ -166,7 +166,7 @@ def create_app(parts: Parts) -> Litestar:
         await parts.database.open()
         parts.replies.start()
         polling = asyncio.create_task(parts.streams.poll())
-        with collected_when_calm():
+        with deferred_full_collections():
             parts.loop_watch.start()
             try:
                 yield

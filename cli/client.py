@@ -241,7 +241,7 @@ class Client:
             raise
 
     def _other_credentials(self, code: str) -> str:
-        """Where valid ones come from, if these are not."""
+        """The hint that says how to replace credentials that are no longer valid."""
         profile = self.connection.profile
         where = f" --profile {profile} --url {self.connection.url}" if profile else ""
         if code in INVALID_KEYS:

@@ -27,7 +27,7 @@ PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 @dataclass(slots=True)
 class Connection:
     """Where the API is and what we may show it. `file` is where a renewed token belongs; the token is renewed with
-    the refresh token, or with the credentials. `profile` is the one that was named."""
+    the refresh token, or with the credentials. `profile` is the one selected by name, if any."""
 
     url: str
     token: str | None = None

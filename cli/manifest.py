@@ -16,7 +16,7 @@ from cli.functions.folders import SETTINGS
 
 Model = TypeVar("Model", bound=BaseModel)
 ENCODING = "utf-8-sig"  # some editors begin files with a byte order mark
-QUOTES = 'A name with other characters than A-Z a-z 0-9 _ and - needs quotes: [functions."send mail"]'
+QUOTES = 'A name with characters other than A-Z a-z 0-9 _ and - needs quotes: [functions."send mail"]'
 Option = Literal[
     "callback_url", "concurrency_key", "delay", "expires_at", "idempotency_key", "max_attempts", "priority", "version"
 ]
@@ -147,13 +147,13 @@ PARTS: dict[str, type[Declared]] = {
 
 
 def check_inside(root: Path, path: Path) -> None:
-    """Raises CliError for a file of a project that is elsewhere, through a link say: its content would leave this
-    computer, or be overwritten."""
+    """Raises CliError for a path that leads out of the project folder, through a link for example: the file there would
+    be uploaded or overwritten."""
     if not path.resolve().is_relative_to(root.resolve()):
         raise CliError(
             f"{path} leads out of the project folder.",
             code="link_outside",
-            hint="Copy the file instead.",
+            hint="Copy the file into the folder instead.",
         )
 
 
@@ -235,7 +235,7 @@ def _is_a_project(folder: Path) -> CliError:
     return CliError(
         f"{folder} is a project, not a function.",
         code="is_a_project",
-        hint=f"Name a function in it, or deploy all of it: zmesh deploy {folder}",
+        hint=f"Name one of its functions, or deploy the whole project: zmesh deploy {folder}",
     )
 
 

@@ -120,7 +120,7 @@ def make_room() -> None:
 
 
 def to_terminal(controls: str) -> None:
-    """Write to stderr past the stream, which escapes control characters."""
+    """Write control characters to stderr directly, since the stream escapes them."""
     os.write(sys.stderr.fileno(), controls.encode(sys.stderr.encoding, "replace"))
 
 

@@ -19,8 +19,8 @@ from listener.http_heads import HeadError, read_head
 
 CONNECT_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
-# A pool of its own: a project's owner names its registries, and one whose name server does not answer holds a thread.
-# The event loop has four for all names, that of the database among them.
+# A pool of its own: a project's owner chooses its registries, and a name server that does not answer holds a thread.
+# The event loop has only four threads for all names, that of the database among them.
 _LOOK_UPS = ThreadPoolExecutor(16, thread_name_prefix="registry look-ups")
 OWN_HOST = ("localhost", "127.", "::1")  # an address of this host is not the proxy's
 

@@ -30,7 +30,7 @@ Package = dict[str, str]
 
 
 class _Manifest(msgspec.Struct):
-    """What is read of a package.json; no other values are made, since those of 1 MiB would hold the listener."""
+    """The fields of a package.json that are read. Decoding the others, of up to 1 MiB, would hold the listener."""
 
     name: str = ""
     version: str = ""
@@ -103,9 +103,9 @@ def _tags(package: str, texts: list[str]) -> set[Tag]:
     unclear = f"{package} does not say which platform it was installed for: install it again."
     if any(text.count("-") != 2 for text in texts):
         raise Failed("invalid_bundle", unclear)
-    # Each stands for all combinations of what is between its dots: a thousand million in a few thousand bytes.
+    # Each stands for all combinations of its dotted parts: a billion in a few thousand bytes.
     if sum(prod(part.count(".") + 1 for part in text.split("-")) for text in texts) > MOST_TAGS:
-        raise Failed("invalid_bundle", f"{package} says that it was installed for more than {MOST_TAGS} platforms.")
+        raise Failed("invalid_bundle", f"{package} has more than {MOST_TAGS} platform tags: install it again.")
     try:
         return {tag for text in texts for tag in parse_tag(text)}
     except ValueError as error:  # a part is empty
@@ -175,7 +175,7 @@ def _manifests(folder: Path) -> Iterator[Path]:
 
 
 def _manifest(file: Path) -> _Manifest:
-    """What a package.json says; nothing where it is none."""
+    """The fields of a package.json, which are empty if it is malformed."""
     try:
         return msgspec.json.decode(_bounded(file), type=_Manifest)
     except (msgspec.MsgspecError, RecursionError):
@@ -216,7 +216,7 @@ def _check_machine(library: Path, folder: Path) -> None:
 
 
 def _machine(file: Path) -> str | None:
-    """System and processor that a file is compiled for; None where it is not compiled, or a folder."""
+    """System and processor that a file is compiled for; None for a file that is not compiled, or a folder."""
     if not file.is_file():
         return None
     with open(file, "rb") as opened:

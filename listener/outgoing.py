@@ -101,17 +101,17 @@ async def _connected_by_tls(address: str, port: int, name: str) -> tuple[asyncio
         return await asyncio.open_connection(address, port, ssl=usual, server_hostname=name, limit=LARGEST_HEAD)
     except ssl.SSLCertVerificationError:
         raise
-    except (ssl.SSLError, ConnectionResetError):  # asyncio's word for an alert that comes with the end
+    except (ssl.SSLError, ConnectionResetError):  # the latter if an alert and the end of the connection come together
         return await asyncio.open_connection(address, port, ssl=older, server_hostname=name, limit=LARGEST_HEAD)
 
 
 @cache
 def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """For most servers, and for those of TLS 1.2 with a certificate on another curve. Created once: it reads every
-    certificate of the system's store.
+    """One for most servers, and one for those with TLS 1.2 whose certificate is on another curve. Created once, since
+    that reads every certificate of the system's store.
 
-    The receiver chooses how keys are exchanged. Over finite fields that takes up to 0.6 s, on the event loop, so there
-    are elliptic curves only; of TLS 1.3, which names fields like curves, the one curve that each server must have.
+    The receiver chooses how keys are exchanged. A finite field can take 0.6 s of the event loop, so only elliptic
+    curves are offered. TLS 1.3 treats fields as curves, so it is offered only the curve that every server must have.
     """
     usual, older = ssl.create_default_context(), ssl.create_default_context()
     for context in (usual, older):

@@ -25,7 +25,7 @@ from listener.wakeups import Wakeups
 from observing.events import EventLoopBlocked, ListenerStopping
 from observing.stream import emit
 from sandbox import Sandbox
-from support.garbage import collected_when_calm
+from support.garbage import deferred_full_collections
 from support.loop_watch import LoopWatch
 from support.sealing import Sealer
 from support.tasks import end
@@ -56,7 +56,7 @@ class Listener:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then let runs finish within `drain_seconds` and give the rest back."""
-        with collected_when_calm():
+        with deferred_full_collections():
             await self._run(stop)
 
     async def _run(self, stop: asyncio.Event) -> None:

@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass, field
 
 LARGEST_MESSAGE = 16 * 1024 * 1024
-LONGEST_ERROR = 2000  # bytes: it is kept with what a dry run changed
+LONGEST_ERROR = 2000  # bytes: stored with the changes of a dry run
 CHUNK = 64 * 1024
 SET_UP = b"C\0\0\0\x08SET\0Z\0\0\0\x05I"  # what a run reads first: its settings were applied
 

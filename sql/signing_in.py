@@ -1,7 +1,7 @@
 """Signs in as a project's role without holding the event loop.
 
-The role may change its own password's verifier and settings, and so what the server answers: how many rounds of hashing
-libpq makes before it proves that it knows the password, and how long the warnings are that it reads into memory.
+The role may change its own password verifier and settings, and with them the server's answers: how many rounds of
+hashing libpq does to prove that it knows the password, and how long the warnings are that it reads into memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from psycopg.pq import abc as pq
 
 from sql.connecting import with_required_auth
 
-MOST_ROUNDS = 10_000  # of SCRAM, about 10 ms; our own verifiers have one, those that PostgreSQL makes 4,096
+MOST_ROUNDS = 10_000  # of SCRAM, about 10 ms; our own verifiers have 1, PostgreSQL's have 4,096
 MOST_BYTES = 32 * 1024  # of what the server sends at a time: parameters, and some warnings
 LARGEST_CHALLENGE = 1024
 PEEK_AGAIN_SECONDS = 0.01
@@ -28,7 +28,7 @@ _HEAD = 9  # bytes: the message's type and length, and what it asks for
 
 
 class UsesTls(Exception):
-    """What the server will ask for is encrypted, so nobody but libpq can see it."""
+    """The connection is encrypted, so only libpq can see what the server asks for."""
 
 
 class AnswerRefused(psycopg.OperationalError):
@@ -56,11 +56,12 @@ async def signed_in(url: str, **options: Any) -> pq.PGconn:
 
 
 async def _has_come(descriptor: int) -> bool:
-    """Look at what the server sent before libpq does; False if it is the beginning of something, after a moment.
-    Raises AnswerRefused."""
+    """Check what the server has sent before libpq reads it; False, after a moment, if it is incomplete. Raises
+    AnswerRefused."""
     answer = _peek(descriptor)
     if len(answer) >= MOST_BYTES:
-        raise AnswerRefused("the server sends too much: has the role a setting that is very long, or invalid?")
+        too_much = f"the server sent more than {MOST_BYTES >> 10} KiB at once"
+        raise AnswerRefused(f"{too_much}: reset settings of the role that are very long or invalid")
     if not _is_whole(answer):
         await asyncio.sleep(PEEK_AGAIN_SECONDS)
         return False
@@ -74,13 +75,13 @@ def _peek(descriptor: int) -> bytes:
     try:
         return waiting.recv(MOST_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError:
-        return b""  # nothing has come, or the connection is lost, as libpq will find out
+        return b""  # nothing has arrived, or the connection is lost, which libpq will find out
     finally:
         waiting.detach()
 
 
 def _is_whole(answer: bytes) -> bool:
-    """False for the beginning of what may be a challenge: one is sent alone, since the server waits for the reply."""
+    """False for the beginning of a possible challenge, which arrives alone, since the server waits for the reply."""
     if answer[:1] != b"R":
         return True
     if len(answer) < _HEAD:

@@ -1,4 +1,4 @@
-"""Garbage collections of a process with an event loop: a full one halts all threads, longer the more objects live."""
+"""Garbage collection in a process with an event loop: a full one halts all threads, longer with more live objects."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import gc
 import time
 from collections.abc import Iterator
 
-CALM_TASKS = 200
-CALM_SECONDS = 30.0
-LONGEST_SECONDS = 300.0
+FEW_TASKS = 200
+CHECK_SECONDS = 30.0
+LONGEST_SECONDS = 300.0  # between full collections
 NEVER = 1_000_000_000
 
 
 @contextlib.contextmanager
-def collected_when_calm() -> Iterator[None]:
-    """Full collections while few tasks live, not when Python would have them: a burst of 3,000 requests brought seven,
-    of up to 180 ms each. Young objects are collected as ever; those that exist at the start are looked at never."""
+def deferred_full_collections() -> Iterator[None]:
+    """Full collections run while there are few tasks, not when Python would run them: a burst of 3,000 requests caused
+    seven, of up to 180 ms each. Young objects are collected as usual; those that exist at the start are left alone."""
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
@@ -34,8 +34,8 @@ def collected_when_calm() -> Iterator[None]:
 async def _collect() -> None:
     collected_at = time.monotonic()
     while True:
-        await asyncio.sleep(CALM_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)
         is_overdue = time.monotonic() - collected_at > LONGEST_SECONDS
-        if is_overdue or len(asyncio.all_tasks()) < CALM_TASKS:
+        if is_overdue or len(asyncio.all_tasks()) < FEW_TASKS:
             gc.collect()
             collected_at = time.monotonic()

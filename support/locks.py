@@ -36,7 +36,6 @@ _NPM_LOCKED = (
     *("name", "version", "integrity", "dependencies", "optionalDependencies", "peerDependencies"),
     *("peerDependenciesMeta", "optional", "devOptional", "peer", "engines", "os", "cpu", "libc", "inBundle"),
     "hasInstallScript",
-    "hasInstallScript",
 )
 _NPM_SECTIONS = ("dependencies", "optionalDependencies")
 

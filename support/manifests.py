@@ -297,8 +297,8 @@ def _package_dependencies(text: str | None) -> tuple[dict[str, str], dict[str, s
 
 
 def _mapped_by_deno(files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and version of each package of npm in the import map of Deno's configuration. What it maps to other places
-    may be no more than types, so it is left to the imports themselves."""
+    """Name and version of each npm package in the import map of Deno's configuration. Other targets are not refused
+    here, since the code may import only types from them."""
     for file in DENO:
         if (text := _text(files, file)) is None:
             continue

@@ -1,4 +1,4 @@
-"""Roles of projects that their projects have changed, so that signing in as them takes long."""
+"""Roles of projects that their projects have changed so that signing in takes long."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ITERATIONS = 1_000_000  # a second for libpq, and for PostgreSQL when it takes t
 def demand_hashing(
     database: Database, project: TestProject, iterations: int = ITERATIONS, salt_bytes: int = 16
 ) -> None:
-    """Give the role a verifier that asks each client for so many rounds."""
+    """Give the role a verifier that asks each client for so many iterations."""
     salt, stored, server = (base64.b64encode(secrets.token_bytes(n)).decode() for n in (16, 32, 32))
     verifier = f"SCRAM-SHA-256${iterations}:{salt}${stored}:{server}"
     database.rows(f"alter role current_user password '{verifier}'", url=project.url)

@@ -23,9 +23,9 @@ LARGEST_HEAD = 32 * 1024
 MOST_HEADERS = 100
 HEAD_SECONDS = 15.0  # for request line and headers, from the first byte or, on a new connection, from its start
 BODY_SECONDS = 300.0  # for the whole body: 8 MiB at 28 KB a second
-SEND_SECONDS = 300.0  # for a client to take what was sent to it
+SEND_SECONDS = 300.0  # for a client to read what was sent to it
 LINGER_SECONDS = 2.0
-KERNEL_BYTES = 128 * 1024  # of a response that the kernel may keep unsent; it would take megabytes, which nobody counts
+KERNEL_BYTES = 128 * 1024  # unsent, per connection; by default the kernel buffers megabytes, which we cannot count
 READ_AT_ONCE = 100
 BEGUN_AT_ONCE = 10
 ENDED_AT_ONCE = 20
@@ -35,7 +35,7 @@ MOST_LINGERING = 64  # connections that were refused at once, and get to see why
 
 class Guard:
     """State shared by all connections of a process: their number, which idle ones can be closed to make room, and how
-    many are read, or have requests begin or be cut off, in a turn of the event loop: thousands may do so at once."""
+    many of them are read, begin a request or are cut off in one turn of the event loop: thousands may be due."""
 
     def __init__(self, admission: Admission) -> None:
         self.admission = admission
@@ -76,8 +76,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._sizes = 0  # of its parts so far
         self._refused: Problem | None = None
         self._hung_up = False
-        self._answering: RequestResponseCycle | None = None  # `cycle` is the one that is read
-        self._next: Callable[[], object] | None = None  # begins a request once the response before it is taken
+        self._answering: RequestResponseCycle | None = None  # while `cycle` is the one being read
+        self._next: Callable[[], object] | None = None  # begins a request once the response before it has been read
         self._send_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -94,7 +94,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._guard.reading.do(partial(self._end, exc))  # what came before is read first
+        self._guard.reading.do(partial(self._end, exc))  # after the data that arrived before
 
     def _end(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -107,7 +107,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._disconnect()
 
     def _disconnect(self) -> None:
-        """Tell the request that is being answered; those behind it are not begun."""
+        """Tell the request being answered that its client has gone, and drop those behind it."""
         self.pipeline.clear()
         self._next = None
         if self._answering is not None and not self._answering.response_complete:
@@ -125,13 +125,13 @@ class GuardedProtocol(HttpToolsProtocol):
             begin()
 
     def pause_writing(self) -> None:
-        """The client takes a response more slowly than it is sent."""
+        """The client reads a response more slowly than it is sent."""
         super().pause_writing()
         self._send_timer = self.loop.call_later(SEND_SECONDS, self.transport.abort)
         self._guard.unsent.hold(self.transport, self._client, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """It has taken nearly all of it."""
+        """The client has read nearly all that was buffered."""
         super().resume_writing()
         self._stop_sending()
         self._begin_next()
@@ -172,10 +172,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._guard.lingering -= 1
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()  # or it could be hung up on before the data is read
+        self._unset_keepalive_if_required()  # or the keep-alive timeout could close it before the data is read
         if self._guard.reading.do(partial(self._read, data)):
             return
-        self.transport.pause_reading()  # or all that a client sends meanwhile would be kept here
+        self.transport.pause_reading()  # or whatever the client sends meanwhile would pile up here
         self._guard.reading.do(self._read_on)
 
     def _read_on(self) -> None:
@@ -184,7 +184,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _read(self, data: bytes) -> None:
         if self._refused is not None or self._hung_up:
-            return  # where it was refused, read on for a moment, so that the client gets to see the answer
+            return  # after a refusal, reading goes on for a moment so that the client sees the answer
         self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > LARGEST_HEAD and self._refused is None:
@@ -195,7 +195,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= MOST_PIPELINED:
             self._refused = _too_many_pipelined()
-            raise ValueError("too many requests wait")  # ends the parser, which then has send_400_response() called
+            raise ValueError("too many requests wait")  # stops the parser; uvicorn then calls send_400_response()
         super().on_message_begin()
         if self._timer is None:
             self._expect_head()
@@ -211,7 +211,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._sizes += len(name) + len(value)
         if self._sizes > LARGEST_HEAD or len(self.headers) > MOST_HEADERS:
             self._refused = _head_too_large()
-            raise ValueError("the head is too large")  # ends the parser, too
+            raise ValueError("the head is too large")  # stops the parser, too
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -292,7 +292,7 @@ def _head_too_large() -> Problem:
 
 
 def _too_many_pipelined() -> Problem:
-    detail = f"More than {MOST_PIPELINED} requests wait on this connection: read responses before you send more."
+    detail = f"More than {MOST_PIPELINED} requests are waiting on this connection: read responses before sending more."
     return Problem(429, "too_many_pipelined", detail)
 
 

@@ -11,8 +11,8 @@ MOST_SECONDS = 0.01  # of a turn
 
 
 class Turns:
-    """Does a limited number of things in each turn of the event loop, or as many as a few milliseconds are enough for,
-    and the others in the next turns, in order."""
+    """Does a limited number of things in each turn of the event loop, for a few milliseconds at most, and the rest in
+    the next turns, in order."""
 
     def __init__(self, each: int) -> None:
         self._each = each
@@ -22,7 +22,7 @@ class Turns:
         self._ends = 0.0
 
     def do(self, work: Callable[[], object]) -> bool:
-        """Do the work now, which is to return True, or in one of the next turns."""
+        """Do the work now and return True, or do it in one of the next turns."""
         self._waiting.append(work)
         self._do_some()
         return not self._waiting

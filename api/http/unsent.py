@@ -1,4 +1,4 @@
-"""Bytes of responses that clients have not taken, per address and in total."""
+"""Bytes of responses that clients have not read, per address and in total."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from api.http.admission import Bounds
 
 
 class Unsent:
-    """Keeps them within the bounds that requests have: beyond, whoever has waited longest is hung up on."""
+    """Keeps them within the limits of uploads; beyond, it closes the connection that has waited longest."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -18,23 +18,23 @@ class Unsent:
         self._all = 0
 
     def hold(self, connection: WriteTransport, client: str, size: int) -> None:
-        """Count what is left of a response until `release`; an empty client has no limit of its own."""
+        """Count the rest of a response until `release`; the client "" has no limit of its own."""
         self._held[connection] = client, size
         self._of_client[client] += size
         self._all += size
         while client and self._of_client[client] > self._bounds.upload_bytes_of_address:
-            self._hang_up(next(one for one, (its, _) in self._held.items() if its == client))
+            self._close(next(one for one, (its, _) in self._held.items() if its == client))
         while self._all > self._bounds.upload_bytes:
-            self._hang_up(next(iter(self._held)))
+            self._close(next(iter(self._held)))
 
     def release(self, connection: WriteTransport) -> None:
-        """It was sent, or its client is gone."""
+        """Stop counting a connection: the rest was sent, or its client has gone."""
         client, size = self._held.pop(connection, ("", 0))
         self._all -= size
         self._of_client[client] -= size
         if not self._of_client[client]:
             del self._of_client[client]
 
-    def _hang_up(self, connection: WriteTransport) -> None:
+    def _close(self, connection: WriteTransport) -> None:
         self.release(connection)
         connection.abort()

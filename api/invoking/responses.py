@@ -35,7 +35,8 @@ ID_HEADER = "X-Zmesh-Invocation-Id"
 
 
 class RawResponse(Response[bytes]):
-    """A response whose headers may repeat, as Set-Cookie does. `length` is what its function says that a GET sends."""
+    """A response whose headers may repeat, as Set-Cookie does. `length` is the function's Content-Length, which a
+    response to HEAD without a body keeps."""
 
     def __init__(self, body: bytes, status: int, headers: list[tuple[str, str]], length: str | None = None) -> None:
         super().__init__(body, status_code=status)

@@ -134,7 +134,7 @@ class LiveFeeds:
     ) -> AsyncIterator[bytes]:
         """Events, until the client goes or `check` raises Problem: it may be a member no more."""
         if not self._has_room(project_id):
-            return  # others came first: the client comes again, and is told so
+            return  # others were faster: the client reconnects and gets the 503
         client = _Client(project_id, topics, function_id)
         self._clients.setdefault(project_id, set()).add(client)
         if self._polling is None:

@@ -23,7 +23,7 @@ from sql.accounts import password_purpose, role_url
 from sql.signing_in import SECONDS, AnswerRefused, UsesTls, conninfo, signed_in
 from support.sealing import Sealer
 
-SIGNAL_SECONDS = 0.1  # how often psycopg looks whether a signal has come
+SIGNAL_SECONDS = 0.1  # how often psycopg checks for signals
 
 
 class ProjectRoles:
@@ -78,7 +78,7 @@ class ProjectRoles:
         return connection
 
     async def _signed_in_by_tls(self, project_id: UUID, conninfo: str) -> pq.PGconn:
-        """In a thread, since the project decides how long that takes: it can keep one, for a quarter of an hour."""
+        """In a thread, since the project decides how long it takes: up to a quarter of an hour, of one thread."""
         lock = self._locks.setdefault(project_id, asyncio.Lock())
         async with asyncio.timeout(SECONDS):
             await lock.acquire()

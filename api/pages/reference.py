@@ -57,5 +57,5 @@ def _asset(name: FromPath[str]) -> Response[bytes]:
 
 @cache
 def _bytes_of(path: Path) -> bytes:
-    """Once for all who are sent it: they may take a megabyte slowly."""
+    """Shared by all responses, of which slow clients would each keep a megabyte in memory."""
     return path.read_bytes()

@@ -20,7 +20,7 @@ MOST_BYTES = 2 * 1024 * 1024  # many times what a tool answers
 
 
 def bounded_sign_in(url: str) -> psycopg.Connection:
-    """A new connection as a project's role, which may have been changed so that signing in takes long. Raises
+    """A new connection as a project's role, which the project may have changed so that signing in takes long. Raises
     psycopg.Error."""
     import psycopg
 

@@ -45,8 +45,8 @@ def bundle_packages(client: Client, functions: Mapping[Path, Mapping[str, Any]])
 
 
 def installed_files(source: Path, manifest: Manifest, also: Path | None = None) -> dict[str, Path]:
-    """The packages of a function that are installed beside it, by their paths in an image. Where none are, Python's
-    environment `also` counts, and for Node.js the folders up to that one. Raises CliError."""
+    """The files of a function's packages by their paths in an image. If none are installed beside the function, those
+    in the environment `also` count (Python), or in a folder above it, up to `also` (Node.js). Raises CliError."""
     folder = source if source.is_dir() else source.parent
     files = dict(_python_files(folder, manifest, also) if manifest.runtime == "python" else _node_files(folder, also))
     if len(files) > MOST_FILES:
@@ -130,7 +130,7 @@ def _needed(requirements: tuple[str, ...], installed: Mapping[str, Distribution]
             raise CliError(
                 f"{wanted.name}, which {by} needs, is not installed in {site}.",
                 code="nothing_installed",
-                hint="Install the packages of the function there.",
+                hint="Install the function's packages there.",
             )
         for extra in ("", *sorted(wanted.extras)):
             if (name, extra) not in done:

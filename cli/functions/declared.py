@@ -85,7 +85,7 @@ def _is_in_functions(root: Path, source: Path) -> bool:
 
 
 def _as_named(source: Path) -> Path:
-    """Without . and .., but if it is a link, not what it leads to: that may have another name."""
+    """The path without . and .., but with links kept: what they lead to may have another name."""
     return Path(os.path.abspath(source))
 
 
@@ -130,8 +130,8 @@ def sources_of_functions(root: Path, file: ProjectFile) -> dict[str, Path]:
 
 
 def find_sources(root: Path, file: ProjectFile) -> tuple[dict[str, Path], list[CliError]]:
-    """The file or folder of each function, by name: those in functions/, and those whose path is declared. Then an
-    error for each that is declared without code. Raises CliError for two of one name."""
+    """The file or folder of each function, by name: those in functions/, and those whose path is declared. Also an
+    error for each function that is declared but has no code. Raises CliError if two have the same name."""
     declared = {name: root / settings.path for name, settings in file.functions.items() if settings.path}
     taken = {path.resolve() for path in declared.values()}
     folder = root / FUNCTIONS

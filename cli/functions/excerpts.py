@@ -96,7 +96,7 @@ def texts_of(function: Mapping[str, Any], slug: str) -> Texts:
 
 
 def located(place: str, source: Path, function: Mapping[str, Any]) -> str:
-    """What a parser says about the code of a function, as the lines of the author's file if it names one."""
+    """The place of a syntax error in a function, shown as lines of the author's file if it names one."""
     name = function["name"]
     texts = {**texts_of(function, name), **texts_of(function, re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"))}
     frames = frames_of(place, texts)
@@ -107,7 +107,7 @@ def located(place: str, source: Path, function: Mapping[str, Any]) -> str:
 
 
 def located_in(error: CliError, functions: Mapping[Path, Mapping[str, Any]]) -> str:
-    """The same for an error that begins with the name of one of these functions."""
+    """The same for an error whose message begins with the name of one of these functions."""
     for source, function in functions.items():
         if error.message.startswith(f'"{function["name"]}":'):
             return located(error.place, source, function)

@@ -27,7 +27,7 @@ KEYS = {
     "q": "quit",
     "?": "these keys",
 }
-CLEAR = "\x1b[H\x1b[2J\x1b[3J"  # the screen, and what can be scrolled back to
+CLEAR = "\x1b[H\x1b[2J\x1b[3J"  # the screen and its scrollback
 GRAPHICAL = ("DISPLAY", "WAYLAND_DISPLAY")
 MOST_CHOICES = 9
 LONGEST_STOP = 2.0

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 GIB = 1024**3
 LEAST_FREE_BYTES = GIB
-LEAST_PROCESSES = 512  # of API, listener and 16 runs: threads count as well
+LEAST_PROCESSES = 512  # for the API, a listener and 16 runs; threads count, too
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
 
 
@@ -170,8 +170,8 @@ def _processes() -> Finding:
     return Finding(
         "Processes",
         "warning",
-        f"only {detail}: runs fail to start where they are used up",
-        f"Raise ulimit -u to {LEAST_PROCESSES} or more, in /etc/security/limits.conf or LimitNPROC= of the service.",
+        f"only {detail}: runs fail to start once they are used up",
+        f"Raise it to at least {LEAST_PROCESSES}: nproc in /etc/security/limits.conf, or LimitNPROC= of the service.",
     )
 
 

@@ -70,7 +70,7 @@ class Watcher:
         ):
             if changes or missed or self._unreachable or self._settings_written_at() != self._declared_at:
                 missed = False
-                if changes:  # whoever saves shall see why it is not live
+                if changes:  # show the error with every save that it keeps from going live
                     self._complaint = ""
                 self.deploy_changed()
 
@@ -79,7 +79,7 @@ class Watcher:
         folder = self._folder.resolve()
         try:
             is_alone = is_function(folder)
-        except CliError:  # of a zmesh.toml that is broken, and will say what the folder is
+        except CliError:  # zmesh.toml is invalid; once repaired, it says what the folder is
             is_alone = True
         return [folder, *(shared_folders(folder.parent) if is_alone else [])]
 

@@ -59,7 +59,7 @@ class Promotion:
 
     @property
     def sources(self) -> Mapping[str, Path]:
-        """None: nothing of it is in files here."""
+        """Empty: promoted functions have no files here."""
         return {}
 
     def _declared(self, one: Chosen) -> Function:
@@ -178,16 +178,16 @@ def _require_secrets(plan: planning.Plan, source: str, target: str) -> None:
 
 @contextmanager
 def _advice(target: str) -> Iterator[None]:
-    """Errors of the target with what to do about them in a promotion."""
+    """Give errors of the target the hints that help in a promotion."""
     try:
         yield
     except ApiError as error:
         if error.code == "changed_elsewhere":
-            message = f"In {target}, something else has changed what the plan marks. Nothing was promoted."
+            message = f"In {target}, something else has changed what the plan would change. Nothing was promoted."
             hint = "To promote over these changes, pass --overwrite."
         elif error.code == "table_not_found":
             message = f"In {target}: {error.message}"
-            hint = f"Apply its migrations first: zmesh migrations apply --profile {target}"
+            hint = f"Apply the project's migrations there first: zmesh migrations apply --profile {target}"
         else:
             raise
         raise CliError(message, code=error.code, hint=hint) from error

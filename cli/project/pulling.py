@@ -164,7 +164,7 @@ def _candidates(function: Function, root: Path, here: Path | None) -> Iterator[P
 
 
 def _as_it_is(file: Path, code: str) -> str:
-    """The text of a file that is deployed as this code, for which every line ends with \\n; else the code."""
+    """The text of the file, with its own line endings, if that is deployed as this code; else the code."""
     with suppress(OSError, UnicodeDecodeError):
         if file.read_text("utf-8") == code:
             return file.read_bytes().decode()

@@ -90,7 +90,7 @@ def test(paths: tuple[Path, ...], output: str) -> None:
 
 
 def _clean_up_after_signals() -> None:
-    """Delete the database also if the terminal is closed, or the pipeline is cancelled."""
+    """Delete the database even if the terminal is closed or the pipeline is cancelled."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
 
@@ -184,7 +184,7 @@ def _run(
     tests = read_report(report)
     if not tests:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        progress(f"{report.name} {how}, and has reported no test.")
+        progress(f"{report.name} {how} and reported no tests.")
     return tests, status != 0 or not tests or any(test.status == "failed" for test in tests)
 
 

@@ -19,13 +19,13 @@ class Packages:
     def __init__(self) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="zmesh-packages-")
         self.folder = Path(self._temporary.name)
-        self.folder.chmod(0o711)  # runs are other users
+        self.folder.chmod(0o711)  # runs have other user ids
         self._images: dict[Path, Image] = {}
         self._making = asyncio.Lock()
 
     async def installed(self, source: Path, manifest: Manifest, root: Path) -> Image:
-        """What is installed for this function: in its own folder, or in the environment of this command (Python) or a
-        folder up to `root` (Node.js), where tests find it too. Raises CliError."""
+        """The packages installed in the function's own folder, or where tests find them too: in the environment of this
+        command (Python) or in a folder above it, up to `root` (Node.js). Raises CliError."""
         async with self._making:
             if source not in self._images:
                 place = self.folder / str(len(self._images))

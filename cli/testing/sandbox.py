@@ -98,7 +98,7 @@ async def _serve_one(runs: _Runs, reader: asyncio.StreamReader, writer: asyncio.
         answer = await _answer(runs, await reader.readline())
         writer.write(json.dumps(answer).encode() + b"\n")
     finally:
-        writer.close()  # however it ends: the test waits for it
+        writer.close()  # in any case: the test waits for it
 
 
 async def _answer(runs: _Runs, asked: bytes) -> Mapping[str, Any]:
@@ -106,7 +106,7 @@ async def _answer(runs: _Runs, asked: bytes) -> Mapping[str, Any]:
         return await runs.run(json.loads(asked))
     except CliError as error:
         return {"refused": f"{error.message} {error.hint}".strip()}
-    except (OSError, ValueError) as error:  # of a path that no file can have
+    except (OSError, ValueError) as error:  # the path is too long, or has a NUL character
         return {"refused": str(error)}
 
 

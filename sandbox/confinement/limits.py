@@ -118,7 +118,7 @@ class StandingLimits:
             resource.RLIMIT_NPROC: self.processes + more_processes,
             resource.RLIMIT_STACK: self.stack_bytes,
             resource.RLIMIT_MSGQUEUE: 0,
-            resource.RLIMIT_SIGPENDING: 1024,  # and timers, 300 bytes of the kernel's each
+            resource.RLIMIT_SIGPENDING: 1024,  # also limits POSIX timers, which take 300 bytes of kernel memory each
             resource.RLIMIT_MEMLOCK: 64 << 10,
             resource.RLIMIT_RTPRIO: 0,
             resource.RLIMIT_NICE: 0,

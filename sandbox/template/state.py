@@ -11,7 +11,7 @@ from sandbox.confinement import workspaces
 
 KIB = 1024
 RENEWED = ("anon_inode:[eventfd]", "anon_inode:[eventpoll]", "pipe:")  # in each run, by template.c
-OF_LIBC = 0b11 << 31  # signals 32 and 33: libc handles them by itself once there has been a thread
+OF_LIBC = 0b11 << 31  # signals 32 and 33, which libc itself handles once there has been a thread
 
 
 @dataclass(frozen=True, slots=True)

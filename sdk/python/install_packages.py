@@ -196,7 +196,7 @@ def explain_pip(lines: list[str], indexes: list[tuple[str, str]]) -> str:
 
 
 def named_packages(packages: str, text: str) -> str:
-    """With the requirements of lines of the manifest, which pip names by their numbers."""
+    """The packages with the requirements themselves in place of the line numbers that pip gives."""
     collected = re.findall(r"^Collecting (.+) \((?:from )?(-r \S+ \(line \d+\))\)$", text, re.MULTILINE)
     for requirement, line in collected:
         packages = packages.replace(line, requirement)
@@ -285,12 +285,12 @@ def install_node(payload: dict[str, Any], network: Network) -> dict[str, Any]:
 
 
 def name_of(place: str, package: dict[str, Any]) -> str:
-    """The name of a locked package in its registry. Its folder is named by whoever asks for it, who may use another."""
+    """The name of a locked package in its registry. Its folder has the name that its dependents use, maybe an alias."""
     return str(package.get("name") or place.rpartition("node_modules/")[2])
 
 
 def has_script(package: dict[str, Any]) -> bool:
-    """Whether a locked package has a script of its own. One that is part of another's archive has any name it likes."""
+    """Whether a locked package has an install script; not for one in another's archive, whose name proves nothing."""
     return bool(package.get("hasInstallScript") and not package.get("inBundle"))
 
 
@@ -307,7 +307,7 @@ def run_scripts(payload: dict[str, Any], network: Network) -> dict[str, Any]:
     for name in payload["scripts"]:
         named = [place for place, package in locked.items() if name_of(place, package) == name and has_script(package)]
         places = [str(folder / place) for place in named if (folder / place).is_dir()]
-        if not places:  # npm would run the scripts of all packages
+        if not places:  # given none, npm would run the scripts of all packages
             continue
         print(f"Running the install script of {name}")
         command = [*rebuild, *places, "--ignore-scripts=false", "--foreground-scripts"]

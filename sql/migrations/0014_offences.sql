@@ -1,4 +1,4 @@
--- Roles whose sessions block the platform again and again are closed for a minute.
+-- A role whose sessions keep blocking the platform is closed for a minute.
 
 create table zmesh.offences (
     role_name name        not null,
@@ -6,4 +6,5 @@ create table zmesh.offences (
     primary key (role_name, at)
 );
 comment on table zmesh.offences is
-    'When sessions of a project''s role were ended because they blocked the platform, for some minutes: see zmesh.close_offenders().';
+    'When sessions of a project''s role were ended because they blocked the platform; kept for ten minutes, for '
+    'zmesh.close_offenders().';

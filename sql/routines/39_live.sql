@@ -70,7 +70,7 @@ begin atomic
      order by i.turn limit p_limit;
 end;
 comment on function zmesh.recent_endings(uuid[], timestamptz, integer, integer) is
-    'Invocations of these projects that ended since then: as many of each project, of the last p_looks that ended.';
+    'Invocations of these projects that ended since p_since, at most p_limit: of the last p_looks, an equal share for each project.';
 
 create or replace function zmesh.recent_changes(p_projects uuid[], p_within interval, p_limit integer)
 returns table (project_id uuid, id uuid, function_id uuid, function text, status text, source text, version integer,
@@ -80,7 +80,7 @@ returns table (project_id uuid, id uuid, function_id uuid, function text, status
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off set jit = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
-    c_looks constant integer := 10 * p_limit;   -- so many of one project leave room for those of others
+    c_looks constant integer := 10 * p_limit;   -- so that one project's do not displace those of others
     v_since timestamptz := zmesh.now() - p_within;
     v_ids   uuid[];
 begin
@@ -107,8 +107,8 @@ begin
           join zmesh.invocations i on i.id = changed;
 end $$;
 comment on function zmesh.recent_changes(uuid[], interval, integer) is
-    'Invocations of these projects that were inserted, were started or ended within this time, up to a number of each kind; as many of '
-    'each project, of the last ten times that number.';
+    'Invocations of these projects that were inserted, were started or ended within this time, at most p_limit of each kind. Of the last '
+    '10 * p_limit that were inserted, and that ended, each project gets an equal share.';
 
 create or replace function zmesh.fresh_lines(p_projects uuid[], p_within interval, p_limit integer)
 returns table (project_id uuid, function_id uuid, function text, invocation_id uuid, attempt smallint, line integer,
@@ -136,7 +136,7 @@ begin
          order by f.at, f.invocation_id, f.attempt, f.line;
 end $$;
 comment on function zmesh.fresh_lines(uuid[], interval, integer) is
-    'What running invocations of these projects, and those that have just ended, printed within this time: of each the last 100 lines at most, and as many of each project.';
+    'What running invocations of these projects, and those that have just ended, printed within this time: at most the last 100 lines of each, in equal shares for the projects.';
 
 grant execute on function zmesh.queue_by_function(uuid), zmesh.running_invocations(uuid), zmesh.live_listeners(),
       zmesh.recent_changes(uuid[], interval, integer), zmesh.fresh_lines(uuid[], interval, integer) to zmesh_api;

@@ -258,7 +258,7 @@ begin
     return v_altered;
 end $$;
 comment on function zmesh_roles.alter_tables(name, regclass[], text) is
-    'Alters tables of a project; the first one keeps a worker of autovacuum, which is cancelled. Returns how many were altered.';
+    'Alters tables of a project; an autovacuum worker that is busy with the first one is cancelled. Returns how many were altered.';
 
 create or replace function zmesh_roles.stop_autovacuum(p_role name, p_table oid) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -289,7 +289,7 @@ begin atomic
                 or o like 'autovacuum\_vacuum\_cost\_limit=%' and split_part(o, '=', 2)::float8 < 200));
 end;
 comment on function zmesh_roles.slows_vacuum(oid) is
-    'Whether the owner of a table has made its VACUUM slower than it is by default.';
+    'Whether the owner of a table has made its VACUUM slower than the default.';
 
 create or replace function zmesh_roles.hurry_vacuum(p_role name, p_table oid) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -302,7 +302,7 @@ begin
         'toast.autovacuum_vacuum_cost_delay, toast.autovacuum_vacuum_cost_limit)');
 end $$;
 comment on function zmesh_roles.hurry_vacuum(name, oid) is
-    'Has a table of a project, and its other tables, vacuumed no slower than by default; returns how many were slower.';
+    'Resets the options that slow VACUUM of a table of a project, and of its other tables; returns for how many.';
 
 -- These would outlive every project: see zmesh_roles.join_projects().
 create or replace function zmesh_roles.drop_strays(p_limit integer) returns integer

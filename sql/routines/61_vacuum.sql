@@ -25,7 +25,7 @@ begin atomic
       from pg_stat_get_activity(null) a where a.backend_type = 'autovacuum worker';
 end;
 comment on function zmesh.workers_are_scarce() is
-    'Whether all workers of autovacuum are busy, or it has fallen behind with tables of the platform.';
+    'Whether all autovacuum workers are busy, or autovacuum has fallen behind with tables of the platform.';
 
 -- Only ANALYZE: VACUUM runs no owner code, and may legitimately take hours.
 create or replace function zmesh.slow_workers(p_patience interval)
@@ -51,7 +51,7 @@ comment on function zmesh.slow_workers(interval) is
     'Autovacuum workers that have analyzed a project''s table for that long, or for a sixth of it if workers are '
     'scarce.';
 
--- A table's owner may have VACUUM sleep after each page: hours for a small table.
+-- A table's owner may have VACUUM sleep after each page, so that a small table takes hours.
 create or replace function zmesh.slowed_workers(p_patience interval)
 returns table (pid integer, table_id oid, table_name text, role_name name)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -72,7 +72,7 @@ begin
            and a.xact_start < clock_timestamp() - p_patience / 6 and zmesh_roles.slows_vacuum(c.oid);
 end $$;
 comment on function zmesh.slowed_workers(interval) is
-    'While workers are scarce, those that vacuum a project''s table more slowly than by default, for a sixth of that time.';
+    'While workers are scarce, those that have vacuumed a project''s table for a sixth of p_patience, slowed by its options.';
 
 create or replace function zmesh.end_worker(p_pid integer) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -105,7 +105,7 @@ begin
     end loop;
     for v_worker in select * from zmesh.slowed_workers(p_patience) loop
         perform zmesh.end_worker(v_worker.pid), zmesh_roles.hurry_vacuum(v_worker.role_name, v_worker.table_id);
-        return next format('%s (%s): VACUUM was slowed by the table''s options while workers were scarce; they were reset',
+        return next format('%s (%s): the table''s options slowed VACUUM while workers were scarce; the options were reset',
                            v_worker.table_name, v_worker.role_name);
     end loop;
 end $$;

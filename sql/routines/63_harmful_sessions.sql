@@ -111,8 +111,8 @@ end $$;
 comment on function zmesh.end_sessions_exhausting_locks() is
     'Ends the sessions of a project that holds half of all locks; returns which.';
 
--- A session is back at once, and blocks the next call: notifications of others waited behind those of one project for
--- seconds, each time.
+-- Ended sessions reconnect at once and block the next call: notifications of others waited for seconds, each time,
+-- behind those of one project.
 create or replace function zmesh.close_offenders(p_roles name[]) returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
 declare
@@ -129,14 +129,14 @@ begin
         perform pg_terminate_backend(a.pid) from pg_stat_get_activity(null) a where pg_get_userbyid(a.usesysid) = v_role;
         begin
             perform zmesh_roles.limit_connections(v_role, 0);
-            return next format('%s may not sign in for a minute: its sessions blocked the platform again and again', v_role);
-        exception when lock_not_available or internal_error then null;   -- a session that is ending has altered the role
+            return next format('%s cannot sign in for a minute: its sessions kept blocking the platform', v_role);
+        exception when lock_not_available or internal_error then null;   -- a session of the role is altering it
         end;
     end loop;
 end $$;
 comment on function zmesh.close_offenders(name[]) is
-    'Notes that sessions of these roles were ended, and closes roles of which that has happened five times in half a minute, '
-    'until zmesh.renew_connection_limits(); returns which.';
+    'Records that sessions of these roles were ended, and closes the roles to which that has happened five times in half a minute, '
+    'until zmesh.renew_connection_limits() reopens them; returns a message for each.';
 
 create or replace function zmesh.end_harmful_sessions() returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

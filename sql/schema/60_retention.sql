@@ -16,8 +16,8 @@ create table zmesh.upkeep (
     constraint upkeep_is_one_row check (only_row)
 );
 comment on table zmesh.upkeep is
-    'When zmesh.maintain() last ran; its row lock allows one at a time. The oldest transaction that ran at horizon_at, '
-    'and an hour before.';
+    'When zmesh.maintain() last ran; its row lock allows one at a time. horizon is the oldest transaction that was running '
+    'at horizon_at; former_horizon, the one an hour before.';
 insert into zmesh.upkeep default values;
 
 create table zmesh.offences (
@@ -26,4 +26,5 @@ create table zmesh.offences (
     primary key (role_name, at)
 );
 comment on table zmesh.offences is
-    'When sessions of a project''s role were ended because they blocked the platform, for some minutes: see zmesh.close_offenders().';
+    'When sessions of a project''s role were ended because they blocked the platform; kept for ten minutes, for '
+    'zmesh.close_offenders().';

@@ -127,7 +127,7 @@ def test_a_client_is_an_address_a_network_or_nobody_in_particular(address: str, 
 
 
 def asked(url: str, source: str, path: str) -> socket.socket:
-    """A connection whose client asks for something and takes as little of it as it can."""
+    """A connection whose client requests something and reads as little of it as it can."""
     address = urlsplit(url)
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -140,7 +140,7 @@ def asked(url: str, source: str, path: str) -> socket.socket:
 
 
 def is_whole(connection: socket.socket) -> bool:
-    """Whether all of the response comes, once its client takes it."""
+    """Whether the whole response arrives once its client reads it."""
     received = b""
     try:
         while b"\r\n\r\n" not in received:
@@ -154,11 +154,11 @@ def is_whole(connection: socket.socket) -> bool:
     return not left
 
 
-BUNDLE = "/schema/assets/swagger-ui-bundle.js"  # 1.7 MB, for anybody
+BUNDLE = "/schema/assets/swagger-ui-bundle.js"  # 1.7 MB, for anyone
 
 
-def test_of_responses_that_nobody_takes_no_more_is_kept_than_an_address_may_send(api: Api, tmp_path: Path) -> None:
-    """200 connections that read nothing of 6 MB had the API grow by 650 MB, and so on without a limit."""
+def test_responses_that_clients_do_not_read_are_limited_like_uploads(api: Api, tmp_path: Path) -> None:
+    """200 connections with an unread response of 6 MB each made the API grow by 650 MB, and there was no limit."""
     bounds = {"ZMESH_MAX_UPLOAD_MB": "16", "ZMESH_MAX_UPLOAD_MB_PER_ADDRESS": "8"}
     with started(api, tmp_path, **bounds) as url, ExitStack() as open:
         first = open.enter_context(asked(url, "127.0.0.2", BUNDLE))
@@ -174,10 +174,8 @@ def test_of_responses_that_nobody_takes_no_more_is_kept_than_an_address_may_send
         assert all(whole[-8:])
 
 
-def test_a_connection_begins_no_request_before_the_response_to_the_one_before_was_taken(
-    api: Api, tmp_path: Path
-) -> None:
-    """What would be sent next is in memory, too."""
+def test_a_connection_begins_no_request_until_the_response_to_the_one_before_is_read(api: Api, tmp_path: Path) -> None:
+    """The next response would be in memory, too."""
     with started(api, tmp_path) as url, asked(url, "127.0.0.1", BUNDLE) as connection:
         connection.sendall(b"GET /nowhere HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
         assert health(url, "127.0.0.1") == 200

@@ -205,7 +205,7 @@ def test_no_row_of_a_project_fills_the_memory_of_the_api(api: Api) -> None:
     assert "500" in many["rows_left_out"]
 
 
-def test_a_role_whose_verifier_takes_long_to_check_keeps_no_call_waiting(api: Api) -> None:
+def test_a_role_with_an_expensive_verifier_delays_no_call(api: Api) -> None:
     demand_hashing(api.database, api.project)
     refusal = tool(api, "query_database", statement="select 1")["error"]
     assert "database_unreachable" in refusal

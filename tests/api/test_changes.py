@@ -138,6 +138,6 @@ def test_what_a_condition_says_is_not_taken_in_without_bound(shop: Api) -> None:
     refused(shop.call("POST", "/changes", json=shouting), 409, "answers_too_large")
 
 
-def test_a_role_whose_verifier_takes_long_to_check_is_not_signed_in_to(shop: Api) -> None:
+def test_nobody_signs_in_as_a_role_with_an_expensive_verifier(shop: Api) -> None:
     demand_hashing(shop.database, shop.project)
     assert "iterations" in refused(shop.call("GET", "/changes"), 503, "unavailable")["detail"]

@@ -194,7 +194,7 @@ async def test_a_client_that_hangs_up_ends_the_request_before_those_that_it_pipe
 
 
 async def test_a_request_whose_client_hangs_up_at_once_is_begun() -> None:
-    """However many connections are read at the same time."""
+    """However many connections there are to read at the same time."""
     application = Streaming()
     async with serving(application) as port:
         for n in range(3 * READ_AT_ONCE):
@@ -207,7 +207,7 @@ async def test_a_request_whose_client_hangs_up_at_once_is_begun() -> None:
 
 
 async def test_what_is_read_later_is_complete_and_in_order() -> None:
-    """While a connection waits for its turn, nothing more is taken from its client."""
+    """While a connection waits for its turn, nothing more is read from it."""
     bodies: dict[str, bytes] = {}
 
     async def keep(scope: dict[str, str], receive: object, send: object) -> None:

@@ -163,8 +163,8 @@ def test_a_stream_says_what_is_wrong_with_its_request(api: Api) -> None:
     eventually(lambda: api.call("GET", "/queue").json()["functions"] == [], "an empty queue")
 
 
-async def test_clients_that_come_at_once_are_no_more_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each was counted when its stream had begun, when the next had been let in already."""
+async def test_clients_that_connect_at_the_same_moment_do_not_exceed_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each was counted only once its stream had begun, and by then the next had been admitted."""
 
     async def allowed() -> None: ...
 

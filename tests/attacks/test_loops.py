@@ -185,7 +185,7 @@ def test_news_for_many_streams_hold_no_loop(arena: Arena, attacker: Platform, pa
 
 @pytest.mark.parametrize("request_head", [b"GET /health HTTP/1.1\r\nhost: h\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n" * 5000])
 def test_requests_of_many_connections_at_once_hold_no_loop(arena: Arena, request_head: bytes) -> None:
-    """Of anybody. Each connection was read at once, and garbage collections went through all that was in progress."""
+    """Every connection was read at once, and garbage collections went through everything that was in progress."""
     address = urlsplit(arena.attacker.url)
     count = 2000 if len(request_head) < 100 else 20
     opened = [socket.create_connection((str(address.hostname), address.port or 0)) for _ in range(count)]
@@ -214,8 +214,8 @@ def received(stream: socket.socket, least: int) -> bool:
     return least <= 0
 
 
-def test_no_role_that_demands_much_of_those_who_sign_in_holds_a_loop(arena: Arena) -> None:
-    """A verifier with a thousand million iterations stopped the listener, or the API, for a quarter of an hour."""
+def test_a_role_that_makes_signing_in_expensive_holds_no_loop(arena: Arena) -> None:
+    """A verifier with a billion iterations stopped the listener, or the API, for a quarter of an hour."""
     mallory = arena.parts.project_of("mallory")
     mallory.deploy("query", "def handler(payload, zmesh):\n    return zmesh.db.query('select 1')\n", timeout_ms=2000)
     project = TestProject(UUID(mallory.project_id), mallory.database_url, "", "")

@@ -42,4 +42,4 @@ def test_it_warns_of_a_low_limit_of_processes(
     monkeypatch.setattr("os.geteuid", lambda: user)
     finding = doctor._processes()
     assert finding.state == state
-    assert ("ulimit -u" in finding.fix) == (state == "warning")
+    assert ("LimitNPROC" in finding.fix) == (state == "warning")

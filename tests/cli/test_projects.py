@@ -147,7 +147,7 @@ def test_a_plan_after_a_pull_is_empty(shop: Platform, tmp_path_factory: pytest.T
     assert (again["written"], (shop.folder / "zmesh.toml").read_text()) == ([], TOML)
 
 
-def test_a_pull_leaves_the_ends_of_lines_as_they_are(platform: Platform) -> None:
+def test_a_pull_leaves_line_endings_as_they_are(platform: Platform) -> None:
     put(platform.folder, {"zmesh.toml": ""})
     (folder := platform.folder / "functions").mkdir()
     for name in ("same", "other"):

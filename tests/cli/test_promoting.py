@@ -205,7 +205,7 @@ def test_a_project_is_not_promoted_to_itself(environments: Environments) -> None
     assert 'There is no profile "stagin"' in environments.zmesh("promote", "stagin", "production", status=1)
 
 
-def test_the_profile_whose_key_is_not_valid_any_more_is_named(environments: Environments) -> None:
+def test_the_profile_whose_key_is_no_longer_valid_is_named(environments: Environments) -> None:
     production = environments.production
     [key] = [one for one in production.request("GET", "/keys").json()["items"] if one["name"] == "ci"]
     assert production.request("DELETE", f"/keys/{key['id']}").status_code in (200, 204)

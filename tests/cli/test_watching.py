@@ -176,7 +176,7 @@ def test_a_function_that_lost_its_code_does_not_stop_the_others(
     assert screen.text().count("[functions.a] has no code") == screen.text().count("a.py is gone") == 1
 
 
-def test_what_keeps_a_save_from_being_live_is_told_with_each_save(
+def test_each_save_shows_the_error_that_keeps_it_from_going_live(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: Screen
 ) -> None:
     settings = tmp_path / "zmesh.toml"

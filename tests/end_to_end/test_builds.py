@@ -271,7 +271,7 @@ def build_node(platform: Platform, packages: str | dict[str, str], lock: str | N
     return ended(platform, platform.request("POST", "/builds", json=body).json())
 
 
-def test_a_package_under_the_name_of_another_is_called_by_its_own_and_runs_no_script_of_that(
+def test_an_aliased_package_keeps_its_own_name_and_its_alias_allows_it_no_script(
     parts: Parts, registry: Registry
 ) -> None:
     registry.open.set()
@@ -296,7 +296,7 @@ def test_a_package_under_the_name_of_another_is_called_by_its_own_and_runs_no_sc
     assert "The install script of evil is not run." in said
 
 
-def test_allowed_scripts_run_also_with_a_lock_but_not_those_of_a_folder_in_the_archive_of_another(
+def test_allowed_scripts_run_with_a_lock_too_but_not_those_of_bundled_packages(
     parts: Parts, registry: Registry
 ) -> None:
     registry.open.set()

@@ -268,7 +268,7 @@ def test_one_request_is_passed_on_and_nothing_behind_it() -> None:
     asyncio.run(asyncio.wait_for(main(), 30))
 
 
-def test_a_server_that_never_comes_to_its_response_is_given_up() -> None:
+def test_a_server_that_never_sends_its_final_response_is_given_up() -> None:
     async def main() -> None:
         async with answering(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000) as (host, _):
             proxy = BuildProxy([host], lambda _: None)
@@ -288,7 +288,7 @@ def test_heads_are_read_at_once_whatever_they_hold(field: str) -> None:
     assert run(test) == []
 
 
-def test_connections_that_are_opened_all_at_once_are_few_for_the_listener() -> None:
+def test_the_listener_keeps_few_of_the_connections_that_are_opened_at_once() -> None:
     async def main() -> None:
         proxy = BuildProxy([], lambda _: None)
         async with proxy.serving():
@@ -344,7 +344,7 @@ def test_a_registry_that_reads_nothing_does_not_keep_its_connection(monkeypatch:
     asyncio.run(asyncio.wait_for(main(), 30))
 
 
-def test_names_that_nobody_answers_for_hold_up_no_other_build(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_names_that_nobody_resolves_hold_up_no_other_build(monkeypatch: pytest.MonkeyPatch) -> None:
     answered, look_up = threading.Event(), socket.getaddrinfo
 
     def slow(host: str, *arguments: Any, **options: Any) -> Any:

@@ -204,7 +204,7 @@ async def test_what_would_fail_at_the_end_is_told(project: TestProject, dry_run:
     assert "would have failed: insert or update on table" in (await changes_of(dry_run))["note"]
 
 
-async def test_of_an_error_at_the_end_no_more_than_a_sentence_is_kept(project: TestProject, dry_run: DryRun) -> None:
+async def test_no_more_than_a_sentence_of_an_error_at_the_end_is_kept(project: TestProject, dry_run: DryRun) -> None:
     with psycopg.connect(project.url, autocommit=True) as connection:
         connection.execute(
             "create function boom() returns trigger language plpgsql as"

@@ -158,7 +158,7 @@ async def test_an_answer_that_does_not_come_is_waited_for_only_so_long() -> None
             await send(f"http://127.0.0.1:{port}/", seconds=0.1)
 
 
-async def test_a_host_with_a_longer_name_than_dns_has_is_refused_for_good() -> None:
+async def test_a_host_name_longer_than_dns_allows_is_refused_for_good() -> None:
     with pytest.raises(NotSent, match="too long") as refused:
         await send(f"https://{'é.' * 900}example/")
     assert refused.value.for_good
@@ -174,7 +174,7 @@ async def test_a_server_without_tls_gets_nothing() -> None:
 
 @pytest.fixture
 def key_and_certificate(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, Path]:
-    """Of localhost, of the kind that the test names; receivers are trusted with it."""
+    """For localhost, of the kind that the test names; the listener trusts it."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     kind = ["rsa:2048"] if request.param == "rsa" else ["ec", "-pkeyopt", f"ec_paramgen_curve:{request.param}"]
     command = ["openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-keyout", key, "-out", certificate]

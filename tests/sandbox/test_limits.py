@@ -189,7 +189,7 @@ def test_a_run_may_hold_many_locks_on_files(host: Host) -> None:
 
 
 def test_timers_are_limited(host: Host) -> None:
-    """They are memory of the kernel's as well: 30 MB for each run."""
+    """They take memory of the kernel: a run could use 30 MB of it."""
     body = """
         import ctypes
         timer, made = ctypes.c_int(), 0

@@ -207,7 +207,7 @@ def test_running_out_of_memory_in_python_is_named_with_its_line(body: str) -> No
     assert 'File "send-welcome.py", line ' in ending.error["stack"]
 
 
-def test_a_library_without_room_in_memory_is_named_as_that() -> None:
+def test_a_library_that_does_not_fit_into_memory_is_reported_as_that() -> None:
     for raised in (
         "ImportError('libscipy_openblas.so: failed to map segment from shared object')",
         "ImportError('libx.so: cannot create shared object descriptor: Cannot allocate memory')",

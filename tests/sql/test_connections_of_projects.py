@@ -106,7 +106,7 @@ def test_while_there_are_connections_enough_none_is_ended(database: Database) ->
         assert len(open_ones(held)) == len(held)
 
 
-def test_a_role_whose_sessions_block_the_platform_again_and_again_is_closed_for_a_minute(database: Database) -> None:
+def test_a_role_whose_sessions_keep_blocking_the_platform_is_closed_for_a_minute(database: Database) -> None:
     attacker, neighbour = database.project("eve"), database.project("bob")
     default = limit_of(database, attacker)
     with sessions(attacker, 2) as held, sessions(neighbour, 1) as others:

@@ -1,4 +1,4 @@
-"""What is read for people who watch their projects: a busy project leaves room for the others."""
+"""What live views read: a busy project leaves room for the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signing in as a role that its project has changed, so that the server asks much of whoever signs in."""
+"""Signing in as a role that its project has changed, so that the server makes signing in expensive."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_a_password_that_postgresql_hashed_is_accepted(database: Database)
 async def test_long_warnings_are_not_read(database: Database) -> None:
     project = database.project()
     warn_at_length(database, project, 1_000_000)
-    with pytest.raises(AnswerRefused, match="too much"):
+    with pytest.raises(AnswerRefused, match="more than 32 KiB"):
         await signed_in(project.url)
 
 

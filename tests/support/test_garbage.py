@@ -1,4 +1,4 @@
-"""Full garbage collections wait until few tasks live."""
+"""Full garbage collections wait until there are few tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from support import garbage
-from support.garbage import collected_when_calm
+from support.garbage import deferred_full_collections
 
 
 @contextmanager
@@ -35,8 +35,8 @@ async def one_of(begun: list[int]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_objects_of_a_burst_bring_no_full_collection() -> None:
-    with collected_when_calm(), full_collections() as begun:
+async def test_objects_of_a_burst_cause_no_full_collection() -> None:
+    with deferred_full_collections(), full_collections() as begun:
         assert len([[n] for n in range(300_000)]) == 300_000
         assert begun == []
     with full_collections() as begun:
@@ -45,15 +45,15 @@ async def test_objects_of_a_burst_bring_no_full_collection() -> None:
 
 
 async def test_cycles_that_outlive_young_collections_are_collected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage, "CALM_SECONDS", 0.01)
-    with collected_when_calm(), full_collections() as begun:
+    monkeypatch.setattr(garbage, "CHECK_SECONDS", 0.01)
+    with deferred_full_collections(), full_collections() as begun:
         await one_of(begun)
 
 
-async def test_many_tasks_delay_a_full_collection_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage, "CALM_SECONDS", 0.01)
-    tasks = [asyncio.create_task(asyncio.sleep(60)) for _ in range(garbage.CALM_TASKS)]
-    with collected_when_calm(), full_collections() as begun:
+async def test_many_tasks_defer_a_full_collection_only_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "CHECK_SECONDS", 0.01)
+    tasks = [asyncio.create_task(asyncio.sleep(60)) for _ in range(garbage.FEW_TASKS)]
+    with deferred_full_collections(), full_collections() as begun:
         await asyncio.sleep(0.1)
         assert begun == []
         monkeypatch.setattr(garbage, "LONGEST_SECONDS", 0.0)

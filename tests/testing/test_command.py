@@ -228,7 +228,7 @@ def test_runs_in_the_sandbox_get_the_packages_that_are_installed(written: Writte
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_nothing_is_left_of_tests_that_are_interrupted(written: Written, number: signal.Signals) -> None:
+def test_interrupted_tests_leave_nothing_behind(written: Written, number: signal.Signals) -> None:
     folder = written({"test_endless.py": ENDLESS})
     (temporary := folder / "temporary").mkdir()
     environment = {**clean_environment(), "TMPDIR": str(temporary)}
@@ -247,11 +247,11 @@ def test_nothing_is_left_of_tests_that_are_interrupted(written: Written, number:
     assert "sandbox.py" not in log.read_text()
 
 
-def test_a_runner_that_dies_is_told(written: Written) -> None:
+def test_a_runner_that_is_killed_is_named(written: Written) -> None:
     dies = "import os\ndef test_it_dies():\n    os.kill(os.getpid(), 9)\n"
     done = COMMANDS.run(["test", "--output", "table"], cwd=written({"test_dies.py": dies}), env=clean_environment())
     assert (done.returncode, done.stdout) == (1, "no test ran\n")
-    assert "pytest was ended by SIGKILL, and has reported no test." in done.stderr
+    assert "pytest was ended by SIGKILL and reported no tests." in done.stderr
 
 
 def test_pytest_finds_the_fixture_by_itself() -> None:

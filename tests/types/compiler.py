@@ -34,7 +34,7 @@ def complaints(folder: Path, *files: Path, options: tuple[str, ...] = ()) -> str
 
 
 def complaints_about_project(folder: Path, config: str) -> str:
-    """What an editor says of the files of a folder that has this configuration."""
+    """What an editor says about the files of a folder with this configuration."""
     return _tsc(folder, "--project", config)
 
 

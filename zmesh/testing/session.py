@@ -22,7 +22,7 @@ _COMMITTED = (
     "the code ended the transaction by an SQL statement of its own, and a test's cannot be rolled back then: "
     "use zmesh.db.transaction(). What it committed stays until all tests have ended"
 )
-_ENDED = "this test has ended: wait for each thread that uses zmesh"
+_ENDED = "this test has ended: join every thread that uses zmesh"
 
 
 class RolledBackSession(Session):
@@ -58,7 +58,7 @@ class RolledBackSession(Session):
                 self._connection.close()
 
     def _open(self, scope: Scope) -> Connection:
-        if self._closed:  # a connection of its own would hold its locks until all tests have ended
+        if self._closed:  # a new connection would hold its locks until all tests have ended
             raise TransactionError(_ENDED)
         connection = super()._open(scope)
         if scope is self.root:

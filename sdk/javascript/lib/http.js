@@ -115,8 +115,8 @@ class RawResponse {
   }
 }
 
-/** A response of the web standard, new Response(…), of a subclass, or of a library's own implementation of the standard. Asks by
- * name: touching the class loads fetch. */
+/** A response of the web standard: of the class Response, a subclass, or a library's own implementation. Checked by
+ * name, because touching the class loads fetch. */
 function isWebResponse(value) {
   if (typeof value?.arrayBuffer !== 'function') return false;
   return value[Symbol.toStringTag] === 'Response' || isNamed(Object.getPrototypeOf(value), 'Response');

@@ -12,7 +12,7 @@ function withZmesh(test) {
     try {
       value = await test(zmesh, ...given);
     } catch (error) {
-      await zmesh.close().catch(() => {}); // what failed first matters
+      await zmesh.close().catch(() => {}); // the first error is the one to report
       throw error;
     } finally {
       delete globalThis.zmesh;

@@ -12,7 +12,7 @@ const CHECK_DEFERRED = 'savepoint zmesh_check; set constraints all immediate; ro
 const COMMITTED =
   "the code ended the transaction by an SQL statement of its own, and a test's cannot be rolled back then: " +
   'use zmesh.db.transaction(). What it committed stays until all tests have ended';
-const LEFT_BEHIND = 'the test ended while the database was still working for it: await everything that uses zmesh';
+const LEFT_BEHIND = 'the test ended while it was still using the database: await everything that uses zmesh';
 const ENDED = 'this test has ended: await everything that uses zmesh';
 
 /** As in a run, each statement and each outermost transaction fails or succeeds by itself: they are savepoints. */
@@ -68,9 +68,9 @@ class RolledBackSession extends Session {
     return client;
   }
 
-  /** Rolls everything back. Rejects if something still works on the session. */
+  /** Rolls everything back. Rejects if something still uses the session. */
   async close() {
-    await nextTurn(); // by then, each call of the test has reached the session
+    await nextTurn(); // so that every call of the test has reached the session
     const isWorking = this.#working > 0;
     this.#closed = true;
     await this.#end();

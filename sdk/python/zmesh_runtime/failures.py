@@ -16,11 +16,11 @@ MAX_STACK = 64 * 1024
 _NO_PACKAGE = (
     "packages are named in requirements.txt, in [project] of pyproject.toml, or in the code as script metadata"
 )
-# What the dynamic linker says of a library that the rest of the address space is too small for.
+# What the dynamic linker says if a library does not fit into the rest of the address space.
 _NO_ROOM_FOR_LIBRARY = re.compile(
     r"failed to map segment|cannot map zero-fill pages|cannot allocate memory(?! in static TLS)", re.IGNORECASE
 )
-_MORE_MEMORY = "raise memory_mb: packages with large libraries need address space for all of them"
+_MORE_MEMORY = "raise memory_mb: native libraries count in full when they are loaded"
 _LIMIT_OF_ERRNO = {
     errno.EFBIG: "file_size_limit",
     errno.ENOSPC: "workspace_limit",

@@ -1,6 +1,6 @@
 """Files that packages write when a template imports them, such as caches: each run forked from it gets a copy.
 
-Otherwise a run would have modules that rely on files or folders which exist in no working folder but the template's.
+Otherwise, modules in a run would rely on files and folders that only the template's working folder has.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _kept: dict[str, bytes | None] = {}  # path in the working folder → content; N
 
 def take(root: str) -> None:
     """In a template: remember the files of its working folder and remove them. If they are too many, too large, open,
-    or anything else than files and folders, they stay, and the template is refused."""
+    or anything other than files and folders, they stay, and the template is refused."""
     with contextlib.suppress(OSError, ValueError):
         _refuse_open_files(root)
         _kept.update(_read(root))
@@ -39,15 +39,15 @@ def give() -> None:
 
 
 def _refuse_open_files(root: str) -> None:
-    """All runs would share what is open. Raises ValueError."""
+    """Raises ValueError if a file is open, since all runs would share it."""
     for number in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):  # the one that lists them
+        with contextlib.suppress(FileNotFoundError):  # the descriptor that listed them
             if os.readlink(f"/proc/self/fd/{number}").startswith(f"{root}/"):
                 raise ValueError(f"a file below {root} is open")
 
 
 def _read(root: str) -> dict[str, bytes | None]:
-    """Each folder before what is in it. Raises ValueError for what is not kept."""
+    """Each folder comes before its contents. Raises ValueError for what is not kept."""
     found: dict[str, bytes | None] = {}
     size = 0
     for entry in _entries(root):

@@ -42,9 +42,9 @@ def has_imported(name: str) -> bool:
 
 
 class _Outermost:
-    """A finder that notes which modules of an image are imported by anything but these: they bring the rest.
+    """A finder that notes which modules of an image are imported from outside of it: these import the others.
 
-    A name of a package is not enough, since importing scipy does not import scipy.stats.
+    The name of a package is not enough, since importing scipy does not import scipy.stats.
     """
 
     def __init__(self, folder: str) -> None:
@@ -63,14 +63,14 @@ class _Outermost:
 
 
 def learn(image: str) -> None:
-    """From now on, note what is imported from this image."""
+    """From now on, note which modules of this image are imported from outside of it."""
     global _outermost
     _outermost = _Outermost(f"{image}/python/")
     sys.meta_path.insert(sys.meta_path.index(PathFinder), _outermost)
 
 
 def learned() -> list[str]:
-    """The names to import for all that was. A module's name stands for the packages above it."""
+    """The modules whose import brings in all that was imported. A module's name stands for the packages above it."""
     names = [name for name in _outermost.names if name in sys.modules] if _outermost else []
     return [name for name in names if not any(other.startswith(f"{name}.") for other in names)][:MOST_NAMES]
 
