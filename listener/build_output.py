@@ -53,6 +53,10 @@ class Installed:
     platform: str
     scripts: list[str]  # packages whose install scripts are allowed, and have still to run
 
+    def said(self) -> dict[str, Any]:
+        """As the build said it. Not a deep copy: that of 10,000 packages takes 90 ms."""
+        return {"lock": self.lock, "packages": self.packages, "platform": self.platform, "scripts": self.scripts}
+
 
 @dataclass(frozen=True, slots=True)
 class Archive:

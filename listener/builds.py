@@ -14,7 +14,6 @@ import time
 import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from importlib import util
@@ -173,9 +172,9 @@ class Builds:
             payload = {**common, "registries": registries.payload(), "allow_scripts": allow_scripts}
             try:
                 installed, archive = await self._run(payload, printed, cancel, staging / "installed")
-                scripts = [name for name in installed.scripts if name in allow_scripts]
+                scripts = sorted(set(installed.scripts) & set(allow_scripts))
                 if scripts and archive.contents.files:
-                    order = {**common, "scripts": scripts, "installed": asdict(installed)}
+                    order = {**common, "scripts": scripts, "installed": installed.said()}
                     archive = await self._run_scripts(build, order, archive, printed, cancel, staging / "built")
             except Failed as failure:
                 raise _explained(failure, proxy) from failure
@@ -192,7 +191,7 @@ class Builds:
                 await EXECUTOR.run(sent.close)
             installed, archive = await EXECUTOR.run(read_bundle, staging, build.runtime, build.manifest, hash)
             if build.runtime == "python":
-                order = {**self._payload(build), "compile": True, "installed": asdict(installed)}
+                order = {**self._payload(build), "compile": True, "installed": installed.said()}
                 archive = await self._run_scripts(build, order, archive, printed, cancel, staging / "built")
         return await self._store(lease, build, installed, archive)
 
