@@ -13,7 +13,7 @@ import msgspec
 from listener.archives import LARGEST_LAYER, ArchiveError, Contents
 from listener.layers import EXECUTOR, MIB, unpack_file
 from listener.postgres import storable
-from sandbox import RunOutcome
+from sandbox import Limits, RunOutcome
 
 LARGEST_RESULT = 4 * 1024 * 1024  # the line that says what was installed
 MOST_PACKAGES = 10_000
@@ -129,12 +129,14 @@ class FileSink:
             self._room.set()
 
 
-def check_outcome(outcome: RunOutcome, sink: FileSink, minutes: int) -> None:
+def check_outcome(outcome: RunOutcome, sink: FileSink, limits: Limits) -> None:
     """Raises Failed, OSError."""
     if outcome.status == "cancelled":
         raise Failed("cancelled", "cancelled on request")
     if outcome.status == "timeout":
-        raise Failed("timeout", f"Installing the packages took longer than {minutes} minutes.")
+        raise Failed("timeout", f"Installing the packages took longer than {limits.timeout_ms // 60_000} minutes.")
+    if outcome.error is not None and outcome.error.type == "memory_limit":
+        raise Failed("memory_limit", f"Installing the packages took more than {limits.memory_mb} MiB of memory.")
     if outcome.error is not None:
         type = "packages_not_installed" if outcome.error.type == "BuildFailed" else outcome.error.type
         raise Failed(type, outcome.error.message)

@@ -244,7 +244,7 @@ class Builds:
         finally:
             sink.close()
             await EXECUTOR.run(file.close)
-        check_outcome(outcome, sink, LIMITS.timeout_ms // 60_000)
+        check_outcome(outcome, sink, LIMITS)
         return await EXECUTOR.run(read_sent, staging, payload["runtime"])
 
     def _payload(self, build: ClaimedBuild) -> dict[str, Any]:

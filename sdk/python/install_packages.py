@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -395,6 +396,8 @@ def explain_npm(lines: list[str]) -> str:
         )
     if "EALLOW" in text:
         return "a package refers to another by an address: only packages of a registry are installed"
+    if "JavaScript heap out of memory" in text:
+        return "npm ran out of memory: the registry sends more than a build can hold, or there are too many packages"
     if "EINTEGRITY" in text:
         return f"{_of_hash(text)} does not have the hash that package-lock.json gives: renew the lock, if you trust it"
     if "can only install packages when your package.json and package-lock.json" in text:
@@ -443,8 +446,14 @@ def run(network: Network, command: list[str], environment: dict[str, str], expla
                 print(shown)
         status = installer.wait()
     if status != 0:
-        killed = f"the installer was ended by signal {-status}" if status < 0 else "the installer said nothing"
-        raise BuildFailed(explain(lines[-500:]) or killed)
+        raise BuildFailed(explain(lines[-500:]) or ended_by(status))
+
+
+def ended_by(status: int) -> str:
+    """Why an installer ended that said nothing."""
+    if status == -signal.SIGXFSZ:
+        return "a package has a file that is larger than a layer may be"
+    return f"the installer was ended by signal {-status}" if status < 0 else "the installer said nothing"
 
 
 def shown_line(line: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from listener.build_output import MOST_PACKAGES, Failed, read_sent
+from listener.build_output import MOST_PACKAGES, Failed, FileSink, check_outcome, read_sent
+from sandbox import Limits, RunError, RunOutcome
 
 PACKAGE = {"name": "a", "version": "1", "hash": ""}
 SAID = {"lock": "a==1\n", "platform": "cpython-311", "packages": [PACKAGE]}
@@ -41,3 +42,11 @@ def test_what_was_installed_is_read_without_what_nobody_asked_for(tmp_path: Path
 def test_anything_else_is_refused(tmp_path: Path, line: bytes) -> None:
     with pytest.raises(Failed, match="did not say what it installed"):
         read(tmp_path, line)
+
+
+def test_a_build_that_takes_too_much_memory_is_told_what_a_build_may_take() -> None:
+    """Not to raise a limit of its function, which has none to do with it."""
+    outcome = RunOutcome("error", None, None, RunError("memory_limit", "Raise memory_mb."), (), 1, 1, 1)
+    with pytest.raises(Failed, match=r"^Installing the packages took more than 64 MiB of memory\.$") as failure:
+        check_outcome(outcome, cast(FileSink, None), Limits(timeout_ms=1000, memory_mb=64))
+    assert failure.value.type == "memory_limit"

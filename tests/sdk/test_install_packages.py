@@ -88,6 +88,10 @@ def test_a_registry_that_refuses_the_credentials_or_is_down(installer: ModuleTyp
             "npm error code ECONNREFUSED\nnpm error FetchError: request to http://127.0.0.1:9/zod failed, reason: x",
             "the registry of zod cannot be reached (ECONNREFUSED)",
         ),
+        (
+            "FATAL ERROR: Reached heap limit - JavaScript heap out of memory\n----- Native stack trace -----\n 1: 0xe1",
+            "npm ran out of memory",
+        ),
     ],
 )
 def test_an_npm_package_that_cannot_be_had(installer: ModuleType, said: str, reason: str) -> None:
@@ -189,7 +193,12 @@ def test_a_registry_behind_the_proxy_of_the_build_that_is_down(
 
 @pytest.mark.parametrize(
     ("command", "reason"),
-    [("kill -9 $$", "was ended by signal 9"), ("exit 3", "said nothing"), ("echo ERROR: x; exit 1", "^x$")],
+    [
+        ("kill -9 $$", "was ended by signal 9"),
+        ("kill -XFSZ $$", "a file that is larger than a layer"),
+        ("exit 3", "said nothing"),
+        ("echo ERROR: x; exit 1", "^x$"),
+    ],
 )
 def test_an_installer_that_ends_without_a_word_is_said_to(installer: ModuleType, command: str, reason: str) -> None:
     network = Mock(start=lambda command, _: subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
