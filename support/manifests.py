@@ -152,7 +152,22 @@ def _of_python(code: str, files: Mapping[str, Any]) -> Manifest | None:
             for requirement in requirements:
                 _check_requirement(source, requirement)
             return _locked_python(source, requirements, files)
+    if project is not None:
+        _check_lists_elsewhere(_toml("pyproject.toml", project))
     return None
+
+
+def _check_lists_elsewhere(project: dict[str, Any]) -> None:
+    """Packages must not be left out without a word."""
+    standard, tool = project.get("project"), project.get("tool")
+    poetry = tool.get("poetry") if isinstance(tool, dict) else None
+    listed = poetry.get("dependencies") if isinstance(poetry, dict) else None
+    hint = "list the packages in dependencies of [project]"
+    if isinstance(listed, dict) and listed.keys() - {"python"}:
+        raise ManifestError(f"pyproject.toml: [tool.poetry.dependencies] is not read: {hint}, as Poetry 2 does")
+    dynamic = standard.get("dynamic") if isinstance(standard, dict) else None
+    if isinstance(dynamic, list) and "dependencies" in dynamic:
+        raise ManifestError(f"pyproject.toml: dynamic dependencies are not read: {hint}")
 
 
 def _locked_python(source: str, requirements: list[str], files: Mapping[str, Any]) -> Manifest:

@@ -260,6 +260,28 @@ def test_lines_are_joined_in_time_that_grows_with_their_number_only() -> None:
         requirements("python", requirements__txt="six", requirements__lock="six\\\n" * 400_000)
 
 
+POETRY = '[tool.poetry.dependencies]\npython = "^3.11"\n'
+
+
+@pytest.mark.parametrize(
+    ("project", "said"),
+    [
+        (POETRY + 'six = "*"\n', "[tool.poetry.dependencies] is not read"),
+        ('[project]\ndynamic = ["dependencies"]\n', "dynamic dependencies are not read"),
+    ],
+)
+def test_packages_that_are_listed_where_nobody_reads_them_are_refused(project: str, said: str) -> None:
+    with pytest.raises(ManifestError) as refused:
+        manifest_of("python", "", {"pyproject.toml": project})
+    assert said in str(refused.value)
+    assert requirements("python", pyproject__toml=project, requirements__txt="six") == ["six"]
+
+
+@pytest.mark.parametrize("project", [POETRY, "tool = 1", "[tool]\npoetry = 1", '[project]\ndynamic = ["version"]'])
+def test_a_project_without_packages_has_none(project: str) -> None:
+    assert manifest_of("python", "", {"pyproject.toml": project}) is None
+
+
 def test_a_number_that_python_refuses_to_read_is_an_error_in_the_file() -> None:
     with pytest.raises(ManifestError, match=r"^pyproject\.toml is not valid TOML: "):
         manifest_of("python", "", {"pyproject.toml": "n = " + "1" * 5000})
