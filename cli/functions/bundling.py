@@ -57,8 +57,8 @@ def installed_files(source: Path, manifest: Manifest, also: Path | None = None) 
 def _upload(client: Client, function: Mapping[str, Any], manifest: Manifest, files: Mapping[str, Path]) -> Build:
     with tempfile.TemporaryFile() as archive:
         digest, size = hashlib.sha256(), 0
-        for path, place in sorted(files.items(), key=lambda file: file[0].encode()):
-            name, data = path.encode(), place.read_bytes()
+        for path, place in sorted(files.items(), key=lambda file: os.fsencode(file[0])):
+            name, data = os.fsencode(path), place.read_bytes()
             executable = os.access(place, os.X_OK)
             piece = len(name).to_bytes(2) + bytes([executable]) + len(data).to_bytes(8) + name + data
             digest.update(piece)
@@ -95,7 +95,8 @@ def _python_files(folder: Path, manifest: Manifest, also: Path | None) -> Iterat
             )
         for file in distribution.files or ():
             place = site / file
-            if ".." not in file.parts and "__pycache__" not in file.parts and place.is_file():
+            elsewhere = file.is_absolute() or ".." in file.parts  # as its author may say
+            if not elsewhere and "__pycache__" not in file.parts and place.is_file():
                 yield f"python/{file.as_posix()}", place
 
 
