@@ -21,7 +21,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 NO_TEXT = re.compile(
     r"(?P<colour>\x1b\[[0-9;:]*m)"
     r"|[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)"
-    r"|[\u202a-\u202e\u2066-\u2069]"  # show characters in another order than they have
+    r"|[\u202a-\u202e\u2066-\u2069]"  # change the order in which text is shown
 )
 
 

@@ -63,7 +63,7 @@ def normal(name: str) -> str:
 
 
 def is_host(name: str) -> bool:
-    """Whether it can be the name or address of a host. Other characters mean different things to different proxies."""
+    """Whether this can be a host's name or address. Proxies interpret other characters differently."""
     return len(name) <= LONGEST_NAME and "%" not in name and (_NAME.fullmatch(name) is not None or is_address(name))
 
 

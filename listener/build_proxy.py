@@ -40,7 +40,7 @@ _PROXY_FIELDS = frozenset({"connection", "keep-alive", "proxy-authorization", "p
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client of the proxy wants, made of parts that were checked: its own words are passed on to nobody."""
+    """What a client of the proxy wants, rebuilt from checked parts: its original text is never passed on."""
 
     method: str
     scheme: Literal["http", "https"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 HANDSHAKE, CLIENT_HELLO, SERVER_NAME, HOST_NAME = 22, 1, 0, 0
-ENCRYPTED_HELLO = 0xFE0D  # names another server to whoever can decrypt it (RFC 9849)
+ENCRYPTED_HELLO = 0xFE0D  # an extension with the name of another server, encrypted (RFC 9849)
 LARGEST_RECORD = 16 * 1024
 VERSION_AND_RANDOM = 34
 

@@ -101,7 +101,7 @@ def read_function(path: Path, name: str | None = None) -> dict[str, Any]:
         raise CliError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
     if (size := size_of(code)) > MOST_ENTRY_BYTES:
         raise CliError(
-            f"{path} has {shown_size(size)}; the limit of a single file is {shown_size(MOST_ENTRY_BYTES)}.",
+            f"{path} has {shown_size(size)}; the limit for a single file is {shown_size(MOST_ENTRY_BYTES)}.",
             code="too_large",
             hint="Make it a folder, and move code and data into other files.",
         )

@@ -450,10 +450,10 @@ def run(network: Network, command: list[str], environment: dict[str, str], expla
 
 
 def ended_by(status: int) -> str:
-    """Why an installer ended that said nothing."""
+    """Why an installer failed that printed no error."""
     if status == -signal.SIGXFSZ:
-        return "a package has a file that is larger than a layer may be"
-    return f"the installer was ended by signal {-status}" if status < 0 else "the installer said nothing"
+        return "a package contains a file that is larger than a layer may be"
+    return f"the installer was killed by signal {-status}" if status < 0 else "the installer printed no error"
 
 
 def shown_line(line: str) -> str:

@@ -166,7 +166,7 @@ def test_a_single_file_that_is_too_large_is_refused_by_its_name(tmp_path: Path) 
     put(tmp_path, "large.py", b"#" * 1_048_577)
     refused = refusal(tmp_path / "large.py")
     assert refused.code == "too_large"
-    assert refused.message.endswith("large.py has 1.0 MiB; the limit of a single file is 1.0 MiB.")
+    assert refused.message.endswith("large.py has 1.0 MiB; the limit for a single file is 1.0 MiB.")
     assert refused.hint is not None
 
 

@@ -194,13 +194,13 @@ def test_a_registry_behind_the_proxy_of_the_build_that_is_down(
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        ("kill -9 $$", "was ended by signal 9"),
+        ("kill -9 $$", "was killed by signal 9"),
         ("kill -XFSZ $$", "a file that is larger than a layer"),
-        ("exit 3", "said nothing"),
+        ("exit 3", "printed no error"),
         ("echo ERROR: x; exit 1", "^x$"),
     ],
 )
-def test_an_installer_that_ends_without_a_word_is_said_to(installer: ModuleType, command: str, reason: str) -> None:
+def test_an_installer_that_fails_without_an_error_is_reported(installer: ModuleType, command: str, reason: str) -> None:
     network = Mock(start=lambda command, _: subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
     with pytest.raises(installer.BuildFailed, match=reason):
         installer.run(network, ["sh", "-c", command], {}, installer.last_errors)
