@@ -158,7 +158,7 @@ def _of_python(code: str, files: Mapping[str, Any]) -> Manifest | None:
 
 
 def _check_lists_elsewhere(project: dict[str, Any]) -> None:
-    """Packages must not be left out without a word."""
+    """Refuse lists of packages that are not read, rather than ignore them silently."""
     standard, tool = project.get("project"), project.get("tool")
     poetry = tool.get("poetry") if isinstance(tool, dict) else None
     listed = poetry.get("dependencies") if isinstance(poetry, dict) else None

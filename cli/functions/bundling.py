@@ -95,7 +95,7 @@ def _python_files(folder: Path, manifest: Manifest, also: Path | None) -> Iterat
             )
         for file in distribution.files or ():
             place = site / file
-            elsewhere = file.is_absolute() or ".." in file.parts  # as its author may say
+            elsewhere = file.is_absolute() or ".." in file.parts  # such as scripts; the author may name any path
             if not elsewhere and "__pycache__" not in file.parts and place.is_file():
                 yield f"python/{file.as_posix()}", place
 
