@@ -126,7 +126,7 @@ class Layers:
     async def staging(self) -> AsyncIterator[Path]:
         """A new folder beside the layers, removed when the block ends."""
         place = self.folder / f"{STAGING}{secrets.token_hex(8)}"
-        await EXECUTOR.run(place.mkdir, 0o700)
+        await EXECUTOR.run(_make_staging, place)
         try:
             yield place
         finally:
@@ -169,8 +169,10 @@ class Layers:
             self._sizes.move_to_end(layer.hash)
 
     async def _is_intact(self, hash: str) -> bool:
-        """Whether a layer left by an earlier process is intact."""
-        if hash not in self._verified and await EXECUTOR.run(_hash_or_none, self.folder / hash) == hash:
+        """Whether a layer left by an earlier process is intact; one of this process need only be there."""
+        if not (self.folder / hash).is_dir():  # such as after a cleaner of temporary files
+            self._verified.discard(hash)
+        elif hash not in self._verified and await EXECUTOR.run(_hash_or_none, self.folder / hash) == hash:
             self._verified.add(hash)
         return hash in self._verified
 
@@ -267,6 +269,11 @@ def _claim(parent: Path) -> tuple[Path, int]:
         folder.chmod(0o711)
         return folder, lock
     raise LayerError(f"{MOST_LISTENERS} listeners use {parent}: set ZMESH_LAYERS_DIR to another folder.")
+
+
+def _make_staging(place: Path) -> None:
+    place.parent.mkdir(0o711, parents=True, exist_ok=True)
+    place.mkdir(0o700)
 
 
 def _found_in(folder: Path) -> OrderedDict[str, int]:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -111,6 +112,17 @@ async def test_what_was_changed_on_disk_is_fetched_again(shelf: Shelf) -> None:
         async with shelf.layers() as layers:
             assert await shelf.read(layers, build) == b"1"
         assert [file.name for file in place.iterdir()] == ["a.py"]
+
+
+@pytest.mark.parametrize("removed", ["layer", "folder", "parent"])
+async def test_what_was_removed_while_the_listener_works_is_fetched_again(shelf: Shelf, removed: str) -> None:
+    build, other = shelf.build(archive_of("a.py", b"1")), shelf.build(archive_of("a.py", b"2"))
+    async with shelf.layers() as layers:
+        async with layers.of_build(shelf.project.id, build, "python") as layer:
+            assert layer is not None
+        shutil.rmtree({"layer": layers.path_of(layer), "folder": layers.folder, "parent": shelf.folder}[removed])
+        assert await shelf.read(layers, build) == b"1"
+        assert await shelf.read(layers, other) == b"2"
 
 
 @pytest.mark.parametrize(
