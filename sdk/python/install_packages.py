@@ -17,9 +17,10 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
@@ -27,7 +28,9 @@ from urllib.request import Request, urlopen
 from build_network import Network
 
 HERE = Path.cwd()
-ADDRESS = re.compile(r"[a-z+]+://\S+")
+ADDRESS = re.compile(r"(?<![a-z+])[a-z+]+://\S+")
+LONGEST_LINE = 4000  # of which people get to see the beginning; matching a longer one can take minutes
+MOST_LINES = 500  # in which the reason for a failure is looked for
 PIECE = 256 * 1024
 MOST_ERROR_LINES = 20
 MOST_COMPLAINTS = 5
@@ -439,14 +442,14 @@ def run(network: Network, command: list[str], environment: dict[str, str], expla
     """Run an installer and pass on what it prints, without addresses. Raises BuildFailed."""
     with network.start(command, environment) as installer:
         assert installer.stdout is not None
-        lines = []
-        for line in installer.stdout:
+        lines: deque[str] = deque(maxlen=MOST_LINES)
+        for line in beginnings_of_lines(installer.stdout):
             lines.append(line.rstrip())
             if show and (shown := shown_line(line)):
                 print(shown)
         status = installer.wait()
     if status != 0:
-        raise BuildFailed(explain(lines[-500:]) or ended_by(status))
+        raise BuildFailed(explain(list(lines)) or ended_by(status))
 
 
 def ended_by(status: int) -> str:
@@ -454,6 +457,14 @@ def ended_by(status: int) -> str:
     if status == -signal.SIGXFSZ:
         return "a package contains a file that is larger than a layer may be"
     return f"the installer was killed by signal {-status}" if status < 0 else "the installer printed no error"
+
+
+def beginnings_of_lines(output: TextIO) -> Iterator[str]:
+    """The lines of a program, each up to a length, of which the rest is left out."""
+    while line := output.readline(LONGEST_LINE):
+        yield line
+        while line and not line.endswith("\n"):
+            line = output.readline(LONGEST_LINE)
 
 
 def shown_line(line: str) -> str:

@@ -213,3 +213,21 @@ def test_a_name_in_no_encoding_is_sent_as_it_is(
     (tmp_path / "layer" / "python").mkdir(parents=True)
     (tmp_path / "layer" / "python" / "caf\udce9.txt").write_bytes(b"x")
     assert b"python/caf\xe9.txt" in b"".join(installer.stream_of({}))
+
+
+def test_of_a_long_line_the_beginning_is_shown_without_its_address(
+    installer: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Direct:
+        """The network of this test: none is needed."""
+
+        def start(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+            return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+    program = (
+        "print('a' * 3000, 'https://ada:secret@' + 'x' * 5000, 'e' * 10_000_000); print('ERROR: it ended'); exit(1)"
+    )
+    with pytest.raises(installer.BuildFailed, match=r"^it ended$"):
+        installer.run(Direct(), [sys.executable, "-c", program], {}, installer.last_errors)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == ["a" * 3000 + " (address)", "ERROR: it ended"]
