@@ -34,9 +34,11 @@ class Host:
 
 
 def hosts_of(url: str) -> list[Host]:
-    """The host of a registry, and the host on which it is known to keep its files."""
+    """The host of a registry, and the host on which it is known to keep its files; never several by a `*`."""
     parts = urlsplit(url)
     name = normal(parts.hostname or "")
+    if not is_host(name):
+        return []
     host = Host(name, parts.port or (HTTP if parts.scheme == "http" else HTTPS))
     return [host, Host(FILES_OF[name], HTTPS)] if name in FILES_OF else [host]
 

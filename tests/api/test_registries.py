@@ -33,6 +33,7 @@ def test_registries_that_make_no_sense_are_refused(api: Api) -> None:
         ({"runtime": "python", "url": "https://x.example/", "packages": "@acme"}, "a name or a prefix"),
         ({"runtime": "python", "url": "https://ada:pw-7c1e@x.example/"}, "give it as the token"),
         ({"runtime": "python", "url": "file:///etc"}, "is not the URL of a registry"),
+        ({"runtime": "python", "url": "https://*.com/simple"}, "is not the URL of a registry"),
         ({"runtime": "ruby", "url": "https://x.example/"}, "runtime"),
         ({**REGISTRY, "token": "two words-7c1e"}, "token"),
     ):

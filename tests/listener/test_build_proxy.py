@@ -417,6 +417,7 @@ def test_no_connection_outlives_the_build() -> None:
 def test_hosts_are_those_of_registries_and_those_that_are_listed() -> None:
     assert hosts_of("https://PyPI.org/simple") == [Host("pypi.org", 443), Host("files.pythonhosted.org", 443)]
     assert hosts_of("http://ada:x@mirror.example:8081/") == [Host("mirror.example", 8081)]
+    assert hosts_of("https://*.com/simple") == []  # the owner of a project chose it, not the operator
     assert hosts_of("http://mirror.example/") == [Host("mirror.example", 80)]
     listed = listed_hosts("files.example, *.cdn.example:8443,,[fd00::1]:80,10.0.0.1")
     assert [str(host) for host in listed] == ["files.example:443", "*.cdn.example:8443", "[fd00::1]:80", "10.0.0.1:443"]

@@ -22,7 +22,7 @@ Runtime = Literal["python", "node"]
 def _is_registry(url: str) -> str:
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        valid = parts.scheme in ("http", "https") and "*" not in (parts.hostname or "*") and parts.port != 0
     except ValueError:
         valid = False
     if not valid or re.search(r"\s", url) or parts.query or parts.fragment:
