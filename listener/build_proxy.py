@@ -90,7 +90,7 @@ class BuildProxy:
             await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._unproven) >= MOST_UNPROVEN:  # the oldest gives way, so that nobody holds up the build
+        if len(self._unproven) >= MOST_UNPROVEN:  # close the oldest, so that these cannot hold up the build
             oldest = next(iter(self._unproven))
             del self._unproven[oldest]
             oldest.transport.abort()

@@ -136,7 +136,7 @@ class Watcher:
         return sources_of([self._folder])
 
     def _complain_once(self, problems: list[CliError]) -> None:
-        """Show those that are new. They do not keep other functions from being deployed."""
+        """Show the new ones among them; the other functions are deployed all the same."""
         for problem in problems:
             if str(problem) not in self._complaints:
                 self._complain(problem)

@@ -16,7 +16,7 @@ from sandbox.model import Network, Runtime, SandboxError
 log = logging.getLogger(__name__)
 LEAST_PARKED, MOST_PARKED = 2, 4  # of each kind: more if they run out, and fewer again when nobody asks
 PARKED_KINDS = 6
-CHECK_SECONDS = 60.0
+CALM_SECONDS = 60.0
 REFILL_SECONDS = 0.005  # after a parked process was taken: by then, short runs are over and were not held up
 
 
@@ -102,7 +102,7 @@ class Parking:
             loop.call_later(REFILL_SECONDS, self._refill, kind)
         if kind in self._calming:
             self._calming[kind].cancel()
-        self._calming[kind] = loop.call_later(CHECK_SECONDS, self._calm, kind)
+        self._calming[kind] = loop.call_later(CALM_SECONDS, self._calm, kind)
 
     def _calm(self, kind: Kind) -> None:
         """Return to the least number, since nobody has asked for a while."""

@@ -19,7 +19,7 @@ CODE: dict[Language, str] = {
 
 @pytest_asyncio.fixture
 async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
-    monkeypatch.setattr(parking, "CHECK_SECONDS", 4.0)
+    monkeypatch.setattr(parking, "CALM_SECONDS", 4.0)
     sandbox = Sandbox(slots=8)
     await sandbox.start()
     yield sandbox

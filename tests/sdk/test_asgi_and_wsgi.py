@@ -165,7 +165,7 @@ def test_a_wsgi_response_whose_length_is_known_goes_out_whole() -> None:
 
 
 def test_an_empty_response_gets_no_content_type() -> None:
-    """A cache would take that of a 304 for the type of what it has."""
+    """A cache would apply that of a 304 to the copy that it has."""
     code = """
         def app(environ, start_response):
             start_response('304 Not Modified', [('etag', 'x')])

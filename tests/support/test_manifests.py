@@ -270,7 +270,7 @@ POETRY = '[tool.poetry.dependencies]\npython = "^3.11"\n'
         ('[project]\ndynamic = ["dependencies"]\n', "dynamic dependencies are not read"),
     ],
 )
-def test_packages_that_are_listed_where_nobody_reads_them_are_refused(project: str, said: str) -> None:
+def test_packages_that_are_listed_where_they_are_not_read_are_refused(project: str, said: str) -> None:
     with pytest.raises(ManifestError) as refused:
         manifest_of("python", "", {"pyproject.toml": project})
     assert said in str(refused.value)
