@@ -34,7 +34,7 @@ class Host:
 
 
 def hosts_of(url: str) -> list[Host]:
-    """The host of a registry, and the host on which it is known to keep its files; never several by a `*`."""
+    """The host of a registry, and the host on which it is known to keep its files; none if its name is a pattern."""
     parts = urlsplit(url)
     name = normal(parts.hostname or "")
     if not is_host(name):

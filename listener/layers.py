@@ -169,8 +169,8 @@ class Layers:
             self._sizes.move_to_end(layer.hash)
 
     async def _is_intact(self, hash: str) -> bool:
-        """Whether a layer left by an earlier process is intact; one of this process need only be there."""
-        if not (self.folder / hash).is_dir():  # such as after a cleaner of temporary files
+        """Whether a layer left by an earlier process is intact; one of this process only has to exist."""
+        if not (self.folder / hash).is_dir():  # removed, by a cleaner of temporary files for example
             self._verified.discard(hash)
         elif hash not in self._verified and await EXECUTOR.run(_hash_or_none, self.folder / hash) == hash:
             self._verified.add(hash)

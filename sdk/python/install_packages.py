@@ -29,8 +29,8 @@ from build_network import Network
 
 HERE = Path.cwd()
 ADDRESS = re.compile(r"(?<![a-z+])[a-z+]+://\S+")
-LONGEST_LINE = 4000  # of which people get to see the beginning; matching a longer one can take minutes
-MOST_LINES = 500  # in which the reason for a failure is looked for
+LONGEST_LINE = 4000  # the rest is left out: matching a longer line can take minutes
+MOST_LINES = 500  # that are searched for the reason for a failure
 PIECE = 256 * 1024
 MOST_ERROR_LINES = 20
 MOST_COMPLAINTS = 5
@@ -460,7 +460,7 @@ def ended_by(status: int) -> str:
 
 
 def beginnings_of_lines(output: TextIO) -> Iterator[str]:
-    """The lines of a program, each up to a length, of which the rest is left out."""
+    """The lines that a program prints, each cut to LONGEST_LINE characters."""
     while line := output.readline(LONGEST_LINE):
         yield line
         while line and not line.endswith("\n"):

@@ -215,7 +215,7 @@ def test_a_name_in_no_encoding_is_sent_as_it_is(
     assert b"python/caf\xe9.txt" in b"".join(installer.stream_of({}))
 
 
-def test_of_a_long_line_the_beginning_is_shown_without_its_address(
+def test_only_the_beginning_of_a_long_line_is_shown_without_its_address(
     installer: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Direct:
