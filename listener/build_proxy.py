@@ -35,6 +35,7 @@ REFUSED = 421  # installers do not retry after this status
 UNKNOWN_NAME = 424
 # Of printable characters only: some proxies take a tab for a space, and what follows for the target.
 _REQUEST = re.compile(r"([A-Z]+) ([!-~]+) HTTP/1\.[01]")
+GONE = (OSError, asyncio.IncompleteReadError, RuntimeError)  # the last is uvloop's, of a transport that is closed
 _PROXY_FIELDS = frozenset({"connection", "keep-alive", "proxy-authorization", "proxy-connection", "upgrade"})
 
 
@@ -102,7 +103,7 @@ class BuildProxy:
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._serve(reader, writer)
-        except (OSError, HeadError, asyncio.IncompleteReadError):
+        except (HeadError, *GONE):
             pass
         finally:
             self._unproven.pop(writer, None)
@@ -155,7 +156,7 @@ class BuildProxy:
                 tasks.create_task(_pass_on(upstream.reader, writer))
         except* NotHello:
             self._tell(f"a connection to {host} was closed: it does not begin with TLS that asks for this server")
-        except* (OSError, asyncio.IncompleteReadError):  # one side is gone
+        except* GONE:
             pass
 
     def _refuse(self, host: Host) -> None:

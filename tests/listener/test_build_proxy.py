@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import os
 import socket
 import ssl
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from listener import build_upstream
+from listener import build_proxy, build_upstream
 from listener.build_hosts import Host, hosts_of, is_among, listed_hosts
 from listener.build_proxy import MOST_CONNECTIONS, MOST_UNPROVEN, BuildProxy
 from listener.build_upstream import Unreachable, connect
@@ -447,3 +448,20 @@ async def test_names_of_registries_are_looked_up_by_threads_of_their_own(monkeyp
         connection.writer.close()
         with pytest.raises(Unreachable, match="cannot resolve"):
             await connect("https", "name.invalid", server.port)
+
+
+def test_a_connection_that_breaks_off_leaves_nothing_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[dict[str, Any]] = []
+
+    async def closed(*_: Any) -> None:
+        raise RuntimeError("unable to perform operation on a transport that is closed")  # as uvloop says it
+
+    async def test(proxy: BuildProxy, server: Server) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, failure: failures.append(failure))
+        for line in ("CONNECT 127.0.0.1", "GET http://127.0.0.1"):
+            await ask(proxy, f"{line}:{server.port}", "GET / HTTP/1.1\r\n\r\n")
+        gc.collect()
+
+    monkeypatch.setattr(build_proxy, "_pass_on", closed)
+    assert run(test) == []
+    assert [failure["message"] for failure in failures if "never retrieved" in failure["message"]] == []
