@@ -35,7 +35,7 @@ REFUSED = 421  # installers do not retry after this status
 UNKNOWN_NAME = 424
 # Of printable characters only: some proxies take a tab for a space, and what follows for the target.
 _REQUEST = re.compile(r"([A-Z]+) ([!-~]+) HTTP/1\.[01]")
-GONE = (OSError, asyncio.IncompleteReadError, RuntimeError)  # the last is uvloop's, of a transport that is closed
+GONE = (OSError, asyncio.IncompleteReadError, RuntimeError)  # uvloop raises RuntimeError for a closed transport
 _PROXY_FIELDS = frozenset({"connection", "keep-alive", "proxy-authorization", "proxy-connection", "upgrade"})
 
 
