@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import psycopg
 import pytest
 
 from sql.signing_in import AnswerRefused, UsesTls, signed_in
 from tests.databases import Database
 from tests.hostile_roles import ITERATIONS, demand_hashing, warn_at_length
-from tests.listener.conftest import eventually
-from tests.listener.test_sessions import by_tls, use_tls
-from tests.postgres_with_cron import missing, postgres_with_cron
+from tests.postgres_with_cron import missing
+from tests.postgres_with_tls import server_with_tls
 
 
 @pytest.mark.parametrize("url", ["{url}", "host=127.0.0.1,127.0.0.1 port=1,{port} user={role} password={password}"])
@@ -51,13 +47,7 @@ async def test_long_warnings_are_not_read(database: Database) -> None:
 
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 async def test_what_is_encrypted_is_left_to_the_caller() -> None:
-    with (
-        tempfile.TemporaryDirectory(prefix="zmesh-tls-") as root,  # its own user gets into it
-        postgres_with_cron(Path(root), "zmesh") as url,
-    ):
-        with psycopg.connect(url, autocommit=True) as connection:
-            use_tls(connection)
-        await eventually(lambda: by_tls(url), "a session by TLS")
+    async with server_with_tls() as url:
         with pytest.raises(UsesTls):
             await signed_in(url)
         (await signed_in(f"{url}?sslmode=disable")).finish()
