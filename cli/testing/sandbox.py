@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 
 DATABASE, SANDBOX = "ZMESH_TEST_DATABASE_URL", "ZMESH_TEST_SANDBOX"
 LARGEST_LINE = 64 * 1024 * 1024
+LONGEST_FOLDER = 107 - len("/zmesh-sandbox-12345678/socket")
 
 
 @contextmanager
 def sandbox_beside(url: str) -> Iterator[Mapping[str, str]]:
     """The variables by which tests find their database and the sandbox beside it. Raises CliError."""
     database = urlsplit(url)
-    with tempfile.TemporaryDirectory(prefix="zmesh-sandbox-") as folder:
+    with tempfile.TemporaryDirectory(prefix="zmesh-sandbox-", dir=_place_of_sockets()) as folder:
         socket = f"{folder}/socket"
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, socket, str(database.hostname), str(database.port)],
@@ -51,6 +52,12 @@ def sandbox_beside(url: str) -> Iterator[Mapping[str, str]]:
         finally:
             process.stdin.close()
             process.wait()
+
+
+def _place_of_sockets() -> str:
+    """The path of a socket may have 107 bytes, and pipelines may have long folders for temporary files."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) <= LONGEST_FOLDER else "/tmp"
 
 
 async def serve(socket: str, host: str, port: int) -> None:

@@ -247,6 +247,15 @@ def test_interrupted_tests_leave_nothing_behind(written: Written, number: signal
     assert "sandbox.py" not in log.read_text()
 
 
+def test_the_folder_for_temporary_files_may_have_a_path_that_is_too_long_for_sockets(written: Written) -> None:
+    test = "def test_it_runs(zmesh):\n    assert zmesh.run('one.py') == 1\n"
+    folder = written({"one.py": "def handler(payload, zmesh): return 1\n", "test_one.py": test})
+    (temporary := folder / ("long" * 30)).mkdir()
+    done = COMMANDS.run(["test"], cwd=folder, env={**clean_environment(), "TMPDIR": str(temporary)})
+    assert done.returncode == 0, done.stderr
+    assert list(temporary.iterdir()) == []
+
+
 def test_a_runner_that_is_killed_is_named(written: Written) -> None:
     dies = "import os\ndef test_it_dies():\n    os.kill(os.getpid(), 9)\n"
     done = COMMANDS.run(["test", "--output", "table"], cwd=written({"test_dies.py": dies}), env=clean_environment())
