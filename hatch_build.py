@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import importlib.util
 import os
@@ -77,10 +78,12 @@ def install_node_packages(folder: Path, *, tools: bool = False) -> None:
     """Install exactly what the lock file names, unless that was done since it last changed; with `tools`, also what is
     needed only to build."""
     lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
-    if installed.exists() and installed.stat().st_mtime > lock.stat().st_mtime:
-        return
-    omitted = [] if tools else ["--omit=dev"]
-    _npm(folder, "ci", *omitted, "--ignore-scripts", "--no-audit", "--no-fund")
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # two at once would remove each other's files
+        if installed.exists() and installed.stat().st_mtime > lock.stat().st_mtime:
+            return
+        omitted = [] if tools else ["--omit=dev"]
+        _npm(folder, "ci", *omitted, "--ignore-scripts", "--no-audit", "--no-fund")
 
 
 def build_console(folder: Path) -> bool:
