@@ -15,22 +15,14 @@ from sql.errors import translated
 from sql.rows import fetch_all, fetch_one, fetch_value
 
 BUILDS_CHANNEL = "zmesh_builds"
-_COLUMNS = (
-    "id, project_id, status, runtime, created_at, started_at, finished_at, attempts, manifest_hash, manifest, lock,"
-    " packages, error, layer_hash"
-)
+_SUMMARY = """
+    select b.id, b.status, b.runtime, b.created_at, b.started_at, b.finished_at, b.attempts, b.error,
+           jsonb_array_length(b.packages) as package_count, l.platform, l.bytes as layer_bytes"""
+_DETAILS = f"""{_SUMMARY},
+           b.project_id, b.manifest_hash, b.manifest, b.lock, b.packages, b.layer_hash"""
 _FROM_BUILDS = """
       from zmesh.builds b
-      left join zmesh.layers l on l.project_id = b.project_id and l.hash = b.layer_hash
-"""
-_DETAILS = f"""
-    select {", ".join(f"b.{column}" for column in _COLUMNS.split(", "))},
-           jsonb_array_length(b.packages) as package_count, l.platform, l.bytes as layer_bytes
-{_FROM_BUILDS}"""
-_SUMMARY = f"""
-    select b.id, b.status, b.runtime, b.created_at, b.started_at, b.finished_at, b.attempts, b.error,
-           jsonb_array_length(b.packages) as package_count, l.platform, l.bytes as layer_bytes
-{_FROM_BUILDS}"""
+      left join zmesh.layers l on l.project_id = b.project_id and l.hash = b.layer_hash"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +43,15 @@ class BuildSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
+class Build(BuildSummary):
     """A build, and what it has made so far."""
 
-    id: UUID
     project_id: UUID
-    status: str
-    runtime: str
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    attempts: int
     manifest_hash: str
     manifest: dict[str, str]
     lock: str | None
     packages: list[dict[str, str]]
-    error: dict[str, str] | None
     layer_hash: str | None
-    package_count: int
-    platform: str | None
-    layer_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +123,9 @@ async def request(
 
 async def find_build(connection: AsyncConnection, project_id: UUID, id: UUID) -> Build | None:
     """One build of a project."""
-    return await fetch_one(connection, Build, f"{_DETAILS} where b.project_id = %s and b.id = %s", (project_id, id))
+    return await fetch_one(
+        connection, Build, f"{_DETAILS} {_FROM_BUILDS} where b.project_id = %s and b.id = %s", (project_id, id)
+    )
 
 
 async def list_builds(
@@ -153,7 +136,7 @@ async def list_builds(
     return await fetch_all(
         connection,
         BuildSummary,
-        f"""{_SUMMARY} where b.project_id = %(project)s
+        f"""{_SUMMARY} {_FROM_BUILDS} where b.project_id = %(project)s
                and (%(at)s::timestamptz is null or (b.created_at, b.id) < (%(at)s, %(id)s::uuid))
              order by b.created_at desc, b.id desc limit %(limit)s""",
         {"project": project_id, "at": created_at, "id": id, "limit": limit},

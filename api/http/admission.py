@@ -80,7 +80,7 @@ class Admission:
 
     def disconnect(self, client: str) -> None:
         self._all_connections -= 1
-        _subtract(self._connections, client, 1)
+        subtract(self._connections, client, 1)
 
     def receive(self, client: str, size: int) -> Problem | None:
         """Count bytes of a body; return the Problem if they are refused."""
@@ -98,10 +98,11 @@ class Admission:
     def release(self, client: str, size: int) -> None:
         """Stop counting these bytes."""
         self._all_bytes -= size
-        _subtract(self._bytes, client, size)
+        subtract(self._bytes, client, size)
 
 
-def _subtract(counts: Counter[str], name: str, count: int) -> None:
+def subtract(counts: Counter[str], name: str, count: int) -> None:
+    """Count less under this name; one without a count is forgotten, since there may be very many."""
     counts[name] -= count
     if not counts[name]:
         del counts[name]

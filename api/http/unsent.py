@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import WriteTransport
 from collections import Counter, OrderedDict
 
-from api.http.admission import Bounds
+from api.http.admission import Bounds, subtract
 
 
 class Unsent:
@@ -31,9 +31,7 @@ class Unsent:
         """Stop counting a connection: the rest was sent, or its client has gone."""
         client, size = self._held.pop(connection, ("", 0))
         self._all -= size
-        self._of_client[client] -= size
-        if not self._of_client[client]:
-            del self._of_client[client]
+        subtract(self._of_client, client, size)
 
     def _close(self, connection: WriteTransport) -> None:
         self.release(connection)
