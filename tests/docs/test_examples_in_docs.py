@@ -60,7 +60,9 @@ class Reader:
             case ["sql", "run"]:
                 self.platform.sql(text)
             case ["sql", "run", "until", count]:
-                eventually(lambda: len(self.platform.sql(text)) == int(count), f"{count} rows of {text}")
+                wanted = f"{count} rows of {text}"
+                # A schedule of each minute may have a whole one to wait for.
+                eventually(lambda: len(self.platform.sql(text)) == int(count), wanted, seconds=120)
             case [_, name] if "." in name:
                 file = self.folder / name
                 file.parent.mkdir(parents=True, exist_ok=True)

@@ -133,11 +133,12 @@ if os.fork() == 0:
 pages = bytes(pages) + b"own"
 time.sleep(20)
 """
+# The kernel walks all locks of a file to make one more: in a single file they could take a minute of a slow machine.
 MANY_LOCKS = """
 import fcntl
-with open("locked", "w") as file:
-    for n in range(MOST_LOCKS + 1000):
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 2 * n)
+files = [open(f"locked-{number}", "w") for number in range(200)]
+for n in range(MOST_LOCKS + 1000):
+    fcntl.lockf(files[n % 200], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 2 * n)
 while True: pass
 """.replace("MOST_LOCKS", str(MOST_LOCKS))
 ENDS = [
