@@ -11,6 +11,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
 from litestar.plugins.pydantic import PydanticPlugin
 from litestar.types import Message, Scope
 from pydantic import BaseModel
@@ -56,7 +57,7 @@ from api.management.routes import (
     statistics,
     versions,
 )
-from api.openapi import openapi_config
+from api.pages import reference
 from api.pages.console import console
 from api.settings import Settings
 from api.webhooks import delivery_routes
@@ -96,6 +97,7 @@ ROUTERS = [
     login.router,
     browsers.router,
     health.router,
+    reference.router,
 ]
 
 
@@ -158,8 +160,11 @@ class Parts:
         )
 
 
-def create_app(parts: Parts) -> Litestar:
-    """The application around these parts; it starts while the database is down, too."""
+def create_app(parts: Parts, openapi_config: OpenAPIConfig | None = None) -> Litestar:
+    """The application around these parts; it starts while the database is down, too.
+
+    With `openapi_config` it can make its OpenAPI document (`api.openapi`); a server serves the file.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -213,7 +218,7 @@ def create_app(parts: Parts) -> Litestar:
         # Python values, not JSON ones: texts that are JSON already go out as they are.
         type_encoders={BaseModel: lambda model: model.model_dump()},
         plugins=[PydanticPlugin(validate_strict=True)],  # "5" is not a number, and 1 is not a boolean
-        openapi_config=openapi_config(),
+        openapi_config=openapi_config,
         logging_config=None,
     )
 

@@ -1,20 +1,21 @@
-"""The page at /schema that shows the OpenAPI document. Its files come from the package, never from a CDN."""
+"""The OpenAPI document and the page at /schema that shows it. All files come from the package, never from a CDN."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from litestar import Request, Response, Router, get
-from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar import Response, Router, get
+from litestar.enums import MediaType, OpenAPIMediaType
 from litestar.params import FromPath
 
 from api.http.problems import Problem
 from api.pages.html import ASSET_HEADERS, page
 
 HERE = Path(__file__).parent
+TITLE = "zMesh Edge Functions"
+DOCUMENT = HERE / "openapi.json"
 SWAGGER_UI = HERE / "node_modules" / "swagger-ui-dist"
 ASSETS: Mapping[str, tuple[Path, str]] = {
     "pages.css": (HERE / "pages.css", "text/css"),
@@ -31,20 +32,15 @@ BODY = """
 """
 
 
-class ReferencePage(OpenAPIRenderPlugin):
-    """Shows the document by Swagger UI."""
+@get("/", include_in_schema=False, sync_to_thread=False, media_type=MediaType.HTML)
+def _page() -> str:
+    """Shows the document by Swagger UI; it loads the document itself."""
+    return page(f"{TITLE}: HTTP API", BODY, styles=("/schema/assets/swagger-ui.css",))
 
-    def __init__(self) -> None:
-        super().__init__(path="/")
 
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """The page; it loads the document itself."""
-        title = f"{openapi_schema['info']['title']}: HTTP API"
-        return page(title, BODY, styles=("/schema/assets/swagger-ui.css",)).encode()
-
-    def receive_router(self, router: Router) -> None:
-        """Serve the files of the page beside it."""
-        router.register(_asset)
+@get("/openapi.json", include_in_schema=False, sync_to_thread=True, media_type=OpenAPIMediaType.OPENAPI_JSON)
+def _document() -> bytes:
+    return _bytes_of(DOCUMENT)
 
 
 @get("/assets/{name:str}", include_in_schema=False, sync_to_thread=True)
@@ -59,3 +55,6 @@ def _asset(name: FromPath[str]) -> Response[bytes]:
 def _bytes_of(path: Path) -> bytes:
     """Shared by all responses, of which slow clients would each keep a megabyte in memory."""
     return path.read_bytes()
+
+
+router = Router("/schema", route_handlers=[_page, _document, _asset])

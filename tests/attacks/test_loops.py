@@ -183,7 +183,13 @@ def test_news_for_many_streams_hold_no_loop(arena: Arena, attacker: Platform, pa
         stream.close()
 
 
-@pytest.mark.parametrize("request_head", [b"GET /health HTTP/1.1\r\nhost: h\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n" * 5000])
+BURSTS = [
+    *(b"GET %s HTTP/1.1\r\nhost: h\r\n\r\n" % path for path in (b"/health", b"/schema")),
+    b"GET / HTTP/1.1\r\n\r\n" * 5000,
+]
+
+
+@pytest.mark.parametrize("request_head", BURSTS, ids=["health", "schema", "pipelined"])
 def test_requests_of_many_connections_at_once_hold_no_loop(arena: Arena, request_head: bytes) -> None:
     """Every connection was read at once, and garbage collections went through everything that was in progress."""
     address = urlsplit(arena.attacker.url)
