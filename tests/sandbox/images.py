@@ -29,6 +29,29 @@ def install(folder: Path, pip: tuple[str, ...] = PIP, npm: tuple[str, ...] = NPM
     return folder
 
 
+ROLLS = """
+import random, secrets, ssl, uuid
+import numpy
+by_chance, chosen = random.Random(), random.Random(42)
+numpy_by_chance, numpy_chosen = numpy.random.default_rng(), numpy.random.default_rng(42)
+random.random(), numpy.random.random(), ssl.RAND_bytes(8), uuid.uuid4()  # fills what is kept for later
+
+def roll():
+    fresh = {
+        "random": random.random(),
+        "a generator": by_chance.random(),
+        "numpy": numpy.random.random(),
+        "a generator of numpy": numpy_by_chance.random(),
+        "one made in the run": numpy.random.default_rng().random(),
+        "ssl": ssl.RAND_bytes(8).hex(),
+        "uuid1": str(uuid.uuid1()),
+        "uuid4": str(uuid.uuid4()),
+        "secrets": secrets.token_hex(8),
+    }
+    return fresh, [chosen.random(), numpy_chosen.random()]
+"""
+
+
 def python_packages(target: Path, requirements: tuple[str, ...]) -> None:
     """What pip installs, by this interpreter's own or, where it has none, by one in a virtual environment made for it."""
     python = sys.executable

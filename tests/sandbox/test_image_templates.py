@@ -495,27 +495,6 @@ def test_a_package_that_patches_the_runtime_hears_of_no_other_run(host: Host, ma
     assert json.loads(outcome.result_json or "") == [{"secret": 2}]  # its own payload, and none of the run before
 
 
-ROLLS = """
-import random, secrets, ssl, uuid
-import numpy
-by_chance, chosen = random.Random(), random.Random(42)
-numpy_by_chance, numpy_chosen = numpy.random.default_rng(), numpy.random.default_rng(42)
-random.random(), numpy.random.random(), ssl.RAND_bytes(8), uuid.uuid4()  # fills what is kept for later
-
-def roll():
-    fresh = {
-        "random": random.random(),
-        "a generator": by_chance.random(),
-        "numpy": numpy.random.random(),
-        "a generator of numpy": numpy_by_chance.random(),
-        "one made in the run": numpy.random.default_rng().random(),
-        "ssl": ssl.RAND_bytes(8).hex(),
-        "uuid1": str(uuid.uuid1()),
-        "uuid4": str(uuid.uuid4()),
-        "secrets": secrets.token_hex(8),
-    }
-    return fresh, [chosen.random(), numpy_chosen.random()]
-"""
 ROLLS_JAVASCRIPT = """
 const crypto = require('crypto');
 const { random } = Math, { randomUUID, randomInt } = crypto;
@@ -537,14 +516,6 @@ exports.roll = () => ({
   now: process.hrtime.bigint().toString(),
 });
 """
-
-
-@pytest.fixture(scope="session")
-def numpy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """numpy, and a package that makes generators of it."""
-    folder = tmp_path_factory.mktemp("numpy") / "with-numpy"
-    images.python_packages(folder / "python", ("numpy==2.1.3",))
-    return images.write(folder, {"python/rolls.py": ROLLS})
 
 
 @somewhere

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,6 +176,29 @@ def test_packages_are_imported_by_the_top_level_code_that_is_executed_once(
     outcome = forked(host, language, code, new_function(), image=image)
 
     assert outcome.result_json == "[1]"
+
+
+TOP_LEVEL_ROLLS = """
+import numpy, rolls
+numpy.random.random()
+
+def handler(payload, zmesh):
+    return rolls.roll()
+"""
+
+
+@somewhere
+def test_generators_of_packages_are_seeded_anew_below_top_level_code_that_is_executed_once(
+    host: Host, numpy_folder: Path
+) -> None:
+    image = images.place(host, numpy_folder, ("rolls",))  # imported before the code is executed
+    once = new_function()
+
+    drawn = [json.loads(forked(host, "python", TOP_LEVEL_ROLLS, once, image=image).result_json or "") for _ in range(4)]
+
+    for name in drawn[0][0]:
+        assert len({fresh[name] for fresh, _ in drawn}) == len(drawn), (name, drawn)
+    assert len({json.dumps(chosen) for _, chosen in drawn}) == 1
 
 
 HANDLER = {"python": "def handler(payload, zmesh): return 1", "javascript": "exports.handler = () => 1;"}

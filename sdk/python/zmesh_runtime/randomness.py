@@ -32,7 +32,9 @@ def find() -> None:
     """In the template, once everything is loaded: finds the copies of OpenSSL. Using each one once initializes it."""
     _openssl[:] = _loaded_copies()
     _seed_openssl()
-    _of_numpy[:] = _generators_of_numpy()
+    # Those of an earlier import may be frozen, where the collector finds them no more.
+    known = {id(bits): bits for bits in (*_of_numpy, *_generators_of_numpy())}
+    _of_numpy[:] = [bits for bits in known.values() if _entropy_of(bits).bit_length() > CHOSEN_BITS]
 
 
 @contextlib.contextmanager
@@ -76,8 +78,7 @@ def _generators_of_numpy() -> list[Any]:
     kind = getattr(numpy, "BitGenerator", None)
     if kind is None:
         return []
-    found = [one for one in gc.get_objects() if isinstance(one, kind)]
-    return [one for one in found if _entropy_of(one).bit_length() > CHOSEN_BITS]
+    return [one for one in gc.get_objects() if isinstance(one, kind)]
 
 
 def _entropy_of(bits: Any) -> int:
