@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from difflib import Match, SequenceMatcher
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from api.http.problems import Problem
 from api.management.models.files import FileChange
+from api.management.turns import ProjectTurns
 from support.executors import Executor
 
 SECONDS = 2.0  # then what is left is shown as replaced
@@ -23,7 +20,6 @@ AT_ONCE_OF_A_PROJECT = 2
 MOST_LINES = 20_000  # of files that are compared at once
 MOST_CHARACTERS = 4 * 1024 * 1024
 Action = Literal["added", "removed", "changed"]
-RETRY_SECONDS = 2
 _COMPARING = Executor("comparing", 1, most_waiting=16)
 
 
@@ -31,35 +27,19 @@ class Comparisons:
     """Unified diffs, computed in a separate thread, a few at once for each project."""
 
     def __init__(self) -> None:
-        self._under_way: Counter[UUID] = Counter()
+        self._turns = ProjectTurns(
+            "too_many_comparisons", "comparisons", at_once=AT_ONCE_OF_A_PROJECT, most=AT_ONCE_OF_A_PROJECT
+        )
 
     async def diff(self, project_id: UUID, old: list[str], new: list[str], names: tuple[str, str]) -> str:
         """A unified diff. Raises Problem 429 where the project compares much already, Busy where everybody does."""
-        with self._counted(project_id):
+        async with self._turns.turn(project_id):
             return await _COMPARING.run(unified_diff, old, new, names, time.monotonic() + SECONDS)
 
     async def files(self, project_id: UUID, old: str, new: str) -> dict[str, FileChange]:
         """The files that differ, of two JSON objects of paths and contents. Raises as diff() does."""
-        with self._counted(project_id):
+        async with self._turns.turn(project_id):
             return await _COMPARING.run(changed_files, old, new, time.monotonic() + SECONDS)
-
-    @contextmanager
-    def _counted(self, project_id: UUID) -> Iterator[None]:
-        if self._under_way[project_id] >= AT_ONCE_OF_A_PROJECT:
-            raise Problem(
-                429,
-                "too_many_comparisons",
-                f"{AT_ONCE_OF_A_PROJECT} comparisons of this project are in progress.",
-                f"Try again in {RETRY_SECONDS} s.",
-                headers={"Retry-After": str(RETRY_SECONDS)},
-            )
-        self._under_way[project_id] += 1
-        try:
-            yield
-        finally:
-            self._under_way[project_id] -= 1
-            if not self._under_way[project_id]:
-                del self._under_way[project_id]
 
 
 class _BoundedMatcher(SequenceMatcher[str]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -26,9 +27,9 @@ def locked(language: str, files: dict[str, Any], lock: str) -> tuple[Manifest, M
     """The manifest of these files, and what is installed of it by the lock."""
 
     async def find() -> tuple[Manifest, Manifest]:
-        manifest = await find_manifest(language, "", files)
+        manifest = await find_manifest(uuid4(), language, "", files)
         assert manifest is not None
-        return manifest, await find_locked(manifest, language, "", files, lock)
+        return manifest, await find_locked(uuid4(), manifest, language, "", files, lock)
 
     return asyncio.run(find())
 

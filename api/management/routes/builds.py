@@ -46,7 +46,7 @@ async def _build(database: Database, request: CallerRequest, id: UUID) -> Build:
     summary="Install packages",
     guards=[role("developer")],
     status_code=202,
-    responses=problems(403, 409, 413, 422),
+    responses=problems(403, 409, 413, 422, 429),
 )
 async def request_build(
     request: CallerRequest, database: NamedDependency[Database], data: JSONBody[BuildToRequest]
@@ -55,7 +55,7 @@ async def request_build(
     was built before. Once it has succeeded, functions with this manifest can be deployed."""
     if data.bundle is not None or data.lock is not None:  # other functions with this manifest get it too
         request.user.require_all_functions()
-    manifest = await find_manifest(data.language, data.code, data.files)
+    manifest = await find_manifest(request.user.project_id, data.language, data.code, data.files)
     if manifest is None:
         raise invalid("files", "asks for no packages")
     async with database.changing(request.user.project_id) as connection:
@@ -64,7 +64,10 @@ async def request_build(
         key = await key_of(connection, request.user.project_id, manifest)
         files, fresh = manifest.files, data.fresh
         if data.lock is not None:
-            files = (await find_locked(manifest, data.language, data.code, data.files, data.lock)).files
+            locked = await find_locked(
+                request.user.project_id, manifest, data.language, data.code, data.files, data.lock
+            )
+            files = locked.files
             fresh = fresh or not await _installed(connection, request.user.project_id, key, data.lock, files)
         id = await builds.request(
             connection,
