@@ -13,15 +13,26 @@ import msgspec
 from listener.archives import LARGEST_LAYER, ArchiveError, Contents
 from listener.layers import EXECUTOR, MIB, unpack_file
 from listener.postgres import storable
-from sandbox import Limits, RunOutcome
+from sandbox import Limits, RunError, RunOutcome
+from support.texts import sentence
 
 LARGEST_RESULT = 4 * 1024 * 1024  # the line that says what was installed
 MOST_PACKAGES = 10_000
 MOST_BUFFERED = 8 * 1024 * 1024
+INTERRUPTIONS = ("sandbox_failed", "BuildInterrupted")  # types of errors for which the build is not to blame
 
 
 class Failed(Exception):
     """A build cannot succeed: `type` is for programs, `message` for people."""
+
+    def __init__(self, type: str, message: str) -> None:
+        super().__init__(message)
+        self.type = type
+        self.message = message
+
+
+class Interrupted(Exception):
+    """A build was interrupted through no fault of its own: `type` is for programs, `message` a sentence for people."""
 
     def __init__(self, type: str, message: str) -> None:
         super().__init__(message)
@@ -130,20 +141,34 @@ class FileSink:
 
 
 def check_outcome(outcome: RunOutcome, sink: FileSink, limits: Limits) -> None:
-    """Raises Failed, OSError."""
+    """Raises Failed, Interrupted, OSError."""
+    error = outcome.error
     if outcome.status == "cancelled":
         raise Failed("cancelled", "cancelled on request")
     if outcome.status == "timeout":
         raise Failed("timeout", f"Installing the packages took longer than {limits.timeout_ms // 60_000} minutes.")
-    if outcome.error is not None and outcome.error.type == "memory_limit":
+    if error is not None and (outcome.killed or error.type in INTERRUPTIONS):
+        raise _interruption(error)
+    if error is not None and error.type == "memory_limit":
         raise Failed("memory_limit", f"Installing the packages took more than {limits.memory_mb} MiB of memory.")
-    if outcome.error is not None:
-        type = "packages_not_installed" if outcome.error.type == "BuildFailed" else outcome.error.type
-        raise Failed(type, outcome.error.message)
+    if error is not None:
+        raise Failed("packages_not_installed" if error.type == "BuildFailed" else error.type, error.message)
     if sink.error is not None:
         raise sink.error
     if sink.too_large:
         raise Failed("layer_too_large", f"The packages are larger than {LARGEST_LAYER // MIB} MiB.")
+
+
+def _interruption(error: RunError) -> Interrupted:
+    if error.type == "memory_limit":
+        return Interrupted(
+            "memory_limit",
+            "The kernel killed the installer because the machine or the listener's container ran out of memory: "
+            "give the listener more memory or fewer slots.",
+        )
+    if error.type in INTERRUPTIONS:
+        return Interrupted("sandbox_failed", sentence(error.message))
+    return Interrupted("sandbox_failed", "The installer's process was killed from outside.")
 
 
 def read_sent(staging: Path, runtime: str) -> tuple[Installed, Archive]:

@@ -24,7 +24,7 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 
 from listener import platforms
-from listener.build_output import Archive, Failed, FileSink, Installed, check_outcome, read_sent
+from listener.build_output import Archive, Failed, FileSink, Installed, Interrupted, check_outcome, read_sent
 from listener.build_proxy import BuildProxy, refusal
 from listener.bundles import read_bundle
 from listener.environments import off_the_loop
@@ -36,7 +36,7 @@ from listener.registries import Registries, registries_of
 from listener.settings import Settings
 from listener.waiting import wait_and_clear
 from listener.wakeups import Wakeups
-from observing.events import BuildEnded, DatabaseFailed, InternalError
+from observing.events import BuildEnded, BuildInterrupted, DatabaseFailed, InternalError
 from observing.stream import emit
 from sandbox import Image, Limits, LogLine, RunRequest, Sandbox, connect_filter
 from sql import builds
@@ -112,11 +112,30 @@ class Builds:
         began = time.monotonic()
         try:
             status = await self._carry_out(lease, build)
-        except (LeaseLost, *DATABASE_ERRORS) as error:  # the build is started again once the lease has expired
-            emit(DatabaseFailed("builds", str(error).strip()))
-            await asyncio.sleep(RETRY_SECONDS)
+        except LeaseLost:  # the build is started again elsewhere
             status = "lost"
+        except Interrupted as interruption:
+            status = await self._give_back(lease, build, interruption)
+        except DATABASE_ERRORS as error:
+            emit(DatabaseFailed("builds", str(error).strip()))
+            status = await self._give_back(lease, build, Interrupted("platform_error", "The database failed."))
         emit(BuildEnded(build.id, build.runtime, status, time.monotonic() - began))
+
+    async def _give_back(self, lease: UUID, build: ClaimedBuild, interruption: Interrupted) -> str:
+        """Have the build queued again, after a while: what interrupted it may last. Returns its status."""
+        emit(BuildInterrupted(build.id, build.attempts, interruption.message))
+        pause = RETRY_SECONDS * 2**build.attempts
+        while True:
+            await asyncio.sleep(pause)
+            if not self._lease.holds(lease):
+                return "lost"  # or taken from this listener, which comes to the same
+            try:
+                async with self._pool.connection() as connection:
+                    found = await builds.requeue(connection, lease, build.id, interruption.type, interruption.message)
+                return found or "lost"
+            except DATABASE_ERRORS as error:
+                emit(DatabaseFailed("builds", str(error).strip()))
+                pause = RETRY_SECONDS
 
     async def _carry_out(self, lease: UUID, build: ClaimedBuild) -> str:
         """Run a build and write its outcome; returns its final status."""
@@ -135,7 +154,7 @@ class Builds:
             type, message = "platform_error", f"{error}."
         except OSError as error:
             type, message = "platform_error", f"The listener cannot store packages: {error.strerror}."
-        except (LeaseLost, *DATABASE_ERRORS):
+        except (Interrupted, LeaseLost, *DATABASE_ERRORS):
             raise
         except Exception as error:  # a bug of the listener must not leave the build in status running
             emit(InternalError("a build", error))
@@ -233,7 +252,7 @@ class Builds:
         staging: Path,
         image: Image | None = None,
     ) -> tuple[Installed, Archive]:
-        """What a run of the installer says and sends, checked. Raises Failed, OSError."""
+        """What a run of the installer says and sends, checked. Raises Failed, Interrupted, OSError."""
         await EXECUTOR.run(staging.mkdir)
         file = await EXECUTOR.run(_create, staging / "sent")
         sink = FileSink(file)

@@ -323,8 +323,22 @@ class AttemptNotStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BuildInterrupted(Event):
+    """A build was interrupted through no fault of its own; it is queued again, unless this was its last attempt."""
+
+    level = logging.WARNING
+    build_id: UUID
+    attempt: int
+    error: str
+
+    @property
+    def text(self) -> str:
+        return f"build {self.build_id} was interrupted in attempt {self.attempt}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
 class BuildEnded(Event):
-    """A build of packages ended here: succeeded, failed, cancelled, or lost with the lease."""
+    """A build of packages ended here: succeeded, failed, cancelled, queued again, or lost with the lease."""
 
     build_id: UUID
     runtime: str

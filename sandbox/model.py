@@ -145,7 +145,8 @@ class RunError:
 class RunOutcome:
     """How a run ended: `status` is success, error, timeout or cancelled.
 
-    `result_json` is set on success without a response; `response` is what zmesh.response(…) made.
+    `result_json` is set on success without a response; `response` is what zmesh.response(…) made. `killed`: its process
+    was ended by a signal that neither the platform nor a limit sent, or was lost.
 
     Of a run with an image or `init_once`: whether it was forked from a process that had imported its packages, and
     executed its code, or `imported` them by itself, `why_imported`, whether that is because forking is `refused`, and
@@ -160,6 +161,7 @@ class RunOutcome:
     duration_ms: int
     cpu_ms: int
     peak_memory_bytes: int
+    killed: bool = False
     packages: Literal["none", "forked", "imported"] = "none"
     why_imported: str | None = None
     refused: bool = False

@@ -72,6 +72,7 @@ class ClaimedBuild:
     runtime: str
     manifest: dict[str, str]
     bundle: str | None
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,7 @@ async def cancel(connection: AsyncConnection, project_id: UUID, id: UUID) -> Non
 
 async def claim(connection: AsyncConnection, listener: UUID) -> ClaimedBuild | None:
     """Start a queued build, if there is one."""
-    query = "select id, project_id, runtime, manifest, bundle from zmesh.claim_build(%s)"
+    query = "select id, project_id, runtime, manifest, bundle, attempts from zmesh.claim_build(%s)"
     return await fetch_one(connection, ClaimedBuild, query, (listener,))
 
 
@@ -233,6 +234,15 @@ async def finish(
         None if error is None else Jsonb(dict(error)),
     )
     return bool(await fetch_value(connection, "select zmesh.finish_build(%s, %s, %s, %s, %s, %s, %s)", values))
+
+
+async def requeue(connection: AsyncConnection, listener: UUID, build: UUID, type: str, why: str) -> str | None:
+    """End an attempt that was interrupted; the status of the build, None if it was deleted. Changes nothing unless
+    this listener runs the build."""
+    status: str | None = await fetch_value(
+        connection, "select zmesh.requeue_build(%s, %s, %s, %s)", (listener, build, type, why)
+    )
+    return status
 
 
 async def bundle_chunk(connection: AsyncConnection, listener: UUID, build: UUID, number: int) -> bytes | None:

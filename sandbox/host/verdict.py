@@ -58,6 +58,13 @@ def ended_by_somebody_else(seen: Observed) -> bool:
     return not seen.report or seen.report.get("signal") == signal.SIGKILL
 
 
+def _was_killed(seen: Observed) -> bool:
+    """The same, or by the signal with which services are stopped; no limit explains it."""
+    if seen.report.get("signal") == signal.SIGTERM:
+        return seen.final is None and not seen.stopped and seen.violation is None
+    return ended_by_somebody_else(seen) and _limit_of_ending(seen) is None
+
+
 def verdict(seen: Observed) -> RunOutcome:
     """The outcome; a complete final frame decides it, whatever happened to the process afterwards."""
     result: str | None = None
@@ -79,6 +86,7 @@ def verdict(seen: Observed) -> RunOutcome:
         duration_ms=seen.duration_ms,
         cpu_ms=round(float(seen.report.get("cpu_seconds") or 0) * 1000),
         peak_memory_bytes=int(seen.report.get("peak_bytes") or 0),
+        killed=_was_killed(seen),
     )
 
 

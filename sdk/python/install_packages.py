@@ -63,6 +63,10 @@ class BuildFailed(Exception):
     """The packages cannot be installed; the message says which and why."""
 
 
+class BuildInterrupted(Exception):
+    """The installer was ended by somebody else, such as the kernel where the machine runs out of memory."""
+
+
 def handler(payload: dict[str, Any], zmesh: Any) -> Any:
     if payload.get("compile"):  # that run has no network at all
         shutil.copytree(image_of(payload) / "python", HERE / "layer" / "python", copy_function=shutil.copyfile)
@@ -439,7 +443,7 @@ def _of_hash(text: str) -> str:
 
 
 def run(network: Network, command: list[str], environment: dict[str, str], explain: Any, *, show: bool = True) -> None:
-    """Run an installer and pass on what it prints, without addresses. Raises BuildFailed."""
+    """Run an installer and pass on what it prints, without addresses. Raises BuildFailed, BuildInterrupted."""
     with network.start(command, environment) as installer:
         assert installer.stdout is not None
         lines: deque[str] = deque(maxlen=MOST_LINES)
@@ -448,6 +452,8 @@ def run(network: Network, command: list[str], environment: dict[str, str], expla
             if show and (shown := shown_line(line)):
                 print(shown)
         status = installer.wait()
+    if status in (-signal.SIGKILL, -signal.SIGTERM):
+        raise BuildInterrupted(f"The installer was killed by signal {-status}.")
     if status != 0:
         raise BuildFailed(explain(list(lines)) or ended_by(status))
 

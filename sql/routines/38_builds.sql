@@ -3,7 +3,13 @@
 create or replace function zmesh.most_build_attempts() returns smallint
 language sql immutable parallel safe
 return 3::smallint;
-comment on function zmesh.most_build_attempts() is 'How often a build is started if its listener is lost each time.';
+comment on function zmesh.most_build_attempts() is 'How often a build is started if it is interrupted each time.';
+
+create or replace function zmesh.build_lines_per_attempt() returns integer
+language sql immutable parallel safe
+return 100000;
+comment on function zmesh.build_lines_per_attempt() is
+    'Distance between the first log lines of two attempts of a build, more than an attempt can print.';
 
 create or replace function zmesh.request_build(
     p_project_id uuid, p_runtime text, p_manifest_hash text, p_manifest jsonb, p_fresh boolean, p_bundle text default null)
@@ -96,19 +102,21 @@ returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_cancel boolean;
+    v_before integer;   -- numbers of lines that belong to earlier attempts
 begin
-    select b.cancel_requested into v_cancel from zmesh.builds b
+    select b.cancel_requested, (b.attempts - 1) * zmesh.build_lines_per_attempt() into v_cancel, v_before from zmesh.builds b
      where b.id = p_build and b.status = 'running' and b.listener_id = p_listener for share;
     if not found then
         return false;
     end if;
     insert into zmesh.build_logs (build_id, line, at, message)
-    select p_build, l.line, l.at, l.message from unnest(p_lines, p_at, p_messages) l (line, at, message)
+    select p_build, v_before + l.line, l.at, l.message from unnest(p_lines, p_at, p_messages) l (line, at, message)
         on conflict do nothing;   -- the answer to an earlier call was lost
     return not v_cancel;
 end $$;
 comment on function zmesh.tell_build(uuid, uuid, integer[], timestamptz[], text[]) is
-    'Writes log lines of a build that this listener runs; returns whether the build should continue.';
+    'Writes log lines of a build that this listener runs, by their numbers within the attempt; returns whether the build '
+    'should continue.';
 
 create or replace function zmesh.add_layer(p_listener uuid, p_build uuid, p_hash text, p_platform text, p_bytes bigint, p_files integer)
 returns boolean
@@ -154,28 +162,58 @@ end $$;
 comment on function zmesh.finish_build(uuid, uuid, text, text, jsonb, text, jsonb) is
     'Ends a build that this listener runs; returns whether this listener was still running it.';
 
-create or replace function zmesh.requeue_builds(p_listeners uuid[]) returns void
+create or replace function zmesh.interrupt_builds(p_builds uuid[], p_type text, p_why text) returns void
 language plpgsql as $$
 declare
+    c_most constant smallint := zmesh.most_build_attempts();
     v_requeued integer;
 begin
     update zmesh.builds
        set status = 'cancelled', listener_id = null, finished_at = zmesh.now()
-     where status = 'running' and listener_id = any (p_listeners) and cancel_requested;
+     where id = any (p_builds) and status = 'running' and cancel_requested;
+    insert into zmesh.build_logs (build_id, line, at, message)
+    select b.id, b.attempts * zmesh.build_lines_per_attempt(), zmesh.now(),
+           format('Attempt %s of %s was interrupted: %s', b.attempts, c_most, p_why)
+           || case when b.attempts < c_most then ' The build is queued again.' else '' end
+      from zmesh.builds b where b.id = any (p_builds) and b.status = 'running'
+        on conflict do nothing;
     update zmesh.builds
        set status = 'failed', listener_id = null, finished_at = zmesh.now(),
-           error = jsonb_build_object('type', 'listener_lost', 'message',
-               format('The listener stopped in the middle of each of %s attempts.', attempts))
-     where status = 'running' and listener_id = any (p_listeners) and attempts >= zmesh.most_build_attempts();
-    update zmesh.builds set status = 'queued', listener_id = null
-     where status = 'running' and listener_id = any (p_listeners);
+           error = jsonb_build_object('type', p_type, 'message',
+               format('Each of %s attempts was interrupted, the last one because of this: %s ', attempts, p_why)
+               || 'The packages are not the cause: ask the operator to read the listener''s log, then deploy again.')
+     where id = any (p_builds) and status = 'running' and attempts >= c_most;
+    update zmesh.builds set status = 'queued', listener_id = null where id = any (p_builds) and status = 'running';
     get diagnostics v_requeued = row_count;
     if v_requeued > 0 then
         perform zmesh.notify_unless_congested('zmesh_builds');
     end if;
 end $$;
-comment on function zmesh.requeue_builds(uuid[]) is
-    'Requeues the builds that these listeners were running; a build that was started too often fails.';
+comment on function zmesh.interrupt_builds(uuid[], text, text) is
+    'Requeues running builds that were interrupted through no fault of their own, and says so in their logs; a build that '
+    'was started too often fails. The caller has locked them.';
+
+create or replace function zmesh.requeue_builds(p_listeners uuid[]) returns void
+language plpgsql as $$
+begin
+    perform zmesh.interrupt_builds(
+        array(select b.id from zmesh.builds b
+               where b.status = 'running' and b.listener_id = any (p_listeners) order by b.id for update),
+        'listener_lost', 'The listener stopped.');
+end $$;
+comment on function zmesh.requeue_builds(uuid[]) is 'Requeues the builds that these listeners were running.';
+
+create or replace function zmesh.requeue_build(p_listener uuid, p_build uuid, p_type text, p_why text) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from zmesh.builds where id = p_build and status = 'running' and listener_id = p_listener for update;
+    if found then
+        perform zmesh.interrupt_builds(array[p_build], p_type, p_why);
+    end if;
+    return (select b.status from zmesh.builds b where b.id = p_build);
+end $$;
+comment on function zmesh.requeue_build(uuid, uuid, text, text) is
+    'Requeues a build that was interrupted on this listener, which goes on; returns the status of the build.';
 
 create or replace function zmesh.cancel_build(p_project_id uuid, p_build uuid) returns setof zmesh.builds
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -319,7 +357,8 @@ grant execute on function zmesh.request_build(uuid, text, text, jsonb, boolean, 
       zmesh.add_bundle_chunk(uuid, text, integer, bytea), zmesh.not_forked_because(uuid, timestamptz) to zmesh_api;
 grant execute on function zmesh.claim_build(uuid), zmesh.tell_build(uuid, uuid, integer[], timestamptz[], text[]),
       zmesh.add_layer(uuid, uuid, text, text, bigint, integer), zmesh.add_layer_chunk(uuid, uuid, text, integer, bytea),
-      zmesh.finish_build(uuid, uuid, text, text, jsonb, text, jsonb), zmesh.layer_of(uuid, uuid),
+      zmesh.finish_build(uuid, uuid, text, text, jsonb, text, jsonb),
+      zmesh.requeue_build(uuid, uuid, text, text), zmesh.layer_of(uuid, uuid),
       zmesh.layer_chunk(uuid, text, integer), zmesh.bundle_chunk(uuid, uuid, integer), zmesh.imports_of(uuid, text),
       zmesh.learn_imports(uuid, text, integer, text[]), zmesh.tell_fork_refusal(uuid, uuid, text, text),
       zmesh.layers_to_load(text[], integer) to zmesh_listener;

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
+import signal
 import socket
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -20,6 +23,7 @@ from sandbox.confinement import kernel
 from sandbox.confinement.landlock import PORTS_SINCE
 from tests.end_to_end.registry import Registry, serving, source, wheel
 from tests.platform import Parts, Platform, Process, eventually
+from tests.processes import ancestors
 
 TOKEN = "tk-5d1e0f7a9c"
 
@@ -93,6 +97,66 @@ def test_a_build_whose_listener_is_killed_is_started_again_by_another(parts: Par
     assert (again["status"], again["attempts"]) == ("succeeded", 2)
     layers = parts.folder / "layers" / "0"
     eventually(lambda: not list(layers.glob("staging-*")), "the removal of what both had begun")
+
+
+def installers_of(registry: Registry) -> list[int]:
+    """Waits until one of them has asked for the package."""
+    return eventually(lambda: registry.asked and list(map(int, processes_of(registry))), "an installer")  # type: ignore[no-any-return]
+
+
+def log_of(platform: Platform, build: dict[str, Any]) -> list[str]:
+    return [line["message"] for line in platform.request("GET", f"/builds/{build['id']}/logs").json()]
+
+
+@pytest.mark.parametrize(
+    "victim", ["installer", "its run", "the supervisor of the run", "the process it is forked from"]
+)
+def test_a_build_that_is_killed_from_outside_is_queued_again(parts: Parts, registry: Registry, victim: str) -> None:
+    registry.add("held", {"held.py": b""})
+    listener = start_listener(parts, registry)
+    build = request(parts.platform, "held")
+    [installer, *_] = installers_of(registry)
+    above = ancestors(installer)
+    between = above[: above.index(listener.pid)]
+    place = {"installer": installer, "its run": between[0], "the supervisor of the run": between[1]}
+    os.kill(place.get(victim, between[-1]), signal.SIGKILL)
+    registry.open.set()
+    again = ended(parts.platform, build)
+    assert (again["status"], again["attempts"], again["error"]) == ("succeeded", 2, None)
+    log = log_of(parts.platform, build)
+    [interrupted] = [line for line in log if line.startswith("Attempt 1 of 3 was interrupted: ")]
+    assert interrupted.endswith(" The build is queued again.")
+    assert any("held" in line for line in log[log.index(interrupted) + 1 :])  # what the second attempt printed
+
+
+def test_a_build_that_is_killed_each_time_fails_and_says_what_to_do(parts: Parts, registry: Registry) -> None:
+    start_listener(parts, registry)
+    build = request(parts.platform, "held")
+    for _ in range(3):
+        for pid in installers_of(registry):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not processes_of(registry), "the end of the installer")
+        registry.asked.clear()
+    failed = ended(parts.platform, build)
+    assert (failed["status"], failed["attempts"], failed["error"]["type"]) == ("failed", 3, "sandbox_failed")
+    assert "The installer was killed by signal 9." in failed["error"]["message"]
+    assert "The packages are not the cause" in failed["error"]["message"]
+
+
+def test_a_build_whose_end_the_database_did_not_take_is_queued_again(own_parts: Parts, registry: Registry) -> None:
+    """Its listener lives on, so that nobody else would."""
+    registry.add("held", {"held.py": b""})
+    listener = start_listener(own_parts, registry)
+    build = request(own_parts.platform, "held")
+    eventually(lambda: registry.asked, "a request to the registry")
+    ends = "zmesh.finish_build(uuid, uuid, text, text, jsonb, text, jsonb), zmesh.requeue_build(uuid, uuid, text, text)"
+    own_parts.database.rows(f"revoke execute on function {ends} from zmesh_listener")
+    registry.open.set()
+    eventually(lambda: "was interrupted in attempt 1" in listener.output(), "the end of the first attempt")
+    own_parts.database.rows(f"grant execute on function {ends} to zmesh_listener")
+    again = ended(own_parts.platform, build)
+    assert (again["status"], again["attempts"]) == ("succeeded", 2)
 
 
 def test_packages_move_to_newer_versions_when_fresh_ones_are_asked_for(parts: Parts, registry: Registry) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from listener.build_output import MOST_PACKAGES, Failed, FileSink, check_outcome, read_sent
+from listener.build_output import MOST_PACKAGES, Failed, FileSink, Interrupted, check_outcome, read_sent
 from sandbox import Limits, RunError, RunOutcome
 
 PACKAGE = {"name": "a", "version": "1", "hash": ""}
@@ -50,3 +50,21 @@ def test_a_build_that_takes_too_much_memory_is_told_what_a_build_may_take() -> N
     with pytest.raises(Failed, match=r"^Installing the packages took more than 64 MiB of memory\.$") as failure:
         check_outcome(outcome, cast(FileSink, None), Limits(timeout_ms=1000, memory_mb=64))
     assert failure.value.type == "memory_limit"
+
+
+@pytest.mark.parametrize(
+    ("error", "killed", "told"),
+    [
+        (RunError("sandbox_failed", "lost"), True, ("sandbox_failed", "lost.")),
+        (RunError("sandbox_failed", "no process"), False, ("sandbox_failed", "no process.")),
+        (RunError("BuildInterrupted", "killed"), False, ("sandbox_failed", "killed.")),
+        (RunError("crashed", "SIGKILL"), True, ("sandbox_failed", "The installer's process was killed from outside.")),
+        (RunError("memory_limit", "out"), True, ("memory_limit", "The kernel killed the installer because ")),
+    ],
+)
+def test_what_a_build_is_not_to_blame_for_interrupts_it(error: RunError, killed: bool, told: tuple[str, str]) -> None:
+    outcome = RunOutcome("error", None, None, error, (), 1, 1, 1, killed)
+    with pytest.raises(Interrupted) as interruption:
+        check_outcome(outcome, cast(FileSink, None), Limits())
+    assert interruption.value.type == told[0]
+    assert interruption.value.message.startswith(told[1])

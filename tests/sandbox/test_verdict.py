@@ -121,3 +121,22 @@ def test_a_kill_for_lack_of_memory_is_noticed_by_the_kernels_counter(tmp_path: P
     counters.write_text("pgfault 9\noom_kill 4\n")
 
     assert kills.any_since(before)
+
+
+@pytest.mark.parametrize(
+    ("seen", "killed"),
+    [
+        ({"report": {"signal": 9}}, True),
+        ({"report": {"signal": 9}, "oom_killed": True}, True),
+        ({"report": {"signal": 15}}, True),
+        ({}, True),
+        ({"report": {"signal": 9, "cpu_seconds": 12.1}}, False),
+        ({"report": {"signal": 9, "limit": "memory_limit"}}, False),
+        ({"report": {"signal": 9}, "stopped": "timeout"}, False),
+        ({"report": {"signal": 15}, "final": (b"R", b"1")}, False),
+        ({"report": {"signal": 11}}, False),
+        ({"report": {"exit": 1}}, False),
+    ],
+)
+def test_a_process_was_killed_if_neither_the_platform_nor_a_limit_ended_it(seen: dict[str, Any], killed: bool) -> None:
+    assert verdict(observed(**seen)).killed == killed

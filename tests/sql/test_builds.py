@@ -100,6 +100,40 @@ def test_the_build_of_a_dead_listener_is_queued_again_three_times_and_then_fails
         database.rows("select zmesh.reap()", url=database.listener_url)
     row = database.row("select status, error from zmesh.builds where id = %s", build["id"])
     assert (row["status"], row["error"]["type"]) == ("failed", "listener_lost")
+    assert row["error"]["message"].startswith("Each of 3 attempts was interrupted, the last one because of this: The ")
+
+
+def test_the_log_of_a_build_has_the_lines_of_each_attempt_and_why_it_was_interrupted(database: Database) -> None:
+    build = request(database, database.project())
+    tell = "select zmesh.tell_build(%s, %s, '{1,2}', array[now(), now()], array['one', %s])"
+    requeue = "select zmesh.requeue_build(%s, %s, 'sandbox_failed', 'Killed.')"
+    statuses = []
+    for attempt in (1, 2, 3):
+        listener, other = database.listener(), database.listener()
+        assert claim(database, listener) is not None
+        for _ in range(2):  # the answer to the first call was lost
+            assert database.value(tell, listener, build["id"], f"of {attempt}", url=database.listener_url)
+        assert database.value(requeue, other, build["id"], url=database.listener_url) == "running"
+        statuses += [database.value(requeue, listener, build["id"], url=database.listener_url) for _ in range(2)]
+    assert statuses == ["queued"] * 4 + ["failed"] * 2
+    lines = database.rows("select message from zmesh.build_logs where build_id = %s order by line", build["id"])
+    assert [line["message"] for line in lines] == [
+        *("one", "of 1", "Attempt 1 of 3 was interrupted: Killed. The build is queued again."),
+        *("one", "of 2", "Attempt 2 of 3 was interrupted: Killed. The build is queued again."),
+        *("one", "of 3", "Attempt 3 of 3 was interrupted: Killed."),
+    ]
+    error = database.value("select error from zmesh.builds where id = %s", build["id"])
+    assert error["type"] == "sandbox_failed"
+    assert error["message"].endswith("ask the operator to read the listener's log, then deploy again.")
+
+
+def test_a_build_that_was_cancelled_before_it_was_interrupted_is_not_queued_again(database: Database) -> None:
+    project, listener = database.project(), database.listener()
+    build = request(database, project)
+    claim(database, listener)
+    database.rows("select * from zmesh.cancel_build(%s, %s)", project.id, build["id"], url=database.api_url)
+    requeue = "select zmesh.requeue_build(%s, %s, 'sandbox_failed', 'Killed.')"
+    assert database.value(requeue, listener, build["id"], url=database.listener_url) == "cancelled"
 
 
 def test_a_listener_that_lost_its_lease_claims_and_finishes_nothing(database: Database) -> None:
