@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from api.http.problems import invalid
 from api.management.models.files import FileChange
 from api.management.turns import ProjectTurns
 from support.executors import Executor
@@ -17,7 +18,7 @@ from support.executors import Executor
 SECONDS = 2.0  # then what is left is shown as replaced
 CONTEXT = 3  # lines around a change
 AT_ONCE_OF_A_PROJECT = 2
-MOST_LINES = 20_000  # of files that are compared at once
+MOST_LINES = 20_000  # of code, or of files that are compared at once
 MOST_CHARACTERS = 4 * 1024 * 1024
 Action = Literal["added", "removed", "changed"]
 _COMPARING = Executor("comparing", 1, most_waiting=16)
@@ -31,10 +32,11 @@ class Comparisons:
             "too_many_comparisons", "comparisons", at_once=AT_ONCE_OF_A_PROJECT, most=AT_ONCE_OF_A_PROJECT
         )
 
-    async def diff(self, project_id: UUID, old: list[str], new: list[str], names: tuple[str, str]) -> str:
-        """A unified diff. Raises Problem 429 where the project compares much already, Busy where everybody does."""
+    async def diff(self, project_id: UUID, old: str, new: str, names: tuple[str, str]) -> str:
+        """A unified diff. Raises Problem 422 for too many lines, 429 where the project compares much already, and Busy
+        where everybody does."""
         async with self._turns.turn(project_id):
-            return await _COMPARING.run(unified_diff, old, new, names, time.monotonic() + SECONDS)
+            return await _COMPARING.run(_diff_of_code, old, new, names, time.monotonic() + SECONDS)
 
     async def files(self, project_id: UUID, old: str, new: str) -> dict[str, FileChange]:
         """The files that differ, of two JSON objects of paths and contents. Raises as diff() does."""
@@ -53,6 +55,13 @@ class _BoundedMatcher(SequenceMatcher[str]):
         if time.monotonic() > self._until:
             return Match(alo, blo, 0)
         return super().find_longest_match(alo, ahi, blo, bhi)
+
+
+def _diff_of_code(old: str, new: str, names: tuple[str, str], until: float) -> str:
+    before, after = old.splitlines(), new.splitlines()  # a megabyte of short lines takes longer than an event loop has
+    if max(len(before), len(after)) > MOST_LINES:
+        raise invalid("version", f"the code has more than {MOST_LINES} lines, too many to compare")
+    return unified_diff(before, after, names, until)
 
 
 def changed_files(old: str, new: str, until: float) -> dict[str, FileChange]:

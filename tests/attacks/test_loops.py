@@ -99,6 +99,16 @@ def test_no_message_of_an_agent_holds_a_loop(arena: Arena, attacker: Platform, k
             assert answer.status_code in (200, 400, 422), answer.text
 
 
+def test_a_comparison_of_the_most_lines_that_code_can_have_holds_no_loop(arena: Arena, attacker: Platform) -> None:
+    """Both versions were split into lines before they were counted."""
+    for line in ("a#", "b#"):
+        attacker.deploy("lines", f"def handler(payload, zmesh):\n    return 1\n#{line}" + "\n##" * (MIB // 3 - 20))
+    with watched(arena):
+        answer = attacker.request("GET", "/functions/lines/versions/2/diff")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    assert "too many to compare" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("kind", RESULTS)
 def test_nothing_that_a_run_returns_or_prints_holds_a_loop(arena: Arena, attacker: Platform, kind: str) -> None:
     attacker.deploy("bomb", f"def handler(payload, zmesh):\n    {RESULTS[kind]}\n", memory_mb=1024, timeout_ms=60_000)

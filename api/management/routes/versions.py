@@ -31,7 +31,6 @@ from sql.versions import Alias, Version
 
 Packages = list[dict[str, str]]
 NEWEST = 2**31 - 1
-LONGEST_COMPARED = 20_000
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,62}")
 VersionNumber = Annotated[int, PathParameter(description="The current version or a saved one.")]
 AliasName = Annotated[str, PathParameter(description="Name of the alias.")]
@@ -176,10 +175,7 @@ async def compare_versions(
     after = await version_of(database, function, version)
     number = version - 1 if before is None else before
     compared = None if before is None and number == 0 else await version_of(database, function, number)
-    old = [] if compared is None else compared.code.splitlines()
-    new = after.code.splitlines()
-    if max(len(old), len(new)) > LONGEST_COMPARED:
-        raise invalid("version", f"the code has more than {LONGEST_COMPARED} lines, too many to compare")
+    old = "" if compared is None else compared.code
     names = ("nothing" if compared is None else f"version {compared.version}", f"version {after.version}")
     settings = {
         key: Changed(before=getattr(compared, key, None), after=getattr(after, key))
@@ -189,7 +185,7 @@ async def compare_versions(
     return VersionDiff(
         before=None if compared is None else compared.version,
         after=after.version,
-        code=await comparisons.diff(function.project_id, old, new, names),
+        code=await comparisons.diff(function.project_id, old, after.code, names),
         files=await _changed_files(database, comparisons, function, compared, after),
         settings=settings,
         packages=await _changed_packages(database, function, compared, after),
