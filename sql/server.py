@@ -142,12 +142,21 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp
 begin atomic
     select coalesce(bool_or(pg_terminate_backend(a.pid)), false)
       from pg_stat_get_activity(p_pid) a
-      join pg_stat_progress_analyze w on w.pid = a.pid and w.datname = current_database()
-      join pg_class c on c.oid = w.relid
-     where a.backend_type = 'autovacuum worker' and pg_get_userbyid(c.relowner) ~ '^zmesh_p_[a-z0-9_]+$';
+     where a.backend_type = 'autovacuum worker' and exists (
+               select from pg_class c where pg_get_userbyid(c.relowner) ~ '^zmesh_p_[a-z0-9_]+$' and c.oid in (
+                   select w.relid from pg_stat_progress_analyze w where w.pid = a.pid and w.datname = current_database()
+                    union all
+                   select w.relid from pg_stat_progress_vacuum w
+                    where w.pid = a.pid and w.datname = current_database() and w.phase = 'cleaning up indexes'
+                    union all
+                   select l.relation from pg_lock_status() l
+                     join pg_class i on i.oid = l.relation
+                     join pg_am m on m.oid = i.relam and m.amname = 'brin'
+                    where l.pid = a.pid and l.granted and l.mode = 'ShareUpdateExclusiveLock'
+                      and l.database = (select d.oid from pg_database d where d.datname = current_database())));
 end;
 comment on function zmesh_roles.end_autovacuum_worker(integer) is
-    'Ends an autovacuum worker that analyzes a table of a project, and nothing else. It is a superuser''s: '
+    'Ends an autovacuum worker that may be running the code of a project, and nothing else. It is a superuser''s: '
     'before PostgreSQL 18 nobody else may do so.';
 revoke all on function zmesh_roles.end_autovacuum_worker(integer) from public;
 grant execute on function zmesh_roles.end_autovacuum_worker(integer) to zmesh_owner;

@@ -53,6 +53,19 @@ def trap_by_ranges(database: Database, table: str, project: TestProject) -> None
         session.execute(f"insert into {table} select span(n, n + 1) from generate_series(1, 500) n")
 
 
+def trap_by_summaries(database: Database, table: str, project: TestProject, *, on_request: bool) -> None:
+    """A table whose VACUUM does not end, or whose index asks for summaries that do not; ANALYZE leaves it alone."""
+    options = "autovacuum_enabled = off" if on_request else "autovacuum_vacuum_insert_threshold = 1"
+    with database.connect(project.url) as session:
+        session.execute("set lock_timeout = '1min'")
+        session.execute(SLOW)
+        never = "autovacuum_analyze_threshold = 2000000000"
+        session.execute(f"create table {table} (id integer, text text) with ({options}, {never})")
+        requests = f"autosummarize = {on_request}"
+        session.execute(f"create index on {table} using brin (slow(id)) with (pages_per_range = 1, {requests})")
+        session.execute(f"insert into {table} select n, repeat('x', 200) from generate_series(1, 300) n")
+
+
 SLEEPY = "autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_cost_delay = 100"
 
 
@@ -77,6 +90,14 @@ def trapped(database: Database) -> list[Row]:
     return database.rows(
         "select a.pid from pg_stat_progress_analyze a join pg_stat_activity s using (pid)"
         " where s.wait_event = 'PgSleep' and a.datname = current_database()"
+    )
+
+
+def summarizing(database: Database) -> list[Row]:
+    """Workers that are in the code of a table's owner, for a BRIN index."""
+    return database.rows(
+        "select pid, query from pg_stat_activity where wait_event = 'PgSleep' and backend_type = 'autovacuum worker'"
+        " and datname = current_database()"
     )
 
 

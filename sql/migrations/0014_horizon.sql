@@ -7,3 +7,12 @@ alter table zmesh.upkeep
 comment on table zmesh.upkeep is
     'When zmesh.maintain() last ran; its row lock allows one at a time. horizon is the oldest transaction that was running '
     'at horizon_at; former_horizon, the one an hour before.';
+
+create unlogged table zmesh.index_cleanups (
+    pid      integer     not null,
+    table_id oid         not null,
+    since    timestamptz not null,
+    primary key (pid, table_id)
+);
+comment on table zmesh.index_cleanups is
+    'Since when backends that vacuum a table have been cleaning up its indexes, which may run the owner''s code.';

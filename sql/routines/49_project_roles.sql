@@ -260,24 +260,58 @@ end $$;
 comment on function zmesh_roles.alter_tables(name, regclass[], text) is
     'Alters tables of a project; an autovacuum worker that is busy with the first one is cancelled. Returns how many were altered.';
 
+-- To summarize a range of a table is to evaluate the index's expressions and condition for its rows.
+create or replace function zmesh_roles.summarizes_by_code(p_table oid) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select exists (select from pg_index i
+                     join pg_class c on c.oid = i.indexrelid
+                     join pg_am m on m.oid = c.relam and m.amname = 'brin'
+                    where i.indrelid = p_table and (i.indexprs is not null or i.indpred is not null));
+end;
+comment on function zmesh_roles.summarizes_by_code(oid) is
+    'Whether VACUUM of a table may run its owner''s code: it has a BRIN index with an expression or a condition.';
+
+create or replace function zmesh_roles.runs_code(p_table oid) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select exists (select from pg_index i where i.indrelid = p_table and (i.indexprs is not null or i.indpred is not null))
+        or exists (select from pg_statistic_ext s where s.stxrelid = p_table and s.stxexprs is not null)
+        -- ANALYZE calls subtype_diff of range types.
+        or exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
+                    where a.attrelid = p_table and t.typnamespace <> 'pg_catalog'::regnamespace
+                      and t.typanalyze in ('range_typanalyze'::regproc, 'multirange_typanalyze'::regproc));
+end;
+comment on function zmesh_roles.runs_code(oid) is 'Whether autovacuum of a table may run its owner''s code.';
+
 create or replace function zmesh_roles.stop_autovacuum(p_role name, p_table oid) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    return zmesh_roles.alter_tables(p_role, array(
+declare
+    v_tables regclass[] := array(
         select c.oid from pg_class c
          where c.relowner = p_role::regrole and c.relkind in ('r', 'm') and c.relpersistence <> 't'
            and not coalesce(c.reloptions, '{}') && array['autovacuum_enabled=off', 'autovacuum_enabled=false']
-           and (c.oid = p_table or exists (select from pg_index i where i.indrelid = c.oid and (i.indexprs is not null or i.indpred is not null))
-                or exists (select from pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null)
-                -- ANALYZE calls subtype_diff of range types.
-                or exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
-                            where a.attrelid = c.oid and t.typnamespace <> 'pg_catalog'::regnamespace
-                              and t.typanalyze in ('range_typanalyze'::regproc, 'multirange_typanalyze'::regproc)))
-         order by c.oid <> p_table limit 200), 'set (autovacuum_enabled = off)');
+           and (c.oid = p_table or zmesh_roles.runs_code(c.oid))
+         order by c.oid <> p_table limit 200);
+    -- Neither an index that asks for summaries nor a VACUUM against wraparound minds that autovacuum is off.
+    v_indexes regclass[] := array(
+        select c.oid from pg_index i join pg_class c on c.oid = i.indexrelid
+         where c.relowner = p_role::regrole and zmesh_roles.summarizes_by_code(i.indrelid)
+           and exists (select from unnest(c.reloptions) o where o like 'autosummarize=%')
+         order by i.indrelid <> p_table limit 200);
+    v_cleaned regclass[] := array(
+        select c.oid from pg_class c
+         where c.relowner = p_role::regrole and c.relkind in ('r', 'm') and zmesh_roles.summarizes_by_code(c.oid)
+           and not coalesce(c.reloptions, '{}') && array['vacuum_index_cleanup=off', 'vacuum_index_cleanup=false']
+         order by c.oid <> p_table limit 200);
+begin
+    return zmesh_roles.alter_tables(p_role, v_tables, 'set (autovacuum_enabled = off)')
+         + zmesh_roles.alter_tables(p_role, v_cleaned, 'set (vacuum_index_cleanup = off)')
+         + zmesh_roles.alter_tables(p_role, v_indexes, 'reset (autosummarize)');
 end $$;
 comment on function zmesh_roles.stop_autovacuum(name, oid) is
-    'Turns autovacuum off for a table of a project, and for its other tables whose ANALYZE runs the project''s code; '
-    'returns how many.';
+    'Turns autovacuum off for a table of a project, and for its other tables for which it may run the project''s code; '
+    'returns how many tables and indexes it altered.';
 
 create or replace function zmesh_roles.slows_vacuum(p_table oid) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp

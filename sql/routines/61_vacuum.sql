@@ -1,5 +1,5 @@
--- Autovacuum serves all projects with few workers, and ANALYZE runs the owner's code: expressions of indexes and
--- statistics. A worker trapped there serves nobody else and prevents the removal of dead rows everywhere.
+-- Autovacuum serves all projects with few workers, and runs the owner's code: ANALYZE, expressions of indexes and
+-- statistics; VACUUM, those of BRIN indexes. A worker trapped there serves nobody else and prevents the removal of dead rows everywhere.
 
 create or replace function zmesh.tables_behind_on_vacuum()
 returns table (table_name text, dead_rows bigint, last_vacuum timestamptz)
@@ -27,29 +27,63 @@ end;
 comment on function zmesh.workers_are_scarce() is
     'Whether all autovacuum workers are busy, or autovacuum has fallen behind with tables of the platform.';
 
--- Only ANALYZE: VACUUM runs no owner code, and may legitimately take hours.
+-- VACUUM runs its owner's code only where it cleans up BRIN indexes with expressions or conditions, after what may
+-- legitimately have taken hours. No view says since when it has been there.
+create or replace function zmesh.note_index_cleanups() returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    delete from zmesh.index_cleanups c
+     where not exists (select from pg_stat_progress_vacuum v
+                        where v.pid = c.pid and v.relid = c.table_id and v.phase = 'cleaning up indexes');
+    insert into zmesh.index_cleanups (pid, table_id, since)
+    select v.pid, v.relid, clock_timestamp() from pg_stat_progress_vacuum v
+     where v.datname = current_database() and v.phase = 'cleaning up indexes' and zmesh_roles.summarizes_by_code(v.relid)
+        on conflict do nothing;
+end;
+comment on function zmesh.note_index_cleanups() is
+    'Records which workers run the code of a table''s owner in VACUUM, for zmesh.slow_workers().';
+
+create or replace function zmesh.workers_in_projects_code() returns table (pid integer, table_id oid, took interval)
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select a.pid, w.relid, clock_timestamp() - a.xact_start
+      from pg_stat_get_activity(null) a join pg_stat_progress_analyze w on w.pid = a.pid and w.datname = current_database()
+     where a.backend_type = 'autovacuum worker'
+     union all
+    select c.pid, c.table_id, clock_timestamp() - c.since from zmesh.index_cleanups c
+      join pg_stat_get_activity(null) a on a.pid = c.pid and a.backend_type = 'autovacuum worker'
+     union all
+    -- One range of a BRIN index, for which autosummarize asked: each of up to 256 requests may be a trap.
+    select a.pid, i.indrelid, 6 * (clock_timestamp() - a.xact_start)
+      from pg_stat_get_activity(null) a
+      join pg_lock_status() l on l.pid = a.pid and l.granted and l.mode = 'ShareUpdateExclusiveLock'
+       and l.database = (select oid from pg_database where datname = current_database())
+      join pg_index i on i.indexrelid = l.relation
+     where a.backend_type = 'autovacuum worker' and zmesh_roles.summarizes_by_code(i.indrelid);
+end;
+comment on function zmesh.workers_in_projects_code() is
+    'Autovacuum workers that may be running the code of a table''s owner, and for how long; six times as long for a single range.';
+
 create or replace function zmesh.slow_workers(p_patience interval)
 returns table (pid integer, table_id oid, table_name text, role_name name)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
+    perform zmesh.note_index_cleanups();
     if zmesh.workers_are_scarce() then
         p_patience := p_patience / 6;
     end if;
     return query
-        select a.pid, c.oid, format('%I.%I', n.nspname, c.relname), r.rolname
-          from pg_stat_get_activity(null) a
-          join pg_stat_progress_analyze w on w.pid = a.pid
-          join pg_class c on c.oid = w.relid
+        select w.pid, c.oid, format('%I.%I', n.nspname, c.relname), r.rolname
+          from zmesh.workers_in_projects_code() w
+          join pg_class c on c.oid = w.table_id
           join pg_namespace n on n.oid = c.relnamespace
           join pg_roles r on r.oid = c.relowner
            and (r.rolname = 'zmesh_project' or r.rolname in (select p.role_name from zmesh.projects p))
-         where a.backend_type = 'autovacuum worker' and w.datname = current_database()
-           and a.xact_start < clock_timestamp() - p_patience;
+         where w.took > p_patience;
 end $$;
 comment on function zmesh.slow_workers(interval) is
-    'Autovacuum workers that have analyzed a project''s table for that long, or for a sixth of it if workers are '
-    'scarce.';
+    'Autovacuum workers that have been in a project''s code for that long, or for a sixth of it if workers are scarce.';
 
 -- A table's owner may have VACUUM sleep after each page, so that a small table takes hours.
 create or replace function zmesh.slowed_workers(p_patience interval)
@@ -96,11 +130,11 @@ begin
     for v_worker in select * from zmesh.slow_workers(p_patience) loop
         v_ended := zmesh.end_worker(v_worker.pid);
         if zmesh_roles.stop_autovacuum(v_worker.role_name, v_worker.table_id) > 0 or v_ended then
-            return next format('%s (%s): ANALYZE took too long; autovacuum is off for it and for other tables of this '
-                               'project whose ANALYZE runs its code', v_worker.table_name, v_worker.role_name);
+            return next format('%s (%s): autovacuum spent too long in the project''s code; it is off for this table and for others of the '
+                               'project that have it run code', v_worker.table_name, v_worker.role_name);
         else
-            return next format('%s (%s): ANALYZE takes too long, and its worker cannot be ended: have a superuser run zmesh migrate',
-                               v_worker.table_name, v_worker.role_name);
+            return next format('%s (%s): autovacuum spends too long in the project''s code, and its worker cannot be ended: '
+                               'have a superuser run zmesh migrate', v_worker.table_name, v_worker.role_name);
         end if;
     end loop;
     for v_worker in select * from zmesh.slowed_workers(p_patience) loop

@@ -28,3 +28,12 @@ create table zmesh.offences (
 comment on table zmesh.offences is
     'When sessions of a project''s role were ended because they blocked the platform; kept for ten minutes, for '
     'zmesh.close_offenders().';
+
+create unlogged table zmesh.index_cleanups (
+    pid      integer     not null,
+    table_id oid         not null,
+    since    timestamptz not null,
+    primary key (pid, table_id)
+);
+comment on table zmesh.index_cleanups is
+    'Since when backends that vacuum a table have been cleaning up its indexes, which may run the owner''s code.';

@@ -15,8 +15,10 @@ from tests.autovacuum import (
     neglect,
     reloptions,
     slow_down,
+    summarizing,
     trap,
     trap_by_ranges,
+    trap_by_summaries,
     trapped,
     vacuumed,
 )
@@ -58,6 +60,29 @@ def test_a_worker_that_a_projects_range_type_keeps_is_ended(database: Database) 
     eventually(lambda: not trapped(database), "the end of the worker")
     off = ["autovacuum_enabled=off"]
     assert reloptions(database) == {"trap": off, "trap_2": off}
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("on_request", [False, True])
+def test_a_worker_that_summarizes_by_a_projects_code_is_ended_and_comes_no_more(
+    database: Database, on_request: bool
+) -> None:
+    project = database.project()
+    trap_by_summaries(database, "trap", project, on_request=on_request)
+    [worker] = eventually(lambda: summarizing(database), "a worker in the trap")
+    assert ("BRIN summarize" in worker["query"]) is on_request
+    end = "select zmesh.end_slow_workers(%s)"
+
+    assert database.rows(end, "1 hour", url=database.listener_url) == []
+    [said, *_] = eventually(lambda: database.rows(f"{end} as said", "0 s", url=database.listener_url), "an end")
+
+    assert project.role in said["said"]
+    pids = "select 1 from pg_stat_activity where pid = %s and wait_event = 'PgSleep'"
+    eventually(lambda: not database.rows(pids, worker["pid"]), "the end of the worker")
+    off = {"autovacuum_enabled=off", "vacuum_index_cleanup=off"}
+    assert off <= set(reloptions(database)["trap"] or [])
+    [index] = database.rows("select reloptions from pg_class where relname = 'trap_slow_idx'")
+    assert index["reloptions"] == ["pages_per_range=1"]
 
 
 @pytest.mark.usefixtures("eager")
