@@ -215,8 +215,8 @@ def create_app(parts: Parts, openapi_config: OpenAPIConfig | None = None) -> Lit
         request_class=JsonRequest,
         request_max_body_size=LARGEST_BODY,
         before_send=[_allow_every_method],
-        # Python values, not JSON ones: texts that are JSON already go out as they are.
-        type_encoders={BaseModel: lambda model: model.model_dump()},
+        # Python values, not JSON ones: texts that are JSON already go out as they are, whatever type pydantic expects.
+        type_encoders={BaseModel: lambda model: model.model_dump(warnings="none")},
         plugins=[PydanticPlugin(validate_strict=True)],  # "5" is not a number, and 1 is not a boolean
         openapi_config=openapi_config,
         logging_config=None,

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.api.client import Api, eventually, refused, standing_in
+from tests.api.conftest import Backend
 
 ITEM = {
     *("id", "function_id", "status", "source", "version", "attempt", "created_at", "started_at", "finished_at"),
@@ -254,6 +255,16 @@ def test_a_failed_invocation_is_retried_and_keeps_its_earlier_attempts(api: Api)
     assert (earlier["duration_ms"], shown["attempt"]) == (7, 2)
     assert earlier["started_at"] <= earlier["finished_at"] <= shown["started_at"]
     refused(api.call("POST", f"/invocations/{id}/retry"), 409, "not_retryable")
+
+
+def test_an_invocation_that_is_read_warns_of_nothing_in_the_log(backend: Backend, api: Api) -> None:
+    api.deploy()
+    id = ended(api, "greet", "success")
+    assert api.call("GET", f"/invocations/{id}").json()["earlier_attempts"] == []
+    logged = eventually(
+        lambda: f"GET /invocations/{id} 200" in (text := backend.process.log.read_text()) and text, "the log of it"
+    )
+    assert "Warning" not in logged
 
 
 def test_many_failed_invocations_are_each_retried_once(api: Api, stranger: Api) -> None:
