@@ -16,3 +16,5 @@ create unlogged table zmesh.index_cleanups (
 );
 comment on table zmesh.index_cleanups is
     'Since when backends that vacuum a table have been cleaning up its indexes, which may run the owner''s code.';
+
+drop function if exists zmesh.must_not_wait(name, oid);   -- now has a third argument

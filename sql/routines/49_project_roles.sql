@@ -57,6 +57,27 @@ begin
 end $$;
 comment on function zmesh_roles.join_projects(name) is 'Grants a role the privileges that all project roles have.';
 
+-- The row of the database belongs to nobody: every session that grants something on it changes it, even if it may
+-- grant nothing, and whoever changes it at the same moment fails.
+create or replace function zmesh_roles.change_database(p_statement text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    c_most constant integer := 200;   -- tries
+begin
+    for v_try in 1..c_most loop
+        begin
+            execute p_statement;
+            return;
+        exception when internal_error then   -- "tuple concurrently updated"
+            if v_try = c_most then
+                raise;
+            end if;
+            perform pg_sleep(random() * 0.02);
+        end;
+    end loop;
+end $$;
+comment on function zmesh_roles.change_database(text) is 'Executes a GRANT or REVOKE on this database, again if somebody else changes its row meanwhile.';
+
 create or replace function zmesh_roles.create_project_role(p_role name, p_schema name, p_verifier text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -67,7 +88,7 @@ begin
     execute format('create role %I login connection limit %s password %L',
                    p_role, zmesh_roles.default_connection_limit(), p_verifier);
     perform zmesh_roles.join_projects(p_role), zmesh_roles.keep_out_of_log(p_role);
-    execute format('grant connect, temporary on database %I to %I', current_database(), p_role);
+    perform zmesh_roles.change_database(format('grant connect, temporary on database %I to %I', current_database(), p_role));
     execute format('create schema %I', p_schema);
     execute format('grant usage, create on schema %I to %I', p_schema, p_role);
     execute format('alter role %I set search_path = %I', p_role, p_schema);
@@ -213,6 +234,7 @@ begin
                 message = format('other roles have granted it more than %s privileges', c_most);
         end if;
         perform zmesh_roles.join_grantors(p_role);
+        perform zmesh_roles.change_database(format('revoke all on database %I from %I', current_database(), p_role));
         execute format('drop owned by %I cascade', p_role);
         execute format('drop role %I', p_role);
     exception when dependent_objects_still_exist or insufficient_privilege then

@@ -147,7 +147,13 @@ comment on function zmesh.end_slow_workers(interval) is
     'Ends autovacuum workers trapped in a project''s table and turns autovacuum off for it, or resets the options that '
     'slow them; returns which tables.';
 
--- VACUUM waits for every session that has a cursor on a page it cleans up, for as long as it is open.
+create or replace function zmesh.patience_with_vacuum_blockers() returns interval
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+return case when exists (select from zmesh.tables_behind_on_vacuum()) then interval '1 second' else interval '10 seconds' end;
+comment on function zmesh.patience_with_vacuum_blockers() is 'How old a transaction may become that VACUUM waits for.';
+
+-- VACUUM waits for every session that has a cursor on a page it cleans up, for as long as it is open; and for one that
+-- has changed the catalog's row of what it vacuums: a GRANT changes it even if it grants nothing.
 create or replace function zmesh.vacuum_blockers() returns table (pid integer, role_name name)
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 begin atomic
@@ -158,11 +164,25 @@ begin atomic
       join pg_stat_get_activity(null) s on s.pid = held.pid
       join zmesh.projects p on p.role_name = pg_get_userbyid(s.usesysid)
      where w.wait_event = 'BufferPin'
-       and s.xact_start < clock_timestamp() - case when exists (select from zmesh.tables_behind_on_vacuum()) then interval '1 second'
-                                                   else interval '10 seconds' end;
+       and s.xact_start < clock_timestamp() - zmesh.patience_with_vacuum_blockers()
+     union
+    select s.pid, p.role_name
+      from pg_stat_get_activity(null) w
+      join pg_lock_status() l on l.pid = w.pid and not l.granted and l.locktype in ('transactionid', 'tuple')
+       and l.waitstart < clock_timestamp() - interval '1 second'
+      join pg_stat_get_activity(null) s on s.pid = any (pg_blocking_pids(w.pid))
+      join zmesh.projects p on p.role_name = pg_get_userbyid(s.usesysid)
+     where w.backend_type = 'autovacuum worker'
+       and s.xact_start < clock_timestamp() - zmesh.patience_with_vacuum_blockers()
+       -- A worker that waits at the project's own table may wait, unless others need it.
+       and (zmesh.workers_are_scarce()
+            or not exists (select from pg_lock_status() o join pg_class c on c.oid = o.relation
+                            where o.pid = w.pid and o.granted and o.mode = 'ShareUpdateExclusiveLock'
+                              and o.database = (select d.oid from pg_database d where d.datname = current_database())
+                              and c.relowner = s.usesysid));
 end;
 comment on function zmesh.vacuum_blockers() is
-    'Sessions of projects that may hold the page that a VACUUM is waiting for.';
+    'Sessions of projects that VACUUM waits for: because of a page, or of a row of a catalog.';
 
 create or replace function zmesh.end_vacuum_blockers() returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -181,11 +201,11 @@ begin
     end loop;
     for v_blocker in select * from zmesh.vacuum_blockers() where pid = any (v_pids) loop
         perform pg_terminate_backend(v_blocker.pid);
-        return next format('%s, process %s, held a page that VACUUM waited for', v_blocker.role_name, v_blocker.pid);
+        return next format('%s, process %s, held a page or a row that VACUUM waited for', v_blocker.role_name, v_blocker.pid);
     end loop;
 end $$;
 comment on function zmesh.end_vacuum_blockers() is
-    'Ends sessions of projects whose cursors block VACUUM; returns which.';
+    'Ends sessions of projects that VACUUM waits for; returns which.';
 
 -- Autovacuum cannot freeze temporary tables. An old one keeps transaction ids from being reused, until PostgreSQL
 -- refuses all writes.

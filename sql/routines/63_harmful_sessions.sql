@@ -3,14 +3,16 @@
 -- sessions of projects that do harm.
 
 -- Not another project: anybody can wait for a lock, and could so have another project's session ended.
-create or replace function zmesh.must_not_wait(p_role name, p_relation oid) returns boolean
+create or replace function zmesh.must_not_wait(p_role name, p_relation oid, p_locktype text) returns boolean
 language sql stable
 return p_role in ('zmesh_api', 'zmesh_listener')
     or (exists (select from pg_catalog.pg_class c
-                 where c.oid = p_relation and c.relnamespace = 'zmesh'::pg_catalog.regnamespace)
+                 where c.oid = p_relation
+                   and (c.relnamespace = 'zmesh'::pg_catalog.regnamespace
+                        or c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace and p_locktype in ('transactionid', 'tuple')))
         and not exists (select from zmesh.projects p where p.role_name = p_role));
-comment on function zmesh.must_not_wait(name, oid) is
-    'Whether a role must not be kept waiting for a lock: a platform role never, an administrator not in this schema.';
+comment on function zmesh.must_not_wait(name, oid, text) is
+    'Whether a role must not be kept waiting for a lock: a platform role never, an administrator not in this schema, nor for a row of a catalog.';
 
 -- When connections run short, each project with sessions keeps an equal share of four fifths of them. Sessions beyond that
 -- are ended: idle ones first, then those that have been longest in one state.
@@ -55,20 +57,22 @@ begin
         ), projects as materialized (
             select p.role_name from zmesh.projects p
         ), locks as materialized (
-            select l.pid, l.relation, l.granted, l.fastpath, l.waitstart from pg_lock_status() l
+            select l.pid, l.relation, l.locktype, l.granted, l.waitstart from pg_lock_status() l
         ), blockers as materialized (
             select s.pid
               from locks l
               join sessions waiting on waiting.pid = l.pid
               join sessions s on s.pid = any (pg_blocking_pids(l.pid)) and s.role_name <> waiting.role_name
              where not l.granted and l.waitstart < v_now - interval '1 second'
-               and zmesh.must_not_wait(waiting.role_name, l.relation)
+               -- Who waits for the transaction that changed a row has a lock on the row.
+               and zmesh.must_not_wait(waiting.role_name, coalesce(l.relation, (
+                       select min(r.relation) from locks r where r.pid = l.pid and r.granted and r.locktype = 'tuple')), l.locktype)
         ), judged as (
             select s.pid, s.role_name, case
                 when s.pid in (select b.pid from blockers b) then 'held a lock that others waited for'
                 when s.state like 'idle in transaction%' and s.state_change < v_now - interval '16 minutes'
                     then 'was idle in a transaction for 16 minutes'
-                when s.state = 'active' and s.query_start < v_now - interval '16 minutes'
+                when s.state in ('active', 'fastpath function call') and s.query_start < v_now - interval '16 minutes'
                     then 'ran one statement for 16 minutes'
                 when s.xact_start < v_now - interval '1 hour' then 'kept one transaction for an hour'
                 -- A young transaction may have it from an older one, by pg_export_snapshot().
