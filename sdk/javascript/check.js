@@ -9,6 +9,7 @@ const vm = require('node:vm');
 const { compileAll } = require('./lib/compiling.js');
 const { compiled } = require('./lib/loading.js');
 const { Failure } = require('./lib/failures.js');
+const { LISTENING } = require('./lib/node_applications.js');
 const { ADDRESS, importedBy, missingImport } = require('./lib/own_imports.js');
 const { isTypeScript, placeIn, provideCompiled } = require('./lib/sources.js');
 const { describeSyntaxError, placed } = require('./lib/syntax_errors.js');
@@ -19,6 +20,7 @@ const NO_FAULT_OF_THE_CODE = /call stack|out of memory/i; // at run time a funct
 const DYNAMIC = /\b(?:this|arguments|eval|Function)\b|\\u/;
 // The code may have a handler of another platform instead.
 const REGISTERS = /\bDeno\b|\baddEventListener\b/;
+const LISTENS = /\.\s*listen\s*\(/;
 const HANDLERS = ['default', 'fetch', 'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 const IS_CODE = /\.(?:[mc]?[jt]s|[jt]sx)$/;
 const EXPORTS = /\b(?:module\s*\.\s*)?exports\s*\.\s*([A-Za-z_$][\w$]*)/g;
@@ -36,7 +38,8 @@ async function faultOf(job) {
   }
   const exported = isModule ? exportsOfModule(job.code) : knownExports(job.code);
   if (!exported || registers(job) || [job.entry_point, ...HANDLERS].some((name) => exported.includes(name))) return null;
-  const hint = exported.length ? `; it exports ${exported.slice(0, 10).join(', ')}` : '; it exports nothing';
+  const exports = exported.length ? `; it exports ${exported.slice(0, 10).join(', ')}` : '; it exports nothing';
+  const hint = LISTENS.test(job.code) ? `${exports}${LISTENING}` : exports;
   return { type: 'entry_point_missing', message: `the code exports no function "${job.entry_point}"${hint}`, stack: null };
 }
 

@@ -18,6 +18,10 @@ from collections.abc import Iterator
 from typing import Any
 
 USUAL_NAMES = {"app", "application"}  # of an ASGI or WSGI application
+APPLICATIONS = {
+    *("FastAPI", "Flask", "Litestar", "Quart", "Sanic", "Starlette", "Bottle"),
+    *("get_asgi_application", "get_wsgi_application"),
+}
 LARGEST_TEXT = 8 * 1024  # of a message, which has the line of the code in it
 # With these, a module may define names that do not occur in its text.
 DYNAMIC = {
@@ -107,8 +111,22 @@ def _fault_of_entry_point(tree: ast.Module, entry_point: str) -> dict[str, Any] 
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     meant = difflib.get_close_matches(entry_point, functions, 1, 0.6)
     hint = f"; did you mean {meant[0]}?" if meant else f"; it has {', '.join(functions[:10])}" if functions else ""
+    if (name := _application(tree)) is not None:
+        hint = f'; to run the application "{name}", name it app, or deploy with --entry-point {name}'
     message = f'the code has no function "{entry_point}"{hint}'
     return {"type": "entry_point_missing", "message": message, "stack": None}
+
+
+def _application(tree: ast.Module) -> str | None:
+    """The first name at the top level for what is, by its class or function, an application of a web framework."""
+    for node in tree.body:
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=made) | ast.Attribute(attr=made))
+            ):
+                if made in APPLICATIONS:
+                    return name
+    return None
 
 
 def _is_missing(tree: ast.Module, entry_point: str) -> bool:

@@ -119,3 +119,16 @@ def test_a_lambda_handler_answers_requests_and_takes_payloads(running_platform: 
     called = running_platform.request("POST", "/functions/foreign-lambda/invoke", json={"payload": {"n": 1}})
     assert called.json()["result"] == {"got": {"n": 1}}
     running_platform.request("DELETE", "/functions/foreign-lambda")
+
+
+def test_a_server_of_node_needs_neither_a_port_nor_a_network(running_platform: Platform) -> None:
+    code = """
+      const app = require('node:http').createServer(async (request, response) => {
+        response.write(request.url);
+        setImmediate(() => response.end(request.zmesh.invocation.source));
+      });
+      module.exports = app;
+    """
+    running_platform.deploy("foreign-server", code, "javascript", network="none")
+    assert ask(running_platform, "GET", "foreign-server/users?q=x").text == "/users?q=xapi"
+    running_platform.request("DELETE", "/functions/foreign-server")

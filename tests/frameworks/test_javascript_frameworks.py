@@ -12,6 +12,7 @@ from hatch_build import install_node_packages
 from tests.frameworks.pages import example
 from tests.platform import Platform
 from tests.sdk.exchanges import Answer, exchange
+from tests.sdk.runtimes import run
 
 HERE = Path(__file__).parent
 HONO = """
@@ -122,7 +123,9 @@ def test_the_example_of_the_guide_answers() -> None:
 
 
 def test_express_answers_through_its_adapter_for_lambda() -> None:
-    code = example("greet-express/index.js") + (
+    code = (
+        "const express = require('express'); const serverless = require('serverless-http'); const app = express();\n"
+        "app.get('/hello/:name', (request, response) => response.json({ hello: request.params.name }));\n"
         "app.post('/echo', express.raw(), (request, response) => {\n"
         "  response.cookie('a', '1').cookie('b', '2').status(201).send(request.body);\n"
         "});\n"
@@ -134,6 +137,61 @@ def test_express_answers_through_its_adapter_for_lambda() -> None:
     assert (echo.status, echo.body) == (201, b"\x00\xff")
     assert echo.headers["set-cookie"] == ["a=1; Path=/", "b=2; Path=/"]
     assert exchange("javascript", code, target="/none", cwd=HERE, style="lambda").status == 404
+
+
+EXPRESS = """
+const express = require('express');
+const app = express();
+app.use(express.json());
+app.get('/users/:id', (request, response) => {
+  const { params, query, secure, zmesh } = request;
+  response.json({ id: params.id, q: query.q, secure, project: zmesh.projectId.slice(0, 4) });
+});
+app.post('/echo', express.raw(), (request, response) => {
+  response.cookie('a', '1').cookie('b', '2').status(201).send(request.body);
+});
+app.post('/', (request, response) => response.json({ got: request.body }));
+app.get('/broken', async () => { throw new RangeError('no'); });
+app.get('/file', (request, response) => response.sendFile('package.json', { root: process.cwd() }));
+"""
+
+
+@pytest.mark.parametrize("export", ["module.exports = app;", "exports.default = app;", "exports.handler = app;"])
+def test_an_application_of_express_answers_as_it_is(export: str) -> None:
+    code = EXPRESS + export
+    assert get(code, target="/users/5?q=x").json == {"id": "5", "q": "x", "secure": True, "project": "0190"}
+    headers = {"content-type": "application/octet-stream"}
+    echo = get(code, "POST", "/echo", body=b"\x00\xff", headers=headers)
+    assert (echo.status, echo.body, echo.headers["set-cookie"]) == (201, b"\x00\xff", ["a=1; Path=/", "b=2; Path=/"])
+
+
+def test_an_application_of_express_serves_files_jobs_and_its_own_errors() -> None:
+    code = f"{EXPRESS}module.exports = app;"
+    assert get(code, target="/file", cwd=HERE).json["name"] == "frameworks"
+    assert get(code, target="/none").status == 404
+    broken = get(code, target="/broken")
+    assert (broken.status, "RangeError: no" in broken.logged) == (500, True)
+    environment = {"NODE_PATH": str(HERE / "node_modules")}
+    assert run("javascript", code, {"n": 1}, process_env=environment).result == {"got": {"n": 1}}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "const app = new (require('koa'))(); app.use((ctx) => { ctx.body = { path: ctx.path }; });",
+        "const app = require('fastify')(); app.get('/a/b', async (request) => ({ path: request.url }));",
+        "const app = require('connect')(); app.use((request, response) => response.setHeader('content-type', "
+        "'application/json').end(JSON.stringify({ path: request.url })));",
+    ],
+    ids=["koa", "fastify", "connect"],
+)
+def test_applications_of_koa_fastify_and_connect_answer_as_they_are(code: str) -> None:
+    assert get(f"{code} module.exports = app;", target="/a/b").json == {"path": "/a/b"}
+
+
+def test_the_example_of_express_in_the_guide_answers() -> None:
+    code = example("greet-express/index.js")
+    assert exchange("javascript", code, target="/hello/Ada", cwd=HERE).json == {"hello": "Ada"}
 
 
 def test_hono_in_a_folder_answers_through_the_public_route(running_platform: Platform) -> None:

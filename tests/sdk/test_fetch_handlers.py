@@ -309,3 +309,72 @@ def test_a_body_that_fails_half_way_breaks_the_response_off() -> None:
     """
     ending = run("javascript", code, context={"request": request("GET", "/")})
     assert [kind for kind, _ in ending.finals] == ["S", "C", "E"]
+
+
+NODE_SERVER = """
+  const server = require('node:http').createServer(async (request, response) => {
+    const { method, url, headers, socket, zmesh } = request;
+    if (url === '/gone') return socket.destroy();
+    if (url === '/never') return;
+    const pieces = [];
+    for await (const piece of request) pieces.push(piece);
+    const body = Buffer.concat(pieces);
+    if (url === '/pieces') {
+      for (const piece of ['a', 'b', 'c']) {
+        response.write(piece);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return response.end();
+    }
+    if (url === '/nothing') return response.writeHead(204).end();
+    if (url === '/echo') return response.setHeader('set-cookie', ['a=1', 'b=2']).writeHead(201).end(body);
+    const { host, 'x-mine': mine, 'x-zmesh-source': source } = headers;
+    const { remoteAddress: from, encrypted } = socket;
+    const project = zmesh.projectId.slice(0, 4);
+    const seen = { method, url, host, mine, source, body: String(body), from, encrypted, project };
+    response.setHeader('content-type', 'application/json').end(JSON.stringify(seen));
+  });
+"""
+
+
+@pytest.mark.parametrize(
+    "export", ["module.exports = server;", "exports.default = server;", "exports.handler = server;"]
+)
+def test_a_server_of_node_answers_without_a_port(export: str) -> None:
+    answer = fetch(NODE_SERVER + export, "POST", "/a%2Fb/?c=%20d", body="grüße".encode(), headers={"x-mine": "yes"})
+    assert answer.json == {
+        "method": "POST",
+        "url": "/a%2Fb/?c=%20d",
+        "host": "shop.example:8700",
+        "mine": "yes",
+        "body": "grüße",
+        "from": "127.0.0.1",
+        "encrypted": True,
+        "project": "0190",
+    }
+    assert not answer.headers.keys() & {"connection", "keep-alive", "transfer-encoding"}
+
+
+def test_a_server_of_node_answers_with_bytes_with_pieces_and_with_nothing() -> None:
+    code = f"{NODE_SERVER}module.exports = server;"
+    echo = fetch(code, "POST", "/echo", body=b"\x00\xff" * 100_000)
+    assert (echo.status, echo.body, echo.headers["set-cookie"]) == (201, b"\x00\xff" * 100_000, ["a=1", "b=2"])
+    pieces = fetch(code, target="/pieces")
+    assert (pieces.text, pieces.pieces) == ("abc", 3)
+    assert (fetch(code, target="/nothing").status, fetch(code, "HEAD", "/").body) == (204, b"")
+
+
+def test_a_server_of_node_is_called_with_the_payload_of_a_job() -> None:
+    result = run("javascript", f"{NODE_SERVER}module.exports = server;", {"n": 1}).result
+    assert (result["method"], result["url"], result["body"], result["source"]) == ("POST", "/", '{"n":1}', "api")
+
+
+@pytest.mark.parametrize(("target", "type"), [("/gone", "invalid_result"), ("/never", "no_result")])
+def test_a_server_of_node_that_does_not_answer_fails(target: str, type: str) -> None:
+    context = {"request": request("GET", target)}
+    assert run("javascript", f"{NODE_SERVER}module.exports = server;", context=context).error["type"] == type
+
+
+def test_a_server_of_node_that_also_listens_answers() -> None:
+    code = f"{NODE_SERVER}server.listen(0, '127.0.0.1'); module.exports = server;"
+    assert fetch(code, target="/x").json["url"] == "/x"

@@ -87,6 +87,39 @@ def test_a_missing_or_uncallable_handler_has_its_own_error(language: str, code: 
     assert run(language, code).error["type"] == "entry_point_missing"
 
 
+SERVERS = [
+    ("javascript", "require('node:http').createServer().listen(0, '127.0.0.1');", "export the application instead"),
+    ("javascript", "module.exports = { listen() {}, inject() {} };", "export its listener for node:http"),
+    ("javascript", "exports.default = { listen() {}, getHttpAdapter() {} };", "app.getHttpAdapter().getInstance()"),
+    (
+        "python",
+        "def server(environ, start_response): ...",
+        '"server", name it app, or deploy with --entry-point server',
+    ),
+    (
+        "python",
+        "class Proxy:\n    __signature__ = property(lambda self: 1 / 0)\n    def __call__(self): ...\nx = Proxy()",
+        "",
+    ),
+    *(
+        (
+            "python",
+            f"class Application:\n    __module__ = '{framework}.web'\n    def __call__(self): ...\n"
+            f"{name} = type('Mine', (Application,), {{}})()",
+            f'"{name}" is an application of {framework}, which runs in a server of its own only',
+        )
+        for framework in ("aiohttp", "tornado")
+        for name in ("app", "handler")
+    ),
+]
+
+
+@pytest.mark.parametrize(("language", "code", "said"), SERVERS)
+def test_an_application_that_cannot_be_run_is_told_how_to_be_adapted(language: str, code: str, said: str) -> None:
+    error = run(language, code).error
+    assert (error["type"], said in error["message"]) == ("entry_point_missing", True), error
+
+
 def test_python_code_runs_in_a_module_of_its_own() -> None:
     code = """
         import os, sys, pickle

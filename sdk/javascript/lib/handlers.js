@@ -7,14 +7,18 @@ const { Failure } = require('./failures.js');
 const { fetchHandler, methodHandler } = require('./fetch_handlers.js');
 const { lambdaHandler } = require('./lambda.js');
 const { has, methodOf } = require('./members.js');
+const { LISTENING, applicationAmong } = require('./node_applications.js');
 
 const OURS = /\b(?:payload|zmesh)\b/;
+const SERVER =
+  'the code exports a server of its own kind: export its listener for node:http (of NestJS, app.getHttpAdapter().getInstance() after app.init(); of hapi, server.listener)';
 
 /** The handler: the export that the job's entry point names, otherwise what the code has registered. */
 function handlerOf(exported, { entry_point: name, style, limits }, registered = null) {
   const isOurs = isModuleNamespaceObject(exported) ? takesPayload : (one) => !methodOf(one, 'fetch');
   if (style === 'lambda') return lambdaHandler(plainHandler(exported, name, () => true) ?? missing(exported, name), limits);
   return (
+    applicationHandler(exported, name) ??
     plainHandler(exported, name, isOurs) ??
     fetchObject(exported, name) ??
     fetchFunction(exported) ??
@@ -33,6 +37,14 @@ function plainHandler(exported, name, isOurs) {
   const owner = owners.find((one) => has(one, name));
   if (owner === undefined) return owners.find((one) => isFunction(one) && isOurs(one)) ?? null;
   return isFunction(owner[name]) ? owner[name].bind(owner) : null;
+}
+
+/** An application for node:http: what the entry point names, otherwise the default or the whole export. */
+function applicationHandler(exported, name) {
+  const owners = ownersOf(exported, name);
+  const owner = owners.find((one) => has(one, name));
+  const call = applicationAmong(owner === undefined ? owners.toReversed() : [owner[name]]);
+  return call && fetchHandler(call);
 }
 
 /** The default export of an ES module. */
@@ -99,10 +111,16 @@ function missingMessage(exported, name) {
   const owners = [exported, exported?.default];
   const found = owners.find((one) => has(one, name))?.[name] ?? owners.find((one) => typeof one === 'function');
   if (isClass(found)) return `exports.${name} is a class: export a function, or a class that has a method "${name}"`;
+  const servers = [...owners, found].filter((one) => methodOf(one, 'listen') || methodOf(one, 'inject'));
+  if (servers.length) return SERVER;
   if (found !== undefined) return `exports.${name} is not a function (got ${typeof found})`;
   const others = Object.keys(exported ?? {});
   const hint = others.length ? `; it exports ${others.slice(0, 10).join(', ')}` : '; it exports nothing';
-  return `the code exports no function "${name}"${hint}`;
+  return `the code exports no function "${name}"${hint}${isListening() ? LISTENING : ''}`;
+}
+
+function isListening() {
+  return process.getActiveResourcesInfo().includes('TCPServerWrap');
 }
 
 module.exports = { handlerOf };

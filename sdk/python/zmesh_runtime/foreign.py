@@ -11,12 +11,25 @@ from zmesh_runtime.asgi import AsgiHandler
 from zmesh_runtime.wsgi import WsgiHandler
 
 USUAL_NAMES = ("app", "application")
+WITH_SERVERS = {"aiohttp", "tornado"}  # frameworks whose applications run in a server of their own only
 
 
 def application_in(module: types.ModuleType) -> Callable[..., Any] | None:
     """A handler for the application with one of the usual names."""
     found = (as_application(module.__dict__.get(name)) for name in USUAL_NAMES)
     return next((one for one in found if one is not None), None)
+
+
+def application_elsewhere(module: types.ModuleType) -> str | None:
+    """The name of an application that has none of the usual names."""
+    found = (name for name, value in vars(module).items() if not isinstance(value, type) and as_application(value))
+    return next(found, None)
+
+
+def framework_with_server(value: Any) -> str | None:
+    """The framework of an application that follows neither standard."""
+    names = {base.__module__.partition(".")[0] for base in type(value).__mro__ if base.__name__ == "Application"}
+    return next(iter(names & WITH_SERVERS), None)
 
 
 def as_application(value: Any) -> Callable[..., Any] | None:
@@ -36,5 +49,5 @@ def _parameters(value: Any) -> list[str]:
         return []
     try:
         return list(inspect.signature(value).parameters)
-    except (TypeError, ValueError):
+    except Exception:  # not only of inspect: proxies such as Flask's `request` raise what they like
         return []

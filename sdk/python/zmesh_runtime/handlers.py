@@ -23,6 +23,8 @@ def handler_of(module: types.ModuleType, job: dict[str, Any]) -> Handler:
     handler: Handler | None
     if job.get("style") == "lambda":
         handler = lambdas.LambdaHandler(found, job["limits"]) if callable(found) else None
+    elif foreign.framework_with_server(found):
+        handler = None
     else:
         handler = foreign.as_application(found) or (found if callable(found) else foreign.application_in(module))
     if handler is None:
@@ -88,8 +90,17 @@ def _positional(signature: inspect.Signature) -> int:
 
 
 def _missing(module: types.ModuleType, entry_point: str, found: Any) -> str:
+    for name in (entry_point, *foreign.USUAL_NAMES):
+        if framework := foreign.framework_with_server(vars(module).get(name)):
+            return (
+                f'"{name}" is an application of {framework}, which runs in a server of its own only: a function can be '
+                "an ASGI or WSGI application, such as one of Starlette, FastAPI or Flask"
+            )
     if found is not None:
         return f'"{entry_point}" is not a function (got {type(found).__name__})'
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    if (other := foreign.application_elsewhere(module)) is not None:
+        hint = f'to run the application "{other}", name it app, or deploy with --entry-point {other}'
+        return f'the code defines no function "{entry_point}"; {hint}'
     others = f"; it defines {', '.join(own[:10])}" if own else ""
     return f'the code defines no function "{entry_point}"{others}'
