@@ -1,4 +1,5 @@
-"""Bounds what a project's database may answer: one row could fill the memory of the process that serves agents."""
+"""Bounds what a project's database may answer, and how long it may take: one row could fill the memory of the process
+that serves agents, and PostgreSQL cannot interrupt all of its functions."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     import psycopg
 
 MOST_BYTES = 2 * 1024 * 1024  # many times what a tool answers
+SIGN_IN_SECONDS = 10.0
+MOST_SECONDS = 60.0  # longer than the timeouts of a statement
+_signing_in: set[str] = set()
+_changing = threading.Lock()
 
 
 def bounded_sign_in(url: str) -> psycopg.Connection:
@@ -29,11 +35,42 @@ def bounded_sign_in(url: str) -> psycopg.Connection:
     try:
         pgconn = asyncio.run(signed_in(url, **OPTIONS))
     except UsesTls:
-        return connected(url)
+        return _signed_in_by_tls(url)
     except OSError as error:
         raise psycopg.OperationalError(str(error) or "the server does not answer") from error
     pgconn.nonblocking = 1
     return psycopg.Connection(pgconn)
+
+
+def _signed_in_by_tls(url: str) -> psycopg.Connection:
+    """In a thread, one for each role: with TLS nothing shows in advance that it will take a quarter of an hour."""
+    import psycopg
+
+    with _changing:
+        if url in _signing_in:
+            raise psycopg.OperationalError("an earlier sign-in as the project's role has not ended yet")
+        _signing_in.add(url)
+    future: Future[psycopg.Connection] = Future()
+
+    def sign_in() -> None:
+        try:
+            future.set_result(connected(url))
+        except Exception as error:
+            future.set_exception(error)
+        finally:
+            _signing_in.discard(url)
+
+    threading.Thread(target=sign_in, daemon=True).start()
+    try:
+        return future.result(SIGN_IN_SECONDS)
+    except TimeoutError:
+        future.add_done_callback(_close)
+        raise psycopg.OperationalError("signing in as the project's role takes too long") from None
+
+
+def _close(signed_in: Future[psycopg.Connection]) -> None:
+    if signed_in.exception() is None:
+        signed_in.result().close()
 
 
 @contextmanager
@@ -45,16 +82,29 @@ def bounded_answers(connection: psycopg.Connection, most: int = MOST_BYTES) -> I
     ours, server = intercepted(connection.pgconn.socket)
     for end in (ours, server):
         end.setblocking(True)
-    too_much = threading.Event()
+    too_much, too_late = threading.Event(), threading.Event()
     passing = [
         threading.Thread(target=_pass_on, args=arguments, daemon=True)
         for arguments in ((ours, server, None, too_much), (server, ours, most, too_much))
     ]
-    for thread in passing:
+
+    def give_up() -> None:
+        too_late.set()
+        _end(ours, server)
+
+    timer = threading.Timer(MOST_SECONDS, give_up)
+    for thread in (timer, *passing):
         thread.start()
     try:
         yield
     except Exception as error:
+        if too_late.is_set():
+            raise CliError(
+                f"The database did not answer within {MOST_SECONDS:g} seconds.",
+                code="answer_timeout",
+                hint="PostgreSQL cannot interrupt every function: position(), replace() and like take very long with "
+                "long texts on both sides.",
+            ) from error
         if too_much.is_set():
             raise CliError(
                 f"The database answered with more than {most // 1024 // 1024} MiB.",
@@ -63,6 +113,7 @@ def bounded_answers(connection: psycopg.Connection, most: int = MOST_BYTES) -> I
             ) from error
         raise
     finally:
+        timer.cancel()
         connection.close()
         _end(ours, server)
         for thread in passing:
