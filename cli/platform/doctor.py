@@ -204,15 +204,16 @@ def _port() -> Finding:
     from cli.platform.processes import ephemeral_ports
 
     low, high = ephemeral_ports()
-    for variable in ("ZMESH_PORT", "ZMESH_ADMIN_PORT"):
-        value = os.environ.get(variable, "")
-        if value.isdigit() and low <= int(value) <= high:
-            return Finding(
-                "Port",
-                "warning",
-                f"{variable} {value} is among the ports that functions may listen on ({low} to {high})",
-                "Choose another port, or narrow net.ipv4.ip_local_port_range.",
-            )
+    given = {variable: os.environ.get(variable, "") for variable in ("ZMESH_PORT", "ZMESH_ADMIN_PORT")}
+    exposed = [f"{variable} {port}" for variable, port in given.items() if port.isdigit() and low <= int(port) <= high]
+    if exposed:
+        return Finding(
+            "Port",
+            "warning",
+            f"{' and '.join(exposed)} {'is' if len(exposed) == 1 else 'are'} among the ports that functions may listen "
+            f"on ({low} to {high})",
+            f"Choose {'another port' if len(exposed) == 1 else 'other ports'}, or narrow net.ipv4.ip_local_port_range.",
+        )
     port = int(DEFAULT_URL.rpartition(":")[2])
     try:
         with socket.socket() as probe:

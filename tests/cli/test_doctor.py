@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.platform import doctor
+from cli.platform.processes import ephemeral_ports
 from tests.cli.test_people import person
 from tests.databases import Database
 
@@ -43,3 +44,12 @@ def test_it_warns_of_a_low_limit_of_processes(
     finding = doctor._processes()
     assert finding.state == state
     assert ("LimitNPROC" in finding.fix) == (state == "warning")
+
+
+def test_it_warns_of_each_port_that_functions_may_listen_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    low, high = ephemeral_ports()
+    monkeypatch.setenv("ZMESH_PORT", str(low))
+    monkeypatch.setenv("ZMESH_ADMIN_PORT", str(high))
+    finding = doctor._port()
+    assert finding.state == "warning"
+    assert f"ZMESH_PORT {low} and ZMESH_ADMIN_PORT {high} are among the ports" in finding.detail
