@@ -105,11 +105,13 @@ begin
         select p.role_name, p.max_connections from zmesh.projects p
           join pg_roles r on r.rolname = p.role_name
          where r.rolcanlogin and r.rolconnlimit <> coalesce(p.max_connections, v_default)
-           and not exists (select from zmesh.offences o
-                            where o.role_name = p.role_name and o.at > clock_timestamp() - interval '1 minute') limit 100
+           and not zmesh.is_closed(p.role_name) limit 100
     loop
-        perform zmesh_roles.limit_connections(v_project.role_name, v_project.max_connections);
-        v_count := v_count + 1;
+        begin
+            perform zmesh_roles.limit_connections(v_project.role_name, v_project.max_connections);
+            v_count := v_count + 1;
+        exception when lock_not_available or deadlock_detected or internal_error then null;   -- the role is being altered
+        end;
     end loop;
     return v_count;
 end $$;

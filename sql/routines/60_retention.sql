@@ -99,7 +99,7 @@ comment on function zmesh.delete_rest() is
 create or replace function zmesh.end_readers(p_tables regclass[]) returns integer
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 begin atomic
-    select count(pg_terminate_backend(a.pid))::integer
+    select count(zmesh.end_session(a.pid, p.role_name, 'prevented history from being dropped', false))::integer
       from pg_stat_get_activity(null) a
       join zmesh.projects p on p.role_name = pg_get_userbyid(a.usesysid)
      where a.pid in (select l.pid from pg_lock_status() l
@@ -183,13 +183,10 @@ begin
     end if;
     perform zmesh.remember_horizon();
     begin   -- a failing step does not undo another
-        perform zmesh.delete_rest(), zmesh.forget_streams(), zmesh.forget_builds();
+        perform zmesh.delete_rest(), zmesh.forget_streams(), zmesh.forget_builds(), zmesh.forget_ended_sessions();
     exception when lock_not_available or deadlock_detected then null;
     end;
-    begin
-        perform zmesh.renew_connection_limits();
-    exception when lock_not_available or deadlock_detected or internal_error then null;   -- the role is being altered
-    end;
+    perform zmesh.renew_connection_limits();
     perform zmesh.end_owners_of_old_temporary_tables(current_setting('autovacuum_freeze_max_age')::bigint);
     perform zmesh_roles.drop_strays(1000);
     perform zmesh.keep_periods();   -- last, as its locks block many

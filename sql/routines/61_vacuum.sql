@@ -200,8 +200,8 @@ begin
         v_pids := array(select pid from zmesh.vacuum_blockers() where pid = any (v_pids));
     end loop;
     for v_blocker in select * from zmesh.vacuum_blockers() where pid = any (v_pids) loop
-        perform pg_terminate_backend(v_blocker.pid);
-        return next format('%s, process %s, held a page or a row that VACUUM waited for', v_blocker.role_name, v_blocker.pid);
+        return query select e.said from zmesh.end_session(
+            v_blocker.pid, v_blocker.role_name, 'held a page or a row that VACUUM waited for', true) e (said) where e.said is not null;
     end loop;
 end $$;
 comment on function zmesh.end_vacuum_blockers() is
@@ -220,8 +220,9 @@ begin
          where p.role_name in (select pg_get_userbyid(c.relowner) from pg_class c
                                 where c.relpersistence = 't' and c.relkind in ('r', 't') and age(c.relfrozenxid) > p_age)
     loop
-        perform pg_terminate_backend(v_session.pid);
-        return next format('%s, process %s: the project has a temporary table that is too old', v_session.role_name, v_session.pid);
+        return query select e.said from zmesh.end_session(
+            v_session.pid, v_session.role_name, 'belonged to a project with a temporary table that is too old', false) e (said)
+         where e.said is not null;
     end loop;
 end $$;
 comment on function zmesh.end_owners_of_old_temporary_tables(bigint) is

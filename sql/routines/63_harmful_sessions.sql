@@ -99,6 +99,7 @@ declare
     c_many constant integer := current_setting('max_locks_per_transaction')::integer
                              * current_setting('max_connections')::integer / 2;
     v_session record;
+    v_pids    integer[] := '{}';
 begin
     for v_session in
         select h.pid, h.role_name
@@ -109,59 +110,80 @@ begin
          where h.role_name like 'zmesh\_p\_%' and h.of_role > c_many and h.n > 100
     loop
         perform pg_terminate_backend(v_session.pid);
+        v_pids := v_pids || v_session.pid;
         return next format('%s, process %s, held most of all the locks there are', v_session.role_name, v_session.pid);
     end loop;
+    if cardinality(v_pids) > 0 then
+        begin
+            insert into zmesh.ended_sessions (role_name, pid, started_at, ended_at, why, is_offence)
+            select pg_get_userbyid(a.usesysid), a.pid, a.backend_start, clock_timestamp(), 'held most of all the locks there are', true
+              from pg_stat_get_activity(null) a where a.pid = any (v_pids)
+                on conflict do nothing;
+        exception when out_of_memory then null;   -- there is no lock left for this either
+        end;
+    end if;
 end $$;
 comment on function zmesh.end_sessions_exhausting_locks() is
     'Ends the sessions of a project that holds half of all locks; returns which.';
 
 -- Ended sessions reconnect at once and block the next call: notifications of others waited for seconds, each time,
--- behind those of one project.
-create or replace function zmesh.close_offenders(p_roles name[]) returns setof text
+-- behind those of one project. With each closing in an hour, the next takes a minute longer.
+create or replace function zmesh.minutes_closed(p_role name) returns integer
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select greatest(1, count(distinct date_trunc('second', e.ended_at)) / 5)::integer from zmesh.ended_sessions e
+     where e.role_name = p_role and e.is_offence and e.ended_at > clock_timestamp() - interval '1 hour';
+end;
+comment on function zmesh.minutes_closed(name) is 'For how long after its last offence a role that blocks the platform cannot sign in.';
+
+create or replace function zmesh.is_closed(p_role name) returns boolean
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select exists (select from zmesh.remaining_sessions() r where r.role_name = p_role)
+        or exists (select from zmesh.ended_sessions e
+                    where e.role_name = p_role and e.is_offence
+                      and e.ended_at > clock_timestamp() - make_interval(mins => zmesh.minutes_closed(p_role)));
+end;
+comment on function zmesh.is_closed(name) is 'Whether a role that was closed must stay closed.';
+
+create or replace function zmesh.close_offenders() returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
 declare
-    c_most constant integer := 5;   -- times within half a minute
-    v_role name;
+    c_most constant integer := 5;   -- seconds with an offence, of the last thirty
+    v_role record;
 begin
-    delete from zmesh.offences o where o.at < clock_timestamp() - interval '10 minutes';
-    insert into zmesh.offences (role_name, at) select distinct r, clock_timestamp() from unnest(p_roles) r;
     for v_role in
-        select o.role_name from zmesh.offences o
-         where o.role_name = any (p_roles) and o.at > clock_timestamp() - interval '30 seconds'
-         group by o.role_name having count(*) >= c_most
+        select e.role_name as name, format('for %s min: its sessions kept blocking the platform', zmesh.minutes_closed(e.role_name)) as said
+          from zmesh.ended_sessions e
+         where e.is_offence and e.ended_at > clock_timestamp() - interval '30 seconds'
+         group by e.role_name having count(distinct date_trunc('second', e.ended_at)) >= c_most
+         union all
+        select r.role_name, format('until PostgreSQL is restarted: its process %s cannot be interrupted', min(r.pid))
+          from zmesh.remaining_sessions() r group by r.role_name
     loop
-        perform pg_terminate_backend(a.pid) from pg_stat_get_activity(null) a where pg_get_userbyid(a.usesysid) = v_role;
+        perform pg_terminate_backend(a.pid) from pg_stat_get_activity(null) a where pg_get_userbyid(a.usesysid) = v_role.name;
         begin
-            perform zmesh_roles.limit_connections(v_role, 0);
-            return next format('%s cannot sign in for a minute: its sessions kept blocking the platform', v_role);
+            if zmesh_roles.limit_connections(v_role.name, 0) then
+                return next format('%s cannot sign in %s', v_role.name, v_role.said);
+            end if;
         exception when lock_not_available or internal_error then null;   -- a session of the role is altering it
         end;
     end loop;
 end $$;
-comment on function zmesh.close_offenders(name[]) is
-    'Records that sessions of these roles were ended, and closes the roles to which that has happened five times in half a minute, '
-    'until zmesh.renew_connection_limits() reopens them; returns a message for each.';
+comment on function zmesh.close_offenders() is
+    'Closes roles whose sessions block the platform again and again, or do not end; zmesh.renew_connection_limits() reopens them. '
+    'Returns a message for each that was open.';
 
 create or replace function zmesh.end_harmful_sessions() returns setof text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    v_session record;
-    v_blocked name[] := '{}';
+    c_offences constant text[] := array['held a lock that others waited for', 'prevented notifications from being discarded'];
 begin
-    for v_session in select * from zmesh.harmful_sessions() loop
-        if v_session.why in ('held a lock that others waited for', 'prevented notifications from being discarded') then
-            v_blocked := v_blocked || v_session.role_name;
-        end if;
-        begin
-            perform pg_terminate_backend(v_session.pid);
-        exception when insufficient_privilege then
-            v_session.why := v_session.why || ', and goes on: grant pg_signal_backend to zmesh_owner';
-        end;
-        return next format('%s, process %s, %s', v_session.role_name, v_session.pid, v_session.why);
-    end loop;
-    if cardinality(v_blocked) > 0 then
-        return query select * from zmesh.close_offenders(v_blocked);
-    end if;
+    return query
+        select e.said from zmesh.harmful_sessions() h
+         cross join lateral zmesh.end_session(h.pid, h.role_name, h.why, h.why = any (c_offences)) e (said)
+         where e.said is not null;
+    return query select * from zmesh.close_offenders();
 end $$;
 comment on function zmesh.end_harmful_sessions() is
     'Ends sessions of projects that block the platform; returns which, and why.';

@@ -20,14 +20,30 @@ comment on table zmesh.upkeep is
     'at horizon_at; former_horizon, the one an hour before.';
 insert into zmesh.upkeep default values;
 
-create table zmesh.offences (
-    role_name name        not null,
-    at        timestamptz not null,
-    primary key (role_name, at)
+create table zmesh.ended_sessions (
+    role_name  name        not null,
+    pid        integer     not null,
+    started_at timestamptz not null,
+    ended_at   timestamptz not null,
+    why        text        not null,
+    is_offence boolean     not null,
+    primary key (pid, started_at)
 );
-comment on table zmesh.offences is
-    'When sessions of a project''s role were ended because they blocked the platform; kept for ten minutes, for '
-    'zmesh.close_offenders().';
+create index ended_sessions_by_time on zmesh.ended_sessions (ended_at);
+comment on table zmesh.ended_sessions is
+    'Database sessions of the project that the platform ended within the last day, at most 1,000.';
+comment on column zmesh.ended_sessions.role_name is 'The project''s role.';
+comment on column zmesh.ended_sessions.pid is 'The process id of the session, as pg_backend_pid() returns it.';
+comment on column zmesh.ended_sessions.started_at is 'When the session began.';
+comment on column zmesh.ended_sessions.ended_at is 'When it was ended.';
+comment on column zmesh.ended_sessions.why is 'What it did.';
+comment on column zmesh.ended_sessions.is_offence is
+    'Whether it kept the platform waiting: a role to which that happens five times in half a minute cannot sign in for a while.';
+
+grant select on zmesh.ended_sessions to zmesh_project;
+
+alter table zmesh.ended_sessions enable row level security;
+create policy own_project on zmesh.ended_sessions to zmesh_project using (role_name = current_user);
 
 create unlogged table zmesh.index_cleanups (
     pid      integer     not null,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -106,25 +107,133 @@ def test_while_there_are_connections_enough_none_is_ended(database: Database) ->
         assert len(open_ones(held)) == len(held)
 
 
+def offend(database: Database, project: TestProject, seconds_ago: float) -> None:
+    """As if a session had been ended so long ago."""
+    database.rows(
+        "insert into zmesh.ended_sessions values (%s, (random() * 1e9)::integer, now(),"
+        " now() - make_interval(secs => %s), 'held a lock that others waited for', true)",
+        project.role,
+        seconds_ago,
+    )
+
+
+def make_time_pass(database: Database, minutes: float) -> None:
+    """And maintain what is due then."""
+    database.rows("update zmesh.ended_sessions set ended_at = ended_at - make_interval(secs => %s)", minutes * 60)
+    database.rows("update zmesh.upkeep set last_run_at = null")
+    database.rows("select zmesh.maintain()", url=database.listener_url)
+
+
+CLOSE = "select zmesh.close_offenders() as said"
+
+
 def test_a_role_whose_sessions_keep_blocking_the_platform_is_closed_for_a_minute(database: Database) -> None:
     attacker, neighbour = database.project("eve"), database.project("bob")
     default = limit_of(database, attacker)
     with sessions(attacker, 2) as held, sessions(neighbour, 1) as others:
-        for _ in range(4):
-            assert database.rows("select zmesh.close_offenders(array[%s::name])", attacker.role) == []
+        for second in range(4):
+            offend(database, attacker, 2 * second)
+            assert database.rows(CLOSE) == []
         assert len(open_ones(held)) == 2
-        [said] = database.rows("select zmesh.close_offenders(array[%s::name]) as said", attacker.role)
-        assert said["said"].startswith(attacker.role)
+        offend(database, attacker, 8)
+        [said] = database.rows(CLOSE)
+        assert said["said"].startswith(f"{attacker.role} cannot sign in for 1 min")
         eventually(lambda: not open_ones(held), "the end of its sessions")
         assert len(open_ones(others)) == 1
     with pytest.raises(psycopg.OperationalError, match="too many connections"), sessions(attacker, 1):
         pass
-    database.rows("select zmesh.maintain()", url=database.listener_url)
+    assert database.rows(CLOSE) == [], "it is said once"
+    make_time_pass(database, 0.9)
     assert limit_of(database, attacker) == 0
-    database.rows("update zmesh.offences set at = at - interval '1 minute'")
-    database.rows("update zmesh.upkeep set last_run_at = null")
-    database.rows("select zmesh.maintain()", url=database.listener_url)
+    make_time_pass(database, 0.1)
     assert limit_of(database, attacker) == default
+
+
+def test_a_role_that_blocks_the_platform_again_is_closed_for_longer(database: Database) -> None:
+    attacker = database.project("eve")
+    for time_before in range(3):
+        for second in range(5):
+            offend(database, attacker, 2 * second)
+        [said] = database.rows(CLOSE)
+        assert f"for {time_before + 1} min" in said["said"]
+        make_time_pass(database, time_before + 0.9)
+        assert limit_of(database, attacker) == 0
+        make_time_pass(database, 0.1)
+        assert limit_of(database, attacker) > 0
+
+
+def test_sessions_that_are_ended_in_the_same_second_are_one_offence(database: Database) -> None:
+    """However many there are, and however many listeners find them."""
+    project = database.project()
+    for _ in range(20):
+        offend(database, project, 1)
+    assert database.rows(CLOSE) == []
+    with sessions(project, 1) as [held]:
+        pid, started = held.info.backend_pid, "select backend_start from pg_stat_activity where pid = %s"
+        at: object = database.value(started, pid)
+        told = [database.value("select zmesh.end_session(%s, %s, 'x', true)", pid, project.role) for _ in range(3)]
+        assert [text is None for text in told] == [False, True, True]
+    assert database.value("select count(*) from zmesh.ended_sessions where started_at = %s", at) == 1
+
+
+def test_a_project_reads_which_of_its_sessions_were_ended_and_why(database: Database) -> None:
+    project, neighbour = database.project(), database.project("bob")
+    with closing(psycopg.connect(project.url)) as held:
+        held.execute("lock table zmesh.schedules")
+        waiting = threading.Thread(
+            target=database.rows, args=("select zmesh.tick()",), kwargs={"url": database.admin_url}
+        )
+        waiting.start()
+        eventually(
+            lambda: database.rows("select zmesh.end_harmful_sessions()", url=database.listener_url), "the end of it"
+        )
+        waiting.join(60)
+        read = "select pid, why, is_offence from zmesh.ended_sessions"
+        why = {"why": "held a lock that others waited for", "is_offence": True}
+        assert database.rows(read, url=project.url) == [{"pid": held.info.backend_pid, **why}]
+        assert database.rows(read, url=neighbour.url) == []
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            database.rows("delete from zmesh.ended_sessions", url=project.url)
+
+
+def test_a_role_with_a_session_that_does_not_end_is_closed_until_it_does(database: Database) -> None:
+    """PostgreSQL interrupts no position(): such a session can hold a lock or keep notifications for hours."""
+    attacker = database.project("eve")
+    default = limit_of(database, attacker)
+    pid = "select pg_backend_pid() as pid"
+    with sessions(attacker, 1) as [other], database.connect() as remaining:
+        # An administrator's session stands in for it, since nothing in a test may stay for long.
+        [row] = remaining.execute(pid).fetchall()
+        database.rows(
+            "insert into zmesh.ended_sessions select %s, pid, backend_start, now() - interval '11 seconds', 'x', false"
+            " from pg_stat_activity where pid = %s",
+            attacker.role,
+            row["pid"],
+        )
+        [said] = database.rows(CLOSE)
+        assert f"until PostgreSQL is restarted: its process {row['pid']}" in said["said"]
+        eventually(lambda: not open_ones([other]), "the end of its other session")
+        warned = database.rows("select problem from zmesh.warnings()", url=database.listener_url)
+        assert any(f"process {row['pid']} of {attacker.role}" in warning["problem"] for warning in warned)
+        make_time_pass(database, 24 * 60 + 1)
+        assert limit_of(database, attacker) == 0
+    there = "select 1 from pg_stat_activity where pid = %s"
+    eventually(lambda: not database.rows(there, row["pid"]), "the end of the session")
+    make_time_pass(database, 1)
+    assert limit_of(database, attacker) == default
+    assert database.rows("select 1 from zmesh.ended_sessions") == []
+
+
+def test_a_role_that_is_being_altered_keeps_no_other_closed(database: Database) -> None:
+    attacker, neighbour = database.project("eve"), database.project("bob")
+    default = limit_of(database, neighbour)
+    for project in (attacker, neighbour):
+        database.rows(f"alter role {project.role} connection limit 7")
+    with psycopg.connect(attacker.url) as session:
+        session.execute("alter role current_user password 'another'")
+        database.rows("select zmesh.maintain()", url=database.listener_url)
+        session.rollback()
+    assert (limit_of(database, attacker), limit_of(database, neighbour)) == (7, default)
 
 
 def owned(connection: psycopg.Connection[object], new: accounts.NewProject, user: UUID) -> None:
