@@ -18,10 +18,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ROOMS = ("api", "cli", "listener", "observing", "sandbox", "sdk/python", "sql", "support", "zmesh")
 TEMPLATES = str(REPOSITORY / "cli" / "templates" / "*")  # what a person would write
 CALLERS = ("bench", "hatch_build.py")  # what they use is used
-DECORATORS = ["@*.command", "@pytest.fixture", "@click.*", "@*validator", "@*serializer", "@*.callback"]
+DECORATORS = ["@*.command", "@pytest.*", "@click.*", "@*validator", "@*serializer", "@*.callback"]
 USED_BY_OTHERS = {
     "a class of a framework calls or reads it": {
-        *("autocommit", "commands", "nonblocking", "disconnected", "force_exit", "handle_exit"),
+        *("pytest_configure", "autocommit", "commands", "nonblocking", "disconnected", "force_exit", "handle_exit"),
         *("model_config", "msg", "receive_router", "redirect_request", "render", "request_body"),
         *(
             "formatMessage",

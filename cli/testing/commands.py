@@ -21,6 +21,7 @@ import click
 
 from cli.errors import CliError, CommandFailed, how_to_install
 from cli.output import output_option, print_json, progress, style
+from cli.testing.limits import Ended, Limit, Watch
 from cli.waiting import moving
 from support.children import dying_with_parent
 
@@ -33,7 +34,13 @@ NOT_TESTS = {"node_modules", "__pycache__", "venv"}  # beside all names that beg
 ENDS = {"failure": "failed", "error": "failed", "skipped": "skipped"}
 COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 SECONDS_TO_END = 5
-Runner = Callable[[Sequence[str], Path], list[str]]  # makes the command from the files and the path of its report
+POLL_SECONDS = 0.5
+DEFAULT_TIMEOUT = 60.0
+# What a message says if a runner has ended a test for its time; of vitest and node:test it has no hint.
+TIMED_OUT = re.compile(r"timed out (?:after|in) \d+ ?ms")
+Runner = Callable[
+    [Sequence[str], Path, Limit], list[str]
+]  # makes the command from the files and the path of its report
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,14 @@ class Result:
 
 @click.command("test")
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[PATH]...")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help=f"Time limit of each test; 0 for none. [default: {DEFAULT_TIMEOUT:g}, or what vitest is configured for]",
+)
 @output_option
-def test(paths: tuple[Path, ...], output: str) -> None:
+def test(paths: tuple[Path, ...], timeout: float | None, output: str) -> None:
     """Run the tests of functions with pytest, node:test or vitest.
 
     Tests in Python are test_*.py and *_test.py, in JavaScript and TypeScript *.test.js, .mjs and .ts; these run with
@@ -74,17 +87,21 @@ def test(paths: tuple[Path, ...], output: str) -> None:
         _require_pytest()
     if runners["vitest"]:
         _require_vitest()
+    limit = Limit(DEFAULT_TIMEOUT if timeout is None else timeout, chosen=timeout is not None)
     with ExitStack() as stack:
         with moving("creating a database for the tests"):
             url = stack.enter_context(throwaway_database(Path.cwd()))
             environment = {**os.environ, **stack.enter_context(sandbox_beside(url))}
         reports = stack.enter_context(tempfile.TemporaryDirectory())
         runs = [
-            _run(RUNNERS[runner], found, Path(reports) / runner, environment)
+            _run(RUNNERS[runner], found, Path(reports) / runner, environment, limit)
             for runner, found in runners.items()
             if found
         ]
-    _summarize([test for tests, _ in runs for test in tests], output)
+    results = [test for tests, _ in runs for test in tests]
+    if any("zmesh test --timeout" in (test.message or "") for test in results):
+        progress("hint: give each test more time: zmesh test --timeout SECONDS")
+    _summarize(results, output)
     if any(failed for _, failed in runs):
         raise CommandFailed
 
@@ -139,12 +156,12 @@ def _require_vitest() -> None:
         )
 
 
-def pytest_command(files: Sequence[str], report: Path) -> list[str]:
+def pytest_command(files: Sequence[str], report: Path, limit: Limit) -> list[str]:
     plugin = ("-p", "zmesh.testing.plugin")
     return [sys.executable, "-m", "pytest", *plugin, f"--junitxml={report}", "-o", "junit_family=xunit1", *files]
 
 
-def node_command(files: Sequence[str], report: Path) -> list[str]:
+def node_command(files: Sequence[str], report: Path, limit: Limit) -> list[str]:
     reporters = [
         *("--test-reporter=spec", "--test-reporter-destination=stdout"),
         *("--test-reporter=junit", f"--test-reporter-destination={report}"),
@@ -152,11 +169,12 @@ def node_command(files: Sequence[str], report: Path) -> list[str]:
     # One file at a time: transactions of several could wait for each other's rows.
     quiet = "--disable-warning=ExperimentalWarning"  # of the compiler for TypeScript
     hooks = f"--require={_for_tests('register.js')}"
-    return [_node(), quiet, hooks, "--test", "--test-concurrency=1", *reporters, *files]
+    limits = [f"--test-timeout={round(limit.seconds * 1000)}"] if limit.seconds else []
+    return [_node(), quiet, hooks, "--test", "--test-concurrency=1", *limits, *reporters, *files]
 
 
-def vitest_command(files: Sequence[str], report: Path) -> list[str]:
-    return [_node(), _for_tests("vitest.js"), str(report), *files]
+def vitest_command(files: Sequence[str], report: Path, limit: Limit) -> list[str]:
+    return [_node(), _for_tests("vitest.js"), str(report), f"{limit.seconds:g}" if limit.chosen else "", *files]
 
 
 def _node() -> str:
@@ -175,25 +193,30 @@ RUNNERS: dict[str, Runner] = {"pytest": pytest_command, "node:test": node_comman
 
 
 def _run(
-    runner: Runner, files: Sequence[Path], report: Path, environment: Mapping[str, str]
+    runner: Runner, files: Sequence[Path], report: Path, environment: Mapping[str, str], limit: Limit
 ) -> tuple[list[Result], bool]:
     """What its report says, and whether it failed."""
     progress(style(f"{len(files)} file{'s' if len(files) > 1 else ''} with {report.name} ...", dim=True))
     names = [f"./{os.path.relpath(file)}" for file in files]  # none is taken for an option
-    status = _status_of(runner(names, report), environment)
-    tests = read_report(report)
+    told = report.with_name(f"{report.name}.progress")
+    watch = Watch(told)
+    status = _status_of(runner(names, report, limit), {**environment, **limit.environment(told)}, watch)
+    tests = [*read_report(report), *map(_killed, watch.ended)]
     if not tests:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         progress(f"{report.name} {how} and reported no tests.")
     return tests, status != 0 or not tests or any(test.status == "failed" for test in tests)
 
 
-def _status_of(command: Sequence[str], environment: Mapping[str, str]) -> int:
+def _status_of(command: Sequence[str], environment: Mapping[str, str], watch: Watch) -> int:
     process = subprocess.Popen(
         command, env=environment, stdout=sys.stderr.fileno(), preexec_fn=dying_with_parent(signal.SIGTERM)
     )
     try:
-        return process.wait()
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(POLL_SECONDS)
+            watch.look()
     except BaseException as ended:
         if not isinstance(ended, KeyboardInterrupt):  # Ctrl+C has reached it too
             process.terminate()
@@ -201,6 +224,11 @@ def _status_of(command: Sequence[str], environment: Mapping[str, str]) -> int:
             process.wait(SECONDS_TO_END)
         process.kill()
         raise
+
+
+def _killed(test: Ended) -> Result:
+    progress(f"{test.file}: {test.name} {test.message}.")
+    return Result(test.name, test.file, "failed", round(test.seconds * 1000), test.message)
 
 
 def read_report(report: Path) -> list[Result]:
@@ -221,8 +249,15 @@ def _result(case: Element) -> Result:
         file=os.path.relpath(file) if file else None,
         status=ENDS[ended.tag] if ended is not None else "passed",
         duration_ms=round(float(case.get("time") or 0) * 1000),
-        message=ended.get("message") if ended is not None else None,
+        message=_message(ended) if ended is not None else None,
     )
+
+
+def _message(ended: Element) -> str | None:
+    message = ended.get("message")
+    if message is not None and TIMED_OUT.search(message):
+        return f"{message.rstrip('.')}: raise the limit with zmesh test --timeout SECONDS"
+    return message
 
 
 def _summarize(tests: Sequence[Result], output: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from cli.errors import CliError
 from cli.testing.commands import _run, _runner, _tests_in
+from cli.testing.limits import Limit
 from cli.testing.throwaway import apply_sql_of
 from tests.platform import COMMANDS, ZMESH, clean_environment, eventually
 
@@ -247,6 +248,56 @@ def test_interrupted_tests_leave_nothing_behind(written: Written, number: signal
     assert "sandbox.py" not in log.read_text()
 
 
+HANGING = {
+    "test_hangs.py": """
+import pytest, time
+def test_it_waits(zmesh):
+    zmesh.db.query("select pg_sleep(600)")
+def test_it_loops():
+    while True: pass
+@pytest.mark.timeout(0.5)
+def test_it_has_a_limit_of_its_own():
+    time.sleep(600)
+@pytest.fixture
+def slow():
+    time.sleep(600)
+def test_its_fixture_waits(slow): ...
+def test_it_ends(zmesh): ...
+""",
+    "hangs.test.js": """
+const { test } = require('node:test');
+test('it ends', () => {});
+test('it waits', () => new Promise((resolve) => setTimeout(resolve, 1000).ref()).then(() => new Promise(setInterval)));
+test('it loops', () => { for (;;); });
+""",
+    "leaves.test.js": "require('node:test').test('it leaves a timer', () => { setInterval(() => {}, 1000); });",
+    "loads.test.js": "for (;;);",
+}
+
+
+def test_tests_that_hang_are_ended_and_named(written: Written) -> None:
+    environment = {**clean_environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = ["test", "--timeout", "5", "--output", "json"]
+    done = COMMANDS.run(command, cwd=written(HANGING), env=environment)
+    assert done.returncode == 1
+    tests = {test["name"]: test for test in json.loads(done.stdout)["tests"]}
+    assert {name for name, one in tests.items() if one["status"] == "passed"} >= {"test_it_ends", "it leaves a timer"}
+    hint = "raise the limit with zmesh test --timeout SECONDS"
+    for name in ("test_it_waits", "test_it_loops", "test_its_fixture_waits", "it loops", "loads.test.js"):
+        assert hint in tests[name]["message"], name
+    own = tests["test_it_has_a_limit_of_its_own"]["message"]
+    assert own.startswith("Failed: test_it_has_a_limit_of_its_own took longer than 0.5 s")
+    assert "leaves.test.js: what its tests left running, such as a timer, did not end within 5 s" in done.stderr
+    assert "hint: give each test more time: zmesh test --timeout SECONDS" in done.stderr
+
+
+def test_a_file_whose_import_hangs_is_named(written: Written) -> None:
+    folder = written({"test_import.py": "import time\ntime.sleep(600)\n"})
+    done = COMMANDS.run(["test", "--timeout", "1", "--output", "json"], cwd=folder, env=clean_environment())
+    assert done.returncode == 1
+    assert "test_import.py took longer than 1 s: raise the limit with zmesh test --timeout SECONDS" in done.stderr
+
+
 def test_the_folder_for_temporary_files_may_have_a_path_that_is_too_long_for_sockets(written: Written) -> None:
     test = "def test_it_runs(zmesh):\n    assert zmesh.run('one.py') == 1\n"
     folder = written({"one.py": "def handler(payload, zmesh): return 1\n", "test_one.py": test})
@@ -330,9 +381,9 @@ def test_an_error_in_a_migration_has_its_place(prepared: str, written: Written) 
 
 @pytest.mark.parametrize("report", ["", "<testsuites", "<testsuites></testsuites>"])
 def test_a_runner_that_reports_no_test_has_failed(report: str, tmp_path: Path) -> None:
-    def runner(files: object, path: Path) -> list[str]:
+    def runner(files: object, path: Path, limit: Limit) -> list[str]:
         if report:
             path.write_text(report)
         return ["true"]
 
-    assert _run(runner, [], tmp_path / "report", {"PATH": os.defpath}) == ([], True)
+    assert _run(runner, [], tmp_path / "report", {"PATH": os.defpath}, Limit(0, chosen=False)) == ([], True)

@@ -1,4 +1,4 @@
-"""The plugin for pytest: the fixture `zmesh`."""
+"""The plugin for pytest: the fixture `zmesh`, and the time limits of `zmesh test`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ import pytest
 
 if TYPE_CHECKING:
     from zmesh.testing import RecordingZmesh
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from zmesh.testing.limits import add_time_limits
+
+    add_time_limits(config)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 // Loaded before tests by `zmesh test`: modules are found and compiled as in a run, and `zmesh/testing` is this folder.
 
 const nodeModule = require('node:module');
+const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 const { registerHooks } = require('../lib/resolving.js');
+const { tell } = require('./progress.js');
 
 const URL_OF_TESTING = pathToFileURL(require.resolve('./index.js')).href;
 
@@ -11,3 +13,13 @@ registerHooks();
 nodeModule.registerHooks({
   resolve: (name, context, next) => (name === 'zmesh/testing' ? { url: URL_OF_TESTING, shortCircuit: true } : next(name, context)),
 });
+
+if (process.env.NODE_TEST_CONTEXT) {
+  // In the process of a file, rather than in the one that starts these.
+  const { after, afterEach, beforeEach } = require('node:test');
+  const file = process.argv[1];
+  tell(path.basename(file), file); // its top-level code may hang, too
+  beforeEach(({ name }) => tell(name, file));
+  afterEach(() => tell('', file));
+  after(() => tell('what its tests left running, such as a timer,', file));
+}

@@ -4,16 +4,26 @@
 const { createRequire } = require('node:module');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
+const { tell } = require('./progress.js');
 
 const OURS = path.dirname(__dirname);
 
-async function run(report, files) {
+/** A reporter of vitest, from version 3 on. */
+const progress = {
+  onTestModuleStart: ({ moduleId }) => tell(path.basename(moduleId), moduleId),
+  onTestCaseReady: ({ fullName, module }) => tell(fullName, module.moduleId),
+  onTestCaseResult: ({ module }) => tell(path.basename(module.moduleId), module.moduleId),
+  onTestModuleEnd: ({ moduleId }) => tell('', moduleId),
+};
+
+async function run(report, seconds, files) {
   const own = createRequire(path.resolve('package.json'));
   const { startVitest } = await import(pathToFileURL(own.resolve('vitest/node')).href);
   const options = {
     watch: false,
     fileParallelism: false, // transactions of several could wait for each other's rows
-    reporters: ['default', ['junit', { addFileAttribute: true, outputFile: report }]],
+    reporters: ['default', ['junit', { addFileAttribute: true, outputFile: report }], progress],
+    ...(seconds !== '' && { testTimeout: seconds * 1000, hookTimeout: seconds * 1000 }),
   };
   const overrides = {
     resolve: { alias: { 'zmesh/testing': path.join(__dirname, 'index.js') } },
@@ -23,7 +33,7 @@ async function run(report, files) {
   await vitest.close();
 }
 
-run(process.argv[2], process.argv.slice(3)).catch((error) => {
+run(process.argv[2], process.argv[3], process.argv.slice(4)).catch((error) => {
   console.error(error);
   process.exitCode = 1;
 });
