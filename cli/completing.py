@@ -24,6 +24,24 @@ LISTS = {
     "secrets": ("/secrets?limit=100", "name"),
     "webhooks": ("/webhooks?limit=100", "name"),
 }
+PATHS = '$metadata[2] | string replace --regex -- "^" "$option";'
+# Of click's scripts. In zsh and fish, the word to complete is all of --output=j, not what follows the sign.
+CORRECTIONS = {
+    "zsh": {
+        "    for type": "    [[ $words[CURRENT] == --*=* ]] && compset -P '*='\n\n    for type",
+        "completions_with_descriptions -U\n": 'completions_with_descriptions -U -i "$IPREFIX"\n',
+        "compadd -U -V": 'compadd -U -i "$IPREFIX" -V',
+    },
+    "fish": {
+        'string split ","': 'string split --max 1 ","',  # help has commas of its own
+        "    for completion": (
+            "    set -l option (string match --regex -- '^--[^=]+=' (commandline -t));\n\n    for completion"
+        ),
+        "__fish_complete_directories $metadata[2];": f"__fish_complete_directories {PATHS}",
+        "__fish_complete_path $metadata[2];": f"__fish_complete_path {PATHS}",
+        "echo $metadata[2];": 'echo "$option$metadata[2]";',
+    },
+}
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
@@ -37,7 +55,10 @@ def completion(context: click.Context, shell: str) -> None:
     script = get_completion_class(shell)
     assert script is not None
     source = script(context.find_root().command, {}, "zmesh", VARIABLE).source()
-    click.echo(source.replace('string split ","', 'string split --max 1 ","'))  # fish: help has commas of its own
+    for line, ours in CORRECTIONS.get(shell, {}).items():
+        assert line in source
+        source = source.replace(line, ours)
+    click.echo(source)
 
 
 def names_of(noun: str, profile: str = "profile") -> Complete:

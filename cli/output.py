@@ -52,7 +52,8 @@ def output_option(command: Command) -> Command:
         "--output",
         type=click.Choice(["table", "json"]),
         envvar="ZMESH_OUTPUT",
-        callback=lambda _context, _option, given: given or _default_output(),
+        # Shells complete with a context that parses, too: nothing may be printed then.
+        callback=lambda context, _option, given: given or ("" if context.resilient_parsing else _default_output()),
         help="table for people, json for programs. Default: table on a terminal, else json.",
     )(command)
 

@@ -83,6 +83,14 @@ def test_a_command_is_completed(shell: str, tmp_path: Path) -> None:
     assert "functions" in offered(shell, "zmesh func", tmp_path)
 
 
+def test_the_value_of_an_option_is_completed_after_its_sign(shell: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    value = "json" if shell == "bash" else "--output=json"  # bash takes the sign for the end of a word
+    assert value in offered(shell, "zmesh functions list --output=j", tmp_path)
+    if shell != "bash":  # which completes paths by itself
+        assert "--watch=folder" in offered(shell, "zmesh dev --watch=fol", tmp_path)
+
+
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed: apt-get install fish")
 def test_fish_shows_the_help_of_a_command_with_its_commas(tmp_path: Path) -> None:
     assert offered("fish", "zmesh functi", tmp_path) == "functions\tDeploy, invoke and manage functions.\n"
@@ -117,3 +125,15 @@ def test_a_server_that_is_not_there_is_not_complained_about(shell: str, tmp_path
     there = {"ZMESH_URL": "http://127.0.0.1:1", "ZMESH_TOKEN": "x"}
     said = offered(shell, "zmesh logs offered", tmp_path, **there).lower()
     assert not any(word in said for word in ("error", "traceback", "reach", "hint"))
+
+
+def test_nothing_is_printed_between_what_somebody_types(tmp_path: Path) -> None:
+    words = {"COMP_WORDS": "zmesh run ma", "COMP_CWORD": "2", "_ZMESH_COMPLETE": "bash_complete"}
+    terminal, errors = pty.openpty()
+    done = subprocess.run(
+        ["zmesh"], env=environment(tmp_path, **words), stdout=subprocess.PIPE, stderr=errors, check=True
+    )
+    os.write(errors, b"end")
+    assert (bool(done.stdout), os.read(terminal, 4096)) == (True, b"end")
+    os.close(errors)
+    os.close(terminal)
