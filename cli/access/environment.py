@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+from contextlib import suppress
+from pathlib import Path
 
 import click
 
@@ -13,10 +17,12 @@ from cli.output import print_json, progress
 
 @click.command()
 @click.option(
-    "--output", type=click.Choice(["shell", "json"]), default="shell", show_default=True, help="What to print."
+    "--output",
+    type=click.Choice(["shell", "fish", "json"]),
+    help="What to print. Default: shell, or fish if that is the shell that runs the command.",
 )
 @connected
-def env(client: Client, output: str) -> None:
+def env(client: Client, output: str | None) -> None:
     """Print ZMESH_URL, ZMESH_TOKEN, ZMESH_API_KEY and ZMESH_DATABASE_URL for a shell: eval "$(zmesh env)".
 
     Variables whose value is unknown are unset. The token is valid for fifteen minutes (zmesh dev: twelve hours). With
@@ -34,10 +40,13 @@ def env(client: Client, output: str) -> None:
     if output == "json":
         print_json(found)
         return
+    is_fish = output == "fish" or (output is None and _is_run_by_fish())
     for name, value in found.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+        click.echo(f"set -gx {name} {_quoted_for_fish(value)}" if is_fish else f"export {name}={shlex.quote(value)}")
     for name in variables.keys() - found.keys():
-        click.echo(f"unset {name}")  # an older value would be that of another project or platform
+        click.echo(
+            f"{'set -e' if is_fish else 'unset'} {name}"
+        )  # an older value would be that of another project or platform
         progress(f"{name} is not set: its value is unknown.")
 
 
@@ -48,3 +57,18 @@ def _database_url(client: Client) -> str | None:
         if error.code != "forbidden":
             raise
         return None
+
+
+def _quoted_for_fish(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _is_run_by_fish() -> bool:
+    ps = ["ps", "-o", "comm=", "-p", str(os.getppid())]
+    try:
+        return Path(f"/proc/{os.getppid()}/comm").read_text().strip() == "fish"
+    except OSError:  # not on Linux
+        with suppress(OSError, subprocess.SubprocessError):
+            shown = subprocess.run(ps, capture_output=True, text=True, check=True).stdout
+            return shown.strip().rpartition("/")[2].removeprefix("-") == "fish"
+    return False

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,6 +120,21 @@ def test_env_of_another_project_has_nothing_of_this_one(project: Path) -> None:
     assert "ZMESH_API_KEY is not set" in printed.stderr
     shown = json.loads(zmesh(project, "env", "--project", slug, "--output", "json").stdout)
     assert shown.keys() == {"ZMESH_URL", "ZMESH_TOKEN", "ZMESH_DATABASE_URL"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_env_sets_and_unsets_variables_in_every_shell(project: Path, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed: apt-get install {shell}")
+    slug = f"shop-{uuid4().hex[:8]}"
+    made = json.loads(zmesh(project, "projects", "create", slug).stdout)
+    before = "set ZMESH_API_KEY old" if shell == "fish" else "ZMESH_API_KEY=old"
+    words = f'{before}; eval "$(zmesh env --project {slug})"; echo "$ZMESH_DATABASE_URL|$ZMESH_API_KEY"'
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    variables = {**clean_environment(), "PATH": path, "XDG_CONFIG_HOME": str(project)}
+    done = subprocess.run([shell, "-c", words], cwd=project, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{made['database_url']}|\n"
+    assert done.stderr.splitlines() == ["ZMESH_API_KEY is not set: its value is unknown."]
 
 
 def test_a_request_to_the_public_route_uses_the_credential_that_the_function_accepts(project: Path) -> None:
