@@ -188,13 +188,18 @@ def alias() -> None:
     """Name versions, and split invocations among them."""
 
 
-def warn_if_live_differs(client: Client, function: Mapping[str, Any]) -> None:
-    """Warn after a change of code that callers may not get it yet."""
+def warn_if_live_differs(client: Client, function: Mapping[str, Any], profile: str | None = None) -> None:
+    """Warn after a change of code that callers may not get it yet. `profile`: that of the commands it prints."""
     for found in client.items(f"/functions/{function['id']}/aliases"):
         if found["name"] == "live" and found["versions"] != {str(function["version"]): 100}:
-            slug, version = function["slug"], function["version"]
-            progress(f"Callers of {slug} still get the alias live: {_shares(found)}.")
-            progress(f"To switch all of them to this version: zmesh functions alias set {slug} live {version}")
+            progress(f"Callers of {function['slug']} still get the alias live: {_shares(found)}.")
+            progress(f"To switch all of them to this version: {command_to_set('live', function, profile)}")
+
+
+def command_to_set(alias: str, function: Mapping[str, Any], profile: str | None) -> str:
+    """The command that gives an alias the current version."""
+    there = f" --profile {profile}" if profile else ""
+    return f"zmesh functions alias set {function['slug']} {alias} {function['version']}{there}"
 
 
 @alias.command("list")

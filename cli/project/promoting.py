@@ -16,7 +16,7 @@ from cli.config import find_connection
 from cli.connecting import find_function
 from cli.errors import CliError
 from cli.functions.building import Build, built, manifest_of_function
-from cli.functions.versions import version_of, warn_if_live_differs
+from cli.functions.versions import command_to_set, version_of, warn_if_live_differs
 from cli.manifest import FunctionSettings
 from cli.output import output_option, print_json, progress, style
 from cli.project import planning
@@ -33,13 +33,15 @@ Function = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A version of a function of the source, with the secrets of its own and the build of its packages."""
+    """A version of a function of the source, with the secrets of its own, the build of its packages, and the aliases
+    that give all calls to it."""
 
     function: Function
     slug: str
     version: int
     secrets: list[str]
     build: Build | None
+    aliases: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,9 @@ def promote(
     click.echo(planning.summary(done, done=True))
     show_webhooks(here, done)
     for one in chosen:
-        warn_if_live_differs(here, find_function(here, one.function["name"]))
+        function = find_function(here, one.function["name"])
+        warn_if_live_differs(here, function, target)
+        _show_aliases(here, function, one.aliases, source, target)
 
 
 def _end(plan: planning.Plan, left: Sequence[tuple[str, str]], output: str, status: int) -> NoReturn:
@@ -163,6 +167,15 @@ def _show_left(left: Sequence[tuple[str, str]], target: str) -> None:
         names = ", ".join(f"{kind} {name}" for kind, name in left)
         progress(f"{style('!', fg='yellow')} Not promoted: {names}. To promote these too, pass --triggers.")
     progress(style(f"Migrations and aliases are not promoted: zmesh deploy FOLDER --profile {target}", dim=True))
+
+
+def _show_aliases(here: Client, function: Function, names: Sequence[str], source: str, target: str) -> None:
+    """Print how to give aliases what they name in the source: by numbers, which differ between environments."""
+    found = {alias["name"]: alias["versions"] for alias in here.items(f"/functions/{function['id']}/aliases")}
+    for name in names:
+        if found.get(name) != {str(function["version"]): 100}:
+            progress(f"In {source}, the alias {name} of {function['slug']} is at the promoted version. To set it here:")
+            progress(f"  {command_to_set(name, function, target)}")
 
 
 def _require_secrets(plan: planning.Plan, source: str, target: str) -> None:
@@ -201,29 +214,27 @@ def _chosen(client: Client, named: Sequence[str]) -> Iterator[Chosen]:
         if version and not version.isdecimal():
             raise click.BadParameter(f'"{version}" is not the number of a version.', param_hint=f"'{text}'")
         function = find_function(client, name)
-        number = int(version) if version else _live_version(client, function)
+        aliases = {alias["name"]: alias["versions"] for alias in client.items(f"/functions/{function['id']}/aliases")}
+        number = int(version) if version else _live_version(function, aliases.get(LIVE, {}))
         code = version_of(client, function, number) if number != function["version"] else function
         settings = {key: function[key] for key in SETTINGS}
         own = [secret["name"] for secret in client.items(f"/functions/{function['id']}/secrets")]
         build = client.call("GET", f"/builds/{code['build_id']}").body if code["build_id"] else None
         wanted = {**settings, "name": function["name"], **{key: code[key] for key in CODE}}
-        yield Chosen(wanted, function["slug"], number, own, build)
+        same = [name for name, versions in aliases.items() if name != LIVE and versions == {str(number): 100}]
+        yield Chosen(wanted, function["slug"], number, own, build, same)
 
 
-def _live_version(client: Client, function: Function) -> int:
-    """The version that gets the calls. Raises CliError where several share them."""
-    for alias in client.items(f"/functions/{function['id']}/aliases"):
-        if alias["name"] != LIVE:
-            continue
-        versions = [int(version) for version, share in alias["versions"].items() if share]
-        if len(versions) > 1:
-            raise CliError(
-                f"Versions {' and '.join(map(str, sorted(versions)))} of {function['slug']} share its calls.",
-                code="several_live_versions",
-                hint=f"Say which: {function['slug']}@{max(versions)}",
-            )
-        return versions[0]
-    return int(function["version"])
+def _live_version(function: Function, live: Mapping[str, int]) -> int:
+    """The version that gets the calls, by the shares of the alias live. Raises CliError where several share them."""
+    versions = [int(version) for version, share in live.items() if share]
+    if len(versions) > 1:
+        raise CliError(
+            f"Versions {' and '.join(map(str, sorted(versions)))} of {function['slug']} share its calls.",
+            code="several_live_versions",
+            hint=f"Say which: {function['slug']}@{max(versions)}",
+        )
+    return versions[0] if versions else int(function["version"])
 
 
 def _refuse_same_project(there: Client, here: Client, source: str, target: str) -> None:

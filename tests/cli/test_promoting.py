@@ -169,6 +169,29 @@ def test_triggers_are_named_and_on_request_promoted(environments: Environments) 
     assert described["not_promoted"] == [{"kind": "schedule", "name": "other-nightly"}]
 
 
+def test_aliases_of_the_promoted_version_are_named_with_the_command_that_sets_them(environments: Environments) -> None:
+    staging, production = environments.staging, environments.production
+    for text in ("one", "two", "three"):
+        staging.deploy("price", CODE.format(text))
+    production.deploy("price", CODE.format("zero"))
+    for name, versions in {
+        "live": {"3": 100},
+        "stable": {"3": 100},
+        "old": {"1": 100},
+        "split": {"1": 9, "3": 91},
+    }.items():
+        answer = staging.request("PUT", f"/functions/price/aliases/{name}", json={"versions": versions})
+        assert answer.status_code == 200, answer.text
+    production.request("PUT", "/functions/price/aliases/live", json={"versions": {"1": 100}})
+
+    said = environments.promote("--yes", "--overwrite")
+    assert "zmesh functions alias set price live 2 --profile production" in said
+    assert "In staging, the alias stable of price is at the promoted version." in said
+    assert not any(f"alias {name} of price" in said for name in ("old", "split", "live"))
+    [command] = [line.strip() for line in said.splitlines() if "alias set price stable" in line]
+    assert command == "zmesh functions alias set price stable 2 --profile production"
+
+
 def test_other_packages_than_those_of_the_source_are_refused() -> None:
     def build(version: str) -> dict[str, Any]:
         return {
