@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.testing.commands import _run, node_command, read_report, vitest_command
+from cli.testing.commands import RUNNERS, _run, node_command, read_report, vitest_command
 from cli.testing.limits import Limit
 from hatch_build import install_node_packages
 from tests.platform import clean_environment
@@ -67,6 +67,30 @@ def test_the_projects_own_vitest_runs_tests_too(prepared: str, tmp_path: Path) -
     assert [one.status for one in found] == ["passed", "passed", "passed", "failed"], done.stdout + done.stderr
     assert (found[3].name, found[3].file) == ("this one fails", os.path.relpath(VITEST.name))
     assert "expected 1 to be 2" in (found[3].message or "")
+
+
+OF_LONGER = """
+const wait = () => new Promise((resolve) => setTimeout(resolve, 3000));
+"""
+LONGER = {
+    "node:test": "const { test } = require('node:test'); test('it takes longer', { timeout: 60_000 }, wait);",
+    "vitest": "import { test } from 'vitest'; test('it takes longer', wait, 60_000);",
+}
+
+
+@pytest.mark.parametrize("runner", LONGER)
+def test_a_test_with_a_longer_limit_of_its_own_may_take_longer(
+    runner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_node_packages(HERE, tools=True)
+    (tmp_path / "node_modules").symlink_to(HERE / "node_modules")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cli.testing.limits.GRACE_SECONDS", 0.5)
+    file = tmp_path / "longer.test.js"
+    file.write_text(OF_LONGER + LONGER[runner])
+    environment = {**clean_environment(), "ZMESH_TEST_DATABASE_URL": "unused"}
+    tests, failed = _run(RUNNERS[runner], [file], tmp_path / runner, environment, Limit(1, chosen=False))
+    assert ([(one.name, one.status) for one in tests], failed) == ([("it takes longer", "passed")], False)
 
 
 HANGING = """

@@ -6,12 +6,12 @@ const path = require('node:path');
 
 let steps = 0;
 
-/** Writes what this process does now; without a name, between tests, it may take any time. */
-function tell(name, file) {
-  const { ZMESH_TEST_PROGRESS: place, ZMESH_TEST_TIMEOUT: seconds } = process.env;
+/** Writes what this process does now, and how many seconds it may take at least; without a name, any time. */
+function tell(name, file, seconds = 0) {
+  const { ZMESH_TEST_PROGRESS: place, ZMESH_TEST_TIMEOUT: limit } = process.env;
   if (!place) return;
-  const told = { pid: process.pid, name, file: path.relative('', file), seconds: name ? Number(seconds) : 0, step: steps++ };
-  fs.writeFileSync(place, JSON.stringify(told));
+  const most = name && Number(limit) ? Math.max(Number(limit), seconds) : 0;
+  fs.writeFileSync(place, JSON.stringify({ pid: process.pid, name, file: path.relative('', file), seconds: most, step: steps++ }));
 }
 
 module.exports = { tell };

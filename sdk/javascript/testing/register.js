@@ -7,6 +7,7 @@ const { pathToFileURL } = require('node:url');
 const { registerHooks } = require('../lib/resolving.js');
 const { tell } = require('./progress.js');
 
+const STILL_MS = 500;
 const URL_OF_TESTING = pathToFileURL(require.resolve('./index.js')).href;
 
 registerHooks();
@@ -15,11 +16,18 @@ nodeModule.registerHooks({
 });
 
 if (process.env.NODE_TEST_CONTEXT) {
-  // In the process of a file, rather than in the one that starts these.
+  // In the process of a file, rather than in the one that starts these. Where it waits, node:test itself ends a test; where
+  // it loops, nothing more is told.
   const { after, afterEach, beforeEach } = require('node:test');
   const file = process.argv[1];
-  tell(path.basename(file), file); // its top-level code may hang, too
-  beforeEach(({ name }) => tell(name, file));
-  afterEach(() => tell('', file));
-  after(() => tell('what its tests left running, such as a timer,', file));
+  let now = path.basename(file); // its top-level code may hang, too
+  const step = (name) => tell((now = name), file);
+  const still = setInterval(() => step(now), STILL_MS).unref();
+  step(now);
+  beforeEach(({ name }) => step(name));
+  afterEach(() => step(''));
+  after(() => {
+    clearInterval(still);
+    step('what its tests left running, such as a timer,');
+  });
 }

@@ -9,12 +9,29 @@ const { tell } = require('./progress.js');
 const OURS = path.dirname(__dirname);
 
 /** A reporter of vitest, from version 3 on. */
-const progress = {
-  onTestModuleStart: ({ moduleId }) => tell(path.basename(moduleId), moduleId),
-  onTestCaseReady: ({ fullName, module }) => tell(fullName, module.moduleId),
-  onTestCaseResult: ({ module }) => tell(path.basename(module.moduleId), module.moduleId),
-  onTestModuleEnd: ({ moduleId }) => tell('', moduleId),
-};
+class Progress {
+  #seconds = 0;
+
+  onInit({ config }) {
+    this.#seconds = Math.max(config.testTimeout, config.hookTimeout) / 1000;
+  }
+
+  onTestModuleStart({ moduleId }) {
+    tell(path.basename(moduleId), moduleId, this.#seconds);
+  }
+
+  onTestCaseReady({ fullName, module, task }) {
+    tell(fullName, module.moduleId, Math.max(this.#seconds, (task?.timeout ?? 0) / 1000));
+  }
+
+  onTestCaseResult({ module }) {
+    this.onTestModuleStart(module);
+  }
+
+  onTestModuleEnd({ moduleId }) {
+    tell('', moduleId);
+  }
+}
 
 async function run(report, seconds, files) {
   const own = createRequire(path.resolve('package.json'));
@@ -22,7 +39,7 @@ async function run(report, seconds, files) {
   const options = {
     watch: false,
     fileParallelism: false, // transactions of several could wait for each other's rows
-    reporters: ['default', ['junit', { addFileAttribute: true, outputFile: report }], progress],
+    reporters: ['default', ['junit', { addFileAttribute: true, outputFile: report }], new Progress()],
     ...(seconds !== '' && { testTimeout: seconds * 1000, hookTimeout: seconds * 1000 }),
   };
   const overrides = {
