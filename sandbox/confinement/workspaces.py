@@ -46,7 +46,7 @@ def make(folder: str, uid: int | None) -> None:
         os.mkdir(f"{folder}/{name}")
         os.chmod(f"{folder}/{name}", FOLDER_MODE)
     if uid is not None:
-        for path in (folder, *(f"{folder}/{name}" for name in FOLDERS)):
+        for path in (*(f"{folder}/{name}" for name in FOLDERS), folder):  # root may not enter what it has given away
             try:
                 os.chown(path, uid, uid)
             except PermissionError as error:

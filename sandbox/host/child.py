@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 from sandbox.host.jobs import job_of
 from sandbox.host.logs import LogKeeper
@@ -60,6 +61,7 @@ class Child:
         self._finished: set[socket.socket | int] = set()  # sources of which nothing more counts
         self._room: asyncio.Task[None] | None = None  # waits until what the run streams can go on
         self._given_away = False
+        self._report: dict[str, Any] = {}  # of the supervisor, who may fail before there is anything to run
         self._closed = False
 
     @property
@@ -107,6 +109,7 @@ class Child:
         limits = request.limits
         logs = LogKeeper(limits.log_bytes, limits.log_lines, request.printed)
         self._seen = seen = Observed(limits, request.runtime, logs, Streamed(limits.result_bytes, sink))
+        seen.report = self._report
         attachments = MOST_ATTACHMENTS if request.network == "none" else None
         self._parser = FrameParser(limits.result_bytes, attachments)
         self._attach = request.attach
@@ -218,8 +221,10 @@ class Child:
             return
         except OSError:
             message = b""
-        if message and self._seen is not None:
-            self._seen.report = json.loads(message)
+        if message:
+            self._report = json.loads(message)
+        if self._seen is not None:
+            self._seen.report = self._report
         self._ignore(self._supervision)
         if self._channel.fileno() >= 0:
             self._read_all_sent(self._read_channel)

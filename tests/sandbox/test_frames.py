@@ -264,6 +264,18 @@ async def test_how_a_run_ended_is_known_though_it_ended_before_its_supervisor_re
     assert error.type == "exited"
 
 
+async def test_why_a_supervisor_failed_is_known_though_it_failed_before_there_was_anything_to_run() -> None:
+    run = Run()
+    run.end({"failed": "Operation not permitted (chown needs CAP_CHOWN)"})
+    while run.child.alive:
+        await asyncio.sleep(0)
+
+    error = (await run.outcome()).error
+
+    assert error is not None
+    assert error.message == "Operation not permitted (chown needs CAP_CHOWN)"
+
+
 def test_costly_pieces_of_the_channel_get_smaller_and_cheap_ones_larger() -> None:
     assert next_piece(16_384, 16_384, seconds=0.001) == 32_768
     assert next_piece(16_384, 100, seconds=0.001) == 16_384
