@@ -32,6 +32,19 @@ async def test_a_turn_does_so_many_things_in_order() -> None:
     assert await counted_by_turn(done, 7) in ([6, 7], [7])  # the last turn had done one already
 
 
+async def test_a_client_waits_for_no_more_than_one_thing_of_each_other_client() -> None:
+    done: list[tuple[str, int]] = []
+    turns = Turns(1)
+    for number in range(100):
+        turns.do(partial(done.append, ("many", number)), "many")
+    assert not turns.do(partial(done.append, ("few", 0)), "few")
+    turns.do(partial(done.append, ("few", 1)), "few")
+    while len(done) < 102:
+        await asyncio.sleep(0)
+    assert done[:5] == [("many", 0), ("many", 1), ("few", 0), ("many", 2), ("few", 1)]
+    assert done[5:] == [("many", number) for number in range(3, 100)]
+
+
 async def test_work_that_fails_keeps_nothing_else_from_being_done() -> None:
     done: list[int] = []
     turns = Turns(2)
