@@ -62,7 +62,10 @@ class Executor:
         self._begin()
         future = self._threads.submit(work, *arguments, **options)
         future.add_done_callback(lambda _: self._done())
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            del future  # an error refers to this frame: with it they form a cycle, which keeps arguments in memory
 
     def _begin(self) -> None:
         with self._counting:

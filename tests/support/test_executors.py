@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -30,6 +32,29 @@ async def test_work_that_takes_long_goes_on_where_it_keeps_no_short_call_waiting
     assert not long_ones[-1].done()
     assert await asyncio.gather(*long_ones) == ["long"] * 3
     assert await short.run(busy_for, 0.0) == "short"
+
+
+class Body:
+    """What a request brought."""
+
+
+def refuse(_: Body) -> None:
+    raise LookupError("refused")
+
+
+async def test_what_failing_work_was_given_is_freed_without_a_garbage_collection() -> None:
+    """Refused bodies stayed in memory until a full one, five minutes under load."""
+    body = Body()
+    kept = weakref.ref(body)
+    gc.disable()
+    try:
+        with pytest.raises(LookupError):
+            await Executor("short", 1).run(refuse, body)
+        del body
+        await asyncio.sleep(0)
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 TEXTS = {
