@@ -10,9 +10,10 @@ from http import HTTPStatus
 from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.http.admission import Admission, Bounds
+from api.http.admission import Admission
 from api.http.problems import Problem
 from api.http.turns import Turns
 from api.http.unsent import Unsent
@@ -27,6 +28,7 @@ SEND_SECONDS = 300.0  # for a client to read what was sent to it
 LINGER_SECONDS = 2.0
 KERNEL_BYTES = 128 * 1024  # unsent, per connection; by default the kernel buffers megabytes, which we cannot count
 READ_AT_ONCE = 100
+LARGEST_PIECE = 16 * 1024  # parsed at once: the smallest chunks make it 2,700 calls
 BEGUN_AT_ONCE = 10
 ENDED_AT_ONCE = 20
 MOST_PIPELINED = 32  # requests that wait for the response to the one before them
@@ -59,19 +61,45 @@ class Guard:
             self._idle.popitem(last=False)[0].close_idle()
 
 
+class _Gone(asyncio.Transport):
+    """Stands in for the transport of a connection that is lost, on which the real one raises errors: requests learn of
+    the loss a few at a time."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, data: object) -> None: ...
+
+    def write_eof(self) -> None: ...
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with limits on the head of a request, on the time that head and body may take, and on how many
     connections and how much of bodies there may be."""
 
-    def __init__(self, *args: Any, guard: Guard | None = None, **options: Any) -> None:
+    def __init__(self, *args: Any, guard: Guard, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._guard = guard or Guard(Admission(Bounds()))
+        self._guard = guard
         self._client = ""
         self._admitted = False
         self._received: deque[int] = deque()  # bytes of each body whose response is not complete
         self._timer: asyncio.TimerHandle | None = None
         self._begun = False
         self._in_head = True
+        self._reframing = False  # a new parser gets to know how long the body is
         self._head_bytes = 0  # received of a head that is not complete
         self._sizes = 0  # of its parts so far
         self._refused: Problem | None = None
@@ -94,17 +122,23 @@ class GuardedProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._guard.reading.do(partial(self._end, exc))  # after the data that arrived before
+        self._stop_sending()
+        gone = _Gone()
+        self.transport = self.flow._transport = gone
+        for cycle in filter(None, (self._answering, self.cycle)):
+            cycle.transport = gone
+        self._guard.reading.do(partial(self._end, exc), self._client)  # after the data that arrived before
 
     def _end(self, exc: Exception | None) -> None:
         self._stop_timer()
-        self._stop_sending()
+        self._unset_keepalive_if_required()
         self._leave()
-        self._guard.ending.do(partial(self._cut_off, exc))
+        self._guard.ending.do(partial(self._cut_off, exc), self._client)
 
     def _cut_off(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._disconnect()
+        self.cycle = None  # type: ignore[assignment]  # one that never began refers to this connection
 
     def _disconnect(self) -> None:
         """Tell the request being answered that its client has gone, and drop those behind it."""
@@ -116,7 +150,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
-        self._next = partial(self._guard.beginning.do, partial(super()._start_asgi_task, cycle, app))
+        self._next = partial(self._guard.beginning.do, partial(super()._start_asgi_task, cycle, app), self._client)
         self._begin_next()
 
     def _begin_next(self) -> None:
@@ -134,7 +168,20 @@ class GuardedProtocol(HttpToolsProtocol):
         """The client has read nearly all that was buffered."""
         super().resume_writing()
         self._stop_sending()
+        self.transport.set_write_buffer_limits()
         self._begin_next()
+        self.loop.call_soon(self._hold_rest)
+
+    def _hold_rest(self) -> None:
+        """Count and time the end of a response, too: a client that does not read it would keep the connection forever,
+        even one that is closed, as long as something is left to send."""
+        answering = self._answering
+        is_answered = answering is None or answering.response_complete or answering.disconnected
+        if (is_answered or self.transport.is_closing()) and self.transport.get_write_buffer_size():
+            self.transport.set_write_buffer_limits(high=0)
+
+    def eof_received(self) -> None:
+        self.loop.call_soon(self._hold_rest)  # the connection is closed once everything has been sent
 
     def _stop_sending(self) -> None:
         self._guard.unsent.release(self.transport)
@@ -147,7 +194,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._hung_up = True
         self._stop_timer()
         self._leave()
-        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # or it would stay open, uncounted, until its client has read the rest
+        else:
+            self.transport.close()
 
     def _leave(self) -> None:
         """Count for nothing any more."""
@@ -173,10 +223,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()  # or the keep-alive timeout could close it before the data is read
-        if self._guard.reading.do(partial(self._read, data)):
-            return
-        self.transport.pause_reading()  # or whatever the client sends meanwhile would pile up here
-        self._guard.reading.do(self._read_on)
+        for begin in range(0, len(data), LARGEST_PIECE):
+            piece = data[begin : begin + LARGEST_PIECE]
+            is_read = self._guard.reading.do(partial(self._read, piece), self._client)
+        if not is_read:
+            self.transport.pause_reading()  # or whatever the client sends meanwhile would pile up here
+            self._guard.reading.do(self._read_on, self._client)
 
     def _read_on(self) -> None:
         if not self.transport.is_closing() and not self.flow.read_paused:
@@ -185,17 +237,53 @@ class GuardedProtocol(HttpToolsProtocol):
     def _read(self, data: bytes) -> None:
         if self._refused is not None or self._hung_up:
             return  # after a refusal, reading goes on for a moment so that the client sees the answer
+        self._unset_keepalive_if_required()
         self._head_bytes += len(data)
-        super().data_received(data)
+        self._parse(data)
         if self._in_head and self._head_bytes > LARGEST_HEAD and self._refused is None:
             self._refuse(_head_too_large())
+        self._be_idle()
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_upgrade(data[upgrade.args[0] :])
+            except httptools.HttpParserError:
+                self._refuse(self._refused or Problem(400, "malformed_request", "Malformed HTTP/1.1 request."))
+                return
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """The parser ends a request with `Upgrade` at its head, and would take its body for another request. Clients
+        that offer HTTP/2 send such, Java's for one: so a new parser gets a head with the same framing, and the rest."""
+        framing = _framing(self.headers)
+        if not framing:
+            return rest
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._reframing = True
+        return b"POST / HTTP/1.1\r\n%b\r\n%b" % (b"".join(b"%b: %b\r\n" % field for field in framing), rest)
+
+    def _be_idle(self) -> None:
+        """After the rest of a request that was answered early, or an empty line, nothing else would end it."""
+        is_answered = self.cycle is not None and self.cycle.response_complete and not self._begun
+        if is_answered and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+            if self._admitted:
+                self._guard.idle(self)
 
     # What the parser finds
 
     def on_message_begin(self) -> None:
+        if self._reframing:
+            return
         if len(self.pipeline) >= MOST_PIPELINED:
             self._refused = _too_many_pipelined()
-            raise ValueError("too many requests wait")  # stops the parser; uvicorn then calls send_400_response()
+            raise ValueError("too many requests wait")  # stops the parser
         super().on_message_begin()
         if self._timer is None:
             self._expect_head()
@@ -203,23 +291,30 @@ class GuardedProtocol(HttpToolsProtocol):
         self._sizes = 0
 
     def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._sizes += len(url)
+        if not self._reframing:
+            super().on_url(url)
+            self._sizes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        if self._reframing:
+            return
+        if self._in_head:  # what comes after the body must not be taken for what a proxy has checked
+            super().on_header(name, value)
         self._sizes += len(name) + len(value)
         if self._sizes > LARGEST_HEAD or len(self.headers) > MOST_HEADERS:
             self._refused = _head_too_large()
             raise ValueError("the head is too large")  # stops the parser, too
 
     def on_headers_complete(self) -> None:
+        if self._reframing:
+            self._reframing = False
+            return
+        super().on_headers_complete()
         self._in_head = False
         self._head_bytes = 0
         self._stop_timer()
         self._guard.busy(self)  # not before: whoever sends a head slowly is hung up on where room is short
         self._received.append(0)
-        super().on_headers_complete()
         self._timer = self.loop.call_later(BODY_SECONDS, self._too_slow)
 
     def on_body(self, body: bytes) -> None:
@@ -236,20 +331,21 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._received:
             self._guard.admission.release(self._client, self._received.popleft())
         super().on_response_complete()
-        if self._admitted and not self._received and not self._begun:
+        self.loop.call_soon(self._hold_rest)
+        if self._refused is not None:
+            self._hang_up_when_answered()
+        elif self._admitted and not self._received and not self._begun:
             self._guard.idle(self)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade() and _framing(self.headers):
+            return  # its body is still to come
         self._stop_timer()
         self._begun, self._in_head = False, True
         self._head_bytes = 0
         super().on_message_complete()
 
     # Refusals
-
-    def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn for malformed requests."""
-        self._refuse(self._refused or Problem(400, "malformed_request", "Malformed HTTP/1.1 request."))
 
     def _expect_head(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
@@ -263,25 +359,47 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timer = None
         if self.transport.is_closing():
             return
+        if self.flow.read_paused:  # by us, while requests before it are answered, or its body is not yet consumed
+            self._timer = self.loop.call_later(BODY_SECONDS, self._too_slow)
+            return
         if self._begun:
             self._refuse(Problem(408, "request_timeout", "The request took too long to arrive."))
         else:
             self.transport.close()  # a connection that was never used
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer and hang up; an answer that is under way is cut off."""
+        """Answer the request being read after those before it, and hang up."""
         self._refused = problem
         emit(RequestRefused(problem.status, problem.code))
         self._stop_timer()
         if self.transport.is_closing():
             return
-        answering = self._answering
-        if answering is None or answering.response_complete or not answering.response_started:
-            self.transport.write(_as_http(problem))
+        if self._begun and not self._in_head:
+            if self._answering is self.cycle:
+                self._hang_up(None if self.cycle.response_started else problem)  # a response under way is cut off
+                return
+            self.pipeline.popleft()  # of requests that wait, the one being read
+        self.flow.resume_reading()
+        self._hang_up_when_answered()
+
+    def _hang_up_when_answered(self) -> None:
+        if self._answering is None or self._answering.response_complete:
+            self._hang_up(self._refused)
+
+    def _hang_up(self, last: Problem | None) -> None:
+        if self.transport.is_closing():
+            return
+        if last is not None:
+            self.transport.write(_as_http(last))
         self._disconnect()
         self.transport.write_eof()
         self.flow.resume_reading()
+        self.loop.call_soon(self._hold_rest)
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+
+def _framing(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, value in headers if name in (b"content-length", b"transfer-encoding")]
 
 
 def _head_too_large() -> Problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -185,3 +186,25 @@ def test_a_connection_begins_no_request_until_the_response_to_the_one_before_is_
             received += data
         assert b"HTTP/1.1 404" in received
         assert "/nowhere" in (tmp_path / "log").read_text()
+
+
+def test_responses_that_nobody_reads_leave_the_api_reachable(api: Api, tmp_path: Path) -> None:
+    """A connection that was closed to make room stayed open until its client had read: then no file was left."""
+    bounds = {"ZMESH_MAX_UPLOAD_MB": "1024"}
+    with started(api, tmp_path, "prlimit", f"--nofile={FILES}:{FILES}", **bounds) as url, ExitStack() as open:
+        for n in range(2 * FILES):
+            open.enter_context(asked(url, f"127.0.1.{n % 200 + 1}", BUNDLE))
+        assert health(url, "127.0.0.2") == 200
+
+
+def test_clients_that_hang_up_before_they_are_answered_fill_no_log(api: Api, tmp_path: Path) -> None:
+    """Each of them left a stack of 60 lines."""
+    with started(api, tmp_path) as url:
+        opened = [connected(url, "127.0.0.1") for _ in range(1500)]
+        for connection in opened:
+            connection.sendall(b"GET /health HTTP/1.1\r\nhost: h\r\n\r\n")
+        for connection in opened:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+        assert health(url, "127.0.0.2") == 200
+    assert "Traceback" not in (tmp_path / "log").read_text()
