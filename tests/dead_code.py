@@ -25,7 +25,9 @@ USED_BY_OTHERS = {
         *("model_config", "msg", "receive_router", "redirect_request", "render", "request_body"),
         *(
             "formatMessage",
-            "send_400_response",
+            "_transport",
+            "data_received",
+            "eof_received",
             "to_asgi_response",
             "formatter_class",
             "write_heading",
