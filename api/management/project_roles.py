@@ -70,6 +70,8 @@ class ProjectRoles:
                 pgconn = await self._signed_in_by_tls(project_id, await conninfo(url, **options))
         except AnswerRefused as error:
             raise unavailable(f"Cannot sign in as the project's role: {error}.") from error
+        except psycopg.OperationalError as error:
+            raise _refused(error) from error
         except OSError as error:
             raise unavailable("The project's database does not answer.") from error
         pgconn.nonblocking = 1
@@ -100,6 +102,23 @@ def _sign_in_a_thread(conninfo: str) -> Future[pq.PGconn]:
 
     threading.Thread(target=sign_in, name="sign-in", daemon=True).start()  # the process does not wait for its end
     return future
+
+
+def _refused(error: psycopg.OperationalError) -> Exception:
+    """What the project itself can remedy is told; everything else is about the server."""
+    if "password authentication failed" in str(error):
+        problem = unavailable("Cannot sign in as the project's role: somebody changed its password.")
+        problem.hint = (
+            "Set the password in the project's connection string again: alter role current_user password '…'."
+        )
+        return problem
+    if "too many connections for role" in str(error):
+        problem = unavailable("The project's role has no more connections to the database.")
+        problem.hint = (
+            "Close some. If sessions of the project blocked others, zmesh.ended_sessions says so: wait some minutes."
+        )
+        return problem
+    return error
 
 
 def _too_large() -> Problem:

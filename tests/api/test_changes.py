@@ -141,3 +141,15 @@ def test_what_a_condition_says_is_not_taken_in_without_bound(shop: Api) -> None:
 def test_nobody_signs_in_as_a_role_with_an_expensive_verifier(shop: Api) -> None:
     demand_hashing(shop.database, shop.project)
     assert "iterations" in refused(shop.call("GET", "/changes"), 503, "unavailable")["detail"]
+
+
+def test_who_changed_the_roles_password_is_told_so(shop: Api) -> None:
+    sql(shop, "alter role current_user password 'another'")
+    assert "changed its password" in refused(shop.call("GET", "/changes"), 503, "unavailable")["detail"]
+
+
+def test_a_project_whose_role_is_closed_is_told_so(shop: Api) -> None:
+    shop.database.rows(f"alter role {shop.project.role} connection limit 0")
+    problem = refused(shop.call("GET", "/changes"), 503, "unavailable")
+    assert "no more connections" in problem["detail"]
+    assert "zmesh.ended_sessions" in problem["hint"]
