@@ -107,6 +107,7 @@ class _Exchange:
         self._started = time.perf_counter()
         self._status = 0
         self._body_ended = False
+        self._gone = False  # its client hung up within the body
         self._public = scope["path"].startswith(PUBLIC)
         self._request_id = _request_id(scope)
 
@@ -116,6 +117,8 @@ class _Exchange:
 
     async def receive(self) -> Message:
         message = await self._receive()
+        if message["type"] == "http.disconnect" and not self._body_ended:
+            self._gone = True
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
             self._body_ended = True
         return message
@@ -170,7 +173,7 @@ class _Exchange:
                 method=self._scope["method"],
                 route=self._scope.get("path_template") or NO_ROUTE,
                 path=_printable(path),
-                status=self._status,
+                status=0 if self._gone else self._status,  # no error of ours, which operators would look into
                 milliseconds=(time.perf_counter() - self._started) * 1000,
             )
         )

@@ -208,3 +208,16 @@ def test_clients_that_hang_up_before_they_are_answered_fill_no_log(api: Api, tmp
             connection.close()
         assert health(url, "127.0.0.2") == 200
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("path", ["/auth/login", "/api/functions/00000000-0000-4000-8000-000000000000"])
+def test_a_client_that_hangs_up_within_a_body_is_no_error_of_the_api(api: Api, tmp_path: Path, path: str) -> None:
+    """Anyone could fill logs and metrics with responses of status 500."""
+    log = tmp_path / "log"
+    with started(api, tmp_path) as url:
+        with connected(url, "127.0.0.1") as connection:
+            head = f"POST {path} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n"
+            connection.sendall(f"{head}content-length: 9\r\n\r\n".encode())
+            assert connection.recv(12) == b"HTTP/1.1 100", "it waits for the body"
+        eventually(lambda: f"POST {path}" in log.read_text(), "the line in the log")
+    assert f"POST {path} 0 " in log.read_text()
