@@ -111,6 +111,29 @@ def test_a_restored_platform_has_its_data_and_secrets_and_goes_on(servers: Serve
         assert able_to_make_a_project(parts)
 
 
+@needs_server
+def test_what_a_role_set_for_itself_is_no_command_when_it_is_restored(servers: Servers, tmp_path: Path) -> None:
+    """Lines of a dump were chosen one by one: without its last line, a setting ended at the next quote, in another."""
+    old = Database.create(servers.old_url, "zmesh", "api-password", "listener-password")
+    project = old.project("eve")
+    values = {
+        "application_name": "begun\n",
+        "default_tablespace": f"; alter role {project.role} superuser; --",
+    }
+    for name, value in values.items():
+        escaped = value.replace("'", "''")
+        old.rows(f"alter role current_user set {name} = '{escaped}'", url=project.url)
+    programs = {"PATH": f"{BINARIES}:{os.environ['PATH']}"}
+    GUIDE.run("dump", tmp_path, {**programs, "DATABASE_URL": servers.old_url})
+    GUIDE.run("restore", tmp_path, {**programs, "NEW_DATABASE_URL": servers.new_url})
+    query = "select rolsuper from pg_roles where rolname = %s"
+    settings = "select setconfig from pg_db_role_setting where setdatabase = 0 and setrole = %s::regrole"
+    with psycopg.connect(servers.old_url) as before, psycopg.connect(servers.new_url) as after:
+        assert after.execute(query, (project.role,)).fetchall() == [(False,)]
+        kept = [connection.execute(settings, (project.role,)).fetchone() for connection in (before, after)]
+        assert kept[0] == kept[1]
+
+
 def restored(old: Database, url: str) -> Database:
     passwords = {"zmesh_api": "api-password", "zmesh_listener": "listener-password"}
     api_url, listener_url = (role_url(url, role, password) for role, password in passwords.items())
