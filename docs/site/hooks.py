@@ -17,6 +17,7 @@ DOCS = "docs"
 OUTSIDE = "repository"  # the folder of the site that has files from outside docs/
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 FENCE = re.compile(r"^( *```\w+) +(\S*)[^\n]*$", re.MULTILINE)  # words after the language are for our tests
+CELL = re.compile(r"<t[dh]\b.*?</t[dh]>", re.DOTALL)
 SENTENCE = re.compile(r".+?[.:](?=\s|$)", re.DOTALL)
 NO_TEXT = ("#", "|", "`" * 3, "!", "<", "- ", "**")  # how headings, tables, code, pictures and lists begin
 
@@ -47,6 +48,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"{found[1]}{posixpath.relpath(place, posixpath.dirname(name) or '.')}{found[3]}"
 
     return FENCE.sub(_fence, LINK.sub(moved, markdown))
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    r"""Shows `a\|b` in tables as a|b, as repositories do: Python-Markdown keeps the backslash in code."""
+    return CELL.sub(lambda cell: cell[0].replace(r"\|", "|"), html)
 
 
 def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:

@@ -22,5 +22,6 @@ def test_the_site_has_every_page_and_each_as_markdown_too(tmp_path: Path) -> Non
     for page in pages:
         assert (tmp_path / page).read_text() == (REPOSITORY / "docs" / page).read_text()
         assert (tmp_path / page).with_suffix("").joinpath("index.html").is_file() or page == "README.md"
+    assert "<code>zmesh completion fish | source</code>" in (tmp_path / "reference/cli/index.html").read_text()
     documented = [path.relative_to(REPOSITORY / "docs") for path in (REPOSITORY / "docs").rglob("*.md")]
     assert {str(path) for path in documented if path.parts[0] != "decisions"} == {*pages}
