@@ -61,7 +61,7 @@ class Reader:
                 self.platform.sql(text)
             case ["sql", "run", "until", count]:
                 wanted = f"{count} rows of {text}"
-                # A schedule of each minute may have a whole one to wait for.
+                # A schedule that fires every minute may take a whole minute.
                 eventually(lambda: len(self.platform.sql(text)) == int(count), wanted, seconds=120)
             case [_, name] if "." in name:
                 file = self.folder / name
