@@ -237,8 +237,8 @@ async def finish(
 
 
 async def requeue(connection: AsyncConnection, listener: UUID, build: UUID, type: str, why: str) -> str | None:
-    """End an attempt that was interrupted; the status of the build, None if it was deleted. Changes nothing unless
-    this listener runs the build."""
+    """End an attempt that was interrupted; returns the status of the build, or None if it was deleted. Changes nothing
+    unless this listener runs the build."""
     status: str | None = await fetch_value(
         connection, "select zmesh.requeue_build(%s, %s, %s, %s)", (listener, build, type, why)
     )

@@ -180,7 +180,7 @@ begin
     update zmesh.builds
        set status = 'failed', listener_id = null, finished_at = zmesh.now(),
            error = jsonb_build_object('type', p_type, 'message',
-               format('Each of %s attempts was interrupted, the last one because of this: %s ', attempts, p_why)
+               format('Each of %s attempts was interrupted. Reason for the last interruption: %s ', attempts, p_why)
                || 'The packages are not the cause: ask the operator to read the listener''s log, then deploy again.')
      where id = any (p_builds) and status = 'running' and attempts >= c_most;
     update zmesh.builds set status = 'queued', listener_id = null where id = any (p_builds) and status = 'running';

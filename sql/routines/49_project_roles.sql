@@ -57,8 +57,8 @@ begin
 end $$;
 comment on function zmesh_roles.join_projects(name) is 'Grants a role the privileges that all project roles have.';
 
--- The row of the database belongs to nobody: every session that grants something on it changes it, even if it may
--- grant nothing, and whoever changes it at the same moment fails.
+-- Every GRANT on the database changes its row in pg_database, even one that may grant nothing, and whoever changes the
+-- row at the same moment fails.
 create or replace function zmesh_roles.change_database(p_statement text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -76,7 +76,7 @@ begin
         end;
     end loop;
 end $$;
-comment on function zmesh_roles.change_database(text) is 'Executes a GRANT or REVOKE on this database, again if somebody else changes its row meanwhile.';
+comment on function zmesh_roles.change_database(text) is 'Executes a GRANT or REVOKE on this database, and repeats it if another session changes the database''s row meanwhile.';
 
 create or replace function zmesh_roles.create_project_role(p_role name, p_schema name, p_verifier text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -315,7 +315,7 @@ declare
            and not coalesce(c.reloptions, '{}') && array['autovacuum_enabled=off', 'autovacuum_enabled=false']
            and (c.oid = p_table or zmesh_roles.runs_code(c.oid))
          order by c.oid <> p_table limit 200);
-    -- Neither an index that asks for summaries nor a VACUUM against wraparound minds that autovacuum is off.
+    -- Even if autovacuum is off, autosummarize works, and VACUUM against wraparound takes place.
     v_indexes regclass[] := array(
         select c.oid from pg_index i join pg_class c on c.oid = i.indexrelid
          where c.relowner = p_role::regrole and zmesh_roles.summarizes_by_code(i.indrelid)

@@ -1,4 +1,4 @@
--- Sessions of projects that the platform ends: each project is told which of its own, and why.
+-- Sessions of projects that the platform ends: each project can read which of its own, and why.
 
 create or replace function zmesh.end_session(p_pid integer, p_role name, p_why text, p_is_offence boolean) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -17,7 +17,7 @@ begin
     return case when found then format('%s, process %s, %s', p_role, p_pid, p_why) end;
 end $$;
 comment on function zmesh.end_session(integer, name, text, boolean) is
-    'Ends a session of a project and records why; returns that, or null if the session was told to end before.';
+    'Ends a session of a project and records why; returns a message, or null if the session was told to end before.';
 
 -- PostgreSQL interrupts a session only where its code allows it: not within position(), replace() or like, nor a commit.
 create or replace function zmesh.remaining_sessions() returns table (pid integer, role_name name, ended_at timestamptz, why text)
@@ -39,4 +39,4 @@ begin atomic
        and (n.place > 1000 or e.ended_at < clock_timestamp() - interval '1 day')
        and e.pid not in (select r.pid from zmesh.remaining_sessions() r);
 end;
-comment on function zmesh.forget_ended_sessions() is 'Deletes what zmesh.ended_sessions need not keep.';
+comment on function zmesh.forget_ended_sessions() is 'Deletes from zmesh.ended_sessions what is older than a day or more than 1,000 of a role.';

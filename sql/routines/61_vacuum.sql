@@ -1,5 +1,6 @@
--- Autovacuum serves all projects with few workers, and runs the owner's code: ANALYZE, expressions of indexes and
--- statistics; VACUUM, those of BRIN indexes. A worker trapped there serves nobody else and prevents the removal of dead rows everywhere.
+-- Autovacuum serves all projects with few workers, and runs the owner's code: ANALYZE evaluates expressions of indexes
+-- and statistics, VACUUM those of BRIN indexes. A worker trapped there serves nobody else and prevents the removal of
+-- dead rows everywhere.
 
 create or replace function zmesh.tables_behind_on_vacuum()
 returns table (table_name text, dead_rows bigint, last_vacuum timestamptz)
@@ -41,7 +42,7 @@ begin atomic
         on conflict do nothing;
 end;
 comment on function zmesh.note_index_cleanups() is
-    'Records which workers run the code of a table''s owner in VACUUM, for zmesh.slow_workers().';
+    'Records which workers may be running the code of a table''s owner in VACUUM, for zmesh.slow_workers().';
 
 create or replace function zmesh.workers_in_projects_code() returns table (pid integer, table_id oid, took interval)
 language sql volatile security definer set search_path = pg_catalog, pg_temp
@@ -130,8 +131,8 @@ begin
     for v_worker in select * from zmesh.slow_workers(p_patience) loop
         v_ended := zmesh.end_worker(v_worker.pid);
         if zmesh_roles.stop_autovacuum(v_worker.role_name, v_worker.table_id) > 0 or v_ended then
-            return next format('%s (%s): autovacuum spent too long in the project''s code; it is off for this table and for others of the '
-                               'project that have it run code', v_worker.table_name, v_worker.role_name);
+            return next format('%s (%s): autovacuum spent too long in the project''s code; it is now off for this table, and for other tables '
+                               'of the project for which it may run such code', v_worker.table_name, v_worker.role_name);
         else
             return next format('%s (%s): autovacuum spends too long in the project''s code, and its worker cannot be ended: '
                                'have a superuser run zmesh migrate', v_worker.table_name, v_worker.role_name);
@@ -150,7 +151,7 @@ comment on function zmesh.end_slow_workers(interval) is
 create or replace function zmesh.patience_with_vacuum_blockers() returns interval
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 return case when exists (select from zmesh.tables_behind_on_vacuum()) then interval '1 second' else interval '10 seconds' end;
-comment on function zmesh.patience_with_vacuum_blockers() is 'How old a transaction may become that VACUUM waits for.';
+comment on function zmesh.patience_with_vacuum_blockers() is 'How old a transaction that VACUUM waits for may become before its session is ended.';
 
 -- VACUUM waits for every session that has a cursor on a page it cleans up, for as long as it is open; and for one that
 -- has changed the catalog's row of what it vacuums: a GRANT changes it even if it grants nothing.

@@ -39,7 +39,7 @@ begin
                format('In each database it names: drop owned by %I. Then: drop role %1$I', l.role_name)
           from zmesh.leftover_roles l where exists (select from pg_roles r where r.rolname = l.role_name)
         union all
-        select format('process %s of %s was told to end at %s and goes on, since PostgreSQL cannot interrupt what it does: it %s', r.pid,
+        select format('process %s of %s was told to end at %s but still runs, because PostgreSQL cannot interrupt what it is doing: it %s', r.pid,
                       r.role_name, to_char(r.ended_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI UTC'), r.why),
                'Restart PostgreSQL. Until then, the role cannot sign in.'
           from zmesh.remaining_sessions() r

@@ -83,7 +83,7 @@ begin
                           or s.state = 'active' and s.query_start < v_now - interval '10 seconds')
                     then 'prevented notifications from being discarded'
                 when s.pid = any (v_beyond)
-                    then 'was one of more than the project''s share while the server has hardly any connections left'
+                    then 'was beyond the project''s share while the server had hardly any connections left'
                 end as why
               from sessions s join projects p on p.role_name = s.role_name
         )
@@ -111,12 +111,12 @@ begin
     loop
         perform pg_terminate_backend(v_session.pid);
         v_pids := v_pids || v_session.pid;
-        return next format('%s, process %s, held most of all the locks there are', v_session.role_name, v_session.pid);
+        return next format('%s, process %s, belonged to a project that held most locks of the server', v_session.role_name, v_session.pid);
     end loop;
     if cardinality(v_pids) > 0 then
         begin
             insert into zmesh.ended_sessions (role_name, pid, started_at, ended_at, why, is_offence)
-            select pg_get_userbyid(a.usesysid), a.pid, a.backend_start, clock_timestamp(), 'held most of all the locks there are', true
+            select pg_get_userbyid(a.usesysid), a.pid, a.backend_start, clock_timestamp(), 'belonged to a project that held most locks of the server', true
               from pg_stat_get_activity(null) a where a.pid = any (v_pids)
                 on conflict do nothing;
         exception when out_of_memory then null;   -- there is no lock left for this either
@@ -127,7 +127,7 @@ comment on function zmesh.end_sessions_exhausting_locks() is
     'Ends the sessions of a project that holds half of all locks; returns which.';
 
 -- Ended sessions reconnect at once and block the next call: notifications of others waited for seconds, each time,
--- behind those of one project. With each closing in an hour, the next takes a minute longer.
+-- behind those of one project. Each closing within an hour lasts a minute longer than the one before.
 create or replace function zmesh.minutes_closed(p_role name) returns integer
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 begin atomic

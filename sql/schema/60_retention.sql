@@ -36,9 +36,9 @@ comment on column zmesh.ended_sessions.role_name is 'The project''s role.';
 comment on column zmesh.ended_sessions.pid is 'The process id of the session, as pg_backend_pid() returns it.';
 comment on column zmesh.ended_sessions.started_at is 'When the session began.';
 comment on column zmesh.ended_sessions.ended_at is 'When it was ended.';
-comment on column zmesh.ended_sessions.why is 'What it did.';
+comment on column zmesh.ended_sessions.why is 'What it had done.';
 comment on column zmesh.ended_sessions.is_offence is
-    'Whether it kept the platform waiting: a role to which that happens five times in half a minute cannot sign in for a while.';
+    'Whether it kept the platform waiting: if such sessions are ended in five different seconds of half a minute, the role cannot sign in for a while.';
 
 grant select on zmesh.ended_sessions to zmesh_project;
 

@@ -100,7 +100,8 @@ def test_the_build_of_a_dead_listener_is_queued_again_three_times_and_then_fails
         database.rows("select zmesh.reap()", url=database.listener_url)
     row = database.row("select status, error from zmesh.builds where id = %s", build["id"])
     assert (row["status"], row["error"]["type"]) == ("failed", "listener_lost")
-    assert row["error"]["message"].startswith("Each of 3 attempts was interrupted, the last one because of this: The ")
+    reason = "Reason for the last interruption: The listener stopped. "
+    assert row["error"]["message"].startswith(f"Each of 3 attempts was interrupted. {reason}")
 
 
 def test_the_log_of_a_build_has_the_lines_of_each_attempt_and_why_it_was_interrupted(database: Database) -> None:
