@@ -163,7 +163,7 @@ class Parts:
 def create_app(parts: Parts, openapi_config: OpenAPIConfig | None = None) -> Litestar:
     """The application around these parts; it starts while the database is down, too.
 
-    With `openapi_config` it can make its OpenAPI document (`api.openapi`); a server serves the file.
+    With `openapi_config`, it can make its OpenAPI document (`api.openapi`); servers only serve the file of it.
     """
 
     @asynccontextmanager
@@ -215,7 +215,7 @@ def create_app(parts: Parts, openapi_config: OpenAPIConfig | None = None) -> Lit
         request_class=JsonRequest,
         request_max_body_size=LARGEST_BODY,
         before_send=[_allow_every_method],
-        # Python values, not JSON ones: texts that are JSON already go out as they are, whatever type pydantic expects.
+        # Python values, not JSON ones: texts that are JSON already are sent as they are, whatever pydantic expects.
         type_encoders={BaseModel: lambda model: model.model_dump(warnings="none")},
         plugins=[PydanticPlugin(validate_strict=True)],  # "5" is not a number, and 1 is not a boolean
         openapi_config=openapi_config,

@@ -1,7 +1,7 @@
-"""Makes the OpenAPI document. Endpoints come from Litestar, schemas from pydantic: it knows all rules of our models.
+"""Makes the OpenAPI document. Endpoints come from Litestar, schemas from pydantic, which knows all rules of our models.
 
-python -m api.openapi writes the file that servers serve: making it takes a sixth of a second of the interpreter's time,
-and no request should wait for that.
+python -m api.openapi writes the file that servers serve: making the document takes a sixth of a second of the
+interpreter's time, and no request should wait for that.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ RESPONSE_MODELS: list[type[BaseModel]] = [
 
 
 def make_document() -> bytes:
-    """The document as it is sent, a value a line; no database is asked."""
+    """The document as it is sent, one value per line; no database is needed."""
     settings = Settings(
         database_url="postgresql://127.0.0.1:1/nowhere", jwt_secret_key="x" * 32, secret_key=Sealer.new_key()
     )

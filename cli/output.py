@@ -52,7 +52,7 @@ def output_option(command: Command) -> Command:
         "--output",
         type=click.Choice(["table", "json"]),
         envvar="ZMESH_OUTPUT",
-        # Shells complete with a context that parses, too: nothing may be printed then.
+        # Completion in shells parses the command, too, and must print nothing.
         callback=lambda context, _option, given: given or ("" if context.resilient_parsing else _default_output()),
         help="table for people, json for programs. Default: table on a terminal, else json.",
     )(command)

@@ -256,8 +256,8 @@ class GuardedProtocol(HttpToolsProtocol):
                 return
 
     def _without_upgrade(self, rest: bytes) -> bytes:
-        """The parser ends a request with `Upgrade` at its head, and would take its body for another request. Clients
-        that offer HTTP/2 send such, Java's for one: so a new parser gets a head with the same framing, and the rest."""
+        """The parser ends a request with `Upgrade` after its head, and would take its body for another request. Clients
+        that offer HTTP/2, such as Java's, send these. So a new parser gets a head with this framing, and the rest."""
         framing = _framing(self.headers)
         if not framing:
             return rest

@@ -12,7 +12,7 @@ MOST_SECONDS = 0.01  # of a turn
 
 class Turns:
     """Does a limited number of things in each turn of the event loop, for a few milliseconds at most, and the rest in
-    the next turns: those of one client in order, and clients by turns, so that none waits for all that another sent."""
+    the next turns. Those of one client stay in order; clients take turns, so that none waits for all of another's."""
 
     def __init__(self, each: int) -> None:
         self._each = each

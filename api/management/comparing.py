@@ -33,8 +33,8 @@ class Comparisons:
         )
 
     async def diff(self, project_id: UUID, old: str, new: str, names: tuple[str, str]) -> str:
-        """A unified diff. Raises Problem 422 for too many lines, 429 where the project compares much already, and Busy
-        where everybody does."""
+        """A unified diff. Raises Problem 422 for too many lines, 429 if the project has too many comparisons in
+        progress, and Busy if all projects together do."""
         async with self._turns.turn(project_id):
             return await _COMPARING.run(_diff_of_code, old, new, names, time.monotonic() + SECONDS)
 

@@ -68,7 +68,7 @@ async def find_locked(
 
 
 async def _read(project_id: UUID, find: Callable[[], Manifest | bytes | None]) -> Manifest | None:
-    """What is found; where that is a request to a process, its answer, once it is the project's turn."""
+    """What `find` returns or, if that is a request to a process, the answer to it, once it is the project's turn."""
     found = await _READING.run(find)
     if not isinstance(found, bytes):
         return found

@@ -105,17 +105,17 @@ def _sign_in_a_thread(conninfo: str) -> Future[pq.PGconn]:
 
 
 def _refused(error: psycopg.OperationalError) -> Exception:
-    """What the project itself can remedy is told; everything else is about the server."""
+    """A problem about what the project itself can remedy; any other error is about the server, returned as it is."""
     if "password authentication failed" in str(error):
         problem = unavailable("Cannot sign in as the project's role: somebody changed its password.")
         problem.hint = (
-            "Set the password in the project's connection string again: alter role current_user password '…'."
+            "Set it back to the password in the project's connection string: alter role current_user password '…'."
         )
         return problem
     if "too many connections for role" in str(error):
-        problem = unavailable("The project's role has no more connections to the database.")
+        problem = unavailable("The project's role has no more connections to the database left.")
         problem.hint = (
-            "Close some. If sessions of the project blocked others, zmesh.ended_sessions says so: wait some minutes."
+            "Close some. If zmesh.ended_sessions shows that sessions of the project blocked others, wait some minutes."
         )
         return problem
     return error

@@ -1,4 +1,4 @@
-"""Turns at work that takes a while: a project waits for itself, and for no more than one turn of each other project."""
+"""Turns at slow work: a project's requests wait for each other, and for no more than `at_once` of any other project."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ProjectTurns:
     """Of each project, some requests work and some wait; more are refused."""
 
     def __init__(self, code: str, what: str, *, at_once: int, most: int) -> None:
-        """`most`: how many of a project may work or wait; `code` and `what` are of the refusal."""
+        """`most`: how many of a project may work or wait; `code` and `what`: what the refusal says."""
         self._code = code
         self._what = what
         self._at_once = at_once
@@ -28,7 +28,7 @@ class ProjectTurns:
 
     @asynccontextmanager
     async def turn(self, project_id: UUID) -> AsyncIterator[None]:
-        """Raises Problem 429 where the project has too many under way."""
+        """Raises Problem 429 if the project has too many requests in progress."""
         if self._under_way[project_id] >= self._most:
             raise self._refusal()
         self._under_way[project_id] += 1

@@ -34,7 +34,7 @@ BODY = """
 
 @get("/", include_in_schema=False, sync_to_thread=False, media_type=MediaType.HTML)
 def _page() -> str:
-    """Shows the document by Swagger UI; it loads the document itself."""
+    """The page with Swagger UI, which loads the document."""
     return page(f"{TITLE}: HTTP API", BODY, styles=("/schema/assets/swagger-ui.css",))
 
 

@@ -43,10 +43,8 @@ def env(client: Client, output: str | None) -> None:
     is_fish = output == "fish" or (output is None and _is_run_by_fish())
     for name, value in found.items():
         click.echo(f"set -gx {name} {_quoted_for_fish(value)}" if is_fish else f"export {name}={shlex.quote(value)}")
-    for name in variables.keys() - found.keys():
-        click.echo(
-            f"{'set -e' if is_fish else 'unset'} {name}"
-        )  # an older value would be that of another project or platform
+    for name in variables.keys() - found.keys():  # an older value would be that of another project or platform
+        click.echo(f"{'set -e' if is_fish else 'unset'} {name}")
         progress(f"{name} is not set: its value is unknown.")
 
 

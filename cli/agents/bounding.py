@@ -43,7 +43,7 @@ def bounded_sign_in(url: str) -> psycopg.Connection:
 
 
 def _signed_in_by_tls(url: str) -> psycopg.Connection:
-    """In a thread, one for each role: with TLS nothing shows in advance that it will take a quarter of an hour."""
+    """In a thread, one for each role: with TLS, nothing tells in advance that it will take a quarter of an hour."""
     import psycopg
 
     with _changing:
@@ -102,8 +102,8 @@ def bounded_answers(connection: psycopg.Connection, most: int = MOST_BYTES) -> I
             raise CliError(
                 f"The database did not answer within {MOST_SECONDS:g} seconds.",
                 code="answer_timeout",
-                hint="PostgreSQL cannot interrupt every function: position(), replace() and like take very long with "
-                "long texts on both sides.",
+                hint="PostgreSQL cannot interrupt some functions: position(), replace() and like take very long if "
+                "both texts are long.",
             ) from error
         if too_much.is_set():
             raise CliError(

@@ -170,11 +170,11 @@ def _show_left(left: Sequence[tuple[str, str]], target: str) -> None:
 
 
 def _show_aliases(here: Client, function: Function, names: Sequence[str], source: str, target: str) -> None:
-    """Print how to give aliases what they name in the source: by numbers, which differ between environments."""
+    """Print the commands that set aliases of the promoted version in the target, where it has another number."""
     found = {alias["name"]: alias["versions"] for alias in here.items(f"/functions/{function['id']}/aliases")}
     for name in names:
         if found.get(name) != {str(function["version"]): 100}:
-            progress(f"In {source}, the alias {name} of {function['slug']} is at the promoted version. To set it here:")
+            progress(f"In {source}, the alias {name} of {function['slug']} names this version. To set it in {target}:")
             progress(f"  {command_to_set(name, function, target)}")
 
 

@@ -36,11 +36,10 @@ COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 SECONDS_TO_END = 5
 POLL_SECONDS = 0.5
 DEFAULT_TIMEOUT = 60.0
-# What a message says if a runner has ended a test for its time; of vitest and node:test it has no hint.
+# What vitest and node:test say of a test that took too long, without a hint.
 TIMED_OUT = re.compile(r"timed out (?:after|in) \d+ ?ms")
-Runner = Callable[
-    [Sequence[str], Path, Limit], list[str]
-]  # makes the command from the files and the path of its report
+# Makes the command from the files, the path of its report and the time limit.
+Runner = Callable[[Sequence[str], Path, Limit], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Result:
     "--timeout",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help=f"Time limit of each test; 0 for none. [default: {DEFAULT_TIMEOUT:g}, or what vitest is configured for]",
+    help=f"Time limit of each test; 0 for none. [default: {DEFAULT_TIMEOUT:g}; for vitest, that of its configuration]",
 )
 @output_option
 def test(paths: tuple[Path, ...], timeout: float | None, output: str) -> None:

@@ -1,4 +1,4 @@
-"""The time limit of each test, and the end of a test runner in which one hangs so that the runner cannot end it."""
+"""The time limit of each test, and the end of processes in which a test hangs and its runner cannot end it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GRACE_SECONDS = 5.0  # for runners to end a test themselves
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Seconds that a test may take, 0 for no limit; `chosen`: by an option of the command."""
+    """Seconds that a test may take, 0 for no limit; `chosen`: whether an option of the command says so."""
 
     seconds: float
     chosen: bool
@@ -52,7 +52,7 @@ class Watch:
         self.ended: list[Ended] = []
 
     def look(self) -> None:
-        """Called every now and then."""
+        """Kill the process of the current test if it is over its limit; called at short intervals."""
         text = ""
         with suppress(OSError, UnicodeDecodeError):
             text = self._progress.read_text()

@@ -61,7 +61,7 @@ class Child:
         self._finished: set[socket.socket | int] = set()  # sources of which nothing more counts
         self._room: asyncio.Task[None] | None = None  # waits until what the run streams can go on
         self._given_away = False
-        self._report: dict[str, Any] = {}  # of the supervisor, who may fail before there is anything to run
+        self._report: dict[str, Any] = {}  # of the supervisor, which may fail before there is anything to run
         self._closed = False
 
     @property

@@ -59,7 +59,7 @@ def ended_by_somebody_else(seen: Observed) -> bool:
 
 
 def _was_killed(seen: Observed) -> bool:
-    """The same, or by the signal with which services are stopped; no limit explains it."""
+    """Whether it was lost, or ended by a SIGKILL or SIGTERM that neither the platform nor a limit sent."""
     if seen.report.get("signal") == signal.SIGTERM:
         return seen.final is None and not seen.stopped and seen.violation is None
     return ended_by_somebody_else(seen) and _limit_of_ending(seen) is None

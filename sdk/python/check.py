@@ -118,7 +118,7 @@ def _fault_of_entry_point(tree: ast.Module, entry_point: str) -> dict[str, Any] 
 
 
 def _application(tree: ast.Module) -> str | None:
-    """The first name at the top level for what is, by its class or function, an application of a web framework."""
+    """The first top-level name that is assigned an application of a web framework, as the called name tells."""
     for node in tree.body:
         match node:
             case ast.Assign(

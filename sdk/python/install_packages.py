@@ -64,7 +64,7 @@ class BuildFailed(Exception):
 
 
 class BuildInterrupted(Exception):
-    """The installer was ended by somebody else, such as the kernel where the machine runs out of memory."""
+    """The installer was ended by somebody else, such as the kernel when the machine runs out of memory."""
 
 
 def handler(payload: dict[str, Any], zmesh: Any) -> Any:

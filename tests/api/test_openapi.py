@@ -72,7 +72,7 @@ def test_a_server_serves_the_document_that_the_code_says(api: Api) -> None:
 
 
 def test_a_server_never_spends_time_on_making_it() -> None:
-    """The making took the interpreter from the event loop, also in a thread."""
+    """Even in a thread, making it kept the interpreter from the event loop."""
     loaded = "import sys, api.main; print('api.openapi' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout == "False\n"
 

@@ -15,7 +15,7 @@ from tests.hostile_roles import demand_hashing
 def test_a_query_that_postgresql_cannot_interrupt_is_given_up(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It compares the texts until it is done, whatever its timeouts are: for hours, each in a place of an agent."""
+    """It compares the texts until it is done, whatever its timeouts are: it takes an agent's place for hours."""
     monkeypatch.setattr(bounding, "MOST_SECONDS", 0.5)
     connection = bounding.bounded_sign_in(database.project().url)
     connection.execute("set statement_timeout = 100")

@@ -186,7 +186,7 @@ def test_aliases_of_the_promoted_version_are_named_with_the_command_that_sets_th
 
     said = environments.promote("--yes", "--overwrite")
     assert "zmesh functions alias set price live 2 --profile production" in said
-    assert "In staging, the alias stable of price is at the promoted version." in said
+    assert "In staging, the alias stable of price names this version. To set it in production:" in said
     assert not any(f"alias {name} of price" in said for name in ("old", "split", "live"))
     [command] = [line.strip() for line in said.splitlines() if "alias set price stable" in line]
     assert command == "zmesh functions alias set price stable 2 --profile production"

@@ -1,4 +1,4 @@
-"""Whether the console fits the API: the OpenAPI document is the code's, the types are the document's and rightly used.
+"""Whether the console fits the API: OpenAPI document and types are up to date, and the console uses the types rightly.
 
 python -m tests.console.types           checks all three; a part of `make lint`
 python -m tests.console.types --write   writes document and types (console: `npm run types`)
@@ -37,8 +37,8 @@ def main() -> int:
         if write:
             path.write_bytes(content)
         elif path.read_bytes() != content:
-            print(f"{path.relative_to(CONSOLE.parent)} is not what the API's code says.", file=sys.stderr)
-            print("hint: write it anew: python -m tests.console.types --write", file=sys.stderr)
+            print(f"{path.relative_to(CONSOLE.parent)} is out of date with the API's code.", file=sys.stderr)
+            print("hint: generate it again: python -m tests.console.types --write", file=sys.stderr)
             return 1
     return subprocess.run([NODE, *CHECK], cwd=CONSOLE, check=False).returncode
 

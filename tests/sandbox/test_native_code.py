@@ -133,7 +133,7 @@ if os.fork() == 0:
 pages = bytes(pages) + b"own"
 time.sleep(20)
 """
-# The kernel walks all locks of a file to make one more: in a single file they could take a minute of a slow machine.
+# To add a lock, the kernel walks all locks of the file: in a single file, these could take a slow machine a minute.
 MANY_LOCKS = """
 import fcntl
 files = [open(f"locked-{number}", "w") for number in range(200)]

@@ -106,7 +106,7 @@ SERVERS = [
             "python",
             f"class Application:\n    __module__ = '{framework}.web'\n    def __call__(self): ...\n"
             f"{name} = type('Mine', (Application,), {{}})()",
-            f'"{name}" is an application of {framework}, which runs in a server of its own only',
+            f'"{name}" is an application of {framework}, which runs only in its own server',
         )
         for framework in ("aiohttp", "tornado")
         for name in ("app", "handler")

@@ -1,4 +1,4 @@
-"""Time limits of tests in Python, as `zmesh test` asks for them, and what it is told of the progress."""
+"""Time limits of tests in Python, as `zmesh test` sets them, and reports of progress to it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ const { LISTENING, applicationAmong } = require('./node_applications.js');
 
 const OURS = /\b(?:payload|zmesh)\b/;
 const SERVER =
-  'the code exports a server of its own kind: export its listener for node:http (of NestJS, app.getHttpAdapter().getInstance() after app.init(); of hapi, server.listener)';
+  "the code exports a framework's own kind of server: export its listener for node:http instead (NestJS: app.getHttpAdapter().getInstance() after app.init(); hapi: server.listener)";
 
 /** The handler: the export that the job's entry point names, otherwise what the code has registered. */
 function handlerOf(exported, { entry_point: name, style, limits }, registered = null) {

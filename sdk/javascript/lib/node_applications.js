@@ -6,7 +6,7 @@ const { setImmediate } = globalThis;
 const { Failure } = require('./failures.js');
 const { methodOf } = require('./members.js');
 
-const LISTENING = '. It listens on a port, which no caller reaches: export the application instead (module.exports = app)';
+const LISTENING = '. It listens on a port, which no caller can reach: export the application instead (module.exports = app)';
 const PROXY = '127.0.0.1'; // whom applications may trust with X-Forwarded-For
 const NO_BODY = new Set([204, 205, 304]);
 const OF_CONNECTION = ['connection', 'expect', 'keep-alive', 'transfer-encoding'];
@@ -26,7 +26,7 @@ function kindOf(value) {
   return isServer(value) ? 'server' : null;
 }
 
-/** Whether it is a server of node:http, which is loaded if it is. */
+/** Whether it is a server of node:http, a module that is only loaded for what may be one. */
 function isServer(value) {
   return typeof value === 'object' && methodOf(value, 'emit') !== undefined && value instanceof require('node:http').Server;
 }
@@ -53,7 +53,7 @@ async function newServer(application) {
   return server.prependListener('request', (request) => (request.zmesh = request.socket.zmesh));
 }
 
-/** Sends a request, and resolves with its response as soon as the head of it is there. */
+/** Sends a request, and resolves with its response as soon as the headers have arrived. */
 function sent(connection, request, body) {
   const { host, pathname, search } = new URL(request.url);
   const headers = { host, ...Object.fromEntries(request.headers) };

@@ -6,7 +6,7 @@ const path = require('node:path');
 
 let steps = 0;
 
-/** Writes what this process does now, and how many seconds it may take at least; without a name, any time. */
+/** Writes what this process does now, and its limit: the longer of the command's and `seconds`; without a name, none. */
 function tell(name, file, seconds = 0) {
   const { ZMESH_TEST_PROGRESS: place, ZMESH_TEST_TIMEOUT: limit } = process.env;
   if (!place) return;

@@ -16,8 +16,8 @@ nodeModule.registerHooks({
 });
 
 if (process.env.NODE_TEST_CONTEXT) {
-  // In the process of a file, rather than in the one that starts these. Where it waits, node:test itself ends a test; where
-  // it loops, nothing more is told.
+  // This is the process of a file, not the one that starts these. If a test waits, the timer goes on and node:test ends the
+  // test; if it loops, the timer cannot fire, and `zmesh test` notices that.
   const { after, afterEach, beforeEach } = require('node:test');
   const file = process.argv[1];
   let now = path.basename(file); // its top-level code may hang, too

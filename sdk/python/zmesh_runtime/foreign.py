@@ -11,7 +11,7 @@ from zmesh_runtime.asgi import AsgiHandler
 from zmesh_runtime.wsgi import WsgiHandler
 
 USUAL_NAMES = ("app", "application")
-WITH_SERVERS = {"aiohttp", "tornado"}  # frameworks whose applications run in a server of their own only
+WITH_SERVERS = {"aiohttp", "tornado"}  # frameworks whose applications run only in their own servers
 
 
 def application_in(module: types.ModuleType) -> Callable[..., Any] | None:
@@ -49,5 +49,5 @@ def _parameters(value: Any) -> list[str]:
         return []
     try:
         return list(inspect.signature(value).parameters)
-    except Exception:  # not only of inspect: proxies such as Flask's `request` raise what they like
+    except Exception:  # not only what inspect raises: proxies such as Flask's `request` may raise anything
         return []

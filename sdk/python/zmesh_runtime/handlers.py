@@ -93,7 +93,7 @@ def _missing(module: types.ModuleType, entry_point: str, found: Any) -> str:
     for name in (entry_point, *foreign.USUAL_NAMES):
         if framework := foreign.framework_with_server(vars(module).get(name)):
             return (
-                f'"{name}" is an application of {framework}, which runs in a server of its own only: a function can be '
+                f'"{name}" is an application of {framework}, which runs only in its own server: a function can be '
                 "an ASGI or WSGI application, such as one of Starlette, FastAPI or Flask"
             )
     if found is not None:

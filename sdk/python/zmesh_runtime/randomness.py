@@ -32,7 +32,7 @@ def find() -> None:
     """In the template, once everything is loaded: finds the copies of OpenSSL. Using each one once initializes it."""
     _openssl[:] = _loaded_copies()
     _seed_openssl()
-    # Those of an earlier import may be frozen, where the collector finds them no more.
+    # Those of an earlier import may be frozen, and gc no longer lists them.
     known = {id(bits): bits for bits in (*_of_numpy, *_generators_of_numpy())}
     _of_numpy[:] = [bits for bits in known.values() if _entropy_of(bits).bit_length() > CHOSEN_BITS]
 
