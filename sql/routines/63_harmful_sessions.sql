@@ -158,7 +158,7 @@ begin
          where e.is_offence and e.ended_at > clock_timestamp() - interval '30 seconds'
          group by e.role_name having count(distinct date_trunc('second', e.ended_at)) >= c_most
          union all
-        select r.role_name, format('until PostgreSQL is restarted: its process %s cannot be interrupted', min(r.pid))
+        select r.role_name, format('until its process %s has ended: PostgreSQL cannot interrupt it', min(r.pid))
           from zmesh.remaining_sessions() r group by r.role_name
     loop
         perform pg_terminate_backend(a.pid) from pg_stat_get_activity(null) a where pg_get_userbyid(a.usesysid) = v_role.name;

@@ -211,7 +211,7 @@ def test_a_role_with_a_session_that_does_not_end_is_closed_until_it_does(databas
             row["pid"],
         )
         [said] = database.rows(CLOSE)
-        assert f"until PostgreSQL is restarted: its process {row['pid']}" in said["said"]
+        assert f"until its process {row['pid']} has ended" in said["said"]
         eventually(lambda: not open_ones([other]), "the end of its other session")
         warned = database.rows("select problem from zmesh.warnings()", url=database.listener_url)
         assert any(f"process {row['pid']} of {attacker.role}" in warning["problem"] for warning in warned)
