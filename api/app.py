@@ -35,6 +35,7 @@ from api.invoking.waiting import Replies
 from api.management.checking import Checker
 from api.management.comparing import Comparisons
 from api.management.following import Followers
+from api.management.health_checks import HealthChecks
 from api.management.live import LiveFeeds
 from api.management.project_roles import ProjectRoles
 from api.management.queue import QueueFigures
@@ -124,6 +125,7 @@ class Parts:
     loop_watch: LoopWatch
     project_hosts: Hosts
     checker: Checker
+    health_checks: HealthChecks
 
     @classmethod
     def of(cls, settings: Settings) -> Parts:
@@ -157,6 +159,7 @@ class Parts:
             loop_watch=LoopWatch(lambda ms, stacks: emit(EventLoopBlocked(ms, stacks))),
             project_hosts=settings.project_hosts,
             checker=Checker(),
+            health_checks=HealthChecks(database),
         )
 
 
@@ -209,6 +212,7 @@ def create_app(parts: Parts, openapi_config: OpenAPIConfig | None = None) -> Lit
                 "comparisons",
                 "loop_watch",
                 "checker",
+                "health_checks",
             )
         },
         exception_handlers=HANDLERS,

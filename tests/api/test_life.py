@@ -109,6 +109,19 @@ def test_health_counts_the_listeners(own: Api) -> None:
     assert own.client.get(f"{own.url}/health").json()["listeners"] == 1
 
 
+def test_many_who_ask_for_health_at_once_keep_nobody_waiting_for_the_database(own: Api) -> None:
+    """A query for each of them took every connection to the database."""
+    waiting = "select count(*) from pg_locks where not granted and relation = 'zmesh.listeners'::regclass"
+    with psycopg.connect(own.database.admin_url) as holder, ThreadPoolExecutor(50) as threads:
+        holder.execute("lock table zmesh.listeners in access exclusive mode")
+        asked = [threads.submit(httpx.get, f"{own.url}/health", timeout=30) for _ in range(50)]
+        eventually(lambda: own.database.value(waiting), "a query to wait")
+        assert own.call("GET", "/functions").status_code == 200
+        assert own.database.value(waiting) == 1
+        holder.rollback()
+        assert {answer.result().status_code for answer in asked} == {200}
+
+
 def test_it_answers_503_while_the_database_is_away_and_works_again_at_once(own: Api, relay: Relay) -> None:
     own.deploy()
     relay.cut()

@@ -6,9 +6,8 @@ from litestar import Response, Router, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 
-from api.database import Database
+from api.management.health_checks import HealthChecks
 from api.management.models.health import Health
-from sql import health as queries
 from sql.errors import DomainError
 from support.loop_watch import LoopWatch
 
@@ -19,11 +18,13 @@ from support.loop_watch import LoopWatch
     summary="Health",
     responses={503: ResponseSpec(Health, description="The database is not reachable.", generate_examples=False)},
 )
-async def health(database: NamedDependency[Database], loop_watch: NamedDependency[LoopWatch]) -> Response[Health]:
+async def health(
+    health_checks: NamedDependency[HealthChecks], loop_watch: NamedDependency[LoopWatch]
+) -> Response[Health]:
     """For load balancers and people; needs no credentials."""
     held = round(loop_watch.recent_ms, 1)
     try:
-        found = await database.read(queries.health)
+        found = await health_checks.found()
     except DomainError:
         away = Health(
             status="unavailable", database="unavailable", listeners=0, event_loop_held_ms=held, listener_loop_held_ms=0

@@ -1,0 +1,26 @@
+"""What the database knows of the platform's health."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.batching import Batcher
+from api.database import Database
+from sql import health
+from sql.health import Health
+
+
+class HealthChecks:
+    """One query answers all that wait for the one before it: anybody may ask, and a query each of thousands would keep
+    others waiting for the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._asking: Batcher[None, Health] = Batcher(self._find)
+
+    async def found(self) -> Health:
+        """Raises DomainError where the database cannot be asked."""
+        return await self._asking.ask(None)
+
+    async def _find(self, asked: Sequence[None]) -> list[Health]:
+        return [await self._database.read(health.health)] * len(asked)
