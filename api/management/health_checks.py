@@ -11,15 +11,15 @@ from sql.health import Health
 
 
 class HealthChecks:
-    """One query answers all that wait for the one before it: anybody may ask, and a query each of thousands would keep
-    others waiting for the database."""
+    """One query answers all who arrived during the one before it: anybody may ask, and a query for each of thousands
+    would keep others waiting for the database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._asking: Batcher[None, Health] = Batcher(self._find)
 
     async def found(self) -> Health:
-        """Raises DomainError where the database cannot be asked."""
+        """Raises DomainError if the database cannot be reached."""
         return await self._asking.ask(None)
 
     async def _find(self, asked: Sequence[None]) -> list[Health]:
