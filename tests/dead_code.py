@@ -26,6 +26,7 @@ USED_BY_OTHERS = {
         *(
             "formatMessage",
             "_transport",
+            "waiting_for_100_continue",
             "data_received",
             "eof_received",
             "to_asgi_response",

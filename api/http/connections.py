@@ -26,6 +26,7 @@ HEAD_SECONDS = 15.0  # for request line and headers, from the first byte or, on 
 BODY_SECONDS = 300.0  # for the whole body: 8 MiB at 28 KB a second
 SEND_SECONDS = 300.0  # for a client to read what was sent to it
 LINGER_SECONDS = 2.0
+HALF_CLOSED_SECONDS = 10.0  # for answers to a client that sends no more: it may have gone
 KERNEL_BYTES = 128 * 1024  # unsent, per connection; by default the kernel buffers megabytes, which we cannot count
 READ_AT_ONCE = 100
 LARGEST_PIECE = 16 * 1024  # parsed at once: the smallest chunks make it 2,700 calls
@@ -55,9 +56,14 @@ class Guard:
     def busy(self, connection: GuardedProtocol) -> None:
         self._idle.pop(connection, None)
 
+    @property
+    def has_idle(self) -> bool:
+        """Whether there is a connection that can be closed to make room."""
+        return bool(self._idle)
+
     def make_room(self) -> None:
         """Close the connection that has been idle longest, if there is no room for another one."""
-        if self.admission.full and self._idle:
+        if self.admission.full and self.has_idle:
             self._idle.popitem(last=False)[0].close_idle()
 
 
@@ -100,10 +106,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._begun = False
         self._in_head = True
         self._reframing = False  # a new parser gets to know how long the body is
-        self._head_bytes = 0  # received of a head that is not complete
+        self._head_bytes = 0  # received since a head was complete or a byte of its body came
         self._sizes = 0  # of its parts so far
         self._refused: Problem | None = None
         self._hung_up = False
+        self._input_ended = False
         self._answering: RequestResponseCycle | None = None  # while `cycle` is the one being read
         self._next: Callable[[], object] | None = None  # begins a request once the response before it has been read
         self._send_timer: asyncio.TimerHandle | None = None
@@ -146,6 +153,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._next = None
         if self._answering is not None and not self._answering.response_complete:
             self._answering.disconnected = True
+            self._answering.waiting_for_100_continue = False  # nothing can be written any more
             self._answering.message_event.set()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -180,8 +188,31 @@ class GuardedProtocol(HttpToolsProtocol):
         if (is_answered or self.transport.is_closing()) and self.transport.get_write_buffer_size():
             self.transport.set_write_buffer_limits(high=0)
 
-    def eof_received(self) -> None:
-        self.loop.call_soon(self._hold_rest)  # the connection is closed once everything has been sent
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more. It may have gone, or still wait for answers."""
+        self._guard.reading.do(self._end_input, self._client)  # after the data that arrived before
+        return True
+
+    def _end_input(self) -> None:
+        if self._input_ended or self.transport.is_closing():
+            return
+        self._input_ended = True
+        answering = self._answering
+        is_incomplete = self._begun and not self._in_head and answering is self.cycle
+        if answering is None or answering.response_complete or answering.disconnected or is_incomplete:
+            self._close_after_sending()
+            return
+        self._stop_timer()
+        self._timer = self.loop.call_later(HALF_CLOSED_SECONDS, self._close_after_sending)
+        if self._admitted:
+            self._guard.idle(self)  # clients that are there for certain come first
+
+    def _is_answering(self) -> bool:
+        return self._answering is not None and not self._answering.response_complete
+
+    def _close_after_sending(self) -> None:
+        self.transport.close()
+        self.loop.call_soon(self._hold_rest)
 
     def _stop_sending(self) -> None:
         self._guard.unsent.release(self.transport)
@@ -240,7 +271,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._head_bytes += len(data)
         self._parse(data)
-        if self._in_head and self._head_bytes > LARGEST_HEAD and self._refused is None:
+        if self._head_bytes > LARGEST_HEAD and self._refused is None:
             self._refuse(_head_too_large())
         self._be_idle()
 
@@ -309,6 +340,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._reframing:
             self._reframing = False
             return
+        _check(self.parser.get_http_version(), self.headers)
         super().on_headers_complete()
         self._in_head = False
         self._head_bytes = 0
@@ -318,6 +350,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(BODY_SECONDS, self._too_slow)
 
     def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
         if self._refused is not None or self.cycle.response_complete:
             return
         refusal = self._guard.admission.receive(self._client, len(body))
@@ -334,6 +367,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self.loop.call_soon(self._hold_rest)
         if self._refused is not None:
             self._hang_up_when_answered()
+        elif self._input_ended and not self._is_answering():
+            self._close_after_sending()
         elif self._admitted and not self._received and not self._begun:
             self._guard.idle(self)
 
@@ -383,7 +418,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._hang_up_when_answered()
 
     def _hang_up_when_answered(self) -> None:
-        if self._answering is None or self._answering.response_complete:
+        if not self._is_answering():
             self._hang_up(self._refused)
 
     def _hang_up(self, last: Problem | None) -> None:
@@ -400,6 +435,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
 def _framing(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in headers if name in (b"content-length", b"transfer-encoding")]
+
+
+def _check(version: str, headers: list[tuple[bytes, bytes]]) -> None:
+    """Stop the parser at heads that it accepts, but that a proxy may read as another request than we would."""
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    hosts = sum(name == b"host" for name, _ in headers)
+    if version not in ("1.0", "1.1") or hosts > 1 or (codings and (codings != [b"chunked"] or version == "1.0")):
+        raise ValueError("ambiguous head")
 
 
 def _head_too_large() -> Problem:

@@ -51,6 +51,20 @@ START = b"GET /health HTTP/1.1\r\nhost: h\r\n"
         (START + b"x: a\x00b\r\n\r\n", 400, "malformed_request"),
         (START + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n", 400, "malformed_request"),
         (START + b"content-length: -5\r\n\r\n", 400, "malformed_request"),
+        (START + b"transfer-encoding: xchunked, chunked\r\n\r\n0\r\n\r\n", 400, "malformed_request"),
+        (
+            START + b"transfer-encoding: identity\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "malformed_request",
+        ),
+        (START + b"host: i\r\n\r\n", 400, "malformed_request"),
+        (START.replace(b"1.1", b"1.0") + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400, "malformed_request"),
+        (
+            START.replace(b"1.1", b"0.9") + b"connection: keep-alive, upgrade\r\nupgrade: x\r\n\r\n",
+            400,
+            "malformed_request",
+        ),
+        (b"GET /health\r\n\r\n", 400, "malformed_request"),
     ],
 )
 def test_an_unacceptable_request_gets_a_named_error_and_is_disconnected(
@@ -195,7 +209,10 @@ async def test_more_requests_than_may_wait_on_a_connection_are_refused() -> None
     assert b"too_many_pipelined" in received.rpartition(b"HTTP/1.1 204")[2], "the answer to the last"
 
 
-async def test_a_client_that_hangs_up_ends_the_request_before_those_that_it_pipelined() -> None:
+async def test_a_client_that_hangs_up_ends_the_request_before_those_that_it_pipelined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "HALF_CLOSED_SECONDS", 0.1)
     application = Streaming()
     async with serving(application) as port:
         reader, writer = await connected(port, request("/stream") + request("/next") * 3)
@@ -267,6 +284,92 @@ async def test_a_client_waits_for_few_requests_of_another() -> None:
     assert application.begun.index("/other") < 250
 
 
+async def test_a_client_that_has_sent_all_it_wants_to_still_gets_its_answer() -> None:
+    """`nc -N` and `socat` close their side after a request."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope: object, receive: object, send: Any) -> None:
+        begun.set()
+        await go_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for n in range(10):
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": n < 9})
+
+    guard = Guard(Admission(Bounds()))
+    async with serving(slow, guard=guard) as port, asyncio.timeout(20):
+        reader, writer = await connected(port, request("/"))
+        await begun.wait()
+        writer.write_eof()
+        while not guard.has_idle:
+            await asyncio.sleep(0.01)
+        go_on.set()
+        received = await reader.read()
+        writer.close()
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.count(b"x") == 1_000_000
+
+
+async def test_all_pipelined_requests_of_a_client_that_sends_no_more_are_answered() -> None:
+    application = Keeping()
+    async with serving(application) as port, asyncio.timeout(20):
+        reader, writer = await connected(port, b"".join(request(f"/{n}") for n in range(10)))
+        writer.write_eof()
+        received = await reader.read()
+        writer.close()
+    assert received.count(b"HTTP/1.1 204") == len(application.begun) == 10
+
+
+async def test_a_client_that_sends_no_more_gives_way_to_others() -> None:
+    application = Streaming()
+    guard = Guard(Admission(Bounds(connections=1)))
+    async with serving(application, guard=guard) as port, asyncio.timeout(20):
+        reader, writer = await connected(port, request("/stream"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write_eof()
+        while not guard.has_idle:
+            await asyncio.sleep(0.01)
+        other, other_writer = await connected(port, request("/other"))
+        assert (await other.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        await application.gone.wait()
+        writer.close()
+        other_writer.close()
+
+
+@pytest.mark.parametrize("wait", [b"expect: 100-continue\r\n", b""])
+async def test_a_request_that_is_refused_while_it_is_carried_out_leaves_no_error(
+    wait: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Asking for the rest of its body, it wrote to a connection that nothing can be written to any more."""
+    sent = b"POST / HTTP/1.1\r\nhost: h\r\n" + wait + b"transfer-encoding: chunked\r\n\r\nnonsense\r\n"
+    async with serving(nothing) as port:
+        reader, writer = await connected(port, sent)
+        received = await reader.read()
+        writer.close()
+    assert received.startswith(b"HTTP/1.1 400")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nx: ", b"1;"])
+async def test_what_frames_a_body_has_a_limit_as_well(endless: bytes) -> None:
+    """A field after a chunked body was kept in memory whatever its length, and counted nowhere."""
+    async with serving(nothing) as port, asyncio.timeout(20):
+        reader, writer = await connected(
+            port, b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n" + endless + b"x" * 100_000
+        )
+        assert (await reader.read()).startswith(b"HTTP/1.1 431")
+        writer.close()
+
+
+async def test_small_chunks_have_no_limit_of_their_own() -> None:
+    application = Keeping()
+    head = b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with serving(application) as port, asyncio.timeout(20):
+        reader, writer = await connected(port, head + b"1;a=b\r\nx\r\n" * 20_000 + b"0\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        writer.close()
+    assert application.bodies == {"/": b"x" * 20_000}
+
+
 INNER = b"GET /within HTTP/1.1\r\nhost: h\r\n\r\n"
 
 
@@ -276,6 +379,7 @@ INNER = b"GET /within HTTP/1.1\r\nhost: h\r\n\r\n"
         (b"content-length: %d" % len(INNER), INNER, INNER),
         (b"content-length: 0", b"", b""),
         (b"transfer-encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(INNER), INNER), INNER),
+        (b"Transfer-Encoding:Chunked ", b"%x\r\n%b\r\n0\r\n\r\n" % (len(INNER), INNER), INNER),
     ],
 )
 @pytest.mark.parametrize("is_apart", [False, True])
@@ -312,7 +416,8 @@ async def test_fields_after_a_body_are_no_headers() -> None:
     "refused",
     [b"nonsense\r\n\r\n", b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n"],
 )
-async def test_a_refusal_is_no_answer_to_the_requests_before_it(refused: bytes) -> None:
+@pytest.mark.parametrize("sends_no_more", [False, True])
+async def test_a_refusal_is_no_answer_to_the_requests_before_it(refused: bytes, sends_no_more: bool) -> None:
     finished = asyncio.Event()
 
     async def slow(scope: object, receive: object, send: object) -> None:
@@ -321,6 +426,8 @@ async def test_a_refusal_is_no_answer_to_the_requests_before_it(refused: bytes) 
 
     async with serving(slow) as port:
         reader, writer = await connected(port, request("/1") + request("/2") + refused)
+        if sends_no_more:
+            writer.write_eof()
         finished.set()
         received = await reader.read()
         writer.close()
