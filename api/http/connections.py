@@ -106,7 +106,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._begun = False
         self._in_head = True
         self._reframing = False  # a new parser gets to know how long the body is
-        self._head_bytes = 0  # received since a head was complete or a byte of its body came
+        self._head_bytes = 0  # received since the last complete head or the last byte of a body
         self._sizes = 0  # of its parts so far
         self._refused: Problem | None = None
         self._hung_up = False
@@ -205,7 +205,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._timer = self.loop.call_later(HALF_CLOSED_SECONDS, self._close_after_sending)
         if self._admitted:
-            self._guard.idle(self)  # clients that are there for certain come first
+            self._guard.idle(self)  # clients that are certainly there have priority
 
     def _is_answering(self) -> bool:
         return self._answering is not None and not self._answering.response_complete
