@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -398,6 +399,41 @@ async def test_the_body_of_a_request_that_offers_another_protocol_is_its_body(
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
         writer.close()
     assert application.bodies == {"/offer": body, "/next": b""}
+
+
+def random_request(path: str, body: bytes, choose: random.Random) -> bytes:
+    """Framed in one of the ways that HTTP has, whatever protocol it offers beside."""
+    offer = choose.choice(
+        [b"", b"connection: upgrade\r\nupgrade: h2c\r\n", b"upgrade: x\r\nconnection: keep-alive, Upgrade\r\n"]
+    )
+    framing, sent = b"content-length: %d\r\n" % len(body), body
+    if choose.random() < 0.5:
+        framing, sent = b"transfer-encoding: chunked\r\n", b""
+        while body:
+            size = choose.randint(1, len(body))
+            sent += b"%x%b\r\n%b\r\n" % (size, choose.choice([b"", b";a=b"]), body[:size])
+            body = body[size:]
+        sent += b"0\r\n" + choose.choice([b"", b"x-after: 1\r\n"]) + b"\r\n"
+    return f"POST {path} HTTP/1.1\r\n".encode() + choose.choice([offer + framing, framing + offer]) + b"\r\n" + sent
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_each_request_has_its_own_body_however_it_is_framed_and_cut(seed: int) -> None:
+    application = Keeping()
+    choose = random.Random(seed)
+    bodies = {f"/{n}": choose.choice([b"", b"x", b"0\r\n\r\n", INNER, b"0\r\n\r\n" + INNER]) for n in range(20)}
+    sent = b"".join(random_request(path, body, choose) for path, body in bodies.items())
+    async with serving(application) as port, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while sent:
+            size = choose.choice([1, 2, 20, 200])
+            writer.write(sent[:size])
+            sent = sent[size:]
+            await asyncio.sleep(0)
+        for _ in bodies:
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        writer.close()
+    assert application.bodies == bodies
 
 
 async def test_fields_after_a_body_are_no_headers() -> None:
