@@ -54,7 +54,7 @@ async def test_a_deployment_that_asks_twice_has_the_manifest_read_once(monkeypat
 
 def slow(number: int) -> str:
     """A manifest that takes a while to read, and asks for nothing."""
-    return f"{'a.' * 5000}a = {number}\n"
+    return f"{'a.' * 3000}a = {number}\n"
 
 
 def test_a_project_whose_manifests_take_long_to_read_holds_up_no_other_project(api: Api, stranger: Api) -> None:

@@ -252,7 +252,7 @@ async def test_a_listener_frees_the_workers_of_autovacuum_that_projects_keep(
             off = ["autovacuum_enabled=off"]
             await eventually(lambda: list(reloptions(database).values()) == [off] * 4, "autovacuum to be off")
             await eventually(lambda: not trapped(database), "the end of the workers")
-    assert f"({project.role}): ANALYZE took too long" in caplog.text
+    assert f"({project.role}): autovacuum spent too long in the project's code" in caplog.text
 
 
 async def test_a_listener_says_when_autovacuum_neglects_the_platforms_tables(

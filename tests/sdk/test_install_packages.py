@@ -194,7 +194,7 @@ def test_a_registry_behind_the_proxy_of_the_build_that_is_down(
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        ("kill -9 $$", "was killed by signal 9"),
+        ("kill -ABRT $$", "was killed by signal 6"),
         ("kill -XFSZ $$", "a file that is larger than a layer"),
         ("exit 3", "printed no error"),
         ("echo ERROR: x; exit 1", "^x$"),
@@ -204,6 +204,13 @@ def test_an_installer_that_fails_without_an_error_is_reported(installer: ModuleT
     network = Mock(start=lambda command, _: subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
     with pytest.raises(installer.BuildFailed, match=reason):
         installer.run(network, ["sh", "-c", command], {}, installer.last_errors)
+
+
+@pytest.mark.parametrize("signal", [9, 15])
+def test_an_installer_that_somebody_else_ends_is_reported_as_interrupted(installer: ModuleType, signal: int) -> None:
+    network = Mock(start=lambda command, _: subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    with pytest.raises(installer.BuildInterrupted, match=f"was killed by signal {signal}"):
+        installer.run(network, ["sh", "-c", f"kill -{signal} $$"], {}, installer.last_errors)
 
 
 def test_a_name_in_no_encoding_is_sent_as_it_is(
