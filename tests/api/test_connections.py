@@ -402,7 +402,7 @@ async def test_the_body_of_a_request_that_offers_another_protocol_is_its_body(
 
 
 def random_request(path: str, body: bytes, choose: random.Random) -> bytes:
-    """Framed in one of the ways that HTTP has, whatever protocol it offers beside."""
+    """Framed in one of the ways that HTTP has, and perhaps with the offer of another protocol."""
     offer = choose.choice(
         [b"", b"connection: upgrade\r\nupgrade: h2c\r\n", b"upgrade: x\r\nconnection: keep-alive, Upgrade\r\n"]
     )
