@@ -6,7 +6,6 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
 from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any
 
@@ -14,14 +13,14 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.http.admission import Admission
+from api.http.gone import GoneTransport
+from api.http.heads import LARGEST_HEAD, MOST_HEADERS, framing_of, head_too_large, require_unambiguous
 from api.http.problems import Problem
 from api.http.turns import Turns
 from api.http.unsent import Unsent
 from observing.events import RequestRefused
 from observing.stream import emit
 
-LARGEST_HEAD = 32 * 1024
-MOST_HEADERS = 100
 HEAD_SECONDS = 15.0  # for request line and headers, from the first byte or, on a new connection, from its start
 BODY_SECONDS = 300.0  # for the whole body: 8 MiB at 28 KB a second
 SEND_SECONDS = 300.0  # for a client to read what was sent to it
@@ -67,31 +66,6 @@ class Guard:
             self._idle.popitem(last=False)[0].close_idle()
 
 
-class _Gone(asyncio.Transport):
-    """Stands in for the transport of a connection that is lost, on which the real one raises errors: requests learn of
-    the loss a few at a time."""
-
-    def is_closing(self) -> bool:
-        return True
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def write(self, data: object) -> None: ...
-
-    def write_eof(self) -> None: ...
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with limits on the head of a request, on the time that head and body may take, and on how many
     connections and how much of bodies there may be."""
@@ -130,7 +104,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_sending()
-        gone = _Gone()
+        gone = GoneTransport()
         self.transport = self.flow._transport = gone
         for cycle in filter(None, (self._answering, self.cycle)):
             cycle.transport = gone
@@ -272,7 +246,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes += len(data)
         self._parse(data)
         if self._head_bytes > LARGEST_HEAD and self._refused is None:
-            self._refuse(_head_too_large())
+            self._refuse(head_too_large())
         self._be_idle()
 
     def _parse(self, data: bytes) -> None:
@@ -289,7 +263,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _without_upgrade(self, rest: bytes) -> bytes:
         """The parser ends a request with `Upgrade` after its head, and would take its body for another request. Clients
         that offer HTTP/2, such as Java's, send these. So a new parser gets a head with this framing, and the rest."""
-        framing = _framing(self.headers)
+        framing = framing_of(self.headers)
         if not framing:
             return rest
         self.parser = httptools.HttpRequestParser(self)
@@ -333,14 +307,14 @@ class GuardedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
         self._sizes += len(name) + len(value)
         if self._sizes > LARGEST_HEAD or len(self.headers) > MOST_HEADERS:
-            self._refused = _head_too_large()
+            self._refused = head_too_large()
             raise ValueError("the head is too large")  # stops the parser, too
 
     def on_headers_complete(self) -> None:
         if self._reframing:
             self._reframing = False
             return
-        _check(self.parser.get_http_version(), self.headers)
+        require_unambiguous(self.parser.get_http_version(), self.headers)
         super().on_headers_complete()
         self._in_head = False
         self._head_bytes = 0
@@ -373,7 +347,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._guard.idle(self)
 
     def on_message_complete(self) -> None:
-        if self.parser.should_upgrade() and _framing(self.headers):
+        if self.parser.should_upgrade() and framing_of(self.headers):
             return  # its body is still to come
         self._stop_timer()
         self._begun, self._in_head = False, True
@@ -425,7 +399,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if last is not None:
-            self.transport.write(_as_http(last))
+            self.transport.write(last.response())
         self._disconnect()
         self.transport.write_eof()
         self.flow.resume_reading()
@@ -433,35 +407,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
-def _framing(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, value in headers if name in (b"content-length", b"transfer-encoding")]
-
-
-def _check(version: str, headers: list[tuple[bytes, bytes]]) -> None:
-    """Stop the parser at heads that it accepts, but that a proxy may read as another request than we would."""
-    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
-    hosts = sum(name == b"host" for name, _ in headers)
-    if version not in ("1.0", "1.1") or hosts > 1 or (codings and (codings != [b"chunked"] or version == "1.0")):
-        raise ValueError("ambiguous head")
-
-
-def _head_too_large() -> Problem:
-    detail = (
-        f"Request line and headers exceed {LARGEST_HEAD // 1024} KiB, or there are more than {MOST_HEADERS} headers."
-    )
-    return Problem(431, "headers_too_large", detail)
-
-
 def _too_many_pipelined() -> Problem:
     detail = f"More than {MOST_PIPELINED} requests are waiting on this connection: read responses before sending more."
     return Problem(429, "too_many_pipelined", detail)
-
-
-def _as_http(problem: Problem) -> bytes:
-    body = problem.body()
-    more = "".join(f"{name.lower()}: {value}\r\n" for name, value in problem.headers.items())
-    head = (
-        f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
-        f"content-type: application/problem+json\r\ncontent-length: {len(body)}\r\n{more}connection: close\r\n\r\n"
-    )
-    return head.encode() + body

@@ -52,6 +52,16 @@ class Problem(Exception):
             body["errors"] = self.errors
         return msgspec.json.encode(body)
 
+    def response(self) -> bytes:
+        """The whole response, for what the application never sees; the connection is closed after it."""
+        body = self.body()
+        more = "".join(f"{name.lower()}: {value}\r\n" for name, value in self.headers.items())
+        head = (
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
+            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n{more}connection: close\r\n\r\n"
+        )
+        return head.encode() + body
+
 
 def unauthorized(code: str, detail: str, hint: str = "", *, scheme: str = "Bearer") -> Problem:
     """401 with the challenge that the specification of HTTP asks for."""
