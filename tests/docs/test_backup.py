@@ -79,7 +79,7 @@ def fill(platform: Platform) -> tuple[str, str, str]:
 @pytest.mark.timeout(240)
 def test_a_restored_platform_has_its_data_and_secrets_and_goes_on(servers: Servers, tmp_path: Path) -> None:
     old = Database.create(servers.old_url, "zmesh", "api-password", "listener-password")
-    programs = {"PATH": f"{tmp_path / 'bin'}:{BINARIES}:{os.environ['PATH']}"}
+    programs = programs_in(tmp_path)
     with Parts(old, tmp_path, forks=SERVICES) as parts:
         listener = parts.start_listener()
         ended, runs, later = fill(parts.platform)
@@ -123,7 +123,7 @@ def test_what_a_role_set_for_itself_is_no_command_when_it_is_restored(servers: S
     for name, value in values.items():
         escaped = value.replace("'", "''")
         old.rows(f"alter role current_user set {name} = '{escaped}'", url=project.url)
-    programs = {"PATH": f"{BINARIES}:{os.environ['PATH']}"}
+    programs = programs_in(tmp_path)
     GUIDE.run("dump", tmp_path, {**programs, "DATABASE_URL": servers.old_url})
     GUIDE.run("restore", tmp_path, {**programs, "NEW_DATABASE_URL": servers.new_url})
     query = "select rolsuper from pg_roles where rolname = %s"
@@ -132,6 +132,11 @@ def test_what_a_role_set_for_itself_is_no_command_when_it_is_restored(servers: S
         assert after.execute(query, (project.role,)).fetchall() == [(False,)]
         kept = [connection.execute(settings, (project.role,)).fetchone() for connection in (before, after)]
         assert kept[0] == kept[1]
+
+
+def programs_in(folder: Path) -> dict[str, str]:
+    """An environment with `zmesh` of the guide and the programs of a PostgreSQL of the servers' version."""
+    return {"PATH": f"{folder / 'bin'}:{BINARIES}:{os.environ['PATH']}"}
 
 
 def restored(old: Database, url: str) -> Database:
@@ -163,7 +168,7 @@ def able_to_make_a_project(parts: Parts) -> bool:
 @needs_server
 def test_a_copy_of_the_roles_leaves_the_other_servers_administrator_alone(servers: Servers, tmp_path: Path) -> None:
     Database.create(servers.old_url, "zmesh", "api-password", "listener-password")
-    programs = {"PATH": f"{tmp_path / 'bin'}:{BINARIES}:{os.environ['PATH']}"}
+    programs = programs_in(tmp_path)
     GUIDE.run("dump", tmp_path, {**programs, "DATABASE_URL": servers.old_url})
     roles = (tmp_path / "zmesh-roles.sql").read_text()
     assert all("ROLE postgres" not in line for line in roles.splitlines())
