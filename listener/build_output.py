@@ -22,8 +22,8 @@ MOST_BUFFERED = 8 * 1024 * 1024
 INTERRUPTIONS = ("sandbox_failed", "BuildInterrupted")  # types of errors for which the build is not to blame
 
 
-class Failed(Exception):
-    """A build cannot succeed: `type` is for programs, `message` for people."""
+class _Ended(Exception):
+    """An attempt at a build ended early: `type` is for programs, `message` for people."""
 
     def __init__(self, type: str, message: str) -> None:
         super().__init__(message)
@@ -31,13 +31,12 @@ class Failed(Exception):
         self.message = message
 
 
-class Interrupted(Exception):
-    """A build was interrupted through no fault of its own: `type` is for programs, `message` a sentence for people."""
+class Failed(_Ended):
+    """The build cannot succeed."""
 
-    def __init__(self, type: str, message: str) -> None:
-        super().__init__(message)
-        self.type = type
-        self.message = message
+
+class Interrupted(_Ended):
+    """The build was interrupted through no fault of its own; the message is a sentence."""
 
 
 class _Package(msgspec.Struct):

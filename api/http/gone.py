@@ -1,4 +1,4 @@
-"""What stands in for the transport of a connection that is lost."""
+"""Connections that are lost while requests are still being answered."""
 
 from __future__ import annotations
 

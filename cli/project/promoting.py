@@ -171,7 +171,7 @@ def _show_left(left: Sequence[tuple[str, str]], target: str) -> None:
 
 def _show_aliases(here: Client, function: Function, names: Sequence[str], source: str, target: str) -> None:
     """Print the commands that set aliases of the promoted version in the target, where it has another number."""
-    found = {alias["name"]: alias["versions"] for alias in here.items(f"/functions/{function['id']}/aliases")}
+    found = _aliases_of(here, function)
     for name in names:
         if found.get(name) != {str(function["version"]): 100}:
             progress(f"In {source}, the alias {name} of {function['slug']} names this version. To set it in {target}:")
@@ -214,7 +214,7 @@ def _chosen(client: Client, named: Sequence[str]) -> Iterator[Chosen]:
         if version and not version.isdecimal():
             raise click.BadParameter(f'"{version}" is not the number of a version.', param_hint=f"'{text}'")
         function = find_function(client, name)
-        aliases = {alias["name"]: alias["versions"] for alias in client.items(f"/functions/{function['id']}/aliases")}
+        aliases = _aliases_of(client, function)
         number = int(version) if version else _live_version(function, aliases.get(LIVE, {}))
         code = version_of(client, function, number) if number != function["version"] else function
         settings = {key: function[key] for key in SETTINGS}
@@ -223,6 +223,11 @@ def _chosen(client: Client, named: Sequence[str]) -> Iterator[Chosen]:
         wanted = {**settings, "name": function["name"], **{key: code[key] for key in CODE}}
         same = [name for name, versions in aliases.items() if name != LIVE and versions == {str(number): 100}]
         yield Chosen(wanted, function["slug"], number, own, build, same)
+
+
+def _aliases_of(client: Client, function: Function) -> dict[str, Mapping[str, int]]:
+    """The shares of versions by the name of the alias."""
+    return {alias["name"]: alias["versions"] for alias in client.items(f"/functions/{function['id']}/aliases")}
 
 
 def _live_version(function: Function, live: Mapping[str, int]) -> int:

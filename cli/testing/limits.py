@@ -64,20 +64,13 @@ class Watch:
                 self._kill(told)
 
     def _kill(self, told: dict[str, Any]) -> None:
+        from sandbox.supervisor.usage import descendants_of
+
         self._progress.unlink(missing_ok=True)
-        pids = [int(told["pid"]), *_descendants(int(told["pid"]))]
+        pids = [int(told["pid"]), *descendants_of(int(told["pid"]))]
         with suppress(ProcessLookupError):
             os.kill(pids[0], 0)
             self.ended.append(Ended(str(told["name"]), str(told["file"]), float(told["seconds"])))
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-
-
-def _descendants(pid: int) -> list[int]:
-    """The processes that a process has started, as far as the system tells."""
-    found: list[int] = []
-    with suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
-    return found + [below for child in found for below in _descendants(child)]
